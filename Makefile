@@ -1,0 +1,35 @@
+# Every target sets up .venv by itself; `make run` and `make test` are all that a newcomer needs.
+.PHONY: run test test-slow lint bench models clean
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+run: $(READY)
+	$(BIN)/llmkit generate --full-text "Once upon a time"
+
+test: $(READY) lint
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/pytest -q -n 2 -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+models: $(READY)
+	$(BIN)/python examples/models/make_stories.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmkit needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

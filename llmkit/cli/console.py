@@ -1,0 +1,118 @@
+"""What a verb says to a person: notices, errors and progress, all on stderr.
+
+stdout belongs to data and is not touched here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class _State:
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+state = _State()
+
+
+def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
+    """Take the three flags that every verb has; without `-v`, silence the libraries underneath.
+
+    Call it before anything heavy is imported: huggingface_hub and transformers read these variables once.
+    """
+    state.quiet, state.verbose, state.debug = quiet, verbose, debug
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if verbose or debug:
+        return
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_VERBOSITY"] = "error"
+    os.environ["DATASETS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+    warnings.filterwarnings("ignore")
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+
+
+def notice(message: str) -> None:
+    """Tell the user something that they should know; `-q` turns it off."""
+    if not state.quiet:
+        print(f"llmkit: {message}", file=sys.stderr, flush=True)
+
+
+def detail(message: str) -> None:
+    """Tell the user a choice that was made for them; shown with `-v`."""
+    if state.verbose:
+        print(f"llmkit: {message}", file=sys.stderr, flush=True)
+
+
+def error(message: str) -> None:
+    """Print an error as one line."""
+    print(f"llmkit: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a plain line now and then; nothing under `-q`.
+
+    The bar is drawn when the work has lasted half a second, so that short work draws none.
+    """
+
+    def __init__(self, verb: str, total: float | None = None, seconds_between_lines: float = 30.0) -> None:
+        self.verb = verb
+        self.total = total
+        self._every = seconds_between_lines
+        self._start = time.monotonic()
+        self._last_line = self._start
+        self._bar: Any = None
+        self._task: Any = None
+
+    def update(self, done: float, text: str = "") -> None:
+        """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
+        now = time.monotonic()
+        if state.quiet or now - self._start < 0.5:
+            return
+        if sys.stderr.isatty():
+            self._draw(done, text)
+        elif now - self._last_line >= self._every:
+            self._last_line = now
+            share = f" {100 * done / self.total:.0f}%" if self.total else ""
+            print(f"llmkit: {self.verb}:{share} {text}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _draw(self, done: float, text: str) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.verb, total=self.total, text="")
+        self._bar.update(self._task, completed=done, text=text)

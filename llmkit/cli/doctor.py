@@ -1,0 +1,6 @@
+"""x"""
+
+
+
+def run(x: int = 1) -> None:
+    "doctor"
