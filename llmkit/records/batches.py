@@ -1,0 +1,80 @@
+"""Which rows run together: as many as a budget of tokens and rows allows.
+
+Public: `Prepared`, `Budget`, `next_batch`, `OutOfMemory`. The plan is a pure function of the rows that are
+left and the budget, so a resumed run makes the batches that an uninterrupted one would have made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmkit.errors import LLMKitError
+from llmkit.records.rows import Row
+
+
+class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIteration is)
+    """A batch did not fit into memory; `process` halves the budget and tries again."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row ready to run.
+
+    Attributes:
+        row: the row it was made from.
+        length: how many tokens its prompt takes.
+        payload: what the work function needs; not looked at here.
+    """
+
+    row: Row
+    length: int
+    payload: Any
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much one batch may hold.
+
+    A batch of n rows whose longest prompt has L tokens fits if n * (L + new_tokens) <= tokens and
+    n <= rows; None means no limit. A single row always fits.
+
+    Attributes:
+        tokens: padded prompt tokens and new tokens of all rows together.
+        rows: rows.
+        new_tokens: tokens that each row may add to its prompt.
+    """
+
+    tokens: int | None
+    rows: int | None
+    new_tokens: int
+
+    def halved(self, batch: Sequence[Prepared]) -> Budget | None:
+        """The budget to go on with when `batch` did not fit into memory; None if it was one row.
+
+        Halved is what the batch took, not what it might have taken: the last batch of a window can be far
+        below the budget. Rows are halved if they were the limit, tokens otherwise.
+        """
+        if len(batch) < 2:
+            return None
+        if self.tokens is None or self.rows == len(batch):
+            return replace(self, rows=len(batch) // 2)
+        longest = max(prepared.length for prepared in batch)
+        return replace(self, tokens=len(batch) * (longest + self.new_tokens) // 2)
+
+
+def longest_first(prepared: Prepared) -> tuple[int, int]:
+    """The key by which `next_batch` wants its rows sorted: longest first, then in input order."""
+    return -prepared.length, prepared.row.index
+
+
+def next_batch(pending: Sequence[Prepared], budget: Budget) -> list[Prepared]:
+    """Take the next batch from the front of `pending`, which is sorted by `longest_first`."""
+    if not pending:
+        return []
+    size = len(pending) if budget.rows is None else min(budget.rows, len(pending))
+    if budget.tokens is not None:
+        cost = max(pending[0].length + budget.new_tokens, 1)
+        size = min(size, budget.tokens // cost)
+    return list(pending[: max(size, 1)])

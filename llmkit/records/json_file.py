@@ -1,0 +1,118 @@
+"""Reading a .json file without holding it: the objects of one array, or objects one after another.
+
+Public: `json_rows`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from llmkit.errors import InputError
+from llmkit.records.formats import as_object, not_utf8, space_end
+from llmkit.records.rows import Row
+from llmkit.records.strict_json import Decoder
+
+_CHUNK = 1 << 18
+
+
+def json_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
+    """Rows of a JSON file: the items of a top-level array, or each top-level object.
+
+    An item that is not an object is a row with an error. Broken syntax ends the file, since there are no
+    lines to find the next item by.
+
+    Raises:
+        InputError: broken syntax or encoding.
+    """
+    text = _Text(stream, name)
+    array = text.peek() == "["
+    if array:
+        text.skip(1)
+    index = 0
+    more = text.peek() not in ("", "]") if array else text.peek() != ""
+    while more:
+        text.peek()
+        line = text.line
+        data, error = as_object(*text.value(f"item {index + 1}"))
+        yield Row(index, data, f"{name}:{line}", error)
+        index += 1
+        if array and text.peek() == ",":
+            text.skip(1)
+        else:
+            more = not array and text.peek() != ""
+    if array:
+        if text.peek() != "]":
+            raise text.broken(f"expecting ',' or ']' after item {index}")
+        text.skip(1)
+        if text.peek():
+            raise text.broken("more text after the array")
+
+
+class _Text:
+    """A stream's text, of which only what is being decoded is held."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self.line = 1
+        self._stream, self._name = stream, name
+        self._decoder = Decoder()
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._start = 0
+        self._at_end = False
+
+    def peek(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        while True:
+            self._move(space_end(self._text, self._start))
+            if self._start < len(self._text) or self._at_end:
+                return self._text[self._start : self._start + 1]
+            self._read(_CHUNK)
+
+    def skip(self, count: int) -> None:
+        self._move(self._start + count)
+
+    def value(self, what: str) -> tuple[Any, str | None]:
+        """Decode the value that starts at the next character; returns it and what is wrong with it."""
+        size = _CHUNK
+        while True:
+            try:
+                value, end, problem = self._decoder.decode(self._text, self._start)
+            except json.JSONDecodeError as error:
+                if self._at_end or not self._cut_off(error):
+                    self._move(min(error.pos, len(self._text)))
+                    raise self.broken(f"{what} is not JSON: {error.msg}") from None
+            except ValueError as error:
+                raise self.broken(f"{what} is not JSON: {error}") from None
+            else:
+                # A number that ends where the text ends may go on.
+                if end < len(self._text) or self._at_end:
+                    self._move(end)
+                    return value, problem
+            self._read(size)
+            size *= 2  # so that a value of any length is decoded in time proportional to it
+
+    def broken(self, reason: str) -> InputError:
+        return InputError(f"{self._name}:{self.line}: {reason}")
+
+    def _cut_off(self, error: json.JSONDecodeError) -> bool:
+        """Whether the error may come from the text ending in the middle of a value."""
+        longest_token = len("-Infinity")
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - longest_token
+
+    def _move(self, to: int) -> None:
+        self.line += self._text.count("\n", self._start, to)
+        self._start = to
+
+    def _read(self, size: int) -> None:
+        raw = self._stream.read(size)
+        self._at_end = not raw
+        try:
+            new = self._utf8.decode(raw, final=self._at_end)
+        except UnicodeDecodeError as error:
+            self.line += self._text.count("\n", self._start) + raw[: error.start].count(b"\n")
+            raise self.broken(not_utf8(error.object[error.start])) from None
+        self._text = self._text[self._start :] + new
+        self._start = 0

@@ -1,0 +1,219 @@
+"""Rows from wherever they are: a file of any known format, stdin, a Hub dataset, texts in hand.
+
+Public: `open_rows`, `rows_of`, `RowSource`. All sources are streamed; what can be told of a broken file
+before its rows are read (missing, empty, not of its format) is told on opening.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sized
+from pathlib import Path
+from typing import IO, Any, cast
+
+from llmkit.errors import InputError
+from llmkit.records import formats
+from llmkit.records.json_file import json_rows
+from llmkit.records.rows import Row
+from llmkit.records.tables import open_hub, open_parquet
+
+_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_MIB = 1 << 20
+
+
+class RowSource:
+    """Rows, to be iterated once.
+
+    Attributes:
+        name: what the user called it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: Iterator[Row],
+        *,
+        identity: dict[str, Any] | None = None,
+        count: int | None = None,
+        position: Callable[[], float] | None = None,
+    ) -> None:
+        self.name = name
+        self._rows = rows
+        self._identity = identity or {"name": name}
+        self._count = count
+        self._position = position
+        self._taken = 0
+        self._at_end = False
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self._taken = row.index + 1
+            yield row
+        self._at_end = True
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this input from another, as JSON.
+
+        For a regular file its name, size in bytes, and the SHA-256 of its first and last MiB; for anything
+        else its name.
+        """
+        return dict(self._identity)
+
+    def fraction(self) -> float | None:
+        """How much of the source has been read, 0 to 1; None if that cannot be known."""
+        if self._at_end:
+            return 1.0
+        if self._count is not None:
+            return self._taken / self._count if self._count else 1.0
+        return self._position() if self._position is not None else None
+
+
+def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -> RowSource:
+    """A source whose rows are texts, each in the column `field`."""
+    rows = (Row(index, {field: text}, f"{name}:{index + 1}") for index, text in enumerate(texts))
+    return RowSource(name, rows, count=len(texts) if isinstance(texts, Sized) else None)
+
+
+def open_rows(source: str | Path, *, whole: bool = False) -> RowSource:
+    """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by its name's end.
+
+    Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz; a pipe with another name,
+    such as a shell's ``<(command)``, is JSONL.
+
+    Args:
+        source: where the rows are.
+        whole: the source is one text and gives one row; its name may then end in anything.
+
+    Raises:
+        InputError: on opening or while reading: the file is missing, empty, damaged, or not of its format.
+    """
+    name = str(source)
+    if name == "-":
+        return RowSource("stdin", _stdin_rows(whole))
+    if name.startswith("hf:"):
+        if whole:
+            raise InputError(f"{name}: --whole reads a text file")
+        return RowSource(name, _begun(open_hub(name)))
+    return _open_file(name, whole)
+
+
+def _stdin_rows(whole: bool) -> Iterator[Row]:
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    with _naming("stdin"):
+        _refuse_other_encodings(stream, "stdin")
+        yield from formats.whole_rows(stream, "stdin") if whole else formats.jsonl_rows(stream, "stdin")
+
+
+def _open_file(name: str, whole: bool) -> RowSource:
+    with _naming(name):
+        file = open(name, "rb")  # noqa: SIM115 (the rows close it)
+    status = os.fstat(file.fileno())
+    regular = stat.S_ISREG(status.st_mode)
+    kind, zipped = _format(name, whole, regular)
+    if regular and status.st_size == 0:
+        raise InputError(f"{name} is empty")
+    identity = _identity(name, file.fileno(), status.st_size) if regular else None
+    if kind == ".parquet":
+        with _naming(name):
+            rows, count = open_parquet(file if regular and not zipped else _copy(file, zipped), name)
+        return RowSource(name, rows, identity=identity, count=count)
+    rows = _begun(_file_rows(file, name, kind, zipped))
+
+    def position() -> float:
+        return 1.0 if file.closed else file.tell() / status.st_size
+
+    return RowSource(name, rows, identity=identity, position=position if regular else None)
+
+
+def _file_rows(file: IO[bytes], name: str, kind: str, zipped: bool) -> Iterator[Row]:
+    stream = cast(io.BufferedReader, gzip.GzipFile(fileobj=file) if zipped else file)
+    with file, _naming(name):
+        if not _refuse_other_encodings(stream, name) and zipped:
+            raise InputError(f"{name} is empty")
+        if kind == ".jsonl":
+            yield from formats.jsonl_rows(stream, name)
+        elif kind == ".json":
+            yield from json_rows(stream, name)
+        elif kind == ".csv":
+            yield from formats.csv_rows(stream, name, ",")
+        elif kind == ".tsv":
+            yield from formats.csv_rows(stream, name, "\t")
+        elif kind == ".txt":
+            yield from formats.line_rows(stream, name)
+        else:
+            yield from formats.whole_rows(stream, name)
+
+
+def _format(name: str, whole: bool, regular: bool) -> tuple[str, bool]:
+    """The format of a file, "" for one that is a single text, and whether it is compressed."""
+    path = Path(name.lower())
+    zipped = path.suffix == ".gz"
+    kind = Path(path.stem).suffix if zipped else path.suffix
+    if whole:
+        if kind in _FORMATS and kind != ".txt":
+            raise InputError(f"{name}: --whole reads plain text, and this is a {kind} file")
+        return "", zipped
+    if kind in _FORMATS:
+        return kind, zipped
+    if not regular:
+        return ".jsonl", zipped
+    raise InputError(
+        f"{name}: cannot tell its format; rename it to end in one of {' '.join(_FORMATS)}"
+        " (each may be followed by .gz)"
+    )
+
+
+def _identity(name: str, fd: int, size: int) -> dict[str, Any]:
+    ends = {"head": os.pread(fd, _MIB, 0), "tail": os.pread(fd, _MIB, max(0, size - _MIB))}
+    hashes = {key: hashlib.sha256(data).hexdigest() for key, data in ends.items()}
+    return {"name": Path(name).name, "bytes": size, **hashes}
+
+
+def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
+    """Name the encodings that can be told from the first bytes; returns whether there are any bytes."""
+    head = stream.peek(2)[:2]
+    if head == b"\x1f\x8b":
+        raise InputError(f"{name} is gzip data: unpack it first, or give the file a name that ends in .gz")
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise InputError(f"{name} is UTF-16; convert it, e.g. iconv -f utf-16 -t utf-8")
+    return bool(head)
+
+
+def _copy(file: IO[bytes], zipped: bool) -> IO[bytes]:
+    """A Parquet file begins at its end, so one that cannot be sought in goes to a temporary file."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 (the rows need it open)
+    with file:
+        shutil.copyfileobj(gzip.GzipFile(fileobj=file) if zipped else file, copy)
+    copy.seek(0)
+    return copy
+
+
+def _begun(rows: Iterator[Row]) -> Iterator[Row]:
+    """The same rows, with the first already read, so that a file's own errors come before any work."""
+    return itertools.chain(list(itertools.islice(rows, 1)), rows)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turn errors of the disk and of gzip into ones that name the file."""
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{name}: damaged gzip data, or none: {error}") from error
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{name} is a folder; name a file in it") from None
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from error

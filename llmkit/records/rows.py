@@ -1,0 +1,130 @@
+"""One row of input, and the text that a task takes from it.
+
+Public: `Row`, `text_of`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from llmkit.errors import InputError, RowError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of input.
+
+    Attributes:
+        index: its position in the input, counted from 0 over all rows, unreadable ones too.
+        data: its columns, each a value that JSON can hold.
+        where: its place for a person, such as ``data.jsonl:3``.
+        error: why it could not be read; `data` is then empty.
+    """
+
+    index: int
+    data: dict[str, Any]
+    where: str
+    error: str | None = None
+
+
+def text_of(row: Row, *, field: str | None, template: str | None, defaults: tuple[str, ...]) -> str:
+    """The text of a row: a named column, a template over columns, or the column that suggests itself.
+
+    Args:
+        row: the row.
+        field: the column to take; it must hold a string or a number.
+        template: a text in which each ``{name}`` is replaced by that column, and nothing else happens;
+            ``{{`` and ``}}`` stand for braces.
+        defaults: with neither, the first of these columns that the row has; if it has none of them, its
+            only column that holds a string.
+
+    Raises:
+        RowError: a column is missing, null or not text, or there is no telling which column is meant.
+        InputError: the template is not one, or both `field` and `template` are given.
+    """
+    if row.error is not None:
+        raise RowError(row.where, row.error)
+    if field is not None and template is not None:
+        raise InputError("give --field or --template, not both")
+    if field is not None:
+        text = _column(row, field)
+    elif template is not None:
+        text = "".join(part if column is None else _column(row, column) for part, column in _parts(template))
+    else:
+        text = _column(row, _default_column(row, defaults))
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        # Tokenizers take UTF-8, which has no form for half of a surrogate pair.
+        code = ord(text[error.start])
+        raise RowError(row.where, f"the text holds half a character (U+{code:04X})") from None
+    return text
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that a person may have meant by `name`, or None."""
+    folded = {other.casefold(): other for other in names}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return folded[found[0]] if found else None
+
+
+def _column(row: Row, name: str) -> str:
+    if name not in row.data:
+        near = nearest(name, row.data)
+        hint = f"did you mean {near!r}?" if near else _columns(row.data)
+        raise RowError(row.where, f"no column {name!r}; {hint}")
+    value = row.data[name]
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise RowError(row.where, f"column {name!r} is null")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise RowError(row.where, f"column {name!r} holds a {type(value).__name__}, not a text")
+
+
+def _columns(data: Mapping[str, Any]) -> str:
+    return f"its columns are {', '.join(data)}" if data else "it has no columns"
+
+
+def _default_column(row: Row, defaults: tuple[str, ...]) -> str:
+    for name in defaults:
+        if name in row.data:
+            return name
+    strings = [name for name, value in row.data.items() if isinstance(value, str)]
+    if len(strings) == 1:
+        return strings[0]
+    raise RowError(row.where, f"which column is the text? {_columns(row.data)}; name one with --field")
+
+
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+
+
+@lru_cache(maxsize=16)
+def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Cut a template into (literal, None) and ("", column) parts.
+
+    Not `str.format`: a template and the rows it meets are data, and `{a.__class__}` must be nothing
+    but the name of a column.
+    """
+    parts: list[tuple[str, str | None]] = []
+    end = 0
+    for match in _BRACES.finditer(template):
+        parts.append((template[end : match.start()], None))
+        token, end = match.group(), match.end()
+        if match.group(1) is not None:
+            parts.append(("", match.group(1)))
+        elif len(token) == 2:
+            parts.append((token[0], None))
+        else:
+            raise InputError(
+                f"--template: stray {token!r} at character {match.start() + 1};"
+                " write {name} for a column, and {{ or }} for a brace"
+            )
+    parts.append((template[end:], None))
+    return tuple(parts)

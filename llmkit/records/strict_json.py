@@ -1,0 +1,60 @@
+"""JSON as the standard has it: Python's own reads and writes NaN, and fails on half a surrogate pair.
+
+Public: `dumps`, `Decoder`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON in readable UTF-8, keys in their own order.
+
+    Half a surrogate pair, which UTF-8 cannot hold, is written as its JSON escape.
+
+    Raises:
+        ValueError: it holds NaN or Infinity.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if text.isascii():
+        return text
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+class Decoder:
+    """A JSON decoder that refuses what JSON does not have (NaN, Infinity) and numbers beyond a double."""
+
+    def __init__(self) -> None:
+        self._bad_number: str | None = None
+        self._decoder = json.JSONDecoder(parse_constant=self._constant, parse_float=self._float)
+
+    def decode(self, text: str, start: int = 0) -> tuple[Any, int, str | None]:
+        """Decode the value that starts at `start`.
+
+        Returns:
+            The value, where it ends, and what is wrong with its numbers (None: nothing).
+
+        Raises:
+            ValueError: it is not JSON; `json.JSONDecodeError` tells where, if that is known.
+        """
+        self._bad_number = None
+        try:
+            value, end = self._decoder.raw_decode(text, start)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        return value, end, self._bad_number
+
+    def _constant(self, name: str) -> None:
+        self._bad_number = f"{name} is not JSON; write null"
+
+    def _float(self, digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            self._bad_number = f"{digits[:40]} is too large a number"
+        return value
