@@ -1,0 +1,232 @@
+"""BLEU, chrF and TER. sacrebleu does the counting and the arithmetic.
+
+Nothing here tokenizes: what is added to sacrebleu is that a corpus is scored row by row, and that the
+tokenizer follows from the target language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError
+from llmkit.evaluation.metric import Example, Metric, choose, texts
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.metric import Matrix
+
+TOKENIZERS = ("none", "zh", "13a", "char", "intl", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
+SMOOTHING = ("none", "floor", "add-k", "exp")
+
+# Languages written without spaces between words for which sacrebleu has no word tokenizer of its own.
+_UNSPACED = ("th", "lo", "km", "my", "bo")
+
+
+def bleu(
+    *,
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    smooth: str = "exp",
+    smooth_value: float | None = None,
+    max_ngram_order: int = 4,
+    effective_order: bool = False,
+) -> Metric:
+    """BLEU (Papineni et al. 2002), 0 to 100, with its n-gram precisions and brevity penalty as details.
+
+    Args:
+        tokenize: one of `TOKENIZERS`; `tokenizer_for` chooses by language.
+        lowercase: compare without case.
+        smooth: what is done about n-gram orders without a match, one of `SMOOTHING`.
+        smooth_value: of `floor` and `add-k`; sacrebleu's default where None.
+        max_ngram_order: the longest n-grams counted.
+        effective_order: leave out orders for which there are no n-grams. A single row's score always
+            does, or most short rows would score 0.
+
+    Raises:
+        InputError: an option's value is not one of those allowed, or the tokenizer's package is missing.
+    """
+    choose("the tokenizer", tokenize, TOKENIZERS)
+    choose("smooth", smooth, SMOOTHING)
+    from sacrebleu.metrics.bleu import BLEU
+
+    options: dict[str, Any] = {
+        "lowercase": lowercase,
+        "smooth_method": smooth,
+        "smooth_value": smooth_value,
+        "max_ngram_order": max_ngram_order,
+        "effective_order": effective_order,
+        "force": True,  # without it sacrebleu writes to stderr when many rows end in " ."
+    }
+    scorer = _load_tokenizer(tokenize, lambda: BLEU(tokenize=tokenize, **options))
+    alone = BLEU(tokenize="none", **{**options, "effective_order": True})
+
+    def details(sums: Sequence[float]) -> dict[str, dict[str, float]]:
+        score = scorer._compute_score_from_stats(list(sums))
+        numbers = {f"precision_{n}": p for n, p in enumerate(score.precisions, 1)}
+        lengths = {"system_length": score.sys_len, "reference_length": score.ref_len}
+        return {"bleu": {**numbers, "brevity_penalty": score.bp, **lengths}}
+
+    return Metric(
+        name="bleu",
+        scores=("bleu",),
+        signature=_signature(scorer),
+        statistics=_counts(scorer),
+        corpus=_scores(scorer),
+        record=_scores(alone),
+        details=details,
+        scale=100,
+    )
+
+
+def chrf(
+    *,
+    char_order: int = 6,
+    word_order: int = 0,
+    beta: int = 2,
+    lowercase: bool = False,
+    whitespace: bool = False,
+    eps_smoothing: bool = False,
+) -> Metric:
+    """chrF (Popović 2015), 0 to 100; with `word_order` 2 it is chrF++ and called so.
+
+    Args:
+        char_order: the longest character n-grams.
+        word_order: the longest word n-grams.
+        beta: how many times recall weighs as much as precision.
+        lowercase: compare without case.
+        whitespace: count spaces as characters.
+        eps_smoothing: smooth as chrF++.py, NLTK and Moses do.
+    """
+    from sacrebleu.metrics.chrf import CHRF
+
+    scorer = CHRF(
+        char_order=char_order,
+        word_order=word_order,
+        beta=beta,
+        lowercase=lowercase,
+        whitespace=whitespace,
+        eps_smoothing=eps_smoothing,
+    )
+    name = "chrf" + "+" * min(word_order, 2)
+    return Metric(
+        name=name,
+        scores=(name,),
+        signature=_signature(scorer),
+        statistics=_counts(scorer),
+        corpus=_scores(scorer),
+        scale=100,
+    )
+
+
+def ter(
+    *,
+    normalized: bool = False,
+    no_punct: bool = False,
+    asian_support: bool = False,
+    case_sensitive: bool = False,
+) -> Metric:
+    """Translation edit rate (Snover et al. 2006): edits per 100 reference words, so that less is better.
+
+    Args:
+        normalized: split punctuation off words, as Tercom does on request.
+        no_punct: leave punctuation out.
+        asian_support: with `normalized`, each Chinese or Japanese character is a word.
+        case_sensitive: compare with case.
+    """
+    from sacrebleu.metrics.ter import TER
+
+    scorer = TER(
+        normalized=normalized, no_punct=no_punct, asian_support=asian_support, case_sensitive=case_sensitive
+    )
+
+    def details(sums: Sequence[float]) -> dict[str, dict[str, float]]:
+        return {"ter": {"edits": sums[0], "reference_length": sums[1]}}
+
+    return Metric(
+        name="ter",
+        scores=("ter",),
+        signature=_signature(scorer),
+        statistics=_counts(scorer),
+        corpus=_scores(scorer),
+        details=details,
+        scale=100,
+    )
+
+
+def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple[str, str]:
+    """The BLEU tokenizer for a target language, and the reason in words.
+
+    Args:
+        language: a code such as `de`, `zh`, `zh_Hant` or `jpn_Jpan`; None judges by the references.
+        references: a sample of them, read only where `language` is None.
+
+    Returns:
+        One of `TOKENIZERS`, and why, for a notice.
+    """
+    from llmkit.evaluation.tokens import main_script
+
+    if language is not None:
+        code = language.replace("-", "_").split("_")[0].lower()
+        code = {"zho": "zh", "cmn": "zh", "yue": "zh", "jpn": "ja", "kor": "ko", "tha": "th"}.get(code, code)
+        reason = f"the target language is {language}"
+    else:
+        script = main_script(references)
+        code = {"han": "zh", "kana": "ja", "unspaced": "th"}.get(script, "")
+        reason = f"the references are mostly {script}"
+    if code == "ja" and not _importable("MeCab"):
+        return "char", f"{reason}, and ja-mecab needs: pip install 'llmkit[ja]'"
+    if code == "ko" and not _importable("mecab_ko"):
+        return "13a", f"{reason}, and ko-mecab needs: pip install 'sacrebleu[ko]'"
+    if code in _UNSPACED:
+        return "char", reason
+    return {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}.get(code, "13a"), reason
+
+
+def _importable(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def _load_tokenizer(tokenize: str, build: Callable[[], Any]) -> Any:
+    """Build a scorer whose tokenizer may want a package or a download, and say which."""
+    extra = {"ja-mecab": ("MeCab", "llmkit[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
+    if tokenize in extra and not _importable(extra[tokenize][0]):
+        raise InputError(f"the tokenizer {tokenize} needs a package: pip install '{extra[tokenize][1]}'")
+    try:
+        return build()
+    except (OSError, ImportError) as error:
+        raise InputError(
+            f"the tokenizer {tokenize} downloads a SentencePiece model once, and that failed ({error}); "
+            f"without a network use one of 13a, intl, zh, char"
+        ) from error
+
+
+def _counts(scorer: Any) -> Callable[[Example], Sequence[float]]:
+    """A row's sufficient statistics.
+
+    sacrebleu's public functions take a whole corpus; its significance tests use the same method as we.
+    """
+
+    def statistics(example: Example) -> Sequence[float]:
+        prediction, references = texts(example)
+        counts: list[list[float]] = scorer._extract_corpus_statistics([prediction], [[r] for r in references])
+        return counts[0]
+
+    return statistics
+
+
+def _scores(scorer: Any) -> Callable[[Matrix], Matrix]:
+    def corpus(sums: Matrix) -> Matrix:
+        import numpy as np
+
+        return np.array([[scorer._compute_score_from_stats(row).score] for row in sums.tolist()])
+
+    return corpus
+
+
+def _signature(scorer: Any) -> str:
+    """sacrebleu's own, less the number of references, which is known only when all rows were read."""
+    scorer.num_refs = 1
+    signature: str = scorer.get_signature().format()
+    return signature.removeprefix("nrefs:1|")
