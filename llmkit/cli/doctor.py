@@ -1,6 +1,147 @@
-"""x"""
+"""`llmkit doctor`: is everything there, and if not, how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json as json_module
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import console, options
+from llmkit.cli.options import flag
+
+REQUIRED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface-hub",
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "peft",
+    "pyarrow",
+    "sacrebleu",
+    "rouge-score",
+    "sentencepiece",
+    "typer",
+    "rich",
+)
+# What some models or flags need, and the command that brings it.
+OPTIONAL = {
+    "bitsandbytes": "quantized models on NVIDIA GPUs: pip install bitsandbytes",
+    "kernels": "attention kernels from the Hub: pip install kernels",
+    "tiktoken": "models with a tiktoken tokenizer: pip install tiktoken",
+}
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `ok` is None for what merely is."""
 
-def run(x: int = 1) -> None:
-    "doctor"
+    what: str
+    value: str
+    ok: bool | None = None
+    advice: str = ""
+
+
+@options.expand
+def run(
+    *,
+    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
+    messages: options.MessageFlags,
+) -> None:
+    """Show versions, devices, what is missing and how to get it."""
+    failed = False
+    for finding in _findings():
+        failed |= finding.ok is False
+        if json:
+            print(json_module.dumps(asdict(finding), ensure_ascii=False))
+            continue
+        mark = {True: "ok", False: "MISSING", None: ""}[finding.ok]
+        advice = f"  ({finding.advice})" if finding.advice else ""
+        print(f"{finding.what:<18}{finding.value:<34}{mark}{advice}".rstrip())
+    if failed:
+        console.notice("something is missing; see the lines marked MISSING")
+        raise typer.Exit(1)
+
+
+def _findings() -> Iterator[Finding]:
+    import llmkit
+
+    yield Finding("llmkit", f"{llmkit.__version__} in {Path(llmkit.__file__).parent}")
+    yield Finding("python", platform.python_version(), sys.version_info >= (3, 11))
+    yield Finding("system", f"{platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield from _devices()
+    yield from _places()
+
+
+def _packages() -> Iterator[Finding]:
+    for name in REQUIRED:
+        version = _version(name)
+        if version is None:
+            yield Finding(name, "not installed", False, f"pip install {name}")
+        else:
+            yield Finding(name, version, True)
+    for name, advice in OPTIONAL.items():
+        version = _version(name)
+        yield Finding(name, version or "not installed (optional)", advice="" if version else advice)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> Iterator[Finding]:
+    if _version("torch") is None:
+        return
+    import psutil
+    import torch
+
+    from llmkit.runtime.device import cpu_has_bfloat16
+
+    memory = psutil.virtual_memory()
+    fast = "float32, bfloat16" if cpu_has_bfloat16() else "float32"
+    yield Finding("cpu", f"{torch.get_num_threads()} threads, fast in {fast}")
+    yield Finding("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
+    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = torch.cuda.mem_get_info(i)
+        name = torch.cuda.get_device_name(i)
+        yield Finding(f"cuda:{i}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free", True)
+    if torch.backends.mps.is_available():
+        yield Finding("mps", "Metal", True)
+    if not torch.cuda.is_available():
+        built = "torch is built for the CPU" if torch.version.cuda is None else "torch sees no CUDA device"
+        seen = shutil.which("nvidia-smi") is not None
+        advice = "this machine has nvidia-smi: install a CUDA build of torch" if seen else ""
+        yield Finding("cuda", f"none: {built}", advice=advice)
+
+
+def _places() -> Iterator[Finding]:
+    from huggingface_hub import constants, get_token
+
+    from llmkit.models.box import embedded_models
+
+    names = [model.name for model in embedded_models()]
+    missing = "the installation is not whole: pip install --force-reinstall llmkit"
+    yield Finding("embedded models", ", ".join(names) or "none", bool(names), advice="" if names else missing)
+    cache = Path(constants.HF_HUB_CACHE)
+    yield Finding("model cache", str(cache) if cache.is_dir() else f"{cache} (not there yet)")
+    home = cache if cache.is_dir() else Path.home()
+    yield Finding("free disk there", f"{shutil.disk_usage(home).free / 2**30:.1f} GiB")
+    token = "found" if get_token() else "none"
+    yield Finding("Hub token", token, advice="" if token == "found" else "for gated models: hf auth login")
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE"):
+        yield Finding("offline", "HF_HUB_OFFLINE is set: nothing is downloaded")

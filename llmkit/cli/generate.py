@@ -1,6 +1,81 @@
-"""x"""
+"""`llmkit generate`: continue a prompt, or a file of prompts."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmkit.cli import console, options, rows
+from llmkit.cli.options import flag
+
+if TYPE_CHECKING:
+    from llmkit.records.rows import Row
+    from llmkit.tasks.generation import Generation
+
+DEFAULT_MODEL = "stories"
 
 
+@options.expand
+def run(
+    *,
+    text: Annotated[
+        str | None, typer.Argument(help="The prompt. Without it, --input or stdin.", show_default=False)
+    ] = None,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    decoding: options.DecodingFlags,
+    truncate: Annotated[
+        str | None,
+        flag("--truncate", help="Cut a prompt longer than the context: left keeps its end, right its start."),
+    ] = None,
+    chat: Annotated[
+        bool | None, flag("--chat/--no-chat", help="Use the model's chat template (default: if it has one).")
+    ] = None,
+    system: Annotated[str | None, flag("--system", help="System message of the chat.")] = None,
+    full_text: Annotated[
+        bool, flag("--full-text", help="Give the prompt back in front of the text.")
+    ] = False,
+    messages: options.MessageFlags,
+) -> None:
+    """Continue a prompt, or a file of prompts, with a language model."""
+    from llmkit.tasks.decoding import GenerationOptions
 
-def run(x: int = 1) -> None:
-    "generate"
+    wanted = GenerationOptions(
+        **decoding.values(), seed=model.seed, truncate=truncate, chat=chat, system=system, full_text=full_text
+    )
+    if rows.check_output(outputs):
+        return
+    source, single = rows.open_source(text, inputs, field="prompt")
+    from llmkit.cli.loading import load_model
+    from llmkit.tasks.generation import Generation
+
+    loaded = load_model(model.spec(task="text-generation", default_model=DEFAULT_MODEL))
+    generation = Generation(loaded, wanted, field=inputs.field, template=inputs.template)
+    if generation.decoding.sampling and model.seed is None:
+        console.detail(f"seed {generation.seed}: drawn")
+    if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
+        _stream(generation, next(iter(source)))
+    else:
+        rows.run_rows(generation, source, outputs, verb="generate", field="generated_text")
+
+
+def _stream(generation: Generation, row: Row) -> None:
+    """Write one answer to stdout as it is made; a reasoning model's thoughts go to stderr."""
+    (prompt,) = generation.prepare([row])
+    if isinstance(prompt, Exception):
+        raise prompt
+    completes = not generation.prompts.chat
+    if completes and generation.options.full_text:
+        print(prompt.payload.text, end="", flush=True)
+    elif completes and sys.stdout.isatty() and sys.stderr.isatty() and not console.state.quiet:
+        # For the eye only: whoever reads stdout gets what the model wrote and nothing else.
+        print(f"\x1b[2m{prompt.payload.text}\x1b[0m", end="", file=sys.stderr, flush=True)
+
+    def show(piece: str, is_reasoning: bool) -> None:
+        print(piece, end="", file=sys.stderr if is_reasoning else sys.stdout, flush=True)
+
+    generation.stream(prompt, show)
+    print(flush=True)

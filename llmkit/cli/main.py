@@ -101,7 +101,7 @@ def main() -> NoReturn:
         # Model output is any text at all; a C locale must not turn it into an error.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    code = _run()
+    code = run_command(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -111,12 +111,15 @@ def main() -> NoReturn:
         code = 1
     # torch's and datasets' threads hold nothing that we want back, and tearing them down takes time.
     sys.stderr.flush()
-    os._exit(code) if "torch" in sys.modules else sys.exit(code)
+    if "torch" in sys.modules:
+        os._exit(code)
+    sys.exit(code)
 
 
-def _run() -> int:
+def run_command(arguments: list[str]) -> int:
+    """Run one command line in this process and return its exit code."""
     try:
-        result = app(standalone_mode=False)
+        result = app(arguments, prog_name="llmkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         return _closed_pipe()
@@ -151,7 +154,7 @@ def _usage(error: Any) -> int:
     """Print what Typer says of a bad flag as one line, with the command that tells more."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message())
+        print(error.format_message(), file=sys.stderr)
         return 2
     hint = f" (try '{context.command_path} --help')" if context is not None else ""
     console.error(error.format_message().rstrip(".") + hint)

@@ -1,6 +1,105 @@
-"""x"""
+"""`llmkit models`: what can be run without naming anything, what is on this machine, what to try."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.options import flag
+from llmkit.errors import InputError
+
+# Well-known small models with open licences, for whoever has the network.
+SUGGESTED = {
+    "generate": ("HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"),
+    "eval": ("openai-community/gpt2",),
+}
 
 
+@options.expand
+def run(
+    *,
+    action: Annotated[
+        str | None, typer.Argument(help="show, to print a model's card.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The embedded model to show.", show_default=False)
+    ] = None,
+    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
+    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None,
+    messages: options.MessageFlags,
+) -> None:
+    """List the models in the box and in the cache."""
+    if action == "show" and name is not None:
+        _show(name)
+        return
+    if action is not None:
+        raise InputError(f"models {action}: use `llmkit models` or `llmkit models show NAME`")
+    found = [*_embedded(), *_cached(cache_dir), *_suggested()]
+    if json:
+        for model in found:
+            print(json_module.dumps(model, ensure_ascii=False))
+    else:
+        _print_table(found)
 
-def run(x: int = 1) -> None:
-    "models"
+
+def _show(name: str) -> None:
+    from llmkit.models.box import embedded_folder, embedded_models
+
+    folder = embedded_folder(name)
+    if folder is None:
+        there = ", ".join(model.name for model in embedded_models())
+        raise InputError(f"no embedded model {name}; there is {there}")
+    sys.stdout.write((folder / "README.md").read_text(encoding="utf-8"))
+
+
+def _embedded() -> list[dict[str, Any]]:
+    from llmkit.models.box import embedded_models
+
+    return [
+        {
+            "where": "embedded",
+            "model": model.name,
+            "task": model.task,
+            "bytes": model.bytes,
+            "licence": model.licence,
+            "about": model.summary,
+        }
+        for model in embedded_models()
+    ]
+
+
+def _cached(cache_dir: Path | None) -> list[dict[str, Any]]:
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir(cache_dir).repos
+    except CacheNotFound:
+        return []
+    return [
+        {"where": "cached", "model": repo.repo_id, "bytes": repo.size_on_disk}
+        for repo in sorted(repos, key=lambda repo: repo.repo_id)
+        if repo.repo_type == "model"
+    ]
+
+
+def _suggested() -> list[dict[str, Any]]:
+    return [
+        {"where": "suggested", "model": model, "task": f"llmkit {verb} -m {model}"}
+        for verb, models in SUGGESTED.items()
+        for model in models
+    ]
+
+
+def _print_table(found: list[dict[str, Any]]) -> None:
+    width = max(len(model["model"]) for model in found)
+    for model in found:
+        size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else ""
+        rest = [model[key] for key in ("task", "licence", "about") if key in model]
+        line = f"{model['where']:<10}{model['model']:<{width + 2}}{size:>10}  {'  '.join(rest)}"
+        print(line.rstrip())

@@ -3,7 +3,7 @@
 A verb names a group as one parameter and gets it filled in::
 
     @options.expand
-    def run(model: options.ModelFlags, messages: options.MessageFlags) -> None: ...
+    def run(*, model: options.ModelFlags, messages: options.MessageFlags) -> None: ...
 
 `expand` writes the group's fields into the signature that Typer reads.
 """
@@ -63,7 +63,8 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
-def _flag(*names: str, help: str, **more: Any) -> Any:
+def flag(*names: str, help: str, **more: Any) -> Any:
+    """A Typer option whose default stands in its help text, where a reader can understand it."""
     return typer.Option(*names, help=help, show_default=more.pop("show_default", False), **more)
 
 
@@ -71,11 +72,11 @@ def _flag(*names: str, help: str, **more: Any) -> Any:
 class MessageFlags:
     """`-q`, `-v`, `--debug`. They take effect as soon as the group is filled in."""
 
-    quiet: Annotated[bool, _flag("-q", "--quiet", help="No notices and no progress.")] = False
+    quiet: Annotated[bool, flag("-q", "--quiet", help="No notices and no progress.")] = False
     verbose: Annotated[
-        bool, _flag("-v", "--verbose", help="Say which choices were made, and let libraries talk.")
+        bool, flag("-v", "--verbose", help="Say which choices were made, and let libraries talk.")
     ] = False
-    debug: Annotated[bool, _flag("--debug", help="Show the traceback of an error.")] = False
+    debug: Annotated[bool, flag("--debug", help="Show the traceback of an error.")] = False
 
     def __post_init__(self) -> None:
         console.setup(quiet=self.quiet, verbose=self.verbose, debug=self.debug)
@@ -87,24 +88,29 @@ class ModelFlags:
 
     model: Annotated[
         str | None,
-        _flag("-m", "--model", help="Hub id, local folder, or an embedded model (see `llmkit models`)."),
+        flag(
+            "-m",
+            "--model",
+            metavar="NAME|PATH",
+            help="Hub id, local folder, or an embedded model (see `llmkit models`).",
+        ),
     ] = None
-    revision: Annotated[str | None, _flag("--revision", help="Branch, tag or commit on the Hub.")] = None
-    device: Annotated[str, _flag("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
-    dtype: Annotated[str, _flag("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto"
-    attn: Annotated[str | None, _flag("--attn", help="Attention implementation, such as sdpa or eager.")] = (
+    revision: Annotated[str | None, flag("--revision", help="Branch, tag or commit on the Hub.")] = None
+    device: Annotated[str, flag("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    dtype: Annotated[str, flag("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto"
+    attn: Annotated[str | None, flag("--attn", help="Attention implementation, such as sdpa or eager.")] = (
         None
     )
-    adapter: Annotated[str | None, _flag("--adapter", help="A LoRA adapter's folder or Hub id.")] = None
+    adapter: Annotated[str | None, flag("--adapter", help="A LoRA adapter's folder or Hub id.")] = None
     trust_remote_code: Annotated[
-        bool, _flag("--trust-remote-code", help="Run code that comes with the model.")
+        bool, flag("--trust-remote-code", help="Run code that comes with the model.")
     ] = False
     allow_bin: Annotated[
-        bool, _flag("--allow-bin", help="Read pytorch_model.bin where there is no safetensors file.")
+        bool, flag("--allow-bin", help="Read pytorch_model.bin where there is no safetensors file.")
     ] = False
-    offline: Annotated[bool, _flag("--offline", help="Use only what is on this machine.")] = False
-    cache_dir: Annotated[Path | None, _flag("--cache-dir", help="Where downloaded models are kept.")] = None
-    seed: Annotated[int | None, _flag("--seed", help="Seed of everything random.")] = None
+    offline: Annotated[bool, flag("--offline", help="Use only what is on this machine.")] = False
+    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None
+    seed: Annotated[int | None, flag("--seed", help="Seed of everything random.")] = None
 
     def spec(self, *, task: str, default_model: str | None = None) -> ModelSpec:
         """The request that `runtime.load` takes.
@@ -130,3 +136,103 @@ class ModelFlags:
             offline=self.offline,
             cache_dir=self.cache_dir,
         )
+
+
+@dataclass
+class InputFlags:
+    """Rows from a file or stdin, in place of a single argument."""
+
+    input: Annotated[
+        str | None,
+        flag(
+            "--input",
+            metavar="FILE",
+            help="Rows: .jsonl .json .csv .tsv .parquet .txt (and .gz), - for JSONL on stdin, or"
+            " hf:dataset[:config][:split].",
+        ),
+    ] = None
+    field: Annotated[str | None, flag("--field", metavar="NAME", help="The column that holds the text.")] = (
+        None
+    )
+    template: Annotated[
+        str | None,
+        flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
+    ] = None
+    lines: Annotated[bool, flag("--lines", help="Each line on stdin is an input of its own.")] = False
+    whole: Annotated[bool, flag("--whole", help="A .txt file is one input, not one a line.")] = False
+
+
+@dataclass
+class OutputFlags:
+    """Where results go, and what happens to a run that is killed or a row that fails."""
+
+    output: Annotated[
+        Path | None,
+        flag("-o", "--output", metavar="FILE", help="Write JSONL to this file; a killed run can be resumed."),
+    ] = None
+    json: Annotated[bool, flag("--json", help="JSONL on stdout instead of plain text.")] = False
+    resume: Annotated[bool, flag("--resume", help="Go on with an unfinished --output.")] = False
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace an --output that is there.")] = False
+    on_error: Annotated[
+        str,
+        flag(
+            "--on-error",
+            metavar="fail|skip",
+            help="fail stops at a bad row; skip gives it an `error` field and goes on.",
+        ),
+    ] = "fail"
+    batch_size: Annotated[
+        str,
+        flag(
+            "--batch-size",
+            metavar="auto|N",
+            help="Rows per batch, or auto: as many as the device has room for.",
+        ),
+    ] = "auto"
+
+    def rows_per_batch(self) -> int | None:
+        """`--batch-size` as a number; None for auto."""
+        if self.batch_size == "auto":
+            return None
+        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
+            raise InputError(f"--batch-size {self.batch_size}: give a number of rows, or auto")
+        return int(self.batch_size)
+
+    def check(self) -> None:
+        """Refuse what does not go together, before anything slow is begun."""
+        if self.on_error not in {"fail", "skip"}:
+            raise InputError(f"--on-error {self.on_error}: use fail or skip")
+        self.rows_per_batch()
+        if self.output is None:
+            for flag in ("resume", "overwrite"):
+                if getattr(self, flag):
+                    raise InputError(f"--{flag} is about a file: name it with -o/--output")
+        elif self.json:
+            raise InputError("--output writes JSONL to a file and --json to stdout: give one of them")
+
+
+@dataclass
+class DecodingFlags:
+    """How tokens are chosen. None is what the model's generation_config says."""
+
+    max_new_tokens: Annotated[int, flag("--max-new-tokens", help="Most tokens to write (256).")] = 256
+    temperature: Annotated[float | None, flag("--temperature", help="Above 0 turns sampling on.")] = None
+    top_p: Annotated[float | None, flag("--top-p", help="Sample from this share of probability.")] = None
+    top_k: Annotated[int | None, flag("--top-k", help="Sample from the k likeliest tokens; 0 is all.")] = None
+    min_p: Annotated[
+        float | None, flag("--min-p", help="Drop tokens less likely than this share of the likeliest.")
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, flag("--repetition-penalty", help="Above 1 makes repetition less likely.")
+    ] = None
+    num_beams: Annotated[int | None, flag("--num-beams", help="Beams of beam search.")] = None
+    num_return_sequences: Annotated[int, flag("--num-return-sequences", help="Answers per prompt (1).")] = 1
+    stop: Annotated[
+        list[str] | None,
+        flag("--stop", metavar="STRING", help="A string that ends the text; may be repeated."),
+    ] = None
+    greedy: Annotated[bool, flag("--greedy", help="Always the likeliest token; no sampling.")] = False
+
+    def values(self) -> dict[str, Any]:
+        """As keyword arguments of `tasks.decoding.GenerationOptions`."""
+        return {**dataclasses.asdict(self), "stop": tuple(self.stop or ())}

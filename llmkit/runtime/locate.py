@@ -1,0 +1,186 @@
+"""From a model's name to a folder on this disk: embedded, local, cached, or downloaded from the Hub.
+
+A Hub model is resolved to one commit and fetched with only the files that loading needs. A missing,
+private or gated repository, a wrong revision and a dead network each say what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.models.box import embedded_folder, embedded_models
+
+if TYPE_CHECKING:
+    from llmkit.runtime.spec import ModelSpec
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+# What loading reads besides the weights. Python files only where the user trusts them.
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.vocab")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model lies.
+
+    Attributes:
+        folder: a local folder in Hugging Face layout.
+        revision: the commit for a Hub model, ``embedded`` for one in the box, ``local`` for a folder.
+    """
+
+    folder: Path
+    revision: str
+
+
+def locate(name: str, spec: ModelSpec) -> Location:
+    """Find the model (or adapter) `name`, downloading it if need be and allowed.
+
+    Raises:
+        InputError: there is no such model, or access is refused; the message says what to do.
+        LLMKitError: the download failed.
+    """
+    if not name:
+        raise InputError("-m/--model is empty: give a Hub id, a folder, or an embedded model")
+    embedded = embedded_folder(name)
+    if embedded is not None:
+        return Location(embedded, "embedded")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Location(path, "local")
+    if path.is_file():
+        raise InputError(f"{name} is a file; -m takes a model's folder, such as {path.parent}")
+    if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name) or ".." in name:
+        raise InputError(f"no model folder at {name}")
+    return _from_hub(name, spec)
+
+
+def _from_hub(name: str, spec: ModelSpec) -> Location:
+    from huggingface_hub import constants
+
+    if spec.offline or constants.HF_HUB_OFFLINE:
+        return _from_cache(name, spec, "offline")
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        info = HfApi().model_info(name, revision=spec.revision)
+        files = _files_to_fetch(name, [s.rfilename for s in info.siblings or []], spec)
+        folder = snapshot_download(name, revision=info.sha, allow_patterns=files, cache_dir=spec.cache_dir)
+    except GatedRepoError as error:
+        raise InputError(
+            f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with"
+            " `hf auth login` or set HF_TOKEN"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(_unknown(name)) from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"{name} has no revision {spec.revision}; see https://huggingface.co/{name}/tree/main"
+        ) from error
+    except HfHubHTTPError as error:
+        raise LLMKitError(f"the Hub refused {name}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        if getattr(error, "errno", None) is not None and error.filename:
+            raise  # this disk, not the network: main says which file
+        return _from_cache(name, spec, "the Hub cannot be reached")
+    except Exception as error:
+        # httpx is an implementation detail of huggingface_hub; only its class names are stable.
+        if type(error).__name__ in {"ConnectError", "ConnectTimeout", "ReadTimeout", "ProxyError"}:
+            return _from_cache(name, spec, "the Hub cannot be reached")
+        raise
+    return Location(Path(folder), str(info.sha))
+
+
+def _from_cache(name: str, spec: ModelSpec, why: str) -> Location:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HFValidationError,
+        IncompleteSnapshotError,
+        LocalEntryNotFoundError,
+    )
+
+    try:
+        folder = Path(
+            snapshot_download(name, revision=spec.revision, cache_dir=spec.cache_dir, local_files_only=True)
+        )
+    except IncompleteSnapshotError as error:
+        # We never fetch all of a repository, so this is usual; what loading needs is checked there.
+        folder = Path(error.snapshot_path)
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        at = f" at revision {spec.revision}" if spec.revision else ""
+        raise InputError(
+            f"{_unknown(name, known=why)}{at}; `llmkit models` lists what is on this machine"
+        ) from error
+    return Location(folder, folder.name)
+
+
+def _unknown(name: str, known: str | None = None) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [m.name for m in embedded_models()], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if known is not None:
+        return f"{name} is not in the cache and {known}{hint}"
+    return (
+        f"no model {name}: not embedded, not a folder, and not on the Hub (or private: see"
+        f" https://huggingface.co/{name} and log in with `hf auth login`){hint}"
+    )
+
+
+def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:
+    """Of the repository's top-level files, those that loading reads."""
+    from fnmatch import fnmatch
+
+    top = [f for f in files if "/" not in f]
+    wanted = [f for f in top if any(fnmatch(f, pattern) for pattern in _SMALL_FILES)]
+    if spec.trust_remote_code:
+        wanted += [f for f in files if f.endswith(".py")]
+    weights = [f for f in top if f.endswith(".safetensors")]
+    # Repositories often carry a consolidated copy of the same weights beside the sharded ones.
+    named = [f for f in weights if re.fullmatch(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors", f)]
+    weights = named or weights
+    if not weights and spec.allow_bin:
+        weights = [f for f in top if re.fullmatch(r"(pytorch|adapter)_model(-\d+-of-\d+)?\.bin", f)]
+    if not weights:
+        check_weight_names(name, top, allow_bin=spec.allow_bin)
+    return wanted + weights
+
+
+def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
+    """Refuse a checkpoint whose weights we do not read, saying which kind it is and what to do.
+
+    Args:
+        name: the model, for the message.
+        files: the names in its folder.
+        allow_bin: whether pickled PyTorch weights may be read.
+    """
+    if any(f.endswith(".safetensors") for f in files):
+        return
+    if any(f.endswith(".bin") and "model" in f for f in files):
+        if allow_bin:
+            return
+        raise InputError(
+            f"{name} has only pytorch_model.bin, a pickle file; if you trust its source, add --allow-bin"
+            " (it is read with weights_only=True)"
+        )
+    if any(f.endswith((".h5", ".ckpt.index", ".data-00000-of-00001")) for f in files):
+        raise InputError(
+            f"{name} is a TensorFlow checkpoint, which transformers 5 no longer reads; convert it with"
+            " transformers 4: AutoModel.from_pretrained(PATH, from_tf=True).save_pretrained(OUT)"
+        )
+    if any(f.endswith(".msgpack") for f in files):
+        raise InputError(
+            f"{name} is a Flax checkpoint, which transformers 5 no longer reads; convert it with"
+            " transformers 4: AutoModel.from_pretrained(PATH, from_flax=True).save_pretrained(OUT)"
+        )
+    if any(f.endswith(".gguf") for f in files):
+        raise InputError(f"{name} holds GGUF weights, which llmkit does not read; use a safetensors copy")
+    raise InputError(f"{name} has no weights: no model.safetensors in it")

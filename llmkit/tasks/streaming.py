@@ -1,0 +1,90 @@
+"""Text as it is made: tokens in, whole characters out, up to the first stop string.
+
+transformers' TextStreamer waits for a space before it shows anything, so Japanese or a row of emoji would
+come out only at the end. This one shows every whole character at once, and its pieces add up to exactly
+what decoding the finished answer gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmkit.text.reasoning import ReasoningFilter
+from llmkit.text.stops import StopFilter
+
+# What a decoder writes for bytes that are not, or not yet, a character.
+_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+
+class AnswerStreamer:
+    """A streamer for `generate` that calls `on_text(text, is_reasoning)` with each new piece.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        on_text: takes the pieces.
+        stops: strings that end the answer.
+        thinking: the output begins inside the model's thoughts; None for a model that has none.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        on_text: Callable[[str, bool], None],
+        *,
+        stops: Sequence[str] = (),
+        thinking: bool | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._on_text = on_text
+        self._stop = StopFilter(stops)
+        self._reasoning = None if thinking is None else ReasoningFilter(opened=thinking)
+        self._skipped_prompt = False
+        self._ids: list[int] = []
+        self._begin = 0  # decoding starts here: far enough back for the next token to join correctly
+        self._shown = 0  # characters of decode(ids[begin:]) that went out
+
+    def put(self, value: Any) -> None:
+        """Take what `generate` hands over: the prompt first, then a token at a time."""
+        if not self._skipped_prompt:
+            self._skipped_prompt = True
+            return
+        self._ids.extend(value.reshape(-1).tolist())
+        text = self._decode()
+        if not text.endswith(_INCOMPLETE):
+            self._show(text)
+
+    def end(self) -> None:
+        """Show what was held back."""
+        self._show(self._decode())
+        self._pass_on(self._stop.close())
+        if self._reasoning is not None:
+            for thought, piece in self._reasoning.close():
+                self._on_text(piece, thought)
+
+    def _decode(self) -> str:
+        return decode(self._tokenizer, self._ids[self._begin :])
+
+    def _show(self, text: str) -> None:
+        piece = text[self._shown :]
+        self._shown = len(text)
+        if len(self._ids) - self._begin > 64 and piece:
+            # Start afresh a few tokens back, so that a long answer is not decoded again from its start.
+            self._begin = len(self._ids) - 8
+            self._shown = len(self._decode())
+        self._pass_on(self._stop.feed(piece))
+
+    def _pass_on(self, piece: str) -> None:
+        if not piece:
+            return
+        if self._reasoning is None:
+            self._on_text(piece, False)
+            return
+        for thought, part in self._reasoning.feed(piece):
+            self._on_text(part, thought)
+
+
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Token ids to text, the one way llmkit does it: without special tokens, spaces left as they are."""
+    text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text

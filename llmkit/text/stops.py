@@ -1,0 +1,42 @@
+"""Stop strings: cut a text at the first one, whole or as it streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> str:
+    """`text` up to the earliest of `stops`, which is left out."""
+    ends = [text.find(stop) for stop in stops]
+    return text[: min((end for end in ends if end >= 0), default=len(text))]
+
+
+class StopFilter:
+    """Passes a stream of text on, up to the first stop string, holding back what may begin one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self._stopped = False
+
+    def feed(self, text: str) -> str:
+        """What of the stream so far may be shown now."""
+        if self._stopped:
+            return ""
+        self._held += text
+        shown = cut_at_stop(self._held, self._stops)
+        if len(shown) < len(self._held):
+            self._stopped = True
+            return shown
+        keep = max((self._begins(stop) for stop in self._stops), default=0)
+        cut = len(self._held) - keep
+        shown, self._held = self._held[:cut], self._held[cut:]
+        return shown
+
+    def close(self) -> str:
+        """What was held back, once the stream has ended."""
+        return "" if self._stopped else self._held
+
+    def _begins(self, stop: str) -> int:
+        longest = min(len(self._held), len(stop) - 1)
+        return next((n for n in range(longest, 0, -1) if stop.startswith(self._held[-n:])), 0)

@@ -1,0 +1,114 @@
+"""What every verb's `--help` costs and says, and the command line's manners before any verb runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from llmkit import __version__
+from llmkit.cli.main import VERBS
+from tests.command import run, spawn
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "peft",
+    "accelerate",
+    "numpy",
+    "tokenizers",
+    "pyarrow",
+)
+
+PROBE = """
+import sys
+from llmkit.cli.main import run_command
+code = run_command(sys.argv[1:])
+loaded = [name for name in {heavy!r} if name in sys.modules]
+sys.exit(f"{{code}} {{loaded}}" if code or loaded else 0)
+"""
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_imports_nothing_heavy(verb: str | None) -> None:
+    arguments = ["--help"] if verb is None else [verb, "--help"]
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments], capture_output=True, text=True
+    )
+    assert probe.returncode == 0, probe.stderr
+    assert probe.stdout.startswith("Usage: llmkit")
+    assert probe.stderr == ""
+
+
+def test_import_llmkit_imports_nothing_heavy() -> None:
+    code = f"import sys, llmkit; print([name for name in {HEAVY!r} if name in sys.modules])"
+    probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert probe.stdout == "[]\n", probe.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_table_of_verbs_says_what_each_verb_says(verb: str) -> None:
+    help_text = " ".join(run(verb, "--help").out.split())
+    assert VERBS[verb] in help_text
+
+
+def test_version() -> None:
+    assert run("--version").out == f"llmkit {__version__}\n"
+
+
+def test_version_of_the_module() -> None:
+    assert spawn("--version").stdout == f"llmkit {__version__}\n"
+
+
+def test_completion_can_be_installed(tmp_path: object) -> None:
+    shown = spawn("--show-completion", "bash")
+    assert shown.returncode == 0
+    assert "complete" in shown.stdout
+    installed = spawn("--install-completion", "bash", env={"HOME": str(tmp_path)})
+    assert installed.returncode == 0, installed.stderr
+
+
+def test_completion_lists_the_verbs() -> None:
+    environment = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": "llmkit gen", "COMP_CWORD": "1"}
+    script = "import sys; sys.argv[0] = 'llmkit'; from llmkit.cli.main import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert shown.stdout.split() == ["generate"]
+
+
+def test_a_mistyped_verb_is_bad_usage_with_the_nearest_name() -> None:
+    result = run("genrate")
+    assert result.code == 2
+    assert result.out == ""
+    assert (
+        result.err == "llmkit: error: no such verb: genrate; did you mean generate? (try 'llmkit --help')\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", "--temprature", "1", "x"], "No such option: --temprature"),
+        (["generate", "--top-k", "many", "x"], "--top-k"),
+        (["generate", "x", "y"], "unexpected extra argument"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exits_with_2(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("llmkit: error: ")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_without_arguments_help_is_shown_and_the_usage_was_bad() -> None:
+    result = run()
+    assert result.code == 2
+    assert "Verbs:" in result.err
+    assert result.out == ""

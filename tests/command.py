@@ -1,0 +1,65 @@
+"""Run llmkit's command line: in this process where that is enough, in its own where it is not."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did: its exit code, and its two streams as text."""
+
+    code: int
+    out: str
+    err: str
+
+
+class _Stream(io.TextIOWrapper):
+    """A captured stream, or a pipe for stdin: bytes below, text above, and no terminal."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(io.BytesIO(data), encoding="utf-8", newline="", write_through=True)
+
+    @property
+    def text(self) -> str:
+        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+
+
+def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
+    """Run a command line in this process. Without `stdin`, stdin is a terminal that is not read."""
+    from llmkit.cli import console
+    from llmkit.cli.main import run_command
+
+    data = stdin.encode() if isinstance(stdin, str) else stdin or b""
+    source, out, err = _Stream(data), _Stream(), _Stream()
+    if stdin is None:
+        source.isatty = lambda: True  # type: ignore[method-assign]
+    console.setup(quiet=False, verbose=False, debug=False)
+    streams: Any = mock.patch.multiple(sys, stdin=source, stdout=out, stderr=err)
+    with streams:
+        code = run_command([str(argument) for argument in arguments])
+    return Result(code, out.text, err.text)
+
+
+def spawn(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a process of its own; `options` go to `subprocess.run`."""
+    options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
+    if options["stdin"] is None:
+        del options["stdin"]
+    return subprocess.run(
+        [sys.executable, "-m", "llmkit", *map(str, arguments)],
+        capture_output=options.pop("capture_output", True),
+        text=True,
+        timeout=options.pop("timeout", 300),
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **options.pop("env", {})},
+        **options,
+    )

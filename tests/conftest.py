@@ -1,0 +1,40 @@
+"""Every test runs without a network, and shares the tiny models of its session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before anything imports huggingface_hub, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import pytest
+
+from tests.tiny import make_model
+
+TinyModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """A tiny random model's folder by family; options are those of `tests.tiny.make_tokenizer`."""
+    made: dict[object, Path] = {}
+
+    def get(family: str, **options: bool) -> Path:
+        key = (family, *sorted(options.items()))
+        if key not in made:
+            made[key] = make_model(family, tmp_path_factory.mktemp(family), **options)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of public data sets that LLMKIT_DATA names; tests that need it are skipped without."""
+    folder = os.environ.get("LLMKIT_DATA")
+    if not folder:
+        pytest.skip("LLMKIT_DATA is not set")
+    return Path(folder)
