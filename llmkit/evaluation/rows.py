@@ -2,15 +2,77 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from llmkit.errors import InputError, RowError
 from llmkit.evaluation.metric import Example
+from llmkit.records.formats import line_rows
+from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, nearest
 
 REFERENCE_FIELDS = ("references", "reference", "answers")
+_ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+
+
+def read(
+    source: str,
+    references: Sequence[str] = (),
+    *,
+    prediction_field: str | None = None,
+    reference_field: str | None = None,
+    needs_references: bool = True,
+    plain: bool = False,
+) -> Iterator[Example]:
+    """Examples from a file of rows, or from a file of plain lines with the references in others.
+
+    Args:
+        source: what `llmkit.records.read.open_rows` takes. With `references` or `plain`, stdin (`-`) and a
+            file whose name does not end in one of its formats are plain lines.
+        references: files of plain lines, each with a reference for every prediction.
+        prediction_field: the column with the prediction; None takes `prediction`, or a plain line's text.
+        reference_field: the column with the references; see `from_rows`.
+        needs_references: False leaves them empty where there are none.
+        plain: read `source` as with `references`.
+
+    Raises:
+        InputError: a file cannot be read, or they differ in length.
+        RowError: a row could not be read, or lacks a column.
+    """
+    if references and reference_field is not None:
+        raise InputError("the references are in --references or in a column (--reference-field): give one")
+    if references and len({source, *references}) <= len(references):
+        raise InputError("the same file was given twice among predictions and --references")
+    if references or plain:
+        lines = [_lines(name) for name in references]
+        yield from from_lines(_lines(source), lines, prediction_field=prediction_field)
+    else:
+        yield from from_rows(
+            open_rows(source),
+            prediction_field=prediction_field or "prediction",
+            reference_field=reference_field,
+            needs_references=needs_references,
+        )
+
+
+def _lines(name: str) -> Iterable[Row]:
+    """Rows of a file that may be plain lines under any name, such as `test.de`."""
+    kind = Path(name.removesuffix(".gz")).suffix
+    if name != "-" and (kind in _ROW_FORMATS or name.startswith("hf:")):
+        return open_rows(name)
+    try:
+        stream: IO[bytes] = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from None
+    return _closing(stream, "stdin" if name == "-" else name)
+
+
+def _closing(stream: IO[bytes], name: str) -> Iterator[Row]:
+    with stream:
+        yield from line_rows(stream, name)
 
 
 def from_rows(
@@ -73,8 +135,11 @@ def _column(row: Row, name: str, flag: str) -> Any:
         raise RowError(row.where, row.error)
     if name not in row.data:
         near = nearest(name, row.data)
-        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(row.data) or 'none'}"
-        raise RowError(row.where, f"there is no column {name!r}; {hint} (name it with {flag})")
+        hint = f"did you mean {near!r}?" if near else f"its columns are {', '.join(row.data) or 'none'}"
+        advice = f"name it with {flag}"
+        if set(row.data) == {"text"}:
+            advice += ", or for plain lines give the references with --references"
+        raise RowError(row.where, f"no column {name!r}; {hint} ({advice})")
     return row.data[name]
 
 
@@ -85,7 +150,7 @@ def _references(row: Row, field: str | None, needed: bool) -> list[Any]:
             return []
         raise RowError(
             row.where,
-            f"there is no column 'reference' or 'references'; there are {', '.join(row.data) or 'none'} "
+            f"no column 'reference' or 'references'; its columns are {', '.join(row.data)} "
             "(name it with --reference-field, or give a file of lines with --references)",
         )
     value = _column(row, name, "--reference-field")

@@ -301,5 +301,5 @@ def _paired(
 
 def _group(row: Example, by: str) -> str:
     if by not in row.data:
-        raise RowError(row.where, f"there is no column {by!r} to group by; there are {', '.join(row.data)}")
+        raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")
     return str(row.data[by])

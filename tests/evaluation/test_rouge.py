@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -56,10 +55,8 @@ def test_several_references_equal_to_rouge_score():
 
 
 @pytest.fixture
-def perl() -> Path:
-    if "LLMKIT_DATA" not in os.environ:
-        pytest.skip("LLMKIT_DATA does not name a data folder")
-    return Path(os.environ["LLMKIT_DATA"]) / "metrics/rouge_score"
+def perl(data_folder) -> Path:
+    return data_folder / "metrics/rouge_score"
 
 
 def test_perl_pairs(perl):

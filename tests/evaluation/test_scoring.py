@@ -87,7 +87,7 @@ def test_groups_are_few():
 
 
 def test_a_group_that_a_row_lacks():
-    with pytest.raises(RowError, match="row 1: there is no column 'lang' to group by; there are source"):
+    with pytest.raises(RowError, match="row 1: no column 'lang' to group by; its columns are source"):
         score([make("f1")], examples(["a"], ["a"], source=["x"]), by="lang")
 
 

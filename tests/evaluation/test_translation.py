@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import pytest
 
@@ -74,10 +72,8 @@ def test_equal_to_sacrebleu(name, ours, theirs, references):
     assert found.signature == scorer.get_signature().format()
 
 
-def test_nmt_bleu_published():
-    if "LLMKIT_DATA" not in os.environ:
-        pytest.skip("LLMKIT_DATA does not name a data folder")
-    folder = Path(os.environ["LLMKIT_DATA"]) / "metrics/nmt_bleu"
+def test_nmt_bleu_published(data_folder):
+    folder = data_folder / "metrics/nmt_bleu"
     hypotheses = (folder / "deen_output").read_text(encoding="utf-8").splitlines()
     references = (folder / "deen_ref_bpe").read_text(encoding="utf-8").replace("@@ ", "").splitlines()
     found = one(make("bleu", tokenize="none", smooth="none"), examples(hypotheses, references))

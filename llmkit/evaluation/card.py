@@ -1,0 +1,164 @@
+"""Results into a model card's `model-index`, which the Hub shows beside the model.
+
+Only the `model-index` block of the card's YAML header is written anew; every other byte of the file,
+comments and order included, stays as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.evaluation.scoring import Evaluation
+
+_HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+# From the key to the next one; the items of its list may stand at the margin.
+_BLOCK = re.compile(r"^model-index[ \t]*:.*?(?=^[^\s#-]|\Z)", re.DOTALL | re.MULTILINE)
+
+TASKS = {
+    "bleu": "translation",
+    "chrf": "translation",
+    "chrf++": "translation",
+    "ter": "translation",
+    "rouge": "summarization",
+    "exact_match": "question-answering",
+    "f1": "question-answering",
+    "squad": "question-answering",
+    "squad_v2": "question-answering",
+    "accuracy": "text-classification",
+}
+
+
+def check_card(path: Path) -> None:
+    """Raise an InputError if there is no card at `path`, or its header is not YAML."""
+    _read(path)
+
+
+def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
+    """Write the scores over all rows into a card; a metric that is there already gets the new value.
+
+    Args:
+        path: the card, a README.md.
+        evaluation: the scores.
+        dataset: the test set's name, or its id on the Hub.
+
+    Raises:
+        InputError: there is no card at `path`, or its header is not YAML.
+    """
+    text, header, data = _read(path)
+    index = data.get("model-index") or []
+    if not isinstance(index, list) or not all(isinstance(model, dict) for model in index):
+        raise InputError(f"{path}: its model-index is not a list of models")
+    if not index:
+        title = _TITLE.search(text)
+        index = [{"name": title.group(1) if title else path.resolve().parent.name}]
+    results = index[0].setdefault("results", [])
+    for result in _results(index[0]["name"], evaluation, dataset):
+        _merge(results, result)
+    changed = _with_block(text, header, index)
+    _, _, after = _parse(path, changed)
+    if {**after, "model-index": None} != {**data, "model-index": None}:
+        raise LLMKitError(
+            f"{path}: its header is laid out in a way that cannot be edited; nothing was written"
+        )
+    temporary = path.resolve().with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.write_text(changed, encoding="utf-8", newline="")
+    temporary.chmod(path.stat().st_mode)
+    temporary.replace(path.resolve())
+
+
+def _read(path: Path) -> tuple[str, re.Match[str] | None, dict[str, Any]]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; --card takes the README.md of a model") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    return _parse(path, text)
+
+
+def _parse(path: Path, text: str) -> tuple[str, re.Match[str] | None, dict[str, Any]]:
+    import yaml
+
+    header = _HEADER.match(text)
+    try:
+        data = yaml.safe_load(header.group(1)) if header else None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: the header between the --- lines is not YAML: {error}") from error
+    if not isinstance(data, dict | None):
+        raise InputError(f"{path}: the header between the --- lines is not a YAML mapping")
+    return text, header, data or {}
+
+
+def _results(model: str, evaluation: Evaluation, dataset: str) -> list[dict[str, Any]]:
+    """The scores in the Hub's own layout."""
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    results = [
+        EvalResult(
+            task_type=TASKS.get(score.metric, "text-generation"),
+            dataset_type=dataset,
+            dataset_name=dataset,
+            metric_type=score.metric,
+            metric_name=score.name,
+            metric_value=round(score.score, 4),
+            metric_args={
+                "signature": score.signature,
+                "rows": score.rows,
+                **(
+                    {
+                        "interval": [round(score.low, 4), round(score.high, 4)],
+                        "confidence": evaluation.confidence,
+                    }
+                    if score.low is not None and score.high is not None
+                    else {}
+                ),
+            },
+        )
+        for score in evaluation.scores
+        if score.group is None
+    ]
+    found: list[dict[str, Any]] = eval_results_to_model_index(model, results)[0]["results"]
+    return found
+
+
+def _merge(results: list[dict[str, Any]], new: dict[str, Any]) -> None:
+    """Put a result's metrics into the one for the same task and test set, or add it."""
+    for result in results:
+        same_task = result.get("task", {}).get("type") == new["task"]["type"]
+        if same_task and result.get("dataset", {}).get("name") == new["dataset"]["name"]:
+            break
+    else:
+        results.append(new)
+        return
+    metrics = result.setdefault("metrics", [])
+    for metric in new["metrics"]:
+        key = (metric["type"], metric["name"])
+        places = [i for i, old in enumerate(metrics) if (old.get("type"), old.get("name")) == key]
+        if places:
+            metrics[places[0]] = metric
+        else:
+            metrics.append(metric)
+
+
+def _with_block(text: str, header: re.Match[str] | None, index: list[dict[str, Any]]) -> str:
+    import yaml
+
+    newline = "\r\n" if "\r\n" in text else "\n"
+    block = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True)
+    block = block.replace("\n", newline)
+    if header is None:
+        return f"---{newline}{block}---{newline}{text}"
+    inside = header.group(1)
+    old = _BLOCK.search(inside)
+    if old is not None:
+        inside = inside[: old.start()] + block + inside[old.end() :]
+    else:
+        inside += block
+    return text[: header.start(1)] + inside + text[header.end(1) :]

@@ -1,0 +1,258 @@
+"""`llmkit eval` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.command import run, spawn
+
+ROWS = [
+    {"prediction": "the cat sat", "references": ["the cat sat down", "a cat"], "lang": "en"},
+    {"prediction": "a dog ran home", "references": ["the dog ran home", "a dog ran"], "lang": "en"},
+    {"prediction": "two birds", "references": ["two small birds", "birds"], "lang": "fr"},
+]
+
+
+def llmkit(*arguments, **options):
+    """Run `llmkit eval ...` and give the exit code, stdout and stderr."""
+    done = run("eval", *map(str, arguments), **options)
+    return done.code, done.out, done.err
+
+
+@pytest.fixture
+def rows(tmp_path):
+    def write(content=ROWS, name="predictions.jsonl"):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_table(rows):
+    code, out, err = llmkit("--metric", "bleu,rouge,f1", rows())
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["metric", "score", "95%", "interval", "rows"]
+    assert [line.split()[0] for line in lines[1:7]] == [
+        "bleu",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+        "rougeLsum",
+        "f1",
+    ]
+    assert lines[7] == ""
+    assert lines[8].startswith("bleu: nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert lines[-1] == "intervals: bootstrap|resamples:1000|seed:0"
+
+
+def test_json_and_its_file(rows, tmp_path):
+    target = tmp_path / "scores.json"
+    code, out, _ = llmkit("--metric", "f1", rows(), "--json", "-o", target, "--seed", 3, "--confidence", 0.9)
+    assert code == 0
+    found = json.loads(out)
+    assert json.loads(target.read_text(encoding="utf-8")) == found
+    (score,) = found["scores"]
+    # Without articles: 2 of 2 and 3 words; the same three; 2 of 2 and 3
+    assert score["score"] == pytest.approx((4 / 5 + 1 + 4 / 5) / 3)
+    assert score["low"] <= score["score"] <= score["high"]
+    assert score["signature"].startswith("nrefs:2|norm:squad|refs:max|version:llmkit-")
+    assert (found["seed"], found["confidence"], found["resamples"]) == (3, 0.9, 1000)
+
+
+def test_bare_numbers_alone(rows):
+    code, out, _ = llmkit("--metric", "exact_match,squad", rows(), "--bare", "--by", "lang")
+    assert (code, out) == (0, "0.0000\n33.3333\n86.6667\n")
+
+
+def test_stdin_is_rows():
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    for arguments in ([], ["-"]):
+        done = spawn("eval", *arguments, "--metric", "f1", "--bare", input=lines)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "0.8667\n", "")
+    assert spawn("eval", "--metric", "f1", input="").stderr.endswith("the input has no rows\n")
+
+
+def test_plain_lines(tmp_path):
+    (tmp_path / "out.en").write_text("the cat\na dog\n", encoding="utf-8")
+    (tmp_path / "ref.en").write_text("the cat\na cow\n", encoding="utf-8")
+    (tmp_path / "ref2.en").write_text("a cat\na dog\n", encoding="utf-8")
+    references = ["--references", tmp_path / "ref.en", "--references", tmp_path / "ref2.en"]
+    assert llmkit("--metric", "exact_match", tmp_path / "out.en", *references, "--bare")[1] == "1.0000\n"
+    assert llmkit("--metric", "exact_match", *references[:2], "--bare", stdin="the cat\nx\n")[1] == "0.5000\n"
+
+
+def test_groups(rows):
+    code, out, _ = llmkit("--metric", "f1", rows(), "--by", "lang")
+    assert code == 0
+    table = [line.split() for line in out.splitlines()[:4]]
+    assert table[0][:2] == ["lang", "metric"]
+    assert [(line[0], line[2], line[-1]) for line in table[1:]] == [
+        ("(all)", "0.8667", "3"),
+        ("en", "0.9000", "2"),
+        ("fr", "0.8000", "1"),
+    ]
+
+
+def test_baseline(rows):
+    worse = [{"prediction": row["prediction"].split()[0]} for row in ROWS]
+    other = rows(worse, "baseline.jsonl")
+    code, out, _ = llmkit("--metric", "f1", rows(), "--baseline", other, "--json")
+    assert code == 0
+    compared = json.loads(out)["scores"][0]["baseline"]
+    assert compared["difference"] > 0
+    assert compared["low"] <= compared["difference"] <= compared["high"]
+    assert 0 < compared["p_randomization"] <= 1
+    code, out, _ = llmkit("--metric", "f1", rows(), "--baseline", other)
+    assert "p (bootstrap)" in out.splitlines()[0]
+
+
+def test_per_record(rows, tmp_path):
+    target = tmp_path / "scored.jsonl"
+    assert llmkit("--metric", "f1,squad_v2", rows(), "--per-record", target, "-q")[0] == 0
+    found = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    assert [{key: row[key] for key in ROWS[0]} for row in found] == ROWS
+    assert [row["scores"]["f1"] for row in found] == pytest.approx([4 / 5, 1, 4 / 5])
+    assert "squad_v2_NoAns_f1" not in found[0]["scores"]
+
+
+def test_files_that_are_there_are_kept(rows, tmp_path):
+    target = tmp_path / "scored.jsonl"
+    target.write_text("precious", encoding="utf-8")
+    for flag in ("--per-record", "--output"):
+        code, _, err = llmkit("--metric", "f1", rows(), flag, target)
+        assert code == 2
+        assert "--overwrite" in err
+        assert target.read_text(encoding="utf-8") == "precious"
+    assert llmkit("--metric", "f1", rows(), "--per-record", target, "--overwrite")[0] == 0
+    assert len(target.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_failed_run_leaves_no_records(rows, tmp_path):
+    target = tmp_path / "scored.jsonl"
+    code, _, _ = llmkit("--metric", "f1", rows([*ROWS, {"prediction": None}]), "--per-record", target)
+    assert code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.jsonl"]
+
+
+def test_card(rows, tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("# Mine\n", encoding="utf-8")
+    code, _, err = llmkit("--metric", "f1", rows(), "--card", card, "--dataset", "pets")
+    assert code == 0
+    assert "README.md has the scores" in err
+    assert "name: pets" in card.read_text(encoding="utf-8")
+
+
+def test_choices_are_told(rows):
+    chinese = rows([{"prediction": "我爱北京", "reference": "我爱北京天安门"}])
+    code, out, err = llmkit("--metric", "bleu,rouge", chinese, "--bare")
+    assert code == 0
+    assert out.splitlines()[:2] == ["47.2367", "0.7273"]
+    assert "BLEU's tokenizer is zh: the references are mostly han" in err
+    assert "ROUGE compares words of every script" in err
+    # What the user chose needs no telling.
+    code, out, err = llmkit(
+        "--metric", "bleu,rouge", chinese, "--bare", "--tokenize", "13a", "--rouge-words", "default"
+    )
+    assert (out.splitlines()[:2], err) == (["0.0000", "0.0000"], "")
+
+
+def test_the_target_language_chooses_the_tokenizer(rows):
+    _, out, err = llmkit("--metric", "bleu", rows(), "--to", "zh", "--json")
+    assert "|tok:zh|" in json.loads(out)["scores"][0]["signature"]
+    assert "BLEU's tokenizer is zh: the target language is zh" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "chrff"], "no such metric: 'chrff'; did you mean chrf?"),
+        (["--metric", "f1,Rouge"], "no such metric: 'Rouge'; did you mean rouge?"),
+        (["--metric", ","], "no such metric: ','; there are bleu, chrf,"),
+        (["--metric", "f1", "--stemmer"], "--stemmer is about rouge: name it with --metric"),
+        (["--metric", "rouge", "--word-order", "2"], "--word-order is about chrf: name it with --metric"),
+        (["--metric", "rouge", "--to", "zh"], "--to chooses BLEU's tokenizer: name bleu with --metric"),
+        (["--metric", "bleu", "--tokenize", "13b"], "the tokenizer is '13b'; it can be none, zh, 13a"),
+        (["--metric", "f1", "--confidence", "95"], "the confidence is 95.0; it lies between 0 and 1"),
+        (["--metric", "f1", "--json", "--bare"], "--json and --bare were given: use one of them"),
+        (["--metric", "f1", "--by", "genre"], "predictions.jsonl:1: no column 'genre' to group by"),
+        (["--metric", "f1", "--dataset", "x"], "--dataset is about a model card: name it with --card"),
+        (["--metric", "f1", "--card", "none.md"], "none.md: no such file; --card takes the README.md"),
+    ],
+)
+def test_bad_usage(rows, arguments, message):
+    code, out, err = llmkit(rows(), *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("llmkit: error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"reference": "b"}, "predictions.jsonl:17: no column 'prediction'"),
+        ({"prediction": "a", "references": []}, "predictions.jsonl:17: the list of references is empty"),
+        ({"prediction": None, "reference": "b"}, "predictions.jsonl:17: the prediction is null"),
+        ({"prediction": "a", "reference": float("nan")}, "predictions.jsonl:17: NaN is not JSON"),
+        (
+            {"prediction": {"a": 1}, "reference": "b"},
+            "predictions.jsonl:17: the prediction is dict, not a text",
+        ),
+    ],
+)
+def test_bad_rows(rows, row, message):
+    code, out, err = llmkit("--metric", "f1", rows([{"prediction": "a", "reference": "b"}] * 16 + [row]))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_baseline_of_other_rows(rows):
+    code, _, err = llmkit("--metric", "f1", rows(), "--baseline", rows(ROWS[:2], "short.jsonl"))
+    assert code == 2
+    assert "the system has more rows than the baseline, which ends after 2" in err
+    code, _, err = llmkit("--metric", "f1", rows(), "--baseline", rows(ROWS[::-1], "turned.jsonl"))
+    assert code == 2
+    assert "turned.jsonl:1: its references are not those of" in err
+    code, _, err = llmkit("--metric", "f1", rows(), "--baseline", rows())
+    assert code == 2
+    assert "--baseline names the predictions themselves" in err
+
+
+def test_nothing_to_score(tmp_path):
+    (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
+    for arguments, message in [
+        ((tmp_path / "empty.jsonl",), "the input has no rows"),
+        ((tmp_path / "missing.jsonl",), "missing.jsonl: no such file"),
+        ((tmp_path,), "is a folder"),
+        ((), "name a file of predictions, or give rows on stdin"),
+    ]:
+        code, _, err = llmkit("--metric", "f1", *arguments)
+        assert code == 2
+        assert message in err
+
+
+def test_text_metrics_need_no_network_and_no_torch(rows):
+    """Every metric in one process that cannot connect; afterwards none of the heavy packages is there."""
+    code = """
+import socket, sys
+def refuse(*_):
+    raise AssertionError("a connection was tried")
+socket.socket.connect = socket.getaddrinfo = refuse
+from llmkit.cli.main import run_command
+from llmkit.evaluation import NAMES
+names = ",".join(name for name in NAMES if name != "perplexity")
+assert run_command(["eval", "--metric", names, "--stemmer", "--bare", sys.argv[1]]) == 0
+heavy = {"torch", "transformers", "evaluate", "datasets", "peft", "accelerate", "tensorflow"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(rows())], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) > 15
