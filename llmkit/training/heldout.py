@@ -1,0 +1,115 @@
+"""How well a model predicts documents it has not seen, counted token by token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A loss over held-out documents.
+
+    Attributes:
+        nats: the sum of -ln p(token) over all predicted tokens.
+        tokens: how many tokens were predicted: all of each document's, and the one that ends it.
+        utf8_bytes: the documents' size.
+    """
+
+    nats: float
+    tokens: int
+    utf8_bytes: int
+
+    @property
+    def loss(self) -> float:
+        """Nats a token."""
+        return self.nats / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 700.0))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Independent of the tokenizer, unlike the other two."""
+        return self.nats / math.log(2) / self.utf8_bytes
+
+
+def measure(
+    model: PreTrainedModel,
+    documents: Sequence[Sequence[int]],
+    *,
+    boundary: int,
+    context: int,
+    utf8_bytes: int,
+    batch_tokens: int = 8192,
+) -> HeldOut:
+    """Score each document from its own start: `boundary`, its tokens, `boundary`.
+
+    A document longer than the context goes through windows that overlap by half; each of its tokens is scored
+    once, in the first window that holds it, so with at least half a context before it.
+
+    Args:
+        model: a causal language model; left in the mode (train or eval) that it was in.
+        documents: token ids of each.
+        boundary: the id before and after a document.
+        context: tokens that the model sees at once.
+        utf8_bytes: size of the documents' text.
+        batch_tokens: tokens of a batch at most, padding included (one window may be more).
+    """
+    windows = [w for document in documents for w in _windows([boundary, *document, boundary], context)]
+    windows.sort(key=lambda window: len(window[0]))
+    nats, tokens = 0.0, 0
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch in _batches(windows, batch_tokens):
+            ids, targets = _collate(batch, boundary)
+            logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1]
+            targets = targets.to(logits.device)
+            losses = F.cross_entropy(
+                logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum"
+            )
+            nats += float(losses)
+            tokens += int((targets != -100).sum())
+    model.train(was_training)
+    return HeldOut(nats, tokens, utf8_bytes)
+
+
+def _windows(ids: list[int], context: int) -> Iterator[tuple[list[int], int]]:
+    """(ids, first position scored) of each window; position 0 of a document is given, not predicted."""
+    start, scored = 0, 1
+    while scored < len(ids):
+        window = ids[start : start + context]
+        yield window, scored - start
+        scored = start + len(window)
+        start = scored - context // 2
+
+
+def _batches(windows: list[Any], batch_tokens: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for window in windows:
+        if batch and (len(batch) + 1) * len(window[0]) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def _collate(batch: list[tuple[list[int], int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(ids) for ids, _ in batch)
+    inputs = torch.full((len(batch), longest), padding)
+    targets = torch.full((len(batch), longest - 1), -100)
+    for row, (ids, first) in enumerate(batch):
+        inputs[row, : len(ids)] = torch.tensor(ids)
+        targets[row, first - 1 : len(ids) - 1] = torch.tensor(ids[first:])
+    return inputs, targets

@@ -1,0 +1,103 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import run, spawn
+
+TINY = [
+    *("--params", "20k", "--vocab-size", "270", "--max-length", "32", "--batch-size", "4"),
+    *("--device", "cpu", "--dtype", "float32"),
+]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.txt"
+    file.write_text("\n\n".join(f"Once there were {i} cats in a very old house." for i in range(80)))
+    return file
+
+
+def test_a_model_is_made_and_the_result_is_printed(corpus: Path, tmp_path: Path) -> None:
+    result = run("pretrain", corpus, "-o", tmp_path / "out", *TINY, "--max-steps", "6", "--json")
+    assert result.code == 0, result.err
+    printed = json.loads(result.out)
+    assert printed["folder"] == str(tmp_path / "out")
+    assert printed["steps"] == 6
+    assert (tmp_path / "out/model.safetensors").exists()
+    assert "step 6/6: held-out loss" in result.err
+    assert f"perplexity {printed['perplexity']:.3f}" in result.err
+
+
+def test_quiet_says_nothing_but_the_result(corpus: Path, tmp_path: Path) -> None:
+    result = run("pretrain", corpus, "-o", tmp_path / "out", *TINY, "--max-steps", "2", "-q")
+    assert result.err == ""
+    assert result.out.startswith(f"folder: {tmp_path / 'out'}\nsteps: 2\n")
+
+
+def test_the_plan_is_printed_and_nothing_is_trained(corpus: Path, tmp_path: Path) -> None:
+    result = run("pretrain", corpus, *TINY, "--epochs", "2", "--dry-run", "--json")
+    plan = json.loads(result.out)
+    assert result.code == 0
+    assert plan["documents"] + plan["held_out_documents"] == 80
+    assert plan["steps"] == 2 * plan["steps_per_epoch"]
+    assert abs(plan["parameters"] / 20_000 - 1) < 0.05
+    assert os.listdir(tmp_path) == ["corpus.txt"]
+
+
+def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
+    result = run("pretrain", corpus, *TINY, "-o", corpus.parent / "out", "--max-steps", "1", "-v")
+    assert "float32 on cpu: asked for" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.txt", "-o", "out"], "none.txt: no such file"),
+        (["corpus.txt"], "-o/--output: name the model's folder"),
+        (["corpus.txt", "-o", "out", "--arch", "rnn"], "--arch rnn: there is llama"),
+        (["corpus.txt", "-o", "out", "--whole"], "1 different document(s) cannot be split"),
+        (["corpus.txt", "-o", "out", "--max-length", "90000"], "fills no block"),
+        (["corpus.txt", "-o", "corpus.txt"], "is a file"),
+        (["corpus.txt", "-o", "."], "not empty"),
+        (["corpus.txt", "-o", "out", "--resume"], "holds no unfinished run"),
+        (["latin1.txt", "-o", "out"], "latin1.txt:2: not UTF-8"),
+        (["empty.txt", "-o", "out"], "empty.txt: no document in it"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(corpus.parent)
+    Path("latin1.txt").write_bytes(b"good\nna\xefve\n")
+    Path("empty.txt").write_bytes(b"\n")
+    result = run("pretrain", *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert result.out == ""
+
+
+def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    options = ["-o", str(output), *TINY, "--max-steps", "400", "--eval-steps", "400"]
+    command = [sys.executable, "-m", "llmkit", "pretrain", str(corpus), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        # The first line of metrics says that steps are being taken.
+        if (output / "metrics.jsonl").exists() and (output / "metrics.jsonl").stat().st_size:
+            process.send_signal(signal.SIGTERM)
+            break
+    assert process.wait(timeout=120) == 143
+    (checkpoint,) = (output / "checkpoints").glob("checkpoint-*")
+    assert not (output / "config.json").exists()
+
+    resumed = spawn("pretrain", str(corpus), *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    step = checkpoint.name.removeprefix("checkpoint-")
+    assert f"resuming after step {step}" in resumed.stderr
+    assert "\nsteps: 400\n" in resumed.stdout
