@@ -1,7 +1,7 @@
 """Reading each file format: a stream of bytes in, rows out, one at a time.
 
 A row that cannot be read becomes a `Row` with an `error`, and reading goes on; a file that cannot be read
-raises InputError. Public: a function for each text format, and `as_object`, `not_utf8`.
+raises InputError. Public: a function for each text format, and what `json_file` shares with them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def space_end(text: str, start: int) -> int:
+    """Where JSON's white space that begins at `start` ends."""
     match = _SPACE.match(text, start)
     return match.end() if match else start
 
@@ -45,15 +46,15 @@ def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
     """The object on a line, or why there is none."""
     try:
-        text = raw.decode()
+        text = raw.decode().rstrip(" \t\r\n")
         value, end, problem = decoder.decode(text, space_end(text, 0))
     except UnicodeDecodeError as error:
         return {}, not_utf8(error.object[error.start])
     except json.JSONDecodeError as error:
-        return {}, f"not JSON: {error.msg} at column {error.colno}"
+        return {}, f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
     except ValueError as error:
         return {}, f"not JSON: {error}"
-    if space_end(text, end) < len(text):
+    if end < len(text):
         return {}, f"not JSON: more text after the value, at column {space_end(text, end) + 1}"
     return as_object(value, problem)
 
@@ -73,7 +74,7 @@ def not_utf8(byte: int) -> str:
     return f"byte 0x{byte:02x} is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8"
 
 
-def line_rows(stream: IO[bytes], name: str, field: str = "text") -> Iterator[Row]:
+def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of plain text: a row a line, blank lines too."""
     for index, raw in enumerate(stream):
         if index == 0:
@@ -84,7 +85,7 @@ def line_rows(stream: IO[bytes], name: str, field: str = "text") -> Iterator[Row
         except UnicodeDecodeError as error:
             yield Row(index, {}, where, not_utf8(error.object[error.start]))
         else:
-            yield Row(index, {field: text.removesuffix("\n").removesuffix("\r")}, where)
+            yield Row(index, {"text": text.removesuffix("\n").removesuffix("\r")}, where)
 
 
 def whole_rows(stream: IO[bytes], name: str) -> Iterator[Row]:

@@ -87,11 +87,12 @@ class Journal:
     size: int = 0
 
 
-def hash_rows(rows: Iterable[Row], digest: Any) -> None:
-    """Add rows to a hashlib digest: what was read of each, or why it could not be read."""
+def hash_rows(rows: Iterable[Row], *digests: Any) -> None:
+    """Add rows to hashlib digests: what was read of each, or why it could not be read."""
     for row in rows:
-        content = dumps(row.data) if row.error is None else row.error
-        digest.update(content.encode("utf-8", "surrogatepass") + b"\n")
+        content = dumps(row.data if row.error is None else row.error).encode() + b"\n"
+        for digest in digests:
+            digest.update(content)
 
 
 def head(header: dict[str, Any], finished: Finished) -> bytes:

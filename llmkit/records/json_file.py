@@ -83,7 +83,7 @@ class _Text:
             except json.JSONDecodeError as error:
                 if self._at_end or not self._cut_off(error):
                     self._move(min(error.pos, len(self._text)))
-                    raise self.broken(f"{what} is not JSON: {error.msg}") from None
+                    raise self.broken(f"{what} is not JSON: {error.msg.removesuffix(' at')}") from None
             except ValueError as error:
                 raise self.broken(f"{what} is not JSON: {error}") from None
             else:

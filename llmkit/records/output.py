@@ -47,8 +47,8 @@ class JournaledOutput:
 
     Args:
         path: the file.
-        header: all that the output depends on (options, model revision, dtype, threads, seed, budget,
-            ``"input": source.identity()``), as JSON. A resumed run must have the same.
+        header: all that the output depends on, as JSON: options, model revision, dtype, threads, seed,
+            budget, and under ``input`` the source's `identity()`. A resumed run must have the same.
         resume: go on with an unfinished run; start one if there is none.
         overwrite: start anew; an old file stays until the new one is complete.
         adopt: keys of `header` that a resumed run takes over from the journal instead of comparing them
@@ -82,6 +82,7 @@ class JournaledOutput:
         self._place = Place(path)
         self._resume, self._overwrite, self._adopt = resume, overwrite, adopt
         self._running = hashlib.sha256()
+        self._ahead = self._running
         self._sha256 = self._running.hexdigest()
         self._bytes = 0
         self._unfinished: Window | None = None
@@ -135,9 +136,14 @@ class JournaledOutput:
             raise self._changed()
 
     def begin_window(self, rows: Sequence[Row]) -> dict[int, Result]:
-        """Begin a window of rows; returns the results, by row index, that the journal already has."""
+        """Begin a window of rows; returns the results, by row index, that the journal already has.
+
+        Raises:
+            InputError: they are not the rows of the window that the unfinished run was in.
+        """
         digest = hashlib.sha256()
-        journal.hash_rows(rows, digest)
+        self._ahead = self._running.copy()
+        journal.hash_rows(rows, digest, self._ahead)
         known, self._unfinished = self._unfinished, None
         window = Window(self.done_rows, len(rows), digest.hexdigest())
         if known is None:
@@ -157,15 +163,15 @@ class JournaledOutput:
         self._append(journal.budget_line(budget))
         self.budget = budget
 
-    def end_window(self, rows: Sequence[Row], rows_out: Sequence[dict[str, Any]], failed: int) -> None:
-        """Write a complete window: the rows that were read, what to write for each, how many failed."""
+    def end_window(self, rows_out: Sequence[dict[str, Any]], failed: int) -> None:
+        """Write a complete window: the rows, and how many of them failed."""
         data = "".join(dumps(row) + "\n" for row in rows_out).encode()
         with self._disk():
             _write(self._partial_fd, data)
             os.fsync(self._partial_fd)
-            journal.hash_rows(rows, self._running)
+            self._running = self._ahead
             self._bytes += len(data)
-            self.done_rows += len(rows)
+            self.done_rows += len(rows_out)
             self.failed += failed
             self._committed = 0
             self._replace_journal()
@@ -176,7 +182,7 @@ class JournaledOutput:
             os.fsync(self._partial_fd)
             os.replace(self._place.partial, self._place.final)
             self.finished = True
-            self._place.journal.unlink()
+            self._place.journal.unlink(missing_ok=True)
             self._place.sync_folder()
 
     def _begin(self) -> None:
@@ -192,9 +198,13 @@ class JournaledOutput:
         for key in self._adopt:
             if key in found.header:
                 self.header[key] = found.header[key]
+        if found.header.get("input") != self.header.get("input"):
+            raise self._changed()
         different = _difference(found.header, self.header)
         if different is not None:
-            raise InputError(f"{self._place.final}: cannot resume: {different}, or --overwrite starts anew")
+            raise InputError(
+                f"{self._place.final}: cannot resume: {different}; give the same, or --overwrite starts anew"
+            )
         done = found.finished
         size = os.fstat(self._partial_fd).st_size
         if size < done.bytes:
@@ -229,8 +239,8 @@ class JournaledOutput:
 
     def _changed(self) -> InputError:
         return InputError(
-            f"{self._place.final}: cannot resume: the input is not the one that the unfinished run read;"
-            " give that one, or --overwrite starts anew"
+            f"{self._place.final}: cannot resume: this is not the input that the unfinished run read;"
+            " give that, or --overwrite starts anew"
         )
 
     @contextlib.contextmanager
@@ -286,7 +296,7 @@ class StreamOutput:
     def set_budget(self, budget: Budget) -> None:
         """No later run will ask."""
 
-    def end_window(self, rows: Sequence[Row], rows_out: Sequence[dict[str, Any]], failed: int) -> None:
+    def end_window(self, rows_out: Sequence[dict[str, Any]], failed: int) -> None:
         """Write and flush a complete window."""
         for row in rows_out:
             self._stream.write(self._render(row) + "\n")
@@ -311,7 +321,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
             if inside is not None:
                 return inside
         elif before is _NOT_SET or now is _NOT_SET or dumps(before) != dumps(now):
-            return f"{prefix}{key} was {_shown(before)} and is now {_shown(now)}; give the same"
+            return f"{prefix}{key} was {_shown(before)} and is now {_shown(now)}"
     return None
 
 

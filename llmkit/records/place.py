@@ -5,7 +5,6 @@ Public: `Place`.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from pathlib import Path
@@ -116,7 +115,8 @@ class Place:
             os.close(fd)
 
     def _refuse_existing(self) -> None:
-        if self.partial.exists() or self.journal.exists():
+        # A journal beside a finished file only means that the kill came after the last rename.
+        if self.partial.exists() or (self.journal.exists() and not self.final.exists()):
             raise InputError(
                 f"{self.final}: an unfinished run is here: --resume goes on, --overwrite starts anew"
             )
@@ -134,8 +134,10 @@ class Place:
             raise InputError(f"{self.partial}: {error.strerror}; write the output elsewhere") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno in (errno.EAGAIN, errno.EACCES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # no locks on this disk: `lock` will say so
         finally:
             os.close(fd)
         return False

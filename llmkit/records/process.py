@@ -154,7 +154,7 @@ class _Run:
             del pending[: len(batch)]
             tell([answer for answer in answers.values() if not isinstance(answer, Failure)])
         rows_out = [_row_out(row, results[row.index]) for row in rows]
-        self.output.end_window(rows, rows_out, _failures(results))
+        self.output.end_window(rows_out, _failures(results))
 
     def _ready(self, rows: list[Row], results: dict[int, Result]) -> list[Prepared]:
         """Prepare rows for `next_batch`; those that cannot run go into `results`."""

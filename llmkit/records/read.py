@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
@@ -29,6 +30,15 @@ from llmkit.records.rows import Row
 from llmkit.records.tables import open_hub, open_parquet
 
 _FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
+    ".jsonl": formats.jsonl_rows,
+    ".json": json_rows,
+    ".csv": functools.partial(formats.csv_rows, delimiter=","),
+    ".tsv": functools.partial(formats.csv_rows, delimiter="\t"),
+    ".txt": formats.line_rows,
+    "lines": formats.line_rows,
+    "whole": formats.whole_rows,
+}
 _MIB = 1 << 20
 
 
@@ -85,7 +95,7 @@ def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -
     return RowSource(name, rows, count=len(texts) if isinstance(texts, Sized) else None)
 
 
-def open_rows(source: str | Path, *, whole: bool = False) -> RowSource:
+def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -> RowSource:
     """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by its name's end.
 
     Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz; a pipe with another name,
@@ -93,42 +103,35 @@ def open_rows(source: str | Path, *, whole: bool = False) -> RowSource:
 
     Args:
         source: where the rows are.
-        whole: the source is one text and gives one row; its name may then end in anything.
+        lines: it is plain text, whatever its name, and each line a row (as in .txt).
+        whole: it is plain text, whatever its name, and all of it one row.
 
     Raises:
         InputError: on opening or while reading: the file is missing, empty, damaged, or not of its format.
     """
     name = str(source)
+    text = "whole" if whole else "lines" if lines else None
     if name == "-":
-        return RowSource("stdin", _stdin_rows(whole))
+        return RowSource("stdin", _stdin_rows(text or ".jsonl"))
     if name.startswith("hf:"):
-        if whole:
-            raise InputError(f"{name}: --whole reads a text file")
+        if text is not None:
+            raise InputError(f"{name}: --{text} reads plain text, and this is a dataset")
         return RowSource(name, _begun(open_hub(name)))
-    return _open_file(name, whole)
-
-
-def _stdin_rows(whole: bool) -> Iterator[Row]:
-    stream = cast(io.BufferedReader, sys.stdin.buffer)
-    with _naming("stdin"):
-        _refuse_other_encodings(stream, "stdin")
-        yield from formats.whole_rows(stream, "stdin") if whole else formats.jsonl_rows(stream, "stdin")
-
-
-def _open_file(name: str, whole: bool) -> RowSource:
-    with _naming(name):
-        file = open(name, "rb")  # noqa: SIM115 (the rows close it)
-    status = os.fstat(file.fileno())
-    regular = stat.S_ISREG(status.st_mode)
-    kind, zipped = _format(name, whole, regular)
-    if regular and status.st_size == 0:
-        raise InputError(f"{name} is empty")
-    identity = _identity(name, file.fileno(), status.st_size) if regular else None
-    if kind == ".parquet":
-        with _naming(name):
-            rows, count = open_parquet(file if regular and not zipped else _copy(file, zipped), name)
-        return RowSource(name, rows, identity=identity, count=count)
-    rows = _begun(_file_rows(file, name, kind, zipped))
+    with _naming(name), contextlib.ExitStack() as opened:
+        file = opened.enter_context(open(name, "rb"))
+        status = os.fstat(file.fileno())
+        regular = stat.S_ISREG(status.st_mode)
+        kind, zipped = _format(name, text, regular)
+        if regular and status.st_size == 0:
+            raise InputError(f"{name} is empty")
+        identity = _identity(name, file.fileno(), status.st_size) if regular else None
+        if kind == ".parquet":
+            table = file if regular and not zipped else opened.enter_context(_copy(file, zipped))
+            rows, count = open_parquet(table, name)
+            opened.pop_all()
+            return RowSource(name, rows, identity=identity, count=count)
+        rows = _begun(_file_rows(file, name, kind, zipped))
+        opened.pop_all()
 
     def position() -> float:
         return 1.0 if file.closed else file.tell() / status.st_size
@@ -136,34 +139,30 @@ def _open_file(name: str, whole: bool) -> RowSource:
     return RowSource(name, rows, identity=identity, position=position if regular else None)
 
 
+def _stdin_rows(kind: str) -> Iterator[Row]:
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    with _naming("stdin"):
+        _refuse_other_encodings(stream, "stdin")
+        yield from _READERS[kind](stream, "stdin")
+
+
 def _file_rows(file: IO[bytes], name: str, kind: str, zipped: bool) -> Iterator[Row]:
     stream = cast(io.BufferedReader, gzip.GzipFile(fileobj=file) if zipped else file)
     with file, _naming(name):
         if not _refuse_other_encodings(stream, name) and zipped:
             raise InputError(f"{name} is empty")
-        if kind == ".jsonl":
-            yield from formats.jsonl_rows(stream, name)
-        elif kind == ".json":
-            yield from json_rows(stream, name)
-        elif kind == ".csv":
-            yield from formats.csv_rows(stream, name, ",")
-        elif kind == ".tsv":
-            yield from formats.csv_rows(stream, name, "\t")
-        elif kind == ".txt":
-            yield from formats.line_rows(stream, name)
-        else:
-            yield from formats.whole_rows(stream, name)
+        yield from _READERS[kind](stream, name)
 
 
-def _format(name: str, whole: bool, regular: bool) -> tuple[str, bool]:
-    """The format of a file, "" for one that is a single text, and whether it is compressed."""
+def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
+    """How to read a file, as a key of `_READERS` or ".parquet", and whether it is compressed."""
     path = Path(name.lower())
     zipped = path.suffix == ".gz"
     kind = Path(path.stem).suffix if zipped else path.suffix
-    if whole:
+    if text is not None:
         if kind in _FORMATS and kind != ".txt":
-            raise InputError(f"{name}: --whole reads plain text, and this is a {kind} file")
-        return "", zipped
+            raise InputError(f"{name}: --{text} reads plain text, and this is a {kind} file")
+        return text, zipped
     if kind in _FORMATS:
         return kind, zipped
     if not regular:
@@ -192,7 +191,7 @@ def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
 
 def _copy(file: IO[bytes], zipped: bool) -> IO[bytes]:
     """A Parquet file begins at its end, so one that cannot be sought in goes to a temporary file."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 (the rows need it open)
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     with file:
         shutil.copyfileobj(gzip.GzipFile(fileobj=file) if zipped else file, copy)
     copy.seek(0)

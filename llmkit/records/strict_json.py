@@ -10,6 +10,8 @@ import math
 import re
 from typing import Any
 
+_MAX_DEPTH = 200
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -28,7 +30,10 @@ def dumps(value: Any) -> str:
 
 
 class Decoder:
-    """A JSON decoder that refuses what JSON does not have (NaN, Infinity) and numbers beyond a double."""
+    """A JSON decoder that refuses what `dumps` could not write again.
+
+    That is NaN and Infinity, numbers beyond a double, and nesting near Python's recursion limit.
+    """
 
     def __init__(self) -> None:
         self._bad_number: str | None = None
@@ -47,7 +52,10 @@ class Decoder:
         try:
             value, end = self._decoder.raw_decode(text, start)
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise ValueError(_TOO_DEEP) from None
+        brackets = text.count("{", start, end) + text.count("[", start, end)
+        if brackets > _MAX_DEPTH and _deeper_than(value, _MAX_DEPTH):
+            raise ValueError(_TOO_DEEP)
         return value, end, self._bad_number
 
     def _constant(self, name: str) -> None:
@@ -58,3 +66,11 @@ class Decoder:
         if math.isinf(value):
             self._bad_number = f"{digits[:40]} is too large a number"
         return value
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)

@@ -65,11 +65,12 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
     def rows() -> Iterator[Row]:
         index = 0
         try:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_A_TIME):
-                for data in batch.to_pylist():
-                    yield Row(index, plain(data), f"{name}:row {index + 1}")
-                    index += 1
-        except (pyarrow.ArrowException, OSError) as error:
+            with stream:
+                for batch in file.iter_batches(batch_size=_ROWS_AT_A_TIME):
+                    for data in batch.to_pylist():
+                        yield Row(index, plain(data), f"{name}:row {index + 1}")
+                        index += 1
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise damaged(error) from error
 
     return rows(), file.metadata.num_rows
@@ -104,8 +105,6 @@ def _hub_rows(source: str, table: Any) -> Iterator[Row]:
     try:
         for index, data in enumerate(table):
             yield Row(index, plain(data), f"{source}:row {index + 1}")
-    except GeneratorExit:
-        raise
     except Exception as error:
         raise _unreadable(source, error) from error
 

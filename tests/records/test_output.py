@@ -1,0 +1,385 @@
+import errno
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.records.batches import Budget
+from llmkit.records.output import JournaledOutput, StreamOutput, check
+from llmkit.records.process import process
+from llmkit.records.read import open_rows
+
+
+@pytest.fixture
+def source(fake, tmp_path):
+    return fake.write_input(tmp_path / "in.jsonl", 70)
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "out.jsonl"
+
+
+@pytest.fixture
+def whole(fake, source, tmp_path):
+    fake.run(source, tmp_path / "whole.jsonl")
+    return (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.fixture
+def unfinished(fake, source, target):
+    """A run stopped in its third window."""
+
+    def stop(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, progress=stop)
+    return target
+
+
+def beside(target):
+    return sorted(path.name for path in target.parent.iterdir() if path.name.startswith(target.name))
+
+
+def test_check_and_opening_agree_on_what_may_be_there(fake, source, target):
+    assert check(target) is False
+    assert check(target, resume=True) is False
+    fake.run(source, target)
+    assert check(target, resume=True) is True
+    assert check(target, overwrite=True) is False
+    with pytest.raises(InputError, match=r"out\.jsonl exists: --overwrite replaces it, --resume goes on"):
+        check(target)
+    with pytest.raises(InputError, match=r"out\.jsonl exists"):
+        fake.run(source, target)
+    with pytest.raises(InputError, match="give one of them"):
+        check(target, resume=True, overwrite=True)
+
+
+def test_an_unfinished_run_is_not_started_over_by_mistake(fake, source, unfinished):
+    with pytest.raises(InputError, match="an unfinished run is here: --resume goes on, --overwrite starts"):
+        check(unfinished)
+    with pytest.raises(InputError, match="an unfinished run is here"):
+        fake.run(source, unfinished)
+    assert beside(unfinished) == ["out.jsonl.journal", "out.jsonl.partial"]
+
+
+def test_resuming_a_finished_run_changes_nothing(fake, source, target):
+    fake.run(source, target)
+    before = target.read_bytes()
+    with JournaledOutput(target, {"any": "header"}, resume=True) as output:
+        assert output.finished
+    assert target.read_bytes() == before
+    assert beside(target) == ["out.jsonl"]
+
+
+def test_a_journal_left_by_a_kill_after_the_last_rename_is_cleared(fake, source, target):
+    fake.run(source, target)
+    journal = target.with_name("out.jsonl.journal")
+    journal.write_text("left over")
+    with pytest.raises(InputError, match=r"out\.jsonl exists"):
+        check(target)
+    assert fake.run(source, target, resume=True) is None
+    assert beside(target) == ["out.jsonl"]
+
+
+def test_resuming_where_nothing_is_starts_a_run(fake, source, target, whole):
+    assert fake.run(source, target, resume=True).resumed == 0
+    assert target.read_bytes() == whole
+
+
+def test_overwriting_keeps_the_old_file_until_the_new_one_is_complete(fake, source, target, whole):
+    target.write_text("old\n")
+    seen = []
+    fake.run(source, target, overwrite=True, progress=lambda *_: seen.append(target.read_text()))
+    assert set(seen) == {"old\n"}
+    assert target.read_bytes() == whole
+
+
+def test_overwriting_drops_an_unfinished_run(fake, source, unfinished, whole):
+    assert fake.run(source, unfinished, overwrite=True).resumed == 0
+    assert unfinished.read_bytes() == whole
+    assert beside(unfinished) == ["out.jsonl"]
+
+
+def test_an_overwriting_run_can_be_resumed(fake, source, target, whole):
+    target.write_text("old\n")
+
+    def stop(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, overwrite=True, progress=stop)
+    assert target.read_text() == "old\n"
+    assert fake.run(source, target, resume=True).resumed > 40
+    assert target.read_bytes() == whole
+
+
+def test_a_run_that_finished_nothing_leaves_nothing_behind(fake, source, target):
+    def stop(batch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, work=stop)
+    assert beside(target) == []
+
+
+def test_the_name_of_an_output_may_be_a_link(fake, source, tmp_path, whole):
+    real = tmp_path / "elsewhere"
+    real.mkdir()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(real / "real.jsonl")
+    fake.run(source, link)
+    assert link.is_symlink()
+    assert (real / "real.jsonl").read_bytes() == whole
+
+
+# The header.
+
+
+def start(target, header, **options):
+    """Open an output, keep one batch, and leave it unfinished."""
+    with JournaledOutput(target, header, **options) as output:
+        output.begin_window([])
+        output.commit([(0, {"a": 1})])
+        return output.header
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ({"seed": 1}, {"seed": 2}, "seed was 1 and is now 2"),
+        ({"a": 1, "model": "x"}, {"a": 1, "model": "y"}, 'model was "x" and is now "y"'),
+        ({"o": {"top_p": 0.9}}, {"o": {"top_p": None}}, "o.top_p was 0.9 and is now null"),
+        ({"a": 1}, {"a": 1, "stop": ["."]}, 'stop was not set and is now ["."]'),
+        ({"a": 1, "stop": "x" * 99}, {"a": 1}, f'stop was "{"x" * 56}... and is now not set'),
+        ({"a": 1}, {"a": 1.0}, "a was 1 and is now 1.0"),
+        ({"a": True}, {"a": 1}, "a was true and is now 1"),
+        ({"b": 1, "a": 1}, {"a": 2, "b": 2}, "a was 1 and is now 2"),
+    ],
+)
+def test_another_option_is_refused_by_name(target, old, new, reason):
+    start(target, old)
+    with pytest.raises(InputError) as caught:
+        start(target, new, resume=True)
+    assert f"cannot resume: {reason}; give the same, or --overwrite starts anew" in str(caught.value)
+    start(target, old, resume=True)
+
+
+def test_an_equal_header_may_be_written_otherwise(target):
+    start(target, {"a": (1, 2), "b": {"x": 1, "y": 2}})
+    start(target, {"b": {"y": 2, "x": 1}, "a": [1, 2]}, resume=True)
+
+
+def test_another_input_file_is_refused_as_such(fake, source, unfinished):
+    source.write_text(source.read_text() + '{"id": 70, "text": "one more"}\n')
+    with pytest.raises(InputError, match="this is not the input that the unfinished run read"):
+        fake.run(source, unfinished, resume=True)
+
+
+def test_what_the_user_left_open_is_taken_from_the_journal(target):
+    first = {"seed": 1234, "threads": 2, "budget": {"tokens": 9}, "dtype": "float32"}
+    start(target, first)
+    now = {"seed": 99, "threads": 4, "budget": {"tokens": 8}, "dtype": "float32", "new": 1}
+    with pytest.raises(InputError, match="threads was 2 and is now 4"):
+        start(target, now, resume=True, adopt={"seed"})
+    with pytest.raises(InputError, match="new was not set"):
+        start(target, now, resume=True, adopt=("seed", "threads", "budget", "new"))
+    del now["new"]
+    adopted = start(target, now, resume=True, adopt=("seed", "threads", "budget", "absent"))
+    assert adopted == first
+
+
+def test_a_fresh_run_adopts_nothing(target):
+    assert start(target, {"seed": 5}, resume=True, adopt=["seed"]) == {"seed": 5}
+
+
+# Files that something else touched.
+
+
+def test_text_after_the_finished_windows_is_cut_off(fake, source, unfinished, whole):
+    with open(unfinished.with_name("out.jsonl.partial"), "ab") as file:
+        file.write(b'{"id": 32, "text": "half a li')
+    fake.run(source, unfinished, resume=True)
+    assert unfinished.read_bytes() == whole
+
+
+def test_a_partial_file_that_lost_text_is_refused(fake, source, unfinished):
+    partial = unfinished.with_name("out.jsonl.partial")
+    size = partial.stat().st_size
+    os.truncate(partial, size - 1)
+    message = rf"has {size - 1} bytes where its journal says {size}: something cut it short; --overwrite"
+    with pytest.raises(InputError, match=message):
+        fake.run(source, unfinished, resume=True)
+    partial.unlink()
+    with pytest.raises(InputError, match="has 0 bytes where its journal says"):
+        fake.run(source, unfinished, resume=True)
+    assert fake.run(source, unfinished, overwrite=True).rows == 70
+
+
+def test_a_partial_file_without_a_journal_is_not_ours(fake, source, target):
+    partial = target.with_name("out.jsonl.partial")
+    partial.write_text("someone's text")
+    with pytest.raises(InputError, match="has no journal beside it"):
+        fake.run(source, target, resume=True)
+    assert partial.read_text() == "someone's text"
+    assert fake.run(source, target, overwrite=True).rows == 70
+
+
+# Two at once.
+
+
+def test_a_second_process_on_the_same_output_is_refused(fake, source, target, whole):
+    def try_another(*_):
+        for flags in ([], ["--resume"], ["--overwrite"]):
+            code = (
+                "import sys; from llmkit.errors import InputError\n"
+                "from llmkit.records.output import JournaledOutput, check\n"
+                "options = {flag[2:]: True for flag in sys.argv[2:]}\n"
+                "for attempt in (check, lambda path, **o: JournaledOutput(path, {}, **o).__enter__()):\n"
+                "    try: attempt(sys.argv[1], **options)\n"
+                "    except InputError as error: print(error)\n"
+            )
+            command = [sys.executable, "-c", code, str(target), *flags]
+            lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+            refusals.append(lines)
+        raise KeyboardInterrupt
+
+    refusals = []
+
+    def after_two_windows(done, *_):
+        if done > 40:
+            try_another()
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, progress=after_two_windows)
+    expected = f"{target}: another process (pid {os.getpid()}) is writing it; wait for it, or write elsewhere"
+    assert refusals == [[expected, expected]] * 3
+    fake.run(source, target, resume=True)
+    assert target.read_bytes() == whole
+
+
+def test_the_pid_told_is_that_of_the_last_to_resume(fake, source, unfinished):
+    journal = unfinished.with_name("out.jsonl.journal")
+    text = journal.read_text().replace(f'{{"pid": {os.getpid()}}}', '{"pid": 99999999}')
+    journal.write_text(text)
+    with (
+        JournaledOutput(
+            unfinished, {"seed": 7, "input": json.loads(text.split("\n")[0])["header"]["input"]}, resume=True
+        ),
+        pytest.raises(InputError, match=rf"pid {os.getpid()}\)"),
+    ):
+        check(unfinished)
+
+
+def test_the_lock_ends_with_the_run(fake, source, unfinished):
+    assert check(unfinished, resume=True) is False
+
+
+# A disk that says no.
+
+
+class FailingDisk:
+    """The n-th call of `name` fails; a write then leaves half of its text behind."""
+
+    def __init__(self, monkeypatch, name, code, at):
+        self.calls = 0
+        self.working, self.code, self.at = getattr(os, name), code, at
+        self.halves = name == "write"
+        monkeypatch.setattr(os, name, self)
+
+    def __call__(self, *args):
+        self.calls += 1
+        if self.calls != self.at:
+            return self.working(*args)
+        if self.halves:
+            self.working(args[0], bytes(args[1])[: len(args[1]) // 2])
+        raise OSError(self.code, os.strerror(self.code))
+
+
+@pytest.mark.parametrize("name", ["write", "fsync", "replace"])
+def test_a_full_disk_at_any_moment_leaves_a_run_to_resume(fake, source, target, whole, monkeypatch, name):
+    with monkeypatch.context() as undisturbed:
+        calls = FailingDisk(undisturbed, name, errno.ENOSPC, at=0)
+        fake.run(source, target)
+    assert calls.calls > 5
+    for at in range(1, calls.calls + 1, 3):
+        target.unlink()
+        with monkeypatch.context() as full:
+            FailingDisk(full, name, errno.ENOSPC, at)
+            with pytest.raises(LLMKitError) as caught:
+                fake.run(source, target)
+        assert str(caught.value) == f"disk full: {target}: what is finished is kept; free space and --resume"
+        assert caught.value.exit_code == 1
+        fake.run(source, target, resume=True)
+        assert target.read_bytes() == whole
+        assert beside(target) == ["out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EDQUOT, "disk full: .* free space and --resume"),
+        (errno.EIO, "Input/output error; what is finished is kept; --resume goes on"),
+    ],
+)
+def test_what_else_a_disk_may_say(fake, source, target, monkeypatch, code, reason):
+    FailingDisk(monkeypatch, "write", code, 9)
+    with pytest.raises(LLMKitError, match=reason):
+        fake.run(source, target)
+
+
+def test_a_file_size_limit_is_told(fake, source, target, tmp_path):
+    """A real refusal of the kernel: EFBIG, as ENOSPC would need a disk of its own."""
+
+    def child():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+        try:
+            fake.run(source, target)
+        except LLMKitError as error:
+            (tmp_path / "said").write_text(str(error))
+
+    assert fake.in_child(child) == 0
+    assert (tmp_path / "said").read_text() == (
+        f"{target}: File too large; what is finished is kept; --resume goes on"
+    )
+    assert fake.run(source, target, resume=True).resumed >= 16
+
+
+# Streams.
+
+
+def test_a_stream_gets_json_lines_or_what_render_makes():
+    stream = io.StringIO()
+    StreamOutput(stream).end_window([{"b": "é\ud83d", "a": 1}, {}], 0)
+    assert stream.getvalue() == '{"b": "é\\ud83d", "a": 1}\n{}\n'
+    stream = io.StringIO()
+    StreamOutput(stream, lambda row: row["b"]).end_window([{"b": "two\nlines"}, {"b": ""}], 0)
+    assert stream.getvalue() == "two\nlines\n\n"
+
+
+def test_a_stream_is_flushed_at_each_windows_end(fake, source):
+    flushed = []
+
+    class Stream(io.StringIO):
+        def flush(self):
+            flushed.append(self.getvalue().count("\n"))
+
+    process(
+        open_rows(source),
+        prepare=fake.prepare,
+        work=fake.work,
+        output=StreamOutput(Stream()),
+        budget=Budget(None, 8, 0),
+        window=32,
+    )
+    assert flushed == [32, 64, 70]

@@ -1,0 +1,577 @@
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+
+from llmkit.errors import InputError, LLMKitError, RowError
+from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.output import JournaledOutput, StreamOutput
+from llmkit.records.process import Summary, process
+from llmkit.records.read import open_rows, rows_of
+
+
+def prepare(rows):
+    return [Prepared(row, len(row.data["text"]), row.data["text"]) for row in rows]
+
+
+def to_stream(source, work, *, budget=None, **options):
+    """Process into a string; returns the rows written and the summary."""
+    stream = io.StringIO()
+    budget = budget or Budget(tokens=None, rows=4, new_tokens=0)
+    options = {"prepare": prepare, "window": 8, **options}
+    summary = process(source, work=work, output=StreamOutput(stream), budget=budget, **options)
+    return [json.loads(line) for line in stream.getvalue().splitlines()], summary
+
+
+def upper(batch):
+    return [{"upper": prepared.payload.upper()} for prepared in batch]
+
+
+def counts(summary):
+    return summary.rows, summary.failed, summary.resumed
+
+
+@pytest.fixture
+def source(fake, tmp_path):
+    """An input of 70 rows: four full windows of 16 and a part of one."""
+    return fake.write_input(tmp_path / "in.jsonl", 70)
+
+
+@pytest.fixture
+def whole(fake, source, tmp_path):
+    """What an undisturbed run over `source` writes."""
+    fake.run(source, tmp_path / "whole.jsonl")
+    return (tmp_path / "whole.jsonl").read_bytes()
+
+
+def only(folder, name):
+    """The files in `folder` whose names begin with `name`."""
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(name))
+
+
+# In order, one output row per input row.
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 17])
+def test_rows_come_out_in_input_order_around_window_ends(count):
+    rng = random.Random(count)
+    texts = ["x" * rng.randrange(1, 30) + str(i) for i in range(count)]
+    rows, summary = to_stream(rows_of(texts), upper)
+    assert rows == [{"text": text, "upper": text.upper()} for text in texts]
+    assert counts(summary) == (count, 0, 0)
+
+
+def test_work_gets_the_longest_rows_of_a_window_first():
+    seen = []
+
+    def work(batch):
+        seen.append([prepared.payload for prepared in batch])
+        return upper(batch)
+
+    texts = ["a", "bbb", "cc", "dd", "eeee", "f"]
+    to_stream(rows_of(texts), work, budget=Budget(None, 2, 0), window=5)
+    assert seen == [["eeee", "bbb"], ["cc", "dd"], ["a"], ["f"]]
+
+
+def test_fields_are_added_to_the_row_and_may_replace_columns():
+    rows, _ = to_stream(rows_of(["a"]), lambda batch: [{"text": "new", "score": 0.5}])
+    assert rows == [{"text": "new", "score": 0.5}]
+
+
+def test_the_summary_counts_rows_and_seconds(source, fake, tmp_path):
+    summary = fake.run(source, tmp_path / "out.jsonl")
+    assert isinstance(summary, Summary)
+    assert counts(summary) == (70, 0, 0)
+    assert summary.seconds > 0
+
+
+def test_progress_tells_rows_failures_fields_and_the_share_done(tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_text("".join("abcd bad\n"[: 5 if i % 10 else 9].strip() + "\n" for i in range(40)))
+    told = []
+
+    def ready(rows):
+        return [
+            RowError(row.where, "bad") if "bad" in row.data["text"] else Prepared(row, 4, "abcd")
+            for row in rows
+        ]
+
+    to_stream(
+        open_rows(path),
+        upper,
+        prepare=ready,
+        on_error="skip",
+        window=20,
+        progress=lambda *values: told.append(values),
+    )
+    assert [done for done, *_ in told] == [2, 6, 10, 14, 18, 20, 22, 26, 30, 34, 38, 40]
+    assert [failed for _, failed, *_ in told] == [2] * 6 + [4] * 6
+    assert [fields and len(fields) for _, _, fields, _ in told] == [None, 4, 4, 4, 4, 2] * 2
+    shares = [share for *_, share in told]
+    assert shares == sorted(shares)
+    assert abs(shares[5] - 0.5) < 0.1
+    assert shares[-1] == 1.0
+
+
+def test_a_source_of_unknown_length_has_no_share():
+    told = []
+    to_stream(rows_of(iter(["a"])), upper, progress=lambda *values: told.append(values[3]))
+    assert told[0] is None
+
+
+# Rows that fail.
+
+
+@pytest.fixture
+def troubled(tmp_path):
+    """Rows 0 to 5: unreadable, good, refused by `prepare`, good, refused by `work`, good."""
+    path = tmp_path / "troubled.jsonl"
+    texts = ["", "good 1", "unfit", "good 3", "unlucky", "good 5"]
+    lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate(texts)]
+    lines[0] = '{"id": 0'
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def fussy_prepare(rows):
+    return [
+        RowError(row.where, "is unfit") if row.data["text"] == "unfit" else Prepared(row, 1, row.data["text"])
+        for row in rows
+    ]
+
+
+def fussy_work(batch):
+    return [
+        RowError(prepared.row.where, "had no luck")
+        if prepared.payload == "unlucky"
+        else {"upper": prepared.payload.upper()}
+        for prepared in batch
+    ]
+
+
+def test_skip_writes_every_row_with_its_error(troubled):
+    rows, summary = to_stream(open_rows(troubled), fussy_work, prepare=fussy_prepare, on_error="skip")
+    assert rows == [
+        {"error": f"{troubled}:1: not JSON: Expecting ',' delimiter at column 9"},
+        {"id": 1, "text": "good 1", "upper": "GOOD 1"},
+        {"id": 2, "text": "unfit", "error": "is unfit"},
+        {"id": 3, "text": "good 3", "upper": "GOOD 3"},
+        {"id": 4, "text": "unlucky", "error": "had no luck"},
+        {"id": 5, "text": "good 5", "upper": "GOOD 5"},
+    ]
+    assert counts(summary) == (6, 3, 0)
+
+
+def test_fail_ends_at_the_first_bad_row_and_runs_nothing(troubled):
+    def never(batch):
+        raise AssertionError("a row ran")
+
+    with pytest.raises(RowError) as caught:
+        to_stream(open_rows(troubled), never, prepare=fussy_prepare)
+    assert caught.value.where == f"{troubled}:1"
+    assert "kept" not in str(caught.value)
+
+
+def test_fail_ends_at_the_first_row_that_work_refuses():
+    def refuse(batch):
+        return [RowError(prepared.row.where, "refused") for prepared in batch]
+
+    with pytest.raises(RowError, match="argument:2: refused"):
+        to_stream(rows_of(["", "bb", "aaaa", "ccc"]), refuse, budget=Budget(None, 3, 0))
+
+
+def test_a_result_that_json_cannot_hold_is_that_rows_failure():
+    rows, summary = to_stream(
+        rows_of(["a", "b"]),
+        lambda batch: [{"score": float("nan") if p.payload == "a" else 0.5} for p in batch],
+        on_error="skip",
+    )
+    assert rows[0] == {"text": "a", "error": "its result holds NaN or Infinity, which JSON cannot"}
+    assert rows[1] == {"text": "b", "score": 0.5}
+    assert summary.failed == 1
+
+
+def test_a_failed_run_says_what_is_kept_and_goes_on_under_skip(fake, tmp_path):
+    source = tmp_path / "in.jsonl"
+    texts = [f"row {i}" for i in range(40)]
+    texts[20], texts[38] = "bad", "bad"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    target = tmp_path / "out.jsonl"
+    with pytest.raises(RowError) as caught:
+        fake.run(source, target)
+    assert str(caught.value) == (
+        f"{source}:21: is marked bad (16 rows are done and kept: --resume --on-error skip goes on)"
+    )
+    with pytest.raises(RowError, match=r"in\.jsonl:21: is marked bad"):
+        fake.run(source, target, resume=True)
+    summary = fake.run(source, target, resume=True, on_error="skip")
+    assert counts(summary) == (40, 2, 16)
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["text"] for row in rows] == texts
+    assert [i for i, row in enumerate(rows) if "error" in row] == [20, 38]
+    fake.run(source, tmp_path / "at once.jsonl", on_error="skip")
+    assert (tmp_path / "at once.jsonl").read_bytes() == target.read_bytes()
+
+
+def test_failures_are_counted_over_all_parts_of_a_run(fake, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": "bad" if i % 8 == 0 else "ok"}) + "\n" for i in range(64)))
+    target = tmp_path / "out.jsonl"
+
+    def stop_in_the_third_window(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, on_error="skip", progress=stop_in_the_third_window)
+    told = []
+    summary = fake.run(
+        source, target, resume=True, on_error="skip", progress=lambda *values: told.append(values[:2])
+    )
+    assert counts(summary) == (64, 8, 46)
+    assert told[0] == (48, 6)
+    assert told[-1] == (64, 8)
+
+
+def test_a_rows_failure_in_work_is_kept_in_the_journal(fake, tmp_path, source):
+    def refuse_one(batch):
+        answers = fake.work(batch)
+        return [
+            RowError(prepared.row.where, "no luck") if prepared.row.index == 5 else answer
+            for prepared, answer in zip(batch, answers, strict=True)
+        ]
+
+    target = tmp_path / "out.jsonl"
+
+    def stop(done, failed, *_):
+        if failed:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, work=refuse_one, on_error="skip", progress=stop)
+    summary = fake.run(source, target, work=fake.work, on_error="skip", resume=True)
+    assert summary.failed == 1
+    assert json.loads(target.read_text().splitlines()[5])["error"] == "no luck"
+
+
+# Out of memory.
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on():
+    sizes, notices = [], []
+
+    def work(batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise OutOfMemory("full")
+        return upper(batch)
+
+    texts = ["x" * 9] * 20
+    rows, _ = to_stream(
+        rows_of(texts), work, budget=Budget(90, None, 0), window=20, notice=lambda text: notices.append(text)
+    )
+    assert [row["upper"] for row in rows] == ["X" * 9] * 20
+    assert sizes == [10, 5, *[2] * 10]
+    assert notices == [
+        "out of memory with 10 rows at once; going on with fewer",
+        "out of memory with 5 rows at once; going on with fewer",
+    ]
+
+
+def test_the_smaller_budget_holds_for_later_windows():
+    sizes = []
+
+    def work(batch):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise OutOfMemory("full")
+        return upper(batch)
+
+    to_stream(rows_of(["x"] * 12), work, budget=Budget(None, 6, 0), window=6)
+    assert sizes == [6, 3, 3, 3, 3]
+
+
+def test_a_row_that_does_not_fit_alone_is_a_failed_row():
+    def work(batch):
+        if max(prepared.length for prepared in batch) > 5:
+            raise OutOfMemory("the device is full")
+        return upper(batch)
+
+    texts = ["x" * 9, "a", "b"]
+    rows, summary = to_stream(rows_of(texts), work, on_error="skip")
+    assert [row.get("upper") for row in rows] == [None, "A", "B"]
+    assert rows[0]["error"] == "does not fit into memory: the device is full"
+    assert summary.failed == 1
+    with pytest.raises(RowError, match="argument:1: does not fit into memory: the device is full"):
+        to_stream(rows_of(texts), work)
+
+
+def test_while_a_smaller_batch_runs_nothing_holds_the_failed_one():
+    class Tensor:
+        alive = 0
+
+        def __init__(self):
+            Tensor.alive += 1
+
+        def __del__(self):
+            Tensor.alive -= 1
+
+    seen = []
+
+    def work(batch):
+        seen.append(Tensor.alive)
+        activations = Tensor()
+        if len(batch) > 1:
+            raise OutOfMemory("full")
+        del activations
+        return upper(batch)
+
+    to_stream(rows_of(["a", "b"]), work)
+    assert seen == [0, 0, 0]
+
+
+def test_a_resumed_run_keeps_the_smaller_budget(fake, source, tmp_path):
+    memory = fake.work_in(250)
+    target = tmp_path / "out.jsonl"
+    notices = []
+
+    def stop(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, work=memory, notice=lambda text: notices.append(text), progress=stop)
+    assert notices
+    again = []
+    fake.run(source, target, work=memory, resume=True, notice=lambda text: again.append(text))
+    assert again == []
+    fake.run(source, tmp_path / "whole.jsonl", work=memory)
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+# Byte for byte.
+
+
+def test_a_run_stopped_at_any_batch_resumes_to_the_same_bytes(fake, source, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # nothing here outlives a power cut
+    batches = 0
+
+    def count(batch):
+        nonlocal batches
+        batches += 1
+        return fake.work(batch)
+
+    fake.run(source, tmp_path / "counted.jsonl", work=count)
+    assert batches > 12
+    for stop_at in range(batches):
+        left = stop_at
+
+        def stopping(batch):
+            nonlocal left
+            if left == 0:
+                raise RuntimeError("stopped")
+            left -= 1
+            return fake.work(batch)
+
+        target = tmp_path / "out.jsonl"
+        with pytest.raises(RuntimeError, match="stopped"):
+            fake.run(source, target, work=stopping)
+        summary = fake.run(source, target, resume=True)
+        assert (summary.rows, summary.failed) == (70, 0)
+        assert (summary.resumed > 0) == (stop_at > 0)
+        assert target.read_bytes() == whole
+        assert only(tmp_path, "out.jsonl") == ["out.jsonl"]
+        target.unlink()
+
+
+def test_a_resumed_run_does_no_batch_again(fake, source, tmp_path):
+    done = []
+
+    def recording(batch):
+        done.extend(prepared.row.index for prepared in batch)
+        return fake.work(batch)
+
+    def stop(rows_done, *_):
+        if rows_done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, tmp_path / "out.jsonl", work=recording, progress=stop)
+    before = len(done)
+    summary = fake.run(source, tmp_path / "out.jsonl", work=recording, resume=True)
+    assert summary.resumed == before
+    assert sorted(done) == list(range(70))
+
+
+@pytest.mark.parametrize("size", [1, 16, 17, 32])
+def test_window_ends_resume_too(fake, tmp_path, size):
+    source = fake.write_input(tmp_path / "in.jsonl", size)
+    fake.run(source, tmp_path / "whole.jsonl")
+
+    def stop(done, failed, fields, share):
+        if fields:
+            raise KeyboardInterrupt
+
+    for _ in range(40):
+        try:
+            fake.run(source, tmp_path / "out.jsonl", resume=True, progress=stop)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_an_input_without_rows_gives_an_empty_file(fake, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n")
+    assert counts(fake.run(tmp_path / "in.csv", tmp_path / "out.jsonl")) == (0, 0, 0)
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    assert only(tmp_path, "out.jsonl") == ["out.jsonl"]
+
+
+def test_any_text_survives_the_journal(tmp_path):
+    """Among them a surrogate pair in two halves, which JSON would join on the way back."""
+    texts = ["a\ud83d", "\u2028\x00\x85", 'q"\\', "\ud83d\ude00", "é" * 50]
+
+    def work(batch):
+        return [{"echo": p.payload, "pair": "\ud83d" + "\ude00", "n": [0.1, 1e-300, 2**70]} for p in batch]
+
+    def run(target, resume=False, **options):
+        with JournaledOutput(target, {}, resume=resume) as output:
+            process(
+                rows_of(texts),
+                prepare=prepare,
+                work=work,
+                output=output,
+                budget=Budget(None, 1, 0),
+                **options,
+            )
+
+    def stop(done, *_):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    run(tmp_path / "whole.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out.jsonl", progress=stop)
+    run(tmp_path / "out.jsonl", resume=True)
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().decode().split("\n")[:-1]]
+    assert [row["echo"] for row in rows] == [json.loads(json.dumps(text)) for text in texts]
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every):
+    """And again in the resumed run; the third finishes it. Half-written writes are among the points."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    script = [sys.executable, fake.__file__, "everywhere", str(source), str(folder), str(every)]
+    result = json.loads(subprocess.run(script, capture_output=True, check=True).stdout)
+    assert result["calls"] > 60
+    assert result["wrong"] == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "kills"), [(70, 3), pytest.param(2000, 40, marks=pytest.mark.slow)], ids=["small", "large"]
+)
+def test_kill_9_at_random_moments(fake, tmp_path, rows, kills):
+    source = fake.write_input(tmp_path / "in.jsonl", rows)
+    target = tmp_path / "out.jsonl"
+    rng = random.Random(rows)
+    command = [sys.executable, fake.__file__, "run", str(source), str(target)]
+    for _ in range(kills):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            for _ in range(1 + rng.randrange(max(2, rows // 60))):
+                child.stdout.readline()
+            os.kill(child.pid, signal.SIGKILL)
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    fake.run(source, tmp_path / "whole.jsonl")
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert only(tmp_path, "out.jsonl") == ["out.jsonl"]
+
+
+# Inputs that are not what they were, or break.
+
+
+@pytest.mark.parametrize("rows_done", [5, 20])
+@pytest.mark.parametrize("change", ["first row", "a done row", "a row of this window", "shorter"])
+def test_another_input_is_refused(fake, source, tmp_path, rows_done, change):
+    """Also where the file's identity says nothing, as with stdin."""
+    target = tmp_path / "out.jsonl"
+    header = {"input": {"name": "stdin"}}
+
+    def stop(done, *_):
+        if done > rows_done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, header=header, progress=stop)
+    state = {name: (tmp_path / name).read_bytes() for name in only(tmp_path, "out.jsonl")}
+    lines = source.read_text().splitlines(keepends=True)
+    if change == "shorter":
+        lines = lines[: 3 if rows_done == 5 else 18]
+    else:
+        number = {"first row": 0, "a done row": 4, "a row of this window": 15 if rows_done == 5 else 30}
+        lines[number[change]] = '{"id": 0, "text": "other"}\n'
+    source.write_text("".join(lines))
+    with pytest.raises(InputError, match="cannot resume: this is not the input that the unfinished run read"):
+        fake.run(source, target, header=header, resume=True)
+    assert state.keys() == set(only(tmp_path, "out.jsonl"))
+
+
+def test_another_window_size_is_refused(fake, source, tmp_path):
+    def stop(done, *_):
+        if done > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, tmp_path / "out.jsonl", progress=stop)
+    with pytest.raises(InputError, match="cannot resume"):
+        fake.run(source, tmp_path / "out.jsonl", resume=True, window=32)
+
+
+def test_an_input_that_breaks_off_leaves_what_is_finished(fake, source, tmp_path):
+    import gzip
+
+    packed = gzip.compress(source.read_bytes(), 0)
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(packed[: len(packed) * 3 // 4])
+    with pytest.raises(InputError, match="damaged gzip data"):
+        fake.run(cut, tmp_path / "out.jsonl")
+    rows = (tmp_path / "out.jsonl.partial").read_text().splitlines()
+    assert len(rows) >= 32
+    assert len(rows) % 16 == 0
+
+
+def test_a_long_run_holds_one_window_in_memory(tmp_path):
+    path = tmp_path / "in.jsonl"
+    with open(path, "w") as file:
+        for number in range(1500):
+            file.write(f'{{"id": {number}, "text": "{"word " * 1200}"}}\n')
+    tracemalloc.start()
+    with JournaledOutput(tmp_path / "out.jsonl", {}) as output:
+        summary = process(
+            open_rows(path),
+            prepare=prepare,
+            work=lambda batch: [{"echo": prepared.payload} for prepared in batch],
+            output=output,
+            budget=Budget(None, 64, 0),
+            window=64,
+        )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert summary.rows == 1500
+    assert peak < 5 << 20 < path.stat().st_size
+
+
+def test_the_errors_of_the_work_pass_through(fake, source, tmp_path):
+    def broken(batch):
+        raise LLMKitError("the device is gone")
+
+    with pytest.raises(LLMKitError, match="the device is gone"):
+        fake.run(source, tmp_path / "out.jsonl", work=broken)
