@@ -8,9 +8,9 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from llmkit.errors import InputError
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example, Metric
 
+DEFAULT_MODEL = "stories"
 REFERENCE_FREE = ("distinct", "repetition")
 PEEK = 100
 """Rows looked at before the first is scored, to tell in what script they are written."""
@@ -75,6 +76,45 @@ class ColumnFlags:
     baseline: Annotated[
         str | None, flag("--baseline", metavar="FILE", help="Another system's predictions for the same rows.")
     ] = None
+
+
+@dataclass
+class PerplexityFlags:
+    """How a model is run over a text."""
+
+    window: Annotated[
+        int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (all it can).")
+    ] = None
+    stride: Annotated[
+        int | None,
+        flag("--stride", metavar="TOKENS", help="Tokens predicted per further window (half the window)."),
+    ] = None
+    bos: Annotated[
+        str,
+        flag(
+            "--bos", metavar="WHERE", help="Beginning-of-sequence token: first, every window, none, or auto."
+        ),
+    ] = "auto"
+    concatenate: Annotated[
+        bool, flag("--concatenate", help="The rows are one text, with a blank line between them.")
+    ] = False
+    lines: Annotated[bool, flag("--lines", help="Each line of a text file is a text of its own.")] = False
+    field: Annotated[str | None, flag("--field", metavar="NAME", help="The column with the text.")] = None
+    template: Annotated[
+        str | None,
+        flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
+    ] = None
+    batch_size: Annotated[
+        str, flag("--batch-size", metavar="auto|N", help="Windows per batch, or auto: as memory allows.")
+    ] = "auto"
+
+    def rows_per_batch(self) -> int | None:
+        """`--batch-size` as a number; None for auto."""
+        if self.batch_size == "auto":
+            return None
+        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
+            raise InputError(f"--batch-size {self.batch_size}: give a number of windows, or auto")
+        return int(self.batch_size)
 
 
 @dataclass
@@ -134,8 +174,9 @@ def run(
     ] = None,
     confidence: Annotated[float, flag("--confidence", help="Of the intervals (0.95).")] = 0.95,
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps (1000).")] = 1000,
-    seed: Annotated[int, flag("--seed", help="Seed of the samples (0).")] = 0,
     metrics: MetricFlags,
+    perplexity: PerplexityFlags,
+    model: options.ModelFlags,
     report: ReportFlags,
     messages: options.MessageFlags,
 ) -> None:
@@ -148,20 +189,28 @@ def run(
         check_name(name)
     report.check()
     source = _source(file)
-    rows, others = _predictions(source, names, columns)
-    sample = list(itertools.islice(rows, PEEK))
-    chosen = _configure(names, metrics, sample)
+    others: Iterator[Example] | None = None
+    if names == ["perplexity"]:
+        _refuse(columns, metrics, because="is about predictions, and perplexity judges a model on a text")
+        chosen, rows = _perplexity(source, perplexity, model)
+    else:
+        if "perplexity" in names:
+            raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
+        _refuse(perplexity, model, because="is about perplexity: name it with --metric", but="seed")
+        rows, others = _predictions(source, names, columns)
+        sample = list(itertools.islice(rows, PEEK))
+        chosen, rows = _configure(names, metrics, sample), itertools.chain(sample, rows)
     with ExitStack() as files:
         record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
         bar = files.enter_context(console.Progress("eval"))
         evaluation = score(
             chosen,
-            _counted(itertools.chain(sample, rows), bar),
+            _counted(rows, bar),
             baseline=others,
             by=by,
             confidence=confidence,
             resamples=resamples,
-            seed=seed,
+            seed=model.seed or 0,
             on_record=record.write if record else None,
         )
     _tell(evaluation, report, source)
@@ -211,6 +260,47 @@ def _configure(names: list[str], flags: MetricFlags, sample: list[Example]) -> l
     for note in notes:
         console.notice(note)
     return metrics
+
+
+def _perplexity(
+    source: str, flags: PerplexityFlags, model: options.ModelFlags
+) -> tuple[list[Metric], Iterator[Example]]:
+    """The metric, and the losses of the model on the source's texts."""
+    from llmkit.cli.loading import load_model
+    from llmkit.evaluation.perplexity import measure, perplexity, windowing
+    from llmkit.evaluation.rows import lines
+    from llmkit.records.read import open_rows
+
+    batch_size = flags.rows_per_batch()
+    suffix = Path(source.removesuffix(".gz")).suffix
+    plain = suffix == ".txt" or (source == "-" and flags.field is None and flags.template is None)
+    if flags.lines and not plain:
+        raise InputError("--lines is about a text file; the rows of another are texts of their own already")
+    whole = plain and not flags.lines
+    rows = lines(source) if plain and flags.lines else open_rows(source, whole=whole)
+    joined = whole or flags.concatenate
+    loaded = load_model(model.spec(task="text-generation", default_model=DEFAULT_MODEL))
+    how = windowing(loaded, window=flags.window, stride=flags.stride, bos=flags.bos)
+    console.notice(f"windows of {how.window} tokens, {how.stride} new in each; before a text: {how.name}")
+    losses = measure(
+        loaded,
+        rows,
+        how,
+        field=flags.field,
+        template=flags.template,
+        concatenated=joined,
+        batch_size=batch_size,
+        notice=console.notice,
+    )
+    return [perplexity(loaded, how, concatenated=joined)], losses
+
+
+def _refuse(*groups: Any, because: str, but: str = "") -> None:
+    """Raise an InputError for any flag that was given and would be ignored."""
+    for group in groups:
+        for one in fields(group):
+            if one.name != but and getattr(group, one.name) != one.default:
+                raise InputError(f"--{one.name.replace('_', '-')} {because}")
 
 
 def _counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example]:

@@ -47,8 +47,8 @@ def read(
     if references and len({source, *references}) <= len(references):
         raise InputError("the same file was given twice among predictions and --references")
     if references or plain:
-        lines = [_lines(name) for name in references]
-        yield from from_lines(_lines(source), lines, prediction_field=prediction_field)
+        right = [lines(name) for name in references]
+        yield from from_lines(lines(source), right, prediction_field=prediction_field)
     else:
         yield from from_rows(
             open_rows(source),
@@ -58,7 +58,7 @@ def read(
         )
 
 
-def _lines(name: str) -> Iterable[Row]:
+def lines(name: str) -> Iterable[Row]:
     """Rows of a file that may be plain lines under any name, such as `test.de`."""
     kind = Path(name.removesuffix(".gz")).suffix
     if name != "-" and (kind in _ROW_FORMATS or name.startswith("hf:")):
@@ -115,9 +115,8 @@ def from_lines(
         RowError: a row could not be read, or lacks the column.
     """
     for number, (row, *right) in enumerate(zip_longest(rows, *references), 1):
-        lines = [row, *right]
-        if any(line is None for line in lines):
-            ended = next(i for i, line in enumerate(lines) if line is None)
+        ended = next((i for i, line in enumerate([row, *right]) if line is None), None)
+        if ended is not None:
             which = "the predictions end" if ended == 0 else f"reference file {ended} ends"
             raise InputError(
                 f"{which} after {number - 1} lines and the others go on; "

@@ -239,6 +239,67 @@ def test_nothing_to_score(tmp_path):
         assert message in err
 
 
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "page.txt"
+    path.write_text("The cat sat on the mat.\nThe dog sat on the cat.\n", encoding="utf-8")
+    return path
+
+
+def test_perplexity(text, tiny_model):
+    code, out, err = llmkit(
+        "--metric", "perplexity", text, "-m", tiny_model("gpt2"), "--window", 16, "--json"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert [one["name"] for one in found["scores"]] == ["perplexity", "word_perplexity", "bits_per_byte"]
+    assert found["scores"][0]["details"]["words"] == 12
+    assert found["scores"][0]["details"]["bytes"] == 48
+    assert "|window:16|stride:8|bos:<s>,every|docs:joined|" in found["scores"][0]["signature"]
+    assert "windows of 16 tokens, 8 new in each; before a text: <s>,every" in err
+
+
+def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
+    model = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--bare", "-q"]
+    lines = llmkit(*model, text, "--lines")
+    assert lines[0] == 0
+    texts = [{"n": n, "story": line} for n, line in enumerate(text.read_text(encoding="utf-8").splitlines())]
+    assert llmkit(*model, rows(texts), "--field", "story") == lines
+    assert llmkit(*model, rows(texts), "--template", "{story}") == lines
+    joined = llmkit(*model, rows(texts), "--field", "story", "--concatenate")
+    assert joined[0] == 0
+    assert joined != lines
+    scored = tmp_path / "scored.jsonl"
+    assert llmkit(*model, rows(texts), "--field", "story", "--per-record", scored, "--by", "n")[0] == 0
+    found = [json.loads(line) for line in scored.read_text(encoding="utf-8").splitlines()]
+    assert [row["story"] for row in found] == [row["story"] for row in texts]
+    assert found[0]["scores"]["perplexity"] > 1
+
+
+def test_perplexity_from_stdin_is_one_text(text, tiny_model):
+    arguments = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--bare", "-q"]
+    piped = spawn("eval", *arguments, input=text.read_text(encoding="utf-8"))
+    assert piped.stdout == llmkit(*arguments, text)[1] != ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "perplexity,bleu"], "perplexity judges a model on a text, and the others predictions"),
+        (["--metric", "perplexity", "--tokenize", "zh"], "--tokenize is about predictions"),
+        (["--metric", "perplexity", "--baseline", "x"], "--baseline is about predictions"),
+        (["--metric", "f1", "-m", "stories"], "--model is about perplexity: name it with --metric"),
+        (["--metric", "f1", "--stride", "3"], "--stride is about perplexity: name it with --metric"),
+        (["--metric", "perplexity", "--batch-size", "many"], "--batch-size many: give a number of windows"),
+        (["--metric", "perplexity", "--window", "99999"], "tokens"),
+    ],
+)
+def test_bad_usage_around_perplexity(text, arguments, message):
+    code, out, err = llmkit(text, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
 def test_text_metrics_need_no_network_and_no_torch(rows):
     """Every metric in one process that cannot connect; afterwards none of the heavy packages is there."""
     code = """
