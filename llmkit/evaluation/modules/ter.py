@@ -1,0 +1,18 @@
+"""Translation edit rate, for `evaluate.load` by path."""
+
+from typing import Any
+
+import evaluate
+
+from llmkit.evaluation.modules import compute, info
+from llmkit.evaluation.translation import ter
+
+
+class Ter(evaluate.Metric):
+    """`llmkit.evaluation.translation.ter` over `evaluate`'s lists."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info(ter.__doc__)
+
+    def _compute(self, predictions: list[Any], references: list[Any], **options: Any) -> dict[str, float]:
+        return compute("ter", predictions, references, **options)

@@ -1,0 +1,77 @@
+"""The metrics as modules of `evaluate`: loaded by path, offline, and combined."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from llmkit.errors import InputError
+from llmkit.evaluation import NAMES, examples, make, score
+from llmkit.evaluation.modules import path
+
+PREDICTIONS = ["the cat sat", "a dog ran home"]
+REFERENCES = [["the cat sat down", "a cat"], ["the dog ran home"]]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    """`evaluate.load` that writes its copies and caches into a folder of the tests."""
+    import evaluate
+
+    folder = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(folder / "modules"))
+        patch.syspath_prepend(str(folder / "modules"))
+        yield lambda name: evaluate.load(path(name), cache_dir=str(folder / "cache"))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "perplexity"])
+def test_each_gives_its_own_scores(load, name):
+    metric = make(name)
+    references = REFERENCES if metric.needs_references else None
+    expected = score([metric], examples(PREDICTIONS, references), resamples=1).scores
+    inputs = {"predictions": PREDICTIONS} | ({"references": references} if references else {})
+    assert load(name).compute(**inputs) == {one.name: one.score for one in expected}
+
+
+def test_combined(load):
+    import evaluate
+
+    both = evaluate.combine([load("bleu"), load("rouge")])
+    found = both.compute(predictions=PREDICTIONS, references=REFERENCES)
+    assert set(found) == {"bleu", "rouge1", "rouge2", "rougeL", "rougeLsum"}
+    for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True):
+        both.add(prediction=prediction, reference=reference)
+    assert both.compute() == found
+
+
+def test_one_reference_a_row_and_options(load):
+    rouge = load("rouge")
+    found = rouge.compute(predictions=["running home"], references=["runs home"], stemmer=True)
+    assert found["rouge1"] == 1
+
+
+def test_labels(load):
+    accuracy = load("accuracy")
+    assert accuracy.compute(predictions=[1, 0, 1], references=[1, 1, 1]) == {"accuracy": pytest.approx(2 / 3)}
+    assert accuracy.compute(predictions=["a"], references=["a"]) == {"accuracy": 1}
+
+
+def test_perplexity(load, tiny_model):
+    found = load("perplexity").compute(predictions=["One day."], model_id=str(tiny_model("gpt2")), window=16)
+    assert set(found) == {"perplexity", "word_perplexity", "bits_per_byte"}
+
+
+def test_a_name_that_is_none():
+    with pytest.raises(InputError, match="did you mean bleu"):
+        path("blue")
+
+
+def test_the_package_alone_needs_no_evaluate():
+    code = (
+        "import sys, llmkit.evaluation.modules; print({'evaluate', 'datasets', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
