@@ -23,15 +23,27 @@ class Result:
     err: str
 
 
-class _Stream(io.TextIOWrapper):
-    """A captured stream, or a pipe for stdin: bytes below, text above, and no terminal."""
+class _Captured(io.TextIOWrapper):
+    """An output stream that is no terminal and keeps what was written."""
 
-    def __init__(self, data: bytes = b"") -> None:
-        super().__init__(io.BytesIO(data), encoding="utf-8", newline="", write_through=True)
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, encoding="utf-8", newline="", write_through=True)
 
     @property
     def text(self) -> str:
-        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+        return self._bytes.getvalue().decode("utf-8")
+
+
+class _Stdin(io.TextIOWrapper):
+    """A pipe with bytes in it, or a terminal at which nobody types."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self._terminal = data is None
+        super().__init__(io.BufferedReader(io.BytesIO(data or b"")), encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return self._terminal
 
 
 def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
@@ -39,10 +51,8 @@ def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
     from llmkit.cli import console
     from llmkit.cli.main import run_command
 
-    data = stdin.encode() if isinstance(stdin, str) else stdin or b""
-    source, out, err = _Stream(data), _Stream(), _Stream()
-    if stdin is None:
-        source.isatty = lambda: True  # type: ignore[method-assign]
+    source = _Stdin(stdin.encode() if isinstance(stdin, str) else stdin)
+    out, err = _Captured(), _Captured()
     console.setup(quiet=False, verbose=False, debug=False)
     streams: Any = mock.patch.multiple(sys, stdin=source, stdout=out, stderr=err)
     with streams:

@@ -24,6 +24,10 @@ class _State:
 state = _State()
 
 
+class ClosedPipe(BaseException):
+    """Whoever read stdout has closed it (`| head`)."""
+
+
 def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
     """Take the three flags that every verb has; without `-v`, silence the libraries underneath.
 

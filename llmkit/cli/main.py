@@ -121,7 +121,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         result = app(arguments, prog_name="llmkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
+    except console.ClosedPipe:
         return _closed_pipe()
     except LLMKitError as error:
         if console.state.debug:

@@ -55,7 +55,11 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
         arguments = {}
         for name, group in groups.items():
             arguments[name] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
-        run(**arguments, **values)
+        try:
+            run(**arguments, **values)
+        except BrokenPipeError:
+            # Typer would make it exit code 1; who closes a pipe has what they want.
+            raise console.ClosedPipe from None
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {p.name: p.annotation for p in parameters}

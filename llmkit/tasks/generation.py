@@ -275,13 +275,19 @@ class Generation:
         reasoning = ""
         if self.prompts.chat:
             reasoning, text = split_reasoning(text, opened=prompt.thinking)
-        return GenerationResult(text=text, reasoning=reasoning, tokens=self._written(ids))
+        return GenerationResult(text=text, reasoning=reasoning, tokens=self._written(prompt, ids))
 
-    def _written(self, ids: list[int]) -> int:
+    def _written(self, prompt: Prompt, ids: list[int]) -> int:
         """How many of `ids` the model wrote before padding filled the row up."""
-        end = self.decoding.config.eos_token_id
+        end, pad = self.decoding.config.eos_token_id, self.decoding.config.pad_token_id
         ends = set(end if isinstance(end, list) else [end])
-        return next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
+        kept = ids[: prompt.new_tokens]
+        ended = next((i + 1 for i, token in enumerate(kept) if token in ends), None)
+        if ended is not None:
+            return ended
+        while kept and kept[-1] == pad:  # the row ended at a stop string or at its limit
+            kept.pop()
+        return len(kept)
 
     def _fields(self, prompt: Prompt, results: list[GenerationResult]) -> dict[str, Any]:
         texts = [self.shown(prompt, result) for result in results]
