@@ -22,6 +22,7 @@ _BLOCK = re.compile(r"^model-index[ \t]*:.*?(?=^[^\s#-]|\Z)", re.DOTALL | re.MUL
 TASKS = {
     "bleu": "translation",
     "chrf": "translation",
+    "chrf+": "translation",
     "chrf++": "translation",
     "ter": "translation",
     "rouge": "summarization",

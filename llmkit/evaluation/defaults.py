@@ -62,6 +62,8 @@ def configure(
         if name == "bleu" and "tokenize" not in chosen:
             chosen["tokenize"], note = _bleu_tokenizer(language, references)
             notes += note
+        if name == "bleu" and chosen["tokenize"] != "none" and _look_tokenized(sample):
+            notes.append("most texts end in ' .', as tokenized ones do; BLEU counts on plain text")
         if name == "bleu" and chosen["tokenize"] in DOWNLOADED:
             notes.append(f"BLEU's tokenizer {chosen['tokenize']} is downloaded once, to ~/.sacrebleu")
         if name == "rouge":
@@ -78,6 +80,11 @@ def _bleu_tokenizer(language: str | None, references: Sequence[str]) -> tuple[st
     if tokenizer == "13a" and "pip install" not in reason:
         return tokenizer, []
     return tokenizer, [f"BLEU's tokenizer is {tokenizer}: {reason}"]
+
+
+def _look_tokenized(sample: Sequence[Example]) -> bool:
+    texts = [str(text) for example in sample for text in (example.prediction, *example.references)]
+    return sum(text.rstrip().endswith(" .") for text in texts) > len(texts) / 2
 
 
 def _rouge_words(chosen: dict[str, Any], references: Sequence[str]) -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from llmkit import __version__
 from llmkit.evaluation.scoring import Evaluation, Score
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything in it, as JSON has it; the interval is null where there is none."""
-    result = asdict(evaluation)
+    """Everything in it, as JSON has it; an interval that is not there and an infinite score are null."""
+    result: dict[str, Any] = _finite(asdict(evaluation))
     for score in result["scores"]:
         if score["baseline"] is None:
             del score["baseline"]
@@ -48,6 +50,14 @@ def as_table(evaluation: Evaluation) -> str:
     return "\n".join([*lines, "", *_signatures(evaluation)])
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _compared(score: Score) -> list[str]:
     other = score.baseline
     if other is None:
@@ -64,7 +74,8 @@ def _compared(score: Score) -> list[str]:
 def _signatures(evaluation: Evaluation) -> list[str]:
     signatures = {score.metric: score.signature for score in evaluation.scores if score.group is None}
     lines = [f"{metric}: {signature}" for metric, signature in signatures.items()]
-    return [*lines, f"intervals: bootstrap|resamples:{evaluation.resamples}|seed:{evaluation.seed}"]
+    drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
+    return [*lines, f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}"]
 
 
 def _number(value: float, score: Score, sign: str = "") -> str:

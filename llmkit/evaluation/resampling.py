@@ -104,15 +104,18 @@ class Resampler:
             self._sums = Sums(self._rows, last.total + total, last.samples + samples, swapped)
 
 
-def interval(values: Matrix, confidence: float) -> tuple[float, float]:
+def interval(values: Matrix, confidence: float) -> tuple[float | None, float | None]:
     """The bootstrap percentile interval: the middle `confidence` of a score over all samples.
 
-    Samples in which the score is undefined (NaN) are left out.
+    Samples in which the score is undefined (NaN) are left out; if all are, there is no interval.
     """
     import numpy as np
 
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None, None
     outside = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [outside, 100 - outside])
+    low, high = np.percentile(values, [outside, 100 - outside])
     return float(low), float(high)
 
 

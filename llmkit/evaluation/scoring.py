@@ -34,8 +34,8 @@ class Comparison:
 
     score: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_bootstrap: float
     p_randomization: float
 

@@ -48,7 +48,7 @@ def test_table(rows):
     ]
     assert lines[7] == ""
     assert lines[8].startswith("bleu: nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:")
-    assert lines[-1] == "intervals: bootstrap|resamples:1000|seed:0"
+    assert lines[-1].startswith("intervals: bootstrap|resamples:1000|seed:0|version:llmkit-")
 
 
 def test_json_and_its_file(rows, tmp_path):
@@ -161,6 +161,12 @@ def test_choices_are_told(rows):
         "--metric", "bleu,rouge", chinese, "--bare", "--tokenize", "13a", "--rouge-words", "default"
     )
     assert (out.splitlines()[:2], err) == (["0.0000", "0.0000"], "")
+
+
+def test_tokenized_text_is_told(rows):
+    tokenized = rows([{"prediction": "It is a cat .", "reference": "It is a dog ."}])
+    assert "BLEU counts on plain text" in llmkit("--metric", "bleu", tokenized)[2]
+    assert llmkit("--metric", "bleu", tokenized, "--tokenize", "none")[2] == ""
 
 
 def test_the_target_language_chooses_the_tokenizer(rows):

@@ -90,6 +90,7 @@ def test_the_seed_decides():
 def test_interval_leaves_out_samples_without_a_score():
     values = np.array([np.nan, *range(101), np.nan], dtype=float)
     assert interval(values, 0.90) == pytest.approx((5, 95))
+    assert interval(np.array([np.nan, np.nan]), 0.90) == (None, None)
 
 
 def test_p_value_is_never_zero():

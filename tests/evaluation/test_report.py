@@ -1,0 +1,71 @@
+"""What a person and a program read of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from llmkit.evaluation import Comparison, Evaluation, Score
+from llmkit.evaluation.report import as_bare, as_json, as_table
+
+BLEU = Score("bleu", 27.123456, 25.0, 29.25, 3000, "bleu", "nrefs:1|tok:13a", 100)
+ROUGE = Score("rougeL", 0.40524, None, None, 1, "rouge", "nrefs:1|stem:porter", 1)
+BETTER = Comparison(26.0, 1.123456, -0.5, 2.75, 0.0419, 0.0399)
+
+
+def evaluation(*scores, by=None):
+    return Evaluation(3000, list(scores), 0.95, 1000, 7, by)
+
+
+def test_table():
+    lines = as_table(evaluation(BLEU, ROUGE)).splitlines()
+    assert lines[:3] == [
+        "metric   score    95% interval  rows",
+        "bleu     27.12  25.00 to 29.25  3000",
+        "rougeL  0.4052                     1",
+    ]
+    assert lines[4:6] == ["bleu: nrefs:1|tok:13a", "rouge: nrefs:1|stem:porter"]
+    assert "|seed:7|" in lines[6]
+
+
+def test_table_with_a_baseline():
+    compared = Score(**{**vars(BLEU), "baseline": BETTER})
+    head, row = as_table(evaluation(compared)).splitlines()[:2]
+    assert head.split()[-6:] == ["95%", "interval", "p", "(bootstrap)", "p", "(randomization)"]
+    assert row.split()[6:] == ["26.00", "+1.12", "-0.50", "to", "+2.75", "0.0419", "0.0399"]
+
+
+def test_table_of_groups():
+    grouped = Score(**{**vars(BLEU), "group": "de", "rows": 12})
+    lines = as_table(evaluation(BLEU, grouped, by="lang")).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["lang", "(all)", "de"]
+    assert lines[4:] == [lines[4], lines[5]]  # one signature serves all groups
+
+
+def test_json_holds_everything_and_is_json():
+    infinite = Score("word_perplexity", math.inf, 1.0, math.inf, 2, "perplexity", "m", None)
+    found = as_json(evaluation(BLEU, infinite))
+    text = json.dumps(found, allow_nan=False)
+    assert json.loads(text)["scores"][0] == {
+        "name": "bleu",
+        "score": 27.123456,
+        "low": 25.0,
+        "high": 29.25,
+        "rows": 3000,
+        "metric": "bleu",
+        "signature": "nrefs:1|tok:13a",
+        "scale": 100,
+        "details": {},
+    }
+    assert (found["scores"][1]["score"], found["scores"][1]["high"]) == (None, None)
+    assert {key: found[key] for key in ("rows", "confidence", "resamples", "seed")} == {
+        "rows": 3000,
+        "confidence": 0.95,
+        "resamples": 1000,
+        "seed": 7,
+    }
+
+
+def test_bare_numbers_over_all_rows():
+    grouped = Score(**{**vars(BLEU), "group": "de"})
+    assert as_bare(evaluation(BLEU, ROUGE, grouped)) == "27.1235\n0.4052"
