@@ -1,6 +1,6 @@
 """How varied generated texts are: distinct n-grams and repetition. No references are needed.
 
-Words are those of `tokens.unicode_words`. A text too short to hold an n-gram says nothing about that n
+Words are those of `text.words.unicode_words`. A text too short to hold an n-gram says nothing about that n
 and is left out of its mean.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError
 from llmkit.evaluation.metric import Example, Metric, text
-from llmkit.evaluation.tokens import unicode_words
+from llmkit.text.words import unicode_words
 
 if TYPE_CHECKING:
     from llmkit.evaluation.metric import Matrix

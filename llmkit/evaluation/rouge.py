@@ -18,7 +18,8 @@ from llmkit.errors import InputError
 from llmkit.evaluation import lcs
 from llmkit.evaluation.metric import Example, Metric, choose, means, texts
 from llmkit.evaluation.sentences import sentences
-from llmkit.evaluation.tokens import ascii_words, stemmed, unicode_words
+from llmkit.evaluation.tokens import stemmed
+from llmkit.text.words import ascii_words, unicode_words
 
 TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SPLITS = ("newline", "auto", "sentences")
