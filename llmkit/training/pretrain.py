@@ -201,11 +201,26 @@ def _trainer(
 
     from llmkit.training.loop import Watch, build_trainer
 
-    recipe, plan = prepared.recipe, prepared.plan
+    recipe = prepared.recipe
     set_seed(recipe.seed)
     model = AutoModelForCausalLM.from_config(prepared.config)
     tokens_per_step = recipe.batch_size * recipe.gradient_accumulation * recipe.max_length
     watch = Watch(output / "metrics.jsonl", tokens_per_step, on_step)
+    trainer = build_trainer(
+        model,
+        prepared.train,
+        prepared.held_out,
+        watch,
+        arguments=_arguments(prepared, output),
+        patience=recipe.early_stopping,
+        measure=lambda: _measure(model, prepared),
+    )
+    return trainer, watch
+
+
+def _arguments(prepared: Prepared, output: Path) -> dict[str, Any]:
+    """The recipe as fields of `TrainingArguments`."""
+    recipe, plan = prepared.recipe, prepared.plan
     scheduler, scheduler_kwargs = SCHEDULERS[recipe.scheduler]
     arguments: dict[str, Any] = {
         "output_dir": str(output.resolve() / "checkpoints"),
@@ -238,16 +253,7 @@ def _trainer(
             "metric_for_best_model": "loss",
             "greater_is_better": False,
         }
-    trainer = build_trainer(
-        model,
-        prepared.train,
-        prepared.held_out,
-        watch,
-        arguments=arguments,
-        patience=recipe.early_stopping,
-        measure=lambda: _measure(model, prepared),
-    )
-    return trainer, watch
+    return arguments
 
 
 def _measure(model: Any, prepared: Prepared) -> HeldOut:
