@@ -6,7 +6,7 @@ import itertools
 import json as json_module
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,147 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli import console, options
+from llmkit.cli.eval_flags import ColumnFlags, MetricFlags, PerplexityFlags, ReportFlags
 from llmkit.cli.options import flag
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example, Metric
+    from llmkit.evaluation.external import Module
 
 DEFAULT_MODEL = "stories"
 REFERENCE_FREE = ("distinct", "repetition")
 PEEK = 100
 """Rows looked at before the first is scored, to tell in what script they are written."""
-
-
-@dataclass
-class MetricFlags:
-    """Options of the metrics; None leaves the metric's own default, or the choice, to us."""
-
-    to: Annotated[
-        str | None, flag("--to", metavar="LANG", help="Target language, which decides BLEU's tokenizer.")
-    ] = None
-    tokenize: Annotated[
-        str | None, flag("--tokenize", help="BLEU's tokenizer: 13a, intl, zh, char, ja-mecab, none, ...")
-    ] = None
-    smooth: Annotated[
-        str | None, flag("--smooth", help="BLEU's smoothing: exp, floor, add-k or none (exp).")
-    ] = None
-    lowercase: Annotated[bool | None, flag("--lowercase", help="BLEU and chrF without case.")] = None
-    word_order: Annotated[int | None, flag("--word-order", help="Word n-grams in chrF; 2 is chrF++.")] = None
-    stemmer: Annotated[bool | None, flag("--stemmer", help="ROUGE over Porter stems.")] = None
-    rouge_words: Annotated[
-        str | None,
-        flag("--rouge-words", help="default (a-z and 0-9, as rouge_score), unicode (all scripts) or auto."),
-    ] = None
-    rouge_split: Annotated[
-        str | None, flag("--rouge-split", help="A sentence of ROUGE-Lsum: newline, sentences, or auto.")
-    ] = None
-    normalize: Annotated[
-        bool | None, flag("--normalize", help="exact_match without case, articles and punctuation.")
-    ] = None
-    no_answer_threshold: Annotated[
-        float | None, flag("--no-answer-threshold", help="squad_v2: above it there is no answer (1.0).")
-    ] = None
-
-
-@dataclass
-class ColumnFlags:
-    """Where the predictions and the references are."""
-
-    references: Annotated[
-        list[str] | None,
-        flag("--references", metavar="FILE", help="Plain lines to compare with; may be repeated."),
-    ] = None
-    prediction_field: Annotated[
-        str | None, flag("--prediction-field", metavar="NAME", help="Column of the predictions (prediction).")
-    ] = None
-    reference_field: Annotated[
-        str | None,
-        flag("--reference-field", metavar="NAME", help="Column of the references (references, reference)."),
-    ] = None
-    baseline: Annotated[
-        str | None, flag("--baseline", metavar="FILE", help="Another system's predictions for the same rows.")
-    ] = None
-
-
-@dataclass
-class PerplexityFlags:
-    """How a model is run over a text."""
-
-    window: Annotated[
-        int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (all it can).")
-    ] = None
-    stride: Annotated[
-        int | None,
-        flag("--stride", metavar="TOKENS", help="Tokens predicted per further window (half the window)."),
-    ] = None
-    bos: Annotated[
-        str,
-        flag(
-            "--bos", metavar="WHERE", help="Beginning-of-sequence token: first, every window, none, or auto."
-        ),
-    ] = "auto"
-    concatenate: Annotated[
-        bool, flag("--concatenate", help="The rows are one text, with a blank line between them.")
-    ] = False
-    lines: Annotated[bool, flag("--lines", help="Each line of a text file is a text of its own.")] = False
-    field: Annotated[str | None, flag("--field", metavar="NAME", help="The column with the text.")] = None
-    template: Annotated[
-        str | None,
-        flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
-    ] = None
-    batch_size: Annotated[
-        str, flag("--batch-size", metavar="auto|N", help="Windows per batch, or auto: as memory allows.")
-    ] = "auto"
-
-    def rows_per_batch(self) -> int | None:
-        """`--batch-size` as a number; None for auto."""
-        if self.batch_size == "auto":
-            return None
-        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
-            raise InputError(f"--batch-size {self.batch_size}: give a number of windows, or auto")
-        return int(self.batch_size)
-
-
-@dataclass
-class ReportFlags:
-    """What is told, and where."""
-
-    json: Annotated[bool, flag("--json", help="Everything as JSON on stdout.")] = False
-    bare: Annotated[bool, flag("--bare", help="The numbers alone, one a line.")] = False
-    output: Annotated[
-        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
-    ] = None
-    per_record: Annotated[
-        Path | None,
-        flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
-    ] = None
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace files that are there.")] = False
-    card: Annotated[
-        Path | None, flag("--card", metavar="README.md", help="Put the scores into this model card.")
-    ] = None
-    dataset: Annotated[
-        str | None,
-        flag("--dataset", metavar="NAME", help="What --card calls the test set (the file's name)."),
-    ] = None
-
-    def check(self) -> None:
-        """Refuse what cannot be written before anything is scored."""
-        from llmkit.records import output
-
-        if self.json and self.bare:
-            raise InputError("--json and --bare were given: use one of them")
-        if self.output is not None and self.output == self.per_record:
-            raise InputError("--output and --per-record name the same file")
-        for path in (self.output, self.per_record):
-            if path is not None:
-                output.check(path, overwrite=self.overwrite)
-        if self.card is not None:
-            from llmkit.evaluation.card import check_card
-
-            check_card(self.card)
-        elif self.dataset is not None:
-            raise InputError("--dataset is about a model card: name it with --card")
 
 
 @options.expand
@@ -166,7 +37,13 @@ def run(
         typer.Argument(help="Rows with predictions, or plain lines with --references; - is stdin."),
     ] = None,
     metric: Annotated[
-        str, flag("--metric", metavar="NAME,...", help="bleu, chrf, chrf++, ter, rouge, f1, squad, ...")
+        str,
+        flag(
+            "--metric",
+            metavar="NAME,...",
+            help="bleu, chrf, chrf++, ter, rouge, exact_match, f1, squad, squad_v2, accuracy, distinct,"
+            " repetition, perplexity; an `evaluate` module's path, or evaluate:NAME.",
+        ),
     ],
     columns: ColumnFlags,
     by: Annotated[
@@ -182,38 +59,62 @@ def run(
 ) -> None:
     """Score predictions or a model, with confidence intervals."""
     from llmkit.evaluation import score
-    from llmkit.evaluation.metric import check_name
+    from llmkit.evaluation.external import Module
 
-    names = list(dict.fromkeys(name.strip() for name in metric.split(",") if name.strip()))
-    for name in names or [metric]:
-        check_name(name)
+    names, modules = _names(metric)
     report.check()
     source = _source(file)
-    others: Iterator[Example] | None = None
-    if names == ["perplexity"]:
+    if names == ["perplexity"] and not modules:
         _refuse(columns, metrics, because="is about predictions, and perplexity judges a model on a text")
-        chosen, rows = _perplexity(source, perplexity, model)
+        work = _perplexity(source, perplexity, model)
+    elif "perplexity" in names:
+        raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
     else:
-        if "perplexity" in names:
-            raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
-        _refuse(perplexity, model, because="is about perplexity: name it with --metric", but="seed")
-        rows, others = _predictions(source, names, columns)
-        sample = list(itertools.islice(rows, PEEK))
-        chosen, rows = _configure(names, metrics, sample), itertools.chain(sample, rows)
+        allowed = ("seed", "trust_remote_code") if modules else ("seed",)
+        _refuse(perplexity, model, because="is about perplexity: name it with --metric", but=allowed)
+        if modules and (by is not None or columns.baseline is not None):
+            raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
+        work = _predictions(source, names, columns, metrics)
+        work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
     with ExitStack() as files:
         record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
         bar = files.enter_context(console.Progress("eval"))
         evaluation = score(
-            chosen,
-            _counted(rows, bar),
-            baseline=others,
+            work.metrics,
+            _counted(work.rows, bar),
+            baseline=work.baseline,
             by=by,
             confidence=confidence,
             resamples=resamples,
             seed=model.seed or 0,
-            on_record=record.write if record else None,
+            on_record=lambda row, scores: _each(row, scores, work, record),
         )
+    for module in work.modules:
+        evaluation.scores.extend(module.scores())
     _tell(evaluation, report, source)
+
+
+@dataclass
+class _Work:
+    """What is to be scored, and by what."""
+
+    metrics: list[Metric]
+    rows: Iterable[Example]
+    baseline: Iterable[Example] | None = None
+    sample: Sequence[Example] = ()
+    modules: Sequence[Module] = ()
+
+
+def _names(metric: str) -> tuple[list[str], list[str]]:
+    """The metrics of the comma list: ours, and modules of `evaluate`."""
+    from llmkit.evaluation.external import is_module
+    from llmkit.evaluation.metric import check_name
+
+    names = list(dict.fromkeys(name.strip() for name in metric.split(",") if name.strip()))
+    ours = [name for name in names if not is_module(name)]
+    for name in ours if names else [metric]:
+        check_name(name)
+    return ours, [name for name in names if is_module(name)]
 
 
 def _source(file: str | None) -> str:
@@ -224,10 +125,8 @@ def _source(file: str | None) -> str:
     return "-"
 
 
-def _predictions(
-    source: str, names: list[str], columns: ColumnFlags
-) -> tuple[Iterator[Example], Iterator[Example] | None]:
-    """The rows to be scored, and the baseline's."""
+def _predictions(source: str, names: list[str], columns: ColumnFlags, flags: MetricFlags) -> _Work:
+    from llmkit.evaluation.defaults import configure
     from llmkit.evaluation.rows import read
 
     rows = read(
@@ -237,35 +136,27 @@ def _predictions(
         reference_field=columns.reference_field,
         needs_references=any(name not in REFERENCE_FREE for name in names),
     )
-    if columns.baseline is None:
-        return rows, None
-    if columns.baseline == source:
-        raise InputError("--baseline names the predictions themselves; name another system's")
-    others = read(
-        columns.baseline,
-        prediction_field=columns.prediction_field,
-        reference_field=columns.reference_field,
-        needs_references=False,
-        plain=bool(columns.references),
-    )
-    return rows, others
-
-
-def _configure(names: list[str], flags: MetricFlags, sample: list[Example]) -> list[Metric]:
-    from llmkit.evaluation.defaults import configure
-
+    others = None
+    if columns.baseline is not None:
+        if columns.baseline == source:
+            raise InputError("--baseline names the predictions themselves; name another system's")
+        others = read(
+            columns.baseline,
+            prediction_field=columns.prediction_field,
+            reference_field=columns.reference_field,
+            needs_references=False,
+            plain=bool(columns.references),
+        )
+    sample = list(itertools.islice(rows, PEEK))
     given = {name: value for name, value in asdict(flags).items() if value is not None}
     language = given.pop("to", None)
     metrics, notes = configure(names, given, sample, language=language)
     for note in notes:
         console.notice(note)
-    return metrics
+    return _Work(metrics, itertools.chain(sample, rows), others, sample)
 
 
-def _perplexity(
-    source: str, flags: PerplexityFlags, model: options.ModelFlags
-) -> tuple[list[Metric], Iterator[Example]]:
-    """The metric, and the losses of the model on the source's texts."""
+def _perplexity(source: str, flags: PerplexityFlags, model: options.ModelFlags) -> _Work:
     from llmkit.cli.loading import load_model
     from llmkit.evaluation.perplexity import measure, perplexity, windowing
     from llmkit.evaluation.rows import lines
@@ -292,14 +183,22 @@ def _perplexity(
         batch_size=batch_size,
         notice=console.notice,
     )
-    return [perplexity(loaded, how, concatenated=joined)], losses
+    return _Work([perplexity(loaded, how, concatenated=joined)], losses)
 
 
-def _refuse(*groups: Any, because: str, but: str = "") -> None:
+def _each(row: Example, scores: dict[str, float], work: _Work, record: _PerRecord | None) -> None:
+    """What happens to a row besides being scored."""
+    for module in work.modules:
+        module.add(row)
+    if record is not None:
+        record.write(row, scores)
+
+
+def _refuse(*groups: Any, because: str, but: Sequence[str] = ()) -> None:
     """Raise an InputError for any flag that was given and would be ignored."""
     for group in groups:
         for one in fields(group):
-            if one.name != but and getattr(group, one.name) != one.default:
+            if one.name not in but and getattr(group, one.name) != one.default:
                 raise InputError(f"--{one.name.replace('_', '-')} {because}")
 
 

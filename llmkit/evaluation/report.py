@@ -79,8 +79,8 @@ def _signatures(evaluation: Evaluation) -> list[str]:
 
 
 def _number(value: float, score: Score, sign: str = "") -> str:
-    """Two decimals of a hundred, four of one."""
-    return f"{value:{sign}.{4 if score.scale == 1 else 2}f}"
+    """Two decimals of a hundred, four of anything else."""
+    return f"{value:{sign}.{2 if score.scale == 100 else 4}f}"
 
 
 def _interval(low: float | None, high: float | None, score: Score, sign: str = "") -> str:

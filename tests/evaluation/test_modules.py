@@ -15,16 +15,12 @@ PREDICTIONS = ["the cat sat", "a dog ran home"]
 REFERENCES = [["the cat sat down", "a cat"], ["the dog ran home"]]
 
 
-@pytest.fixture(scope="module")
-def load(tmp_path_factory):
-    """`evaluate.load` that writes its copies and caches into a folder of the tests."""
+@pytest.fixture
+def load(evaluate_folder):
+    """`evaluate.load`, by the metric's name."""
     import evaluate
 
-    folder = tmp_path_factory.mktemp("evaluate")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(folder / "modules"))
-        patch.syspath_prepend(str(folder / "modules"))
-        yield lambda name: evaluate.load(path(name), cache_dir=str(folder / "cache"))
+    return lambda name: evaluate.load(path(name), cache_dir=str(evaluate_folder / "cache"))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "perplexity"])
