@@ -17,8 +17,8 @@ from itertools import pairwise
 from llmkit.errors import InputError
 from llmkit.evaluation import lcs
 from llmkit.evaluation.metric import Example, Metric, choose, means, texts
-from llmkit.evaluation.sentences import sentences
 from llmkit.evaluation.tokens import stemmed
+from llmkit.text.sentences import split_sentences
 from llmkit.text.words import ascii_words, unicode_words
 
 TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -146,7 +146,7 @@ def _scorer(
 def _split(text: str, split: str) -> list[str]:
     if split == "newline" or (split == "auto" and "\n" in text.strip()):
         return [line for line in text.split("\n") if line]
-    return sentences(text)
+    return [text[start:end] for start, end in split_sentences(text)]
 
 
 def _overlap(hits: int, in_reference: int, in_prediction: int) -> Overlap:
