@@ -255,8 +255,12 @@ def test_an_output_that_cannot_be_written_is_refused(corpus: Path, tmp_path: Pat
         train(corpus, tmp_path / "file" / "out")
 
 
-def test_checkpoints_of_a_moved_run_still_resume(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_moved_keeps_its_best_weights(corpus: Path, tmp_path: Path, strange: Path) -> None:
+    recipe = replace(TINY, max_steps=24, eval_steps=8)
     with pytest.raises(KilledError):
-        train(corpus, tmp_path / "here", on_step=kill_after(6))
+        train(corpus, tmp_path / "here", recipe, eval_data=strange, on_step=kill_after(20))
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert train(corpus, tmp_path / "there", resume=True).steps == 12
+    result = train(corpus, tmp_path / "there", recipe, eval_data=strange, resume=True)
+    measured = [row["eval_loss"] for row in metrics(result.folder) if "eval_loss" in row]
+    assert measured[0] < measured[-1]
+    assert result.held_out_loss == pytest.approx(measured[0], rel=1e-5)
