@@ -1,5 +1,6 @@
-"""ROUGE and BLEU over 10,000 rows, against rouge_score and sacrebleu as `evaluate`'s hub modules call them.
+"""The cost of judging: ROUGE and BLEU, and perplexity where lm-eval is installed.
 
+ROUGE and BLEU over 10,000 rows, against rouge_score and sacrebleu as `evaluate`'s hub modules call them.
 Those modules (metrics/rouge and metrics/sacrebleu on the Hub) come with no interval for BLEU; ROUGE's
 aggregator draws 1,000 resamples, as we do for both. Runs alternate, so that a machine that slows down slows
 both sides.
@@ -11,6 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 ROWS = 10_000
 ROUNDS = 3
@@ -78,10 +80,62 @@ def compare(name: str, one: Callable[..., float], other: Callable[..., float], l
     )
 
 
+def perplexity_texts(mixed: bool) -> list[str]:
+    """Texts for the embedded model: all about three windows long, or from a few words to four windows."""
+    generator = random.Random(2)
+    words = ["the", "little", "dog", "ran", "to", "his", "mother", "and", "said", "happy", "ball", "tree."]
+    lengths = [400] * 24 if not mixed else [int(8 * 2 ** generator.uniform(0, 6.5)) for _ in range(72)]
+    return [" ".join(generator.choices(words, k=length)) for length in lengths]
+
+
+def compare_perplexity(mixed: bool, window: int = 128) -> None:
+    """Print tokens per second of both on the same windows; lm-eval at the best of three batch sizes."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    from llmkit.evaluation.perplexity import measure, windowing
+    from llmkit.records.read import rows_of
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    loaded = load(ModelSpec(name="stories", dtype="float32"))
+    how = windowing(loaded, window=window, stride=window, bos="first")
+    texts = perplexity_texts(mixed)
+    requests = [
+        Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=i)
+        for i, text in enumerate(texts)
+    ]
+    options = {"max_length": window, "add_bos_token": False, "backend": "causal"}
+    runs: dict[str, Callable[[], object]] = {"ours": lambda: list(measure(loaded, rows_of(texts), how))}
+    for size in (1, 8, 32):
+        harness = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=size, **options)
+        runs[f"batch {size}"] = lambda harness=harness: harness.loglikelihood_rolling(requests, True)
+    seconds: dict[str, list[float]] = {side: [] for side in runs}
+    for _ in range(ROUNDS):
+        for side, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[side].append(time.perf_counter() - start)
+    tokens = sum(one.prediction.tokens for one in measure(loaded, rows_of(texts), how))
+    medians = {side: statistics.median(times) for side, times in seconds.items()}
+    ours_s = medians.pop("ours")
+    best = min(medians, key=lambda side: medians[side])
+    print(
+        f"perplexity, {'mixed' if mixed else 'equal'} lengths, {tokens:,} tokens in float32: "
+        f"llmkit {tokens / ours_s:,.0f} tokens/s, lm-eval ({best}) {tokens / medians[best]:,.0f} tokens/s, "
+        f"ratio {medians[best] / ours_s:.2f}"
+    )
+
+
 def main() -> None:
-    """Print a line for ROUGE and one for BLEU."""
+    """Print a line for ROUGE and one for BLEU, and two for perplexity where lm-eval is installed."""
     compare("ROUGE", ours("rouge"), hub_rouge, "rouge_score with its aggregator")
     compare("BLEU", ours("bleu"), hub_bleu, "sacrebleu without intervals")
+    if find_spec("lm_eval") is None:
+        print("perplexity: skipped, lm-eval is not installed (pip install lm-eval)")
+        return
+    for mixed in (False, True):
+        compare_perplexity(mixed)
 
 
 if __name__ == "__main__":
