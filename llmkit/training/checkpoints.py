@@ -59,7 +59,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def relocate(checkpoint: Path) -> None:
-    """Point a checkpoint's state to where the best one is now: Trainer stores full paths, and folders move."""
+    """Point a state to where the best one is now; Trainer stores full paths, and folders move."""
     file = checkpoint / "trainer_state.json"
     state = json.loads(file.read_text(encoding="utf-8"))
     if state["best_model_checkpoint"]:
