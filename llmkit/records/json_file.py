@@ -87,8 +87,8 @@ class _Text:
             except ValueError as error:
                 raise self.broken(f"{what} is not JSON: {error}") from None
             else:
-                # A number that ends where the text ends may go on.
-                if end < len(self._text) or self._at_end:
+                # A number that ends where the text ends may go on: 1, 1e, 1e+ and 1e+5 begin alike.
+                if end + 2 < len(self._text) or self._at_end:
                     self._move(end)
                     return value, problem
             self._read(size)

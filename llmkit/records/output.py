@@ -128,11 +128,8 @@ class JournaledOutput:
         Raises:
             InputError: they are not the rows that the unfinished run had read.
         """
-        count = 0
-        for row in islice(rows, self.done_rows):
-            journal.hash_rows([row], self._running)
-            count += 1
-        if count < self.done_rows or self._running.hexdigest() != self._sha256:
+        journal.hash_rows(islice(rows, self.done_rows), self._running)
+        if self._running.hexdigest() != self._sha256:
             raise self._changed()
 
     def begin_window(self, rows: Sequence[Row]) -> dict[int, Result]:

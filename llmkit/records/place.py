@@ -34,7 +34,7 @@ class Place:
         name = str(path)
         if name in ("", "-"):
             raise InputError("--output takes a file; without it, rows go to stdout")
-        if name.endswith(_OTHER_FORMATS):
+        if name.lower().endswith(_OTHER_FORMATS):
             raise InputError(f"{name}: the output is plain JSONL; give it a name such as out.jsonl")
         self.final = Path(os.path.realpath(name))
         self.partial = self.final.with_name(self.final.name + ".partial")

@@ -128,36 +128,37 @@ class _Run:
 
     def window(self, rows: list[Row]) -> None:
         """Run one window and write it."""
-        results = self.output.begin_window(rows)
-        self.resumed += len(results)
-        done_before, failed_before = self.done, self.failed
+        failed_before = self.failed
         share_before, share_after = self.share, self.source.fraction()
+        results: dict[int, Result] = {}
 
-        def tell(fields: list[dict[str, Any]] | None) -> None:
-            self.done = done_before + len(results)
-            self.failed = failed_before + _failures(results)
+        def settle(new: dict[int, Result], fields: list[dict[str, Any]] | None) -> None:
+            results.update(new)
+            self.done += len(new)
+            self.failed += sum(isinstance(result, Failure) for result in new.values())
             self.share = None
             if share_before is not None and share_after is not None:
                 # The source is read a window ahead of the work.
                 self.share = share_before + (share_after - share_before) * len(results) / len(rows)
             self.progress(self.done, self.failed, fields, self.share)
 
-        pending = self._ready([row for row in rows if row.index not in results], results)
-        tell(None)
+        known = self.output.begin_window(rows)
+        self.resumed += len(known)
+        pending, refused = self._ready([row for row in rows if row.index not in known])
+        settle(known | refused, None)
         while pending:
             batch = next_batch(pending, self.budget)
             answers = self._answers(batch)
             if answers is None:
                 continue
             self.output.commit(list(answers.items()))
-            results.update(answers)
             del pending[: len(batch)]
-            tell([answer for answer in answers.values() if not isinstance(answer, Failure)])
+            settle(answers, [answer for answer in answers.values() if not isinstance(answer, Failure)])
         rows_out = [_row_out(row, results[row.index]) for row in rows]
-        self.output.end_window(rows_out, _failures(results))
+        self.output.end_window(rows_out, self.failed - failed_before)
 
-    def _ready(self, rows: list[Row], results: dict[int, Result]) -> list[Prepared]:
-        """Prepare rows for `next_batch`; those that cannot run go into `results`."""
+    def _ready(self, rows: list[Row]) -> tuple[list[Prepared], dict[int, Result]]:
+        """Rows prepared and sorted for `next_batch`, and the results of those that cannot run."""
         readable = [row for row in rows if row.error is None]
         prepared = self.prepare(readable) if readable else []
         errors = {row.index: RowError(row.where, row.error) for row in rows if row.error is not None}
@@ -167,8 +168,7 @@ class _Run:
                 errors[row.index] = item
             else:
                 pending.append(item)
-        results.update(self._settled(errors))
-        return sorted(pending, key=longest_first)
+        return sorted(pending, key=longest_first), self._settled(errors)
 
     def _answers(self, batch: list[Prepared]) -> dict[int, Result] | None:
         """Run one batch: results by row index; None if memory ran out and a smaller budget is set."""
@@ -203,10 +203,6 @@ class _Run:
             index: Failure(answer.reason) if isinstance(answer, RowError) else answer
             for index, answer in answers.items()
         }
-
-
-def _failures(results: dict[int, Result]) -> int:
-    return sum(isinstance(result, Failure) for result in results.values())
 
 
 def _checked(row: Row, answer: dict[str, Any] | RowError) -> dict[str, Any] | RowError:

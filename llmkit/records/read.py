@@ -140,6 +140,8 @@ def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -
 
 
 def _stdin_rows(kind: str) -> Iterator[Row]:
+    if sys.stdin is None:
+        raise InputError("stdin is closed; name a file")
     stream = cast(io.BufferedReader, sys.stdin.buffer)
     with _naming("stdin"):
         _refuse_other_encodings(stream, "stdin")

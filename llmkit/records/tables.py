@@ -135,7 +135,9 @@ def _unreadable(source: str, error: Exception) -> InputError:
     """What `datasets` and the network say, in one line; they have many kinds of error for it."""
     reason = _one_line(error).partition(" Example of usage")[0]
     if "OfflineMode" in reason:
-        reason += "; it is not in the cache and HF_HUB_OFFLINE or --offline forbids to fetch it"
+        reason += "; it is not in the cache, and HF_HUB_OFFLINE or --offline forbids to fetch it"
+    elif isinstance(error, ConnectionError):
+        reason += "; check the network, or read a local copy"
     return InputError(f"{source}: {reason}")
 
 

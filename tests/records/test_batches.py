@@ -49,6 +49,12 @@ def test_equal_lengths_keep_the_order_of_the_input():
     assert [item.row.index for item in batch] == [2, 0, 1, 3]
 
 
+def test_the_order_does_not_depend_on_the_one_before():
+    items = prepared(4, 9, 4, 9, 4)
+    backwards = items[::-1]
+    assert sorted(backwards, key=longest_first) == items
+
+
 def test_rows_without_tokens_are_batched_too():
     assert len(next_batch(prepared(0, 0, 0), Budget(10, None, 0))) == 3
 

@@ -57,11 +57,35 @@ def test_where_the_file_is_cut_into_chunks_does_not_matter(rows, monkeypatch, ch
     content = json.dumps(items, indent=rng.choice([None, 1]), ensure_ascii=rng.random() < 0.5)
     monkeypatch.setattr(json_file, "_CHUNK", chunk)
     assert [data for _, data in rows(content)] == items
-    assert [error for _, error in rows("[12345, -1.5e10, true]")] == [
-        "a JSON number, not an object",
-        "a JSON number, not an object",
-        "a JSON boolean, not an object",
+
+
+def test_a_chunk_may_end_in_the_middle_of_anything(rows, monkeypatch):
+    items = [
+        12345,
+        -1.5e10,
+        2e5,
+        True,
+        None,
+        "\\u😀",
+        {"a": -1.5e10, "b\n": "\\😀"},
+        [[1.5], {}],
+        {},
     ]
+    content = json.dumps(items).replace("15000000000.0", "1.5E+10").replace("200000.0", "2e5")
+    kinds = ["number"] * 3 + ["boolean", "null", "string", None, "array", None]
+    expected = [
+        f"a JSON {kind}, not an object" if kind else item for kind, item in zip(kinds, items, strict=True)
+    ]
+    for chunk in range(1, len(content) + 1):
+        monkeypatch.setattr(json_file, "_CHUNK", chunk)
+        # Pieces of one size, however long a value is: a boundary falls behind every character.
+        monkeypatch.setattr(
+            json_file._Text,
+            "_read",
+            lambda self, size, read=json_file._Text._read, chunk=chunk: read(self, chunk),
+        )
+        assert [found for _, found in rows(content)] == expected
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,24 @@ def test_overwriting_drops_an_unfinished_run(fake, source, unfinished, whole):
     assert beside(unfinished) == ["out.jsonl"]
 
 
+def test_kill_9_while_an_unfinished_run_is_being_dropped(fake, source, unfinished, whole, tmp_path):
+    """At every point of it, --resume finds either the old run or the new one, whole."""
+    saved = {name: (tmp_path / name).read_bytes() for name in beside(unfinished)}
+    for at in range(1, 12):
+        for name, content in saved.items():
+            (tmp_path / name).write_bytes(content)
+
+        def overwrite(at=at):
+            fake.Killer(at)
+            fake.run(source, unfinished, overwrite=True)
+
+        assert fake.in_child(overwrite) == -signal.SIGKILL
+        fake.run(source, unfinished, resume=True)
+        assert unfinished.read_bytes() == whole
+        assert beside(unfinished) == ["out.jsonl"]
+        unfinished.unlink()
+
+
 def test_an_overwriting_run_can_be_resumed(fake, source, target, whole):
     target.write_text("old\n")
 
@@ -335,6 +353,38 @@ def test_what_else_a_disk_may_say(fake, source, target, monkeypatch, code, reaso
     FailingDisk(monkeypatch, "write", code, 9)
     with pytest.raises(LLMKitError, match=reason):
         fake.run(source, target)
+
+
+def test_a_run_that_could_not_begin_leaves_nothing_behind(fake, source, target, monkeypatch):
+    FailingDisk(monkeypatch, "write", errno.ENOSPC, 1)
+    with pytest.raises(LLMKitError, match="disk full"):
+        fake.run(source, target)
+    assert beside(target) == []
+
+
+def test_what_a_rename_makes_visible_is_on_the_disk(fake, source, target, monkeypatch):
+    """A power cut may lose what was not synced: the journal must never tell of rows that could be lost."""
+    synced, renamed, folder = {}, [], os.stat(target.parent).st_ino
+    fsync, replace = os.fsync, os.replace
+
+    def noting_fsync(fd):
+        fsync(fd)
+        status = os.fstat(fd)
+        synced[status.st_ino] = status.st_size
+
+    def checking_replace(old, new):
+        for path in (old, target.with_name("out.jsonl.partial")):
+            status = os.stat(path)
+            assert synced.get(status.st_ino, 0) == status.st_size
+        replace(old, new)
+        renamed.append(os.path.basename(new))
+        synced.pop(folder, None)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "replace", checking_replace)
+    fake.run(source, target)
+    assert renamed == ["out.jsonl.journal"] * 6 + ["out.jsonl"]
+    assert folder in synced  # after the last rename
 
 
 def test_a_file_size_limit_is_told(fake, source, target, tmp_path):

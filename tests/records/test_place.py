@@ -13,7 +13,7 @@ def test_stdout_is_not_a_file(name):
         Place(name)
 
 
-@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.tsv", "out.parquet"])
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.tsv", "out.parquet", "OUT.GZ"])
 def test_a_name_that_promises_another_format_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name}: the output is plain JSONL"):
         Place(tmp_path / name)
@@ -97,6 +97,15 @@ def test_two_fresh_runs_at_once_give_one_lock(tmp_path):
             place.lock(fresh=fresh)
     os.close(fd)
     os.close(place.lock(fresh=False))
+
+
+def test_a_partial_file_that_appeared_since_the_check_is_not_touched(tmp_path):
+    place = Place(tmp_path / "out.jsonl")
+    place.check(resume=False, overwrite=False)
+    place.partial.write_text("another's")
+    with pytest.raises(InputError, match="another process is writing it"):
+        place.lock(fresh=True)
+    assert place.partial.read_text() == "another's"
 
 
 def test_a_file_finished_since_the_check_is_not_written_over(tmp_path):

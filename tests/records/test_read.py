@@ -189,6 +189,12 @@ def test_stdin_may_be_empty_but_not_binary(stdin):
         list(open_rows("-"))
 
 
+def test_a_closed_stdin_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="stdin is closed; name a file"):
+        list(open_rows("-"))
+
+
 def test_stdin_is_not_touched_before_its_rows_are_wanted(stdin):
     stdin(b'{"a": 1}\n')
     open_rows("-")

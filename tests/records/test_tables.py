@@ -178,6 +178,25 @@ def test_configs_and_splits(hub, source, text):
     assert source.fraction() == 1.0
 
 
+def test_images_stay_bytes(hub):
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    png = b"\x89PNG not decoded"
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    table = {"image": [{"bytes": png, "path": None}], "caption": ["a fox"]}
+    os.mkdir("images")
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pydict(table, schema=features.arrow_schema), "images/train.parquet"
+    )
+    [row] = open_rows("hf:images")
+    assert row.data == {
+        "image": {"bytes": base64.b64encode(png).decode(), "path": None},
+        "caption": "a fox",
+    }
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -219,5 +238,5 @@ def test_a_stream_that_breaks_off_is_named(hub, monkeypatch):
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **options: broken_off())
     rows = iter(open_rows("hf:far/away::train"))
     assert next(rows).data == {"q": "first"}
-    with pytest.raises(InputError, match="hf:far/away::train: the server hung up sorry"):
+    with pytest.raises(InputError, match="hf:far/away::train: the server hung up sorry; check the network"):
         next(rows)
