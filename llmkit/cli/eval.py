@@ -66,6 +66,8 @@ def run(
     source = _source(file)
     if names == ["perplexity"] and not modules:
         _refuse(columns, metrics, because="is about predictions, and perplexity judges a model on a text")
+        if perplexity.token_losses and report.per_record is None:
+            raise InputError("--token-losses go into a file of rows: name it with --per-record")
         work = _perplexity(source, perplexity, model)
     elif "perplexity" in names:
         raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
@@ -181,6 +183,7 @@ def _perplexity(source: str, flags: PerplexityFlags, model: options.ModelFlags) 
         template=flags.template,
         concatenated=joined,
         batch_size=batch_size,
+        token_losses=flags.token_losses,
         notice=console.notice,
     )
     return _Work([perplexity(loaded, how, concatenated=joined)], losses)
@@ -246,7 +249,9 @@ def _tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
     else:
         print(report.as_table(evaluation))
     if flags.output is not None:
-        flags.output.write_text(text + "\n", encoding="utf-8")
+        partial = flags.output.with_name(flags.output.name + ".partial")
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(flags.output)
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
     if flags.card is not None:
         from llmkit.evaluation.card import update_card

@@ -87,6 +87,9 @@ class PerplexityFlags:
         str | None,
         flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
     ] = None
+    token_losses: Annotated[
+        bool, flag("--token-losses", help="Give --per-record each token and its loss in nats as well.")
+    ] = False
     batch_size: Annotated[
         str, flag("--batch-size", metavar="auto|N", help="Windows per batch, or auto: as memory allows.")
     ] = "auto"

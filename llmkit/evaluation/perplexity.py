@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
 from llmkit.evaluation.metric import Example, Metric
 from llmkit.evaluation.windows import Window, windows
 from llmkit.records.rows import Row, text_of
+from llmkit.text.words import count_words
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ class Loss:
     Args:
         nll: negative log-likelihood of the scored tokens, in nats.
         tokens: how many were scored.
-        words: the text's words, between white space.
+        words: the text's words, as `text.words.count_words` counts them.
         bytes: the text's bytes in UTF-8.
         unknown: tokens that stand for text which the tokenizer does not know.
         token_ids: the scored tokens.
@@ -88,8 +89,9 @@ def windowing(
         stride: None is half the window.
         bos: `first` puts the beginning-of-sequence token before each text (the end-of-sequence token, which
             separates documents in training, where there is no other); `every` puts it at the head of every
-            window too; `none` leaves the first token unscored; `auto` is `every` for a tokenizer that puts
-            it there by itself, as its model never saw a window without, and `first` for others.
+            window too; `none` leaves the first token unscored, though its bytes and word still count;
+            `auto` is `every` for a tokenizer that puts it there by itself, as its model never saw a window
+            without, and `first` for others.
 
     Raises:
         InputError: a value is impossible, or exceeds what the model can see.
@@ -169,6 +171,7 @@ def measure(
     template: str | None = None,
     concatenated: bool = False,
     batch_size: int | None = None,
+    token_losses: bool = False,
     notice: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Example]:
     """Run a causal language model over texts.
@@ -182,6 +185,8 @@ def measure(
         concatenated: all texts are one, with `SEPARATOR` between them, and an example is one window of it:
             the smallest share that an interval can resample. Otherwise an example is a row.
         batch_size: windows per batch; None is as many as `_LOGITS` allows.
+        token_losses: each example's data gains the scored tokens (`tokens`) and the loss of each in nats
+            (`token_losses`).
         notice: called when a batch did not fit into memory.
 
     Returns:
@@ -196,15 +201,27 @@ def measure(
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
     logits = _LOGITS.get(loaded.device.type, _LOGITS["cpu"])
     batches = _Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice)
+    for held in _groups(_documents(loaded, rows, how, field, template, concatenated), batches.tokens):
+        for example in _finish(held, batches, concatenated):
+            if token_losses:
+                loss = example.prediction
+                tokens = loaded.tokenizer.convert_ids_to_tokens(list(loss.token_ids))
+                data = {**example.data, "tokens": tokens, "token_losses": list(loss.token_losses)}
+                example = replace(example, data=data)
+            yield example
+
+
+def _groups(documents: Iterable[_Document], batch: int) -> Iterator[list[_Document]]:
+    """Documents by the hundred or so: enough to sort their windows by length, few enough to hold."""
     held: list[_Document] = []
     fed = 0
-    for document in _documents(loaded, rows, how, field, template, concatenated):
+    for document in documents:
         held.append(document)
-        fed += document.fed
-        if fed >= _READ_AHEAD * batches.tokens:
-            yield from _finish(held, batches, concatenated)
+        fed += sum(window.end - window.start for window in document.windows)
+        if fed >= _READ_AHEAD * batch:
+            yield held
             held, fed = [], 0
-    yield from _finish(held, batches, concatenated)
+    yield held
 
 
 @dataclass
@@ -217,11 +234,8 @@ class _Document:
     windows: list[Window]
     how: Windowing
     unknown: int | None
+    words: int
     losses: dict[int, list[float]]
-
-    @property
-    def fed(self) -> int:
-        return sum(window.end - window.start for window in self.windows)
 
     def inputs(self, index: int) -> list[int]:
         """The tokens that window `index` feeds."""
@@ -241,7 +255,7 @@ class _Document:
         return Loss(
             nll=math.fsum(losses),
             tokens=len(tokens),
-            words=share * len(self.text.split()),
+            words=share * self.words,
             bytes=share * len(self.text.encode("utf-8")),
             unknown=tokens.count(self.unknown) if self.unknown is not None else 0,
             token_ids=tuple(tokens),
@@ -266,14 +280,16 @@ def _documents(
             return
         where = all_texts[0][0].where
         texts = iter([(Row(0, {}, where), SEPARATOR.join(text for _, text in all_texts))])
-    unknown = loaded.tokenizer.unk_token_id
     for row, text in texts:
         # `verbose=False`: a text longer than the context is what windows are for, and no reason to warn.
         ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if how.bos is not None:
             ids = [how.bos, *ids]
         cut = list(windows(len(ids), how.window, how.stride, repeat_bos=how.repeat_bos))
-        yield _Document(row, text, ids, cut, how, unknown if unknown != how.bos else None, {})
+        unknown = loaded.tokenizer.unk_token_id
+        if unknown == how.bos:  # as in GPT-2, which knows every byte
+            unknown = None
+        yield _Document(row, text, ids, cut, how, unknown, count_words(text), {})
 
 
 def _finish(held: Sequence[_Document], batches: _Batches, concatenated: bool) -> Iterator[Example]:
@@ -289,7 +305,7 @@ def _finish(held: Sequence[_Document], batches: _Batches, concatenated: bool) ->
         scored = sum(window.scored for window in document.windows)
         for index, window in enumerate(document.windows):
             loss = document.loss([index], window.scored / scored)
-            data = {"first_token": window.end - window.scored, "tokens": window.scored}
+            data = {"first_token": window.end - window.scored, "scored_tokens": window.scored}
             yield Example(loss, (), data, f"{document.row.where}, window {index + 1}")
 
 

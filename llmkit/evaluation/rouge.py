@@ -49,8 +49,8 @@ def rouge(
         types: `rougeL`, `rougeLsum` and `rouge1` to `rouge9`.
         stemmer: compare Porter stems, as ROUGE-1.5.5 does with `-m`.
         tokenize: `default` keeps a-z and 0-9 alone, as rouge_score does; `unicode` keeps every script.
-        split: what a sentence is for ROUGE-Lsum: a line (`newline`, as in rouge_score), what the rules of
-            `sentences` find (`sentences`), or lines in a text that has several and else rules (`auto`).
+        split: what a sentence is for ROUGE-Lsum: a line (`newline`, as in rouge_score), what
+            `text.sentences` finds (`sentences`), or lines in a text that has several and else rules (`auto`).
 
     Raises:
         InputError: an option's value is not one of those allowed.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.evaluation.metric import Example, Metric, choose, texts
+from llmkit.evaluation.tokens import main_script
 
 if TYPE_CHECKING:
     from llmkit.evaluation.metric import Matrix
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 TOKENIZERS = ("none", "zh", "13a", "char", "intl", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
 SMOOTHING = ("none", "floor", "add-k", "exp")
 
-# Languages written without spaces between words for which sacrebleu has no word tokenizer of its own.
-_UNSPACED = ("th", "lo", "km", "my", "bo")
+# By ISO 639-3; languages without spaces for which sacrebleu has no words are compared by character.
+_TOKENIZER_OF = {
+    "zho": "zh",
+    "yue": "zh",
+    "jpn": "ja-mecab",
+    "kor": "ko-mecab",
+    "tha": "char",
+    "lao": "char",
+    "khm": "char",
+    "mya": "char",
+    "bod": "char",
+}
+_TOKENIZER_OF_SCRIPT = {"han": "zh", "kana": "ja-mecab", "unspaced": "char"}
+_PACKAGES = {"ja-mecab": ("MeCab", "llmkit[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
 
 
 def bleu(
@@ -157,29 +170,31 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     """The BLEU tokenizer for a target language, and the reason in words.
 
     Args:
-        language: a code such as `de`, `zh`, `zh_Hant` or `jpn_Jpan`; None judges by the references.
+        language: a code or an English name, as `text.languages` reads them; None judges by the references.
         references: a sample of them, read only where `language` is None.
 
     Returns:
         One of `TOKENIZERS`, and why, for a notice.
-    """
-    from llmkit.evaluation.tokens import main_script
 
+    Raises:
+        InputError: there is no such language.
+    """
     if language is not None:
-        code = language.replace("-", "_").split("_")[0].lower()
-        code = {"zho": "zh", "cmn": "zh", "yue": "zh", "jpn": "ja", "kor": "ko", "tha": "th"}.get(code, code)
+        from llmkit.text.languages import find_language
+
+        tokenizer = _TOKENIZER_OF.get(find_language(language, "--to").code, "13a")
         reason = f"the target language is {language}"
     else:
         script = main_script(references)
-        code = {"han": "zh", "kana": "ja", "unspaced": "th"}.get(script, "")
+        tokenizer = _TOKENIZER_OF_SCRIPT.get(script, "13a")
         reason = f"the references are mostly {script}"
-    if code == "ja" and not _importable("MeCab"):
-        return "char", f"{reason}, and ja-mecab needs: pip install 'llmkit[ja]'"
-    if code == "ko" and not _importable("mecab_ko"):
-        return "13a", f"{reason}, and ko-mecab needs: pip install 'sacrebleu[ko]'"
-    if code in _UNSPACED:
-        return "char", reason
-    return {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}.get(code, "13a"), reason
+    if tokenizer in _PACKAGES:
+        module, package = _PACKAGES[tokenizer]
+        if not _importable(module):
+            # Korean has spaces, which 13a can go by.
+            fallback = "13a" if tokenizer == "ko-mecab" else "char"
+            return fallback, f"{reason}, and {tokenizer} needs: pip install '{package}'"
+    return tokenizer, reason
 
 
 def _importable(module: str) -> bool:
@@ -190,9 +205,8 @@ def _importable(module: str) -> bool:
 
 def _load_tokenizer(tokenize: str, build: Callable[[], Any]) -> Any:
     """Build a scorer whose tokenizer may want a package or a download, and say which."""
-    extra = {"ja-mecab": ("MeCab", "llmkit[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
-    if tokenize in extra and not _importable(extra[tokenize][0]):
-        raise InputError(f"the tokenizer {tokenize} needs a package: pip install '{extra[tokenize][1]}'")
+    if tokenize in _PACKAGES and not _importable(_PACKAGES[tokenize][0]):
+        raise InputError(f"the tokenizer {tokenize} needs a package: pip install '{_PACKAGES[tokenize][1]}'")
     try:
         return build()
     except (OSError, ImportError) as error:

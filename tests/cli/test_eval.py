@@ -280,6 +280,10 @@ def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
     found = [json.loads(line) for line in scored.read_text(encoding="utf-8").splitlines()]
     assert [row["story"] for row in found] == [row["story"] for row in texts]
     assert found[0]["scores"]["perplexity"] > 1
+    more = ["--per-record", scored, "--overwrite", "--token-losses"]
+    assert llmkit(*model, rows(texts), "--field", "story", *more)[0] == 0
+    first = json.loads(scored.read_text(encoding="utf-8").splitlines()[0])
+    assert len(first["tokens"]) == len(first["token_losses"]) > 1
 
 
 def test_perplexity_from_stdin_is_one_text(text, tiny_model):
@@ -296,6 +300,7 @@ def test_perplexity_from_stdin_is_one_text(text, tiny_model):
         (["--metric", "perplexity", "--baseline", "x"], "--baseline is about predictions"),
         (["--metric", "f1", "-m", "stories"], "--model is about perplexity: name it with --metric"),
         (["--metric", "f1", "--stride", "3"], "--stride is about perplexity: name it with --metric"),
+        (["--metric", "perplexity", "--token-losses"], "--token-losses go into a file of rows"),
         (["--metric", "perplexity", "--batch-size", "many"], "--batch-size many: give a number of windows"),
         (["--metric", "perplexity", "--window", "99999"], "tokens"),
     ],

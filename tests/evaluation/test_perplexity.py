@@ -182,7 +182,23 @@ def test_concatenated_texts_are_one(tiny):
     for part in ("nll", "tokens", "words", "bytes"):
         total = sum(getattr(one.prediction, part) for one in joined)
         assert total == pytest.approx(getattr(whole.prediction, part))
-    assert joined[1].data == {"first_token": 32, "tokens": 16}
+    assert joined[1].data == {"first_token": 32, "scored_tokens": 16}
+
+
+def test_token_losses_for_plots(tiny):
+    loaded = tiny("gpt2")
+    how = windowing(loaded)
+    (found,) = measure(loaded, [Row(0, {"text": "One day.", "id": 7}, "x:1")], how, token_losses=True)
+    ids = loaded.tokenizer("One day.", add_special_tokens=False)["input_ids"]
+    assert found.data["tokens"] == loaded.tokenizer.convert_ids_to_tokens(ids)
+    assert found.data["id"] == 7
+    assert sum(found.data["token_losses"]) == pytest.approx(found.prediction.nll)
+
+
+def test_words_where_there_are_no_spaces(tiny):
+    loaded = tiny("gpt2")
+    (found,) = measure(loaded, rows_of(["春天来了，two"]), windowing(loaded))
+    assert (found.prediction.words, found.prediction.bytes) == (5, 18)
 
 
 def test_low_precision_is_judged_in_float32(tiny_model):

@@ -159,6 +159,8 @@ def test_empty_references_and_wrong_kinds_are_row_errors():
         ("zh", [], "zh"),
         ("zh-Hant", [], "zh"),
         ("zho_Hans", [], "zh"),
+        ("cmn", [], "zh"),
+        ("Chinese", [], "zh"),
         ("th", [], "char"),
         (None, ["This is English, with 北京 in it."], "13a"),
         (None, ["我们用 Python 写代码。"], "zh"),
