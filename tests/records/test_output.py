@@ -17,19 +17,8 @@ from llmkit.records.read import open_rows
 
 
 @pytest.fixture
-def source(fake, tmp_path):
-    return fake.write_input(tmp_path / "in.jsonl", 70)
-
-
-@pytest.fixture
 def target(tmp_path):
     return tmp_path / "out.jsonl"
-
-
-@pytest.fixture
-def whole(fake, source, tmp_path):
-    fake.run(source, tmp_path / "whole.jsonl")
-    return (tmp_path / "whole.jsonl").read_bytes()
 
 
 @pytest.fixture
