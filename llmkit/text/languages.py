@@ -1,0 +1,282 @@
+"""One way to name languages, whatever code a model has for them.
+
+A person says `de`, `deu`, `German`, `zh-Hant` or `pt-BR`; a model knows `deu_Latn` (NLLB), `__de__` (M2M100),
+`de_DE` (mBART), `>>deu<<` (Marian) or `<2de>` (MADLAD). Both are read by the same rules, so a language is
+found among the codes that a model's own vocabulary holds, and no list of any model's codes is kept here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from llmkit.errors import InputError
+from llmkit.text.language_table import TABLE
+
+# Codes that other standards, older ones and some models use: ISO 639-2/B, withdrawn codes, `ns` of M2M100.
+_OTHER_CODES = {
+    pair[:-4]: pair[-3:]
+    for line in (
+        "alb=sqi arm=hye baq=eus bur=mya chi=zho cze=ces dut=nld fre=fra geo=kat ger=deu gre=ell ice=isl",
+        "mac=mkd mao=mri may=msa per=fas rum=ron slo=slk tib=bod wel=cym iw=heb in=ind ji=yid jw=jav mo=ron",
+        "nb=nor ns=nso scr=hrv scc=srp",
+    )
+    for pair in line.split()
+}
+_PHRASES = {
+    "simplified chinese": "zh-Hans",
+    "chinese simplified": "zh-Hans",
+    "traditional chinese": "zh-Hant",
+    "chinese traditional": "zh-Hant",
+    "brazilian portuguese": "pt-BR",
+    "portuguese brazil": "pt-BR",
+    "european portuguese": "pt-PT",
+    "latin american spanish": "es-419",
+    "american english": "en-US",
+    "british english": "en-GB",
+    "canadian french": "fr-CA",
+}
+_SCRIPT_OF_REGION = {
+    "zho": {"CN": "Hans", "SG": "Hans", "MY": "Hans", "TW": "Hant", "HK": "Hant", "MO": "Hant"}
+}
+_SCRIPT_NAMES = {"Arab": "Arabic script", "Cyrl": "Cyrillic script", "Latn": "Latin script"}
+T = TypeVar("T")
+_MARKS = re.compile(r"__(.+)__|>>(.+)<<|<2(.+)>")
+_NO_SPACES = {"zho", "jpn", "yue"}
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language as someone named it.
+
+    Attributes:
+        code: ISO 639-3; of the macrolanguage where people name that (``zho``, ``ara``).
+        iso1: ISO 639-1, or None.
+        name: its English name; None for a code that is well formed but not known here.
+        script: ISO 15924, where one was named or follows from the region.
+        region: ISO 3166 or UN M.49, where one was named.
+        default_script: the script meant where none is named; None for a language not known here.
+    """
+
+    code: str
+    iso1: str | None
+    name: str | None
+    script: str | None = None
+    region: str | None = None
+    default_script: str | None = None
+
+    @property
+    def tag(self) -> str:
+        """BCP-47, such as ``de``, ``zh-Hant`` or ``pt-BR``."""
+        script = (
+            None if self.region and self.script == _implied_script(self.code, self.region) else self.script
+        )
+        return "-".join(part for part in (self.iso1 or self.code, script, self.region) if part)
+
+    @property
+    def label(self) -> str:
+        """What a prompt calls it: ``German``, ``Traditional Chinese``, ``Portuguese (pt-BR)``."""
+        name = self.name or self.code
+        if self.code == "zho" and self.script in {"Hans", "Hant"} and not self.region:
+            return f"{'Simplified' if self.script == 'Hans' else 'Traditional'} {name}"
+        if self.region:
+            return f"{name} ({self.tag})"
+        if self.script and self.script != self.default_script:
+            return f"{name} ({_SCRIPT_NAMES.get(self.script, self.script)})"
+        return name
+
+    @property
+    def spaces_sentences(self) -> bool:
+        """Whether a space stands between its sentences."""
+        return self.code not in _NO_SPACES
+
+
+def find_language(text: str, flag: str) -> Language:
+    """The language that a person means.
+
+    Args:
+        text: a code of ISO 639-1 or 639-3, a BCP-47 tag, an English name, or any model's code for it.
+        flag: where it was said, for the message.
+
+    Raises:
+        InputError: no such language; the message names the nearest.
+    """
+    phrase = " ".join(text.replace("(", " ").replace(")", " ").split()).casefold()
+    language = read_code(_PHRASES.get(phrase, text)) or _by_name(phrase)
+    if language is None:
+        raise unknown_language(text, flag)
+    return language
+
+
+def find_pair(source: str | None, target: str | None) -> tuple[Language | None, Language | None]:
+    """The languages that `--from` and `--to` mean, each None where it was not given.
+
+    Raises:
+        InputError: no such language, or both are the same.
+    """
+    known = find_language(source, "--from") if source is not None else None
+    wanted = find_language(target, "--to") if target is not None else None
+    if known and wanted and same_language(known, wanted):
+        raise InputError(f"--from {source} and --to {target} are the same language, {wanted.label}")
+    return known, wanted
+
+
+def unknown_language(text: str, flag: str) -> InputError:
+    """The error for a language that is not known by name; its message names the nearest."""
+    near = _nearest(text, [(name, row) for row in _rows() for name in (*row.names, row.code, row.iso1)])
+    known = ", ".join(f"{row.iso1 or row.code} ({row.names[0]})" for row in near)
+    hint = f"the nearest are {known}" if near else "give a code such as de, deu or zh-Hant, or a name"
+    return InputError(f"{flag} {text}: no such language; {hint}")
+
+
+@functools.lru_cache(maxsize=4096)
+def read_code(text: str) -> Language | None:
+    """Read a language's code in any family's manner; None if it is not one.
+
+    Three letters that are no known code are a language without a name: models know more than the table.
+    """
+    text = text.strip()
+    marked = _MARKS.fullmatch(text)
+    if marked:
+        text = next(filter(None, marked.groups()))
+    first, *rest = re.split(r"[-_]", text)
+    row = _by_code().get(first.lower())
+    if rest and len(rest[0]) == 3 and rest[0].isalpha():  # zh-yue: a language within a macrolanguage
+        row, rest = _by_code().get(rest[0].lower(), row), rest[1:]
+    script = region = None
+    for part in rest:
+        if re.fullmatch(r"[A-Za-z]{4}", part) and script is None and region is None:
+            script = part.title()
+        elif re.fullmatch(r"[A-Za-z]{2}|\d{3}", part) and region is None:
+            region = part.upper()
+        else:
+            return None
+    if region == "XX":  # mBART's sign for no region
+        region = None
+    if row is None:
+        known = re.fullmatch(r"[a-z]{3}", first)
+        return Language(first, None, None, script, region) if known else None
+    script = script or _implied_script(row.code, region)
+    return Language(row.code, row.iso1 or None, row.names[0], script, region, row.script)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model's code for a language.
+
+    Attributes:
+        code: as the model writes it.
+        exact: the code stands for the script and region that were asked for, if any were.
+    """
+
+    code: str
+    exact: bool
+
+
+def match_code(language: Language, codes: Iterable[str], *, said: str, model: str) -> Match:
+    """Find a language among a model's codes.
+
+    Args:
+        language: which.
+        codes: the codes that the model's vocabulary holds.
+        said: the flag and its value, for the message.
+        model: the model's name, for the message.
+
+    Raises:
+        InputError: the model does not have it; the message names the nearest codes that it has.
+    """
+    codes = sorted(codes)
+    read = {code: known for code in codes if (known := read_code(code)) is not None}
+    fits = [
+        (rank, code)
+        for code, known in read.items()
+        if known.code == language.code and (rank := _rank(language, known)) is not None
+    ]
+    if fits:
+        code = min(fits)[1]
+        return Match(code, exact=_is_exact(language, read[code]))
+    own = [code for code, known in read.items() if known.code == language.code]
+    names = [(name, code) for code, known in read.items() for name in (code, known.name, known.tag)]
+    near = list(dict.fromkeys([*own, *_nearest(language.name or language.code, names)]))
+    if len(codes) <= 12:
+        told = f"it has {', '.join(codes)}"
+    elif near:
+        told = f"the nearest it has are {', '.join(near[:5])}"
+    else:
+        told = f"it has {len(codes)} others, such as {', '.join(codes[:3])}"
+    raise InputError(f"{said}: {model} does not know {language.label}; {told}")
+
+
+def same_language(one: Language, other: Language) -> bool:
+    """Whether two names mean one language in one script and, if both say so, one region."""
+    scripts = {language.script or language.default_script for language in (one, other)}
+    regions = {language.region for language in (one, other)} - {None}
+    return one.code == other.code and len(scripts) == 1 and len(regions) < 2
+
+
+def _rank(wanted: Language, known: Language) -> tuple[int, int] | None:
+    """How far a model's code is from what was asked, in script and region; None if of another script."""
+    if wanted.script and known.script and wanted.script != known.script:
+        return None
+    script = 0 if known.script == (wanted.script or wanted.default_script) else 1 if not known.script else 2
+    if known.region == wanted.region:
+        return script, 0
+    if known.region is None:
+        return script, 1
+    # de_DE, fr_FR: where a language has its own country, that is what its plain code means.
+    return script, 2 if not wanted.region and known.region == (wanted.iso1 or "").upper() else 3
+
+
+def _is_exact(wanted: Language, known: Language) -> bool:
+    script = known.script or known.default_script
+    if wanted.script and script != wanted.script:
+        return False
+    by_script = wanted.script is not None and wanted.script == _implied_script(wanted.code, wanted.region)
+    return by_script or wanted.region in {None, known.region}
+
+
+def _implied_script(code: str, region: str | None) -> str | None:
+    return _SCRIPT_OF_REGION.get(code, {}).get(region or "")
+
+
+@dataclass(frozen=True)
+class _Row:
+    code: str
+    individual: str
+    iso1: str
+    script: str
+    names: tuple[str, ...]
+
+
+@functools.cache
+def _rows() -> tuple[_Row, ...]:
+    rows = []
+    for line in TABLE.strip().splitlines():
+        iso1, codes, script, names = line.split(" ", 3)
+        code, _, individual = codes.partition("=")
+        rows.append(_Row(code, individual, iso1.strip("-"), script, tuple(names.split("/"))))
+    return tuple(rows)
+
+
+@functools.cache
+def _by_code() -> dict[str, _Row]:
+    found = {code: row for row in _rows() for code in (row.code, row.individual, row.iso1) if code}
+    return {**found, **{other: found[code] for other, code in _OTHER_CODES.items()}}
+
+
+def _by_name(name: str) -> Language | None:
+    for row in _rows():
+        if name in (known.casefold() for known in row.names):
+            return Language(row.code, row.iso1 or None, row.names[0], default_script=row.script)
+    return None
+
+
+def _nearest(text: str, names: Iterable[tuple[str | None, T]]) -> list[T]:
+    """The things whose names come nearest to `text`, at most five."""
+    things = {name.casefold(): thing for name, thing in names if name}
+    found = difflib.get_close_matches(text.casefold(), things, n=8, cutoff=0.6)
+    return list(dict.fromkeys(things[name] for name in found))[:5]

@@ -1,0 +1,130 @@
+"""A text as passages to work on one by one, and what stands around them: put together it is as it was."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmkit.text.sentences import split_sentences
+
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# What opens a line and is no part of its sentence: bullets, numbers, headings, quoted mail, dialogue.
+_MARKER = re.compile(r"(?:(?:[-*+•·‣>–—]|#{1,6}|\d{1,3}[.)]|[a-z]\))\s+)+")
+_CLAUSE_END = re.compile(r"[,;:–—،؛](?=\s)|[、，；：]|\s(?=\()")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A text and the passages in it.
+
+    Attributes:
+        text: all of it.
+        spans: (start, end) of the passages in characters, in order.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def passages(self) -> list[str]:
+        return [self.text[start:end] for start, end in self.spans]
+
+    def cut(self, too_long: Callable[[Sequence[str]], Sequence[bool]]) -> Layout:
+        """The layout with passages halved, and halved again, until none is too long.
+
+        Args:
+            too_long: tells it for several passages at once; one that is a single character stays.
+        """
+        done: list[tuple[int, int]] = []
+        waiting = list(self.spans)
+        while waiting:
+            verdicts = too_long([self.text[start:end] for start, end in waiting])
+            halved = []
+            for (start, end), long in zip(waiting, verdicts, strict=True):
+                left, right = _halves(self.text[start:end]) if long else (end - start, end - start)
+                if right == end - start:
+                    done.append((start, end))
+                else:
+                    halved += [(start, start + left), (start + right, end)]
+            waiting = halved
+        return Layout(self.text, tuple(sorted(done)))
+
+    def filled(self, replacements: Sequence[str], *, spaces: bool | None = None) -> str:
+        """The text with other passages in the places of its own.
+
+        Args:
+            replacements: one for each passage.
+            spaces: True puts a space between passages of a line that touched, False takes out a single
+                space between them; None leaves what stands between them alone.
+        """
+        parts: list[str] = []
+        end = 0
+        for i, ((start, stop), new) in enumerate(zip(self.spans, replacements, strict=True)):
+            gap = self.text[end:start]
+            if i and spaces is not None and gap in {"", " "}:
+                gap = " " if spaces else ""
+            parts += [gap, new]
+            end = stop
+        return "".join([*parts, self.text[end:]])
+
+
+def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> Layout:
+    """Find the passages of a text: its sentences, or whole lines.
+
+    What holds no letter (numbers, rules, emoji) is no passage, nor are the bullets and numbers of lists.
+
+    Args:
+        text: any text.
+        language: for `split_sentences`.
+        lines: a passage is a line, not a sentence.
+    """
+    spans = [line.span() for line in _LINE.finditer(text)] if lines else split_sentences(text, language)
+    found = []
+    before = 0
+    for start, end in spans:
+        opens_line = not before or _BREAK.search(text, before, start) is not None
+        before = end
+        if opens_line:
+            start += len(text[start:end]) - len(text[start:end].lstrip())
+            marker = _MARKER.match(text, start, end)
+            start = marker.end() if marker else start
+        end = start + len(text[start:end].rstrip())
+        if has_letters(text[start:end]):
+            found.append((start, end))
+    return Layout(text, tuple(found))
+
+
+def has_letters(text: str) -> bool:
+    """Whether there is anything in it to translate."""
+    return any(character.isalpha() for character in text)
+
+
+def _halves(text: str) -> tuple[int, int]:
+    """Where to cut a passage in two: the first half's end and the second's start.
+
+    The cut is the one nearest the middle of the best kind that its middle part has: the end of a sentence,
+    the end of a clause, a space, any character. Both are the text's length if it cannot be cut.
+    """
+    whole = len(text)
+    low, high = whole // 5, whole - whole // 5
+    kinds = (
+        [end for _, end in split_sentences(text)],
+        [mark.end() for mark in _CLAUSE_END.finditer(text)],
+        [mark.start() for mark in re.finditer(r"\s+", text)],
+        [i for i in range(1, whole) if not _joins(text[i])],
+    )
+    for cuts in kinds:
+        inside = [cut for cut in cuts if max(low, 1) <= cut <= min(high, whole - 1)]
+        if inside:
+            cut = min(inside, key=lambda cut: abs(2 * cut - whole))
+            start = cut + len(text[cut:]) - len(text[cut:].lstrip())
+            return len(text[:cut].rstrip()), start
+    return whole, whole
+
+
+def _joins(character: str) -> bool:
+    """Whether a character belongs to the one before it: accents, joiners, variation selectors."""
+    return unicodedata.category(character) in {"Mn", "Mc", "Me", "Cf"}
