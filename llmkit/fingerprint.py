@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import os
 from typing import Any
 
 _SAMPLE = 1 << 20
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Size in bytes, and SHA-256 of the first and the last MiB.
+def fingerprint(file: int) -> dict[str, Any]:
+    """Size in bytes, and SHA-256 of the first and the last MiB, of an open file's descriptor.
 
-    A change in the middle of a large file that keeps its size goes unseen here; whoever reads the file
-    hashes what was read.
+    The file's position stays where it is. A change in the middle of a large file that keeps its size goes
+    unseen here; whoever reads the file hashes what was read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = hashlib.sha256(file.read(_SAMPLE)).hexdigest()
-        file.seek(max(0, size - _SAMPLE))
-        tail = hashlib.sha256(file.read(_SAMPLE)).hexdigest()
-    return {"bytes": size, "head": head, "tail": tail}
+    size = os.fstat(file).st_size
+    ends = {"head": os.pread(file, _SAMPLE, 0), "tail": os.pread(file, _SAMPLE, max(0, size - _SAMPLE))}
+    return {"bytes": size, **{end: hashlib.sha256(data).hexdigest() for end, data in ends.items()}}

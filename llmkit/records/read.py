@@ -10,7 +10,6 @@ import codecs
 import contextlib
 import functools
 import gzip
-import hashlib
 import io
 import itertools
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from llmkit.errors import InputError
+from llmkit.fingerprint import fingerprint
 from llmkit.records import formats
 from llmkit.records.json_file import json_rows
 from llmkit.records.rows import Row
@@ -39,7 +39,6 @@ _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     "lines": formats.line_rows,
     "whole": formats.whole_rows,
 }
-_MIB = 1 << 20
 
 
 class RowSource:
@@ -124,7 +123,7 @@ def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -
         kind, zipped = _format(name, text, regular)
         if regular and status.st_size == 0:
             raise InputError(f"{name} is empty")
-        identity = _identity(name, file.fileno(), status.st_size) if regular else None
+        identity = {"name": Path(name).name, **fingerprint(file.fileno())} if regular else None
         if kind == ".parquet":
             table = file if regular and not zipped else opened.enter_context(_copy(file, zipped))
             rows, count = open_parquet(table, name)
@@ -173,12 +172,6 @@ def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
         f"{name}: cannot tell its format; rename it to end in one of {' '.join(_FORMATS)}"
         " (each may be followed by .gz)"
     )
-
-
-def _identity(name: str, fd: int, size: int) -> dict[str, Any]:
-    ends = {"head": os.pread(fd, _MIB, 0), "tail": os.pread(fd, _MIB, max(0, size - _MIB))}
-    hashes = {key: hashlib.sha256(data).hexdigest() for key, data in ends.items()}
-    return {"name": Path(name).name, "bytes": size, **hashes}
 
 
 def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
 from llmkit.fingerprint import fingerprint
-from llmkit.runtime.checkpoint import Checkpoint, adapter_base, inspect_checkpoint
+from llmkit.runtime.checkpoint import Checkpoint, adapter_base, architectures, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
 from llmkit.runtime.locate import Location, locate
 
@@ -109,6 +109,7 @@ def load(spec: ModelSpec) -> LoadedModel:
                 f"{spec.name} is itself an adapter; give the base model with -m, or drop --adapter"
             )
         adapter = locate(spec.adapter, spec)
+    if adapter is not None:
         _check_adapter(adapter.folder, spec)
 
     checkpoint = inspect_checkpoint(
@@ -132,7 +133,9 @@ def load(spec: ModelSpec) -> LoadedModel:
         model = _put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
     notes.append(f"attention {model.config._attn_implementation}")
-    _prepare_tokenizer(tokenizer, model, notes)
+    _prepare_tokenizer(tokenizer, notes)
+    if spec.task == "text-generation" and not model.config.is_encoder_decoder:
+        tokenizer.padding_side = "left"
     return LoadedModel(
         model=model.eval(),
         tokenizer=tokenizer,
@@ -147,12 +150,27 @@ def load(spec: ModelSpec) -> LoadedModel:
     )
 
 
+def finds_spans(spec: ModelSpec) -> bool:
+    """Whether the model that `spec` names is made for extractive question answering, by its config.json.
+
+    One that does not tell what it is made for counts as such: loading finds out.
+
+    Raises:
+        InputError, LLMKitError: as `load`.
+    """
+    folder = locate(spec.name, spec).folder
+    base = adapter_base(folder)
+    named = architectures(folder if base is None else locate(base, spec).folder)
+    return not named or any("ForQuestionAnswering" in name for name in named)
+
+
 def _fingerprints(folder: Path) -> dict[str, Any]:
-    return {
-        path.name: fingerprint(path)
-        for path in sorted(folder.iterdir())
-        if path.suffix in {".safetensors", ".bin"} or path.name == "config.json"
-    }
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".safetensors", ".bin"} or path.name == "config.json":
+            with path.open("rb") as file:
+                found[path.name] = fingerprint(file.fileno())
+    return found
 
 
 def _load_tokenizer(checkpoint: Checkpoint, spec: ModelSpec) -> PreTrainedTokenizerBase:
@@ -264,11 +282,12 @@ def _check_attention(model: PreTrainedModel, spec: ModelSpec) -> None:
 
 
 def _check_adapter(folder: Path, spec: ModelSpec) -> None:
+    name = f"--adapter {spec.adapter}" if spec.adapter is not None else spec.name
     if not (folder / "adapter_config.json").is_file():
-        raise InputError(f"--adapter {spec.adapter}: not an adapter's folder: no adapter_config.json in it")
+        raise InputError(f"{name}: not an adapter's folder: no adapter_config.json in it")
     if not spec.allow_bin and not (folder / "adapter_model.safetensors").is_file():
         raise InputError(
-            f"--adapter {spec.adapter}: no adapter_model.safetensors in it"
+            f"{name}: no adapter_model.safetensors in it"
             " (a pickled adapter_model.bin is read only with --allow-bin)"
         )
 
@@ -285,7 +304,7 @@ def _put_adapter(model: PreTrainedModel, folder: Path, spec: ModelSpec) -> PreTr
         raise InputError(f"adapter {name} does not fit this model: {_one_line(error)}") from error
 
 
-def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, notes: list[str]) -> None:
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, notes: list[str]) -> None:
     if tokenizer.pad_token_id is None:
         # Padding is masked out, so any token of the vocabulary serves; this one adds no row to it.
         for token in (tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
@@ -296,8 +315,6 @@ def _prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedMode
         else:
             tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
             notes.append("the tokenizer has no pad, end or start token; token 0 pads")
-    if not model.config.is_encoder_decoder:
-        tokenizer.padding_side = "left"
 
 
 def _context_length(model: PreTrainedModel) -> int | None:

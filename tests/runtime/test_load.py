@@ -113,6 +113,15 @@ def test_an_adapter_folder_without_an_adapter_is_refused(tiny_model: TinyModel, 
     assert "no adapter_config.json" in refused(tiny_model("llama"), adapter=str(tmp_path))
 
 
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_pickled_adapter_needs_a_flag(tiny_model: TinyModel, tmp_path: Path, by_name: bool) -> None:
+    base = str(tiny_model("llama"))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
+    said = refused(tmp_path) if by_name else refused(Path(base), adapter=str(tmp_path))
+    assert "a pickled adapter_model.bin is read only with --allow-bin" in said
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert "is not a model's folder: no config.json in it (it is empty)" in refused(tmp_path)
 
