@@ -6,7 +6,8 @@ import itertools
 import json as json_module
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -64,26 +65,27 @@ def run(
     names, modules = _names(metric)
     report.check()
     source = _source(file)
+    bar = console.Progress("eval")
     if names == ["perplexity"] and not modules:
         _refuse(columns, metrics, because="is about predictions, and perplexity judges a model on a text")
         if perplexity.token_losses and report.per_record is None:
             raise InputError("--token-losses go into a file of rows: name it with --per-record")
-        work = _perplexity(source, perplexity, model)
+        work = _perplexity(source, perplexity, model, bar)
     elif "perplexity" in names:
         raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
     else:
-        allowed = ("seed", "trust_remote_code") if modules else ("seed",)
+        allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
         _refuse(perplexity, model, because="is about perplexity: name it with --metric", but=allowed)
         if modules and (by is not None or columns.baseline is not None):
             raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
-        work = _predictions(source, names, columns, metrics)
+        work = _predictions(source, names, columns, metrics, bar)
         work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
     with ExitStack() as files:
         record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
-        bar = files.enter_context(console.Progress("eval"))
+        files.enter_context(bar)
         evaluation = score(
             work.metrics,
-            _counted(work.rows, bar),
+            work.rows,
             baseline=work.baseline,
             by=by,
             confidence=confidence,
@@ -127,7 +129,9 @@ def _source(file: str | None) -> str:
     return "-"
 
 
-def _predictions(source: str, names: list[str], columns: ColumnFlags, flags: MetricFlags) -> _Work:
+def _predictions(
+    source: str, names: list[str], columns: ColumnFlags, flags: MetricFlags, bar: console.Progress
+) -> _Work:
     from llmkit.evaluation.defaults import configure
     from llmkit.evaluation.rows import read
 
@@ -155,10 +159,12 @@ def _predictions(source: str, names: list[str], columns: ColumnFlags, flags: Met
     metrics, notes = configure(names, given, sample, language=language)
     for note in notes:
         console.notice(note)
-    return _Work(metrics, itertools.chain(sample, rows), others, sample)
+    return _Work(metrics, _counted(itertools.chain(sample, rows), bar), others, sample)
 
 
-def _perplexity(source: str, flags: PerplexityFlags, model: options.ModelFlags) -> _Work:
+def _perplexity(
+    source: str, flags: PerplexityFlags, model: options.ModelFlags, bar: console.Progress
+) -> _Work:
     from llmkit.cli.loading import load_model
     from llmkit.evaluation.perplexity import measure, perplexity, windowing
     from llmkit.evaluation.rows import lines
@@ -185,8 +191,19 @@ def _perplexity(source: str, flags: PerplexityFlags, model: options.ModelFlags) 
         batch_size=batch_size,
         token_losses=flags.token_losses,
         notice=console.notice,
+        progress=_speed(bar),
     )
     return _Work([perplexity(loaded, how, concatenated=joined)], losses)
+
+
+def _speed(bar: console.Progress) -> Callable[[int], None]:
+    started = time.monotonic()
+
+    def tell(tokens: int) -> None:
+        rate = tokens / max(time.monotonic() - started, 1e-9)
+        bar.update(0, f"{tokens} tokens, {rate:.0f} tokens/s")
+
+    return tell
 
 
 def _each(row: Example, scores: dict[str, float], work: _Work, record: _PerRecord | None) -> None:

@@ -101,8 +101,8 @@ def windowing(
     limit = loaded.context_length
     if window is not None and limit is not None and window > limit:
         raise InputError(f"--window is {window}, and {loaded.spec.name} sees no more than {limit} tokens")
-    size = window or limit or DEFAULT_WINDOW
-    step = stride or max(1, size // 2)
+    size = window if window is not None else limit or DEFAULT_WINDOW
+    step = stride if stride is not None else max(1, size // 2)
     list(windows(0, size, step))  # says what is wrong with them, before any model runs
     tokenizer = loaded.tokenizer
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -173,6 +173,7 @@ def measure(
     batch_size: int | None = None,
     token_losses: bool = False,
     notice: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[Example]:
     """Run a causal language model over texts.
 
@@ -188,19 +189,20 @@ def measure(
         token_losses: each example's data gains the scored tokens (`tokens`) and the loss of each in nats
             (`token_losses`).
         notice: called when a batch did not fit into memory.
+        progress: called after each batch with the number of tokens scored so far.
 
     Returns:
         Examples whose prediction is a `Loss`, in the order of the rows.
 
     Raises:
         RowError: a row has no text.
-        LLMKitError: a single window does not fit into memory.
+        LLMKitError: a single window does not fit into memory, or the model's loss is not a number.
     """
     if loaded.is_encoder_decoder:
         raise InputError(f"perplexity needs a causal model, and {loaded.spec.name} is an encoder-decoder")
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
     logits = _LOGITS.get(loaded.device.type, _LOGITS["cpu"])
-    batches = _Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice)
+    batches = _Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice, progress)
     for held in _groups(_documents(loaded, rows, how, field, template, concatenated), batches.tokens):
         for example in _finish(held, batches, concatenated):
             if token_losses:
@@ -313,10 +315,16 @@ class _Batches:
     """Runs windows in batches, padded on the right, where a causal model does not see the padding."""
 
     def __init__(
-        self, loaded: LoadedModel, rows: int | None, tokens: int, notice: Callable[[str], None]
+        self,
+        loaded: LoadedModel,
+        rows: int | None,
+        tokens: int,
+        notice: Callable[[str], None],
+        progress: Callable[[int], None],
     ) -> None:
         self.tokens = tokens
-        self._loaded, self._rows, self._notice = loaded, rows, notice
+        self._loaded, self._rows, self._notice, self._progress = loaded, rows, notice, progress
+        self._scored = 0
         base: Any = loaded.model
         forward = base.get_base_model().forward if hasattr(base, "get_base_model") else base.forward
         self._keeps = "logits_to_keep" in inspect.signature(forward).parameters
@@ -343,8 +351,15 @@ class _Batches:
                 self._notice(f"out of memory: going on with {self._rows} windows at a time")
                 continue
             for (document, index), loss in zip(batch, losses, strict=True):
+                if not math.isfinite(sum(loss)):
+                    where, dtype = document.row.where, str(self._loaded.dtype).removeprefix("torch.")
+                    raise LLMKitError(
+                        f"{where}: the model's loss in {dtype} is no number; try --dtype float32"
+                    )
                 document.losses[index] = loss
+                self._scored += len(loss)
             done += len(batch)
+            self._progress(self._scored)
 
     def _losses(self, batch: Sequence[tuple[_Document, int]]) -> list[list[float]]:
         import torch

@@ -168,6 +168,10 @@ def score(
         raise InputError("there is nothing to score: the input has no rows")
     references = str(reference_counts.pop()) if len(reference_counts) == 1 else "var"
     scores = [s for one in (everything, *groups.values()) for s in one.scores(confidence, references)]
+    scored = {one.metric for one in scores if one.group is None}
+    for metric in metrics:
+        if metric.name not in scored:
+            raise InputError(f"{metric.name} has nothing to score: the texts are empty, or too short for it")
     return Evaluation(everything.rows, scores, confidence, resamples, seed, by)
 
 

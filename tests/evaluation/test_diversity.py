@@ -29,6 +29,13 @@ def test_what_no_text_is_long_enough_for_is_left_out():
     assert scores(make("distinct"), ["one two", ""]) == {"distinct_1": 1, "distinct_2": 1}
 
 
+def test_texts_too_short_for_anything():
+    with pytest.raises(
+        InputError, match="repetition has nothing to score: the texts are empty, or too short"
+    ):
+        scores(make("repetition"), ["one", ""])
+
+
 def test_signature_names_no_references():
     (found,) = score([make("distinct", orders=[1])], examples(["x"]), resamples=2).scores
     assert found.signature.startswith("level:text|tok:unicode|")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, LLMKitError, RowError
 from llmkit.evaluation import score
 from llmkit.evaluation.perplexity import measure, perplexity, windowing
 from llmkit.records.read import rows_of
@@ -238,6 +238,28 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch):
     assert told == [f"out of memory: going on with {n} windows at a time" for n in (2, 1)]
 
 
+def test_a_loss_that_is_no_number_is_an_error(tiny):
+    loaded = tiny("gpt2")
+    loaded.model.get_output_embeddings().weight.data.fill_(float("nan"))
+    with pytest.raises(LLMKitError, match="argument:1: the model's loss in float32 is no number"):
+        list(measure(loaded, rows_of(["a b"]), windowing(loaded)))
+
+
+def test_progress_counts_tokens(tiny):
+    loaded, told = tiny("gpt2"), []
+    how = windowing(loaded, window=16)
+    (found,) = measure(loaded, rows_of([PAGE]), how, batch_size=4, progress=told.append)
+    assert told == sorted(set(told))
+    assert told[-1] == found.prediction.tokens
+
+
+def test_only_empty_texts(tiny):
+    loaded = tiny("gpt2")
+    how = windowing(loaded)
+    with pytest.raises(InputError, match="perplexity has nothing to score: the texts are empty"):
+        score([perplexity(loaded, how)], measure(loaded, rows_of(["", ""]), how))
+
+
 def test_a_text_without_tokens_counts_nothing(tiny):
     loaded = tiny("gpt2")
     how = windowing(loaded)
@@ -256,6 +278,8 @@ def test_rows_without_text(tiny):
     ("options", "message"),
     [
         ({"window": 129}, "sees no more than 128 tokens"),
+        ({"window": 0}, "--window is 0; a window has at least 2 tokens"),
+        ({"stride": 0}, "--stride is 0; it lies between 1 and the window, 128"),
         ({"window": 1}, "--window is 1; a window has at least 2 tokens"),
         ({"window": 16, "stride": 17}, "--stride is 17; it lies between 1 and the window, 16"),
         ({"bos": "always"}, "--bos is 'always'; it can be auto, first, every, none"),
