@@ -56,6 +56,14 @@ def adapter_base(folder: Path) -> str | None:
     return base
 
 
+def architectures(folder: Path) -> list[str]:
+    """The model classes that the folder's config.json names, such as ``BertForQuestionAnswering``."""
+    if not (folder / "config.json").is_file():
+        return []
+    named = _read_json(folder / "config.json").get("architectures")
+    return [str(name) for name in named] if isinstance(named, list) else []
+
+
 def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, trusted: bool) -> Checkpoint:
     """Read what kind of model lies in `folder` and refuse what cannot run `task`.
 

@@ -230,7 +230,7 @@ class Generation:
                     streamer=streamer,
                 )
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a batch of {len(prompts)} prompts does not fit into memory") from error
         return output[:, start:].tolist()
@@ -324,7 +324,8 @@ def _stop_at(limits: list[int], start: int) -> Callable[..., torch.Tensor]:
     return criterion
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether what torch raised says that memory ran out."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
