@@ -7,21 +7,19 @@ is counted here and not inferred from any loss function's mean. Losses are taken
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError
+from llmkit.evaluation.losses import Batches, Document, Loss
 from llmkit.evaluation.metric import Example, Metric
-from llmkit.evaluation.windows import Window, windows
+from llmkit.evaluation.windows import windows
 from llmkit.records.rows import Row, text_of
 from llmkit.text.words import count_words
 
 if TYPE_CHECKING:
-    import torch
-
     from llmkit.evaluation.metric import Matrix
     from llmkit.runtime.load import LoadedModel
 
@@ -53,29 +51,6 @@ class Windowing:
     bos: int | None
     repeat_bos: bool
     name: str
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What a model lost on a text, or on one window's share of it.
-
-    Args:
-        nll: negative log-likelihood of the scored tokens, in nats.
-        tokens: how many were scored.
-        words: the text's words, as `text.words.count_words` counts them.
-        bytes: the text's bytes in UTF-8.
-        unknown: tokens that stand for text which the tokenizer does not know.
-        token_ids: the scored tokens.
-        token_losses: the loss of each, in nats.
-    """
-
-    nll: float
-    tokens: int
-    words: float
-    bytes: float
-    unknown: int
-    token_ids: tuple[int, ...] = field(default=(), repr=False)
-    token_losses: tuple[float, ...] = field(default=(), repr=False)
 
 
 def windowing(
@@ -202,7 +177,7 @@ def measure(
         raise InputError(f"perplexity needs a causal model, and {loaded.spec.name} is an encoder-decoder")
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
     logits = _LOGITS.get(loaded.device.type, _LOGITS["cpu"])
-    batches = _Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice, progress)
+    batches = Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice, progress)
     for held in _groups(_documents(loaded, rows, how, field, template, concatenated), batches.tokens):
         for example in _finish(held, batches, concatenated):
             if token_losses:
@@ -213,9 +188,9 @@ def measure(
             yield example
 
 
-def _groups(documents: Iterable[_Document], batch: int) -> Iterator[list[_Document]]:
+def _groups(documents: Iterable[Document], batch: int) -> Iterator[list[Document]]:
     """Documents by the hundred or so: enough to sort their windows by length, few enough to hold."""
-    held: list[_Document] = []
+    held: list[Document] = []
     fed = 0
     for document in documents:
         held.append(document)
@@ -226,45 +201,6 @@ def _groups(documents: Iterable[_Document], batch: int) -> Iterator[list[_Docume
     yield held
 
 
-@dataclass
-class _Document:
-    """A text's tokens, its windows, and as they come in the losses of each window."""
-
-    row: Row
-    text: str
-    ids: list[int]
-    windows: list[Window]
-    how: Windowing
-    unknown: int | None
-    words: int
-    losses: dict[int, list[float]]
-
-    def inputs(self, index: int) -> list[int]:
-        """The tokens that window `index` feeds."""
-        window = self.windows[index]
-        fed = self.ids[window.start : window.end]
-        return [self.ids[0], *fed] if window.start and self.how.repeat_bos else fed
-
-    def targets(self, index: int) -> list[int]:
-        """The tokens that it predicts: the predictions at its last places."""
-        window = self.windows[index]
-        return self.ids[window.end - window.scored + 1 : window.end + 1]
-
-    def loss(self, of: Sequence[int], share: float = 1.0) -> Loss:
-        """What was lost in some windows, to which a share of the text's words and bytes belongs."""
-        tokens = [token for index in of for token in self.targets(index)]
-        losses = [loss for index in of for loss in self.losses[index]]
-        return Loss(
-            nll=math.fsum(losses),
-            tokens=len(tokens),
-            words=share * self.words,
-            bytes=share * len(self.text.encode("utf-8")),
-            unknown=tokens.count(self.unknown) if self.unknown is not None else 0,
-            token_ids=tuple(tokens),
-            token_losses=tuple(losses),
-        )
-
-
 def _documents(
     loaded: LoadedModel,
     rows: Iterable[Row],
@@ -272,7 +208,7 @@ def _documents(
     field: str | None,
     template: str | None,
     concatenated: bool,
-) -> Iterator[_Document]:
+) -> Iterator[Document]:
     texts: Iterator[tuple[Row, str]] = (
         (row, text_of(row, field=field, template=template, defaults=("text",))) for row in rows
     )
@@ -291,10 +227,10 @@ def _documents(
         unknown = loaded.tokenizer.unk_token_id
         if unknown == how.bos:  # as in GPT-2, which knows every byte
             unknown = None
-        yield _Document(row, text, ids, cut, how, unknown, count_words(text), {})
+        yield Document(row, text, ids, cut, how.repeat_bos, unknown, count_words(text), {})
 
 
-def _finish(held: Sequence[_Document], batches: _Batches, concatenated: bool) -> Iterator[Example]:
+def _finish(held: Sequence[Document], batches: Batches, concatenated: bool) -> Iterator[Example]:
     """Run all windows of some documents, longest first, and give their losses in order."""
     waiting = [(document, index) for document in held for index in range(len(document.windows))]
     waiting.sort(key=lambda one: one[0].windows[one[1]].end - one[0].windows[one[1]].start, reverse=True)
@@ -309,88 +245,3 @@ def _finish(held: Sequence[_Document], batches: _Batches, concatenated: bool) ->
             loss = document.loss([index], window.scored / scored)
             data = {"first_token": window.end - window.scored, "scored_tokens": window.scored}
             yield Example(loss, (), data, f"{document.row.where}, window {index + 1}")
-
-
-class _Batches:
-    """Runs windows in batches, padded on the right, where a causal model does not see the padding."""
-
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        rows: int | None,
-        tokens: int,
-        notice: Callable[[str], None],
-        progress: Callable[[int], None],
-    ) -> None:
-        self.tokens = tokens
-        self._loaded, self._rows, self._notice, self._progress = loaded, rows, notice, progress
-        self._scored = 0
-        base: Any = loaded.model
-        forward = base.get_base_model().forward if hasattr(base, "get_base_model") else base.forward
-        self._keeps = "logits_to_keep" in inspect.signature(forward).parameters
-
-    def run(self, waiting: Sequence[tuple[_Document, int]]) -> None:
-        """Fill in the losses of all windows; halve the batches when memory runs out."""
-        import torch
-
-        done = 0
-        while done < len(waiting):
-            longest = len(waiting[done][0].inputs(waiting[done][1]))
-            size = self._rows or max(1, self.tokens // longest)
-            batch = waiting[done : done + size]
-            try:
-                losses = self._losses(batch)
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
-                    raise LLMKitError(
-                        f"one window of {longest} tokens does not fit into memory; "
-                        "give a shorter --window, --dtype bfloat16 or another --device"
-                    ) from None
-                self._rows = len(batch) // 2
-                torch.cuda.empty_cache()
-                self._notice(f"out of memory: going on with {self._rows} windows at a time")
-                continue
-            for (document, index), loss in zip(batch, losses, strict=True):
-                if not math.isfinite(sum(loss)):
-                    where, dtype = document.row.where, str(self._loaded.dtype).removeprefix("torch.")
-                    raise LLMKitError(
-                        f"{where}: the model's loss in {dtype} is no number; try --dtype float32"
-                    )
-                document.losses[index] = loss
-                self._scored += len(loss)
-            done += len(batch)
-            self._progress(self._scored)
-
-    def _losses(self, batch: Sequence[tuple[_Document, int]]) -> list[list[float]]:
-        import torch
-
-        inputs = [document.inputs(index) for document, index in batch]
-        scored = [document.windows[index].scored for document, index in batch]
-        longest = max(map(len, inputs))
-        ids = torch.full((len(batch), longest), self._loaded.tokenizer.pad_token_id or 0, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, fed in enumerate(inputs):
-            ids[i, : len(fed)] = torch.tensor(fed)
-            mask[i, : len(fed)] = 1
-        # Logits of places that no window scores are not even computed, where the model allows that.
-        keep = longest - min(len(fed) - count for fed, count in zip(inputs, scored, strict=True))
-        options: dict[str, Any] = {"logits_to_keep": keep} if self._keeps else {}
-        if any(len(fed) < longest for fed in inputs):
-            options["attention_mask"] = mask.to(self._loaded.device)
-        with torch.inference_mode():
-            logits = self._loaded.model(ids.to(self._loaded.device), use_cache=False, **options).logits
-        skipped = longest - logits.shape[1]
-        return [
-            _token_losses(logits[i, len(fed) - count - skipped : len(fed) - skipped], document.targets(index))
-            for i, (fed, count, (document, index)) in enumerate(zip(inputs, scored, batch, strict=True))
-        ]
-
-
-def _token_losses(logits: torch.Tensor, targets: Sequence[int]) -> list[float]:
-    """Negative log-likelihoods in nats; logits are (targets, vocabulary)."""
-    import torch
-
-    exact = logits if logits.dtype == torch.float64 else logits.float()
-    right = torch.tensor(targets, device=logits.device)
-    losses: list[float] = torch.nn.functional.cross_entropy(exact, right, reduction="none").double().tolist()
-    return losses

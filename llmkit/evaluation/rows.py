@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from llmkit.errors import InputError, RowError
 from llmkit.evaluation.metric import Example
@@ -63,16 +65,21 @@ def lines(name: str) -> Iterable[Row]:
     kind = Path(name.removesuffix(".gz")).suffix
     if name != "-" and (kind in _ROW_FORMATS or name.startswith("hf:")):
         return open_rows(name)
+    return _plain_lines(name)
+
+
+def _plain_lines(name: str) -> Iterator[Row]:
     try:
-        stream: IO[bytes] = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}") from None
-    return _closing(stream, "stdin" if name == "-" else name)
+        with _open(name) as stream:
+            yield from line_rows(stream, "stdin" if name == "-" else name)
+    except (OSError, EOFError, zlib.error) as error:  # also of damaged gzip data
+        raise InputError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _closing(stream: IO[bytes], name: str) -> Iterator[Row]:
-    with stream:
-        yield from line_rows(stream, name)
+def _open(name: str) -> IO[bytes]:
+    if name == "-":
+        return sys.stdin.buffer
+    return cast("IO[bytes]", gzip.open(name)) if name.endswith(".gz") else open(name, "rb")
 
 
 def from_rows(

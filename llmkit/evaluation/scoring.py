@@ -141,6 +141,8 @@ def score(
         raise InputError(f"the confidence is {confidence}; it lies between 0 and 1, such as 0.95")
     if resamples < 1:
         raise InputError(f"the number of resamples is {resamples}; it must be at least 1")
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; it must not be negative")
 
     def corpus(group: str | None) -> _Corpus:
         return _Corpus(metrics, group, baseline is not None, resamples, seed)

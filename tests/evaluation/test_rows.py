@@ -54,14 +54,15 @@ def test_csv_and_parquet(tmp_path):
 def test_plain_lines_under_any_name(tmp_path):
     (tmp_path / "out.de").write_text("eins\n\ndrei\n", encoding="utf-8")
     (tmp_path / "ref.txt").write_text("uno\ndos\ntres\n", encoding="utf-8")
-    with gzip.open(tmp_path / "ref2.txt.gz", "wt", encoding="utf-8") as file:
-        file.write("un\ndeux\ntrois\n")
-    files = [str(tmp_path / name) for name in ("out.de", "ref.txt", "ref2.txt.gz")]
+    for name in ("ref2.txt.gz", "ref2.fr.gz"):
+        with gzip.open(tmp_path / name, "wt", encoding="utf-8") as file:
+            file.write("un\ndeux\ntrois\n")
+    files = [str(tmp_path / name) for name in ("out.de", "ref.txt", "ref2.txt.gz", "ref2.fr.gz")]
     found = list(read(files[0], files[1:]))
     assert [(row.prediction, row.references) for row in found] == [
-        ("eins", ["uno", "un"]),
-        ("", ["dos", "deux"]),
-        ("drei", ["tres", "trois"]),
+        ("eins", ["uno", "un", "un"]),
+        ("", ["dos", "deux", "deux"]),
+        ("drei", ["tres", "trois", "trois"]),
     ]
 
 
@@ -119,6 +120,13 @@ def test_a_line_that_cannot_be_read(tmp_path):
     path.write_text('{"prediction": "a", "reference": "b"}\n{"prediction": NaN}\n', encoding="utf-8")
     with pytest.raises(RowError, match=r"p\.jsonl:2: .*NaN"):
         list(read(str(path)))
+
+
+def test_a_damaged_file(tmp_path):
+    (tmp_path / "out.de").write_text("eins\n", encoding="utf-8")
+    (tmp_path / "ref.de.gz").write_bytes(b"uno\n")
+    with pytest.raises(InputError, match=r"ref\.de\.gz: "):
+        list(read(str(tmp_path / "out.de"), [str(tmp_path / "ref.de.gz")]))
 
 
 def test_files_that_do_not_go_together(tmp_path):
