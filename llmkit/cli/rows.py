@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -37,8 +37,12 @@ class RowTask(Protocol):
     """
 
     seed: int
-    seed_given: bool
-    tokens_written: int
+
+    @property
+    def seed_given(self) -> bool: ...
+
+    @property
+    def tokens_written(self) -> int: ...
 
     def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
         """Make rows ready to run."""
@@ -51,6 +55,17 @@ class RowTask(Protocol):
 
     def header(self) -> dict[str, Any]:
         """All that the results depend on, besides the rows and the seed, as JSON."""
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A `RowTask` that cuts its rows into parts and calls the model on those.
+
+    Attributes:
+        limit: how much one call may hold; what `budget` gave, or the run that is resumed had.
+    """
+
+    limit: Budget
 
 
 def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[RowSource, bool]:
@@ -163,7 +178,10 @@ def _to_file(
             return None
         task.seed = output.header["seed"]
         torch.set_num_threads(output.header["threads"])
-        summary = _process(task, source, flags, output, Budget(**output.header["budget"]), verb)
+        budget = Budget(**output.header["budget"])
+        if isinstance(task, InParts):
+            task.limit = budget
+        summary = _process(task, source, flags, output, budget, verb)
     resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
     console.notice(f"{summary.rows} rows{resumed} in {flags.output}")
     return summary

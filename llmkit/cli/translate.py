@@ -1,0 +1,116 @@
+"""`llmkit translate`: from one language into another, a text or a file of texts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmkit.cli import console, options, rows
+from llmkit.cli.options import flag
+from llmkit.errors import InputError, RowError
+
+if TYPE_CHECKING:
+    from llmkit.records.rows import Row
+    from llmkit.tasks.translation import Translation
+
+
+@options.expand
+def run(
+    *,
+    text: Annotated[
+        str | None, typer.Argument(help="The text. Without it, --input or stdin.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None,
+        flag("--from", metavar="LANGUAGE", help="Language of the text: de, deu, zh-Hant, German."),
+    ] = None,
+    target: Annotated[
+        str | None, flag("--to", metavar="LANGUAGE", help="Language to write, named likewise.")
+    ] = None,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    decoding: options.DecodingFlags,
+    keep: Annotated[
+        Path | None,
+        flag(
+            "--keep",
+            metavar="FILE",
+            help="Terms, one a line, that must come through unharmed, and with them {name}, %s, URLs and tags"
+            " (/dev/null: only those).",
+        ),
+    ] = None,
+    system: Annotated[str | None, flag("--system", help="System message for a chat model.")] = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Translate a text of any length, or a file of texts, line breaks and all."""
+    from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.text.languages import find_pair
+
+    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    find_pair(source, target)
+    terms = None if keep is None else _terms(keep)
+    spec = model.spec(task="text-generation")
+    if rows.check_output(outputs):
+        return
+    texts, single = rows.open_source(text, inputs, field="text")
+    single = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
+    row = next(iter(texts)) if single else None
+    if row is not None and not row.data["text"].strip():
+        raise InputError("nothing to translate: the text is empty")
+    from llmkit.cli.loading import load_model
+    from llmkit.tasks.translation import Translation
+
+    translation = Translation(
+        load_model(spec),
+        wanted,
+        source=source,
+        target=target,
+        keep=terms,
+        field=inputs.field,
+        template=inputs.template,
+        notice=console.notice,
+    )
+    _tell(translation)
+    if row is not None:
+        _one(translation, row, outputs)
+    else:
+        rows.run_rows(translation, texts, outputs, verb="translate", field="translation_text")
+
+
+def _tell(translation: Translation) -> None:
+    direction = translation.direction
+    for note in direction.notes:
+        console.notice(note)
+    names = [language.label if language else "?" for language in (direction.source, direction.target)]
+    console.detail(f"translating from {names[0]} to {names[1]}")
+    if translation.generation.decoding.sampling and not translation.seed_given:
+        console.detail(f"seed {translation.seed}: drawn")
+
+
+def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None:
+    """Translate one text and print it with its line breaks."""
+    translation.budget(flags.rows_per_batch())
+    (prepared,) = translation.prepare([row])
+    if isinstance(prepared, RowError):
+        raise prepared
+    with console.Progress("translate", total=1.0) as bar:
+        translation.progress = lambda done, total: bar.update(done / total, f"{done} of {total} passages")
+        (result,) = translation.run([prepared])
+    if result.reasoning:
+        print(result.reasoning, file=sys.stderr, flush=True)
+    print(result.texts[0], flush=True)
+
+
+def _terms(file: Path) -> list[str]:
+    """The lines of a file, without empty ones."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"--keep {file}: not UTF-8") from error
+    except OSError as error:
+        raise InputError(f"--keep {file}: {error.strerror or error}") from error
+    return [line.strip() for line in lines if line.strip()]
