@@ -25,6 +25,7 @@ REQUIRED = (
     "safetensors",
     "huggingface-hub",
     "accelerate",
+    "bm25s",
     "datasets",
     "evaluate",
     "peft",

@@ -1,0 +1,241 @@
+"""`llmkit qa`: answer questions from a text."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from llmkit.cli import console, options, rows
+from llmkit.cli.options import flag
+from llmkit.errors import InputError
+
+if TYPE_CHECKING:
+    from llmkit.records.read import RowSource
+    from llmkit.runtime.spec import ModelSpec
+    from llmkit.tasks.extractive_qa import ExtractiveQA
+    from llmkit.tasks.generative_qa import GenerativeQA
+    from llmkit.tasks.questions import QuestionSource
+    from llmkit.text.passages import Document
+
+
+@dataclass
+class QuestionFlags:
+    """What is asked, and about what."""
+
+    question: Annotated[
+        list[str] | None, flag("--question", metavar="TEXT", help="The question; may be repeated.")
+    ] = None
+    context: Annotated[
+        list[str] | None,
+        flag(
+            "--context",
+            metavar="FILE",
+            help="The text to answer from: a file, a folder, or - for stdin; may be repeated.",
+        ),
+    ] = None
+    context_field: Annotated[
+        str, flag("--context-field", metavar="NAME", help="The column that holds the context (context).")
+    ] = "context"
+    passages: Annotated[
+        int | None,
+        flag(
+            "--passages",
+            metavar="N",
+            help="Read the N passages that fit a question best (all of a single text; 20 of several).",
+        ),
+    ] = None
+
+
+@dataclass
+class ExtractionFlags:
+    """How an extractive model's answers are chosen. None leaves it to `AnswerOptions`."""
+
+    top_k: Annotated[int | None, flag("--top-k", help="Answers per question (1).")] = None
+    no_answer: Annotated[
+        bool, flag("--no-answer", help="Answer nothing where the text has no answer, as in SQuAD 2.")
+    ] = False
+    no_answer_threshold: Annotated[
+        float | None,
+        flag("--no-answer-threshold", help="Answer nothing if that is likelier than this, 0 to 1."),
+    ] = None
+    max_answer_tokens: Annotated[
+        int | None, flag("--max-answer-tokens", help="Most tokens of an answer (15).")
+    ] = None
+    window: Annotated[
+        int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (384).")
+    ] = None
+    doc_stride: Annotated[
+        int | None, flag("--doc-stride", metavar="TOKENS", help="Tokens that windows share (128).")
+    ] = None
+
+    def values(self) -> dict[str, Any]:
+        """As keyword arguments of `tasks.spans.AnswerOptions`."""
+        given = {
+            "top_k": self.top_k,
+            "no_answer_threshold": self.no_answer_threshold,
+            "max_answer_tokens": self.max_answer_tokens,
+            "window": self.window,
+            "overlap": self.doc_stride,
+        }
+        return {"no_answer": self.no_answer} | {k: v for k, v in given.items() if v is not None}
+
+    def refuse(self) -> None:
+        """What a chat model cannot follow."""
+        for name in ("top_k", "no_answer_threshold", "max_answer_tokens", "window", "doc_stride"):
+            if getattr(self, name) is not None:
+                shown = name.replace("_", "-")
+                raise InputError(f"--{shown} is for extractive models; a chat model writes one answer")
+
+
+@dataclass
+class WritingFlags:
+    """How a chat model's answers are written."""
+
+    max_new_tokens: Annotated[
+        int, flag("--max-new-tokens", help="A chat model: most tokens to write (256).")
+    ] = 256
+    temperature: Annotated[
+        float | None, flag("--temperature", help="A chat model: above 0 turns sampling on.")
+    ] = None
+    greedy: Annotated[bool, flag("--greedy", help="A chat model: always the likeliest token.")] = False
+
+
+@options.expand
+def run(
+    *,
+    asked: QuestionFlags,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    extraction: ExtractionFlags,
+    writing: WritingFlags,
+    messages: options.MessageFlags,
+) -> None:
+    """Answer questions from a text, with an extractive or a chat model."""
+    from llmkit.tasks.questions import QuestionSource
+    from llmkit.tasks.spans import AnswerOptions
+
+    wanted = AnswerOptions(**extraction.values())
+    if model.model is None:
+        raise InputError("name an extractive-QA or a chat model with -m (see `llmkit models`)")
+    if rows.check_output(outputs):
+        return
+    source, documents, single = _open(asked, inputs)
+    questions = QuestionSource(
+        field=inputs.field,
+        template=inputs.template,
+        context_field=asked.context_field,
+        documents=documents,
+        passages=asked.passages,
+    )
+    task = _task(model, wanted, questions, extraction, writing)
+    try:
+        if single and outputs.output is None and not outputs.json:
+            _answer_one(task, source, several=len(documents) > 1)
+        else:
+            rows.run_rows(task, source, outputs, verb="qa", field="answer")
+    finally:
+        _tell(task)
+
+
+def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[Document], bool]:
+    """The questions, the documents they are about, and whether there is just one question."""
+    from llmkit.records.read import rows_of
+    from llmkit.tasks.questions import read_documents
+
+    if asked.question and inputs.input is not None:
+        raise InputError("--question and --input were given: give one of them")
+    paths = list(asked.context or ())
+    if asked.question and not paths:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("no context: name it with --context FILE, or give it on stdin")
+        paths = ["-"]
+    if paths.count("-") + (inputs.input == "-") > 1:
+        raise InputError("stdin can be read once: --input and --context cannot both be -")
+    if "-" in paths and not asked.question and inputs.input is None:
+        raise InputError("no question: give it with --question or --input")
+    if not asked.question and inputs.input is None and not paths:
+        raise InputError("no question: give --question TEXT with --context FILE, or rows with --input FILE")
+    documents = read_documents(paths, console.notice)
+    if not asked.question:
+        source, single = rows.open_source(None, inputs, field="question")
+        return source, documents, single
+    return rows_of(asked.question, field="question", name="question"), documents, len(asked.question) == 1
+
+
+def _task(
+    model: options.ModelFlags,
+    wanted: Any,
+    questions: QuestionSource,
+    extraction: ExtractionFlags,
+    writing: WritingFlags,
+) -> ExtractiveQA | GenerativeQA:
+    """The model, loaded as what it is."""
+    from llmkit.cli.loading import load_model
+
+    if _finds_spans(model.spec(task="question-answering")):
+        from llmkit.tasks.extractive_qa import ExtractiveQA
+
+        return ExtractiveQA(load_model(model.spec(task="question-answering")), wanted, questions)
+    from llmkit.tasks.generation import GenerationOptions
+    from llmkit.tasks.generative_qa import GenerativeQA
+
+    extraction.refuse()
+    decoding = GenerationOptions(
+        max_new_tokens=writing.max_new_tokens,
+        temperature=writing.temperature,
+        greedy=writing.greedy,
+        seed=model.seed,
+    )
+    loaded = load_model(model.spec(task="text-generation"))
+    task = GenerativeQA(loaded, decoding, questions, no_answer=extraction.no_answer)
+    if task.generation.decoding.sampling and model.seed is None:
+        console.detail(f"seed {task.seed}: drawn")
+    return task
+
+
+def _finds_spans(spec: ModelSpec) -> bool:
+    from llmkit.cli.loading import quick_imports
+
+    with quick_imports():
+        from llmkit.runtime.load import finds_spans
+    return finds_spans(spec)
+
+
+def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several: bool) -> None:
+    """Write the answers to one question, one a line; from several texts with file and line, as grep does."""
+    from llmkit.tasks.extractive_qa import ExtractiveQA
+
+    (prepared,) = task.prepare([next(iter(source))])
+    if isinstance(prepared, Exception):
+        raise prepared
+    with console.Progress("qa", total=1.0) as bar:
+        if isinstance(task, ExtractiveQA):
+            task.progress = lambda done, total: bar.update(done / total, f"{done} of {total} windows")
+        (fields,) = task.work([prepared])
+    if isinstance(fields, Exception):
+        raise fields
+    listed = fields if isinstance(fields["answer"], list) else {k: [v] for k, v in fields.items()}
+    for i, answer in enumerate(listed["answer"]):
+        line = " ".join(answer.split())
+        known = several and listed["file"][i] is not None
+        print(f"{listed['file'][i]}:{listed['line'][i]}: {line}" if known else line)
+        if listed["score"][i] is not None:
+            console.detail(
+                f"score {listed['score'][i]:.4f}, characters {listed['start'][i]} to {listed['end'][i]}"
+            )
+
+
+def _tell(task: ExtractiveQA | GenerativeQA) -> None:
+    """What the answers of a chat model leave to be known."""
+    from llmkit.tasks.generative_qa import GenerativeQA
+
+    if not isinstance(task, GenerativeQA):
+        return
+    if task.shortened:
+        console.notice(
+            f"{task.shortened} contexts are longer than the model sees; it was given the passages that fit"
+        )
+    if task.misquoted:
+        console.notice(f"{task.misquoted} answers come without a quotation that stands in the context")

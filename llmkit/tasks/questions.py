@@ -1,0 +1,166 @@
+"""Where questions and their contexts come from: columns of a row, or documents that all rows ask about."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import InputError, RowError
+from llmkit.records.read import open_rows
+from llmkit.records.rows import Row, text_of
+from llmkit.text.passages import Document, Library, Passage
+
+_DEFAULT_FIELDS = ("question", "text")
+_ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True)
+class QuestionSource:
+    """How a row gives a question and the texts to answer it from.
+
+    Attributes:
+        field: the column of the question; None takes `question`, `text` or the only one.
+        template: a question over several columns.
+        context_field: the column of the context.
+        documents: what all rows ask about, in place of a column.
+        passages: how many of the passages that fit a question best are read; None: all of a single text,
+            and `DEFAULT_PASSAGES` of several.
+    """
+
+    DEFAULT_PASSAGES = 20
+
+    field: str | None = None
+    template: str | None = None
+    context_field: str = "context"
+    documents: Sequence[Document] = ()
+    passages: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.passages is not None and self.passages < 1:
+            raise InputError("--passages must be 1 or more")
+
+    @cached_property
+    def _library(self) -> Library:
+        return Library(self.documents)
+
+    def question(self, row: Row) -> str:
+        """The row's question.
+
+        Raises:
+            RowError: it has none, or an empty one.
+        """
+        if self.field is None and self.template is None:
+            # With a context and nothing else, the context must not pass for the question.
+            data = {name: value for name, value in row.data.items() if name != self.context_field}
+            if not data:
+                raise RowError(row.where, "no question: the row has no column `question`")
+            row = replace(row, data=data)
+        question = text_of(row, field=self.field, template=self.template, defaults=_DEFAULT_FIELDS)
+        if not question.strip():
+            raise RowError(row.where, "the question is empty")
+        return question
+
+    def library(self, row: Row) -> Library:
+        """The texts to answer the row from.
+
+        Raises:
+            RowError: it has none, an empty one, or one beside the documents.
+        """
+        own = self.context_field in row.data
+        if self.documents:
+            if own:
+                raise RowError(
+                    row.where,
+                    f"the row has a `{self.context_field}` of its own and --context was given too: drop one",
+                )
+            return self._library
+        if not own:
+            raise RowError(
+                row.where,
+                f"no context: the row has no column `{self.context_field}`; give --context FILE,"
+                " or name the column with --context-field",
+            )
+        text = text_of(row, field=self.context_field, template=None, defaults=())
+        if not text.strip():
+            raise RowError(row.where, "the context is empty")
+        return Library([Document(row.where, text)])
+
+    def contexts(self, row: Row, question: str) -> list[Passage]:
+        """What is read to answer the row: a whole text, or the passages that fit best, in their own order."""
+        library = self.library(row)
+        if self.passages is None and len(library.documents) == 1:
+            document = library.documents[0]
+            return [Passage(document, 0, len(document.text))]
+        return library.best(question)[: self.passages or self.DEFAULT_PASSAGES]
+
+    def header(self) -> dict[str, Any]:
+        """All of it that results depend on, as JSON."""
+        return {
+            "field": self.field,
+            "template": self.template,
+            "context_field": self.context_field,
+            "passages": self.passages,
+            "documents": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in self.documents],
+        }
+
+    def place(self, document: Document, offset: int | None) -> dict[str, Any]:
+        """The `file` and `line` of an answer from documents; nothing where rows have their own contexts."""
+        if not self.documents:
+            return {}
+        if offset is None:
+            return {"file": None, "line": None}
+        return {"file": document.name, "line": document.line(offset)}
+
+
+def read_documents(paths: Sequence[str], notice: Callable[[str], None] | None = None) -> list[Document]:
+    """Read texts to answer from, their characters as they stand in the file (CRLF, tabs and all).
+
+    Args:
+        paths: files, plain or gzipped; ``-`` for stdin; a folder stands for all files in it, hidden ones
+            aside, in the order of their names.
+        notice: called with a sentence for what is left out of a folder because it is not text.
+
+    Raises:
+        InputError: a file is missing, empty or not text in UTF-8, or a folder holds none that is.
+    """
+    documents: dict[str, Document] = {}
+    for path in paths:
+        if not Path(path).is_dir():
+            documents[path] = _read(path)
+            continue
+        before = len(documents)
+        for file in _files(Path(path)):
+            try:
+                documents[file] = _read(file)
+            except InputError as error:
+                if notice is not None:
+                    notice(f"left out: {error}")
+        if len(documents) == before:
+            raise InputError(f"{path}: no text file in this folder")
+    return list(documents.values())
+
+
+def _files(folder: Path) -> list[str]:
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [str(Path(root, name)) for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
+def _read(path: str) -> Document:
+    if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
+        raise InputError(f"{path}: a context is plain text; rows with contexts of their own go to --input")
+    (row,) = open_rows(path, whole=True)
+    name = "stdin" if path == "-" else path
+    if row.error is not None:
+        raise InputError(f"{name}: {row.error}")
+    text: str = row.data["text"]
+    if not text.strip():
+        raise InputError(f"{name} is empty, or holds only white space")
+    return Document(name, text)

@@ -1,0 +1,175 @@
+"""`llmkit qa` as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+
+from tests.command import Result, run, spawn
+from tests.conftest import TinyModel
+from tests.span_model import make_span_model
+
+ASK = ("--question", "where was it?")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_span_model(tmp_path_factory.mktemp("spans"), positions=384)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    file = tmp_path / "book.txt"
+    file.write_bytes(b"it was the cafe.\r\nit was\tLisbon.\r\n")
+    return file
+
+
+def rows_of(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def refused(result: Result, said: str) -> None:
+    assert result.code == 2, result.err
+    assert result.out == ""
+    assert result.err.startswith("llmkit: error: ")
+    assert result.err.count("\n") == 1
+    assert said in result.err
+
+
+def test_the_answer_stands_alone_on_stdout(model: Path, book: Path) -> None:
+    result = run("qa", "-m", model, *ASK, "--context", book)
+    assert (result.code, result.out, result.err) == (0, "Lisbon\n", "")
+
+
+def test_json_has_the_place_in_the_file(model: Path, book: Path) -> None:
+    (row,) = rows_of(run("qa", "-m", model, *ASK, "--context", book, "--json").out)
+    assert row == {
+        "question": "where was it?", "answer": "Lisbon", "score": row["score"], "start": 25, "end": 31,
+        "file": str(book), "line": 2,
+    }  # fmt: skip
+    assert book.read_bytes().decode()[25:31] == "Lisbon"
+
+
+def test_the_context_comes_from_stdin(model: Path) -> None:
+    text = "it was\tLisbon."
+    assert run("qa", "-m", model, *ASK, stdin=text).out == "Lisbon\n"
+    assert run("qa", "-m", model, *ASK, "--context", "-", stdin=text).out == "Lisbon\n"
+
+
+def test_several_questions_and_answers(model: Path, book: Path) -> None:
+    result = run("qa", "-m", model, *ASK, "--question", "who?", "--context", book)
+    assert result.out == "Lisbon\nLisbon\n"
+    lines = run("qa", "-m", model, *ASK, "--context", book, "--top-k", "3").out.splitlines()
+    assert lines[0] == "Lisbon"
+    assert len(lines) == 3
+    stdin = run("qa", "-m", model, "--context", book, "--lines", stdin="where?\nwho?\n")
+    assert stdin.out == "Lisbon\nLisbon\n"
+
+
+def test_of_several_files_the_answer_names_its_own(model: Path, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("it was the cafe.\n")
+    expected = f"{book}:2: Lisbon\n"
+    assert run("qa", "-m", model, *ASK, "--context", other, "--context", book).out == expected
+    assert run("qa", "-m", model, *ASK, "--context", tmp_path).out == expected
+
+
+def test_no_answer_is_an_empty_line(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.txt"
+    file.write_text("it was the cafe.")
+    assert run("qa", "-m", model, *ASK, "--context", file, "--no-answer").out == "\n"
+    assert run("qa", "-m", model, *ASK, "--context", file).out != "\n"
+    sure = ("--no-answer", "--no-answer-threshold", "0.9")
+    assert run("qa", "-m", model, *ASK, "--context", file, *sure).out != "\n"
+
+
+def test_rows_keep_their_columns_and_order(model: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows = [
+        {"id": i, "question": "where?", "context": "it was the cafe. " * (i % 5) + "Zara, quill"}
+        for i in range(20)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("qa", "-m", model, "--input", file, "-o", out)
+    assert result.code == 0, result.err
+    written = rows_of(out.read_text())
+    assert [{name: row[name] for name in rows[0]} for row in written] == rows
+    for row in written:
+        assert row["answer"] == "Zara, quill"
+        assert str(row["context"])[row["start"] : row["end"]] == "Zara, quill"  # type: ignore[misc]
+    assert "finished already" in run("qa", "-m", model, "--input", file, "-o", out, "--resume").err
+
+
+def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "where?", "context": " "}\n{"question": "where?", "context": "lisbon"}\n')
+    refused(run("qa", "-m", model, "--input", file), "rows.jsonl:1: the context is empty")
+    result = run("qa", "-m", model, "--input", file, "--on-error", "skip", "--json")
+    assert result.code == 3
+    first, second = rows_of(result.out)
+    assert first["error"] == "the context is empty"
+    assert second["answer"] == "lisbon"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        ([], None, "no question: give --question TEXT"),
+        ([*ASK], None, "no context: name it with --context FILE"),
+        ([*ASK], "  \n", "stdin is empty, or holds only white space"),
+        ([*ASK], "", "stdin is empty"),
+        (["--question", " ", "--context", "BOOK"], None, "question:1: the question is empty"),
+        (["--context", "BOOK"], None, "nothing to work on"),
+        (["--context", "-"], "text", "no question: give it with --question or --input"),
+        (["--input", "-", "--context", "-"], "text", "cannot both be -"),
+        ([*ASK, "--input", "x.jsonl"], None, "--question and --input"),
+        ([*ASK, "--context", "gone.txt"], None, "gone.txt"),
+        ([*ASK, "--context", "BOOK", "--top-k", "0"], None, "--top-k must be 1 or more"),
+        ([*ASK, "--context", "BOOK", "--no-answer-threshold", "0.5"], None, "needs --no-answer"),
+        ([*ASK, "--context", "BOOK", "--window", "9999"], None, "the model sees 384 tokens at most"),
+        ([*ASK, "--context", "BOOK", "--passages", "0"], None, "--passages must be 1 or more"),
+    ],
+)
+def test_bad_usage(model: Path, book: Path, arguments: list[str], stdin: str | None, said: str) -> None:
+    given = [str(book) if argument == "BOOK" else argument for argument in arguments]
+    refused(run("qa", "-m", model, *given, stdin=stdin), said)
+
+
+def test_a_model_must_be_named_and_be_of_the_right_kind(tiny_model: TinyModel, book: Path) -> None:
+    refused(run("qa", *ASK, "--context", book), "-m")
+    refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
+    refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
+    chat = tiny_model("llama", chat=True)
+    refused(
+        run("qa", "-m", chat, *ASK, "--context", book, "--top-k", "2"), "--top-k is for extractive models"
+    )
+
+
+def test_generate_sends_its_user_here(model: Path) -> None:
+    refused(run("generate", "-m", model, "x"), "use `llmkit qa`")
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_implementations(model: Path, book: Path, attention: str) -> None:
+    assert run("qa", "-m", model, "--attn", attention, *ASK, "--context", book).out == "Lisbon\n"
+
+
+def test_a_novel_goes_through_whole(model: Path, data_folder: Path, tmp_path: Path) -> None:
+    """The answer stands once, near the end of 100,000 words, and its offsets slice to it."""
+    text = (data_folder / "lm" / "sherlock.txt").read_bytes().decode("utf-8-sig").replace("Lisbon", "London")
+    assert len(text.split()) > 100_000
+    file = tmp_path / "novel.txt"
+    place = text.rindex("\n", 0, len(text) - 5000)
+    text = f"{text[:place]} Lisbon {text[place:]}"
+    file.write_bytes(text.encode())
+    done = spawn("qa", "-m", model, *ASK, "--context", file, "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = rows_of(done.stdout)
+    assert row["answer"] == "Lisbon"
+    assert text[row["start"] : row["end"]] == "Lisbon"  # type: ignore[misc]
+    assert row["start"] == place + 1
+    # Of all children of this process, in KiB: torch alone takes about 400 MiB.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 * 2**20

@@ -1,0 +1,65 @@
+"""Passages: nothing of a text is lost, lines are counted right, and the fitting one comes first."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from llmkit.text.passages import Document, Library, split_passages
+
+
+def test_pieces_make_up_the_text_and_keep_to_the_size() -> None:
+    chance = random.Random(0)
+    for _ in range(100):
+        text = "".join(chance.choices("ab \n.。猫", [8, 8, 3, 1, 1, 1, 4], k=chance.randint(0, 400)))
+        size = chance.randint(1, 60)
+        pieces = split_passages(text, size)
+        assert "".join(text[start:end] for start, end in pieces) == text
+        assert all(0 < end - start <= size for start, end in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("one two.\n\nthree\nfour. five", "one two.\n\n"),
+        ("one two three\nfour. five six", "one two three\n"),
+        ("one two three. four five six", "one two three. "),
+        ("one two three four five six", "one two three "),
+        ("猫在椅子上睡觉猫在椅。子上睡觉花都开了", "猫在椅子上睡觉猫在椅。"),
+        ("x" * 30, "x" * 16),
+    ],
+)
+def test_a_piece_ends_where_the_text_breaks(text: str, first: str) -> None:
+    start, end = split_passages(text, 16)[0]
+    assert text[start:end] == first
+
+
+def test_lines_are_counted_from_one_with_any_line_end() -> None:
+    document = Document("x.txt", "a\nbb\r\n\ncc")
+    assert [document.line(document.text.index(part)) for part in ("a", "bb", "cc")] == [1, 2, 4]
+
+
+def test_the_fitting_passage_comes_first_and_equals_keep_their_order() -> None:
+    library = Library(
+        [
+            Document("a.txt", "The moon is far away."),
+            Document("b.txt", "   \n "),
+            Document("c.txt", "Ships sail the sea. A captain commands a ship."),
+            Document("d.txt", "The cat sleeps."),
+        ]
+    )
+    assert [p.document.name for p in library.best("Who commands a SHIP?")] == ["c.txt", "a.txt", "d.txt"]
+    assert [p.document.name for p in library.best("unknown words")] == ["a.txt", "c.txt", "d.txt"]
+    assert [p.document.name for p in library.best("?!")] == ["a.txt", "c.txt", "d.txt"]
+
+
+def test_chinese_passages_are_ranked() -> None:
+    library = Library(
+        [
+            Document("a", "春天来了，花都开了。"),
+            Document("b", "猫在椅子上睡觉。"),
+            Document("c", "他去了市场。"),
+        ]
+    )
+    assert library.best("谁在椅子上？")[0].document.name == "b"
