@@ -1,0 +1,83 @@
+"""Streaming: whole characters only, as soon as they are whole, and in sum the whole text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from llmkit.tasks.streaming import AnswerStreamer, decode
+from tests.tiny import make_tokenizer
+
+TEXTS = [
+    "Once upon a time there was a little dog.",
+    "春天来了，花都开了。猫在椅子上睡觉。",
+    "日本語はスペースを使いません。カタカナも。",
+    "🙂🎈👩‍👩‍👧‍👦🇩🇪 emoji",
+    "naïve café — “quotes” …",
+    "line one\nline two\n\n  indented\ttab",
+    "한국어 텍스트",
+    "",
+]
+
+
+def stream(tokenizer: object, ids: list[int], **options: object) -> list[str]:
+    pieces: list[str] = []
+    streamer = AnswerStreamer(tokenizer, lambda text, thought: pieces.append(text), **options)
+    streamer.put(torch.tensor([[1, 2, 3]]))  # the prompt, which is not shown
+    for token in ids:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    return pieces
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pieces_are_whole_characters_and_add_up(text: str) -> None:
+    tokenizer = make_tokenizer()
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    pieces = stream(tokenizer, ids)
+    assert "".join(pieces) == text
+    assert not any("�" in piece for piece in pieces)
+    assert all(pieces)
+
+
+def test_every_character_comes_out_when_it_is_whole() -> None:
+    """Here each byte of the text is a token: three tokens make one Chinese character."""
+    tokenizer = make_tokenizer()
+    ids = tokenizer.convert_tokens_to_ids(list("æĺ¥") + list("å¤©"))  # the bytes of 春天, as BPE writes them
+    assert decode(tokenizer, ids) == "春天"
+    assert stream(tokenizer, ids) == ["春", "天"]
+
+
+def test_bytes_that_never_become_a_character_come_out_at_the_end() -> None:
+    tokenizer = make_tokenizer()
+    ids = tokenizer.convert_tokens_to_ids(list("æĺ"))
+    assert "".join(stream(tokenizer, ids)) == decode(tokenizer, ids) == "�"
+
+
+def test_a_long_answer_is_streamed_as_it_is_decoded() -> None:
+    tokenizer = make_tokenizer()
+    text = " ".join(TEXTS) * 12
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert len(ids) > 1000
+    pieces = stream(tokenizer, ids)
+    assert "".join(pieces) == text
+    assert len(pieces) > 500
+
+
+def test_special_tokens_are_not_shown() -> None:
+    tokenizer = make_tokenizer()
+    ids = [*tokenizer("The cat", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    assert "".join(stream(tokenizer, ids)) == "The cat"
+
+
+def test_thoughts_are_told_apart() -> None:
+    tokenizer = make_tokenizer()
+    ids = tokenizer("<think>hm</think>\n\nFour.", add_special_tokens=False)["input_ids"]
+    told: list[tuple[str, bool]] = []
+    streamer = AnswerStreamer(tokenizer, lambda text, thought: told.append((text, thought)), thinking=False)
+    streamer.put(torch.tensor([[1]]))
+    for token in ids:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(text for text, thought in told if thought) == "hm"
+    assert "".join(text for text, thought in told if not thought) == "Four."
