@@ -234,8 +234,6 @@ def _tell(task: ExtractiveQA | GenerativeQA) -> None:
     if not isinstance(task, GenerativeQA):
         return
     if task.shortened:
-        console.notice(
-            f"{task.shortened} contexts are longer than the model sees; it was given the passages that fit"
-        )
+        console.notice(f"contexts longer than the model sees, cut to the passages that fit: {task.shortened}")
     if task.misquoted:
-        console.notice(f"{task.misquoted} answers come without a quotation that stands in the context")
+        console.notice(f"answers without a quotation that stands in the context: {task.misquoted}")

@@ -141,12 +141,14 @@ class GenerativeQA:
             return error
         return replace(prompt, row=row, payload=_Asked(prompt.payload, given))
 
-    def _prompt(self, row: Row, question: str, given: Sequence[Passage]) -> Prepared:
+    def _messages(self, question: str, given: Sequence[Passage]) -> list[dict[str, str]]:
         text = _GAP.join(passage.text.strip() for passage in given)
-        content = _PROMPT.format(
-            text=text, question=question.strip(), unless=_UNLESS if self.no_answer else ""
-        )
-        messages = [{"role": "user", "content": content}]
+        unless = _UNLESS if self.no_answer else ""
+        content = _PROMPT.format(text=text, question=question.strip(), unless=unless)
+        return [{"role": "user", "content": content}]
+
+    def _prompt(self, row: Row, question: str, given: Sequence[Passage]) -> Prepared:
+        messages = self._messages(question, given)
         (made,) = self.generation.prepare([Row(row.index, {"messages": messages}, row.where)])
         if isinstance(made, RowError):
             raise made
@@ -155,7 +157,7 @@ class GenerativeQA:
     def _choose(self, row: Row, question: str) -> list[Passage]:
         """The passages that fit the question best, as many as the model sees, in the text's own order."""
         library = self.source.library(row)
-        room = self._room(row, question)
+        room = self._room(question)
         taken: list[Passage] = []
         ranked = library.best(question)[: self.source.passages]
         for passage in ranked:
@@ -173,12 +175,15 @@ class GenerativeQA:
         self.shortened += len(taken) < len(ranked)
         return _joined(library, taken)
 
-    def _room(self, row: Row, question: str) -> int:
-        """Tokens left for the context."""
+    def _room(self, question: str) -> int:
+        """Tokens left for the context; below 0 if the question alone is too much."""
         if self.loaded.context_length is None:
             return _UNLIMITED
-        frame = self._prompt(row, question, ())
-        return self.loaded.context_length - frame.length - self.generation.options.max_new_tokens
+        frame: Any = self.loaded.tokenizer.apply_chat_template(
+            self._messages(question, ()), add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        new_tokens = self.generation.options.max_new_tokens
+        return self.loaded.context_length - len(frame["input_ids"]) - new_tokens
 
     def _tokens(self, text: str) -> int:
         return len(self.loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

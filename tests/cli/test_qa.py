@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.command import Result, run, spawn
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
+from tests.tiny import make_model
 
 ASK = ("--question", "where was it?")
 
@@ -103,6 +105,32 @@ def test_rows_keep_their_columns_and_order(model: Path, tmp_path: Path) -> None:
     assert "finished already" in run("qa", "-m", model, "--input", file, "-o", out, "--resume").err
 
 
+def test_an_interrupted_run_resumes_to_the_same_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, whole, out = tmp_path / "rows.jsonl", tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    rows = [{"question": f"who {i}?", "context": "it was the cafe, " * i + "lisbon"} for i in range(12)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ("qa", "-m", model, "--input", file, "--batch-size", "3")
+    assert run(*arguments, "-o", whole).code == 0
+    from llmkit.tasks.question_answering import SpanReader
+
+    answer, calls = SpanReader.answer, []
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return answer(*given)
+
+    monkeypatch.setattr(SpanReader, "answer", interrupted)
+    assert run(*arguments, "-o", out).code == 130
+    assert not out.exists()
+    assert run(*arguments, "-o", out, "--resume").code == 0
+    assert len(calls) == 3 + 2
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"question": "where?", "context": " "}\n{"question": "where?", "context": "lisbon"}\n')
@@ -146,6 +174,22 @@ def test_a_model_must_be_named_and_be_of_the_right_kind(tiny_model: TinyModel, b
     refused(
         run("qa", "-m", chat, *ASK, "--context", book, "--top-k", "2"), "--top-k is for extractive models"
     )
+
+
+def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book: Path) -> None:
+    chat = make_model("llama", tmp_path_factory.mktemp("chat"), chat=True)
+    config = json.loads((chat / "config.json").read_text())
+    (chat / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 512}))
+    ask = ("qa", "-m", chat, *ASK, "--context", book, "--max-new-tokens", "5")
+    result = run(*ask)
+    assert result.code == 0, result.err
+    assert result.out.count("\n") == 1
+    assert result.err == "llmkit: answers without a quotation that stands in the context: 1\n"
+    (row,) = rows_of(run(*ask, "--json").out)
+    assert row == {
+        "question": ASK[1], "answer": row["answer"], "score": None, "start": None, "end": None,
+        "quotation": None, "file": None, "line": None,
+    }  # fmt: skip
 
 
 def test_generate_sends_its_user_here(model: Path) -> None:

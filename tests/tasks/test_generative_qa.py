@@ -121,10 +121,12 @@ def test_the_model_really_runs(loaded: LoadedModel) -> None:
     assert 1 <= task.tokens_written <= 4
 
 
-def test_no_room_for_a_passage(loaded: LoadedModel) -> None:
-    task = task_saying(loaded, "", QuestionSource())
-    error = answered(task, {"question": "Who sat? " * 60, "context": STORY * 20})
+@pytest.mark.parametrize("times", [1, 20, 400])
+def test_no_room_for_a_passage(loaded: LoadedModel, times: int) -> None:
+    task = GenerativeQA(loaded, GenerationOptions(max_new_tokens=900), QuestionSource())
+    error = answered(task, {"question": "Who sat? " * times, "context": STORY})
     assert isinstance(error, RowError)
+    assert "sees 1024 tokens, too few for the question and a passage" in str(error)
 
 
 def test_models_without_a_chat_template_are_sent_to_their_verb(tiny_model: TinyModel) -> None:
