@@ -1,6 +1,6 @@
 """Words in any script: what counts as one, and how many there are.
 
-Public: `ascii_words`, `unicode_words`, `count_words`, `UNSPACED`, `is_unspaced`.
+Public: `ascii_words`, `unicode_words`, `search_terms`, `count_words`, `is_unspaced`, `UNSPACED`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import pairwise
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
@@ -52,6 +53,28 @@ def count_words(text: str) -> int:
     if text.isascii():
         return len(text.split())
     return sum(len(unicode_words(part)) if is_unspaced(part) else 1 for part in text.split())
+
+
+def search_terms(text: str) -> list[str]:
+    """What a search or a comparison of texts looks at: words, and in scripts without spaces pairs of
+    neighbouring characters, since one alone says too little.
+
+    >>> search_terms("GPT-4 和东京")
+    ['gpt', '4', '和东', '东京']
+    """
+    if text.isascii():
+        return ascii_words(text)
+    terms: list[str] = []
+    run: list[str] = []
+    for word in [*unicode_words(text), ""]:
+        if word and is_unspaced(word):
+            run.append(word)
+            continue
+        terms += [a + b for a, b in pairwise(run)] if len(run) != 1 else run
+        run = []
+        if word:
+            terms.append(word)
+    return terms
 
 
 def is_unspaced(text: str) -> bool:

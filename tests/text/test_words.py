@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.text.words import count_words, unicode_words
+from llmkit.text.words import count_words, search_terms, unicode_words
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,17 @@ def test_unicode_words(text: str, words: list[str]) -> None:
 )
 def test_words_are_counted_as_people_do(text: str, count: int) -> None:
     assert count_words(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("GPT-4 says.", ["gpt", "4", "says"]),
+        ("东京都, 東", ["东京", "京都", "都東"]),
+        ("東 GPT", ["東", "gpt"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("", []),
+    ],
+)
+def test_terms_for_comparing_texts(text: str, terms: list[str]) -> None:
+    assert search_terms(text) == terms
