@@ -126,7 +126,7 @@ class ModelFlags:
 
         name = self.model or default_model
         if name is None:
-            raise InputError("name a model with -m/--model")
+            raise InputError("name a model with -m/--model; `llmkit models` lists those that are here")
         return ModelSpec(
             name=name,
             task=task,

@@ -259,7 +259,7 @@ def _must_have_name(language: Language, flag: str) -> None:
 
 def _inexact(*pairs: tuple[Language, Match]) -> tuple[str, ...]:
     return tuple(
-        f"{language.tag}: the model has only {match.code}, without the script or region asked for"
+        f"{language.tag}: the model has only {match.code}, for all {language.name or language.code}"
         for language, match in pairs
         if not match.exact
     )

@@ -104,7 +104,7 @@ def test_two_regions_with_one_code_are_one_language_to_the_model() -> None:
 
 def test_a_region_that_the_model_cannot_tell_is_told() -> None:
     (note,) = find_direction(model("m2m_100", "por_Latn", "eng_Latn"), "en", "pt-BR").notes
-    assert note == "pt-BR: the model has only por_Latn, without the script or region asked for"
+    assert note == "pt-BR: the model has only por_Latn, for all Portuguese"
 
 
 @pytest.mark.parametrize(
