@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llmkit.errors import InputError, LLMKitError
     from llmkit.runtime.load import LoadedModel, load
     from llmkit.runtime.spec import ModelSpec
+    from llmkit.tasks.door import pipeline
     from llmkit.tasks.generation import GenerationOptions, generate
-    from llmkit.tasks.pipelines import pipeline
     from llmkit.training.pretrain import pretrain
 
 _HOME = {
@@ -26,7 +26,7 @@ _HOME = {
     "ModelSpec": "llmkit.runtime.spec",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
-    "pipeline": "llmkit.tasks.pipelines",
+    "pipeline": "llmkit.tasks.door",
     "pretrain": "llmkit.training.pretrain",
 }
 
