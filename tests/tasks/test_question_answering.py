@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,7 +227,6 @@ def test_a_tokenizer_without_offsets_is_refused(loaded: LoadedModel) -> None:
         SpanReader(loaded.model, Slow(), AnswerOptions())
 
 
-def test_which_models_find_spans(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_which_models_find_spans(tiny_model: TinyModel) -> None:
     assert finds_spans(ModelSpec(str(tiny_model("bert-qa"))))
     assert not finds_spans(ModelSpec(str(tiny_model("llama"))))
-    assert not finds_spans(ModelSpec("stories"))
