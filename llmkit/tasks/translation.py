@@ -6,6 +6,7 @@ through `tasks.generation` and put back where they stood; all between them stays
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from llmkit.tasks.direction import Direction, find_direction
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
 from llmkit.tasks.parts import run_parts
 from llmkit.text.keep import Keeper
-from llmkit.text.layout import Layout, has_letters, lay_out
+from llmkit.text.layout import Layout, lay_out
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -126,9 +127,6 @@ class Translation:
         self.generation = Generation(loaded, options)
         for name, value in self.direction.decoding:
             setattr(self.generation.decoding.config, name, value)
-        if self.direction.source_token is not None:
-            tokenizer: Any = loaded.tokenizer
-            tokenizer.src_lang = self.direction.source_token
         self.keeper = None if keep is None else Keeper(keep)
         self.terms = None if keep is None else sorted(set(keep))
         self.field = field
@@ -211,7 +209,8 @@ class Translation:
         source = self.direction.source
         language = None if source is None else source.iso1 or source.code
         layout = lay_out(text, language, lines=self.direction.message is not None).cut(self._too_long)
-        layout = Layout(text, tuple(span for span in layout.spans if self._says(text[slice(*span)])))
+        if self.keeper is not None:
+            layout = _spared(layout, self.keeper)
         try:
             prompts = _whole(self._prompts(layout.passages, row, first=0))
         except RowError as error:
@@ -222,15 +221,13 @@ class Translation:
         length = len(prompts) * (longest + new_tokens) - new_tokens if prompts else 0
         return Prepared(row=row, length=length, payload=_Document(layout, prompts))
 
-    def _says(self, passage: str) -> bool:
-        """Whether there is anything to translate besides what is to be kept."""
-        if self.keeper is None:
-            return True
-        return any(has_letters(part) for part in _around(passage, self.keeper).passages)
-
     def _prompts(self, passages: Sequence[str], row: Row, *, first: int) -> list[Prepared | RowError]:
         """Prompts for passages of a row; `first` is the number of the first among all that it ever has."""
         message, prefix = self.direction.message, self.direction.prefix
+        if self.direction.source_token is not None:
+            # Here and not once: another direction may use the same model.
+            tokenizer: Any = self.generation.loaded.tokenizer
+            tokenizer.src_lang = self.direction.source_token
         return self.generation.prepare(
             [
                 Row(
@@ -344,13 +341,21 @@ def _reasoning(draft: Sequence[Sequence[GenerationResult]]) -> str:
 
 def _around(passage: str, keeper: Keeper) -> Layout:
     """The parts of a passage that stand between what is to be kept and have letters."""
-    spans, start = [], 0
-    for begin, end in (*keeper.spans(passage), (len(passage), len(passage))):
-        part = passage[start:begin]
-        if has_letters(part):
-            spans.append((start + len(part) - len(part.lstrip()), start + len(part.rstrip())))
-        start = end
-    return Layout(passage, tuple(spans))
+    return Layout(passage, ((0, len(passage)),)).without(keeper.spans(passage))
+
+
+def _spared(layout: Layout, keeper: Keeper) -> Layout:
+    """The layout without passages that say nothing besides what is to be kept, and with nothing of that cut
+    in two: where the border of a passage ran through it (`<a title="Oh. No">`) it is in no passage."""
+    starts = [start for start, _ in layout.spans]
+    broken = []
+    for begin, end in keeper.spans(layout.text):
+        holder = bisect_right(starts, begin) - 1
+        if holder < 0 or layout.spans[holder][1] < end:
+            broken.append((begin, end))
+    whole = layout.without(broken) if broken else layout
+    speaking = (span for span in whole.spans if _around(layout.text[slice(*span)], keeper).spans)
+    return Layout(layout.text, tuple(speaking))
 
 
 def _whole(prompts: Sequence[Prepared | RowError]) -> list[Prepared]:

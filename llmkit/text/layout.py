@@ -52,6 +52,20 @@ class Layout:
             waiting = halved
         return Layout(self.text, tuple(sorted(done)))
 
+    def without(self, ranges: Sequence[tuple[int, int]]) -> Layout:
+        """The layout with ranges of the text, in order, taken out of its passages.
+
+        What is left of a passage stays in parts, those without a letter aside.
+        """
+        found = []
+        for start, end in self.spans:
+            for begin, stop in (*(span for span in ranges if start < span[1] and span[0] < end), (end, end)):
+                part = self.text[start:begin]
+                if has_letters(part):
+                    found.append((start + len(part) - len(part.lstrip()), start + len(part.rstrip())))
+                start = max(start, stop)
+        return Layout(self.text, tuple(found))
+
     def filled(self, replacements: Sequence[str], *, spaces: bool | None = None) -> str:
         """The text with other passages in the places of its own.
 

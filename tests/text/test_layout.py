@@ -70,3 +70,10 @@ def test_spaces_between_sentences_follow_the_language_written() -> None:
     assert chinese.filled(["Good.", "Go!", "You?"], spaces=True) == "Good. Go!\nYou?"
     english = lay_out("Good. Go!\nYou?  Yes.")
     assert english.filled(["好。", "走吧！", "你呢？", "是。"], spaces=False) == "好。走吧！\n你呢？  是。"
+
+
+def test_ranges_can_be_taken_out_of_passages() -> None:
+    text = "Ask Anna. Go now."
+    assert lay_out(text).without([(4, 12)]).passages == ["Ask", "now."]
+    assert lay_out(text).without([(0, 8)]).passages == ["Go now."]
+    assert lay_out(text).without([]).passages == ["Ask Anna.", "Go now."]
