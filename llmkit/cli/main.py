@@ -24,6 +24,7 @@ VERBS = {
     "generate": "Continue a prompt, or a file of prompts, with a language model.",
     "translate": "Translate a text of any length, or a file of texts, line breaks and all.",
     "qa": "Answer questions from a text, with an extractive or a chat model.",
+    "summarize": "Summarize a text of any length, with a model or by its own sentences.",
     "pretrain": "Train a language model from nothing on a text corpus.",
     "eval": "Score predictions or a model, with confidence intervals.",
     "models": "List the models in the box and in the cache.",

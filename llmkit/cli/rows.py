@@ -153,8 +153,6 @@ def check_output(flags: OutputFlags) -> bool:
 def _to_file(
     task: RowTask, source: RowSource, flags: OutputFlags, budget: Budget, verb: str
 ) -> Summary | None:
-    import torch
-
     from llmkit.records.batches import Budget
     from llmkit.records.output import JournaledOutput
 
@@ -163,7 +161,7 @@ def _to_file(
         "verb": verb,
         **task.header(),
         "seed": task.seed,
-        "threads": torch.get_num_threads(),
+        **_threads(),
         "window": WINDOW,
         "batch_size": flags.batch_size,
         "budget": asdict(budget),
@@ -177,7 +175,7 @@ def _to_file(
         if output.finished:
             return None
         task.seed = output.header["seed"]
-        torch.set_num_threads(output.header["threads"])
+        _set_threads(output.header)
         budget = Budget(**output.header["budget"])
         if isinstance(task, InParts):
             task.limit = budget
@@ -185,6 +183,19 @@ def _to_file(
     resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
     console.notice(f"{summary.rows} rows{resumed} in {flags.output}")
     return summary
+
+
+def _threads() -> dict[str, int]:
+    """How many threads torch computes with; nothing where no model runs and torch was not imported."""
+    torch = sys.modules.get("torch")
+    return {} if torch is None else {"threads": torch.get_num_threads()}
+
+
+def _set_threads(header: dict[str, Any]) -> None:
+    if "threads" in header:
+        import torch
+
+        torch.set_num_threads(header["threads"])
 
 
 def _process(

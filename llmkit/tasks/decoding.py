@@ -213,6 +213,23 @@ def row_processors(
     return found
 
 
+def no_end_before(leasts: list[int], config: GenerationConfig, *, prompt_length: int) -> Any:
+    """A logits processor that keeps each row of a batch going until it has its least number of tokens."""
+    import torch
+
+    least = torch.tensor(leasts)
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+
+    def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        beams = len(input_ids) // len(leasts)
+        early = (input_ids.shape[1] - prompt_length < least).repeat_interleave(beams).to(scores.device)
+        scores = scores.clone()
+        scores[:, ends] = scores[:, ends].masked_fill(early.unsqueeze(1), float("-inf"))
+        return scores
+
+    return process
+
+
 def _without_padding(penalise: Any, mask: torch.Tensor) -> Any:
     """Keep padding out of the repetition penalty, which would else punish the pad token (often the
     end-of-text token) in some rows of a batch and not in others."""

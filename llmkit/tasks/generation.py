@@ -20,6 +20,7 @@ from llmkit.records.rows import Row
 from llmkit.tasks.decoding import (
     Decoding,
     GenerationOptions,
+    no_end_before,
     plan_decoding,
     random_stream,
     row_processors,
@@ -224,7 +225,8 @@ class Generation:
                     input_ids=input_ids,
                     attention_mask=mask,
                     generation_config=self._config(max(limits)),
-                    logits_processor=self._processors(keys, mask, start, max(limits)),
+                    logits_processor=self._goes_on(prompts, start)
+                    + self._processors(keys, mask, start, max(limits)),
                     stopping_criteria=[_stop_at(limits, start)] if min(limits) < max(limits) else None,
                     tokenizer=self.loaded.tokenizer,
                     streamer=streamer,
@@ -255,6 +257,10 @@ class Generation:
             ids[i, place] = torch.tensor(row, dtype=torch.int64)
             mask[i, place] = 1
         return ids.to(self.loaded.device), mask.to(self.loaded.device)
+
+    def _goes_on(self, prompts: list[Prompt], start: int) -> list[Any]:
+        leasts = [prompt.least_tokens for prompt in prompts]
+        return [no_end_before(leasts, self.decoding.config, prompt_length=start)] if any(leasts) else []
 
     def _processors(
         self, keys: list[tuple[int, int]], mask: torch.Tensor, start: int, steps: int

@@ -28,12 +28,14 @@ class Prompt:
         text: what the user wrote; None for a conversation.
         new_tokens: how many tokens may follow it.
         thinking: the chat template opened the model's thoughts in the prompt.
+        least_tokens: the answer may not end before it has so many.
     """
 
     ids: list[int]
     text: str | None
     new_tokens: int
     thinking: bool = False
+    least_tokens: int = 0
 
 
 class PromptMaker:

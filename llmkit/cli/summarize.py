@@ -1,0 +1,229 @@
+"""`llmkit summarize`: a summary of a text of any length, or of each of a file of texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli import console, options, rows
+from llmkit.cli.options import flag
+from llmkit.errors import InputError, RowError
+
+if TYPE_CHECKING:
+    from llmkit.records.read import RowSource
+    from llmkit.records.rows import Row
+    from llmkit.runtime.load import LoadedModel
+    from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.extractive import ExtractiveSummarization, SummaryLength
+    from llmkit.tasks.summarization import Summarization
+
+_DEFAULT_TOKENS = 256
+_TOKENS_FOR_WORDS = 1024  # the default of --max-new-tokens where words bound the summary
+
+
+@options.expand
+def run(
+    *,
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A text file; - is stdin. Without it, --input or stdin.", show_default=False),
+    ] = None,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    decoding: options.DecodingFlags,
+    extractive: Annotated[
+        bool, flag("--extractive", help="Pick sentences of the text; needs no model (default without -m).")
+    ] = False,
+    min_words: Annotated[int | None, flag("--min-words", help="At least so many words.")] = None,
+    max_words: Annotated[int | None, flag("--max-words", help="At most so many words.")] = None,
+    ratio: Annotated[float | None, flag("--ratio", help="About this share of the text's words.")] = None,
+    strategy: Annotated[
+        str | None,
+        flag(
+            "--strategy",
+            metavar="map-reduce|refine|truncate",
+            help="For a text longer than the model's window: its parts, then their summaries together (the"
+            " default); part by part, each with the summary so far; or its beginning alone.",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        flag("--style", metavar="paragraph|bullets", help="Form of the summary (paragraph); chat models."),
+    ] = None,
+    window: Annotated[
+        int | None, flag("--window", help="Most tokens of text per part (default: what the model sees).")
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        flag(
+            "--prefix", help="What the model's input begins with (default: its own, as T5's 'summarize: ')."
+        ),
+    ] = None,
+    system: Annotated[str | None, flag("--system", help="System message, for chat models.")] = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Summarize a text of any length, with a model or by its own sentences."""
+    from llmkit.tasks.extractive import ExtractiveSummarization, SummaryLength
+
+    length = SummaryLength(min_words, max_words, ratio)
+    about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
+    if extractive or model.model is None:
+        _refuse_model_flags(model, decoding, about_model, extractive=extractive)
+        if not rows.check_output(outputs):
+            source, single = _open(file, inputs)
+            task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
+            _run(task, source, outputs, single=single)
+        return
+    from llmkit.tasks.summarization import STRATEGIES, Summarization, SummaryOptions
+
+    wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
+    generation = _decoding(decoding, model, system, length)
+    if rows.check_output(outputs):
+        return
+    source, single = _open(file, inputs)
+    from llmkit.cli.loading import load_model
+
+    loaded = load_model(model.spec(task="text-generation"))
+    if decoding.max_new_tokens == _DEFAULT_TOKENS and not length.given:
+        generation = _with_own_limit(generation, loaded)
+    summarization = Summarization(loaded, generation, wanted, field=inputs.field, template=inputs.template)
+    if summarization.generation.decoding.sampling and model.seed is None:
+        console.detail(f"seed {summarization.seed}: drawn")
+    console.detail(f"{summarization.room} tokens of text fit beside the request and the answer")
+    with _Steps(summarization, single=single):
+        _run(summarization, source, outputs, single=single)
+
+
+def _refuse_model_flags(
+    model: options.ModelFlags,
+    decoding: options.DecodingFlags,
+    about_model: dict[str, Any],
+    *,
+    extractive: bool,
+) -> None:
+    """No flag is ignored in silence: sentences are picked without a model."""
+    given = [name for name, value in about_model.items() if value is not None]
+    for group in (model, decoding):
+        given += [f.name for f in dataclasses.fields(group) if getattr(group, f.name) != f.default]
+    given = [name for name in given if name not in {"seed", "offline"}]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        why = "--extractive picks sentences without one" if extractive else "name one with -m/--model"
+        raise InputError(f"{flags}: about a model; {why} (see `llmkit models`)")
+
+
+def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
+    """The texts, and whether there is just one: a file's, stdin's, or rows."""
+    if file is None:
+        return rows.open_source(None, inputs, field="text")
+    from llmkit.records.read import open_rows
+
+    if inputs.input is not None:
+        raise InputError("a file and --input were given: give one of them")
+    for name in ("field", "template", "whole"):
+        if getattr(inputs, name):
+            raise InputError(f"--{name} is about rows of a file: name it with --input")
+    if file.lower().removesuffix(".gz").endswith((".jsonl", ".json", ".csv", ".tsv", ".parquet")):
+        raise InputError(f"{file}: a file of rows, each with a text: give it with --input")
+    return open_rows(file, lines=inputs.lines, whole=not inputs.lines), not inputs.lines
+
+
+def _decoding(
+    decoding: options.DecodingFlags, model: options.ModelFlags, system: str | None, length: SummaryLength
+) -> GenerationOptions:
+    from llmkit.tasks.decoding import GenerationOptions
+
+    values = decoding.values()
+    if length.given and values["max_new_tokens"] == _DEFAULT_TOKENS:
+        values["max_new_tokens"] = max(_TOKENS_FOR_WORDS, 4 * (length.max_words or length.min_words or 0))
+    return GenerationOptions(**values, seed=model.seed, system=system)
+
+
+def _with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> GenerationOptions:
+    """A summarizer's own length stands in its generation_config; `generate` counts its start token in."""
+    own = loaded.model.generation_config.max_length
+    if not loaded.is_encoder_decoder or own is None or own < 2:
+        return generation
+    return dataclasses.replace(generation, max_new_tokens=own - 1)
+
+
+def _run(
+    task: ExtractiveSummarization | Summarization,
+    source: RowSource,
+    outputs: options.OutputFlags,
+    *,
+    single: bool,
+) -> None:
+    if single and outputs.output is None and not outputs.json:
+        _one(task, next(iter(source)), outputs)
+    else:
+        rows.run_rows(task, source, outputs, verb="summarize", field="summary_text")
+
+
+def _one(task: ExtractiveSummarization | Summarization, row: Row, outputs: options.OutputFlags) -> None:
+    """Summarize one text and print it; a reasoning model's thoughts go to stderr."""
+    if row.error is not None:
+        raise RowError(row.where, row.error)
+    task.budget(outputs.rows_per_batch())
+    (prepared,) = task.prepare([row])
+    if isinstance(prepared, RowError):
+        raise prepared
+    (fields,) = task.work([prepared])
+    if isinstance(fields, RowError):
+        raise fields
+    if "reasoning" in fields:
+        print(fields["reasoning"], file=sys.stderr, flush=True)
+    print(fields["summary_text"], flush=True)
+
+
+class _Steps:
+    """Says how many parts were made: for one text as it goes, for many in the end."""
+
+    def __init__(self, task: Summarization, *, single: bool) -> None:
+        self.task = task
+        self.single = single
+        self._level = 0
+        self._bar: console.Progress | None = None
+        if single:
+            task.on_parts = self._parts
+            task.progress = self._progress
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._close()
+        task = self.task
+        if kind is not None or not task.long_texts:
+            return
+        if task.options.strategy == "truncate":
+            texts = "the text was" if self.single else f"{task.long_texts} texts were"
+            console.notice(f"{texts} longer than {task.room} tokens; only the beginning was read")
+        elif not self.single:
+            console.notice(
+                f"{task.long_texts} texts were longer than {task.room} tokens: {task.parts} parts in all"
+            )
+
+    def _parts(self, parts: int) -> None:
+        self._close()
+        self._level += 1
+        if self._level > 1:
+            console.notice(f"the parts' summaries are longer than that too: {parts} parts")
+        else:
+            refine = self.task.options.strategy == "refine"
+            how = "read one after the other" if refine else "summarized and then put together"
+            console.notice(f"the text is longer than {self.task.room} tokens: {parts} parts, {how}")
+        self._bar = console.Progress("summarize", total=1.0)
+
+    def _progress(self, done: int, total: int) -> None:
+        if self._bar is not None and self.task.options.strategy != "refine":
+            self._bar.update(done / total, f"{done} of {total} parts")
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

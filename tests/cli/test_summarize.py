@@ -1,0 +1,220 @@
+"""`llmkit summarize` as its user meets it: a file, stdin, rows; with a model and without one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import Result, run, spawn
+from tests.conftest import TinyModel
+
+NEWS = (
+    "Heavy snow fell on the city of Bern last night. The snow closed the roads of the city for hours."
+    " My aunt prefers tea. Buses and trams of the city stood still in the snow until noon."
+    " A bakery gave away bread. The city sent ploughs to clear the snow from the roads.\n"
+)
+LONG = "\n\n".join(f"The cat number {i} sat on the mat. It looked at the moon {i} times." for i in range(30))
+SHORT = ("--max-new-tokens", "6")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    file = tmp_path / "report.txt"
+    file.write_text(NEWS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: TinyModel) -> Path:
+    return tiny_model("bart")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def refused(result: Result, said: str, code: int = 2) -> None:
+    assert result.code == code, result.err
+    assert result.out == ""
+    assert result.err.startswith("llmkit: error: ")
+    assert result.err.count("\n") == 1
+    assert said in result.err
+
+
+def test_without_a_model_sentences_are_picked(report: Path) -> None:
+    result = run("summarize", report, "--max-words", "40")
+    assert result.code == 0
+    assert result.err == ""
+    assert all(sentence in NEWS for sentence in result.out.rstrip("\n").split(". "))
+    assert 20 <= len(result.out.split()) <= 40
+    assert run("summarize", report, "--max-words", "40", "--extractive").out == result.out
+
+
+def test_a_file_stdin_and_a_dash_are_the_same(report: Path, tmp_path: Path) -> None:
+    expected = run("summarize", report).out
+    assert run("summarize", stdin=NEWS).out == expected
+    assert run("summarize", "-", stdin=NEWS).out == expected
+    zipped = tmp_path / "report.md.gz"
+    zipped.write_bytes(gzip.compress(NEWS.encode()))
+    assert run("summarize", zipped).out == expected
+
+
+def test_each_line_can_be_a_text(tmp_path: Path) -> None:
+    lines = NEWS + "The second text has one sentence.\n"
+    result = run("summarize", "--lines", "--json", stdin=lines)
+    first, second = rows_of(result.out)
+    assert first["text"] + "\n" == NEWS
+    assert second["summary_text"] == second["text"]
+    file = tmp_path / "lines.txt"
+    file.write_text(lines)
+    assert run("summarize", "--lines", "--json", file).out == result.out
+
+
+def test_rows_gain_a_summary(tmp_path: Path) -> None:
+    file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    file.write_text(json.dumps({"id": 1, "document": NEWS}) + "\n" + json.dumps({"id": 2, "document": "Hm."}))
+    result = run("summarize", "--input", file, "-o", out)
+    assert result.code == 0, result.err
+    rows = rows_of(out.read_text())
+    assert [list(row) for row in rows] == [["id", "document", "summary_text"]] * 2
+    assert rows[0]["summary_text"] == run("summarize", stdin=NEWS).out.rstrip("\n")
+    assert run("summarize", "--input", file, "-o", out, "--resume").code == 0
+    template = run("summarize", "--input", file, "--template", "{document}", "--json")
+    assert rows_of(template.out) == rows
+
+
+def test_an_empty_row_fails_alone(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"text": "One."}\n{"text": "  "}\n')
+    refused(run("summarize", "--input", file), "x.jsonl:2: the text is empty")
+    result = run("summarize", "--input", file, "--on-error", "skip", "--json")
+    assert result.code == 3
+    assert rows_of(result.out)[1]["error"] == "the text is empty"
+
+
+def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path) -> None:
+    probe = (
+        "import sys; from llmkit.cli.main import run_command; code = run_command(sys.argv[1:]);"
+        "print(code, [m for m in ('torch', 'transformers', 'datasets', 'tokenizers') if m in sys.modules])"
+    )
+    for more in ([], ["-o", str(tmp_path / "out.jsonl")]):
+        command = [sys.executable, "-c", probe, "summarize", str(report), *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("0 []\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        ([], None, "nothing to work on"),
+        ([], "", "stdin is empty"),
+        ([], " \n\t\n", "stdin is empty"),
+        (["-"], " \n", "the text is empty"),
+        (["no-such-file.txt"], None, "no-such-file.txt: no such file"),
+        (["rows.jsonl"], None, "give it with --input"),
+        (["x.txt", "--input", "y.jsonl"], None, "give one of them"),
+        (["x.txt", "--field", "a"], None, "--field is about rows"),
+        (["--min-words", "9", "--max-words", "3"], "x", "--min-words 9 is more than --max-words 3"),
+        (["--max-words", "0"], "x", "--max-words must be 1 or more"),
+        (["--max-words", "2"], "A sentence of five words.", "no sentence has 2 words or fewer"),
+        (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
+        (["--style", "bullets"], "x", "--style: about a model"),
+        (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: about a model"),
+        (["--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
+    ],
+)
+def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
+    refused(run("summarize", *arguments, stdin=stdin), said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--extractive"], "--model: about a model; --extractive picks sentences without one"),
+        (["--strategy", "guess"], "--strategy guess: use map-reduce, refine, truncate"),
+        (["--style", "bullets"], "takes no instructions"),
+        (["--system", "Be brief"], "has no chat template"),
+        (["--num-return-sequences", "2", "--num-beams", "2"], "a text has one summary"),
+        (["--window", "4000"], "has room for"),
+    ],
+)
+def test_bad_usage_with_a_model(model: Path, arguments: list[str], said: str) -> None:
+    refused(run("summarize", "-m", model, *arguments, stdin="A text."), said)
+
+
+def test_models_that_cannot_summarize(tiny_model: TinyModel) -> None:
+    refused(run("summarize", "-m", tiny_model("bert-qa"), stdin="A text."), "use `llmkit qa`")
+    refused(run("summarize", "-m", tiny_model("gpt2"), stdin="A text."), "has no chat template")
+
+
+def test_a_model_writes_the_summary(model: Path) -> None:
+    result = run("summarize", "-m", model, *SHORT, stdin="The cat sat on the mat.")
+    assert result.code == 0
+    assert result.err == ""
+    assert result.out.strip()
+    again = run("summarize", "-m", model, *SHORT, "--json", stdin="The cat sat on the mat.")
+    assert rows_of(again.out)[0]["summary_text"] == result.out.rstrip("\n")
+
+
+def test_stderr_says_how_many_parts_were_made(model: Path) -> None:
+    said = run("summarize", "-m", model, *SHORT, stdin=LONG).err
+    assert said.startswith("llmkit: the text is longer than 123 tokens: ")
+    assert "parts, summarized and then put together" in said
+    refine = run("summarize", "-m", model, *SHORT, "--strategy", "refine", stdin=LONG).err
+    assert "parts, read one after the other" in refine
+    cut = run("summarize", "-m", model, *SHORT, "--strategy", "truncate", stdin=LONG).err
+    assert cut == "llmkit: the text was longer than 123 tokens; only the beginning was read\n"
+    assert run("summarize", "-q", "-m", model, *SHORT, stdin=LONG).err == ""
+
+
+def test_many_texts_and_their_parts(model: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in [LONG, "A cat.", LONG[:900]]))
+    result = run("summarize", "-m", model, *SHORT, "--input", file, "-o", out)
+    assert result.code == 0, result.err
+    assert "2 texts were longer than 123 tokens: " in result.err
+    alone = [run("summarize", "-m", model, *SHORT, stdin=row["text"]).out for row in rows_of(out.read_text())]
+    assert [row["summary_text"] + "\n" for row in rows_of(out.read_text())] == alone
+
+
+def test_a_killed_run_resumes_byte_for_byte(model: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    rows = [json.dumps({"text": LONG[: 300 + 90 * i]}) + "\n" for i in range(8)]
+    sampled = ("--temperature", "1", "--seed", "5", "--batch-size", "2")
+    file.write_text("".join(rows[:5]) + "{broken\n" + "".join(rows[5:]))
+    arguments = ("summarize", "-m", model, *SHORT, *sampled, "--on-error", "skip", "--input", file, "-o")
+    assert run(*arguments, tmp_path / "whole.jsonl").code == 3
+    stopped = spawn(*arguments, out, env={"PYTHONPATH": str(_killer(tmp_path))})
+    assert stopped.returncode == -9
+    assert not out.exists()
+    assert run(*arguments, out, "--resume").code == 3
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def _killer(folder: Path) -> Path:
+    """A folder whose sitecustomize kills the process when its second batch is to be committed."""
+    place = folder / "killer"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from llmkit.records.output import JournaledOutput\n"
+        "commit, calls = JournaledOutput.commit, []\n"
+        "def stop(self, results):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    commit(self, results)\n"
+        "JournaledOutput.commit = stop\n"
+    )
+    return place
+
+
+def test_a_novel_without_a_model(data_folder: Path) -> None:
+    result = run("summarize", data_folder / "lm" / "sherlock.txt", "--max-words", "200")
+    assert result.code == 0
+    assert 100 <= len(result.out.split()) <= 200
