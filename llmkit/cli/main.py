@@ -23,6 +23,7 @@ from llmkit.errors import LLMKitError
 VERBS = {
     "generate": "Continue a prompt, or a file of prompts, with a language model.",
     "translate": "Translate a text of any length, or a file of texts, line breaks and all.",
+    "chat": "Talk with a chat model in the terminal, or answer a file of conversations.",
     "qa": "Answer questions from a text, with an extractive or a chat model.",
     "summarize": "Summarize a text of any length, with a model or by its own sentences.",
     "pretrain": "Train a language model from nothing on a text corpus.",

@@ -16,6 +16,7 @@ from llmkit.errors import InputError
 # Well-known small models with open licences, for whoever has the network.
 SUGGESTED = {
     "generate": ("HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"),
+    "chat": ("HuggingFaceTB/SmolLM2-360M-Instruct", "Qwen/Qwen3-0.6B"),
     "qa": ("deepset/tinyroberta-squad2", "distilbert/distilbert-base-cased-distilled-squad"),
     "eval": ("openai-community/gpt2",),
 }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
     from llmkit.runtime.load import LoadedModel
+    from llmkit.tasks.prefix_cache import PrefixCache
 
 __all__ = ["Generation", "GenerationOptions", "GenerationResult", "generate"]
 
@@ -51,11 +52,13 @@ class GenerationResult:
         text: what the model wrote, without its thoughts and without the stop string.
         reasoning: a reasoning model's thoughts, else empty.
         tokens: how many tokens were written.
+        finish_reason: ``stop`` where the model or a stop string ended it, ``length`` where a limit did.
     """
 
     text: str
     reasoning: str
     tokens: int
+    finish_reason: str
 
 
 def generate(
@@ -169,10 +172,25 @@ class Generation:
             for i, prompt in enumerate(prompts)
         ]
 
-    def stream(self, prompt: Prepared, on_text: Callable[[str, bool], None]) -> GenerationResult:
+    def stream(
+        self,
+        prompt: Prepared,
+        on_text: Callable[[str, bool], None],
+        *,
+        sample: int = 0,
+        cache: PrefixCache | None = None,
+        stopped: Callable[[], bool] | None = None,
+    ) -> GenerationResult:
         """Run one prompt and hand each piece of text to `on_text(text, is_reasoning)` as it is made.
 
-        Beam search knows its answer only at the end; it comes as one piece.
+        Beam search knows its answer only at the end; it comes as one piece, without `cache` and `stopped`.
+
+        Args:
+            prompt: from `prepare`.
+            on_text: takes the pieces.
+            sample: which of the prompt's random streams to draw from.
+            cache: keys and values of an earlier prompt, of which this one may share the beginning.
+            stopped: asked after each token whether to end the answer there.
         """
         payload: Prompt = prompt.payload
         if self.decoding.sequences > 1:
@@ -185,7 +203,8 @@ class Generation:
             stops=self.decoding.config.stop_strings or (),
             thinking=payload.thinking if self.prompts.chat else None,
         )
-        ids = self._generate([payload], [(prompt.row.index, 0)], streamer=streamer)
+        key = (prompt.row.index, sample)
+        ids = self._generate([payload], [key], streamer=streamer, cache=cache, stopped=stopped)
         return self._result(payload, ids[0])
 
     def header(self) -> dict[str, Any]:
@@ -208,7 +227,13 @@ class Generation:
         return Budget(tokens=tokens, rows=None, new_tokens=new_tokens)
 
     def _generate(
-        self, prompts: list[Prompt], keys: list[tuple[int, int]], streamer: AnswerStreamer | None = None
+        self,
+        prompts: list[Prompt],
+        keys: list[tuple[int, int]],
+        *,
+        streamer: AnswerStreamer | None = None,
+        cache: PrefixCache | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> list[list[int]]:
         """New token ids for each prompt; `keys` are their (row, sample), which choose the random numbers."""
         import torch
@@ -219,6 +244,10 @@ class Generation:
         start = 1 if self.loaded.is_encoder_decoder else input_ids.shape[1]
         limits = [prompt.new_tokens for prompt in prompts]
         model: Any = self.loaded.model
+        criteria = [_stop_at(limits, start)] if min(limits) < max(limits) else []
+        if stopped is not None:
+            criteria.append(_stop_when(stopped))
+        past = cache.take(prompts[0].ids) if cache is not None else None
         try:
             with torch.inference_mode():
                 output = model.generate(
@@ -227,14 +256,17 @@ class Generation:
                     generation_config=self._config(max(limits)),
                     logits_processor=self._goes_on(prompts, start)
                     + self._processors(keys, mask, start, max(limits)),
-                    stopping_criteria=[_stop_at(limits, start)] if min(limits) < max(limits) else None,
+                    stopping_criteria=criteria or None,
                     tokenizer=self.loaded.tokenizer,
                     streamer=streamer,
+                    **({} if past is None else {"past_key_values": past}),
                 )
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a batch of {len(prompts)} prompts does not fit into memory") from error
+        if cache is not None and past is not None:
+            cache.keep(past, output[0].tolist())
         return output[:, start:].tolist()
 
     def _config(self, new_tokens: int) -> GenerationConfig:
@@ -277,23 +309,28 @@ class Generation:
         return row_processors(self.decoding, streams, mask, prompt_length=start)
 
     def _result(self, prompt: Prompt, ids: list[int]) -> GenerationResult:
-        text = cut_at_stop(decode(self.loaded.tokenizer, ids), self.decoding.config.stop_strings or ())
+        whole = decode(self.loaded.tokenizer, ids)
+        text = cut_at_stop(whole, self.decoding.config.stop_strings or ())
+        tokens, ended = self._written(prompt, ids)
+        cut = tokens == prompt.new_tokens and not ended and text == whole
         reasoning = ""
         if self.prompts.chat:
             reasoning, text = split_reasoning(text, opened=prompt.thinking)
-        return GenerationResult(text=text, reasoning=reasoning, tokens=self._written(prompt, ids))
+        return GenerationResult(
+            text=text, reasoning=reasoning, tokens=tokens, finish_reason="length" if cut else "stop"
+        )
 
-    def _written(self, prompt: Prompt, ids: list[int]) -> int:
-        """How many of `ids` the model wrote before padding filled the row up."""
+    def _written(self, prompt: Prompt, ids: list[int]) -> tuple[int, bool]:
+        """How many of `ids` the model wrote before padding filled the row up, and whether it ended them."""
         end, pad = self.decoding.config.eos_token_id, self.decoding.config.pad_token_id
         ends = set(end if isinstance(end, list) else [end])
         kept = ids[: prompt.new_tokens]
         ended = next((i + 1 for i, token in enumerate(kept) if token in ends), None)
         if ended is not None:
-            return ended
+            return ended, True
         while kept and kept[-1] == pad:  # the row ended at a stop string or at its limit
             kept.pop()
-        return len(kept)
+        return len(kept), False
 
     def _fields(self, prompt: Prompt, results: list[GenerationResult]) -> dict[str, Any]:
         texts = [self.shown(prompt, result) for result in results]
@@ -302,6 +339,8 @@ class Generation:
         if any(result.reasoning for result in results):
             thoughts = [result.reasoning for result in results]
             fields["reasoning"] = thoughts if many else thoughts[0]
+        if prompt.dropped:
+            fields["dropped_messages"] = prompt.dropped
         return fields
 
     def shown(self, prompt: Prompt, result: GenerationResult) -> str:
@@ -326,6 +365,16 @@ def _stop_at(limits: list[int], start: int) -> Callable[..., torch.Tensor]:
     def criterion(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         rows = most.repeat_interleave(input_ids.shape[0] // len(limits)).to(input_ids.device)
         return input_ids.shape[1] - start >= rows
+
+    return criterion
+
+
+def _stop_when(stopped: Callable[[], bool]) -> Callable[..., torch.Tensor]:
+    """End all rows as soon as `stopped` says so."""
+    import torch
+
+    def criterion(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((input_ids.shape[0],), stopped(), dtype=torch.bool, device=input_ids.device)
 
     return criterion
 

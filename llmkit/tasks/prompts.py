@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Prepared
 from llmkit.records.rows import Row, text_of
 from llmkit.text.reasoning import OPEN
+from llmkit.text.turns import leave_turns, turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,7 @@ class Prompt:
         new_tokens: how many tokens may follow it.
         thinking: the chat template opened the model's thoughts in the prompt.
         least_tokens: the answer may not end before it has so many.
+        dropped: how many of the conversation's oldest messages are not in it.
     """
 
     ids: list[int]
@@ -36,6 +39,7 @@ class Prompt:
     new_tokens: int
     thinking: bool = False
     least_tokens: int = 0
+    dropped: int = 0
 
 
 class PromptMaker:
@@ -64,6 +68,8 @@ class PromptMaker:
         self.chat = loaded.has_chat_template if options.chat is None else options.chat
         if options.system is not None and not self.chat:
             raise InputError("--system speaks to a chat model; leave out --no-chat")
+        if options.truncate == "turns" and not self.chat:
+            raise InputError("--truncate turns is about conversations; use left or right for plain prompts")
 
     def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
         """Tokenize rows together; a row that cannot be a prompt becomes its RowError."""
@@ -76,8 +82,8 @@ class PromptMaker:
                 made.append(content)
                 continue
             try:
-                ids = self._chat_ids(content, row) if self.chat else next(encoded)
-                prompt = self._fit(ids, content if isinstance(content, str) else None, row)
+                ids, dropped = self._chat_ids(content, row) if self.chat else (next(encoded), 0)
+                prompt = self._fit(ids, content if isinstance(content, str) else None, row, dropped)
             except RowError as error:
                 made.append(error)
             else:
@@ -98,23 +104,38 @@ class PromptMaker:
             raise RowError(
                 row.where, f"`messages` needs a chat model, and {name} runs without a chat template"
             )
-        messages = row.data["messages"]
-        if not isinstance(messages, list) or not messages:
-            raise RowError(row.where, "`messages` must be a list of turns with `role` and `content`")
-        for turn in messages:
-            if not isinstance(turn, dict) or not isinstance(turn.get("role"), str) or "content" not in turn:
-                raise RowError(row.where, "each of `messages` needs a `role` and a `content`")
-        return messages
+        return messages_of(row)
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         # Longer than the model's limit is our own error to report, with the row's place.
         ids: list[list[int]] = self.loaded.tokenizer(texts, verbose=False)["input_ids"]
         return ids
 
-    def _chat_ids(self, content: str | list[dict[str, Any]], row: Row) -> list[int]:
+    def _chat_ids(self, content: str | list[dict[str, Any]], row: Row) -> tuple[list[int], int]:
+        """The conversation's token ids, and how many of its oldest messages had to go."""
         messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if self.options.system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.options.system}, *messages]
+        ids = self._template_ids(messages, row)
+        room = self._room()
+        if self.options.truncate != "turns" or room is None or len(ids) <= room:
+            return ids, 0
+
+        def fits(turns: int) -> bool:
+            # Leave a quarter free: at the very edge each further turn would drop one more, and with the
+            # beginning of the prompt changed nothing that a key-value cache holds could be used again.
+            return len(self._template_ids(leave_turns(messages, turns), row)) <= room * 3 // 4
+
+        turns = min(bisect_left(range(turns_of(messages)), True, key=fits), turns_of(messages) - 1)
+        kept = leave_turns(messages, max(turns, 0))
+        return self._template_ids(kept, row), len(messages) - len(kept)
+
+    def _room(self) -> int | None:
+        """How many tokens a prompt may have that leaves room for an answer; None for no limit."""
+        context = self.loaded.context_length
+        return None if context is None else max(context - self.options.max_new_tokens, context // 2)
+
+    def _template_ids(self, messages: list[dict[str, Any]], row: Row) -> list[int]:
         try:
             # Tokenized by the template itself: it writes its own BOS, and a second one must not follow.
             encoding: Any = self.loaded.tokenizer.apply_chat_template(
@@ -128,7 +149,7 @@ class PromptMaker:
         ids: list[int] = encoding["input_ids"]
         return ids
 
-    def _fit(self, ids: list[int], text: str | None, row: Row) -> Prompt:
+    def _fit(self, ids: list[int], text: str | None, row: Row, dropped: int) -> Prompt:
         tokenizer, context = self.loaded.tokenizer, self.loaded.context_length
         if not ids:
             start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -143,12 +164,19 @@ class PromptMaker:
             if len(ids) > (context if encoder else context - 1):
                 ids = self._truncate(ids, context if encoder else max(context - limit, context // 2), row)
             limit = min(limit, context - (1 if encoder else len(ids)))
-        thinking = self.chat and OPEN in tokenizer.decode(ids[-4:])
-        return Prompt(ids=ids, text=text, new_tokens=limit, thinking=thinking)
+        end: Any = tokenizer.decode(ids[-16:])
+        thinking = self.chat and end.rstrip().endswith(OPEN)
+        return Prompt(ids=ids, text=text, new_tokens=limit, thinking=thinking, dropped=dropped)
 
     def _truncate(self, ids: list[int], keep: int, row: Row) -> list[int]:
         """Cut to `keep` tokens, sparing the start and end tokens that the tokenizer put around the text."""
         side = self.options.truncate
+        if side == "turns":
+            raise RowError(
+                row.where,
+                f"the last turn alone makes a prompt of {len(ids)} tokens, and {self.loaded.spec.name} sees"
+                f" {self.loaded.context_length}; shorten it",
+            )
         if side is None:
             raise RowError(
                 row.where,
@@ -161,3 +189,18 @@ class PromptMaker:
         body = ids[len(head) : len(ids) - len(tail)]
         room = max(keep - len(head) - len(tail), 1)
         return [*head, *(body[-room:] if side == "left" else body[:room]), *tail]
+
+
+def messages_of(row: Row) -> list[dict[str, Any]]:
+    """The conversation in a row's `messages`.
+
+    Raises:
+        RowError: it is not a list of messages with a `role` and a `content` each.
+    """
+    messages = row.data.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RowError(row.where, "`messages` must be a list of turns with `role` and `content`")
+    for turn in messages:
+        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str) or "content" not in turn:
+            raise RowError(row.where, "each of `messages` needs a `role` and a `content`")
+    return messages

@@ -1,0 +1,74 @@
+"""Conversations in files: JSONL, one ``{"messages": [...]}`` a line, which is what finetuning reads."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import InputError, LLMKitError, RowError
+from llmkit.records.read import open_rows
+from llmkit.records.strict_json import dumps
+from llmkit.tasks.prompts import messages_of
+
+Messages = list[dict[str, Any]]
+
+
+def load_transcripts(path: str | Path) -> list[Messages]:
+    """All conversations of a file, in order.
+
+    Raises:
+        InputError: no such file, or a line that is no conversation, with its place.
+    """
+    found = []
+    for row in open_rows(path):
+        if row.error is not None:
+            raise RowError(row.where, row.error)
+        found.append(messages_of(row))
+    if not found:
+        raise InputError(f"{path} holds no conversation")
+    return found
+
+
+def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int:
+    """Write a conversation at the end of a file of conversations, which is made if need be.
+
+    A line that holds the beginning of this conversation is replaced: it was saved before, and went on.
+
+    Returns:
+        How many conversations the file holds now.
+
+    Raises:
+        InputError: there is nothing to save, the name does not end in .jsonl, or the file holds other things.
+        LLMKitError: it cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    if not messages:
+        raise InputError("there is nothing to save yet")
+    if path.suffix != ".jsonl":
+        raise InputError(f"{path}: a transcript is JSONL; give it a name that ends in .jsonl")
+    there = load_transcripts(path) if path.exists() and path.stat().st_size else []
+    kept = [one for one in there if one != list(messages[: len(one)])]
+    lines = "".join(dumps({"messages": one}) + "\n" for one in [*kept, list(messages)])
+    _replace(path, lines.encode("utf-8"))
+    return len(kept) + 1
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that whatever happens either the old or the new one is there, whole."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                if path.exists():
+                    os.chmod(file.name, path.stat().st_mode)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise LLMKitError(f"{path}: {error.strerror or error}; the conversation is not saved") from error
