@@ -89,6 +89,7 @@ def setting_cases() -> Iterator[dict[str, Any]]:
     six_beams = {"generation_config": {"num_beams": 6, "max_length": 12}}
     old = {"config": {"num_beams": 2, "max_length": 14, "no_repeat_ngram_size": 2}, "generation_config": None}
     yield case("bart", "summarization", SHORT)
+    yield case("bart", "summarization", SHORT, {"generation_config": {"suppress_tokens": [2]}})
     yield case("bart", "summarization", SHORT, max_length=10)
     yield case("bart", "summarization", SHORT, init={"max_length": 10})
     yield case("bart", "summarization", TWO, ends)
@@ -123,7 +124,14 @@ def question_cases() -> Iterator[dict[str, Any]]:
         " the harbour was built by workers from the north; it has 3 towers, 40 lamps and a wall of stone."
     )
     windows: dict[str, Any] = {"max_seq_len": 40, "doc_stride": 12}
+    # Each family takes one of these to have no answer.
+    sea, far, towers = "The sea was calm.", "Das Meer ist weit.", "It has 3 towers."
+    asked = [("Who asked Anna?", sea), ("When was 40?", sea), ("Where is the sea?", sea)]
+    asked += [("Who asked the sea?", far), ("Where is the sailor?", far), ("When was the sea?", towers)]
+    null = {"question": [question for question, _ in asked], "context": [context for _, context in asked]}
     for family in ("bert", "distilbert", "roberta", "deberta"):
+        yield case(family, task, null, top_k=4, handle_impossible_answer=True)
+        yield case(family, task, null, handle_impossible_answer=True)
         yield case(family, task, {"question": where, "context": SHORT})
         yield case(family, task, {"question": where, "context": LONG}, top_k=4)
         yield case(family, task, {"question": where, "context": LONG}, top_k=3, handle_impossible_answer=True)
