@@ -3,7 +3,7 @@
 Rerun, from the repository's root, in an environment of its own:
 
     python3 -m venv /tmp/v457
-    /tmp/v457/bin/pip install transformers==4.57.6 torch==2.13.0 sentencepiece protobuf
+    /tmp/v457/bin/pip install transformers==4.57.6 torch==2.13.0 sentencepiece
     /tmp/v457/bin/python -m tests.parity.make_fixtures
 
 tests/tasks/test_pipelines.py makes the same checkpoints (folders.py) and compares.
