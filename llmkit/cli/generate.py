@@ -29,7 +29,11 @@ def run(
     decoding: options.DecodingFlags,
     truncate: Annotated[
         str | None,
-        flag("--truncate", help="Cut a prompt longer than the context: left keeps its end, right its start."),
+        flag(
+            "--truncate",
+            help="What is longer than the context: left keeps a prompt's end, right its start, turns drops a"
+            " conversation's oldest turns.",
+        ),
     ] = None,
     chat: Annotated[
         bool | None, flag("--chat/--no-chat", help="Use the model's chat template (default: if it has one).")

@@ -15,6 +15,7 @@ import pytest
 from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, load
 from llmkit.errors import RowError
 from llmkit.tasks.chat import Conversation
+from tests import tiny
 from tests.conftest import TinyModel
 from tests.tiny import CHAT_TEMPLATE
 
@@ -115,6 +116,38 @@ def test_a_full_sliding_window_starts_afresh(chat_model: Any) -> None:
     with passes(model) as seen:
         conversation.retry()
     assert seen[0] == prompt_ids(model, conversation.messages[:1])
+
+
+@pytest.mark.parametrize("attn", ["sdpa", "eager"])
+def test_every_attention_implementation_answers_from_the_cache(tiny_model: TinyModel, attn: str) -> None:
+    model = load(ModelSpec(str(tiny_model("llama", chat=True)), device="cpu", attn=attn))
+    conversation = Conversation(model, SHORT)
+    conversation.send("The cat sat on the mat")
+    expected = afresh(conversation, "And the dog?")
+    assert conversation.send("And the dog?").text == expected
+
+
+def test_recurrent_state_cannot_be_cropped_and_starts_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mamba = {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}
+    monkeypatch.setitem(tiny.FAMILIES, "mamba", ("MambaConfig", mamba))
+    model = load(ModelSpec(str(tiny.make_model("mamba", tmp_path / "mamba", chat=True)), device="cpu"))
+    conversation = Conversation(model, SHORT)
+    conversation.send("The cat sat on the mat")
+    expected = afresh(conversation, "And the dog?")
+    with passes(model) as seen:
+        assert conversation.send("And the dog?").text == expected
+    assert seen[0] == prompt_ids(model, conversation.messages[:-1])
+
+
+def test_beam_search_converses_too(llama: LoadedModel) -> None:
+    conversation = Conversation(llama, dataclasses.replace(SHORT, num_beams=2))
+    pieces: list[str] = []
+    first = conversation.send("The cat", lambda piece, thought: pieces.append(piece))
+    assert pieces == [first.text]
+    conversation.send("And the dog?")
+    assert [m["role"] for m in conversation.messages] == ["user", "assistant"] * 2
 
 
 def test_the_oldest_turns_leave_the_context_and_the_system_message_stays(llama: LoadedModel) -> None:
