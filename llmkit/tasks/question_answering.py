@@ -17,8 +17,8 @@ from llmkit.errors import InputError
 from llmkit.records.batches import OutOfMemory
 from llmkit.tasks.generation import is_out_of_memory
 from llmkit.tasks.spans import Answer, AnswerOptions, Answers, best_spans, pool_answers, probabilities, tidy
-from llmkit.text.scripts import UNSPACED
 from llmkit.text.windows import overlapping_windows
+from llmkit.text.words import is_unspaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -284,7 +284,7 @@ class SpanReader:
                 right += 1
             c, d = int(offsets[left, 0]), int(offsets[right, 1])
             # A "word" of a script without spaces is a whole clause to many tokenizers.
-            if self.options.transformers_4 or not UNSPACED.search(context.text[c:a] + context.text[b:d]):
+            if self.options.transformers_4 or not is_unspaced(context.text[c:a] + context.text[b:d]):
                 a, b = c, d
         return (a, b) if self.options.transformers_4 else tidy(context.text, a, b)
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-# Letters that a name may touch without a space: CJK, kana, Hangul, and those from Thai to Khmer.
-_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+from llmkit.text.words import is_unspaced
+
 _PLACEHOLDERS = (
     r"(?:https?://|www\.)[^\s<>\"”»]*[^\s<>\"”».,;:!?)\]}'’]",
     r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
@@ -39,6 +39,11 @@ class Keeper:
 
 
 def _term(term: str) -> str:
-    before = "" if _UNSPACED.match(term[0]) or not term[0].isalnum() else r"(?<![^\W_])"
-    after = "" if _UNSPACED.match(term[-1]) or not term[-1].isalnum() else r"(?![^\W_])"
+    before = r"(?<![^\W_])" if _stands_alone(term[0]) else ""
+    after = r"(?![^\W_])" if _stands_alone(term[-1]) else ""
     return f"{before}{re.escape(term)}{after}"
+
+
+def _stands_alone(letter: str) -> bool:
+    """Whether no other letter may touch this one; Korean has spaces, but its particles touch the word."""
+    return letter.isalnum() and not is_unspaced(letter) and not "\uac00" <= letter <= "\ud7a3"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llmkit.text.scripts import search_terms
+from llmkit.text.words import search_terms
 
 # Long enough to hold a fact with what it refers to, short enough that several fit into a prompt.
 PASSAGE_CHARACTERS = 1000

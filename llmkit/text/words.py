@@ -56,8 +56,8 @@ def count_words(text: str) -> int:
 
 
 def search_terms(text: str) -> list[str]:
-    """What a search or a comparison of texts looks at: words, and in scripts without spaces pairs of
-    neighbouring characters, since one alone says too little.
+    """What a search or a comparison of texts looks at: casefolded words, and in scripts without spaces
+    pairs of neighbouring characters, since one alone says too little.
 
     >>> search_terms("GPT-4 和东京")
     ['gpt', '4', '和东', '东京']
@@ -66,7 +66,7 @@ def search_terms(text: str) -> list[str]:
         return ascii_words(text)
     terms: list[str] = []
     run: list[str] = []
-    for word in [*unicode_words(text), ""]:
+    for word in [*unicode_words(text.casefold()), ""]:
         if word and is_unspaced(word):
             run.append(word)
             continue

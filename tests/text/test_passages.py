@@ -63,3 +63,14 @@ def test_chinese_passages_are_ranked() -> None:
         ]
     )
     assert library.best("谁在椅子上？")[0].document.name == "b"
+
+
+def test_hindi_words_are_compared_whole() -> None:
+    """Cut at their vowel signs, the question's two words would be five pieces that the first text has."""
+    library = Library(
+        [
+            Document("pieces", "क त ब कह ँ क त ब कह ँ"),
+            Document("words", "मेज पर एक किताब है, यहाँ।"),
+        ]
+    )
+    assert library.best("किताब कहाँ है?")[0].document.name == "words"

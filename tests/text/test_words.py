@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.text.words import count_words, search_terms, unicode_words
+from llmkit.text.words import count_words, is_unspaced, search_terms, unicode_words
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,21 @@ def test_words_are_counted_as_people_do(text: str, count: int) -> None:
         ("东京都, 東", ["东京", "京都", "都東"]),
         ("東 GPT", ["東", "gpt"]),
         ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("Straße ΟΔΟΣ", ["strasse", "οδοσ"]),
+        ("ネコ cat", ["ネコ", "cat"]),
+        (" \t!? ", []),
         ("", []),
     ],
 )
 def test_terms_for_comparing_texts(text: str, terms: list[str]) -> None:
     assert search_terms(text) == terms
+
+
+@pytest.mark.parametrize("character", ["猫", "ね", "ネ", "ก", "ခ", "ក", "ལ", "𠀀"])
+def test_scripts_without_spaces(character: str) -> None:
+    assert is_unspaced(f"in a {character}.")
+
+
+@pytest.mark.parametrize("character", ["a", "é", "Я", "ع", "ह", "한", "🙂", "1", " "])
+def test_scripts_with_spaces(character: str) -> None:
+    assert not is_unspaced(character)
