@@ -101,6 +101,9 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line and exit with the code that the manual promises."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    # Read once, when torch loads OpenMP. Threads that spin at every barrier make small models crawl as soon
+    # as anything else runs on the machine; `python -m tests.benchmarks threads` shows by how much.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         # Model output is any text at all; a C locale must not turn it into an error.
         if hasattr(stream, "reconfigure"):

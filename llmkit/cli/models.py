@@ -16,8 +16,10 @@ from llmkit.errors import InputError
 # Well-known small models with open licences, for whoever has the network.
 SUGGESTED = {
     "generate": ("HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"),
+    "translate": ("Helsinki-NLP/opus-mt-en-de", "facebook/nllb-200-distilled-600M"),
     "chat": ("HuggingFaceTB/SmolLM2-360M-Instruct", "Qwen/Qwen3-0.6B"),
     "qa": ("deepset/tinyroberta-squad2", "distilbert/distilbert-base-cased-distilled-squad"),
+    "summarize": ("facebook/bart-large-cnn",),
     "eval": ("openai-community/gpt2",),
 }
 
