@@ -28,7 +28,7 @@ RECIPE = [
     *("--batch-size", "8", "--epochs", "8", "--lr", "3e-3", "--weight-decay", "1.0", "--warmup", "0.05"),
     *("--early-stopping", "4", "--seed", "42", "--save-dtype", "float16"),
 ]
-DECODING = {"do_sample": True, "temperature": 0.7, "top_p": 0.95, "repetition_penalty": 1.05}
+DECODING = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "repetition_penalty": 1.05}
 OPENINGS = [
     "Once upon a time",
     "One day, a little girl named Lily",
@@ -42,7 +42,7 @@ OPENINGS = [
     "The old tree had a secret.",
     "Deep in the forest",
 ]
-SAMPLES_AN_OPENING = 20
+SAMPLES_AN_OPENING = 8
 FILES = (
     "config.json",
     "generation_config.json",
@@ -148,6 +148,7 @@ def write_card(work: Path, measured: Measured) -> str:
         **vars(measured),
         "perplexity": math.exp(measured.loss),
         "ngram_perplexity": math.exp(measured.ngram_loss),
+        "samples": SAMPLES_AN_OPENING * len(OPENINGS),
         "recipe": " ".join(RECIPE),
         "decoding": json.dumps(DECODING),
         **json.loads((work / "counts.json").read_text(encoding="utf-8")),
