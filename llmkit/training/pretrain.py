@@ -121,7 +121,8 @@ def pretrain(
     trainer = _train(prepared, output, start, on_step)
     seconds = time.monotonic() - began
     # What is measured is what is saved: rounded to the precision of the file, computed in float32.
-    model: Any = trainer.model
+    # accelerate wrapped the forward pass in autocast; without that wrapper it computes in float32 again.
+    model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     model.to(getattr(torch, save_dtype)).float()
     held_out = _measure(model, prepared) if prepared.held_out else None
     result = PretrainResult(

@@ -75,8 +75,11 @@ def test_the_finished_folder_is_a_model_that_has_learned(corpus: Path, tmp_path:
     assert model.generate(**prompt, max_new_tokens=4).shape[1] > prompt["input_ids"].shape[1]
 
 
-def test_the_held_out_loss_reported_is_that_of_the_saved_weights(corpus: Path, tmp_path: Path) -> None:
-    result = train(corpus, tmp_path / "out", save_dtype="float16")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_held_out_loss_reported_is_that_of_the_saved_weights(
+    corpus: Path, tmp_path: Path, dtype: str
+) -> None:
+    result = train(corpus, tmp_path / "out", replace(TINY, dtype=dtype), save_dtype="float16")
     prepared = prepare([corpus], TINY, device="cpu")
     stored = load_file(tmp_path / "out/model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
