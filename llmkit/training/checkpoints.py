@@ -58,17 +58,6 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def relocate(checkpoint: Path) -> None:
-    """Point a state to where the best one is now; Trainer stores full paths, and folders move."""
-    file = checkpoint / "trainer_state.json"
-    state = json.loads(file.read_text(encoding="utf-8"))
-    if state["best_model_checkpoint"]:
-        state["best_model_checkpoint"] = str(
-            checkpoint.parent.resolve() / Path(state["best_model_checkpoint"]).name
-        )
-        file.write_text(json.dumps(state, indent=2), encoding="utf-8")
-
-
 def write_run(folder: Path, run: dict[str, Any]) -> None:
     """Keep what a run was started with beside its checkpoints."""
     (folder / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")

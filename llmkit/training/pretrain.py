@@ -175,8 +175,6 @@ def _open_output(output: Path, run: dict[str, Any], *, resume: bool) -> Path:
 def _starting_point(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
     """The checkpoint to go on from; metrics.jsonl is cut back to it."""
     start = checkpoints.newest_whole(folder, steps, notice)
-    if start:
-        checkpoints.relocate(start)
     step = checkpoints.step_of(start) if start else 0
     checkpoints.cut_metrics(folder.parent / "metrics.jsonl", step)
     notice(f"resuming after step {step}" if start else "no whole checkpoint: starting from the beginning")
