@@ -196,11 +196,6 @@ def test_generate_sends_its_user_here(model: Path) -> None:
     refused(run("generate", "-m", model, "x"), "use `llmkit qa`")
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_attention_implementations(model: Path, book: Path, attention: str) -> None:
-    assert run("qa", "-m", model, "--attn", attention, *ASK, "--context", book).out == "Lisbon\n"
-
-
 def test_a_novel_goes_through_whole(model: Path, data_folder: Path, tmp_path: Path) -> None:
     """The answer stands once, near the end of 100,000 words, and its offsets slice to it."""
     text = (data_folder / "lm" / "sherlock.txt").read_bytes().decode("utf-8-sig").replace("Lisbon", "London")

@@ -128,17 +128,6 @@ def test_a_chat_model_is_asked(tiny_model: TinyModel) -> None:
     assert other.out != result.out
 
 
-@pytest.mark.parametrize("family", ["marian", "nllb", "t5"])
-def test_each_attention_implementation_gives_the_same(family: str, request: pytest.FixtureRequest) -> None:
-    model = request.getfixturevalue(family)
-    outs = {
-        run("translate", "-m", model, *PAIR, "-v", *SHORT, "--attn", attn, "The boat. It went out.").out
-        for attn in ("eager", "sdpa")
-    }
-    assert len(outs) == 1
-    assert outs.pop().strip()
-
-
 def test_verbose_says_which_languages(marian: Path) -> None:
     result = run("translate", "-m", marian, *SHORT, "-v", "Anna asked.")
     assert "translating from English to German" in result.err
