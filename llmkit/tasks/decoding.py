@@ -34,7 +34,8 @@ class GenerationOptions:
         stop: strings that end an answer; they are left out of it.
         greedy: take the likeliest token, whatever else is said.
         seed: of sampling; None draws one.
-        truncate: ``left`` or ``right``: where a prompt longer than the context is cut. None refuses it.
+        truncate: ``left`` or ``right``: where a prompt longer than the context is cut; ``turns``: a
+            conversation loses its oldest turns. None refuses it.
         chat: use the model's chat template; None uses it where there is one.
         system: system message of the chat.
         full_text: answers begin with their prompt.
@@ -70,7 +71,7 @@ class GenerationOptions:
             (self.num_beams is None or self.num_beams >= 1, "--num-beams must be 1 or more"),
             (self.num_return_sequences >= 1, "--num-return-sequences must be 1 or more"),
             (all(self.stop), "--stop must not be empty"),
-            (self.truncate in {None, "left", "right"}, "--truncate must be left or right"),
+            (self.truncate in {None, "left", "right", "turns"}, "--truncate must be left, right or turns"),
         ]
         for holds, message in checks:
             if not holds:
