@@ -1,7 +1,8 @@
-"""Tiny random checkpoints in Hugging Face layout, the same under transformers 4.57 and 5.
+"""Tiny checkpoints in Hugging Face layout, the same under transformers 4.57 and 5.
 
 Nothing in them depends on a library's version: weights are drawn by NumPy's frozen legacy generator, seeded
-by each parameter's name, and tokenizers have pieces that byte-pair merging learns from the text below.
+by each parameter's name, or were trained (train.py) and are kept beside this file, and tokenizers have pieces
+that byte-pair merging learns from the text below.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
 TEXT = """
 The sea was calm and the little boat went out with the morning light. Anna asked the old sailor where the
 islands are, and the sailor said that the islands are a day away, behind the fog. They don't see the town now.
@@ -128,10 +130,26 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
         "DebertaV2Tokenizer",
         "deberta",
     ),
+    "trained-marian": (
+        "MarianMTModel",
+        "MarianConfig",
+        {**_SIZES, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 128},
+        "MarianTokenizer",
+        "marian",
+    ),
+    "trained-bert": (
+        "BertForQuestionAnswering",
+        "BertConfig",
+        {**_BERT, "hidden_size": 24, "max_position_embeddings": 128},
+        "BertTokenizer",
+        "word_pieces",
+    ),
 }
 
 
-def make_folder(family: str, folder: Path, changes: dict[str, Any] | None = None) -> Path:
+def make_folder(
+    family: str, folder: Path, changes: dict[str, Any] | None = None, *, random: bool = False
+) -> Path:
     """Write the family's checkpoint into `folder`.
 
     Args:
@@ -139,9 +157,11 @@ def make_folder(family: str, folder: Path, changes: dict[str, Any] | None = None
         folder: an empty folder.
         changes: ``config`` and ``generation_config``: keys to set in these JSON files. With
             ``generation_config`` None that file is removed, as in checkpoints older than it.
+        random: draw the weights of a trained family too.
     """
     import torch
     import transformers
+    from safetensors.torch import load_file
 
     model_class, config_class, arguments, tokenizer_class, maker = FAMILIES[family]
     ids, size, tokenizer_config = _TOKENIZERS[maker](folder)
@@ -149,11 +169,11 @@ def make_folder(family: str, folder: Path, changes: dict[str, Any] | None = None
     _write_json(folder / "tokenizer_config.json", tokenizer_config)
     config = getattr(transformers, config_class)(vocab_size=size, **ids, **arguments)
     model = getattr(transformers, model_class)(config)
-    fixed = {id(p) for m in model.modules() if "Sinusoidal" in type(m).__name__ for p in m.parameters()}
+    trained = load_file(HERE / f"{family}.safetensors") if "trained" in family and not random else None
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if id(parameter) not in fixed:
-                parameter.copy_(torch.from_numpy(_draw(name, tuple(parameter.shape))))
+        for name, parameter in learned_parameters(model):
+            drawn = torch.from_numpy(_draw(name, tuple(parameter.shape)))
+            parameter.copy_(drawn if trained is None else trained[name])
     model.save_pretrained(folder)
     if "tie_word_embeddings" in arguments:
         _untie(folder)
@@ -168,6 +188,12 @@ def make_folder(family: str, folder: Path, changes: dict[str, Any] | None = None
             defaults["no_repeat_ngram_size"] = 2
         _write_json(folder / "generation_config.json", {**defaults, **generation})
     return folder
+
+
+def learned_parameters(model: Any) -> list[tuple[str, Any]]:
+    """The parameters by name, less the sines of positions."""
+    fixed = {id(p) for m in model.modules() if "Sinusoidal" in type(m).__name__ for p in m.parameters()}
+    return [(name, p) for name, p in model.named_parameters() if id(p) not in fixed]
 
 
 def _untie(folder: Path) -> None:

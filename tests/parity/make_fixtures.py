@@ -6,7 +6,8 @@ Rerun, from the repository's root, in an environment of its own:
     /tmp/v457/bin/pip install transformers==4.57.6 torch==2.13.0 sentencepiece
     /tmp/v457/bin/python -m tests.parity.make_fixtures
 
-tests/tasks/test_pipelines.py makes the same checkpoints (folders.py) and compares.
+tests/tasks/test_pipelines.py makes the same checkpoints (folders.py) and compares. Most are random; the
+weights of the trained ones, which train.py made, are kept here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.parity.folders import make_folder
+from tests.parity.folders import HERE, make_folder
 
-HERE = Path(__file__).parent
 SHORT = "The sailor said that the islands are a day away."
 LONG = "Anna asked the old sailor where the islands are, and the harbour was built by workers from the north."
 TWO = [SHORT, "Das Meer war ruhig, und das Boot fuhr hinaus!"]
@@ -35,6 +35,24 @@ T5_TASKS = {
 }
 # Many ends, so that beams finish before the length limit does.
 ENDS = {"eos_token_id": [1, 2, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200], "max_length": 24}
+# Sentences that the trained translator never saw, with their translations by its toy grammar.
+UNSEEN = {
+    "The old sailor went out with the fog.": "Der alte Seemann fuhr mit dem Nebel hinaus.",
+    "The sea asked the old sailor.": "Das Meer fragte den alten Seemann.",
+    "The little boat went out with the sea.": "Das kleine Boot fuhr mit dem Meer hinaus.",
+    "The day said that the day asked Anna.": "Der Tag sagte, dass der Tag Anna fragte.",
+    "Anna said that the day went out with Anna.": "Anna sagte, dass der Tag mit Anna hinausfuhr.",
+}
+# What the trained reader is asked, and what the facts answer.
+TOLD = (
+    "The sea was calm. The boat is behind the long wall. It has 40 lamps and 3 towers. They don't see the"
+    " islands now. Anna asked the sailor. It was built in 1934 by workers."
+)
+KNOWN = {
+    "who asked the sailor?": "Anna",
+    "where is it?": "behind the long wall",
+    "when was it built?": "1934",
+}
 LANGUAGES = {
     "mbart": ("en_XX", "de_DE"),
     "m2m100": ("en", "de"),
@@ -81,6 +99,7 @@ def text_cases() -> Iterator[dict[str, Any]]:
         yield case("t5", task, LONG, {"config": T5_TASKS}, init={"num_beams": 1, "max_new_tokens": 7})
     yield case("t5", "summarization", SHORT, {"config": {"prefix": "summarize: "}}, **SIX)
     yield from setting_cases()
+    yield from trained_cases()
 
 
 def setting_cases() -> Iterator[dict[str, Any]]:
@@ -108,6 +127,17 @@ def setting_cases() -> Iterator[dict[str, Any]]:
     yield case("t5", "text2text-generation", SHORT, max_new_tokens=12, repetition_penalty=2.0)
     yield case("marian", "translation", SHORT, {"generation_config": {"forced_eos_token_id": 0}}, **SIX)
     yield case("marian", "translation", SHORT, {"generation_config": {"bad_words_ids": [[9]]}}, **SIX)
+
+
+def trained_cases() -> Iterator[dict[str, Any]]:
+    """A model that knows where a sentence ends: beams of unlike lengths, which scores must rank."""
+    family = "trained-marian"
+    yield case(family, "translation_en_to_de", list(UNSEEN), num_beams=1)
+    yield case(family, "translation", list(UNSEEN), num_beams=4, batch_size=3)
+    yield case(family, "translation", list(UNSEEN), num_beams=5, num_return_sequences=5, batch_size=2)
+    yield case(family, "translation", " ".join(UNSEEN), num_beams=3, length_penalty=0.4, early_stopping=True)
+    yield case(family, "text2text-generation", SHORT, num_beams=4, num_return_sequences=2, max_new_tokens=60)
+    yield case(family, "summarization", list(UNSEEN), num_beams=2, return_tensors=True, max_new_tokens=60)
 
 
 def question_cases() -> Iterator[dict[str, Any]]:
@@ -153,6 +183,12 @@ def question_cases() -> Iterator[dict[str, Any]]:
         yield case(
             family, task, {"question": [where], "context": [odd]}, padding="max_length", max_seq_len=100
         )
+    family, known = "trained-bert", {"question": list(KNOWN), "context": TOLD}
+    unknown = {"question": list(KNOWN), "context": "The sea was calm. It has 40 lamps and 3 towers."}
+    for asked_of in (known, unknown):
+        yield case(family, task, asked_of)
+        yield case(family, task, asked_of, top_k=3, handle_impossible_answer=True)
+        yield case(family, task, asked_of, **windows, top_k=4, handle_impossible_answer=True)
 
 
 def folder_of(one: dict[str, Any], root: Path) -> Path:

@@ -27,7 +27,7 @@ from llmkit.tasks.pipelines import (
 from llmkit.tasks.question_answering import SpanReader
 from tests.conftest import TinyModel
 from tests.parity import make_fixtures
-from tests.parity.make_fixtures import SHORT, T5_TASKS, TWO, case, folder_of, run
+from tests.parity.make_fixtures import KNOWN, SHORT, T5_TASKS, TOLD, TWO, UNSEEN, case, folder_of, run
 
 PARITY = Path(make_fixtures.__file__).parent
 ROWS = {name: json.loads((PARITY / f"{name}.json").read_text("utf-8")) for name in ("text", "questions")}
@@ -79,6 +79,16 @@ def test_the_fixtures_are_of_the_calls_that_the_script_makes(name: str) -> None:
     cases = list(getattr(make_fixtures, {"text": "text_cases", "questions": "question_cases"}[name])())
     kept = [{key: value for key, value in row.items() if key != "output"} for row in ROWS[name]]
     assert kept == json.loads(json.dumps(cases))
+
+
+def test_the_trained_models_do_what_they_were_taught(checkpoints: Path) -> None:
+    translate = pipe(checkpoints, "translation_en_to_de", "trained-marian", num_beams=1)
+    assert [row["translation_text"] for row in translate(list(UNSEEN))] == list(UNSEEN.values())
+    read = pipe(checkpoints, "question-answering", "trained-bert", handle_impossible_answer=True)
+    answers = read(question=list(KNOWN), context=TOLD)
+    assert [row["answer"] for row in answers] == list(KNOWN.values())
+    unanswered = read(question=list(KNOWN), context="The sea was calm. It has 40 lamps and 3 towers.")
+    assert [row["answer"] for row in unanswered] == [""] * 3
 
 
 # The door to transformers.pipeline
