@@ -115,7 +115,12 @@ def plan_decoding(loaded: LoadedModel, options: GenerationOptions) -> Decoding:
     if options.greedy or config.temperature == 0:
         sampling = False
     beams = config.num_beams or 1
-    if options.num_return_sequences > 1 and not sampling and beams < options.num_return_sequences:
+    if options.num_return_sequences > beams and beams > 1:
+        raise InputError(
+            f"--num-return-sequences {options.num_return_sequences} is more than beam search has with"
+            f" {beams} beams; give --num-beams {options.num_return_sequences}"
+        )
+    if options.num_return_sequences > 1 and not sampling and beams == 1:
         raise InputError(
             "--num-return-sequences gives the same text each time under greedy decoding; add --temperature,"
             f" or --num-beams of at least {options.num_return_sequences}"

@@ -294,6 +294,13 @@ def test_several_greedy_answers_are_bad_usage(loaded: Any) -> None:
         generate(loaded("llama"), "x", GenerationOptions(num_return_sequences=2))
 
 
+@pytest.mark.parametrize("temperature", [None, 0.8])
+def test_more_answers_than_beams_are_bad_usage(loaded: Any, temperature: float | None) -> None:
+    options = GenerationOptions(num_beams=2, num_return_sequences=4, temperature=temperature)
+    with pytest.raises(InputError, match=r"--num-return-sequences 4 .* 2 beams; give --num-beams 4"):
+        generate(loaded("llama"), "x", options)
+
+
 def test_out_of_memory_is_told_apart_from_other_failures(
     loaded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
