@@ -7,6 +7,7 @@ verbs' own docstrings say).
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import signal
@@ -116,9 +117,11 @@ def main() -> NoReturn:
     except OSError as error:
         console.error(f"stdout: {error.strerror or error}")
         code = 1
-    # torch's and datasets' threads hold nothing that we want back, and tearing them down takes time.
     sys.stderr.flush()
     if "torch" in sys.modules:
+        # torch's and datasets' threads hold nothing that we want back, and tearing them down takes time; but
+        # layers offloaded to disk are removed at exit, and os._exit would skip that.
+        atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +113,16 @@ def test_without_arguments_help_is_shown_and_the_usage_was_bad() -> None:
     assert result.code == 2
     assert "Verbs:" in result.err
     assert result.out == ""
+
+
+def test_what_is_to_be_removed_at_exit_is_removed(tmp_path: Path) -> None:
+    """Layers offloaded to disk are; the quick way out of a process with torch in it must not skip that."""
+    folder = tmp_path / "offloaded"
+    folder.mkdir()
+    script = (
+        "import atexit, os, sys, torch; from llmkit.cli.main import main;"
+        "atexit.register(os.rmdir, sys.argv.pop()); main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, "--version", str(folder)], capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+    assert not folder.exists()
