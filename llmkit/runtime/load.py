@@ -5,7 +5,7 @@ No other file of llmkit calls `from_pretrained` on a model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +101,15 @@ def load(spec: ModelSpec) -> LoadedModel:
     location = locate(spec.name, spec)
     adapter: Location | None = None
     base = adapter_base(location.folder)
+    unpinned = replace(spec, revision=None)  # a revision belongs to the model that -m names
     if base is not None:
-        adapter, location = location, locate(base, spec)
+        adapter, location = location, locate(base, unpinned)
     if spec.adapter is not None:
         if adapter is not None:
             raise InputError(
                 f"{spec.name} is itself an adapter; give the base model with -m, or drop --adapter"
             )
-        adapter = locate(spec.adapter, spec)
+        adapter = locate(spec.adapter, unpinned)
     if adapter is not None:
         _check_adapter(adapter.folder, spec)
 
@@ -160,7 +161,7 @@ def finds_spans(spec: ModelSpec) -> bool:
     """
     folder = locate(spec.name, spec).folder
     base = adapter_base(folder)
-    named = architectures(folder if base is None else locate(base, spec).folder)
+    named = architectures(folder if base is None else locate(base, replace(spec, revision=None)).folder)
     return not named or any("ForQuestionAnswering" in name for name in named)
 
 

@@ -44,10 +44,13 @@ def locate(name: str, spec: ModelSpec) -> Location:
     """
     if not name:
         raise InputError("-m/--model is empty: give a Hub id, a folder, or an embedded model")
+    path = Path(name).expanduser()
     embedded = embedded_folder(name)
+    if spec.revision is not None and (embedded is not None or path.is_dir()):
+        what = "a folder" if embedded is None else "in the box"
+        raise InputError(f"--revision {spec.revision} is about models of the Hub, and {name} is {what}")
     if embedded is not None:
         return Location(embedded, "embedded")
-    path = Path(name).expanduser()
     if path.is_dir():
         return Location(path, "local")
     if path.is_file():
@@ -61,7 +64,7 @@ def _from_hub(name: str, spec: ModelSpec) -> Location:
     from huggingface_hub import constants
 
     if spec.offline or constants.HF_HUB_OFFLINE:
-        return _from_cache(name, spec, "offline")
+        return _from_cache(name, spec, "this run is offline")
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -117,22 +120,24 @@ def _from_cache(name: str, spec: ModelSpec, why: str) -> Location:
     except (LocalEntryNotFoundError, HFValidationError) as error:
         at = f" at revision {spec.revision}" if spec.revision else ""
         raise InputError(
-            f"{_unknown(name, known=why)}{at}; `llmkit models` lists what is on this machine"
+            f"{name} is not in the cache{at}, and {why}{_near(name)}; `llmkit models` lists what is on this"
+            " machine"
         ) from error
     return Location(folder, folder.name)
 
 
-def _unknown(name: str, known: str | None = None) -> str:
+def _unknown(name: str) -> str:
+    return (
+        f"no model {name}: not embedded, not a folder, and not on the Hub (or private: see"
+        f" https://huggingface.co/{name} and log in with `hf auth login`){_near(name)}"
+    )
+
+
+def _near(name: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, [m.name for m in embedded_models()], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    if known is not None:
-        return f"{name} is not in the cache and {known}{hint}"
-    return (
-        f"no model {name}: not embedded, not a folder, and not on the Hub (or private: see"
-        f" https://huggingface.co/{name} and log in with `hf auth login`){hint}"
-    )
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:

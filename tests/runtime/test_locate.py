@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,14 @@ def test_a_cached_revision_is_found(hub_cache: Path, revision: str) -> None:
 
 def test_a_revision_that_is_not_cached_is_named(hub_cache: Path) -> None:
     spec = ModelSpec("someone/tiny-llama", cache_dir=hub_cache, offline=True, revision="v2")
-    with pytest.raises(InputError, match=r"someone/tiny-llama is not in the cache .* at revision v2"):
+    with pytest.raises(InputError, match="someone/tiny-llama is not in the cache at revision v2, and"):
         load(spec)
+
+
+def test_a_revision_is_the_models_and_not_its_adapters(hub_cache: Path, tmp_path: Path) -> None:
+    spec = ModelSpec("someone/tiny-llama", cache_dir=hub_cache, offline=True, revision=COMMIT)
+    with pytest.raises(InputError, match="not an adapter's folder"):
+        load(dataclasses.replace(spec, adapter=str(tmp_path)))
 
 
 def test_a_cached_model_with_a_missing_shard_is_refused(hub_cache: Path) -> None:
@@ -61,7 +68,7 @@ def test_a_cached_model_with_a_missing_shard_is_refused(hub_cache: Path) -> None
 
 
 def test_an_unknown_name_says_where_to_look() -> None:
-    with pytest.raises(InputError, match=r"someone/nothing is not in the cache and offline; `llmkit models`"):
+    with pytest.raises(InputError, match="someone/nothing is not in the cache, and this run is offline; "):
         load(ModelSpec("someone/nothing"))
 
 
@@ -79,6 +86,15 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(name: str) -> None
 def test_an_empty_name_is_bad_usage() -> None:
     with pytest.raises(InputError, match="-m/--model is empty"):
         load(ModelSpec(""))
+
+
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(tiny_model: TinyModel) -> None:
+    with pytest.raises(
+        InputError, match="--revision v2 is about models of the Hub, and stories is in the box"
+    ):
+        load(ModelSpec("stories", revision="v2"))
+    with pytest.raises(InputError, match=r"--revision v2 .* is a folder"):
+        load(ModelSpec(str(tiny_model("llama")), revision="v2"))
 
 
 def test_a_file_is_not_a_model(tmp_path: Path) -> None:
@@ -142,7 +158,7 @@ def test_a_dead_network_falls_back_on_the_cache(monkeypatch: pytest.MonkeyPatch)
     import httpx2
 
     _Hub(monkeypatch, httpx2.ConnectError("no route"))
-    with pytest.raises(InputError, match="org/model is not in the cache and the Hub cannot be reached"):
+    with pytest.raises(InputError, match="org/model is not in the cache, and the Hub cannot be reached"):
         load(ModelSpec("org/model"))
 
 
