@@ -94,7 +94,7 @@ def _cached(cache_dir: Path | None) -> list[dict[str, Any]]:
 
 def _suggested() -> list[dict[str, Any]]:
     return [
-        {"where": "suggested", "model": model, "task": f"llmkit {verb} -m {model}"}
+        {"where": "suggested", "model": model, "command": f"llmkit {verb} -m {model}"}
         for verb, models in SUGGESTED.items()
         for model in models
     ]
@@ -104,6 +104,6 @@ def _print_table(found: list[dict[str, Any]]) -> None:
     width = max(len(model["model"]) for model in found)
     for model in found:
         size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else ""
-        rest = [model[key] for key in ("task", "licence", "about") if key in model]
+        rest = [model[key] for key in ("task", "licence", "about", "command") if key in model]
         line = f"{model['where']:<10}{model['model']:<{width + 2}}{size:>10}  {'  '.join(rest)}"
         print(line.rstrip())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from llmkit.cli.doctor import REQUIRED
 from llmkit.models.box import embedded_folder, embedded_models
-from tests.command import run
+from tests.command import ROOT, run
 
 
 def test_models_lists_the_box_and_what_to_try() -> None:
@@ -26,6 +28,8 @@ def test_models_as_json() -> None:
     assert stories["where"] == "embedded"
     assert stories["licence"] == "cdla-sharing-1.0"
     assert stories["bytes"] > 1_000_000
+    suggested = [row for row in rows if row["where"] == "suggested"]
+    assert all(row["command"].endswith(f" -m {row['model']}") and "task" not in row for row in suggested)
 
 
 def test_models_lists_what_is_cached(tmp_path: Path) -> None:
@@ -67,6 +71,11 @@ def test_doctor_finds_everything_here() -> None:
     for name in (*REQUIRED, "python", "cpu", "memory", "embedded models", "model cache"):
         assert any(line.startswith(name) for line in result.out.splitlines()), name
     assert "MISSING" not in result.out
+
+
+def test_doctor_looks_for_all_that_the_package_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {re.match(r"[\w-]+", need)[0] for need in project["dependencies"]} == set(REQUIRED)
 
 
 def test_doctor_says_what_is_missing_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
