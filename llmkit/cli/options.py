@@ -124,7 +124,7 @@ class ModelFlags:
         """
         from llmkit.runtime.spec import ModelSpec
 
-        name = self.model or default_model
+        name = default_model if self.model is None else self.model
         if name is None:
             raise InputError("name a model with -m/--model; `llmkit models` lists those that are here")
         return ModelSpec(

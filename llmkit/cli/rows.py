@@ -6,6 +6,7 @@ rendering and the exit code are the same for all.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -82,6 +83,8 @@ def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[Row
         raise InputError("--field takes one column and --template several: give one of them")
     if text is not None and flags.input is not None:
         raise InputError("a text and --input were given: give one of them")
+    if text is not None and flags.lines:
+        raise InputError("a text and --lines were given: --lines is about stdin, which is not read then")
     if flags.input is not None:
         return open_rows(flags.input, whole=flags.whole), False
     for flag in ("field", "template", "whole"):
@@ -129,7 +132,8 @@ def run_rows(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str,
     else:
         summary = _to_file(task, source, flags, budget, verb)
     if summary is not None and summary.failed:
-        console.notice(f"{summary.failed} of {summary.rows} rows failed; each says why in its `error` field")
+        why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
+        console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
         raise typer.Exit(3)
 
 
@@ -236,10 +240,12 @@ def _speed(task: RowTask, bar: console.Progress) -> Callable[..., None]:
 def _plain(field: str) -> Callable[[dict[str, Any]], str]:
     """One line per result: line breaks inside one become spaces, so that lines in are lines out."""
     told: list[bool] = []
+    numbers = itertools.count(1)
 
     def render(row: dict[str, Any]) -> str:
+        number = next(numbers)
         if "error" in row and field not in row:
-            console.error(str(row["error"]))
+            console.error(f"row {number}: {row['error']}")
             return ""
         results = row[field] if isinstance(row[field], list) else [row[field]]
         lines = [" ".join(str(result).splitlines()) for result in results]

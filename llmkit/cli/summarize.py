@@ -112,8 +112,9 @@ def _refuse_model_flags(
     given = [name for name in given if name not in {"seed", "offline"}]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        why = "--extractive picks sentences without one" if extractive else "name one with -m/--model"
-        raise InputError(f"{flags}: about a model; {why} (see `llmkit models`)")
+        named = "name one with -m/--model (see `llmkit models`)"
+        why = "--extractive picks sentences without one; leave one out" if extractive else named
+        raise InputError(f"{flags}: about a model; {why}")
 
 
 def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:

@@ -175,6 +175,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
         (["x", "--input", "y.jsonl"], None, "give one of them"),
         (["--input", "no-such-file.jsonl"], None, "no-such-file.jsonl"),
         (["x", "--field", "a"], None, "--field is about rows of a file"),
+        (["x", "--lines"], None, "--lines is about stdin"),
         (["x", "--batch-size", "0"], None, "--batch-size 0: give a number of rows, or auto"),
         (["x", "--on-error", "retry"], None, "--on-error retry: use fail or skip"),
         (["x", "--resume"], None, "--resume is about a file"),
@@ -188,9 +189,20 @@ def test_bad_usage(model: Path, arguments: list[str], stdin: str | bytes | None,
     refused(run("generate", "-m", model, *arguments, stdin=stdin), said)
 
 
+def test_skipped_rows_leave_an_empty_line_and_are_told_by_number(model: Path) -> None:
+    rows = '{"prompt": "A dog"}\n{"prompt": null}\n'
+    result = run("generate", "-m", model, *SHORT, "--input", "-", "--on-error", "skip", stdin=rows)
+    assert result.code == 3
+    assert len(result.out.splitlines()) == 2
+    assert result.out.endswith("\n\n")
+    told = result.err.splitlines()
+    assert told == ["llmkit: error: row 2: column 'prompt' is null", "llmkit: 1 of 2 rows failed"]
+
+
 def test_an_unknown_model(tmp_path: Path) -> None:
-    refused(run("generate", "-m", "nobody/nothing", "x"), "is not in the cache and offline")
+    refused(run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline")
     refused(run("generate", "-m", tmp_path / "gone", "x"), "no model folder at")
+    refused(run("generate", "-m", "", "x"), "-m/--model is empty")
 
 
 def test_a_prompt_longer_than_the_context(model: Path, tmp_path: Path) -> None:
