@@ -1,7 +1,8 @@
 """The errors that llmkit raises on purpose, each with the exit code the command line gives it.
 
 A message says what was wrong, where (file and line, or flag), and what to do next. The command line
-prints it as one line; anything that is not an LLMKitError is a bug and keeps its traceback.
+prints it as one line. Of what is neither an LLMKitError nor an OSError it says that it is a bug; `--debug`
+shows the traceback of either.
 """
 
 
