@@ -65,12 +65,15 @@ def test_version_of_the_module() -> None:
     assert spawn("--version").stdout == f"llmkit {__version__}\n"
 
 
-def test_completion_can_be_installed(tmp_path: object) -> None:
-    shown = spawn("--show-completion", "bash")
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    # Typer asks the process above for its shell; this makes it ask the argument.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(tmp_path)}
+    shown = spawn("--show-completion", "bash", env=named)
     assert shown.returncode == 0
     assert "complete" in shown.stdout
-    installed = spawn("--install-completion", "bash", env={"HOME": str(tmp_path)})
+    installed = spawn("--install-completion", "bash", env=named)
     assert installed.returncode == 0, installed.stderr
+    assert "llmkit" in (tmp_path / ".bashrc").read_text()
 
 
 def test_completion_lists_the_verbs() -> None:
