@@ -321,7 +321,7 @@ def test_killed_at_random_again_and_again(model: Path, tmp_path: Path, sampling:
     for _ in range(4):
         _kill_after((*arguments, "--resume"), tmp_path / "out.jsonl.journal", batches=chance.randint(1, 3))
     if "--temperature" in sampling and "--seed" not in sampling:
-        header = json.loads((tmp_path / "out.jsonl.journal").read_text().splitlines()[0])
+        header = json.loads((tmp_path / "out.jsonl.journal").read_bytes().split(b"\n")[0])
         sampling = (*sampling, "--seed", str(_find(header, "seed")))
     assert spawn(*arguments, "--resume").returncode == 0
     assert (tmp_path / "out.jsonl").read_bytes() == _uninterrupted(model, tmp_path, *sampling)
