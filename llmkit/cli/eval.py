@@ -243,8 +243,9 @@ class _PerRecord:
     def write(self, row: Example, scores: dict[str, float]) -> None:
         from llmkit.records.strict_json import dumps
 
-        # A share of nothing (SQuAD's NoAns of a row with an answer) is no number and is left out.
-        numbers = {name: value for name, value in scores.items() if not math.isnan(value)}
+        # A share of nothing (SQuAD's NoAns of a row with an answer, perplexity over no words) is no number
+        # and is left out.
+        numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
         self._file.write(dumps({**row.data, "scores": numbers}) + "\n")
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

@@ -135,6 +135,8 @@ class ReportFlags:
             raise InputError("--output and --per-record name the same file")
         for path in (self.output, self.per_record):
             if path is not None:
+                if path.exists() and not self.overwrite:
+                    raise InputError(f"{path} exists: --overwrite replaces it")
                 output.check(path, overwrite=self.overwrite)
         if self.card is not None:
             from llmkit.evaluation.card import check_card

@@ -84,7 +84,7 @@ def _number(value: float, score: Score, sign: str = "") -> str:
 
 
 def _interval(low: float | None, high: float | None, score: Score, sign: str = "") -> str:
-    if low is None or high is None:
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
     return f"{_number(low, score, sign)} to {_number(high, score, sign)}"
 

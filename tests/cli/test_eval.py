@@ -127,7 +127,7 @@ def test_files_that_are_there_are_kept(rows, tmp_path):
     for flag in ("--per-record", "--output"):
         code, _, err = llmkit("--metric", "f1", rows(), flag, target)
         assert code == 2
-        assert "--overwrite" in err
+        assert err == f"llmkit: error: {target} exists: --overwrite replaces it\n"
         assert target.read_text(encoding="utf-8") == "precious"
     assert llmkit("--metric", "f1", rows(), "--per-record", target, "--overwrite")[0] == 0
     assert len(target.read_text(encoding="utf-8").splitlines()) == 3
@@ -284,6 +284,17 @@ def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
     assert llmkit(*model, rows(texts), "--field", "story", *more)[0] == 0
     first = json.loads(scored.read_text(encoding="utf-8").splitlines()[0])
     assert len(first["tokens"]) == len(first["token_losses"]) > 1
+
+
+def test_perplexity_over_no_words_is_left_out(tiny_model, tmp_path):
+    blank, scored = tmp_path / "blank.txt", tmp_path / "scored.jsonl"
+    blank.write_text("  \n\t\n", encoding="utf-8")
+    model = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--lines", "-q"]
+    code, out, err = llmkit(*model, blank, "--per-record", scored)
+    assert (code, err) == (0, "")
+    assert "nan" not in out
+    found = [json.loads(line)["scores"] for line in scored.read_text(encoding="utf-8").splitlines()]
+    assert [sorted(scores) for scores in found] == [["bits_per_byte", "perplexity"]] * 2
 
 
 def test_perplexity_from_stdin_is_one_text(text, tiny_model):
