@@ -183,7 +183,13 @@ def _to_file(
         budget = Budget(**output.header["budget"])
         if isinstance(task, InParts):
             task.limit = budget
-        summary = _process(task, source, flags, output, budget, verb)
+        try:
+            summary = _process(task, source, flags, output, budget, verb)
+        except BaseException as error:
+            stopped = not isinstance(error, Exception)  # Ctrl-C or SIGTERM, which say nothing themselves
+            if stopped and output.kept:
+                console.notice(f"interrupted: {output.kept} rows are done and kept; --resume goes on")
+            raise
     resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
     console.notice(f"{summary.rows} rows{resumed} in {flags.output}")
     return summary
