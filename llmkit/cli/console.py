@@ -75,6 +75,7 @@ class Progress:
         self.total = total
         self._every = seconds_between_lines
         self._start = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when the first update came, and what was done
         self._last_line = self._start
         self._bar: Any = None
         self._task: Any = None
@@ -82,10 +83,12 @@ class Progress:
     def update(self, done: float, text: str = "") -> None:
         """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
         now = time.monotonic()
+        if self._first is None:
+            self._first = now, done  # a resumed run does not begin at nothing
         if state.quiet or now - self._start < 0.5:
             return
         if sys.stderr.isatty():
-            self._draw(done, text)
+            self._draw(done, text, self._left(done, now, *self._first))
         elif now - self._last_line >= self._every:
             self._last_line = now
             share = f" {100 * done / self.total:.0f}%" if self.total else ""
@@ -102,10 +105,17 @@ class Progress:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _draw(self, done: float, text: str) -> None:
+    def _left(self, done: float, now: float, since: float, before: float) -> str:
+        """The time left as h:mm:ss; empty while there is nothing to tell it from."""
+        if not self.total or done <= before:
+            return ""
+        seconds = round((now - since) * max(self.total - done, 0.0) / (done - before))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+
+    def _draw(self, done: float, text: str, left: str) -> None:
         if self._bar is None:
             from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
 
             self._bar = RichProgress(
@@ -113,10 +123,11 @@ class Progress:
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(),
+                # rich's own estimate needs several updates, and a batch may take a minute.
+                TextColumn("{task.fields[left]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self.verb, total=self.total, text="")
-        self._bar.update(self._task, completed=done, text=text)
+            self._task = self._bar.add_task(self.verb, total=self.total, text="", left="")
+        self._bar.update(self._task, completed=done, text=text, left=left)
