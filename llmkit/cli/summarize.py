@@ -36,7 +36,10 @@ def run(
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
     extractive: Annotated[
-        bool, flag("--extractive", help="Pick sentences of the text; needs no model (default without -m).")
+        bool,
+        flag(
+            "--extractive", help="Pick sentences of the text, with -m by its embeddings (default without -m)."
+        ),
     ] = False,
     min_words: Annotated[int | None, flag("--min-words", help="At least so many words.")] = None,
     max_words: Annotated[int | None, flag("--max-words", help="At most so many words.")] = None,
@@ -76,7 +79,10 @@ def run(
         if not rows.check_output(outputs):
             source, single = _open(file, inputs)
             task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
-            _run(task, source, outputs, single=single)
+            if model.model is None:
+                _run(task, source, outputs, single=single)
+            else:
+                _run_embedded(task, model, source, outputs, single=single)
         return
     from llmkit.tasks.summarization import STRATEGIES, Summarization, SummaryOptions
 
@@ -105,16 +111,24 @@ def _refuse_model_flags(
     *,
     extractive: bool,
 ) -> None:
-    """No flag is ignored in silence: sentences are picked without a model."""
-    given = [name for name, value in about_model.items() if value is not None]
-    for group in (model, decoding):
-        given += [f.name for f in dataclasses.fields(group) if getattr(group, f.name) != f.default]
-    given = [name for name in given if name not in {"seed", "offline"}]
+    """No flag is ignored in silence: picked sentences are not written by a model, if there is one at all."""
+    given = [name for name, value in about_model.items() if value is not None] + _given(decoding)
+    if extractive and given:
+        raise InputError(
+            f"{_flags(given)}: about a model that writes; --extractive picks sentences; leave one out"
+        )
+    if model.model is None:
+        given += [name for name in _given(model) if name not in {"seed", "offline"}]
     if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        named = "name one with -m/--model (see `llmkit models`)"
-        why = "--extractive picks sentences without one; leave one out" if extractive else named
-        raise InputError(f"{flags}: about a model; {why}")
+        raise InputError(f"{_flags(given)}: about a model; name one with -m/--model (see `llmkit models`)")
+
+
+def _given(group: options.ModelFlags | options.DecodingFlags) -> list[str]:
+    return [f.name for f in dataclasses.fields(group) if getattr(group, f.name) != f.default]
+
+
+def _flags(names: list[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
@@ -150,6 +164,30 @@ def _with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> Gener
     if not loaded.is_encoder_decoder or own is None or own < 2:
         return generation
     return dataclasses.replace(generation, max_new_tokens=own - 1)
+
+
+def _run_embedded(
+    task: ExtractiveSummarization,
+    model: options.ModelFlags,
+    source: RowSource,
+    outputs: options.OutputFlags,
+    *,
+    single: bool,
+) -> None:
+    from llmkit.cli.loading import load_model
+    from llmkit.tasks.embeddings import SentenceEmbedder
+
+    task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
+    with console.Progress("summarize", total=1.0) as bar:
+        if single:
+            embedder.progress = lambda done, total: bar.update(done / total, f"{done} of {total} sentences")
+        _run(task, source, outputs, single=single)
+    if embedder.cut:
+        sentences = "1 sentence" if embedder.cut == 1 else f"{embedder.cut} sentences"
+        console.detail(
+            f"longer than the {embedder.window} tokens that the model sees, compared by their beginning:"
+            f" {sentences}"
+        )
 
 
 def _run(

@@ -1,10 +1,10 @@
 """Extractive summaries: sentences of the text itself, found by how central they are. No model is needed.
 
 Sentences are ranked by continuous LexRank (Erkan and Radev, LexRank: Graph-based Lexical Centrality as
-Salience in Text Summarization, JAIR 22, 2004, section 3.3) over tf-idf vectors, and taken by maximal marginal
-relevance (Carbonell and Goldstein, SIGIR 1998), so that no two say the same. The graph has an edge between
-any two sentences, but it is never written down: with X the matrix of unit vectors, its product with v is
-X(X'v). Time and memory are linear in the length of the text.
+Salience in Text Summarization, JAIR 22, 2004, section 3.3) over tf-idf vectors, or over a model's embeddings,
+and taken by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), so that no two say the same.
+The graph has an edge between any two sentences, but it is never written down: with X the matrix of unit
+vectors, its product with v is X(X'v). Time and memory are linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Budget, Prepared
@@ -25,6 +26,8 @@ from llmkit.text.words import count_words, search_terms
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from llmkit.tasks.embeddings import SentenceEmbedder
 
 DEFAULT_FIELDS = ("text", "document", "article")
 
@@ -94,12 +97,17 @@ class Extract:
     spans: list[tuple[int, int]]
 
 
-def extract(text: str, length: SummaryLength | None = None) -> Extract:
+def extract(
+    text: str,
+    length: SummaryLength | None = None,
+    embed: Callable[[Sequence[str]], np.ndarray] | None = None,
+) -> Extract:
     """Summarize a text by sentences picked from it.
 
     Args:
         text: of any length and script.
         length: how long the summary may be; by default a third of the text and at most 150 words.
+        embed: gives each sentence its vector, of length 1: [sentences, dimensions]; None is tf-idf.
 
     Raises:
         InputError: the text is empty, or every sentence is longer than `length.max_words`.
@@ -115,7 +123,11 @@ def extract(text: str, length: SummaryLength | None = None) -> Extract:
         raise InputError(
             f"no sentence has {most} words or fewer (the shortest has {min(sizes)}); raise --max-words"
         )
-    vectors = _tf_idf([search_terms(sentence) for sentence in sentences])
+    vectors: _Vectors
+    if embed is None:
+        vectors = _tf_idf([search_terms(sentence) for sentence in sentences])
+    else:
+        vectors = _DenseVectors(embed(sentences))
     picked = _pick(vectors, _lexrank(vectors), sizes, least, most, hard=length.max_words is not None)
     chosen = [spans[i] for i in sorted(picked)]
     return Extract(_joined([text[start:end] for start, end in chosen]), chosen)
@@ -128,6 +140,7 @@ class ExtractiveSummarization:
         length: see `extract`.
         field: the column that holds the text; None takes `text`, `document`, `article` or the only one.
         template: a text over several columns.
+        embedder: compares sentences by a model's embeddings; None by tf-idf.
     """
 
     seed = 0
@@ -135,11 +148,17 @@ class ExtractiveSummarization:
     tokens_written = 0
 
     def __init__(
-        self, length: SummaryLength, *, field: str | None = None, template: str | None = None
+        self,
+        length: SummaryLength,
+        *,
+        field: str | None = None,
+        template: str | None = None,
+        embedder: SentenceEmbedder | None = None,
     ) -> None:
         self.length = length
         self.field = field
         self.template = template
+        self.embedder = embedder
 
     def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
         """Take each row's text; one without becomes its RowError."""
@@ -158,6 +177,7 @@ class ExtractiveSummarization:
         import llmkit
 
         return {
+            **({} if self.embedder is None else self.embedder.loaded.identity()),
             "extractive": "lexrank",
             "llmkit": llmkit.__version__,
             "length": asdict(self.length),
@@ -174,13 +194,52 @@ class ExtractiveSummarization:
 
     def _summarize(self, one: Prepared) -> dict[str, Any] | RowError:
         try:
-            return {"summary_text": extract(one.payload, self.length).text}
+            return {"summary_text": extract(one.payload, self.length, self.embedder).text}
         except InputError as error:
             return RowError(one.row.where, str(error))
 
 
+class _Vectors(Protocol):
+    """Sentences' unit vectors, as far as ranking and picking look at them."""
+
+    @property
+    def sentences(self) -> int: ...
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
+        """To each sentence the mass of all others, by how like they are (0 or more): [sentences]."""
+        ...
+
+    def similarity_to(self, row: int) -> np.ndarray:
+        """The cosine of every sentence with one of them: [sentences]."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Vectors:
+class _DenseVectors:
+    """A model's embeddings, [sentences, dimensions].
+
+    A cosine c counts as (1 + c) / 2 in the walk: embeddings may point away from each other, and a walk has
+    no negative steps.
+    """
+
+    matrix: np.ndarray
+
+    @property
+    def sentences(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        return np.maximum((mass.sum() + self.matrix @ (self.matrix.T @ mass)) / 2 - mass, 0.0)
+
+    def similarity_to(self, row: int) -> np.ndarray:
+        cosines: np.ndarray = self.matrix @ self.matrix[row]
+        return cosines
+
+
+@dataclass(frozen=True)
+class _SparseVectors:
     """A sparse matrix of unit row vectors: entry k is `weights[k]` at (`rows[k]`, `terms[k]`).
 
     Entries are sorted by term; those of term t begin at `starts[t]`.
@@ -192,20 +251,26 @@ class _Vectors:
     starts: np.ndarray
     shape: tuple[int, int]
 
-    def times(self, vector: np.ndarray) -> np.ndarray:
-        """X v: [terms] -> [rows]."""
+    @property
+    def sentences(self) -> int:
+        return self.shape[0]
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
         import numpy as np
 
-        return np.bincount(self.rows, self.weights * vector[self.terms], minlength=self.shape[0])
+        sentences, terms = self.shape
+        in_terms = np.bincount(self.terms, self.weights * mass[self.rows], minlength=terms)
+        reached = np.bincount(self.rows, self.weights * in_terms[self.terms], minlength=sentences)
+        # The difference of two equal numbers is not quite 0.
+        return np.maximum(reached - self._itself * mass, 0.0)
 
-    def transposed_times(self, vector: np.ndarray) -> np.ndarray:
-        """X' v: [rows] -> [terms]."""
+    @cached_property
+    def _itself(self) -> np.ndarray:
         import numpy as np
 
-        return np.bincount(self.terms, self.weights * vector[self.rows], minlength=self.shape[1])
+        return np.bincount(self.rows, self.weights**2, minlength=self.shape[0])
 
     def similarity_to(self, row: int) -> np.ndarray:
-        """The cosine of every row with one of them: [rows]."""
         import numpy as np
 
         cosines = np.zeros(self.shape[0])
@@ -216,7 +281,7 @@ class _Vectors:
         return cosines
 
 
-def _tf_idf(sentences: list[list[str]]) -> _Vectors:
+def _tf_idf(sentences: list[list[str]]) -> _SparseVectors:
     """Term counts times inverse document frequency, each sentence's vector of length 1.
 
     A document is a sentence. In a book it is a block of sentences, a hundredth of the text: among thousands
@@ -240,7 +305,7 @@ def _tf_idf(sentences: list[list[str]]) -> _Vectors:
     counts = entries[:, 2] * idf[terms]
     weights = counts / np.sqrt(np.bincount(rows, counts**2, minlength=len(sentences)))[rows]
     starts = np.searchsorted(terms, np.arange(len(vocabulary) + 1))
-    return _Vectors(rows, terms, weights, starts, (len(sentences), len(vocabulary)))
+    return _SparseVectors(rows, terms, weights, starts, (len(sentences), len(vocabulary)))
 
 
 def _lexrank(vectors: _Vectors) -> np.ndarray:
@@ -252,19 +317,13 @@ def _lexrank(vectors: _Vectors) -> np.ndarray:
     """
     import numpy as np
 
-    sentences = vectors.shape[0]
-    itself = np.bincount(vectors.rows, vectors.weights**2, minlength=sentences)
-
-    def spread(mass: np.ndarray) -> np.ndarray:
-        # The difference of two equal numbers is not quite 0.
-        return np.maximum(vectors.times(vectors.transposed_times(mass)) - itself * mass, 0.0)
-
-    degree = spread(np.ones(sentences))
+    sentences = vectors.sentences
+    degree = vectors.spread(np.ones(sentences))
     alone = degree < 1e-9
     share = np.where(alone, 0.0, 1 / np.where(alone, 1.0, degree))
     rank = np.full(sentences, 1 / sentences)
     for _ in range(100):
-        after = _DAMPING * spread(rank * share)
+        after = _DAMPING * vectors.spread(rank * share)
         after += (1 - after.sum()) / sentences
         moved = np.abs(after - rank).sum()
         rank = after

@@ -291,7 +291,7 @@ class SpanReader:
 
 def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
     """Tokens that the model may see at a time."""
-    most = int(min(tokenizer.model_max_length, _positions(model)))
+    most = int(min(tokenizer.model_max_length, most_positions(model)))
     if options.window is None:
         return min(most, 384)
     if options.window > most and not options.transformers_4:
@@ -299,7 +299,7 @@ def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
     return min(options.window, most)
 
 
-def _positions(model: Any) -> float:
+def most_positions(model: Any) -> float:
     """How many tokens the position embeddings of the model reach."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:

@@ -88,6 +88,55 @@ def test_rows_gain_a_summary(tmp_path: Path) -> None:
     assert rows_of(template.out) == rows
 
 
+@pytest.mark.parametrize("family", ["bert-qa", "gpt2", "bart"])
+def test_sentences_are_picked_by_a_models_embeddings(tiny_model: TinyModel, family: str) -> None:
+    command = ("summarize", "--extractive", "-m", tiny_model(family), "--max-words", "30")
+    result = run(*command, stdin=NEWS)
+    assert result.code == 0
+    assert result.err == ""
+    assert all(sentence in NEWS for sentence in result.out.rstrip("\n").split(". "))
+    assert 15 <= len(result.out.split()) <= 30
+    assert run(*command, stdin=NEWS).out == result.out
+
+
+def test_v_tells_of_sentences_that_the_model_does_not_see_whole(tiny_model: TinyModel) -> None:
+    text = "The cat sat. The cat sat on the mat" + " and on the mat" * 60 + ". The moon looked back.\n"
+    result = run(
+        "summarize", "--extractive", "-v", "-m", tiny_model("bert-qa"), "--min-words", "999", stdin=text
+    )
+    assert result.out == text
+    assert (
+        "longer than the 128 tokens that the model sees, compared by their beginning: 1 sentence"
+        in result.err
+    )
+
+
+def test_rows_by_embeddings_do_not_depend_on_their_batch(tiny_model: TinyModel, tmp_path: Path) -> None:
+    file, outs = tmp_path / "x.jsonl", [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    texts = [NEWS, "One sentence only.", LONG]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    model = tiny_model("bert-qa")
+    command = ("summarize", "--extractive", "-m", model, "--input", file)
+    for out, size in zip(outs, ("1", "3"), strict=True):
+        assert run(*command, "-o", out, "--batch-size", size).code == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    alone = [run("summarize", "--extractive", "-m", model, stdin=text).out for text in texts]
+    assert [row["summary_text"] + "\n" for row in rows_of(outs[0].read_text())] == alone
+
+
+def test_a_run_is_not_resumed_with_another_models_embeddings(tiny_model: TinyModel, tmp_path: Path) -> None:
+    file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps({"text": NEWS[i:]}) + "\n" for i in range(5)))
+    command = ("summarize", "--extractive", "--input", file, "-o", out)
+    model = ("-m", tiny_model("bert-qa"))
+    stopped = spawn(*command, *model, env={"PYTHONPATH": str(_killer(tmp_path))})
+    assert stopped.returncode == -9
+    refused(run(*command, "--resume", "-m", tiny_model("gpt2")), "cannot resume: model was")
+    refused(run(*command, "--resume"), "cannot resume")
+    assert run(*command, *model, "--resume").code == 0
+    assert len(rows_of(out.read_text())) == 5
+
+
 def test_an_empty_row_fails_alone(tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"text": "One."}\n{"text": "  "}\n')
@@ -125,6 +174,8 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
         (["--style", "bullets"], "x", "--style: about a model"),
         (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: about a model"),
+        (["--extractive", "--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
+        (["--extractive", "-m", "no/such-model"], "x.", "no/such-model"),
         (["--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
     ],
 )
@@ -135,7 +186,8 @@ def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--extractive"], "--model: about a model; --extractive picks sentences without one"),
+        (["--extractive", "--style", "bullets"], "--style: about a model that writes; --extractive picks"),
+        (["--extractive", "--num-beams", "2"], "--num-beams: about a model that writes"),
         (["--strategy", "guess"], "--strategy guess: use map-reduce, refine, truncate"),
         (["--style", "bullets"], "takes no instructions"),
         (["--system", "Be brief"], "has no chat template"),

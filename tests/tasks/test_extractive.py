@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmkit.errors import InputError
@@ -51,6 +53,36 @@ def test_nothing_is_said_twice() -> None:
     found = extract(twice, SummaryLength(max_words=50))
     sentences = [twice[start:end] for start, end in found.spans]
     assert len(set(sentences)) == len(sentences)
+
+
+def test_embeddings_decide_where_they_are_given() -> None:
+    # The third sentence (the aunt) lies between all others, which point away from one another.
+    around = [[1, 1, 0], [1, -1, 0], [1, 0, 0], [1, 0, 1], [1, 0, -1], [-1, 0, 0]]
+
+    def embed(sentences: Sequence[str]) -> np.ndarray:
+        assert [sentence.split()[0] for sentence in sentences] == ["Heavy", "The", "My", "Buses", "A", "The"]
+        vectors = np.array(around, dtype=float)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    text = NEWS.replace("My aunt prefers tea.", "My aunt prefers tea to coffee at any hour.")
+    assert extract(text, SummaryLength(max_words=10), embed).text == (
+        "My aunt prefers tea to coffee at any hour."
+    )
+    assert "aunt" not in extract(text, SummaryLength(max_words=10)).text
+
+
+def test_embeddings_that_say_the_same_are_not_both_taken() -> None:
+    text = "".join(f"Here is sentence number {i} of this short text. " for i in range(5))
+    vectors = np.array([[1, 0.0], [1, 0], [1, 0], [0, 1], [0, 1]])
+    found = extract(text, SummaryLength(max_words=18), lambda sentences: vectors)
+    assert "number 0" in found.text
+    assert "number 3" in found.text
+
+
+@pytest.mark.parametrize("text", ["Only one sentence stands here.", NEWS])
+def test_embeddings_without_a_direction(text: str) -> None:
+    found = extract(text, None, lambda sentences: np.zeros((len(sentences), 1)))
+    assert found.text in text
 
 
 def test_a_page_that_breaks_lines_does_not_break_sentences() -> None:
