@@ -267,7 +267,7 @@ def _check_report(report: dict[str, Any], spec: ModelSpec) -> None:
     """Weights that were not in the file are random numbers: never run a model that has some."""
     missing = sorted(report.get("missing_keys") or [])
     if spec.task == "feature-extraction":
-        # The features are the last hidden states; a pooler stands above them, and few checkpoints have one.
+        # The features are the last hidden states; a pooler stands above them, and many checkpoints have none.
         missing = [name for name in missing if not name.startswith("pooler.")]
     if missing:
         raise InputError(
