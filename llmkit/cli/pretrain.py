@@ -127,8 +127,12 @@ def run(
             on_step=watcher.step,
             notice=console.notice,
         )
-    finally:
+    except BaseException as error:
         watcher.close()
+        if not isinstance(error, Exception) and watcher.begun:  # Ctrl-C or SIGTERM
+            console.notice(f"interrupted: {output} keeps what is done; --resume goes on")
+        raise
+    watcher.close()
     _print(dataclasses.asdict(result), as_json)
 
 
@@ -136,6 +140,7 @@ class _Watcher:
     """Turns what the library reports into notices and a bar."""
 
     def __init__(self) -> None:
+        self.begun = False
         self._bar: console.Progress | None = None
 
     def plan(self, plan: Plan) -> None:
@@ -147,6 +152,7 @@ class _Watcher:
         self._bar = console.Progress("pretrain", total=plan.steps)
 
     def step(self, step: Step) -> None:
+        self.begun = True
         if step.held_out is not None:
             console.notice(
                 f"step {step.step:,}/{step.steps:,}: held-out loss {step.held_out.loss:.4f}, perplexity "

@@ -92,7 +92,9 @@ def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path
         if (output / "metrics.jsonl").exists() and (output / "metrics.jsonl").stat().st_size:
             process.send_signal(signal.SIGTERM)
             break
-    assert process.wait(timeout=120) == 143
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert told.decode().endswith(f"llmkit: interrupted: {output} keeps what is done; --resume goes on\n")
     (checkpoint,) = (output / "checkpoints").glob("checkpoint-*")
     assert not (output / "config.json").exists()
 
