@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,6 +101,13 @@ class WritingFlags:
     ] = None
     greedy: Annotated[bool, flag("--greedy", help="A chat model: always the likeliest token.")] = False
 
+    def refuse(self) -> None:
+        """What an extractive model cannot follow."""
+        for one in dataclasses.fields(self):
+            if getattr(self, one.name) != one.default:
+                shown = one.name.replace("_", "-")
+                raise InputError(f"--{shown} is for chat models; an extractive model cuts its answers out")
+
 
 @options.expand
 def run(
@@ -177,6 +185,7 @@ def _task(
     if _finds_spans(model.spec(task="question-answering")):
         from llmkit.tasks.extractive_qa import ExtractiveQA
 
+        writing.refuse()
         return ExtractiveQA(load_model(model.spec(task="question-answering")), wanted, questions)
     from llmkit.tasks.generation import GenerationOptions
     from llmkit.tasks.generative_qa import GenerativeQA

@@ -166,7 +166,9 @@ def test_bad_usage(model: Path, book: Path, arguments: list[str], stdin: str | N
     refused(run("qa", "-m", model, *given, stdin=stdin), said)
 
 
-def test_a_model_must_be_named_and_be_of_the_right_kind(tiny_model: TinyModel, book: Path) -> None:
+def test_a_model_must_be_named_and_be_of_the_right_kind(
+    tiny_model: TinyModel, model: Path, book: Path
+) -> None:
     refused(run("qa", *ASK, "--context", book), "-m")
     refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
     refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
@@ -174,6 +176,10 @@ def test_a_model_must_be_named_and_be_of_the_right_kind(tiny_model: TinyModel, b
     refused(
         run("qa", "-m", chat, *ASK, "--context", book, "--top-k", "2"), "--top-k is for extractive models"
     )
+
+    asked = ["qa", "-m", model, *ASK, "--context", book]
+    refused(run(*asked, "--temperature", "1"), "--temperature is for chat models")
+    refused(run(*asked, "--max-new-tokens", "9"), "--max-new-tokens is for chat models")
 
 
 def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book: Path) -> None:
