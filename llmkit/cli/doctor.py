@@ -11,34 +11,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmkit.cli import console, options
 from llmkit.cli.options import flag
 
-REQUIRED = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "huggingface-hub",
-    "accelerate",
-    "bm25s",
-    "datasets",
-    "evaluate",
-    "jinja2",
-    "numpy",
-    "peft",
-    "prompt-toolkit",
-    "pyarrow",
-    "sacrebleu",
-    "rouge-score",
-    "sentencepiece",
-    "typer",
-    "rich",
-)
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 # What some models or flags need, and the command that brings it.
 OPTIONAL = {
     "bitsandbytes": "quantized models on NVIDIA GPUs: pip install bitsandbytes",
@@ -90,15 +72,26 @@ def _findings() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in REQUIRED:
-        version = _version(name)
+    for need in required():
+        version = _version(need.name)
+        install = f"pip install '{need.name}{need.specifier}'"
         if version is None:
-            yield Finding(name, "not installed", False, f"pip install {name}")
+            yield Finding(need.name, "not installed", False, install)
+        elif not need.specifier.contains(version, prereleases=True):
+            yield Finding(need.name, f"{version}, not {need.specifier}", False, install)
         else:
-            yield Finding(name, version, True)
+            yield Finding(need.name, version, True)
     for name, advice in OPTIONAL.items():
         version = _version(name)
         yield Finding(name, version or "not installed (optional)", advice="" if version else advice)
+
+
+def required() -> list[Requirement]:
+    """The packages that llmkit's own metadata names, with their version ranges; extras left out."""
+    from packaging.requirements import Requirement
+
+    needs = map(Requirement, importlib.metadata.requires("llmkit") or [])
+    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
 
 
 def _version(name: str) -> str | None:
