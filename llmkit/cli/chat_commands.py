@@ -161,7 +161,7 @@ def _say(text: str) -> None:
 # name -> (what it does, what it takes, what /help says)
 COMMANDS: dict[str, tuple[Callable[[Session, str], None], str, str]] = {
     "/help": (_help, "", "Show this."),
-    "/save": (_save, "FILE", "Add the conversation to a JSONL file that `llmkit finetune` reads."),
+    "/save": (_save, "FILE", "Add the conversation to a JSONL file, a line of `messages` each."),
     "/load": (_load, "FILE", "Go on with the last conversation of such a file."),
     "/system": (_system, "TEXT", 'Set the system message; "" takes it away; without TEXT, show it.'),
     "/undo": (_undo, "", "Take the last turn back."),
