@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,20 @@ class Result:
     code: int
     out: str
     err: str
+
+
+def rows_of(text: str) -> list[dict[str, Any]]:
+    """The objects of a JSONL text."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_refused(result: Result, said: str, code: int = 2) -> None:
+    """The command said one line on stderr, with `said` in it, nothing on stdout, and exited with `code`."""
+    assert result.code == code, result.err
+    assert result.out == ""
+    assert result.err.startswith("llmkit: error: ")
+    assert result.err.count("\n") == 1
+    assert said in result.err
 
 
 class _Captured(io.TextIOWrapper):

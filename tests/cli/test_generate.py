@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Result, run, spawn
+from tests.command import assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 
 SHORT = ("--max-new-tokens", "6")
@@ -34,18 +34,6 @@ def prompts(tmp_path: Path) -> Path:
     rows = [{"id": i, "prompt": f"The {'little ' * (i % 4)}cat {i}"} for i in range(5)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
-
-
-def rows_of(text: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def refused(result: Result, said: str, code: int = 2) -> None:
-    assert result.code == code, result.err
-    assert result.out == ""
-    assert result.err.startswith("llmkit: error: ")
-    assert result.err.count("\n") == 1
-    assert said in result.err
 
 
 def test_a_prompt_is_continued_on_stdout_and_nothing_else_is_said(model: Path) -> None:
@@ -137,7 +125,7 @@ def test_an_output_that_is_there_is_kept_unless_told(model: Path, prompts: Path,
     out = tmp_path / "out.jsonl"
     out.write_text("mine\n")
     arguments = ("generate", "-m", model, *SHORT, "--input", prompts, "-o", out)
-    refused(run(*arguments), "--overwrite")
+    assert_refused(run(*arguments), "--overwrite")
     assert out.read_text() == "mine\n"
     assert run(*arguments, "--overwrite").code == 0
     assert len(rows_of(out.read_text())) == 5
@@ -149,7 +137,7 @@ def test_an_output_that_is_there_is_kept_unless_told(model: Path, prompts: Path,
 def test_a_failed_row_stops_the_run_or_is_marked(model: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
     file.write_text('{"prompt": "The cat"}\n{"prompt": "A dog"}\n{"prompt": \n{"text": 5}\n')
-    refused(run("generate", "-m", model, *SHORT, "--input", file, "-o", out), "x.jsonl:3: ")
+    assert_refused(run("generate", "-m", model, *SHORT, "--input", file, "-o", out), "x.jsonl:3: ")
     result = run(
         "generate", "-m", model, *SHORT, "--input", file, "-o", out, "--overwrite", "--on-error", "skip"
     )
@@ -163,8 +151,8 @@ def test_a_failed_row_stops_the_run_or_is_marked(model: Path, tmp_path: Path) ->
 def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("question,answer\na,b\n")
-    refused(run("generate", "-m", model, "--input", file), "--field")
-    refused(run("generate", "-m", model, "--input", file, "--field", "quesion"), "question")
+    assert_refused(run("generate", "-m", model, "--input", file), "--field")
+    assert_refused(run("generate", "-m", model, "--input", file, "--field", "quesion"), "question")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +175,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
     ],
 )
 def test_bad_usage(model: Path, arguments: list[str], stdin: str | bytes | None, said: str) -> None:
-    refused(run("generate", "-m", model, *arguments, stdin=stdin), said)
+    assert_refused(run("generate", "-m", model, *arguments, stdin=stdin), said)
 
 
 def test_skipped_rows_leave_an_empty_line_and_are_told_by_number(model: Path) -> None:
@@ -201,18 +189,20 @@ def test_skipped_rows_leave_an_empty_line_and_are_told_by_number(model: Path) ->
 
 
 def test_an_unknown_model(tmp_path: Path) -> None:
-    refused(run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline")
-    refused(run("generate", "-m", tmp_path / "gone", "x"), "no model folder at")
-    refused(run("generate", "-m", "", "x"), "-m/--model is empty")
+    assert_refused(
+        run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline"
+    )
+    assert_refused(run("generate", "-m", tmp_path / "gone", "x"), "no model folder at")
+    assert_refused(run("generate", "-m", "", "x"), "-m/--model is empty")
 
 
 def test_a_prompt_longer_than_the_context(model: Path, tmp_path: Path) -> None:
     long = "moon " * 300
-    refused(run("generate", "-m", model, long), "prompt:1: the prompt has")
+    assert_refused(run("generate", "-m", model, long), "prompt:1: the prompt has")
     assert run("generate", "-m", model, *SHORT, "--truncate", "left", long).code == 0
     file = tmp_path / "x.txt"
     file.write_text(f"The cat\n{long}\n")
-    refused(run("generate", "-m", model, "--input", file), "x.txt:2: the prompt has")
+    assert_refused(run("generate", "-m", model, "--input", file), "x.txt:2: the prompt has")
 
 
 def test_verbose_says_what_was_chosen_and_why(model: Path) -> None:
@@ -235,7 +225,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_for_debug(
         raise KeyError("oops")
 
     monkeypatch.setattr("llmkit.runtime.load.load", broken)
-    refused(run("generate", "-m", model, "x"), "unexpected KeyError: 'oops'", code=1)
+    assert_refused(run("generate", "-m", model, "x"), "unexpected KeyError: 'oops'", code=1)
     with pytest.raises(KeyError):
         run("generate", "-m", model, "x", "--debug")
 
@@ -332,10 +322,10 @@ def test_killed_at_random_again_and_again(model: Path, tmp_path: Path, sampling:
 def test_resume_with_other_options_is_refused(model: Path, tmp_path: Path) -> None:
     arguments = _big_run(model, tmp_path)
     _kill_after(arguments, tmp_path / "out.jsonl.journal", batches=1)
-    refused(run(*arguments, "--resume", "--temperature", "1"), "temperature")
-    refused(run(*arguments), "--resume")
+    assert_refused(run(*arguments, "--resume", "--temperature", "1"), "temperature")
+    assert_refused(run(*arguments), "--resume")
     (tmp_path / "rows.jsonl").write_text('{"prompt": "another input"}\n')
-    refused(run(*arguments, "--resume"), "input")
+    assert_refused(run(*arguments, "--resume"), "input")
 
 
 def _big_run(model: Path, folder: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Result, run, spawn
+from tests.command import assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
 from tests.tiny import make_model
@@ -27,18 +27,6 @@ def book(tmp_path: Path) -> Path:
     file = tmp_path / "book.txt"
     file.write_bytes(b"it was the cafe.\r\nit was\tLisbon.\r\n")
     return file
-
-
-def rows_of(text: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def refused(result: Result, said: str) -> None:
-    assert result.code == 2, result.err
-    assert result.out == ""
-    assert result.err.startswith("llmkit: error: ")
-    assert result.err.count("\n") == 1
-    assert said in result.err
 
 
 def test_the_answer_stands_alone_on_stdout(model: Path, book: Path) -> None:
@@ -134,7 +122,7 @@ def test_an_interrupted_run_resumes_to_the_same_file(
 def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"question": "where?", "context": " "}\n{"question": "where?", "context": "lisbon"}\n')
-    refused(run("qa", "-m", model, "--input", file), "rows.jsonl:1: the context is empty")
+    assert_refused(run("qa", "-m", model, "--input", file), "rows.jsonl:1: the context is empty")
     result = run("qa", "-m", model, "--input", file, "--on-error", "skip", "--json")
     assert result.code == 3
     first, second = rows_of(result.out)
@@ -163,23 +151,23 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
 )
 def test_bad_usage(model: Path, book: Path, arguments: list[str], stdin: str | None, said: str) -> None:
     given = [str(book) if argument == "BOOK" else argument for argument in arguments]
-    refused(run("qa", "-m", model, *given, stdin=stdin), said)
+    assert_refused(run("qa", "-m", model, *given, stdin=stdin), said)
 
 
 def test_a_model_must_be_named_and_be_of_the_right_kind(
     tiny_model: TinyModel, model: Path, book: Path
 ) -> None:
-    refused(run("qa", *ASK, "--context", book), "-m")
-    refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
-    refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
+    assert_refused(run("qa", *ASK, "--context", book), "-m")
+    assert_refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
+    assert_refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
     chat = tiny_model("llama", chat=True)
-    refused(
+    assert_refused(
         run("qa", "-m", chat, *ASK, "--context", book, "--top-k", "2"), "--top-k is for extractive models"
     )
 
     asked = ["qa", "-m", model, *ASK, "--context", book]
-    refused(run(*asked, "--temperature", "1"), "--temperature is for chat models")
-    refused(run(*asked, "--max-new-tokens", "9"), "--max-new-tokens is for chat models")
+    assert_refused(run(*asked, "--temperature", "1"), "--temperature is for chat models")
+    assert_refused(run(*asked, "--max-new-tokens", "9"), "--max-new-tokens is for chat models")
 
 
 def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book: Path) -> None:
@@ -199,7 +187,7 @@ def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book
 
 
 def test_generate_sends_its_user_here(model: Path) -> None:
-    refused(run("generate", "-m", model, "x"), "use `llmkit qa`")
+    assert_refused(run("generate", "-m", model, "x"), "use `llmkit qa`")
 
 
 def test_a_novel_goes_through_whole(model: Path, data_folder: Path, tmp_path: Path) -> None:

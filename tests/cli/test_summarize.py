@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Result, run, spawn
+from tests.command import assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 
 NEWS = (
@@ -32,18 +32,6 @@ def report(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(tiny_model: TinyModel) -> Path:
     return tiny_model("bart")
-
-
-def rows_of(text: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def refused(result: Result, said: str, code: int = 2) -> None:
-    assert result.code == code, result.err
-    assert result.out == ""
-    assert result.err.startswith("llmkit: error: ")
-    assert result.err.count("\n") == 1
-    assert said in result.err
 
 
 def test_without_a_model_sentences_are_picked(report: Path) -> None:
@@ -131,8 +119,8 @@ def test_a_run_is_not_resumed_with_another_models_embeddings(tiny_model: TinyMod
     model = ("-m", tiny_model("bert-qa"))
     stopped = spawn(*command, *model, env={"PYTHONPATH": str(_killer(tmp_path))})
     assert stopped.returncode == -9
-    refused(run(*command, "--resume", "-m", tiny_model("gpt2")), "cannot resume: model was")
-    refused(run(*command, "--resume"), "cannot resume")
+    assert_refused(run(*command, "--resume", "-m", tiny_model("gpt2")), "cannot resume: model was")
+    assert_refused(run(*command, "--resume"), "cannot resume")
     assert run(*command, *model, "--resume").code == 0
     assert len(rows_of(out.read_text())) == 5
 
@@ -140,7 +128,7 @@ def test_a_run_is_not_resumed_with_another_models_embeddings(tiny_model: TinyMod
 def test_an_empty_row_fails_alone(tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"text": "One."}\n{"text": "  "}\n')
-    refused(run("summarize", "--input", file), "x.jsonl:2: the text is empty")
+    assert_refused(run("summarize", "--input", file), "x.jsonl:2: the text is empty")
     result = run("summarize", "--input", file, "--on-error", "skip", "--json")
     assert result.code == 3
     assert rows_of(result.out)[1]["error"] == "the text is empty"
@@ -180,7 +168,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
     ],
 )
 def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
-    refused(run("summarize", *arguments, stdin=stdin), said)
+    assert_refused(run("summarize", *arguments, stdin=stdin), said)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +184,12 @@ def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
     ],
 )
 def test_bad_usage_with_a_model(model: Path, arguments: list[str], said: str) -> None:
-    refused(run("summarize", "-m", model, *arguments, stdin="A text."), said)
+    assert_refused(run("summarize", "-m", model, *arguments, stdin="A text."), said)
 
 
 def test_models_that_cannot_summarize(tiny_model: TinyModel) -> None:
-    refused(run("summarize", "-m", tiny_model("bert-qa"), stdin="A text."), "use `llmkit qa`")
-    refused(run("summarize", "-m", tiny_model("gpt2"), stdin="A text."), "has no chat template")
+    assert_refused(run("summarize", "-m", tiny_model("bert-qa"), stdin="A text."), "use `llmkit qa`")
+    assert_refused(run("summarize", "-m", tiny_model("gpt2"), stdin="A text."), "has no chat template")
 
 
 def test_a_model_writes_the_summary(model: Path) -> None:

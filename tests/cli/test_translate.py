@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Result, run, spawn
+from tests.command import assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 from tests.parity.folders import make_folder
 
@@ -34,18 +34,6 @@ def nllb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def t5(tiny_model: TinyModel) -> Path:
     return tiny_model("t5")
-
-
-def rows_of(text: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def refused(result: Result, said: str) -> None:
-    assert result.code == 2, result.err
-    assert result.out == ""
-    assert result.err.startswith("llmkit: error: ")
-    assert result.err.count("\n") == 1
-    assert said in result.err
 
 
 def test_a_text_is_translated_on_stdout_with_its_lines(marian: Path) -> None:
@@ -149,31 +137,33 @@ def test_verbose_says_which_languages(marian: Path) -> None:
     ],
 )
 def test_bad_usage(nllb: Path, arguments: list[str], said: str) -> None:
-    refused(run("translate", "-m", nllb, *arguments), said)
+    assert_refused(run("translate", "-m", nllb, *arguments), said)
 
 
 def test_empty_stdin(nllb: Path) -> None:
-    refused(run("translate", "-m", nllb, *PAIR, stdin=""), "stdin is empty")
+    assert_refused(run("translate", "-m", nllb, *PAIR, stdin=""), "stdin is empty")
 
 
 def test_models_of_the_wrong_kind(tiny_model: TinyModel) -> None:
-    refused(
+    assert_refused(
         run("translate", "-m", tiny_model("bert-qa"), *PAIR, "x"),
         "is an extractive-QA model; use `llmkit qa`",
     )
-    refused(
+    assert_refused(
         run("translate", "-m", tiny_model("llama"), *PAIR, "x"), "use a translation model or a chat model"
     )
 
 
 def test_there_is_no_model_until_one_is_named() -> None:
-    refused(run("translate", *PAIR, "x"), "name a model with -m/--model; `llmkit models`")
+    assert_refused(run("translate", *PAIR, "x"), "name a model with -m/--model; `llmkit models`")
 
 
 def test_a_missing_column_and_a_failed_row(t5: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"text": "The cat."}\n{"text": null}\n')
-    refused(run("translate", "-m", t5, *PAIR, *SHORT, "--input", file), "x.jsonl:2: column 'text' is null")
+    assert_refused(
+        run("translate", "-m", t5, *PAIR, *SHORT, "--input", file), "x.jsonl:2: column 'text' is null"
+    )
     result = run("translate", "-m", t5, *PAIR, *SHORT, "--input", file, "--on-error", "skip", "--json")
     assert result.code == 3
     assert ["error" in row for row in rows_of(result.out)] == [False, True]
@@ -194,7 +184,7 @@ def test_a_killed_run_resumes_byte_for_byte(t5: Path, tmp_path: Path) -> None:
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
     assert not out.exists()
-    refused(run(*arguments, "-o", out, "--resume", "--to", "fr"), 'to was "de" and is now "fr"')
+    assert_refused(run(*arguments, "-o", out, "--resume", "--to", "fr"), 'to was "de" and is now "fr"')
     resumed = spawn(*arguments, "-o", out, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     whole = tmp_path / "whole.jsonl"
