@@ -28,6 +28,7 @@ VERBS = {
     "qa": "Answer questions from a text, with an extractive or a chat model.",
     "summarize": "Summarize a text of any length, with a model or by its own sentences.",
     "pretrain": "Train a language model from nothing on a text corpus.",
+    "merge": "Put a LoRA adapter into its base model, after measuring what that changes.",
     "eval": "Score predictions or a model, with confidence intervals.",
     "models": "List the models in the box and in the cache.",
     "doctor": "Show versions, devices, what is missing and how to get it.",

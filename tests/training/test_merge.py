@@ -1,0 +1,165 @@
+"""An adapter put into its base: the same logits, a standard folder, or a refusal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.runtime.spec import ModelSpec
+from llmkit.training.merge import merge
+from tests.command import assert_refused, run
+from tests.tiny import make_model
+
+TASK_TYPES = {"llama": "CAUSAL_LM", "gpt2": "CAUSAL_LM", "t5": "SEQ_2_SEQ_LM", "bert-qa": "QUESTION_ANS"}
+CLASSES = {
+    "llama": "AutoModelForCausalLM",
+    "gpt2": "AutoModelForCausalLM",
+    "t5": "AutoModelForSeq2SeqLM",
+    "bert-qa": "AutoModelForQuestionAnswering",
+}
+
+
+def make_adapter(base: Path, folder: Path, family: str = "llama", scale: float = 0.1, **more: Any) -> Path:
+    """Write a LoRA adapter on `base` with random weights, none of them zero."""
+    from peft import LoraConfig, get_peft_model
+
+    model = getattr(transformers, CLASSES[family]).from_pretrained(base)
+    # A span model's head is trained whole, which peft sees to itself.
+    more |= {"exclude_modules": ["qa_outputs"]} if family == "bert-qa" else {}
+    config = LoraConfig(r=4, target_modules="all-linear", task_type=TASK_TYPES[family], **more)
+    wrapped = get_peft_model(model, config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, scale, generator=generator)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model("llama", tmp_path_factory.mktemp("base") / "llama")
+
+
+@pytest.fixture(scope="module")
+def adapter(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(llama, tmp_path_factory.mktemp("adapter") / "adapter")
+
+
+def outputs_of(model: Any, family: str) -> torch.Tensor:
+    ids = torch.arange(3, 40)[None]
+    more = {"decoder_input_ids": ids} if family == "t5" else {}
+    with torch.inference_mode():
+        out = model(input_ids=ids, **more)
+    return out.start_logits if family == "bert-qa" else out.logits
+
+
+@pytest.mark.parametrize("family", list(TASK_TYPES))
+def test_the_merged_model_is_the_base_with_its_adapter(family: str, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    base = make_model(family, tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter", family)
+    result = merge(ModelSpec(str(adapter)), tmp_path / "merged")
+    auto = getattr(transformers, CLASSES[family])
+    merged = outputs_of(auto.from_pretrained(tmp_path / "merged"), family)
+    plain = outputs_of(auto.from_pretrained(base), family)
+    with_adapter = outputs_of(PeftModel.from_pretrained(auto.from_pretrained(base), adapter), family)
+    moved = float((merged - plain).abs().max())
+    assert moved > 0.005
+    assert (merged - with_adapter).abs().max() < 1e-3 * moved
+    assert result.dtype == "float32"
+    assert result.cast_difference is not None
+    assert 0 < result.logit_difference < 10 * result.cast_difference
+
+
+@pytest.mark.parametrize("more", [{"use_dora": True}, {"use_rslora": True}], ids=["dora", "rslora"])
+def test_the_kinds_of_lora_merge(llama: Path, tmp_path: Path, more: dict[str, bool]) -> None:
+    adapter = make_adapter(llama, tmp_path / "adapter", **more)
+    result = merge(ModelSpec(str(adapter)), tmp_path / "merged")
+    assert result.logit_difference < 10 * (result.cast_difference or 0)
+
+
+def test_it_is_saved_as_the_base_is_stored_or_as_asked(adapter: Path, tmp_path: Path) -> None:
+    half = merge(ModelSpec(str(adapter)), tmp_path / "half", save_dtype="bfloat16")
+    assert json.loads((tmp_path / "half/config.json").read_text())["dtype"] == "bfloat16"
+    assert half.logit_difference > 1e-3  # what bfloat16 costs is told, not hidden
+    again = merge(ModelSpec(str(tmp_path / "half"), adapter=str(adapter)), tmp_path / "again")
+    assert again.dtype == "bfloat16"
+
+
+def test_a_merge_that_changes_the_model_is_refused(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A faulty merge: peft's, on one layer, at twice the strength."""
+    from peft.tuners.lora import Linear
+
+    right = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: 2 * right(self, name))
+    with pytest.raises(LLMKitError, match=r"merging moves a logit by .* nothing was written"):
+        merge(ModelSpec(str(adapter)), tmp_path / "merged")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_of_a_quantized_base_is_reported_and_not_refused(
+    llama: Path, adapter: Path, tmp_path: Path
+) -> None:
+    quantized = tmp_path / "quantized"
+    quantized.mkdir()
+    config = json.loads((llama / "config.json").read_text()) | {
+        "quantization_config": {"quant_method": "awq"}
+    }
+    (quantized / "config.json").write_text(json.dumps(config))
+    (quantized / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes())
+    copy = tmp_path / "adapter"
+    copy.mkdir()
+    for file in adapter.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((copy / "adapter_config.json").read_text())
+    (copy / "adapter_config.json").write_text(
+        json.dumps(settings | {"base_model_name_or_path": str(quantized)})
+    )
+    said: list[str] = []
+    result = merge(ModelSpec(str(llama), adapter=str(copy)), tmp_path / "merged", notice=said.append)
+    assert result.cast_difference is None
+    assert "quantized" in said[0]
+
+
+def test_the_command(adapter: Path, tmp_path: Path) -> None:
+    result = run("merge", adapter, "-o", tmp_path / "merged", "--json")
+    told = json.loads(result.out)
+    assert result.code == 0
+    assert told["folder"] == str(tmp_path / "merged")
+    assert run("generate", "-m", tmp_path / "merged", "The cat", "--max-new-tokens", "5").code == 0
+    assert sorted(p.name for p in (tmp_path / "merged").iterdir()) == [
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    text = run("merge", adapter, "-o", tmp_path / "merged", "--overwrite").out
+    assert text.splitlines()[0] == f"folder: {tmp_path / 'merged'}"
+
+
+def test_bad_input(adapter: Path, llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("keep me")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "full"), "--overwrite")
+    assert (tmp_path / "full/mine.txt").read_text() == "keep me"
+    assert_refused(run("merge", llama, "-o", tmp_path / "out"), "not an adapter's folder")
+    assert_refused(run("merge", tmp_path / "nosuch", "-o", tmp_path / "out"), "nosuch")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "out", "--save-dtype", "int8"), "--save-dtype int8")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "full/mine.txt"), "is a file")
+    other = make_model("gpt2", tmp_path / "gpt2")
+    with pytest.raises(InputError, match="does not fit"):
+        merge(ModelSpec(str(other), adapter=str(adapter)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
