@@ -1,23 +1,57 @@
-"""From a number of parameters to a model's shape."""
+"""From an architecture's name and a number of parameters to a model's shape."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig
+    from transformers import PreTrainedConfig
 
-ARCHITECTURES = ("llama",)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
-# Width of the feed-forward layer over the model's: the 8/3 of Llama, and how far a fit may move it.
-_FEED_FORWARD = 8 / 3
-_NARROWEST, _WIDEST = 1.5, 4.5
 TOLERANCE = 0.05
 _WIDTHS = [16, 32, 48, *range(64, 256, 32), *range(256, 1024, 64), *range(1024, 16385, 128)]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A transformer's measures; an encoder-decoder has `layers` on each side."""
+
+    layers: int
+    width: int
+    feed_forward: int
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ids of a tokenizer's special tokens: before a text, after it, and where there is none."""
+
+    begin: int
+    end: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of models that pretraining can make.
+
+    Attributes:
+        kind: what it is trained to do: "causal" (the next token), "masked" (hidden tokens of a text seen
+            whole), "spans" (the hidden parts alone, as T5) or "infilling" (the whole text, as BART).
+        feed_forward: usual ratio of the feed-forward layer's width to the model's; 8/3 where it is gated.
+        count: parameters of a shape with so many ids and positions, tied ones once.
+        config: its configuration.
+    """
+
+    kind: str
+    feed_forward: float
+    count: Callable[[Shape, int, int], int]
+    config: Callable[[Shape, int, int, Ids], PreTrainedConfig]
 
 
 def parse_size(text: str | int) -> int:
@@ -33,84 +67,226 @@ def parse_size(text: str | int) -> int:
     return size
 
 
+def architecture(name: str) -> Architecture:
+    """The architecture called `name`.
+
+    Raises:
+        InputError: there is none; the message names those that there are.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"--arch {name}: there is {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
 def build_config(
-    arch: str, params: str | int, *, vocab_size: int, context: int, boundary: int
-) -> LlamaConfig:
+    arch: str, params: str | int, *, vocab_size: int, context: int, ids: Ids
+) -> PreTrainedConfig:
     """A configuration with about `params` parameters, embeddings included and counted once (they are tied).
 
     Layers, width and feed-forward width are chosen together: among the shapes that can meet the size, the
-    one nearest to a usual ratio of width to layers and of feed-forward to width. Key-value heads are half as
-    many as query heads where that divides.
+    one nearest to a usual ratio of width to layers and of feed-forward to width. Where keys and values are
+    shared among query heads, there are half as many if that divides.
 
     Args:
-        arch: "llama".
+        arch: see `ARCHITECTURES`.
         params: see `parse_size`; met within 5 %.
         vocab_size: ids of the tokenizer.
         context: positions, in tokens.
-        boundary: the id of the token before and after a document.
+        ids: the tokenizer's special tokens.
 
     Raises:
         InputError: an architecture that there is not, or a size too small for the vocabulary.
     """
-    from transformers import LlamaConfig
-
-    if arch not in ARCHITECTURES:
-        raise InputError(f"--arch {arch}: there is {', '.join(ARCHITECTURES)}")
-    layers, width, feed_forward = _shape(parse_size(params), vocab_size)
-    heads, key_value_heads = _heads(width)
-    return LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=width,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=key_value_heads,
-        max_position_embeddings=context,
-        tie_word_embeddings=True,
-        bos_token_id=boundary,
-        eos_token_id=boundary,
-        pad_token_id=boundary,
-    )
+    family = architecture(arch)
+    shape = _shape(family, parse_size(params), vocab_size, context)
+    return family.config(shape, vocab_size, context, ids)
 
 
-def _heads(width: int) -> tuple[int, int]:
-    head_dim = 64 if width >= 256 else 32 if width >= 64 else 16
-    heads = width // head_dim
-    return heads, heads // 2 if heads % 2 == 0 else heads
+def heads(width: int) -> int:
+    """Attention heads of a layer of this width: of 64, or of 32 or 16 where it is narrow."""
+    return width // (64 if width >= 256 else 32 if width >= 64 else 16)
 
 
-def _count(layers: int, width: int, feed_forward: int, vocab_size: int) -> int:
-    heads, key_value_heads = _heads(width)
-    attention = 2 * width * width + 2 * width * (width // heads) * key_value_heads
-    return vocab_size * width + layers * (attention + 3 * width * feed_forward + 2 * width) + width
+def key_value_heads(width: int) -> int:
+    """Half of the heads where they are even in number."""
+    return heads(width) // 2 if heads(width) % 2 == 0 else heads(width)
 
 
-def _shape(size: int, vocab_size: int) -> tuple[int, int, int]:
-    """(layers, width, feed-forward width) of a model of `size` parameters.
+def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> Shape:
+    """The shape of a model of `size` parameters.
 
     The width wanted per layer grows from about 40 at a million parameters to 128 at a billion, where
     published models stand (Llama 3.2 1B: 2048 / 16).
     """
     wanted = 128 * min(1.0, (size / 1e9) ** (1 / 6))
-    best: tuple[float, int, int, int] | None = None
+    best: tuple[float, Shape] | None = None
     for width in _WIDTHS:
         for layers in range(1, 129):
-            without = _count(layers, width, 0, vocab_size)
+            without = family.count(Shape(layers, width, 0), vocab_size, context)
             if without >= size:
                 break
-            exact = (size - without) / (3 * width * layers)
+            each = family.count(Shape(layers, width, 1), vocab_size, context) - without
             step = 64 if width >= 512 else 16
-            feed_forward = max(step, round(exact / step) * step)
-            ratio = feed_forward / width
-            off = abs(_count(layers, width, feed_forward, vocab_size) / size - 1)
-            if not _NARROWEST <= ratio <= _WIDEST or off > TOLERANCE:
+            feed_forward = max(step, round((size - without) / each / step) * step)
+            shape = Shape(layers, width, feed_forward)
+            ratio = feed_forward / width / family.feed_forward
+            off = abs(family.count(shape, vocab_size, context) / size - 1)
+            # How far a fit may move the feed-forward layer from its usual width.
+            if not 0.56 <= ratio <= 1.7 or off > TOLERANCE:
                 continue
-            cost = abs(math.log(width / layers / wanted)) + 2 * abs(math.log(ratio / _FEED_FORWARD)) + off
+            cost = abs(math.log(width / layers / wanted)) + 2 * abs(math.log(ratio)) + off
             if best is None or cost < best[0]:
-                best = cost, layers, width, feed_forward
+                best = cost, shape
     if best is None:
         raise InputError(
             f"--params {size}: no model of this size with a vocabulary of {vocab_size}: "
             "give more parameters or a smaller --vocab-size"
         )
-    return best[1:]
+    return best[1]
+
+
+def _count_llama(shape: Shape, vocab_size: int, context: int) -> int:
+    width = shape.width
+    attention = 2 * width * width + 2 * width * (width // heads(width)) * key_value_heads(width)
+    layer = attention + 3 * width * shape.feed_forward + 2 * width
+    return vocab_size * width + shape.layers * layer + width
+
+
+def _count_qwen3(shape: Shape, vocab_size: int, context: int) -> int:
+    # Queries and keys have a norm over each head's dimensions.
+    norms = 2 * (shape.width // heads(shape.width))
+    return _count_llama(shape, vocab_size, context) + shape.layers * norms
+
+
+def _biased(shape: Shape, attentions: int) -> int:
+    """A layer whose projections and norms have biases, as BERT, GPT-2 and BART have it."""
+    width = shape.width
+    attention = attentions * (4 * width * width + 4 * width)
+    feed_forward = 2 * width * shape.feed_forward + shape.feed_forward + width
+    return attention + feed_forward + 2 * width * (attentions + 1)
+
+
+def _count_gpt2(shape: Shape, vocab_size: int, context: int) -> int:
+    return (vocab_size + context + 2) * shape.width + shape.layers * _biased(shape, 1)
+
+
+def _count_bert(shape: Shape, vocab_size: int, context: int) -> int:
+    width = shape.width
+    head = width * width + 3 * width + vocab_size
+    return (vocab_size + context + 4) * width + shape.layers * _biased(shape, 1) + head
+
+
+def _count_bart(shape: Shape, vocab_size: int, context: int) -> int:
+    embeddings = (vocab_size + 2 * (context + 2) + 4) * shape.width
+    return embeddings + shape.layers * (_biased(shape, 1) + _biased(shape, 2))
+
+
+def _count_t5(shape: Shape, vocab_size: int, context: int) -> int:
+    width = shape.width
+    feed_forwards = 2 * 3 * width * shape.feed_forward
+    layer = 3 * 4 * width * width + feed_forwards + 5 * width
+    return vocab_size * width + shape.layers * layer + 2 * width + 2 * 32 * heads(width)
+
+
+def _special(ids: Ids) -> dict[str, Any]:
+    return {"bos_token_id": ids.begin, "eos_token_id": ids.end, "pad_token_id": ids.padding}
+
+
+def _llama(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**_grouped(shape, vocab_size, context), **_special(ids))
+
+
+def _qwen3(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import Qwen3Config
+
+    head_dim = shape.width // heads(shape.width)
+    return Qwen3Config(**_grouped(shape, vocab_size, context), head_dim=head_dim, **_special(ids))
+
+
+def _grouped(shape: Shape, vocab_size: int, context: int) -> dict[str, Any]:
+    return {
+        "vocab_size": vocab_size,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": heads(shape.width),
+        "num_key_value_heads": key_value_heads(shape.width),
+        "max_position_embeddings": context,
+        "tie_word_embeddings": True,
+    }
+
+
+def _gpt2(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import GPT2Config
+
+    return GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=context,
+        n_embd=shape.width,
+        n_layer=shape.layers,
+        n_head=heads(shape.width),
+        n_inner=shape.feed_forward,
+        **_special(ids),
+    )
+
+
+def _bert(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=heads(shape.width),
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=context,
+        **_special(ids),
+    )
+
+
+def _bart(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import BartConfig
+
+    sides: dict[str, Any] = {}
+    for side in ("encoder", "decoder"):
+        sides |= {
+            f"{side}_layers": shape.layers,
+            f"{side}_attention_heads": heads(shape.width),
+            f"{side}_ffn_dim": shape.feed_forward,
+        }
+    return BartConfig(
+        vocab_size=vocab_size,
+        d_model=shape.width,
+        max_position_embeddings=context,
+        decoder_start_token_id=ids.end,
+        forced_eos_token_id=None,
+        **sides,
+        **_special(ids),
+    )
+
+
+def _t5(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import T5Config
+
+    return T5Config(
+        vocab_size=vocab_size,
+        d_model=shape.width,
+        d_kv=shape.width // heads(shape.width),
+        d_ff=shape.feed_forward,
+        num_layers=shape.layers,
+        num_heads=heads(shape.width),
+        feed_forward_proj="gated-gelu",
+        **_special(ids) | {"decoder_start_token_id": ids.padding},
+    )
+
+
+ARCHITECTURES = {
+    "llama": Architecture("causal", 8 / 3, _count_llama, _llama),
+    "qwen3": Architecture("causal", 8 / 3, _count_qwen3, _qwen3),
+    "gpt2": Architecture("causal", 4.0, _count_gpt2, _gpt2),
+    "bert": Architecture("masked", 4.0, _count_bert, _bert),
+    "t5": Architecture("spans", 8 / 3, _count_t5, _t5),
+    "bart": Architecture("infilling", 4.0, _count_bart, _bart),
+}

@@ -12,7 +12,7 @@ from llmkit.errors import InputError
 from llmkit.training.corpus import Blocks, pack, read_documents, split_documents
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 # Our --scheduler to Trainer's; cosine ends at a tenth of the peak, where small models still learn.
 SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
@@ -99,7 +99,7 @@ class Prepared:
 
     plan: Plan
     recipe: Recipe
-    config: LlamaConfig
+    config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerFast
     boundary: int
     train: Blocks
@@ -115,7 +115,7 @@ def prepare(
     Raises:
         InputError: a bad option, a corpus that cannot be read or is too small.
     """
-    from llmkit.training.architecture import build_config, parse_size
+    from llmkit.training.architecture import Ids, build_config, parse_size
     from llmkit.training.tokenizer import encode, load_tokenizer, train_tokenizer
 
     _check(recipe)
@@ -131,7 +131,11 @@ def prepare(
         tokenizer = load_tokenizer(recipe.tokenizer)
     boundary = tokenizer.eos_token_id
     config = build_config(
-        recipe.arch, recipe.params, vocab_size=len(tokenizer), context=recipe.max_length, boundary=boundary
+        recipe.arch,
+        recipe.params,
+        vocab_size=len(tokenizer),
+        context=recipe.max_length,
+        ids=Ids(boundary, boundary, boundary),
     )
     blocks = pack(encode(tokenizer, documents), boundary=boundary, length=recipe.max_length)
     plan = _plan(recipe, config, len(documents), len(held_out), blocks, device)
@@ -141,7 +145,7 @@ def prepare(
     )
 
 
-def count_parameters(config: LlamaConfig) -> int:
+def count_parameters(config: PreTrainedConfig) -> int:
     """Parameters of the model that `config` describes, tied ones once; nothing is allocated."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -183,7 +187,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _plan(
-    recipe: Recipe, config: LlamaConfig, documents: int, held_out: int, blocks: Blocks, asked: str
+    recipe: Recipe, config: PreTrainedConfig, documents: int, held_out: int, blocks: Blocks, asked: str
 ) -> Plan:
     from llmkit.runtime.device import choose_device
 
