@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from llmkit.errors import InputError
-from llmkit.training.tokenizer import encode, load_tokenizer, train_tokenizer
+from llmkit.training.tokenizer import encode, load_tokenizer, specials, train_tokenizer
 
 
 def test_the_same_text_gives_the_same_tokenizer_file(stories: list[str], tmp_path: Path) -> None:
@@ -54,3 +54,44 @@ def test_a_tokenizer_without_an_end_token_is_refused(stories: list[str], tmp_pat
     made.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="no eos_token"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dressed", "pair"),
+    [
+        ("masked", "[CLS]a[SEP]", "[CLS]a[SEP]b[SEP]"),
+        ("spans", "a</s>", "a</s>b</s>"),
+        ("infilling", "<s>a</s>", "<s>a</s></s>b</s>"),
+    ],
+)
+def test_other_kinds_dress_a_text_as_their_first_models_did(
+    stories: list[str], tmp_path: Path, kind: str, dressed: str, pair: str
+) -> None:
+    train_tokenizer(stories, 500, 64, kind).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.decode(tokenizer("a")["input_ids"]) == dressed
+    assert tokenizer.decode(tokenizer("a", "b")["input_ids"]) == pair
+    assert tokenizer.pad_token_id is not None
+    text = "Once upon a time — 从前 \U0001f600"
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+    found = specials(tokenizer, kind)
+    assert [*found.begin, *tokenizer("a", add_special_tokens=False)["input_ids"], *found.end] == tokenizer(
+        "a"
+    )["input_ids"]
+    assert len(found.sentinels) == (100 if kind == "spans" else 0)
+    assert (found.mask is None) == (kind == "spans")
+
+
+def test_pairs_have_types_where_bert_wants_them(stories: list[str]) -> None:
+    tokenizer = train_tokenizer(stories, 300, 64, "masked")
+    assert tokenizer("a", "b")["token_type_ids"] == [0, 0, 0, 1, 1]
+
+
+def test_a_tokenizer_without_the_needed_tokens_is_refused(stories: list[str]) -> None:
+    causal = train_tokenizer(stories, 300, 64)
+    with pytest.raises(InputError, match="no mask token"):
+        specials(causal, "masked")
+    with pytest.raises(InputError, match="no <extra_id_0>"):
+        specials(causal, "spans")
+    with pytest.raises(InputError, match="--vocab-size 300: at least 358"):
+        train_tokenizer(stories, 300, 64, "spans")
