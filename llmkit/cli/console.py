@@ -131,3 +131,8 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task(self.verb, total=self.total, text="", left="")
         self._bar.update(self._task, completed=done, text=text, left=left)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -6,10 +6,11 @@ import itertools
 import json as json_module
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ import typer
 
 from llmkit.cli import console, options
 from llmkit.cli.eval_flags import ColumnFlags, MetricFlags, PerplexityFlags, ReportFlags
+from llmkit.cli.eval_task import Predictions, TaskFlags
 from llmkit.cli.options import flag
 from llmkit.errors import InputError
 
@@ -38,14 +40,15 @@ def run(
         typer.Argument(help="Rows with predictions, or plain lines with --references; - is stdin."),
     ] = None,
     metric: Annotated[
-        str,
+        str | None,
         flag(
             "--metric",
             metavar="NAME,...",
             help="bleu, chrf, chrf++, ter, rouge, exact_match, f1, squad, squad_v2, accuracy, distinct,"
             " repetition, perplexity; an `evaluate` module's path, or evaluate:NAME.",
         ),
-    ],
+    ] = None,
+    tasks: TaskFlags,
     columns: ColumnFlags,
     by: Annotated[
         str | None, flag("--by", metavar="NAME", help="Score each value of this column apart.")
@@ -55,6 +58,7 @@ def run(
     metrics: MetricFlags,
     perplexity: PerplexityFlags,
     model: options.ModelFlags,
+    decoding: options.DecodingFlags,
     report: ReportFlags,
     messages: options.MessageFlags,
 ) -> None:
@@ -62,25 +66,43 @@ def run(
     from llmkit.evaluation import score
     from llmkit.evaluation.external import Module
 
-    names, modules = _names(metric)
+    names, modules = _names(_chosen(metric, tasks))
     report.check()
     source = _source(file)
     bar = console.Progress("eval")
+    if tasks.task is None:
+        _refuse(tasks, decoding, because="is about a model run by eval: name what it does with --task")
     if names == ["perplexity"] and not modules:
-        _refuse(columns, metrics, because="is about predictions, and perplexity judges a model on a text")
+        _refuse(
+            tasks, columns, metrics, because="is about predictions, and perplexity judges a model on a text"
+        )
         if perplexity.token_losses and report.per_record is None:
             raise InputError("--token-losses go into a file of rows: name it with --per-record")
-        work = _perplexity(source, perplexity, model, bar)
     elif "perplexity" in names:
         raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
-    else:
-        allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
-        _refuse(perplexity, model, because="is about perplexity: name it with --metric", but=allowed)
-        if modules and (by is not None or columns.baseline is not None):
-            raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
-        work = _predictions(source, names, columns, metrics, bar)
-        work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
+    elif modules and (by is not None or columns.baseline is not None):
+        raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
+    predictions: Predictions | None = None
     with ExitStack() as files:
+        if names == ["perplexity"] and not modules:
+            work = _perplexity(source, perplexity, model, bar)
+        elif tasks.task is not None:
+            because = f"is about perplexity, not about --task {tasks.task}"
+            _refuse(perplexity, because=because, but=["field", "template", "batch_size"])
+            folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="llmkit-eval-")))
+            predictions = _predict(
+                source, tasks, model, decoding, columns, metrics, perplexity, report, folder
+            )
+            # --to also names the language to translate into, whatever measures the result.
+            scored = metrics if "bleu" in names else replace(metrics, to=None)
+            work = _work(predictions.examples(), str(predictions.path), names, columns, scored, bar)
+        else:
+            allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
+            _refuse(perplexity, because="is about perplexity: name it with --metric", but=allowed)
+            because = "is about a model, which --task runs and --metric perplexity measures: name one of them"
+            _refuse(model, because=because, but=allowed)
+            work = _predictions(source, names, columns, metrics, bar)
+        work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
         record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
         files.enter_context(bar)
         evaluation = score(
@@ -95,7 +117,56 @@ def run(
         )
     for module in work.modules:
         evaluation.scores.extend(module.scores())
+    if predictions is not None:
+        evaluation = replace(evaluation, model=predictions.signature)
     _tell(evaluation, report, source)
+    if predictions is not None and predictions.failed:
+        console.notice(f"{predictions.failed} of {evaluation.rows} rows failed, scored as empty predictions")
+        raise typer.Exit(3)
+
+
+def _chosen(metric: str | None, tasks: TaskFlags) -> str:
+    """`--metric`, or what the task is usually scored by."""
+    if metric is not None:
+        return metric
+    if tasks.task is None:
+        raise InputError("name what to measure with --metric, such as bleu or perplexity (see --help)")
+    default = tasks.chosen().metrics
+    console.notice(f"--metric {default}: the default of --task {tasks.task}")
+    return default
+
+
+def _predict(
+    source: str,
+    tasks: TaskFlags,
+    model: options.ModelFlags,
+    decoding: options.DecodingFlags,
+    columns: ColumnFlags,
+    metrics: MetricFlags,
+    texts: PerplexityFlags,
+    report: ReportFlags,
+    folder: Path,
+) -> Predictions:
+    """Run the model over the rows of `source`."""
+    from llmkit.cli.eval_task import Request, predict
+
+    for name in ("references", "prediction_field"):
+        if getattr(columns, name) is not None:
+            shown = name.replace("_", "-")
+            raise InputError(f"--{shown} is about predictions that are there; --task makes them")
+    request = Request(
+        rows=source,
+        task=tasks,
+        model=model,
+        decoding=decoding,
+        target=metrics.to,
+        field=texts.field,
+        template=texts.template,
+        reference_field=columns.reference_field,
+        batch_size=texts.batch_size,
+        overwrite=report.overwrite,
+    )
+    return predict(request, folder)
 
 
 @dataclass
@@ -132,7 +203,6 @@ def _source(file: str | None) -> str:
 def _predictions(
     source: str, names: list[str], columns: ColumnFlags, flags: MetricFlags, bar: console.Progress
 ) -> _Work:
-    from llmkit.evaluation.defaults import configure
     from llmkit.evaluation.rows import read
 
     rows = read(
@@ -142,9 +212,24 @@ def _predictions(
         reference_field=columns.reference_field,
         needs_references=any(name not in REFERENCE_FREE for name in names),
     )
+    return _work(rows, source, names, columns, flags, bar)
+
+
+def _work(
+    rows: Iterator[Example],
+    source: str,
+    names: list[str],
+    columns: ColumnFlags,
+    flags: MetricFlags,
+    bar: console.Progress,
+) -> _Work:
+    """What is to be scored: `rows` beside the baseline's, by metrics that fit them."""
+    from llmkit.evaluation.defaults import configure
+    from llmkit.evaluation.rows import read
+
     others = None
     if columns.baseline is not None:
-        if columns.baseline == source:
+        if columns.baseline != "-" and Path(columns.baseline).resolve() == Path(source).resolve():
             raise InputError("--baseline names the predictions themselves; name another system's")
         others = read(
             columns.baseline,
@@ -216,10 +301,9 @@ def _each(row: Example, scores: dict[str, float], work: _Work, record: _PerRecor
 
 def _refuse(*groups: Any, because: str, but: Sequence[str] = ()) -> None:
     """Raise an InputError for any flag that was given and would be ignored."""
-    for group in groups:
-        for one in fields(group):
-            if one.name not in but and getattr(group, one.name) != one.default:
-                raise InputError(f"--{one.name.replace('_', '-')} {because}")
+    found = options.given(*groups, but=but)
+    if found:
+        raise InputError(f"{found[0]} {because}")
 
 
 def _counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example]:

@@ -15,7 +15,7 @@ class MetricFlags:
     """Options of the metrics; None leaves the metric's own default, or the choice, to us."""
 
     to: Annotated[
-        str | None, flag("--to", metavar="LANG", help="Target language, which decides BLEU's tokenizer.")
+        str | None, flag("--to", metavar="LANG", help="Target language; decides BLEU's tokenizer too.")
     ] = None
     tokenize: Annotated[
         str | None, flag("--tokenize", help="BLEU's tokenizer: 13a, intl, zh, char, ja-mecab, none, ...")
@@ -91,7 +91,8 @@ class PerplexityFlags:
         bool, flag("--token-losses", help="Give --per-record each token and its loss in nats as well.")
     ] = False
     batch_size: Annotated[
-        str, flag("--batch-size", metavar="auto|N", help="Windows per batch, or auto: as memory allows.")
+        str,
+        flag("--batch-size", metavar="auto|N", help="Windows or rows per batch, or auto: as memory allows."),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,6 +70,28 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
 def flag(*names: str, help: str, **more: Any) -> Any:
     """A Typer option whose default stands in its help text, where a reader can understand it."""
     return typer.Option(*names, help=help, show_default=more.pop("show_default", False), **more)
+
+
+def given(*groups: Any, but: Collection[str] = ()) -> list[str]:
+    """The flags of `groups` that were given another value than their default, as a user writes them.
+
+    Args:
+        groups: flag groups, filled in.
+        but: names of fields to leave out.
+    """
+    return [
+        _spelling(type(group), one.name)
+        for group in groups
+        for one in dataclasses.fields(group)
+        if one.name not in but and getattr(group, one.name) != one.default
+    ]
+
+
+def _spelling(group: type, name: str) -> str:
+    """The long form of a field's flag."""
+    (option,) = typing.get_type_hints(group, include_extras=True)[name].__metadata__
+    names = [option.default, *option.param_decls]
+    return next(str(n).split("/")[0] for n in names if str(n).startswith("--"))
 
 
 @dataclass

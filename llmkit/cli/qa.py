@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,10 +82,8 @@ class ExtractionFlags:
 
     def refuse(self) -> None:
         """What a chat model cannot follow."""
-        for name in ("top_k", "no_answer_threshold", "max_answer_tokens", "window", "doc_stride"):
-            if getattr(self, name) is not None:
-                shown = name.replace("_", "-")
-                raise InputError(f"--{shown} is for extractive models; a chat model writes one answer")
+        for shown in options.given(self, but=["no_answer"]):
+            raise InputError(f"{shown} is for extractive models; a chat model writes one answer")
 
 
 @dataclass
@@ -103,10 +100,8 @@ class WritingFlags:
 
     def refuse(self) -> None:
         """What an extractive model cannot follow."""
-        for one in dataclasses.fields(self):
-            if getattr(self, one.name) != one.default:
-                shown = one.name.replace("_", "-")
-                raise InputError(f"--{shown} is for chat models; an extractive model cuts its answers out")
+        for shown in options.given(self):
+            raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
 
 
 @options.expand
@@ -137,7 +132,7 @@ def run(
         documents=documents,
         passages=asked.passages,
     )
-    task = _task(model, wanted, questions, extraction, writing)
+    task = load_task(model, wanted, questions, extraction, writing)
     try:
         if single and outputs.output is None and not outputs.json:
             _answer_one(task, source, several=len(documents) > 1)
@@ -172,7 +167,7 @@ def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, 
     return rows_of(asked.question, field="question", name="question"), documents, len(asked.question) == 1
 
 
-def _task(
+def load_task(
     model: options.ModelFlags,
     wanted: Any,
     questions: QuestionSource,

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import typer
@@ -124,13 +125,14 @@ def run_rows(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str,
     """
     from llmkit.records.output import StreamOutput
 
-    budget = task.budget(flags.rows_per_batch())
     summary: Summary | None
     if flags.output is None:
         render = None if flags.json else _plain(field)
+        budget = task.budget(flags.rows_per_batch())
         summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb)
     else:
-        summary = _to_file(task, source, flags, budget, verb)
+        summary = to_file(task, source, flags, verb=verb)
+        tell(summary, flags.output)
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
@@ -154,13 +156,17 @@ def check_output(flags: OutputFlags) -> bool:
     return finished
 
 
-def _to_file(
-    task: RowTask, source: RowSource, flags: OutputFlags, budget: Budget, verb: str
-) -> Summary | None:
+def to_file(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str) -> Summary | None:
+    """Run `task` over all rows into the file `flags.output`, with a journal beside it while that lasts.
+
+    Returns:
+        What was done; None where the file was finished already.
+    """
     from llmkit.records.batches import Budget
     from llmkit.records.output import JournaledOutput
 
     assert flags.output is not None
+    budget = task.budget(flags.rows_per_batch())
     header = {
         "verb": verb,
         **task.header(),
@@ -190,9 +196,14 @@ def _to_file(
             if stopped and output.kept:
                 console.notice(f"interrupted: {output.kept} rows are done and kept; --resume goes on")
             raise
-    resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
-    console.notice(f"{summary.rows} rows{resumed} in {flags.output}")
     return summary
+
+
+def tell(summary: Summary | None, output: Path | None) -> None:
+    """Say how many rows a file got."""
+    if summary is not None:
+        resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
+        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {output}")
 
 
 def _threads() -> dict[str, int]:

@@ -95,7 +95,7 @@ def run(
 
     loaded = load_model(model.spec(task="text-generation"))
     if decoding.max_new_tokens == _DEFAULT_TOKENS and not length.given:
-        generation = _with_own_limit(generation, loaded)
+        generation = with_own_limit(generation, loaded)
     summarization = Summarization(loaded, generation, wanted, field=inputs.field, template=inputs.template)
     if summarization.generation.decoding.sampling and model.seed is None:
         console.detail(f"seed {summarization.seed}: drawn")
@@ -112,23 +112,16 @@ def _refuse_model_flags(
     extractive: bool,
 ) -> None:
     """No flag is ignored in silence: picked sentences are not written by a model, if there is one at all."""
-    given = [name for name, value in about_model.items() if value is not None] + _given(decoding)
+    given = [f"--{name}" for name, value in about_model.items() if value is not None]
+    given += options.given(decoding)
     if extractive and given:
         raise InputError(
-            f"{_flags(given)}: about a model that writes; --extractive picks sentences; leave one out"
+            f"{', '.join(given)}: about a model that writes; --extractive picks sentences; leave one out"
         )
     if model.model is None:
-        given += [name for name in _given(model) if name not in {"seed", "offline"}]
+        given += options.given(model, but=["seed", "offline"])
     if given:
-        raise InputError(f"{_flags(given)}: about a model; name one with -m/--model (see `llmkit models`)")
-
-
-def _given(group: options.ModelFlags | options.DecodingFlags) -> list[str]:
-    return [f.name for f in dataclasses.fields(group) if getattr(group, f.name) != f.default]
-
-
-def _flags(names: list[str]) -> str:
-    return ", ".join("--" + name.replace("_", "-") for name in names)
+        raise InputError(f"{', '.join(given)}: about a model; name one with -m/--model (see `llmkit models`)")
 
 
 def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
@@ -158,7 +151,7 @@ def _decoding(
     return GenerationOptions(**values, seed=model.seed, system=system)
 
 
-def _with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> GenerationOptions:
+def with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> GenerationOptions:
     """A summarizer's own length stands in its generation_config; `generate` counts its start token in."""
     own = loaded.model.generation_config.max_length
     if not loaded.is_encoder_decoder or own is None or own < 2:

@@ -19,8 +19,9 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             del score["baseline"]
         if evaluation.by is None:
             del score["group"]
-    if evaluation.by is None:
-        del result["by"]
+    for name in ("by", "model"):
+        if result[name] is None:
+            del result[name]
     return result
 
 
@@ -74,6 +75,8 @@ def _compared(score: Score) -> list[str]:
 def _signatures(evaluation: Evaluation) -> list[str]:
     signatures = {score.metric: score.signature for score in evaluation.scores if score.group is None}
     lines = [f"{metric}: {signature}" for metric, signature in signatures.items()]
+    if evaluation.model is not None:
+        lines.insert(0, f"model: {evaluation.model}")
     drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
     return [*lines, f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}"]
 

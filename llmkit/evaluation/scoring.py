@@ -73,7 +73,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores, those over all rows first, then group by group in order of appearance."""
+    """All scores, those over all rows first, then group by group in order of appearance.
+
+    `model` tells what model wrote the predictions and how, where that is known.
+    """
 
     rows: int
     scores: list[Score]
@@ -81,6 +84,7 @@ class Evaluation:
     resamples: int
     seed: int
     by: str | None = None
+    model: str | None = None
 
 
 def examples(

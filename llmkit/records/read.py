@@ -71,6 +71,17 @@ class RowSource:
             yield row
         self._at_end = True
 
+    def through(self, change: Callable[[Iterator[Row]], Iterator[Row]]) -> RowSource:
+        """This source with its rows changed on their way; its name and identity stay."""
+        self._rows = change(self._rows)
+        return self
+
+    def first(self) -> Row | None:
+        """The first row, which stays in the source; None if there is none."""
+        row = next(self._rows, None)
+        self._rows = itertools.chain([] if row is None else [row], self._rows)
+        return row
+
     def identity(self) -> dict[str, Any]:
         """What tells this input from another, as JSON.
 

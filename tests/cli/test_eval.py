@@ -309,7 +309,7 @@ def test_perplexity_from_stdin_is_one_text(text, tiny_model):
         (["--metric", "perplexity,bleu"], "perplexity judges a model on a text, and the others predictions"),
         (["--metric", "perplexity", "--tokenize", "zh"], "--tokenize is about predictions"),
         (["--metric", "perplexity", "--baseline", "x"], "--baseline is about predictions"),
-        (["--metric", "f1", "-m", "stories"], "--model is about perplexity: name it with --metric"),
+        (["--metric", "f1", "-m", "stories"], "--model is about a model, which --task runs"),
         (["--metric", "f1", "--stride", "3"], "--stride is about perplexity: name it with --metric"),
         (["--metric", "perplexity", "--token-losses"], "--token-losses go into a file of rows"),
         (["--metric", "perplexity", "--batch-size", "many"], "--batch-size many: give a number of windows"),

@@ -1,0 +1,194 @@
+"""`llmkit eval --task`: a model run and judged in one go."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import assert_refused, rows_of, run
+from tests.conftest import TinyModel
+from tests.parity.folders import make_folder
+
+STORIES = [
+    {"prompt": "Once upon a time", "completion": "there was a little girl."},
+    {"prompt": "Tom and his dog", "completion": "went to the park."},
+    {"prompt": "The cat", "completion": "sat on the mat."},
+]
+SHORT = ("--max-new-tokens", "6")
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def scores(out: str) -> dict[str, float]:
+    return {score["name"]: score["score"] for score in json.loads(out)["scores"]}
+
+
+def test_it_gives_the_verb_s_rows_the_verb_s_way_and_the_metric_s_scores(tmp_path: Path) -> None:
+    """The same as `generate -o` and `eval` one after the other."""
+    data, kept, apart = write(tmp_path / "d.jsonl", STORIES), tmp_path / "kept.jsonl", tmp_path / "a.jsonl"
+    done = run(
+        "eval",
+        "--task",
+        "generate",
+        "--metric",
+        "rouge,chrf",
+        data,
+        *SHORT,
+        "--save-predictions",
+        kept,
+        "--json",
+    )
+    assert done.code == 0
+    assert run("generate", "--input", data, *SHORT, "--seed", "0", "-o", apart).code == 0
+    assert kept.read_bytes() == apart.read_bytes()
+    scored = run(
+        "eval",
+        *("--metric", "rouge,chrf", apart, "--json"),
+        *("--prediction-field", "generated_text", "--reference-field", "completion"),
+    )
+    assert scores(done.out) == scores(scored.out)
+    model = json.loads(done.out)["model"]
+    assert model.startswith("task:generate|model:stories|revision:embedded|")
+    assert "max_new_tokens:6" in model
+    assert model.endswith("seed:0")
+
+
+def test_the_metric_follows_from_the_task_and_is_told(tmp_path: Path) -> None:
+    done = run("eval", "--task", "generate", write(tmp_path / "d.jsonl", STORIES), *SHORT)
+    assert "--metric rouge: the default of --task generate" in done.err
+    assert "rougeL" in done.out
+    assert list(tmp_path.iterdir()) == [tmp_path / "d.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"translation": {"en": "Good morning.", "de": "Guten Morgen."}},
+        {"en": "Good morning.", "de": "Guten Morgen."},
+        {"source": "Good morning.", "target": "Guten Morgen."},
+        {"English": "Good morning.", "German": "Guten Morgen."},
+    ],
+)
+def test_languages_are_found_in_the_usual_columns(row: dict[str, Any], marian: Path, tmp_path: Path) -> None:
+    data, kept = write(tmp_path / "d.jsonl", [row]), tmp_path / "kept.jsonl"
+    command = ("eval", "--task", "translate", "--from", "en", "--to", "de", "--metric", "chrf", "-m", marian)
+    assert run(*command, data, *SHORT, "--save-predictions", kept).code == 0
+    (found,) = rows_of(kept.read_text(encoding="utf-8"))
+    alone = run("translate", "--from", "en", "--to", "de", "-m", marian, *SHORT, "Good morning.").out
+    assert found["translation_text"] == alone.rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def marian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder("marian", tmp_path_factory.mktemp("marian"))
+
+
+def test_summaries_of_sentences_in_lists_with_several_references(tmp_path: Path) -> None:
+    text = ["Dogs run fast.", "Cats sleep much.", "Dogs and cats are animals.", "Dogs and cats run."]
+    data = write(tmp_path / "d.jsonl", [{"source": text, "target": ["Dogs and cats are animals.", "Pets."]}])
+    done = run("eval", "--task", "summarize", data, "--json")
+    assert done.code == 0
+    assert "nrefs:2" in json.loads(done.out)["scores"][0]["signature"]
+    assert scores(done.out)["rouge1"] > 0.5
+
+
+def test_questions_come_from_squad_s_own_form(tiny_model: TinyModel, tmp_path: Path) -> None:
+    qas = [
+        {"id": str(i), "question": q, "answers": [{"text": "a ball", "answer_start": 8}]}
+        for i, q in enumerate(("What?", "Who?"))
+    ]
+    squad = {
+        "version": "1.1",
+        "data": [{"title": "t", "paragraphs": [{"context": "Tom has a ball.", "qas": qas}]}],
+    }
+    data = tmp_path / "squad.json"
+    data.write_text(json.dumps(squad))
+    done = run("eval", "--task", "qa", "-m", tiny_model("bert-qa"), data, "--json", "--metric", "squad,f1")
+    assert done.code == 0
+    assert json.loads(done.out)["rows"] == 2
+
+
+def test_a_row_that_failed_counts_as_an_empty_prediction(tmp_path: Path) -> None:
+    """Leaving it out would reward a model for failing."""
+    data = tmp_path / "d.jsonl"
+    good = "".join(json.dumps(row) + "\n" for row in STORIES)
+    data.write_text(good + json.dumps({"prompt": None, "completion": "x y"}) + "\n")
+    assert_refused(run("eval", "--task", "generate", "--metric", "f1", data, *SHORT), "d.jsonl:4")
+    done = run("eval", "--task", "generate", "--metric", "f1", data, *SHORT, "--on-error", "skip", "--json")
+    without = run("eval", "--task", "generate", "--metric", "f1", write(data, STORIES), *SHORT, "--json")
+    assert done.code == 3
+    assert "1 of 4 rows failed, scored as empty predictions" in done.err
+    assert scores(done.out)["f1"] == pytest.approx(scores(without.out)["f1"] * 3 / 4)
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"{name} saw a {thing}", "completion": "It was big."}
+        for name in ("Tom", "Lily", "Ben", "Anna", "Max", "Sue", "Tim", "Mia")
+        for thing in ("dog", "cat", "bird", "ball", "tree", "car", "cake", "fish")
+        for _ in range(4)
+    ]
+    data = write(tmp_path / "d.jsonl", rows)
+    command = [
+        *(sys.executable, "-m", "llmkit", "eval", "--task", "generate", "--metric", "f1", "--json", "-q"),
+        *(str(data), "--max-new-tokens", "40", "--batch-size", "8", "--save-predictions"),
+    ]
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    first = subprocess.run([*command, str(whole)], capture_output=True, text=True, check=True)
+    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial = [*tmp_path.glob("killed.jsonl*")]
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        partial = [path for path in tmp_path.glob("killed.jsonl*") if path.stat().st_size > 3000]
+        if partial:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert partial
+    assert not killed.exists() or killed.read_bytes() != whole.read_bytes()
+    again = subprocess.run([*command, str(killed), "--resume"], capture_output=True, text=True, check=True)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert again.stdout == first.stdout
+
+
+def test_bad_input(tmp_path: Path, marian: Path) -> None:
+    data = write(tmp_path / "d.jsonl", STORIES)
+    other = write(tmp_path / "o.jsonl", [{"prompt": "a", "wanted": "b"}])
+    assert_refused(run("eval", data), "--metric")
+    assert_refused(
+        run("eval", "--task", "paint", data), "--task paint: use translate, summarize, qa, generate"
+    )
+    assert_refused(run("eval", "--metric", "f1", data, "--from", "en"), "--from is about a model run by eval")
+    assert_refused(run("eval", "--metric", "f1", data, "--greedy"), "--greedy is about a model run by eval")
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", other), "name one with --reference-field"
+    )
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", data, "--from", "en"), "--from is about"
+    )
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", data, "--resume"), "--resume is about a file"
+    )
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", data, "--window", "8"), "--window is about"
+    )
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", data, "--reference-field", "no"), "no column 'no'"
+    )
+    assert_refused(
+        run("eval", "--task", "generate", "--metric", "f1", data, "--references", other),
+        "--references is about",
+    )
+    pair = ("--task", "translate", "-m", marian, "--metric", "chrf")
+    assert_refused(run("eval", *pair, "--to", "Klingonese", data), "Klingonese")
