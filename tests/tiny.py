@@ -70,6 +70,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
             "max_position_embeddings": 128,
         },
     ),
+    "bert": ("BertConfig", {**_SMALL, "intermediate_size": 64, "max_position_embeddings": 128}),
     "bert-qa": ("BertConfig", {**_SMALL, "intermediate_size": 64, "max_position_embeddings": 128}),
 }
 
@@ -99,12 +100,23 @@ def make_tokenizer(*, bos: bool = True, chat: bool = False, pad: bool = True) ->
     return tokenizer
 
 
+def _dress_for_masking(tokenizer: Any) -> None:
+    from tokenizers import processors
+
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+
+
 def make_model(family: str, folder: Path, *, seed: int = 0, **tokenizer_options: Any) -> Path:
     """Write a tiny random model of `family` with its tokenizer into `folder`."""
     import torch
     import transformers
 
     tokenizer = make_tokenizer(**tokenizer_options)
+    if family == "bert":
+        _dress_for_masking(tokenizer)
     config_class, options = FAMILIES[family]
     config = getattr(transformers, config_class)(
         vocab_size=len(tokenizer),
@@ -116,7 +128,8 @@ def make_model(family: str, folder: Path, *, seed: int = 0, **tokenizer_options:
         forced_eos_token_id=None,
         **options,
     )
-    kind = {"t5": "Seq2SeqLM", "bart": "Seq2SeqLM", "bert-qa": "QuestionAnswering"}.get(family, "CausalLM")
+    kinds = {"t5": "Seq2SeqLM", "bart": "Seq2SeqLM", "bert": "MaskedLM", "bert-qa": "QuestionAnswering"}
+    kind = kinds.get(family, "CausalLM")
     model = getattr(transformers, f"AutoModelFor{kind}").from_config(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

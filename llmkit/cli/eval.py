@@ -7,8 +7,7 @@ import json as json_module
 import math
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 
 from llmkit.cli import console, options
 from llmkit.cli.eval_flags import ColumnFlags, MetricFlags, PerplexityFlags, ReportFlags
+from llmkit.cli.eval_likelihood import METRICS, check, likelihoods
 from llmkit.cli.eval_task import Predictions, TaskFlags
 from llmkit.cli.options import flag
 from llmkit.errors import InputError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example, Metric
     from llmkit.evaluation.external import Module
 
-DEFAULT_MODEL = "stories"
 REFERENCE_FREE = ("distinct", "repetition")
 PEEK = 100
 """Rows looked at before the first is scored, to tell in what script they are written."""
@@ -45,7 +44,8 @@ def run(
             "--metric",
             metavar="NAME,...",
             help="bleu, chrf, chrf++, ter, rouge, exact_match, f1, squad, squad_v2, accuracy, distinct,"
-            " repetition, perplexity; an `evaluate` module's path, or evaluate:NAME.",
+            " repetition, perplexity, multiple_choice, minimal_pairs; an `evaluate` module's path, or"
+            " evaluate:NAME.",
         ),
     ] = None,
     tasks: TaskFlags,
@@ -67,25 +67,27 @@ def run(
     from llmkit.evaluation.external import Module
 
     names, modules = _names(_chosen(metric, tasks))
+    likely = next((name for name in names if name in METRICS), None)
     report.check()
     source = _source(file)
     bar = console.Progress("eval")
     if tasks.task is None:
-        _refuse(tasks, decoding, because="is about a model run by eval: name what it does with --task")
-    if names == ["perplexity"] and not modules:
-        _refuse(
-            tasks, columns, metrics, because="is about predictions, and perplexity judges a model on a text"
-        )
-        if perplexity.token_losses and report.per_record is None:
-            raise InputError("--token-losses go into a file of rows: name it with --per-record")
-    elif "perplexity" in names:
-        raise InputError("perplexity judges a model on a text, and the others predictions: run it apart")
+        groups = (tasks, decoding) if likely is None else (decoding,)
+        _refuse(*groups, because="is about a model run by eval: name what it does with --task")
+    if likely is not None:
+        if names != [likely] or modules:
+            raise InputError(f"{likely} judges a model on texts, and the others predictions: run it apart")
+        allowed = ["baseline", *(["reference_field"] if likely == "multiple_choice" else [])]
+        because = f"is about predictions, and {likely} judges a model on texts"
+        _refuse(tasks, columns, metrics, because=because, but=[*allowed, "source", "to"])
+        check(likely, perplexity, per_record=report.per_record)
     elif modules and (by is not None or columns.baseline is not None):
         raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
     predictions: Predictions | None = None
     with ExitStack() as files:
-        if names == ["perplexity"] and not modules:
-            work = _perplexity(source, perplexity, model, bar)
+        if likely is not None:
+            languages = (tasks.source, metrics.to)
+            work = _Work(*likelihoods(likely, source, perplexity, columns, model, languages, bar))
         elif tasks.task is not None:
             because = f"is about perplexity, not about --task {tasks.task}"
             _refuse(perplexity, because=because, but=["field", "template", "batch_size"])
@@ -98,7 +100,8 @@ def run(
             work = _work(predictions.examples(), str(predictions.path), names, columns, scored, bar)
         else:
             allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
-            _refuse(perplexity, because="is about perplexity: name it with --metric", but=allowed)
+            because = f"is about {', '.join(METRICS)}: name one of them with --metric"
+            _refuse(perplexity, because=because, but=allowed)
             because = "is about a model, which --task runs and --metric perplexity measures: name one of them"
             _refuse(model, because=because, but=allowed)
             work = _predictions(source, names, columns, metrics, bar)
@@ -245,50 +248,6 @@ def _work(
     for note in notes:
         console.notice(note)
     return _Work(metrics, _counted(itertools.chain(sample, rows), bar), others, sample)
-
-
-def _perplexity(
-    source: str, flags: PerplexityFlags, model: options.ModelFlags, bar: console.Progress
-) -> _Work:
-    from llmkit.cli.loading import load_model
-    from llmkit.evaluation.perplexity import measure, perplexity, windowing
-    from llmkit.evaluation.rows import lines
-    from llmkit.records.read import open_rows
-
-    batch_size = flags.rows_per_batch()
-    suffix = Path(source.removesuffix(".gz")).suffix
-    plain = suffix == ".txt" or (source == "-" and flags.field is None and flags.template is None)
-    if flags.lines and not plain:
-        raise InputError("--lines is about a text file; the rows of another are texts of their own already")
-    whole = plain and not flags.lines
-    rows = lines(source) if plain and flags.lines else open_rows(source, whole=whole)
-    joined = whole or flags.concatenate
-    loaded = load_model(model.spec(task="text-generation", default_model=DEFAULT_MODEL))
-    how = windowing(loaded, window=flags.window, stride=flags.stride, bos=flags.bos)
-    console.notice(f"windows of {how.window} tokens, {how.stride} new in each; before a text: {how.name}")
-    losses = measure(
-        loaded,
-        rows,
-        how,
-        field=flags.field,
-        template=flags.template,
-        concatenated=joined,
-        batch_size=batch_size,
-        token_losses=flags.token_losses,
-        notice=console.notice,
-        progress=_speed(bar),
-    )
-    return _Work([perplexity(loaded, how, concatenated=joined)], losses)
-
-
-def _speed(bar: console.Progress) -> Callable[[int], None]:
-    started = time.monotonic()
-
-    def tell(tokens: int) -> None:
-        rate = tokens / max(time.monotonic() - started, 1e-9)
-        bar.update(0, f"{tokens} tokens, {rate:.0f} tokens/s")
-
-    return tell
 
 
 def _each(row: Example, scores: dict[str, float], work: _Work, record: _PerRecord | None) -> None:

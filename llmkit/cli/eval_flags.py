@@ -54,16 +54,21 @@ class ColumnFlags:
     ] = None
     reference_field: Annotated[
         str | None,
-        flag("--reference-field", metavar="NAME", help="Column of the references (references, reference)."),
+        flag("--reference-field", metavar="NAME", help="Column of the references, or of the right choice."),
     ] = None
     baseline: Annotated[
-        str | None, flag("--baseline", metavar="FILE", help="Another system's predictions for the same rows.")
+        str | None,
+        flag(
+            "--baseline",
+            metavar="FILE",
+            help="Another system's predictions, or --per-record, of the same rows.",
+        ),
     ] = None
 
 
 @dataclass
 class PerplexityFlags:
-    """How a model is run over a text."""
+    """How a model is run over texts."""
 
     window: Annotated[
         int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (all it can).")
@@ -82,7 +87,17 @@ class PerplexityFlags:
         bool, flag("--concatenate", help="The rows are one text, with a blank line between them.")
     ] = False
     lines: Annotated[bool, flag("--lines", help="Each line of a text file is a text of its own.")] = False
-    field: Annotated[str | None, flag("--field", metavar="NAME", help="The column with the text.")] = None
+    field: Annotated[
+        str | None, flag("--field", metavar="NAME", help="The column with the text, or with the choices.")
+    ] = None
+    given: Annotated[
+        str | None,
+        flag(
+            "--given",
+            metavar="NAME|TEXT",
+            help="Column, or template, of what the text is predicted from: a question, or a source.",
+        ),
+    ] = None
     template: Annotated[
         str | None,
         flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),

@@ -1,4 +1,4 @@
-"""One pass of a causal model over windows of texts, and the loss of every token it predicts.
+"""Passes of a model over texts, and the loss of every token that it predicts.
 
 Losses are taken from the logits in float32 (float64 where the model is), whatever the model computes in.
 """
@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import LLMKitError
-from llmkit.evaluation.windows import Window
-from llmkit.records.rows import Row
 
 if TYPE_CHECKING:
     import torch
 
+    from llmkit.evaluation.documents import Document
     from llmkit.runtime.load import LoadedModel
 
 
@@ -44,63 +43,30 @@ class Loss:
     token_losses: tuple[float, ...] = field(default=(), repr=False)
 
 
-@dataclass
-class Document:
-    """A text's tokens and windows, and as they come the losses of each window.
+@dataclass(frozen=True)
+class Pass:
+    """One run of a model.
 
     Args:
-        row: where the text is from.
-        text: the text.
-        ids: its tokens, after the beginning-of-sequence token if it has one.
-        windows: over `ids`.
-        repeat_bos: each window begins with ids[0].
-        unknown: the token for text that the tokenizer does not know, or None.
-        words: how many the text has.
-        losses: by the window's index, the loss of each token that it scores, in nats.
+        fed: the tokens that it reads; those of the decoder, where it has one.
+        places: where its predictions count.
+        targets: the tokens that are right there.
+        source: what the encoder of an encoder-decoder reads.
     """
 
-    row: Row
-    text: str
-    ids: list[int]
-    windows: list[Window]
-    repeat_bos: bool
-    unknown: int | None
-    words: int
-    losses: dict[int, list[float]]
-
-    def inputs(self, index: int) -> list[int]:
-        """The tokens that window `index` feeds."""
-        window = self.windows[index]
-        fed = self.ids[window.start : window.end]
-        return [self.ids[0], *fed] if window.start and self.repeat_bos else fed
-
-    def targets(self, index: int) -> list[int]:
-        """The tokens that it predicts: the predictions at its last places."""
-        window = self.windows[index]
-        return self.ids[window.end - window.scored + 1 : window.end + 1]
-
-    def loss(self, of: Sequence[int], share: float = 1.0) -> Loss:
-        """What was lost in some windows, to which a share of the text's words and bytes belongs."""
-        tokens = [token for index in of for token in self.targets(index)]
-        losses = [loss for index in of for loss in self.losses[index]]
-        return Loss(
-            nll=math.fsum(losses),
-            tokens=len(tokens),
-            words=share * self.words,
-            bytes=share * len(self.text.encode("utf-8")),
-            unknown=tokens.count(self.unknown) if self.unknown is not None else 0,
-            token_ids=tuple(tokens),
-            token_losses=tuple(losses),
-        )
+    fed: Sequence[int]
+    places: range
+    targets: Sequence[int]
+    source: Sequence[int] | None = None
 
 
 class Batches:
-    """Runs windows in batches, padded on the right, where a causal model does not see the padding.
+    """Runs passes in batches, padded on the right.
 
     Args:
         loaded: the model.
-        rows: windows per batch; None follows from `tokens`.
-        tokens: the most tokens in a batch, unless one window has more.
+        rows: passes per batch; None follows from `tokens`.
+        tokens: the most tokens in a batch, unless one pass has more.
         notice: called when a batch did not fit into memory.
         progress: called after each batch with the number of tokens scored so far.
     """
@@ -118,19 +84,23 @@ class Batches:
         self._scored = 0
         base: Any = loaded.model
         forward = base.get_base_model().forward if hasattr(base, "get_base_model") else base.forward
-        self._keeps = "logits_to_keep" in inspect.signature(forward).parameters
+        names = inspect.signature(forward).parameters
+        self._keeps = "logits_to_keep" in names
+        self._options = {"use_cache": False} if "use_cache" in names else {}
 
-    def run(self, waiting: Sequence[tuple[Document, int]]) -> None:
-        """Fill in the losses of all windows; halve the batches when memory runs out."""
+    def run(self, documents: Sequence[Document]) -> None:
+        """Fill in the losses of all passes, longest first; halve the batches when memory runs out."""
         import torch
 
+        waiting = [(document, index) for document in documents for index in range(len(document))]
+        waiting.sort(key=lambda one: one[0].length(one[1]), reverse=True)
         done = 0
         while done < len(waiting):
-            longest = len(waiting[done][0].inputs(waiting[done][1]))
+            longest = waiting[done][0].length(waiting[done][1])
             size = self._rows or max(1, self.tokens // longest)
             batch = waiting[done : done + size]
             try:
-                losses = self._losses(batch)
+                losses = self._losses([document.read(index) for document, index in batch])
             except torch.OutOfMemoryError:
                 if len(batch) == 1:
                     raise LLMKitError(
@@ -152,32 +122,47 @@ class Batches:
             done += len(batch)
             self._progress(self._scored)
 
-    def _losses(self, batch: Sequence[tuple[Document, int]]) -> list[list[float]]:
+    def _losses(self, batch: Sequence[Pass]) -> list[list[float]]:
+        """The losses of each pass in nats, in the order of its targets."""
         import torch
 
-        inputs = [document.inputs(index) for document, index in batch]
-        scored = [document.windows[index].scored for document, index in batch]
-        longest = max(map(len, inputs))
-        ids = torch.full((len(batch), longest), self._loaded.tokenizer.pad_token_id or 0, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, fed in enumerate(inputs):
-            ids[i, : len(fed)] = torch.tensor(fed)
-            mask[i, : len(fed)] = 1
-        # Logits of places that no window scores are not even computed, where the model allows that.
-        keep = longest - min(len(fed) - count for fed, count in zip(inputs, scored, strict=True))
-        options: dict[str, Any] = {"logits_to_keep": keep} if self._keeps else {}
-        if any(len(fed) < longest for fed in inputs):
-            options["attention_mask"] = mask.to(self._loaded.device)
+        longest = max(len(one.fed) for one in batch)
+        skipped = 0
+        options: dict[str, Any] = dict(self._options)
+        if batch[0].source is not None:
+            options["input_ids"], options["attention_mask"] = self._padded(
+                [one.source or () for one in batch]
+            )
+            options["decoder_input_ids"], _ = self._padded([one.fed for one in batch])
+        else:
+            options["input_ids"], mask = self._padded([one.fed for one in batch])
+            if any(len(one.fed) < longest for one in batch):
+                options["attention_mask"] = mask
+        if self._keeps:
+            # Logits of places that no pass scores are not even computed, where the model allows that.
+            skipped = min(one.places.start for one in batch)
+            options["logits_to_keep"] = longest - skipped
         with torch.inference_mode():
-            logits = self._loaded.model(ids.to(self._loaded.device), use_cache=False, **options).logits
-        skipped = longest - logits.shape[1]
+            logits = self._loaded.model(**options).logits
         return [
-            _token_losses(logits[i, len(fed) - count - skipped : len(fed) - skipped], document.targets(index))
-            for i, (fed, count, (document, index)) in enumerate(zip(inputs, scored, batch, strict=True))
+            _nll(logits[i, one.places.start - skipped : one.places.stop - skipped], one.targets)
+            for i, one in enumerate(batch)
         ]
 
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and attention mask, both (rows, longest), on the model's device."""
+        import torch
 
-def _token_losses(logits: torch.Tensor, targets: Sequence[int]) -> list[float]:
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self._loaded.tokenizer.pad_token_id or 0, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = 1
+        return ids.to(self._loaded.device), mask.to(self._loaded.device)
+
+
+def _nll(logits: torch.Tensor, targets: Sequence[int]) -> list[float]:
     """Negative log-likelihoods in nats; logits are (targets, vocabulary)."""
     import torch
 

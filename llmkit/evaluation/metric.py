@@ -91,15 +91,17 @@ _HOME = {
     "repetition": "diversity",
 }
 
-NAMES = (*_HOME, "perplexity")
-"""Every metric that needs no further package; `perplexity` judges a model and not a file of predictions."""
+OF_MODELS = ("perplexity", "multiple_choice", "minimal_pairs")
+"""Metrics that judge a model and not a file of predictions."""
+NAMES = (*_HOME, *OF_MODELS)
+"""Every metric that needs no further package."""
 
 
 def make(name: str, **options: Any) -> Metric:
     """Build a metric that scores predictions.
 
     Args:
-        name: one of `NAMES` except `perplexity`.
+        name: one of `NAMES` except `OF_MODELS`.
         options: the keyword arguments of the function of that name in its module.
 
     Raises:
@@ -108,7 +110,8 @@ def make(name: str, **options: Any) -> Metric:
     """
     check_name(name)
     if name not in _HOME:
-        raise InputError(f"{name} judges a model, not predictions: use llmkit.evaluation.perplexity")
+        home = "perplexity" if name == "perplexity" else "choices"
+        raise InputError(f"{name} judges a model, not predictions: use llmkit.evaluation.{home}")
     module = importlib.import_module(f"llmkit.evaluation.{_HOME[name]}")
     if name == "chrf++":
         name, options = "chrf", {"word_order": 2, **options}

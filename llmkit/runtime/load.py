@@ -159,10 +159,23 @@ def finds_spans(spec: ModelSpec) -> bool:
     Raises:
         InputError, LLMKitError: as `load`.
     """
+    named = _made_as(spec)
+    return not named or any("ForQuestionAnswering" in name for name in named)
+
+
+def fills_masks(spec: ModelSpec) -> bool:
+    """Whether the model that `spec` names is a masked language model, by its config.json.
+
+    Raises:
+        InputError, LLMKitError: as `load`.
+    """
+    return any(name.endswith("ForMaskedLM") for name in _made_as(spec))
+
+
+def _made_as(spec: ModelSpec) -> list[str]:
     folder = locate(spec.name, spec).folder
     base = adapter_base(folder)
-    named = architectures(folder if base is None else locate(base, replace(spec, revision=None)).folder)
-    return not named or any("ForQuestionAnswering" in name for name in named)
+    return architectures(folder if base is None else locate(base, replace(spec, revision=None)).folder)
 
 
 def _fingerprints(folder: Path) -> dict[str, Any]:
@@ -329,8 +342,16 @@ def _context_length(model: PreTrainedModel) -> int | None:
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length"):
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
-            return value
+            return value - _padding_rows(model)
     return None
+
+
+def _padding_rows(model: PreTrainedModel) -> int:
+    """How many of its positions a model of RoBERTa's kind leaves out: it counts from the padding's."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.padding_idx) + 1
+    return 0
 
 
 def _one_line(error: Exception) -> str:

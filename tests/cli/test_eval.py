@@ -306,11 +306,14 @@ def test_perplexity_from_stdin_is_one_text(text, tiny_model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "perplexity,bleu"], "perplexity judges a model on a text, and the others predictions"),
+        (["--metric", "perplexity,bleu"], "perplexity judges a model on texts, and the others predictions"),
         (["--metric", "perplexity", "--tokenize", "zh"], "--tokenize is about predictions"),
-        (["--metric", "perplexity", "--baseline", "x"], "--baseline is about predictions"),
+        (["--metric", "perplexity", "--baseline", "x"], "x: no such file"),
         (["--metric", "f1", "-m", "stories"], "--model is about a model, which --task runs"),
-        (["--metric", "f1", "--stride", "3"], "--stride is about perplexity: name it with --metric"),
+        (
+            ["--metric", "f1", "--stride", "3"],
+            "--stride is about perplexity, multiple_choice, minimal_pairs: name one of them",
+        ),
         (["--metric", "perplexity", "--token-losses"], "--token-losses go into a file of rows"),
         (["--metric", "perplexity", "--batch-size", "many"], "--batch-size many: give a number of windows"),
         (["--metric", "perplexity", "--window", "99999"], "tokens"),
@@ -330,8 +333,8 @@ def refuse(*_):
     raise AssertionError("a connection was tried")
 socket.socket.connect = socket.getaddrinfo = refuse
 from llmkit.cli.main import run_command
-from llmkit.evaluation import NAMES
-names = ",".join(name for name in NAMES if name != "perplexity")
+from llmkit.evaluation.metric import NAMES, OF_MODELS
+names = ",".join(name for name in NAMES if name not in OF_MODELS)
 assert run_command(["eval", "--metric", names, "--stemmer", "--bare", sys.argv[1]]) == 0
 heavy = {"torch", "transformers", "evaluate", "datasets", "peft", "accelerate", "tensorflow"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
@@ -339,3 +342,51 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     done = subprocess.run([sys.executable, "-c", code, str(rows())], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) > 15
+
+
+def evaluate(*arguments):
+    """What a run prints that goes well."""
+    code, out, err = llmkit(*arguments)
+    assert (code, err) == (0, "")
+    return out
+
+
+def test_multiple_choice_and_a_baseline(tiny_model, rows, tmp_path):
+    questions = [
+        {"question": f"{n} and", "choices": ["one", "two", "a house"], "answer": n % 3} for n in range(6)
+    ]
+    source, first, second = rows(questions, "q.jsonl"), tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    arguments = ["--metric", "multiple_choice", source, "-q", "--per-record"]
+    evaluate(*arguments, first, "-m", tiny_model("gpt2"))
+    kept = [json.loads(line) for line in first.read_text().splitlines()]
+    assert all(len(row["losses"]) == 3 and row["prediction"] in row["choices"] for row in kept)
+    other = evaluate(*arguments, second, "-m", tiny_model("gpt2", seed=1), "--baseline", first, "--json")
+    found = json.loads(other)["scores"][0]
+    share = sum(row["scores"]["accuracy"] for row in kept) / 6
+    assert found["baseline"]["score"] == pytest.approx(share)
+
+
+def test_perplexity_against_another_models(text, tiny_model, tmp_path):
+    first = tmp_path / "first.jsonl"
+    model = ["--metric", "perplexity", text, "--lines", "-q"]
+    alone = evaluate(*model, "-m", tiny_model("gpt2"), "--per-record", first, "--json")
+    same = evaluate(*model, "-m", tiny_model("gpt2"), "--baseline", first, "--json")
+    for one, score in zip(json.loads(same)["scores"], json.loads(alone)["scores"], strict=True):
+        assert one["baseline"]["score"] == pytest.approx(score["score"])
+        assert one["baseline"]["difference"] == pytest.approx(0)
+    other = evaluate(*model, "-m", tiny_model("gpt2", seed=1), "--baseline", first, "--json")
+    assert json.loads(other)["scores"][0]["baseline"]["difference"] != 0
+    first.write_text(first.read_text().replace('"bytes": ', '"bytes": 1'))
+    assert "are not of the text of" in llmkit(*model, "-m", tiny_model("gpt2"), "--baseline", first)[2]
+
+
+def test_an_encoder_decoder_after_its_source(tiny_model, rows):
+    pairs = rows([{"en": "The dog.", "text": "Der Hund."}, {"en": "A cat.", "text": "Eine Katze."}])
+    model = ["--metric", "perplexity", pairs, "-m", tiny_model("t5"), "-q", "--bare"]
+    assert len(evaluate(*model, "--given", "translate: {en}").splitlines()) == 3
+    assert "is an encoder-decoder and predicts a text from its source" in llmkit(*model)[2]
+
+
+def test_a_masked_model(tiny_model, text):
+    found = evaluate("--metric", "perplexity", text, "-m", tiny_model("bert"), "--window", 16, "--json", "-q")
+    assert "kind:masked" in json.loads(found)["scores"][0]["signature"]

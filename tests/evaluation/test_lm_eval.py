@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmkit.evaluation import score
-from llmkit.evaluation.perplexity import measure, perplexity, windowing
+from llmkit.evaluation.perplexity import measure, perplexity
+from llmkit.evaluation.reading import windowing
 from llmkit.records.read import rows_of
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec

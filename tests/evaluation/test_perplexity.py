@@ -8,7 +8,8 @@ import pytest
 
 from llmkit.errors import InputError, LLMKitError, RowError
 from llmkit.evaluation import score
-from llmkit.evaluation.perplexity import measure, perplexity, windowing
+from llmkit.evaluation.perplexity import measure, perplexity
+from llmkit.evaluation.reading import windowing
 from llmkit.records.read import rows_of
 from llmkit.records.rows import Row
 from llmkit.runtime.load import load
@@ -69,7 +70,9 @@ def total_loss(loaded, texts, how, **options):
 @pytest.fixture
 def tiny(tiny_model):
     def get(family, **options):
-        return load(ModelSpec(name=str(tiny_model(family, **options)), dtype="float32", device="cpu"))
+        task = "fill-mask" if family == "bert" else "text-generation"
+        name = str(tiny_model(family, **options))
+        return load(ModelSpec(name=name, task=task, dtype="float32", device="cpu"))
 
     return get
 
@@ -164,9 +167,9 @@ def test_batches_do_not_move_the_loss(tiny):
     loaded.model.double()
     how = windowing(loaded, window=64, stride=20)
     texts = [PAGE[i : i + length] for i, length in enumerate([3, 900, 40, 1, 300, 77, 600, 5])]
-    alone = [next(measure(loaded, rows_of([text]), how)).prediction for text in texts]
+    alone = [next(measure(loaded, rows_of([text]), how)).prediction[0] for text in texts]
     for batch_size in (None, 1, 3):
-        together = [one.prediction for one in measure(loaded, rows_of(texts), how, batch_size=batch_size)]
+        together = [one.prediction[0] for one in measure(loaded, rows_of(texts), how, batch_size=batch_size)]
         assert [one.token_ids for one in together] == [one.token_ids for one in alone]
         for found, expected in zip(together, alone, strict=True):
             assert found.token_losses == pytest.approx(expected.token_losses, rel=1e-9)
@@ -180,9 +183,9 @@ def test_concatenated_texts_are_one(tiny):
     (whole,) = measure(loaded, rows_of(["\n\n".join(texts)]), how)
     assert len(joined) > 3
     for part in ("nll", "tokens", "words", "bytes"):
-        total = sum(getattr(one.prediction, part) for one in joined)
-        assert total == pytest.approx(getattr(whole.prediction, part))
-    assert joined[1].data == {"first_token": 32, "scored_tokens": 16}
+        total = sum(getattr(one.prediction[0], part) for one in joined)
+        assert total == pytest.approx(getattr(whole.prediction[0], part))
+    assert (joined[1].data["first_token"], joined[1].data["scored_tokens"]) == (32, 16)
 
 
 def test_token_losses_for_plots(tiny):
@@ -192,13 +195,13 @@ def test_token_losses_for_plots(tiny):
     ids = loaded.tokenizer("One day.", add_special_tokens=False)["input_ids"]
     assert found.data["tokens"] == loaded.tokenizer.convert_ids_to_tokens(ids)
     assert found.data["id"] == 7
-    assert sum(found.data["token_losses"]) == pytest.approx(found.prediction.nll)
+    assert sum(found.data["token_losses"]) == pytest.approx(found.prediction[0].nll)
 
 
 def test_words_where_there_are_no_spaces(tiny):
     loaded = tiny("gpt2")
     (found,) = measure(loaded, rows_of(["春天来了，two"]), windowing(loaded))
-    assert (found.prediction.words, found.prediction.bytes) == (5, 18)
+    assert (found.prediction[0].words, found.prediction[0].bytes) == (5, 18)
 
 
 def test_low_precision_is_judged_in_float32(tiny_model):
@@ -212,7 +215,7 @@ def test_low_precision_is_judged_in_float32(tiny_model):
     ids = [how.bos, *loaded.tokenizer(PAGE[:200], add_special_tokens=False)["input_ids"]]
     assert loaded.model.dtype == torch.bfloat16
     expected = reference_loss(loaded.model, ids, how.window, how.stride)
-    assert found.prediction.nll == pytest.approx(expected, rel=1e-6)
+    assert found.prediction[0].nll == pytest.approx(expected, rel=1e-6)
 
 
 def test_out_of_memory_halves_the_batch(tiny, monkeypatch):
@@ -220,7 +223,7 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch):
 
     loaded = tiny("gpt2")
     how = windowing(loaded)
-    expected = [one.prediction for one in measure(loaded, rows_of(["a b", "c d e", "f", "g h"]), how)]
+    expected = [one.prediction[0] for one in measure(loaded, rows_of(["a b", "c d e", "f", "g h"]), how)]
     forward, told = loaded.model.forward, []
 
     def scarce(input_ids, **options):
@@ -233,8 +236,8 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch):
         one.prediction
         for one in measure(loaded, rows_of(["a b", "c d e", "f", "g h"]), how, notice=told.append)
     ]
-    assert [one.tokens for one in found] == [one.tokens for one in expected]
-    assert [one.nll for one in found] == pytest.approx([one.nll for one in expected], rel=1e-5)
+    assert [one.tokens for (one,) in found] == [one.tokens for one in expected]
+    assert [one.nll for (one,) in found] == pytest.approx([one.nll for one in expected], rel=1e-5)
     assert told == [f"out of memory: going on with {n} windows at a time" for n in (2, 1)]
 
 
@@ -250,7 +253,7 @@ def test_progress_counts_tokens(tiny):
     how = windowing(loaded, window=16)
     (found,) = measure(loaded, rows_of([PAGE]), how, batch_size=4, progress=told.append)
     assert told == sorted(set(told))
-    assert told[-1] == found.prediction.tokens
+    assert told[-1] == found.prediction[0].tokens
 
 
 def test_only_empty_texts(tiny):
@@ -263,7 +266,7 @@ def test_only_empty_texts(tiny):
 def test_a_text_without_tokens_counts_nothing(tiny):
     loaded = tiny("gpt2")
     how = windowing(loaded)
-    losses = [one.prediction for one in measure(loaded, rows_of(["", "a b"]), how)]
+    losses = [one.prediction[0] for one in measure(loaded, rows_of(["", "a b"]), how)]
     assert (losses[0].tokens, losses[0].nll) == (0, 0)
     assert losses[1].tokens > 0
 
@@ -291,7 +294,72 @@ def test_bad_options(tiny, options, message):
     assert message in str(caught.value)
 
 
-def test_an_encoder_decoder_is_refused(tiny):
-    loaded = tiny("t5")
-    with pytest.raises(InputError, match="perplexity needs a causal model"):
-        list(measure(loaded, rows_of(["a"]), windowing(loaded, window=16)))
+@pytest.mark.parametrize(("window", "stride"), [(None, None), (24, 9), (24, 22)])
+def test_a_masked_model_equal_to_the_loop(tiny, window, stride):
+    """Salazar et al. 2020: each token masked in turn, scored from both sides."""
+    import torch
+
+    loaded = tiny("bert")
+    loaded.model.double()
+    how = windowing(loaded, window=window, stride=stride)
+    text = PAGE[:300]
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    size = how.window - 2
+    total = 0.0
+    for place, target in enumerate(ids):
+        # The first window goes as far as the middle of its overlap with the second, and so on.
+        beyond = max(0, place - (size - (size - how.stride) // 2) + 1)
+        start = min(-(-beyond // how.stride) * how.stride, max(0, len(ids) - size))
+        fed = [0, *ids[start : start + size], 1]
+        fed[place - start + 1] = loaded.tokenizer.mask_token_id
+        with torch.no_grad():
+            logits = loaded.model(torch.tensor([fed])).logits[0, place - start + 1]
+        total -= torch.log_softmax(logits, -1)[target].item()
+    found = total_loss(loaded, [text], how)
+    assert found["tokens"] == len(ids)
+    assert found["nll"] == pytest.approx(total, rel=1e-9)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoder_equal_to_its_own_loss(tiny, family):
+    import torch
+
+    loaded = tiny(family)
+    loaded.model.double()
+    rows = [Row(0, {"text": "Der Hund.", "en": "The dog."}, "x:1"), Row(1, {"text": "x", "en": PAGE}, "x:2")]
+    how = windowing(loaded)
+    found = list(measure(loaded, rows[:1], how, given=lambda row: row.data["en"]))
+    # The tiny tokenizer writes <s>, which the decoder is told, and no end.
+    source = loaded.tokenizer("The dog.", return_tensors="pt")["input_ids"]
+    target = loaded.tokenizer("Der Hund.", add_special_tokens=False)["input_ids"]
+    fed = torch.tensor([[loaded.model.config.decoder_start_token_id, 0, *target[:-1]]])
+    with torch.no_grad():
+        logits = loaded.model(input_ids=source, decoder_input_ids=fed).logits[0, 1:]
+    expected = -torch.log_softmax(logits, -1)[range(len(target)), target].sum().item()
+    assert found[0].prediction[0].nll == pytest.approx(expected, rel=1e-9)
+    assert found[0].prediction[0].tokens == len(target)
+    with pytest.raises(RowError, match=r"x:1: .* is an encoder-decoder .* name the column.*--given"):
+        list(measure(loaded, rows[:1], how))
+    if family == "bart":
+        with pytest.raises(RowError, match=r"x:2: its source has \d+ tokens; .* sees no more than 128"):
+            list(measure(loaded, rows, how, given=lambda row: row.data["en"]))
+
+
+@pytest.mark.parametrize("window", [128, 12])
+def test_what_is_given_is_not_scored(tiny, window):
+    import torch
+
+    loaded = tiny("llama", bos=False)
+    loaded.model.double()
+    how = windowing(loaded, window=window, stride=window // 2, given=True)
+    rows = [Row(0, {"text": "the moon looked back at it.", "before": "The cat sat and"}, "x:1")]
+    (found,) = measure(loaded, rows, how, given=lambda row: row.data["before"])
+    ids = loaded.tokenizer("The cat sat and the moon looked back at it.")["input_ids"]
+    given = len(loaded.tokenizer("The cat sat and")["input_ids"])
+    expected = [
+        -torch.log_softmax(loaded.model(torch.tensor([ids[:place]])).logits[0, -1], -1)[ids[place]].item()
+        for place in range(given, len(ids))
+    ]
+    assert list(found.prediction[0].token_ids) == ids[given:]
+    if window == 128:
+        assert found.prediction[0].token_losses == pytest.approx(expected, rel=1e-9)

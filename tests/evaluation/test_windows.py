@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.evaluation.windows import Window, windows
+from llmkit.evaluation.windows import Window, two_sided, windows
 
 
 def test_by_hand():
@@ -43,3 +43,25 @@ def test_impossible_windows(window, stride, message):
     with pytest.raises(InputError) as caught:
         list(windows(20, window, stride))
     assert str(caught.value) == message
+
+
+def test_what_is_given_is_not_predicted():
+    # x0..x2 are given: x3 is the first to be predicted.
+    assert list(windows(6, 8, 4, given=3)) == [Window(0, 5, 3)]
+    # x0..x8 do not even fit the window, which is moved on at once.
+    assert list(windows(13, 6, 2, given=9)) == [Window(4, 10, 2), Window(6, 12, 2)]
+
+
+@pytest.mark.parametrize("window", [2, 5, 8])
+def test_two_sided_windows_score_each_token_once(window):
+    assert [(w.start, w.end, w.scored) for w in two_sided(10, 6, 2)] == [
+        (0, 6, range(0, 4)),
+        (2, 8, range(4, 6)),
+        (4, 10, range(6, 10)),
+    ]
+    for length in range(0, 30):
+        for stride in range(1, window + 1):
+            found = list(two_sided(length, window, stride))
+            assert [place for one in found for place in one.scored] == list(range(length))
+            assert all(one.start <= place < one.end for one in found for place in one.scored)
+            assert all(one.end - one.start == min(window, length) for one in found)

@@ -42,7 +42,7 @@ def compute(
     """A metric's scores over lists, by their names.
 
     Args:
-        name: one of `metric.NAMES`, except `perplexity`.
+        name: one of `metric.NAMES`, except `metric.OF_MODELS`.
         predictions: one a row.
         references: for each row one reference, or a list of them; None for metrics that need none.
         options: of the metric's own function.

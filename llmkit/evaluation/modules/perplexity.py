@@ -6,7 +6,8 @@ import evaluate
 
 from llmkit.evaluation import score
 from llmkit.evaluation.modules import info
-from llmkit.evaluation.perplexity import measure, perplexity, windowing
+from llmkit.evaluation.perplexity import measure, perplexity
+from llmkit.evaluation.reading import windowing
 from llmkit.records.read import rows_of
 
 
