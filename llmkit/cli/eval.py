@@ -25,6 +25,8 @@ from llmkit.errors import InputError
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example, Metric
     from llmkit.evaluation.external import Module
+    from llmkit.evaluation.page import Rows
+    from llmkit.evaluation.scoring import Record
 
 REFERENCE_FREE = ("distinct", "repetition")
 PEEK = 100
@@ -65,6 +67,7 @@ def run(
     """Score predictions or a model, with confidence intervals."""
     from llmkit.evaluation import score
     from llmkit.evaluation.external import Module
+    from llmkit.evaluation.page import Rows, as_page
 
     names, modules = _names(_chosen(metric, tasks))
     likely = next((name for name in names if name in METRICS), None)
@@ -107,6 +110,7 @@ def run(
             work = _predictions(source, names, columns, metrics, bar)
         work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
         record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
+        shown = Rows(model.seed or 0) if report.report is not None else None
         files.enter_context(bar)
         evaluation = score(
             work.metrics,
@@ -116,13 +120,17 @@ def run(
             confidence=confidence,
             resamples=resamples,
             seed=model.seed or 0,
-            on_record=lambda row, scores: _each(row, scores, work, record),
+            on_record=lambda one: _each(one, work, record, shown),
         )
     for module in work.modules:
         evaluation.scores.extend(module.scores())
     if predictions is not None:
         evaluation = replace(evaluation, model=predictions.signature)
     _tell(evaluation, report, source)
+    if report.report is not None and shown is not None:
+        text = as_page(evaluation, shown, source=_stem(source), baseline=columns.baseline)
+        _write(report.report, text)
+        console.notice(f"the page is {report.report}")
     if predictions is not None and predictions.failed:
         console.notice(f"{predictions.failed} of {evaluation.rows} rows failed, scored as empty predictions")
         raise typer.Exit(3)
@@ -250,12 +258,14 @@ def _work(
     return _Work(metrics, _counted(itertools.chain(sample, rows), bar), others, sample)
 
 
-def _each(row: Example, scores: dict[str, float], work: _Work, record: _PerRecord | None) -> None:
+def _each(one: Record, work: _Work, record: _PerRecord | None, shown: Rows | None) -> None:
     """What happens to a row besides being scored."""
     for module in work.modules:
-        module.add(row)
+        module.add(one.row)
     if record is not None:
-        record.write(row, scores)
+        record.write(one.row, one.scores)
+    if shown is not None:
+        shown.add(one)
 
 
 def _refuse(*groups: Any, because: str, but: Sequence[str] = ()) -> None:
@@ -310,15 +320,20 @@ def _tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
     else:
         print(report.as_table(evaluation))
     if flags.output is not None:
-        partial = flags.output.with_name(flags.output.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(flags.output)
+        _write(flags.output, text + "\n")
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
     if flags.card is not None:
         from llmkit.evaluation.card import update_card
 
         update_card(flags.card, evaluation, dataset=flags.dataset or _stem(source))
         console.notice(f"{flags.card} has the scores in its model-index")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _stem(source: str) -> str:

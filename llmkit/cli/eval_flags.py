@@ -132,6 +132,10 @@ class ReportFlags:
         Path | None,
         flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
     ] = None
+    report: Annotated[
+        Path | None,
+        flag("--report", metavar="FILE.html", help="Write a page with the scores, and best and worst rows."),
+    ] = None
     overwrite: Annotated[bool, flag("--overwrite", help="Replace files that are there.")] = False
     card: Annotated[
         Path | None, flag("--card", metavar="README.md", help="Put the scores into this model card.")
@@ -147,13 +151,17 @@ class ReportFlags:
 
         if self.json and self.bare:
             raise InputError("--json and --bare were given: use one of them")
-        if self.output is not None and self.output == self.per_record:
-            raise InputError("--output and --per-record name the same file")
-        for path in (self.output, self.per_record):
-            if path is not None:
-                if path.exists() and not self.overwrite:
-                    raise InputError(f"{path} exists: --overwrite replaces it")
-                output.check(path, overwrite=self.overwrite)
+        named = {"--output": self.output, "--per-record": self.per_record, "--report": self.report}
+        taken: dict[Path, str] = {}
+        for name, path in named.items():
+            if path is None:
+                continue
+            first = taken.setdefault(path.resolve(), name)
+            if first != name:
+                raise InputError(f"{first} and {name} name the same file")
+            if path.exists() and not self.overwrite:
+                raise InputError(f"{path} exists: --overwrite replaces it")
+            output.check(path, overwrite=self.overwrite)
         if self.card is not None:
             from llmkit.evaluation.card import check_card
 

@@ -32,6 +32,14 @@ def as_bare(evaluation: Evaluation) -> str:
 
 def as_table(evaluation: Evaluation) -> str:
     """Columns for a person, and below them what is needed to get the numbers again."""
+    rows = score_cells(evaluation)
+    left = 1 if evaluation.by is None else 2  # names stand left, numbers right
+    lines = [_line(cells, widths, left) for widths in [_widths(rows)] for cells in rows]
+    return "\n".join([*lines, "", *signatures(evaluation)])
+
+
+def score_cells(evaluation: Evaluation) -> list[list[str]]:
+    """The scores as the rows of a table, after its head."""
     percent = f"{100 * evaluation.confidence:g}%"
     paired = any(score.baseline for score in evaluation.scores)
     head = [evaluation.by] if evaluation.by is not None else []
@@ -46,9 +54,7 @@ def as_table(evaluation: Evaluation) -> str:
         if paired:
             cells += _compared(score)
         rows.append(cells)
-    left = 1 if evaluation.by is None else 2  # names stand left, numbers right
-    lines = [_line(cells, widths, left) for widths in [_widths(rows)] for cells in rows]
-    return "\n".join([*lines, "", *_signatures(evaluation)])
+    return rows
 
 
 def _finite(value: Any) -> Any:
@@ -72,9 +78,10 @@ def _compared(score: Score) -> list[str]:
     ]
 
 
-def _signatures(evaluation: Evaluation) -> list[str]:
-    signatures = {score.metric: score.signature for score in evaluation.scores if score.group is None}
-    lines = [f"{metric}: {signature}" for metric, signature in signatures.items()]
+def signatures(evaluation: Evaluation) -> list[str]:
+    """What another person needs to get the same numbers, a line for each metric."""
+    found = {score.metric: score.signature for score in evaluation.scores if score.group is None}
+    lines = [f"{metric}: {signature}" for metric, signature in found.items()]
     if evaluation.model is not None:
         lines.insert(0, f"model: {evaluation.model}")
     drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"

@@ -87,6 +87,23 @@ class Evaluation:
     model: str | None = None
 
 
+@dataclass(frozen=True)
+class Record:
+    """A row that was scored.
+
+    Args:
+        row: the row.
+        scores: its own.
+        baseline: how the baseline answered it.
+        baseline_scores: the scores of that.
+    """
+
+    row: Example
+    scores: dict[str, float]
+    baseline: Example | None = None
+    baseline_scores: dict[str, float] | None = None
+
+
 def examples(
     predictions: Sequence[Any], references: Sequence[Any] | None = None, **columns: Sequence[Any]
 ) -> list[Example]:
@@ -121,7 +138,7 @@ def score(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    on_record: Callable[[Example, dict[str, float]], None] | None = None,
+    on_record: Callable[[Record], None] | None = None,
 ) -> Evaluation:
     """Score rows as they come; memory does not grow with their number.
 
@@ -134,7 +151,7 @@ def score(
         confidence: of the intervals, between 0 and 1.
         resamples: bootstrap samples, and random swaps.
         seed: of the samples.
-        on_record: called with each row and its own scores.
+        on_record: called with each row as it was scored.
 
     Raises:
         InputError: there are no rows, the baseline has another number of them, or an option is out of
@@ -169,7 +186,8 @@ def score(
         for one in into:
             one.add(row, statistics, others)
         if on_record is not None:
-            on_record(row, _record_scores(metrics, statistics))
+            theirs = _record_scores(metrics, others) if others is not None else None
+            on_record(Record(row, _record_scores(metrics, statistics), other, theirs))
     if everything.rows == 0:
         raise InputError("there is nothing to score: the input has no rows")
     references = str(reference_counts.pop()) if len(reference_counts) == 1 else "var"

@@ -390,3 +390,25 @@ def test_an_encoder_decoder_after_its_source(tiny_model, rows):
 def test_a_masked_model(tiny_model, text):
     found = evaluate("--metric", "perplexity", text, "-m", tiny_model("bert"), "--window", 16, "--json", "-q")
     assert "kind:masked" in json.loads(found)["scores"][0]["signature"]
+
+
+def test_report(rows, tmp_path):
+    page = tmp_path / "page.html"
+    code, _, err = llmkit("--metric", "f1,rouge", rows(), "--report", page)
+    assert code == 0
+    assert f"the page is {page}" in err
+    assert "<h2>Worst rows by f1</h2>" in page.read_text() or "All rows by f1" in page.read_text()
+    code, _, err = llmkit("--metric", "f1", rows(), "--report", page)
+    assert code == 2
+    assert "--overwrite replaces it" in err
+    code, _, err = llmkit("--metric", "f1", rows(), "--report", page, "--per-record", page)
+    assert "--per-record and --report name the same file" in err
+
+
+def test_token_losses_in_the_report(text, tiny_model, tmp_path):
+    page = tmp_path / "page.html"
+    losses = ["--token-losses", "--per-record", tmp_path / "losses.jsonl"]
+    evaluate(
+        "--metric", "perplexity", text, "--lines", "-q", "-m", tiny_model("gpt2"), "--report", page, *losses
+    )
+    assert "Tokens, by what was lost on each" in page.read_text()

@@ -129,7 +129,9 @@ def test_records_reach_the_caller_in_order():
     seen = []
     rows = examples(["a", "b c"], ["a", "c"])
     score(
-        [make("f1"), make("exact_match")], rows, on_record=lambda row, found: seen.append((row.where, found))
+        [make("f1"), make("exact_match")],
+        rows,
+        on_record=lambda one: seen.append((one.row.where, one.scores)),
     )
     assert seen == [
         ("row 1", {"f1": 1.0, "exact_match": 1.0}),

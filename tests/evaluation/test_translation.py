@@ -114,7 +114,7 @@ def test_ter_by_hand():
 def test_a_row_alone_has_effective_order():
     seen = []
     rows = examples(["short", "the very same"], ["short", "the very same"])
-    score([make("bleu")], rows, resamples=2, on_record=lambda row, scores: seen.append(scores["bleu"]))
+    score([make("bleu")], rows, resamples=2, on_record=lambda one: seen.append(one.scores["bleu"]))
     assert seen == pytest.approx([100.0, 100.0])
 
 

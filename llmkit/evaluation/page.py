@@ -1,0 +1,273 @@
+"""An evaluation as one page: scores and intervals, how rows differ, the best and the worst of them.
+
+Rows are looked at as they are scored. Of their scores a sample is kept, and of the rows themselves the few
+that are shown, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmkit.evaluation.report import score_cells, signatures
+from llmkit.evaluation.scoring import Evaluation, Record
+from llmkit.text.page import Cell, escape, page, table
+from llmkit.text.svg import Interval, histogram, intervals
+
+SHOWN = 8
+"""Rows shown of each kind."""
+SAMPLED = 10_000
+"""Rows whose scores are kept for the pictures."""
+LONGEST = 2_000
+"""Characters of a text that are shown."""
+_LOWER_IS_BETTER = re.compile(r"ter|(word_)?perplexity|bits_per_byte|repetition")
+_PIECES = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
+
+
+@dataclass
+class Rows:
+    """What is kept of the rows: give each to `add` as it is scored.
+
+    Args:
+        seed: of the sample.
+    """
+
+    seed: int = 0
+    count: int = 0
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    others: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._best: list[tuple[float, int, Record]] = []
+        self._worst: list[tuple[float, int, Record]] = []
+        self._moved: list[tuple[float, int, Record]] = []
+
+    def add(self, record: Record) -> None:
+        """Look at a row."""
+        place = self.count if self.count < SAMPLED else self._random.randrange(self.count + 1)
+        self.count += 1
+        if place < SAMPLED:
+            _put(self.scores, record.scores, place)
+            if record.baseline_scores is not None:
+                _put(self.others, record.baseline_scores, place)
+        value = next(iter(record.scores.values()))
+        if not math.isfinite(value):
+            return
+        goodness = -value if lower_is_better(next(iter(record.scores))) else value
+        _keep(self._best, goodness, self.count, record)
+        _keep(self._worst, -goodness, self.count, record)
+        if record.baseline_scores is not None:
+            other = next(iter(record.baseline_scores.values()))
+            if math.isfinite(other) and other != value:
+                _keep(self._moved, abs(value - other), self.count, record)
+
+    def best(self) -> list[Record]:
+        """The rows with the best first score, best first."""
+        return _sorted(self._best)
+
+    def worst(self) -> list[Record]:
+        """Those with the worst, worst first, unless they are among the best."""
+        shown = {id(record) for record in self.best()}
+        return [record for record in _sorted(self._worst) if id(record) not in shown]
+
+    def moved(self) -> list[Record]:
+        """Those on which the system and the baseline differ most."""
+        return _sorted(self._moved)
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a score is an error or a loss."""
+    return bool(_LOWER_IS_BETTER.match(name))
+
+
+def as_page(evaluation: Evaluation, rows: Rows, *, source: str, baseline: str | None = None) -> str:
+    """The page.
+
+    Args:
+        evaluation: the scores.
+        rows: what was kept while they were made.
+        source: the name of what was scored.
+        baseline: that of the baseline.
+    """
+    against = f", against {escape(baseline)}" if baseline is not None else ""
+    noun = "row" if evaluation.rows == 1 else "rows"
+    parts = [
+        f"<h1>{escape(source)}</h1>",
+        f'<p class="soft">{evaluation.rows:,} {noun} scored by llmkit eval{against}</p>',
+        "<h2>Scores</h2>",
+        *_scores(evaluation),
+        "<h2>How rows differ</h2>",
+        _distributions(evaluation, rows),
+    ]
+    first = next(iter(rows.scores), "")
+    if rows.moved():
+        parts += [
+            f"<h2>Rows that differ most from the baseline ({escape(first)})</h2>",
+            *map(_row, rows.moved()),
+        ]
+    best = "Best rows" if rows.worst() else "All rows"
+    for title, found in (("Worst rows", rows.worst()), (best, rows.best())):
+        if found:
+            parts += [f"<h2>{title} by {escape(first)}</h2>", *map(_row, found)]
+    parts += [
+        "<h2>To get these numbers again</h2>",
+        f"<pre>{escape(chr(10).join(signatures(evaluation)))}</pre>",
+    ]
+    return page(f"{source}: evaluation", "\n".join(parts))
+
+
+def _scores(evaluation: Evaluation) -> list[str]:
+    head, *cells = score_cells(evaluation)
+    left = 1 if evaluation.by is None else 2
+    lines = [[Cell(text, i < left) for i, text in enumerate(row)] for row in cells]
+    parts = [table([Cell(text, i < left) for i, text in enumerate(head)], lines)]
+    overall = [score for score in evaluation.scores if score.group is None]
+    percent = f"{evaluation.confidence * 100:g}%"
+    differences = [
+        Interval(score.name, c.difference, c.low, c.high)
+        for score in overall
+        if (c := score.baseline) is not None and c.low is not None and c.high is not None
+    ]
+    points = [
+        Interval(score.name, score.score, score.low, score.high)
+        for score in overall
+        if score.low is not None and score.high is not None and math.isfinite(score.high)
+    ]
+    # Scores of one scale fit one axis; a perplexity and its bits per byte do not.
+    if len(points) > 1 and len({score.scale for score in overall}) == 1 and overall[0].scale is not None:
+        parts.append(_figure(intervals(points), f"Scores with their {percent} intervals"))
+    if differences and len({score.scale for score in overall}) == 1:
+        caption = f"Difference from the baseline, with its {percent} interval"
+        parts.append(_figure(intervals(differences, zero=True), caption))
+    return parts
+
+
+def _distributions(evaluation: Evaluation, rows: Rows) -> str:
+    scales = {score.name: score.scale for score in evaluation.scores}
+    figures = []
+    for name, values in rows.scores.items():
+        finite = [value for value in values if math.isfinite(value)]
+        others = [value for value in rows.others.get(name, []) if math.isfinite(value)]
+        if not finite:
+            continue
+        series = [(name, finite), *([("baseline", others)] if others else [])]
+        scale = scales.get(name)
+        fits = scale is not None and all(0 <= value <= scale for value in [*finite, *others])
+        limits = (0.0, float(scale)) if fits and scale is not None else None
+        caption = f"{name} of single rows: mean {math.fsum(finite) / len(finite):.4g}"
+        if rows.count > SAMPLED:
+            caption += f", of a sample of {SAMPLED:,} rows"
+        figures.append(_figure(histogram(series, limits=limits), caption))
+    return f'<div class="grid">{"".join(figures)}</div>'
+
+
+def _row(record: Record) -> str:
+    """One row: its texts beside each other, with what is only in one of them marked."""
+    example = record.row
+    numbers = " ".join(
+        f"<span>{escape(name)} {value:.4g}</span>"
+        for name, value in record.scores.items()
+        if math.isfinite(value)
+    )
+    parts = [f"<header><strong>{escape(example.where)}</strong> {numbers}</header>"]
+    losses = example.data.get("token_losses")
+    if isinstance(losses, list):
+        parts.append(_tokens(example.data["tokens"], losses))
+    elif isinstance(example.prediction, str):
+        reference = _nearest(example.prediction, [str(one) for one in example.references])
+        prediction, right = marked(example.prediction, reference) if reference is not None else ("", "")
+        parts.append(_text("Prediction", prediction or escape(_cut(example.prediction))))
+        if record.baseline is not None:
+            parts.append(_text("Baseline", _plain(record.baseline.prediction)))
+        if reference is not None:
+            parts.append(_text("Reference", right))
+        for other in example.references:
+            if str(other) != reference:
+                parts.append(_text("Another reference", _plain(other)))
+    else:
+        shown = {
+            name: value
+            for name, value in example.data.items()
+            if name not in {"losses", "prediction", "tokens", "token_losses"}
+        }
+        parts += [_text(name, _plain(value)) for name, value in shown.items()]
+        if "prediction" in example.data:
+            parts.append(_text("Chosen", _plain(example.data["prediction"])))
+    return f"<article>{''.join(parts)}</article>"
+
+
+def marked(prediction: str, reference: str) -> tuple[str, str]:
+    """Both as HTML, with `ins` around what the prediction alone has and `del` around what it lacks."""
+    one, two = _PIECES.findall(_cut(prediction)), _PIECES.findall(_cut(reference))
+    ours, theirs = [], []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        mine, right = escape("".join(one[a:b])), escape("".join(two[c:d]))
+        ours.append(mine if kind == "equal" or not mine else f"<ins>{mine}</ins>")
+        theirs.append(right if kind == "equal" or not right else f"<del>{right}</del>")
+    return "".join(ours), "".join(theirs)
+
+
+def _nearest(prediction: str, references: Sequence[str]) -> str | None:
+    """The reference that shares most with the prediction."""
+    if not references:
+        return None
+    words = set(prediction.split())
+    return max(references, key=lambda one: len(words & set(one.split())) / (len(set(one.split())) or 1))
+
+
+def _tokens(tokens: Sequence[str], losses: Sequence[float]) -> str:
+    """Tokens on a ground that is the deeper the more was lost on each."""
+    parts = []
+    for token, loss in zip(tokens[:LONGEST], losses[:LONGEST], strict=True):
+        share = min(80.0, 8 * loss)
+        shown = escape(token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n"))
+        parts.append(
+            f'<span title="{loss:.2f} nats" style="background: color-mix(in srgb, var(--other) {share:.0f}%,'
+            f' transparent)">{shown}</span>'
+        )
+    return _text("Tokens, by what was lost on each", "".join(parts))
+
+
+def _text(label: str, inside: str) -> str:
+    return f'<h3>{escape(label)}</h3><div class="text">{inside}</div>'
+
+
+def _plain(value: Any) -> str:
+    return escape(_cut(value if isinstance(value, str) else str(value)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def _figure(picture: str, caption: str) -> str:
+    return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _put(into: dict[str, list[float]], scores: dict[str, float], place: int) -> None:
+    for name, value in scores.items():
+        kept = into.setdefault(name, [])
+        if place < len(kept):
+            kept[place] = value
+        else:
+            kept.append(value)
+
+
+def _keep(heap: list[tuple[float, int, Record]], value: float, number: int, record: Record) -> None:
+    """Keep the `SHOWN` highest, the earlier ones of equals."""
+    item = (value, -number, record)
+    if len(heap) < SHOWN:
+        heapq.heappush(heap, item)
+    elif item[:2] > heap[0][:2]:
+        heapq.heapreplace(heap, item)
+
+
+def _sorted(heap: list[tuple[float, int, Record]]) -> list[Record]:
+    return [record for _, _, record in sorted(heap, key=lambda item: item[:2], reverse=True)]
