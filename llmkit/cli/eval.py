@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli import console, options
+from llmkit.cli.eval_benchmark import BenchmarkFlags, benchmark
 from llmkit.cli.eval_flags import ColumnFlags, MetricFlags, PerplexityFlags, ReportFlags
 from llmkit.cli.eval_likelihood import METRICS, check, likelihoods
 from llmkit.cli.eval_task import Predictions, TaskFlags
@@ -51,6 +52,7 @@ def run(
         ),
     ] = None,
     tasks: TaskFlags,
+    benchmarks: BenchmarkFlags,
     columns: ColumnFlags,
     by: Annotated[
         str | None, flag("--by", metavar="NAME", help="Score each value of this column apart.")
@@ -69,6 +71,19 @@ def run(
     from llmkit.evaluation.external import Module
     from llmkit.evaluation.page import Rows, as_page
 
+    if benchmarks.benchmark is not None:
+        others = [("FILE", file), ("--metric", metric), ("--by", by)]
+        _only_benchmarks(others, tasks, columns, metrics, perplexity, decoding, report)
+        evaluation = benchmark(
+            benchmarks,
+            model,
+            batch_size=perplexity.rows_per_batch(),
+            confidence=confidence,
+            resamples=resamples,
+        )
+        _tell(evaluation, report, benchmarks.benchmark)
+        return
+    _refuse(benchmarks, because="is about benchmarks: name one with --benchmark")
     names, modules = _names(_chosen(metric, tasks))
     likely = next((name for name in names if name in METRICS), None)
     report.check()
@@ -134,6 +149,27 @@ def run(
     if predictions is not None and predictions.failed:
         console.notice(f"{predictions.failed} of {evaluation.rows} rows failed, scored as empty predictions")
         raise typer.Exit(3)
+
+
+def _only_benchmarks(
+    others: Sequence[tuple[str, str | None]],
+    tasks: TaskFlags,
+    columns: ColumnFlags,
+    metrics: MetricFlags,
+    perplexity: PerplexityFlags,
+    decoding: options.DecodingFlags,
+    report: ReportFlags,
+) -> None:
+    """Refuse what a benchmark brings itself, or does not give."""
+    because = "has no use beside --benchmark, which brings its own texts and metrics"
+    for name, value in others:
+        if value is not None:
+            raise InputError(f"{name} {because}")
+    _refuse(tasks, columns, metrics, decoding, because=because)
+    _refuse(perplexity, because=because, but=["batch_size"])
+    kept = ["json", "bare", "output", "overwrite", "card", "dataset"]
+    _refuse(report, because="is not written for a benchmark: its rows stay in the harness", but=kept)
+    report.check()
 
 
 def _chosen(metric: str | None, tasks: TaskFlags) -> str:

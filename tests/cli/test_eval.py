@@ -401,6 +401,7 @@ def test_report(rows, tmp_path):
     code, _, err = llmkit("--metric", "f1", rows(), "--report", page)
     assert code == 2
     assert "--overwrite replaces it" in err
+    page.unlink()
     code, _, err = llmkit("--metric", "f1", rows(), "--report", page, "--per-record", page)
     assert "--per-record and --report name the same file" in err
 
