@@ -25,6 +25,8 @@ DEFAULT_WINDOW = 1024
 """For models that limit the context in no way."""
 _LOGITS = {"cpu": 1 << 26, "cuda": 1 << 29}
 """Logits held at a time (256 MB and 2 GB in float32); with the vocabulary's size they bound a batch."""
+_CPU_TOKENS = 1024
+"""Tokens in a batch on a CPU: more of them leave its caches (`python -m tests.benchmarks eval`)."""
 _READ_AHEAD = 32
 """Batches' worth of windows that are sorted by length together."""
 
@@ -271,8 +273,10 @@ def run(
         LLMKitError: a single window does not fit into memory, or the model's loss is not a number.
     """
     logits = _LOGITS.get(loaded.device.type, _LOGITS["cpu"])
-    vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
-    batches = Batches(loaded, batch_size, max(how.window, logits // vocabulary), notice, progress)
+    tokens = logits // loaded.model.get_output_embeddings().weight.shape[0]
+    if loaded.device.type == "cpu":
+        tokens = min(tokens, _CPU_TOKENS)
+    batches = Batches(loaded, batch_size, max(how.window, tokens), notice, progress)
     held: list[list[Document]] = []
     waiting = 0
     for group in groups:

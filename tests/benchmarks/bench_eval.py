@@ -117,7 +117,7 @@ def compare_perplexity(mixed: bool, window: int = 128) -> None:
             start = time.perf_counter()
             run()
             seconds[side].append(time.perf_counter() - start)
-    tokens = sum(one.prediction.tokens for one in measure(loaded, rows_of(texts), how))
+    tokens = sum(one.prediction[0].tokens for one in measure(loaded, rows_of(texts), how))
     medians = {side: statistics.median(times) for side, times in seconds.items()}
     ours_s = medians.pop("ours")
     best = min(medians, key=lambda side: medians[side])
@@ -133,7 +133,7 @@ def main() -> None:
     compare("ROUGE", ours("rouge"), hub_rouge, "rouge_score with its aggregator")
     compare("BLEU", ours("bleu"), hub_bleu, "sacrebleu without intervals")
     if find_spec("lm_eval") is None:
-        print("perplexity: skipped, lm-eval is not installed (pip install lm-eval)")
+        print("perplexity: skipped, lm-eval is not installed (pip install 'llmkit[benchmarks]')")
         return
     for mixed in (False, True):
         compare_perplexity(mixed)
