@@ -47,8 +47,8 @@ def run(
             "--metric",
             metavar="NAME,...",
             help="bleu, chrf, chrf++, ter, rouge, exact_match, f1, squad, squad_v2, accuracy, distinct,"
-            " repetition, perplexity, multiple_choice, minimal_pairs; an `evaluate` module's path, or"
-            " evaluate:NAME.",
+            " repetition, perplexity, multiple_choice, minimal_pairs, bertscore; an `evaluate` module's"
+            " path, or evaluate:NAME.",
         ),
     ] = None,
     tasks: TaskFlags,

@@ -39,6 +39,12 @@ class MetricFlags:
     no_answer_threshold: Annotated[
         float | None, flag("--no-answer-threshold", help="squad_v2: above it there is no answer (1.0).")
     ] = None
+    bertscore_model: Annotated[
+        str | None, flag("--bertscore-model", metavar="NAME|DIR", help="bertscore's encoder.")
+    ] = None
+    bertscore_layer: Annotated[
+        int | None, flag("--bertscore-layer", help="Its layer (the one its authors chose, if they did).")
+    ] = None
 
 
 @dataclass

@@ -19,6 +19,8 @@ OPTIONS = {
     "rouge_split": {"rouge": "split"},
     "normalize": {"exact_match": "normalize"},
     "no_answer_threshold": {"squad_v2": "threshold"},
+    "bertscore_model": {"bertscore": "model"},
+    "bertscore_layer": {"bertscore": "layer"},
 }
 DOWNLOADED = ("spm", "flores101", "flores200")
 MOST_DROPPED = 0.1

@@ -61,6 +61,7 @@ class Metric:
         whole: everything `kept` (rows x numbers) to further scores, which get no interval.
         scale: the score of a perfect system, 1 or 100; None where there is none (perplexity).
         needs_references: False where the prediction alone is judged.
+        ahead: called with some examples before `statistics` is with each, for what is quicker together.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Metric:
     whole: Callable[[Matrix], dict[str, float]] | None = None
     scale: int | None = 1
     needs_references: bool = True
+    ahead: Callable[[Sequence[Example]], None] | None = None
 
 
 _HOME = {
@@ -95,13 +97,15 @@ OF_MODELS = ("perplexity", "multiple_choice", "minimal_pairs")
 """Metrics that judge a model and not a file of predictions."""
 NAMES = (*_HOME, *OF_MODELS)
 """Every metric that needs no further package."""
+EXTRAS = ("bertscore",)
+"""Those that need one, in a module of their name."""
 
 
 def make(name: str, **options: Any) -> Metric:
     """Build a metric that scores predictions.
 
     Args:
-        name: one of `NAMES` except `OF_MODELS`.
+        name: one of `NAMES` and `EXTRAS`, except `OF_MODELS`.
         options: the keyword arguments of the function of that name in its module.
 
     Raises:
@@ -109,10 +113,10 @@ def make(name: str, **options: Any) -> Metric:
             not one it takes.
     """
     check_name(name)
-    if name not in _HOME:
+    if name in OF_MODELS:
         home = "perplexity" if name == "perplexity" else "choices"
         raise InputError(f"{name} judges a model, not predictions: use llmkit.evaluation.{home}")
-    module = importlib.import_module(f"llmkit.evaluation.{_HOME[name]}")
+    module = importlib.import_module(f"llmkit.evaluation.{_HOME.get(name, name)}")
     if name == "chrf++":
         name, options = "chrf", {"word_order": 2, **options}
     metric: Metric = getattr(module, name)(**options)
@@ -121,10 +125,11 @@ def make(name: str, **options: Any) -> Metric:
 
 def check_name(name: str) -> None:
     """Raise an InputError with the nearest name unless `name` is a metric."""
-    if name in NAMES:
+    known = (*NAMES, *EXTRAS)
+    if name in known:
         return
-    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     raise InputError(f"no such metric: {name!r}; {hint}")
 
 

@@ -114,8 +114,8 @@ class _Text:
 def _scorer(
     types: tuple[str, ...], stemmer: bool, tokenize: str, split: str
 ) -> Callable[[str, str], list[Overlap]]:
-    choose("the ROUGE tokenizer", tokenize, ("default", "unicode"))
-    choose("the sentence split", split, SPLITS)
+    choose("--rouge-words", tokenize, ("default", "unicode"))
+    choose("--rouge-split", split, SPLITS)
     words: Callable[[str], list[str]] = ascii_words if tokenize == "default" else unicode_words
     if stemmer:
         words = stemmed(words)

@@ -124,7 +124,7 @@ def from_lines(
     for number, (row, *right) in enumerate(zip_longest(rows, *references), 1):
         ended = next((i for i, line in enumerate([row, *right]) if line is None), None)
         if ended is not None:
-            which = "the predictions end" if ended == 0 else f"reference file {ended} ends"
+            which = "the predictions end" if ended == 0 else f"--references file {ended} ends"
             raise InputError(
                 f"{which} after {number - 1} lines and the others go on; "
                 "predictions and references must match line by line"

@@ -58,8 +58,8 @@ def bleu(
     Raises:
         InputError: an option's value is not one of those allowed, or the tokenizer's package is missing.
     """
-    choose("the tokenizer", tokenize, TOKENIZERS)
-    choose("smooth", smooth, SMOOTHING)
+    choose("--tokenize", tokenize, TOKENIZERS)
+    choose("--smooth", smooth, SMOOTHING)
     from sacrebleu.metrics.bleu import BLEU
 
     options: dict[str, Any] = {
@@ -206,12 +206,12 @@ def _importable(module: str) -> bool:
 def _load_tokenizer(tokenize: str, build: Callable[[], Any]) -> Any:
     """Build a scorer whose tokenizer may want a package or a download, and say which."""
     if tokenize in _PACKAGES and not _importable(_PACKAGES[tokenize][0]):
-        raise InputError(f"the tokenizer {tokenize} needs a package: pip install '{_PACKAGES[tokenize][1]}'")
+        raise InputError(f"--tokenize {tokenize} needs a package: pip install '{_PACKAGES[tokenize][1]}'")
     try:
         return build()
     except (OSError, ImportError) as error:
         raise InputError(
-            f"the tokenizer {tokenize} downloads a SentencePiece model once, and that failed ({error}); "
+            f"--tokenize {tokenize} downloads a SentencePiece model once, and that failed ({error}); "
             f"without a network use one of 13a, intl, zh, char"
         ) from error
 

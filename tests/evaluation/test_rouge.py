@@ -162,8 +162,8 @@ def test_nothing_to_compare_scores_nothing():
     [
         ({"types": ["rouge0"]}, "no such ROUGE type: 'rouge0'"),
         ({"types": ["rougeW"]}, "no such ROUGE type: 'rougeW'"),
-        ({"tokenize": "zh"}, "the ROUGE tokenizer is 'zh'; it can be default, unicode"),
-        ({"split": "lines"}, "the sentence split is 'lines'; it can be newline, auto, sentences"),
+        ({"tokenize": "zh"}, "--rouge-words is 'zh'; it can be default, unicode"),
+        ({"split": "lines"}, "--rouge-split is 'lines'; it can be newline, auto, sentences"),
     ],
 )
 def test_bad_options(options, message):

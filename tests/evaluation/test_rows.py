@@ -83,9 +83,9 @@ def test_stdin_is_lines_beside_references(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((3, 2), "reference file 1 ends after 2 lines and the others go on"),
+        ((3, 2), "--references file 1 ends after 2 lines and the others go on"),
         ((2, 3), "the predictions end after 2 lines and the others go on"),
-        ((3, 3, 2), "reference file 2 ends after 2 lines and the others go on"),
+        ((3, 3, 2), "--references file 2 ends after 2 lines and the others go on"),
     ],
 )
 def test_files_of_different_lengths(tmp_path, lines, message):

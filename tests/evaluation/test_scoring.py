@@ -164,10 +164,10 @@ def test_a_baseline_on_many_rows(rows):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"confidence": 95}, "the confidence is 95; it lies between 0 and 1"),
-        ({"confidence": 0}, "the confidence is 0; it lies between 0 and 1"),
+        ({"confidence": 95}, "--confidence is 95; it lies between 0 and 1"),
+        ({"confidence": 0}, "--confidence is 0; it lies between 0 and 1"),
         ({"seed": -1}, "the seed is -1; it must not be negative"),
-        ({"resamples": 0}, "the number of resamples is 0; it must be at least 1"),
+        ({"resamples": 0}, "--resamples is 0; it must be at least 1"),
     ],
 )
 def test_bad_options(options, message):

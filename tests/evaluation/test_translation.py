@@ -127,8 +127,8 @@ def test_references_may_vary_in_number():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("bleu", {"tokenize": "13b"}, "the tokenizer is '13b'; it can be none, zh, 13a"),
-        ("bleu", {"smooth": "exponential"}, "smooth is 'exponential'; it can be none, floor"),
+        ("bleu", {"tokenize": "13b"}, "--tokenize is '13b'; it can be none, zh, 13a"),
+        ("bleu", {"smooth": "exponential"}, "--smooth is 'exponential'; it can be none, floor"),
         ("blue", {}, "no such metric: 'blue'; did you mean bleu?"),
         ("chrff", {}, "did you mean chrf?"),
     ],
