@@ -1,6 +1,7 @@
 """llmkit: load, use, teach and judge the language models that you run yourself.
 
-The names below are imported when first touched, so that ``import llmkit`` costs milliseconds.
+The names below are imported when first touched, so that ``import llmkit`` costs milliseconds. So is
+`llmkit.attention`, with the decorator for attention kernels.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "attention":
+        return importlib.import_module("llmkit.attention")
     if name not in _HOME:
         raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

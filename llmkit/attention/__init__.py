@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from llmkit.attention.registry import Kernel, KernelRefusal, kernel
+from llmkit.attention.registry import Kernel, kernel
 
-__all__ = ["Kernel", "KernelRefusal", "kernel"]
+__all__ = ["Kernel", "kernel"]

@@ -30,6 +30,7 @@ VERBS = {
     "pretrain": "Train a language model from nothing on a text corpus.",
     "merge": "Put a LoRA adapter into its base model, after measuring what that changes.",
     "eval": "Score predictions or a model, with confidence intervals.",
+    "kernels": "List, verify or time attention kernels.",
     "models": "List the models in the box and in the cache.",
     "doctor": "Show versions, devices, what is missing and how to get it.",
 }

@@ -124,9 +124,13 @@ class ModelFlags:
     revision: Annotated[str | None, flag("--revision", help="Branch, tag or commit on the Hub.")] = None
     device: Annotated[str, flag("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
     dtype: Annotated[str, flag("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto"
-    attn: Annotated[str | None, flag("--attn", help="Attention implementation, such as sdpa or eager.")] = (
-        None
-    )
+    attn: Annotated[
+        str | None,
+        flag("--attn", metavar="NAME", help="Attention kernel (`llmkit kernels`), or FILE.py:FUNCTION."),
+    ] = None
+    no_verify: Annotated[
+        bool, flag("--no-verify", help="Run a kernel from a file without proving it first.")
+    ] = False
     adapter: Annotated[str | None, flag("--adapter", help="A LoRA adapter's folder or Hub id.")] = None
     trust_remote_code: Annotated[
         bool, flag("--trust-remote-code", help="Run code that comes with the model.")
@@ -156,6 +160,7 @@ class ModelFlags:
             device=self.device,
             dtype=self.dtype,
             attn=self.attn,
+            verify_attn=not self.no_verify,
             adapter=self.adapter,
             trust_remote_code=self.trust_remote_code,
             allow_bin=self.allow_bin,

@@ -13,12 +13,14 @@ from llmkit.errors import InputError, LLMKitError
 from llmkit.fingerprint import fingerprint
 from llmkit.runtime.checkpoint import Checkpoint, adapter_base, architectures, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
+from llmkit.runtime.kernels import find_kernel
 from llmkit.runtime.locate import Location, locate
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llmkit.attention.registry import Kernel
     from llmkit.runtime.spec import ModelSpec
 
 _AUTO_CLASSES = {
@@ -133,7 +135,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     if adapter is not None:
         model = _put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
-    notes.append(f"attention {model.config._attn_implementation}")
+    notes.append(f"attention {spec.attn or model.config._attn_implementation}")
     _prepare_tokenizer(tokenizer, notes)
     if spec.task == "text-generation" and not model.config.is_encoder_decoder:
         tokenizer.padding_side = "left"
@@ -213,12 +215,15 @@ def _load_weights(
     from transformers.utils import logging as transformers_logging
 
     task = spec.task
+    kernel = find_kernel(spec)
     if task == "text-generation" and checkpoint.is_encoder_decoder:
         task = "text2text-generation"
     auto = getattr(transformers, _AUTO_CLASSES[task])
     options: dict[str, Any] = {}
-    if spec.attn is not None:
-        options["attn_implementation"] = spec.attn
+    if kernel is not None:
+        from llmkit.attention.interface import register
+
+        options["attn_implementation"] = register(kernel)
     if device_map is not None:
         options |= {"device_map": device_map, "offload_folder": _offload_folder()}
     bar = transformers_logging.is_progress_bar_enabled()
@@ -245,8 +250,10 @@ def _load_weights(
             transformers_logging.enable_progress_bar()
     model, report = model
     _check_report(report, spec)
-    _check_attention(model, spec)
-    return model if device_map is not None or device == "cpu" else model.to(device)
+    model = model if device_map is not None or device == "cpu" else model.to(device)
+    if kernel is not None:
+        _check_attention(model, kernel, options["attn_implementation"])
+    return model
 
 
 def _offload_folder() -> str:
@@ -263,11 +270,6 @@ def _offload_folder() -> str:
 def _explain(error: Exception, spec: ModelSpec, task: str) -> Exception:
     text = _one_line(error)
     if spec.attn is not None and ("attn_implementation" in text or "attention" in text.lower()):
-        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-        names = ["eager", *(n for n in ALL_ATTENTION_FUNCTIONS.valid_keys() if not n.startswith("paged|"))]
-        if spec.attn not in names:
-            return InputError(f"--attn {spec.attn}: no such implementation; there is {', '.join(names)}")
         return InputError(f"--attn {spec.attn}: {spec.name} cannot run it; leave --attn out ({text})")
     if "Unrecognized configuration class" in text:
         return InputError(f"{spec.name} is not a model for {task}")
@@ -289,13 +291,16 @@ def _check_report(report: dict[str, Any], spec: ModelSpec) -> None:
         )
 
 
-def _check_attention(model: PreTrainedModel, spec: ModelSpec) -> None:
+def _check_attention(model: PreTrainedModel, kernel: Kernel, name: str) -> None:
     """transformers keeps `eager`, with one log line, in models that do not use its attention interface."""
-    if spec.attn is not None and model.config._attn_implementation != spec.attn:
+    if model.config._attn_implementation != name:
         raise InputError(
-            f"--attn {spec.attn}: {type(model).__name__} did not take it and would run"
+            f"--attn {kernel.name}: {type(model).__name__} does not use the attention interface and would run"
             f" {model.config._attn_implementation}; leave --attn out"
         )
+    from llmkit.attention.inside import check_taken
+
+    check_taken(kernel, model)
 
 
 def _check_adapter(folder: Path, spec: ModelSpec) -> None:

@@ -17,7 +17,9 @@ class ModelSpec:
         revision: branch, tag or commit on the Hub.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        attn: attention implementation by its transformers name; None leaves the choice to transformers.
+        attn: attention kernel: one of `llmkit kernels list`, ``FILE.py:FUNCTION``, or a Hub repository; None
+            leaves the choice to transformers.
+        verify_attn: prove a kernel from a file before its first use.
         adapter: folder or Hub id of a LoRA adapter to put on the model.
         trust_remote_code: run Python code that comes with the model.
         allow_bin: read ``pytorch_model.bin`` (with ``weights_only=True``) where there is no safetensors file.
@@ -31,6 +33,7 @@ class ModelSpec:
     device: str = "auto"
     dtype: str = "auto"
     attn: str | None = None
+    verify_attn: bool = True
     adapter: str | None = None
     trust_remote_code: bool = False
     allow_bin: bool = False

@@ -1,6 +1,6 @@
 """Small pictures as SVG, in the colours of `text.page`.
 
-Public: `histogram`, `intervals`, `Interval`.
+Public: `bars`, `histogram`, `intervals`, `Interval`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,32 @@ def histogram(
         parts += _legend([name for name, _ in series])
     what = "Histogram of " + " and ".join(name for name, _ in series)
     return _svg(width, height, what, parts)
+
+
+def bars(values: Sequence[tuple[str, float]], *, unit: str) -> str:
+    """Named lengths, one below the other, each with its number: a picture that stands alone.
+
+    Args:
+        values: a name and a length of 0 or more each.
+        unit: what the numbers count.
+    """
+    width, row, left = 640, 22, 300
+    longest = max((value for _, value in values), default=0.0) or 1.0
+    parts = []
+    for i, (name, value) in enumerate(values):
+        y, long = i * row, (width - left - 90) * value / longest
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{left}" y="{y + 3}" width="{long:.1f}" height="{row - 6}" fill="#1f6feb"/>'
+            f'<text x="{left + long + 6:.1f}" y="{y + 15}">{_short(value)} {escape(unit)}</text>'
+        )
+    style = "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; }</style>"
+    label = escape(f"Bars of {len(values)} values in {unit}")
+    inside = "\n".join([style, *parts])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {row * len(values)}" role="img"'
+        f' aria-label="{label}">\n{inside}\n</svg>\n'
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.command import Result, run
 from tests.conftest import TinyModel
 from tests.parity import folders
 
-BOTH = ("eager", "sdpa")
+KERNELS = ("eager", "sdpa", "reference")
 GREEDY = ("--max-new-tokens", "8", "--greedy")
 LINES = (
     "Anna asked.\nThe old sailor said that the islands are a day away, behind the fog. The boat went out.\n"
@@ -92,12 +92,13 @@ def asked(verb: str, model: Path, attn: str, tmp_path: Path) -> Result:
 def test_the_answers_are_the_same(
     verb: str, family: str, model_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    results = {attn: asked(verb, model_of(family), attn, tmp_path) for attn in BOTH}
+    results = {attn: asked(verb, model_of(family), attn, tmp_path) for attn in KERNELS}
     if family in EAGER_ONLY:
-        refused = results.pop("sdpa")
-        assert (refused.code, refused.out) == (2, "")
-        assert "--attn sdpa" in refused.err
-        assert "leave --attn out" in refused.err
+        for attn in ("sdpa", "reference"):
+            refused = results.pop(attn)
+            assert (refused.code, refused.out) == (2, "")
+            assert f"--attn {attn}" in refused.err
+            assert "leave --attn out" in refused.err
     answers, scores = {}, {}
     for attn, result in results.items():
         assert result.code == 0, result.err

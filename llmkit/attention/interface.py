@@ -1,0 +1,228 @@
+"""Between transformers and a kernel: the mask that it declared, and nothing that it did not.
+
+transformers gives a kernel whose name its mask registry does not know no mask at all, and hands it keywords
+that it may swallow. Here both are registered together, and whatever the kernel did not declare is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from llmkit.attention.registry import KEYWORDS, Kernel
+from llmkit.errors import InputError
+
+# What models pass along that says nothing about which keys count, or how much.
+_HARMLESS = frozenset(
+    {
+        "position_ids",
+        "use_cache",
+        "cache_position",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "past_key_values",
+        "logits_to_keep",
+        "num_items_in_batch",
+        "is_causal",
+        "input_ids",
+        "encoder_hidden_states",
+    }
+)
+_callers: list[set[int]] = []
+
+
+@contextmanager
+def watched() -> Iterator[set[int]]:
+    """The ids of all modules that call a kernel of ours meanwhile."""
+    seen: set[int] = set()
+    _callers.append(seen)
+    try:
+        yield seen
+    finally:
+        _callers.remove(seen)
+
+
+def register(kernel: Kernel) -> str:
+    """Give transformers a kernel and its mask.
+
+    Returns:
+        The name for `attn_implementation`.
+    """
+    if kernel.native:
+        return kernel.name
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    name = kernel.interface_name
+    AttentionInterface.register(name, forward(kernel))
+    AttentionMaskInterface.register(name, _mask_maker(kernel))
+    return name
+
+
+def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
+    """The kernel's function as transformers calls one.
+
+    Raises, when called:
+        InputError: it is asked for what the kernel did not declare.
+    """
+    function = kernel.load()
+
+    def attend(
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: Any,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        **keywords: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        for seen in _callers:
+            seen.add(id(module))
+        needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+        _check(kernel, module, query, dropout, needs_grad)
+        passed = _declared(kernel, module, keywords)
+        causal = bool(keywords.get("is_causal") or getattr(module, "is_causal", True)) and query.shape[2] > 1
+        attention_mask = _fitting(kernel, attention_mask, query, key, causal)
+        if not kernel.native:
+            if kernel.mask in {"none", "padding"} or "is_causal" in kernel.supports:
+                passed["is_causal"] = causal and (attention_mask is None or kernel.mask == "padding")
+            if "gqa" not in kernel.supports and key.shape[1] != query.shape[1]:
+                groups = query.shape[1] // key.shape[1]
+                key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+        if "dropout" in kernel.supports:
+            passed["dropout"] = dropout
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        output, weights = function(module, query, key, value, attention_mask, scaling=scale, **passed)
+        expected = (query.shape[0], query.shape[2], query.shape[1], value.shape[3])
+        if tuple(output.shape) != expected:
+            raise InputError(
+                f"--attn {kernel.name} gave an output of shape {tuple(output.shape)}; it must be (batch,"
+                f" queries, heads, head_dim), here {expected}"
+            )
+        return output, weights
+
+    return attend
+
+
+def _check(
+    kernel: Kernel, module: torch.nn.Module, query: torch.Tensor, dropout: float, needs_grad: bool
+) -> None:
+    """Refuse inputs that the kernel did not say it takes."""
+    dtype = str(query.dtype).removeprefix("torch.")
+    if query.device.type not in kernel.devices:
+        raise InputError(
+            f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {query.device.type}"
+        )
+    if dtype not in kernel.dtypes:
+        raise InputError(f"--attn {kernel.name} takes {', '.join(kernel.dtypes)}, not {dtype}")
+    if kernel.head_dims and query.shape[-1] not in kernel.head_dims:
+        sizes = ", ".join(map(str, kernel.head_dims))
+        raise InputError(
+            f"--attn {kernel.name} takes heads of {sizes}, and the model's have {query.shape[-1]}"
+        )
+    if needs_grad and "backward" not in kernel.supports:
+        raise InputError(f"--attn {kernel.name} has no backward pass and cannot train; use sdpa")
+    if dropout and "dropout" not in kernel.supports:
+        raise InputError(f"--attn {kernel.name} has no dropout, which {type(module).__name__} asks for")
+
+
+def _declared(kernel: Kernel, module: torch.nn.Module, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords that the kernel takes.
+
+    Raises:
+        InputError: there is one with a value that it did not declare.
+    """
+    passed = {}
+    for name, value in keywords.items():
+        if value is None or name in _HARMLESS or not _weighs(value):
+            continue
+        ability = KEYWORDS.get(name)
+        if name in kernel.keywords or (ability is not None and ability in kernel.supports):
+            passed[name] = value
+        elif name == "sliding_window" and kernel.carries_pattern:
+            continue  # the mask has it
+        else:
+            what = f'supports=["{ability}"]' if ability is not None else f'keywords=["{name}"]'
+            raise InputError(
+                f"--attn {kernel.name}: {type(module).__name__} passes {name}, which the kernel does not"
+                f" declare and would lose; use sdpa or eager, or declare {what} if it is honoured"
+            )
+    return passed
+
+
+def _weighs(value: Any) -> bool:
+    """Whether a keyword could change a number: a tensor or a number, not a tokenizer or a flag."""
+    return isinstance(value, torch.Tensor) or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _fitting(kernel: Kernel, mask: Any, query: torch.Tensor, key: torch.Tensor, causal: bool) -> Any:
+    """The mask as the kernel declared it, from one that a model made without asking the mask registry."""
+    if kernel.native:
+        return mask
+    if mask is None:
+        if kernel.mask not in {"boolean", "additive"} or "is_causal" in kernel.supports:
+            return None
+        mask = causal_pattern(query.shape[2], key.shape[2], query.device) if causal else _all(query, key)
+        return additive(mask, query.dtype) if kernel.mask == "additive" else mask
+    kind = getattr(mask, "dtype", None)
+    if kernel.mask == "boolean" and kind != torch.bool:
+        raise InputError(f"--attn {kernel.name} takes boolean masks, and the model made one of {kind}")
+    if kernel.mask == "additive" and kind == torch.bool:
+        return additive(mask, query.dtype)
+    if kernel.mask == "none":
+        raise InputError(f"--attn {kernel.name} takes no mask, and these inputs need one; use sdpa")
+    return mask
+
+
+def causal_pattern(queries: int, keys: int, device: torch.device | str) -> torch.Tensor:
+    """Which keys each query sees, (1, 1, queries, keys), the last query the last key."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)[None, None]
+
+
+def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A boolean mask as what is added to the scores: 0, or the dtype's lowest number."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def _all(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    return torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
+
+
+def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
+    """The function that makes the mask which the kernel declared, as `AttentionMaskInterface` calls one."""
+    from transformers import masking_utils
+
+    def boolean(*args: Any, **keywords: Any) -> Any:
+        skips = "is_causal" in kernel.supports
+        keywords["allow_is_causal_skip"] = skips and keywords.get("allow_is_causal_skip", True)
+        keywords["allow_is_bidirectional_skip"] = skips and keywords.get("allow_is_bidirectional_skip", False)
+        return masking_utils.sdpa_mask(*args, **keywords)
+
+    def added(*args: Any, **keywords: Any) -> Any:
+        return masking_utils.eager_mask(*args, **{**keywords, "allow_is_bidirectional_skip": False})
+
+    def nothing(*args: Any, **keywords: Any) -> None:
+        keywords["allow_is_bidirectional_skip"] = True
+        if masking_utils.sdpa_mask(*args, **keywords) is not None:
+            raise InputError(
+                f"--attn {kernel.name} takes no mask, and these inputs need one (padding, a sliding window or"
+                " several texts in a row); use sdpa, or one text at a time"
+            )
+
+    def padding(*args: Any, **keywords: Any) -> Any:
+        if keywords.get("local_size") is not None and "sliding_window" not in kernel.supports:
+            raise InputError(f"--attn {kernel.name} has no sliding window, which the model needs; use sdpa")
+        return masking_utils.flash_attention_mask(*args, **keywords)
+
+    makers: dict[str, Callable[..., Any]] = {
+        "boolean": boolean,
+        "additive": added,
+        "none": nothing,
+        "padding": padding,
+        "block": masking_utils.flex_attention_mask,
+    }
+    return makers[kernel.mask]

@@ -1,0 +1,188 @@
+"""How fast kernels are, side by side, and beside what the device can do.
+
+Attention is bound by arithmetic where many queries share the keys, and by memory where one query reads a long
+cache. Both limits are measured here, by a matrix product and a copy, and a kernel's share is of the one that
+binds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from llmkit.attention.interface import additive, causal_pattern, forward
+from llmkit.attention.registry import Kernel
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is timed: sizes, and whether it is a prefill (queries = keys, causal) or a decoding step."""
+
+    name: str
+    batch: int
+    heads: int
+    kv_heads: int
+    queries: int
+    keys: int
+    head_dim: int
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions of both products; half of them where causality hides half."""
+        full = 4 * self.batch * self.heads * self.queries * self.keys * self.head_dim
+        return full // 2 if self.queries == self.keys > 1 else full
+
+    def moved(self, itemsize: int) -> int:
+        """Bytes that must be read and written: queries, keys, values, output."""
+        heads = 2 * self.heads * self.queries + 2 * self.kv_heads * self.keys
+        return self.batch * heads * self.head_dim * itemsize
+
+
+SHAPES = (
+    Shape("prefill 128", 1, 32, 8, 128, 128, 64),
+    Shape("prefill 512", 1, 32, 8, 512, 512, 64),
+    Shape("prefill 512, batch 4", 4, 32, 8, 512, 512, 64),
+    Shape("decode, 1,024 cached", 1, 32, 8, 1, 1024, 64),
+    Shape("decode, 1,024 cached, batch 8", 8, 32, 8, 1, 1024, 64),
+)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A kernel on a shape.
+
+    Args:
+        kernel: its name.
+        shape: the shape's name.
+        seconds: median of a call; None where the kernel cannot run it.
+        share: of the device's limit, arithmetic or bandwidth, whichever binds.
+        bound: which one it is.
+        note: why there is no time.
+    """
+
+    kernel: str
+    shape: str
+    seconds: float | None
+    share: float | None
+    bound: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the device reached: operations a second of a matrix product, and bytes a second of a copy."""
+
+    operations: float
+    bandwidth: float
+
+
+def limits(device: str, dtype: torch.dtype) -> Limits:
+    """Measure them."""
+    a = torch.randn(2048, 2048, device=device).to(dtype)
+    big = torch.zeros(1 << 26, dtype=torch.uint8, device=device)
+    into = torch.empty_like(big)
+    product = _median(lambda: a @ a, device, 5)
+    copy = _median(lambda: into.copy_(big), device, 5)
+    return Limits(2 * 2048**3 / product, 2 * big.numel() / copy)
+
+
+def compare(
+    kernels: Sequence[Kernel],
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    shapes: Sequence[Shape] = SHAPES,
+    rounds: int = 7,
+) -> tuple[Limits, list[Timing]]:
+    """Time kernels by turns, so that a noisy machine disturbs all of them alike.
+
+    Args:
+        kernels: which.
+        device: where.
+        dtype: of queries, keys and values.
+        shapes: what.
+        rounds: calls of each; the median counts.
+    """
+    reached = limits(device, dtype)
+    found = []
+    for shape in shapes:
+        made = torch.Generator().manual_seed(0)
+        tensors = [
+            torch.randn(shape.batch, heads, length, shape.head_dim, generator=made).to(device, dtype)
+            for heads, length in (
+                (shape.heads, shape.queries),
+                (shape.kv_heads, shape.keys),
+                (shape.kv_heads, shape.keys),
+            )
+        ]
+        runs = {kernel.name: _run(kernel, shape, tensors) for kernel in kernels}
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        failed: dict[str, str] = {}
+        for number in range(rounds + 1):
+            for name, run in runs.items():
+                if name in failed:
+                    continue
+                try:
+                    taken = _median(run, device, 1)
+                except Exception as error:
+                    # One that cannot run a shape is told of, and the others are still timed.
+                    failed[name] = " ".join(str(error).split())[:120]
+                    continue
+                if number:
+                    times[name].append(taken)
+        least_work = shape.operations / reached.operations
+        least_traffic = shape.moved(dtype.itemsize) / reached.bandwidth
+        bound = "arithmetic" if least_work > least_traffic else "bandwidth"
+        for name in runs:
+            if name in failed:
+                found.append(Timing(name, shape.name, None, None, bound, failed[name]))
+            else:
+                seconds = statistics.median(times[name])
+                found.append(
+                    Timing(name, shape.name, seconds, max(least_work, least_traffic) / seconds, bound)
+                )
+    return reached, found
+
+
+def _run(kernel: Kernel, shape: Shape, tensors: Sequence[torch.Tensor]) -> Callable[[], object]:
+    query, key, value = tensors
+    attend = forward(kernel)
+    mask: Any = None
+    if kernel.mask in {"boolean", "additive"} and "is_causal" not in kernel.supports:
+        mask = causal_pattern(shape.queries, shape.keys, query.device).expand(shape.batch, 1, -1, -1)
+        mask = additive(mask, query.dtype) if kernel.mask == "additive" else mask
+    module: Any = SimpleNamespace(
+        is_causal=True,
+        num_key_value_groups=shape.heads // shape.kv_heads,
+        layer_idx=0,
+        training=False,
+        config=SimpleNamespace(_attn_implementation=kernel.name),
+    )
+
+    def run() -> object:
+        with torch.inference_mode():
+            return attend(module, query, key, value, mask, scaling=shape.head_dim**-0.5)
+
+    return run
+
+
+def _median(run: Callable[[], object], device: str, times: int) -> float:
+    taken = []
+    for _ in range(times):
+        _wait(device)
+        started = time.perf_counter()
+        run()
+        _wait(device)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()

@@ -1,0 +1,393 @@
+"""Is a kernel right? It is run beside softmax(QKᵀ/√d_k)V in float64 over a matrix of cases.
+
+Only what the kernel declared is asked of it; what it did not is listed as not claimed. Where this ends
+`llmkit.attention.inside` goes on, with the kernel inside a model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from llmkit.attention.interface import additive, causal_pattern, forward
+from llmkit.attention.registry import Kernel
+from llmkit.errors import LLMKitError
+
+TOLERANCES = {"float64": 1e-10, "float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
+"""Largest difference from float64 on inputs from N(0, 1), whose outputs are of the order of 1."""
+BACKWARD = 10.0
+"""How much more a gradient may be off, which sums over queries or keys."""
+BLOCK = 64
+"""Kernels cut sequences into blocks of such sizes; a case has one token more."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input to a kernel.
+
+    Args:
+        name: what it tries, for a person.
+        batch, heads, kv_heads, queries, keys, head_dim: sizes.
+        causal: each query sees the keys up to its own, the last query the last key.
+        padding: `left` or `right`: a row's share of the keys is no text; None for none.
+        window: how many keys a query sees at most, its own included.
+        softcap, sinks, bias: as of the models that have them.
+        packed: two texts in a row, neither of which sees the other.
+        dark: the first row sees nothing at all.
+        strided: the inputs are views, as a model's projections are.
+        dtype: of the inputs.
+        backward: gradients are compared as well.
+    """
+
+    name: str
+    batch: int = 2
+    heads: int = 4
+    kv_heads: int = 4
+    queries: int = 17
+    keys: int = 17
+    head_dim: int = 64
+    causal: bool = True
+    padding: str | None = None
+    window: int | None = None
+    softcap: float | None = None
+    sinks: bool = False
+    bias: bool = False
+    packed: bool = False
+    dark: bool = False
+    strided: bool = False
+    dtype: str = "float32"
+    backward: bool = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The abilities that it asks for."""
+        asked = {
+            "softcap": self.softcap is not None,
+            "sinks": self.sinks,
+            "position_bias": self.bias,
+            "backward": self.backward,
+        }
+        return frozenset(name for name, yes in asked.items() if yes)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a case went.
+
+    Args:
+        name: the case's.
+        error: the largest difference from the right answer; None where it was not run or has none.
+        tolerance: the largest that is allowed.
+        passed: whether it is right; None where the kernel does not claim it.
+        note: what is wrong, or why it was not run.
+    """
+
+    name: str
+    error: float | None
+    tolerance: float | None
+    passed: bool | None
+    note: str = ""
+
+
+def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
+    """The cases, in all of the kernel's dtypes; `quick` is those whose failures are seen in the wild."""
+    dtypes = [name for name in TOLERANCES if name in kernel.dtypes]
+    first = "float32" if "float32" in dtypes else dtypes[0]
+    size = kernel.head_dims[0] if kernel.head_dims else 64
+    short = Case("", head_dim=size, dtype=first)
+    cases = [
+        replace(short, name="causal"),
+        replace(short, name="not causal", causal=False),
+        replace(short, name="left padding", padding="left"),
+        replace(short, name="fewer key and value heads", kv_heads=2),
+        replace(short, name="cached decoding, one token", queries=1, keys=33),
+        replace(short, name="cached decoding, several tokens", queries=5, keys=33),
+        replace(short, name="a row that sees nothing", dark=True),
+        replace(short, name="several texts in a row", packed=True),
+        replace(short, name="gradients", backward=True, kv_heads=2),
+    ]
+    if quick:
+        return cases
+    cases += [
+        replace(short, name="one token", queries=1, keys=1),
+        replace(short, name="one past a block", queries=BLOCK + 1, keys=BLOCK + 1),
+        replace(short, name="long", batch=1, queries=1000, keys=1000),
+        replace(short, name="batch of one", batch=1),
+        replace(short, name="one key and value head", kv_heads=1, queries=33, keys=33),
+        replace(short, name="right padding", padding="right"),
+        replace(short, name="left padding, cached", padding="left", queries=3, keys=40),
+        replace(short, name="left padding, long", padding="left", queries=130, keys=130, kv_heads=2),
+        replace(short, name="sliding window", window=5),
+        replace(short, name="sliding window, cached", window=7, queries=2, keys=40),
+        replace(short, name="sliding window, left padding", window=5, padding="left"),
+        replace(short, name="cross-attention", causal=False, queries=9, keys=40),
+        replace(short, name="cross-attention, padding", causal=False, queries=9, keys=40, padding="right"),
+        replace(short, name="views of a projection", strided=True, kv_heads=2),
+        replace(short, name="softcap", softcap=2.0),
+        replace(short, name="sinks", sinks=True),
+        replace(short, name="position bias", bias=True),
+        replace(short, name="position bias, left padding", bias=True, padding="left"),
+        replace(short, name="gradients, left padding", backward=True, padding="left"),
+        replace(short, name="gradients, a row that sees nothing", backward=True, dark=True),
+        replace(short, name="gradients, several texts", backward=True, packed=True),
+    ]
+    cases += [
+        replace(short, name=f"head size {other}", head_dim=other)
+        for other in (kernel.head_dims or (32, 80, 96, 128))
+        if other != size
+    ]
+    for dtype, one in itertools.product(dtypes, ("causal", "left padding", "fewer key and value heads")):
+        if dtype != first:
+            same = next(case for case in cases if case.name == one)
+            cases.append(replace(same, name=f"{one}, {dtype}", dtype=dtype))
+    return cases
+
+
+def verify(kernel: Kernel, *, device: str = "cpu", quick: bool = False) -> Iterator[Result]:
+    """Run a kernel over its matrix.
+
+    Args:
+        kernel: the kernel.
+        device: where.
+        quick: only the cases whose failures have been seen in the wild.
+
+    Yields:
+        A result for each case, for determinism, and for `torch.autograd.gradcheck` where float64 is declared.
+    """
+    for case in matrix(kernel, quick=quick):
+        yield _run(kernel, case, device)
+    if quick:
+        return
+    yield _deterministic(kernel, device)
+    if "backward" in kernel.supports and "float64" in kernel.dtypes:
+        yield _gradcheck(kernel, device)
+
+
+@dataclass
+class _Inputs:
+    """A case's tensors in float64, and which keys each query sees."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    seen: torch.Tensor  # (batch, 1, queries, keys)
+    tokens: torch.Tensor  # (batch, keys): which are text
+    extra: dict[str, torch.Tensor | float] = field(default_factory=dict)
+
+
+def _inputs(case: Case, device: str) -> _Inputs:
+    made = torch.Generator().manual_seed(len(case.name) * 1009 + case.queries * 31 + case.keys)
+
+    def draw(*shape: int) -> torch.Tensor:
+        # In the case's precision, so that rounding the inputs is no error of the kernel.
+        exact = torch.randn(*shape, generator=made, dtype=torch.float64).to(getattr(torch, case.dtype))
+        return exact.to(torch.float64).to(device)
+
+    b, h, g, q, k, d = case.batch, case.heads, case.kv_heads, case.queries, case.keys, case.head_dim
+    inputs = _Inputs(
+        draw(b, h, q, d),
+        draw(b, g, k, d),
+        draw(b, g, k, d),
+        torch.ones(b, 1, q, k, dtype=torch.bool, device=device),
+        torch.ones(b, k, dtype=torch.bool, device=device),
+    )
+    if case.causal:
+        inputs.seen &= causal_pattern(q, k, device)
+    if case.window is not None:
+        inputs.seen &= ~causal_pattern(q, k, device).tril(k - q - case.window)
+    if case.packed:
+        text = (torch.arange(k, device=device) >= k // 2).long()
+        inputs.seen &= (text[k - q :, None] == text[None])[None, None]
+    for row in range(b):
+        empty = k if case.dark and row == 0 else (row + 1) * k // (b + 2) if case.padding else 0
+        if case.padding == "right":
+            inputs.tokens[row, k - empty :] = False
+        elif empty:
+            inputs.tokens[row, :empty] = False
+    inputs.seen &= inputs.tokens[:, None, None]
+    if case.softcap is not None:
+        inputs.extra["softcap"] = case.softcap
+    if case.sinks:
+        inputs.extra["s_aux"] = draw(h)
+    if case.bias:
+        inputs.extra["position_bias"] = draw(1, h, q, k)
+    return inputs
+
+
+def truth(inputs: Any, scaling: float) -> torch.Tensor:
+    """softmax(QKᵀ·scaling)V over the keys that each query sees, (batch, queries, heads, head_dim).
+
+    Vaswani et al. 2017, equation 1, with what later models added; a query that sees no key gets zeros. It
+    does not share a line with `llmkit.attention.reference`.
+    """
+    groups = inputs.query.shape[1] // inputs.key.shape[1]
+    rows = []
+    for head in range(inputs.query.shape[1]):
+        key, value = inputs.key[:, head // groups], inputs.value[:, head // groups]
+        scores = torch.einsum("bqd,bkd->bqk", inputs.query[:, head], key) * scaling
+        if "softcap" in inputs.extra:
+            scores = inputs.extra["softcap"] * torch.tanh(scores / inputs.extra["softcap"])
+        if "position_bias" in inputs.extra:
+            scores = scores + inputs.extra["position_bias"][:, head]
+        exp = torch.exp(scores - scores.amax(-1, keepdim=True).detach()) * inputs.seen[:, 0]
+        total = exp.sum(-1, keepdim=True)
+        if "s_aux" in inputs.extra:
+            total = total + torch.exp(inputs.extra["s_aux"][head] - scores.amax(-1, keepdim=True).detach())
+        rows.append(torch.einsum("bqk,bkd->bqd", exp / total.clamp_min(1e-300), value))
+    return torch.stack(rows, dim=2)
+
+
+def _run(kernel: Kernel, case: Case, device: str) -> Result:
+    lacking = _lacks(kernel, case)
+    if lacking:
+        return Result(case.name, None, None, None, f"not claimed: {lacking}")
+    inputs = _inputs(case, device)
+    tolerance = TOLERANCES[case.dtype] * (BACKWARD if case.backward else 1)
+    leaves = [x.clone().requires_grad_(case.backward) for x in (inputs.query, inputs.key, inputs.value)]
+    exact = replace(inputs, query=leaves[0], key=leaves[1], value=leaves[2])
+    expected = truth(exact, case.head_dim**-0.5)
+    dtype = getattr(torch, case.dtype)
+    given = [
+        _as_given(x, dtype, case).requires_grad_(case.backward)
+        for x in (inputs.query, inputs.key, inputs.value)
+    ]
+    try:
+        found = call(kernel, case, inputs, *given)
+    except Exception as error:
+        # Whatever a kernel raises is its failure, and the next case still has to be tried.
+        return Result(case.name, None, tolerance, False, f"{type(error).__name__}: {_one_line(error)}")
+    lit = inputs.seen.any(-1).transpose(1, 2)[..., None]  # (batch, queries, 1, 1)
+    pairs = [(found, expected)]
+    if case.backward:
+        weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        weight = weight.to(expected.device) * lit
+        expected.backward(weight)
+        try:
+            found.backward(weight.to(found.dtype))
+        except Exception as error:
+            return Result(case.name, None, tolerance, False, f"{type(error).__name__}: {_one_line(error)}")
+        pairs += [(one.grad, other.grad) for one, other in zip(given, leaves, strict=True)]  # type: ignore[misc]
+    return _judge(case, pairs, lit, tolerance)
+
+
+def _judge(
+    case: Case, pairs: list[tuple[torch.Tensor, torch.Tensor]], lit: torch.Tensor, tolerance: float
+) -> Result:
+    """Compare outputs, and gradients of the query, the key and the value."""
+    worst, what = 0.0, ""
+    for (found, expected), name in zip(pairs, ("output", "query", "key", "value"), strict=False):
+        if found is None:
+            return Result(case.name, None, tolerance, False, f"no gradient of the {name}")
+        if not bool(torch.isfinite(found).all()):
+            kind = "output" if name == "output" else f"gradient of the {name}"
+            return Result(case.name, math.inf, tolerance, False, f"NaN or infinity in the {kind}")
+        # A query that sees nothing may give anything finite: nobody reads it.
+        off = (found.detach().double() - expected.detach()).abs()
+        error = float((off * lit if name == "output" else off).max())
+        if error > worst:
+            worst, what = error, "" if name == "output" else f"gradient of the {name}"
+    passed = worst <= tolerance
+    return Result(case.name, worst, tolerance, passed, "" if passed else what)
+
+
+def call(
+    kernel: Kernel, case: Case, inputs: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
+    """The kernel's output for a case, called as transformers calls it, with the mask that it declared."""
+    mask: Any = inputs.seen
+    keywords: dict[str, Any] = {
+        name: x.to(query.dtype) if isinstance(x, torch.Tensor) else x for name, x in inputs.extra.items()
+    }
+    plain = case.padding is None and not case.dark
+    if kernel.mask == "additive":
+        mask = additive(mask, query.dtype)
+    elif kernel.mask == "padding":
+        mask = None if plain else inputs.tokens
+        if case.window is not None:
+            keywords["sliding_window"] = case.window
+    elif kernel.mask == "none" or (
+        "is_causal" in kernel.supports
+        and plain
+        and not case.packed
+        and case.window is None
+        and (case.queries == case.keys or not case.causal)
+    ):
+        mask = None
+    elif kernel.mask == "block":
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        seen = mask[:, 0]
+        mask = create_block_mask(
+            lambda b, h, q, k: seen[b, q, k],
+            case.batch,
+            None,
+            case.queries,
+            case.keys,
+            device=str(query.device),
+        )
+    module: Any = SimpleNamespace(
+        is_causal=case.causal,
+        num_key_value_groups=case.heads // case.kv_heads,
+        layer_idx=0,
+        training=False,
+        config=SimpleNamespace(_attn_implementation=kernel.name),
+    )
+    output, _ = forward(kernel)(module, query, key, value, mask, scaling=case.head_dim**-0.5, **keywords)
+    return output
+
+
+def _lacks(kernel: Kernel, case: Case) -> str:
+    """What the kernel would need to be asked this, and does not declare; empty if nothing."""
+    missing = sorted(case.needs - kernel.supports)
+    if missing:
+        return ", ".join(missing)
+    if kernel.mask == "none" and (case.padding or case.dark or case.packed or case.window):
+        return "it takes no mask"
+    if kernel.mask == "padding" and case.packed:
+        return "packed texts by mask"
+    if kernel.mask == "padding" and case.window is not None and "sliding_window" not in kernel.supports:
+        return "sliding_window"
+    return ""
+
+
+def _as_given(x: torch.Tensor, dtype: torch.dtype, case: Case) -> torch.Tensor:
+    """As a model hands it over: contiguous, or a transposed view of a projection."""
+    given = x.to(dtype)
+    return given.transpose(1, 2).contiguous().transpose(1, 2) if case.strided else given.clone()
+
+
+def _deterministic(kernel: Kernel, device: str) -> Result:
+    case = next(case for case in matrix(kernel, quick=True) if case.name == "causal")
+    case = replace(case, name="the same twice", queries=BLOCK + 3, keys=BLOCK + 3)
+    inputs = _inputs(case, device)
+    given = [x.to(getattr(torch, case.dtype)) for x in (inputs.query, inputs.key, inputs.value)]
+    try:
+        one, two = (call(kernel, case, inputs, *given) for _ in range(2))
+    except Exception as error:
+        return Result(case.name, None, 0.0, False, f"{type(error).__name__}: {_one_line(error)}")
+    off = float((one - two).abs().max())
+    return Result(case.name, off, 0.0, off == 0)
+
+
+def _gradcheck(kernel: Kernel, device: str) -> Result:
+    size = min(kernel.head_dims) if kernel.head_dims else 8
+    case = Case("gradients by finite differences", 1, 2, 1, 3, 3, size, dtype="float64", backward=True)
+    inputs = _inputs(case, device)
+    given = [x.clone().requires_grad_() for x in (inputs.query, inputs.key, inputs.value)]
+    try:
+        right = torch.autograd.gradcheck(
+            lambda q, k, v: call(kernel, case, inputs, q, k, v), given, raise_exception=False
+        )
+    except LLMKitError as error:
+        return Result(case.name, None, None, False, str(error))
+    return Result(case.name, None, None, right, "" if right else "torch.autograd.gradcheck disagrees")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

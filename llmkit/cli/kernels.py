@@ -1,0 +1,214 @@
+"""`llmkit kernels`: which attention kernels there are, whether one is right, how fast they are."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli import console, options
+from llmkit.cli.options import flag
+from llmkit.errors import InputError
+
+if TYPE_CHECKING:
+    from llmkit.attention.registry import Kernel
+    from llmkit.attention.timing import Limits, Timing
+    from llmkit.attention.verify import Result
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@options.expand
+def run(
+    *,
+    action: Annotated[str, typer.Argument(help="list, verify or bench.")] = "list",
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Kernels: names from the list, or FILE.py:FUNCTION.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, flag("-m", "--model", metavar="NAME|PATH", help="Verify it inside this model too.")
+    ] = None,
+    device: Annotated[str, flag("--device", help="cpu, cuda, cuda:N or mps.")] = "cpu",
+    dtype: Annotated[str, flag("--dtype", help="What bench computes in: float32, bfloat16, float16.")] = (
+        "float32"
+    ),
+    quick: Annotated[bool, flag("--quick", help="Verify only what goes wrong most often.")] = False,
+    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
+    picture: Annotated[
+        Path | None, flag("--picture", metavar="FILE.svg", help="Draw what bench measured.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, flag("--trust-remote-code", help="Take kernels of any Hub repository.")
+    ] = False,
+    messages: options.MessageFlags,
+) -> None:
+    """List, verify or time attention kernels."""
+    if action == "list" and not names:
+        _list(json)
+    elif action == "verify" and names and len(names) == 1:
+        _verify(names[0], model, device, quick, json, trust_remote_code)
+    elif action == "bench":
+        _bench(names or ["eager", "sdpa"], device, dtype, json, picture, trust_remote_code)
+    else:
+        raise InputError("use `llmkit kernels list`, `kernels verify NAME` or `kernels bench [NAME ...]`")
+
+
+def _list(json: bool) -> None:
+    from llmkit.attention.registry import find, names
+
+    kernels = [find(name) for name in names()]
+    if json:
+        for kernel in kernels:
+            print(json_module.dumps(_described(kernel)))
+        return
+    rows = [["kernel", "mask", "devices", "dtypes", "supports"]]
+    for kernel in kernels:
+        about = _described(kernel)
+        rows.append(
+            [about["name"], about["mask"], *(" ".join(about[k]) for k in ("devices", "dtypes", "supports"))]
+        )
+    _print(rows, left=5)
+
+
+def _described(kernel: Kernel) -> dict[str, Any]:
+    return {
+        "name": kernel.name,
+        "mask": kernel.mask,
+        "devices": list(kernel.devices),
+        "dtypes": list(kernel.dtypes),
+        "head_dims": list(kernel.head_dims),
+        "supports": sorted(kernel.supports),
+        "from": "transformers" if kernel.native else "llmkit",
+    }
+
+
+def _verify(
+    name: str, model: str | None, device: str, quick: bool, json: bool, trust_remote_code: bool
+) -> None:
+    from llmkit.attention.inside import small_model, verify_inside
+    from llmkit.attention.registry import find
+    from llmkit.attention.verify import verify
+
+    kernel = find(name, trust_remote_code=trust_remote_code)
+    if device.partition(":")[0] not in kernel.devices:
+        raise InputError(f"{name} runs on {', '.join(kernel.devices)}: name one with --device")
+    results = []
+    bar = console.Progress("verify")
+    with bar:
+        for result in verify(kernel, device=device, quick=quick):
+            results.append(result)
+            bar.update(0, f"{len(results)} cases")
+        results += verify_inside(kernel, small_model(kernel).to(device))
+        if model is not None:
+            from llmkit.cli.loading import load_model
+            from llmkit.runtime.spec import ModelSpec
+
+            spec = ModelSpec(name=model, device=device, dtype=_dtype_of(kernel))
+            results += verify_inside(kernel, load_model(spec).model)
+    _tell(kernel, results, json)
+    if any(one.passed is False for one in results):
+        raise typer.Exit(1)
+
+
+def _dtype_of(kernel: Kernel) -> str:
+    return "float32" if "float32" in kernel.dtypes else kernel.dtypes[0]
+
+
+def _tell(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
+    verdicts = {True: "ok", False: "WRONG", None: "-"}
+    if json:
+        for one in results:
+            error = one.error if one.error is None or one.error < float("inf") else None
+            passed = {"case": one.name, "passed": one.passed, "error": error, "tolerance": one.tolerance}
+            print(json_module.dumps({**passed, "note": one.note}))
+    else:
+        rows = [["case", "error", "allowed", "", ""]]
+        rows += [
+            [one.name, _number(one.error), _number(one.tolerance), verdicts[one.passed], one.note]
+            for one in results
+        ]
+        _print(rows, left=1)
+    wrong = sum(one.passed is False for one in results)
+    right = sum(one.passed is True for one in results)
+    unclaimed = len(results) - wrong - right
+    console.notice(f"{kernel.name}: {right} right, {wrong} wrong, {unclaimed} not claimed")
+
+
+def _bench(
+    names: Sequence[str], device: str, dtype: str, json: bool, picture: Path | None, trust_remote_code: bool
+) -> None:
+    from llmkit.attention.registry import find
+
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype {dtype}: it can be {', '.join(DTYPES)}")
+    kernels = [find(name, trust_remote_code=trust_remote_code) for name in names]
+    if picture is not None and picture.suffix != ".svg":
+        raise InputError(f"--picture {picture}: the picture is an SVG, name a file that ends in .svg")
+    import torch
+
+    from llmkit.attention.timing import compare
+
+    reached, found = compare(kernels, device=device, dtype=getattr(torch, dtype))
+    if json:
+        for one in found:
+            print(json_module.dumps(vars(one)))
+    else:
+        _print(_timings(found), left=1)
+    console.notice(_limit_line(reached))
+    if picture is not None:
+        from llmkit.text.svg import bars
+
+        drawn = [
+            (f"{one.shape}: {one.kernel}", one.seconds * 1000) for one in found if one.seconds is not None
+        ]
+        picture.write_text(bars(drawn, unit="ms"), encoding="utf-8")
+        console.notice(f"the picture is {picture}")
+
+
+def _timings(found: Sequence[Timing]) -> list[list[str]]:
+    """A row a shape and kernel, with the ratio to the first kernel's time."""
+    rows = [["shape", "kernel", "ms", "times as fast", "of the limit", "limit"]]
+    first: dict[str, float] = {}
+    for one in found:
+        if one.seconds is None or one.share is None:
+            rows.append([one.shape, one.kernel, "-", "-", "-", one.note])
+            continue
+        base = first.setdefault(one.shape, one.seconds)
+        rows.append(
+            [
+                one.shape,
+                one.kernel,
+                f"{one.seconds * 1000:.3f}",
+                f"{base / one.seconds:.2f}",
+                f"{one.share:.0%}",
+                one.bound,
+            ]
+        )
+    return rows
+
+
+def _limit_line(reached: Limits) -> str:
+    return (
+        f"limits measured here: {reached.operations / 1e9:,.0f} GFLOP/s in a matrix product,"
+        f" {reached.bandwidth / 1e9:.1f} GB/s in a copy"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _print(rows: Sequence[Sequence[str]], left: int) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i < left or i == last else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

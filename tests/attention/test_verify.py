@@ -1,0 +1,280 @@
+"""The proof finds every kernel that was broken on purpose, and passes those that are right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from llmkit.attention.inside import small_model, verify_inside
+from llmkit.attention.interface import forward
+from llmkit.attention.reference import attend as reference
+from llmkit.attention.registry import Kernel, find, kernel
+from llmkit.attention.verify import matrix, verify
+
+SUPPORTS = ("gqa", "backward", "position_bias")
+
+
+def right(module, query, key, value, attention_mask, *, scaling, position_bias=None):
+    return reference(module, query, key, value, attention_mask, scaling=scaling, position_bias=position_bias)
+
+
+def causality_lost(module, query, key, value, attention_mask, **keywords):
+    seen = attention_mask.any(-2, keepdim=True).expand_as(attention_mask)  # padding is still honoured
+    return right(module, query, key, value, seen, **keywords)
+
+
+def padding_ignored(module, query, key, value, attention_mask, **keywords):
+    queries, keys = query.shape[2], key.shape[2]
+    seen = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+    return right(module, query, key, value, seen.expand_as(attention_mask), **keywords)
+
+
+def wrong_scale(module, query, key, value, attention_mask, *, scaling, **keywords):
+    return right(module, query, key, value, attention_mask, scaling=scaling * 1.01, **keywords)
+
+
+def heads_mixed_up(module, query, key, value, attention_mask, **keywords):
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat(1, groups, 1, 1) for x in (key, value))  # 0 1 0 1, and not 0 0 1 1
+    return right(module, query, key, value, attention_mask, **keywords)
+
+
+def nan_on_masked_rows(module, query, key, value, attention_mask, *, scaling, position_bias=None):
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    scores = query @ key.mT * scaling + (0 if position_bias is None else position_bias)
+    scores = scores.masked_fill(~attention_mask, -torch.inf)
+    return (scores.softmax(-1) @ value).transpose(1, 2), None
+
+
+def cache_offset_wrong(module, query, key, value, attention_mask, **keywords):
+    queries, keys = query.shape[2], key.shape[2]
+    if 1 < queries < keys:
+        # As PyTorch aligns `is_causal`: to the first key.
+        attention_mask = attention_mask & torch.ones(queries, keys, dtype=torch.bool).tril()
+    return right(module, query, key, value, attention_mask, **keywords)
+
+
+def position_bias_dropped(module, query, key, value, attention_mask, *, scaling, **dropped):
+    return right(module, query, key, value, attention_mask, scaling=scaling)
+
+
+class _WrongBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 1.1
+
+
+def backward_wrong(module, query, key, value, attention_mask, **keywords):
+    return right(module, query, key, _WrongBackward.apply(value), attention_mask, **keywords)
+
+
+def no_gradient(module, query, key, value, attention_mask, **keywords):
+    return right(module, query, key.detach(), value, attention_mask, **keywords)
+
+
+def not_the_same_twice(module, query, key, value, attention_mask, **keywords):
+    output, weights = right(module, query, key, value, attention_mask, **keywords)
+    return output + 1e-6 * torch.rand(()), weights
+
+
+def raises(module, query, key, value, attention_mask, **keywords):
+    if query.shape[2] > 64:
+        raise RuntimeError("no more than one block")
+    return right(module, query, key, value, attention_mask, **keywords)
+
+
+# kernel -> a case that names what is wrong with it
+BROKEN = {
+    causality_lost: "causal",
+    padding_ignored: "left padding",
+    wrong_scale: "causal",
+    heads_mixed_up: "fewer key and value heads",
+    nan_on_masked_rows: "a row that sees nothing",
+    cache_offset_wrong: "cached decoding, several tokens",
+    position_bias_dropped: "position bias",
+    backward_wrong: "gradients",
+    no_gradient: "gradients",
+    not_the_same_twice: "the same twice",
+    raises: "one past a block",
+}
+
+
+def declared(function, mask="boolean", supports=SUPPORTS, **options):
+    return kernel(mask=mask, supports=supports, **options)(function).llmkit_kernel
+
+
+def failures(found):
+    return {one.name: one for one in found if one.passed is False}
+
+
+@pytest.mark.parametrize("name", ["reference", "eager", "sdpa"])
+def test_those_that_are_right(name):
+    results = list(verify(find(name)))
+    assert failures(results) == {}
+    assert sum(one.passed is True for one in results) > 35
+
+
+@pytest.mark.parametrize("function", BROKEN, ids=lambda function: function.__name__)
+def test_those_that_are_broken(function):
+    found = failures(verify(declared(function)))
+    assert BROKEN[function] in found
+    # What is not touched by the fault is not blamed on it.
+    assert "not causal" not in found or function is wrong_scale
+
+
+def test_what_is_wrong_is_said():
+    assert failures(verify(declared(nan_on_masked_rows)))["a row that sees nothing"].note == (
+        "NaN or infinity in the output"
+    )
+    assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
+    assert (
+        failures(verify(declared(raises)))["one past a block"].note == "RuntimeError: no more than one block"
+    )
+    assert (
+        "gradcheck"
+        in failures(verify(declared(backward_wrong, dtypes=["float32", "float64"])))[
+            "gradients by finite differences"
+        ].note
+    )
+
+
+def test_the_quick_form_finds_what_is_seen_in_the_wild():
+    quick = {case.name for case in matrix(declared(right), quick=True)}
+    for function, case in BROKEN.items():
+        if case in quick:
+            assert case in failures(verify(declared(function), quick=True)), function
+
+
+def test_what_is_not_declared_is_not_asked():
+    results = {one.name: one for one in verify(declared(right, supports=["gqa"]))}
+    assert results["gradients"].passed is None
+    assert results["position bias"].note == "not claimed: position_bias"
+    assert results["fewer key and value heads"].passed is True
+
+
+@pytest.mark.parametrize("function", [causality_lost, padding_ignored, heads_mixed_up, cache_offset_wrong])
+def test_broken_inside_a_model(function):
+    broken = declared(function)
+    found = failures(verify_inside(broken, small_model(broken)))
+    case = "padded batch against single texts" if function is padding_ignored else "prefill"
+    if function is cache_offset_wrong:
+        case = "cached decoding"
+    assert f"LlamaForCausalLM: {case}" in found
+    assert find("reference") is not broken
+
+
+# The four of transformers' own interface, where a name without a mask gets none.
+
+
+def eager_style(module, query, key, value, attention_mask, *, scaling, fill=None):
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    scores = query @ key.mT * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask if fill is None else scores.masked_fill(~attention_mask, fill)
+    return (scores.softmax(-1) @ value).transpose(1, 2), None
+
+
+def boolean_and_infinite(module, query, key, value, attention_mask, *, scaling):
+    return eager_style(module, query, key, value, attention_mask, scaling=scaling, fill=-torch.inf)
+
+
+def sdpa_without_mask(module, query, key, value, attention_mask, *, scaling, is_causal):
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    output = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=is_causal, scale=scaling
+    )
+    return output.transpose(1, 2), None
+
+
+def mask_dropped(module, query, key, value, attention_mask, *, scaling):
+    return eager_style(module, query, key, value, None, scaling=scaling)
+
+
+def test_the_four_of_the_field():
+    gqa = ["gqa"]
+    # A kernel that takes the additive mask is right; one that gets none loses causality.
+    right_one = declared(eager_style, mask="additive", supports=gqa)
+    assert failures([*verify(right_one), *verify_inside(right_one, small_model(right_one))]) == {}
+    assert "causal" in failures(verify(declared(mask_dropped, supports=gqa)))
+    # One that takes no mask is refused padding, and says so; claimed to take it, it is found out.
+    unmasked = declared(sdpa_without_mask, mask="none", supports=gqa)
+    found = failures(verify_inside(unmasked, small_model(unmasked)))
+    assert "takes no mask" in found["LlamaForCausalLM: padded batch against single texts"].note
+    claimed = declared(sdpa_without_mask, mask="padding", supports=gqa)
+    assert "left padding" in failures(verify(claimed))
+    # Filling with minus infinity makes NaN of a row that sees nothing.
+    assert "a row that sees nothing" in failures(verify(declared(boolean_and_infinite, supports=gqa)))
+
+
+def test_never_called(tiny_model):
+    """BLOOM keeps eager in silence: its answers are right, and not the kernel's."""
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    model = load(ModelSpec(str(tiny_model("bloom")), dtype="float32", device="cpu")).model
+    (only,) = verify_inside(find("reference"), model)
+    assert only.passed is False
+    assert "BloomForCausalLM does not use the attention interface" in only.note
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3", "t5", "bart", "opt"])
+def test_inside_families(family, tiny_model):
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    model = load(ModelSpec(str(tiny_model(family)), dtype="float32", device="cpu")).model
+    results = list(verify_inside(find("reference"), model))
+    assert failures(results) == {}
+    assert len(results) >= 4
+
+
+def test_position_bias_is_never_lost(tiny_model):
+    """A kernel that does not declare it is refused inside a T5, whatever it swallows."""
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    def swallows(module, query, key, value, attention_mask, *, scaling, **keywords):
+        return reference(module, query, key, value, attention_mask, scaling=scaling)
+
+    model = load(ModelSpec(str(tiny_model("t5")), dtype="float32", device="cpu")).model
+    (only,) = verify_inside(declared(swallows, supports=["gqa"]), model)
+    assert "passes position_bias, which the kernel does not declare and would lose" in only.note
+
+
+def test_a_kernel_in_the_wrong_place():
+    from llmkit.errors import InputError
+
+    bare = torch.nn.Module()
+    x = torch.zeros(1, 2, 3, 8)
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+    only = declared(right, supports=["gqa"], devices=["cuda"])
+    with pytest.raises(InputError, match="right runs on cuda, not on cpu"):
+        forward(only)(bare, x, x, x, mask)
+    with pytest.raises(InputError, match="takes bfloat16, not float32"):
+        forward(declared(right, dtypes=["bfloat16"]))(bare, x, x, x, mask)
+    with pytest.raises(InputError, match="takes heads of 64, 128, and the model's have 8"):
+        forward(declared(right, head_dims=[64, 128]))(bare, x, x, x, mask)
+    with pytest.raises(InputError, match="has no backward pass and cannot train"):
+        forward(declared(right, supports=["gqa"]))(bare, x.requires_grad_(), x, x, mask)
+    with pytest.raises(InputError, match="has no dropout"):
+        forward(declared(right))(bare, x.detach(), x.detach(), x.detach(), mask, dropout=0.1)
+    with pytest.raises(InputError, match=r"output of shape \(1, 2, 3, 8\); it must be"):
+        forward(declared(lambda *a, **k: (torch.zeros(1, 2, 3, 8), None), supports=[]))(
+            bare, *[x.detach()] * 3, mask
+        )
+
+
+def test_a_declaration_that_is_none():
+    from llmkit.errors import InputError
+
+    with pytest.raises(InputError, match="mask 'bool' is none of none, boolean"):
+        Kernel("x", right, "bool")
+    with pytest.raises(InputError, match="supports 'speed' is none of"):
+        Kernel("x", right, "boolean", frozenset({"speed"}))

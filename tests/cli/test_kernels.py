@@ -1,0 +1,165 @@
+"""`llmkit kernels`, and kernels from files behind `--attn`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, assert_refused, run
+
+EXAMPLE = f"{ROOT}/examples/attention/two_pass.py:attend"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write(folder: Path, body: str, mask: str = 'mask="boolean", supports=["gqa"]') -> str:
+    path = folder / "mine.py"
+    decorator = f"@llmkit.attention.kernel({mask})\n" if mask else ""
+    path.write_text(
+        "import torch, llmkit\n"
+        "from llmkit.attention.reference import attend as right\n"
+        f"{decorator}def attend(module, query, key, value, attention_mask, *, scaling, **rest):\n    {body}\n"
+    )
+    return f"{path}:attend"
+
+
+RIGHT = "return right(module, query, key, value, attention_mask, scaling=scaling)"
+WRONG = "return right(module, query, key, value, torch.ones_like(attention_mask), scaling=scaling)"
+
+
+def test_list():
+    found = run("kernels")
+    assert found.code == 0
+    lines = found.out.splitlines()
+    assert lines[0].split() == ["kernel", "mask", "devices", "dtypes", "supports"]
+    assert {"reference", "eager", "sdpa", "flex_attention"} <= {line.split()[0] for line in lines[1:]}
+    objects = [json.loads(line) for line in run("kernels", "list", "--json").out.splitlines()]
+    assert {one["name"]: one["from"] for one in objects}["reference"] == "llmkit"
+
+
+def test_the_example_is_right_and_gives_the_text_of_sdpa():
+    found = run("kernels", "verify", EXAMPLE)
+    assert (found.code, "WRONG" in found.out) == (0, False)
+    assert " 0 wrong" in found.err
+    texts = {
+        attn: run("generate", "--attn", attn, "Once upon a time", "--greedy", "--max-new-tokens", 30, "-q")
+        for attn in ("sdpa", EXAMPLE)
+    }
+    assert texts["sdpa"].out == texts[EXAMPLE].out != ""
+    assert len((ROOT / "examples/attention/two_pass.py").read_text().splitlines()) <= 45
+
+
+def test_verify_tells_what_is_wrong(tmp_path):
+    found = run("kernels", "verify", write(tmp_path, WRONG))
+    assert found.code == 1
+    line = next(line for line in found.out.splitlines() if line.startswith("causal "))
+    assert "WRONG" in line
+    objects = [
+        json.loads(one) for one in run("kernels", "verify", write(tmp_path, WRONG), "--json").out.splitlines()
+    ]
+    assert {one["case"]: one["passed"] for one in objects}["causal"] is False
+
+
+def test_verify_inside_a_model(tiny_model):
+    found = run("kernels", "verify", "reference", "--quick", "-m", tiny_model("qwen3"))
+    assert found.code == 0, found.out
+    assert "Qwen3ForCausalLM: taken by every layer" in found.out
+    refused = run("kernels", "verify", "reference", "--quick", "-m", tiny_model("bloom"))
+    assert refused.code == 1
+    assert "BloomForCausalLM does not use the attention interface" in refused.out
+
+
+def test_a_wrong_kernel_never_runs(tmp_path, tiny_model):
+    model = ["-m", tiny_model("llama"), "--greedy", "--max-new-tokens", 4, "-q"]
+    wrong = write(tmp_path, WRONG)
+    assert_refused(run("generate", "One day", "--attn", wrong, *model), "is wrong: causal and")
+    assert run("generate", "One day", "--attn", wrong, *model, "--no-verify").code == 0
+
+
+def test_a_kernel_is_proven_once(tmp_path, tiny_model, monkeypatch):
+    import llmkit.attention.verify as proof
+
+    asked = []
+    verify = proof.verify
+    monkeypatch.setattr(proof, "verify", lambda *a, **k: asked.append(a) or verify(*a, **k))
+    model = ["-m", tiny_model("llama"), "--greedy", "--max-new-tokens", 4, "-q"]
+    for times in (1, 1):
+        assert run("generate", "One day", "--attn", write(tmp_path, RIGHT), *model).code == 0
+        assert len(asked) == times
+    # Another content is another kernel.
+    assert run("generate", "One day", "--attn", write(tmp_path, RIGHT + "  # new"), *model).code == 0
+    assert len(asked) == 2
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, tiny_model, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    model = ["-m", tiny_model("llama"), "--greedy", "--max-new-tokens", 4, "-q"]
+    assert run("generate", "One day", "--attn", write(tmp_path, RIGHT), *model).code == 0
+
+
+@pytest.mark.parametrize(
+    ("attn", "message"),
+    [
+        ("sdpaa", "--attn sdpaa: no such implementation"),
+        ("sdpaa", "did you mean sdpa?"),
+        ("nothing.py:attend", "no file nothing.py"),
+        ("{folder}/mine.py", "name the function in it, as"),
+        ("{folder}/mine.py:atend", "has no function atend; did you mean attend?"),
+        ("{folder}/broken.py:attend", "does not load: SyntaxError"),
+        ("someone/kernel", "read it, and if you trust it add --trust-remote-code"),
+        ("kernels-community/flash-attn2", "pip install 'transformers[kernels]'"),
+    ],
+)
+def test_kernels_that_cannot_be_had(attn, message, tmp_path, tiny_model):
+    write(tmp_path, RIGHT)
+    (tmp_path / "broken.py").write_text("def attend(:\n")
+    attn = attn.format(folder=tmp_path)
+    assert_refused(run("generate", "a", "--attn", attn, "-m", tiny_model("llama"), "-q"), message)
+
+
+def test_an_undeclared_function_is_told_the_line(tmp_path, tiny_model):
+    attn = write(tmp_path, RIGHT, mask="")
+    refused = run("generate", "a", "--attn", attn, "-m", tiny_model("llama"), "-q")
+    assert_refused(refused, '@llmkit.attention.kernel(mask="additive", supports=["gqa"])')
+
+
+def test_training_needs_a_backward(tmp_path):
+    attn = write(tmp_path, RIGHT)
+    assert "not claimed: backward" in run("kernels", "verify", attn).out
+
+
+def test_bench(tmp_path, monkeypatch):
+    import llmkit.attention.timing as timing
+
+    monkeypatch.setattr(timing, "SHAPES", (timing.Shape("tiny", 1, 4, 2, 8, 8, 16),))
+    monkeypatch.setattr(
+        timing.compare, "__kwdefaults__", {**timing.compare.__kwdefaults__, "shapes": timing.SHAPES}
+    )
+    picture = tmp_path / "k.svg"
+    found = run("kernels", "bench", "eager", "sdpa", "--picture", picture)
+    assert found.code == 0
+    assert [line.split()[1] for line in found.out.splitlines()[1:]] == ["eager", "sdpa"]
+    assert "GB/s in a copy" in found.err
+    assert picture.read_text().count("<rect") == 2
+    objects = [json.loads(line) for line in run("kernels", "bench", "sdpa", "--json").out.splitlines()]
+    assert objects[0]["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify"], "use `llmkit kernels list`, `kernels verify NAME` or `kernels bench"),
+        (["prove", "sdpa"], "use `llmkit kernels list`"),
+        (["verify", "flash_attention_2"], "flash_attention_2 runs on cuda: name one with --device"),
+        (["bench", "--dtype", "int3"], "--dtype int3: it can be float32, bfloat16, float16"),
+        (["bench", "--picture", "x.png"], "name a file that ends in .svg"),
+    ],
+)
+def test_bad_usage(arguments, message):
+    assert_refused(run("kernels", *arguments), message)
