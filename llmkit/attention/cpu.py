@@ -1,0 +1,177 @@
+"""Our CPU kernel: C++ over an unrepeated key and value cache, for inference in float32 and bfloat16.
+
+What it does not claim it hands to SDPA: training, dropout, position biases, float16, masks that differ
+between heads, head sizes that are no multiple of 16, and work too small to pay for the call.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from llmkit.attention import native_build
+from llmkit.attention.registry import kernel
+
+_KINDS = {torch.float32: 0, torch.bfloat16: 1}
+LEVEL: str | None = None
+"""The instruction set; None is the best that the processor has."""
+_MOST_HEADS = 32
+"""Query heads that may share a key head."""
+
+
+@kernel(
+    mask="boolean",
+    supports=("is_causal", "gqa", "position_bias", "dropout", "backward"),
+    devices=("cpu",),
+    dtypes=("float32", "bfloat16", "float16", "float64"),
+)
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    position_bias: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, None]:
+    """Attention of every query to every key that its mask lets it see; see `registry.Kernel` for the shapes."""
+    ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
+    if ours and _available():
+        if torch.compiler.is_compiling():
+            return torch.ops.llmkit.cpu_attention(query, key, value, attention_mask, scaling, is_causal), None
+        return _run(query, key, value, attention_mask, scaling, is_causal), None
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    output, _ = sdpa_attention_forward(
+        module,
+        query,
+        key,
+        value,
+        attention_mask,
+        dropout=dropout,
+        scaling=scaling,
+        is_causal=is_causal,
+        position_bias=position_bias,
+    )
+    return output, None
+
+
+def claims(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None
+) -> bool:
+    """Whether the native kernel runs these inputs, and is worth calling for them."""
+    batch, heads, queries, dim = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    if query.dtype not in _KINDS or key.dtype != query.dtype or value.dtype != query.dtype:
+        return False
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
+        return False
+    if dim % 16 or dim > 256 or value.shape[-1] != dim or heads // kv_heads > _MOST_HEADS:
+        return False
+    if attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1):
+        return False
+    return worth(query.dtype, batch, heads, kv_heads, queries, keys, dim)
+
+
+def worth(
+    dtype: torch.dtype, batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int
+) -> bool:
+    """Whether there is enough work, by what was measured beside SDPA (`python -m tests.benchmarks attention`)."""
+    return batch * kv_heads * keys * dim >= 1 << 18
+
+
+def _available() -> bool:
+    """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
+    try:
+        native_build.load(_level())
+    except native_build.CannotBuildError as error:
+        _tell_once(f"the cpu attention kernel cannot be built, SDPA runs instead: {error}")
+        return False
+    return True
+
+
+def _level() -> str:
+    return LEVEL or native_build.levels()[0]
+
+
+_told: set[str] = set()
+
+
+def _tell_once(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        warnings.warn(message, stacklevel=2)
+
+
+def _run(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+    is_causal: bool,
+) -> torch.Tensor:
+    """The native call; the output is (batch, queries, heads, head_dim)."""
+    query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
+    batch, heads, queries, dim = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    output = torch.empty(batch, queries, heads, dim, dtype=query.dtype)
+    strides = [*query.stride()[:3], *key.stride()[:3], *value.stride()[:3]]
+    if mask is not None:
+        mask = mask if mask.stride(-1) == 1 else mask.contiguous()
+        mask = mask.expand(batch, 1, queries, keys)
+        if mask.stride(-1) != 1:
+            mask = mask.contiguous()
+        strides += mask.stride()[:3]
+    else:
+        strides += [0, 0, 0]
+    out = output.stride()
+    strides += [out[0], out[2], out[1]]
+    sizes = torch.tensor([batch, heads, kv_heads, queries, keys, dim])
+    steps = torch.tensor(strides)
+    failed = native_build.load(_level())(
+        query.data_ptr(),
+        key.data_ptr(),
+        value.data_ptr(),
+        mask.data_ptr() if mask is not None else None,
+        output.data_ptr(),
+        sizes.data_ptr(),
+        steps.data_ptr(),
+        scaling,
+        int(is_causal and queries > 1),
+        _KINDS[query.dtype],
+        torch.get_num_threads(),
+    )
+    if failed:
+        raise MemoryError("the cpu attention kernel found no memory for its blocks")
+    return output
+
+
+@torch.library.custom_op("llmkit::cpu_attention", mutates_args=())
+def _op(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+    is_causal: bool,
+) -> torch.Tensor:
+    """What `torch.compile` sees in place of the native call."""
+    return _run(query, key, value, mask, scaling, is_causal)
+
+
+@_op.register_fake
+def _(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+    is_causal: bool,
+) -> torch.Tensor:
+    return query.new_empty(query.shape[0], query.shape[2], query.shape[1], query.shape[3])
