@@ -85,7 +85,8 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
         needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
         _check(kernel, module, query, dropout, needs_grad)
         passed = _declared(kernel, module, keywords)
-        causal = bool(keywords.get("is_causal") or getattr(module, "is_causal", True)) and query.shape[2] > 1
+        asked = keywords.get("is_causal")
+        causal = bool(getattr(module, "is_causal", True) if asked is None else asked) and query.shape[2] > 1
         attention_mask = _fitting(kernel, attention_mask, query, key, causal)
         if not kernel.native:
             if kernel.mask in {"none", "padding"} or "is_causal" in kernel.supports:
@@ -138,7 +139,8 @@ def _declared(kernel: Kernel, module: torch.nn.Module, keywords: dict[str, Any])
     """
     passed = {}
     for name, value in keywords.items():
-        if value is None or name in _HARMLESS or not _weighs(value):
+        harmless = name in _HARMLESS and name not in kernel.keywords
+        if value is None or harmless or not _weighs(value):
             continue
         ability = KEYWORDS.get(name)
         if name in kernel.keywords or (ability is not None and ability in kernel.supports):

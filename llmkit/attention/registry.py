@@ -147,7 +147,11 @@ def kernel(
 
 
 # Name -> the module and function that carries the declaration.
-_OURS = {"reference": "llmkit.attention.reference:attend", "cpu": "llmkit.attention.cpu:attend"}
+_OURS = {
+    "reference": "llmkit.attention.reference:attend",
+    "cpu": "llmkit.attention.cpu:attend",
+    "flash": "llmkit.attention.flash:attend",
+}
 _FLASH = "transformers.integrations.flash_attention:flash_attention_forward"
 _NATIVE = {
     "eager": Kernel(

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <cstdlib>
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -85,6 +85,31 @@ struct alignas(64) Scratch {
     float vfl[KB][MAX_D];
 };
 
+#if defined(__AVX512F__)
+// 16 rows of 16 words, to 16 columns.
+inline void transpose16(const __m512i *in, uint32_t (*out)[L]) {
+    __m512i t[16], u[16];
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++) {
+        u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        __m512i a = _mm512_shuffle_i32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_i32x4(u[i], u[i + 4], 0xdd);
+        __m512i c = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0xdd);
+        _mm512_store_si512(out[i], _mm512_shuffle_i32x4(a, c, 0x88));
+        _mm512_store_si512(out[i + 8], _mm512_shuffle_i32x4(a, c, 0xdd));
+        _mm512_store_si512(out[i + 4], _mm512_shuffle_i32x4(b, d, 0x88));
+        _mm512_store_si512(out[i + 12], _mm512_shuffle_i32x4(b, d, 0xdd));
+    }
+}
+#endif
+
 template <int R> void scores_f(const Scratch &w, float (*s)[KB], int row, int group, int dim) {
     vf acc[R];
     for (int r = 0; r < R; r++) acc[r] = vf{};
@@ -95,14 +120,14 @@ template <int R> void scores_f(const Scratch &w, float (*s)[KB], int row, int gr
     for (int r = 0; r < R; r++) *(vf *)(s[row + r] + group * L) = acc[r];
 }
 
-template <int R> void values_f(Scratch &w, int row, int from, int keys) {
+template <int R> void values_f(Scratch &w, const float *rows, int64_t step, int row, int from, int keys) {
     // Four vectors of the output's dimensions at a time.
     vf acc[R][4];
     for (int r = 0; r < R; r++)
         for (int j = 0; j < 4; j++) acc[r][j] = *(vf *)(w.o[row + r] + from + j * L);
     for (int k = 0; k < keys; k++) {
         vf v[4];
-        for (int j = 0; j < 4; j++) v[j] = *(const vf *)(w.vfl[k] + from + j * L);
+        for (int j = 0; j < 4; j++) v[j] = *(const vfu *)(rows + k * step + from + j * L);
         for (int r = 0; r < R; r++)
             for (int j = 0; j < 4; j++) acc[r][j] += v[j] * w.s[row + r][k];
     }
@@ -148,29 +173,6 @@ template <int R> void values_b(Scratch &w, int row, int from, int pairs) {
         for (int j = 0; j < 4; j++) _mm512_store_ps(w.o[row + r] + from + j * L, acc[r][j]);
 }
 
-// 16 rows of 16 words, to 16 columns.
-inline void transpose16(const __m512i *in, uint32_t (*out)[L]) {
-    __m512i t[16], u[16];
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
-    }
-    for (int i = 0; i < 4; i++) {
-        u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        __m512i a = _mm512_shuffle_i32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_i32x4(u[i], u[i + 4], 0xdd);
-        __m512i c = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0xdd);
-        _mm512_store_si512(out[i], _mm512_shuffle_i32x4(a, c, 0x88));
-        _mm512_store_si512(out[i + 8], _mm512_shuffle_i32x4(a, c, 0xdd));
-        _mm512_store_si512(out[i + 4], _mm512_shuffle_i32x4(b, d, 0x88));
-        _mm512_store_si512(out[i + 12], _mm512_shuffle_i32x4(b, d, 0xdd));
-    }
-}
-
 void pack_b(Scratch &w, const uint16_t *k, const uint16_t *v, int64_t ks, int64_t vs, int keys, int dim) {
     const __m512i zero = _mm512_setzero_si512();
     for (int g = 0; g < KB / L; g++) {
@@ -200,16 +202,36 @@ template <typename T> inline float widen(T x);
 template <> inline float widen<float>(float x) { return x; }
 template <> inline float widen<uint16_t>(uint16_t x) { return from_bf16(x); }
 
-template <typename T>
-void pack_f(Scratch &w, const T *k, const T *v, int64_t ks, int64_t vs, int keys, int dim) {
+template <typename T> void pack_keys_f(Scratch &w, const T *k, int64_t ks, int keys, int dim) {
     for (int g = 0; g * L < keys; g++)
         for (int i = 0; i < L; i++) {
             bool there = g * L + i < keys;
             const T *row = k + (g * L + i) * ks;
             for (int d = 0; d < dim; d++) w.kf[g][d][i] = there ? widen<T>(row[d]) : 0.0f;
         }
+}
+
+#if defined(__AVX512F__)
+template <> void pack_keys_f<float>(Scratch &w, const float *k, int64_t ks, int keys, int dim) {
+    for (int g = 0; g * L < keys; g++)
+        for (int d = 0; d < dim; d += L) {
+            __m512i rows[L];
+            for (int i = 0; i < L; i++)
+                rows[i] = g * L + i < keys ? _mm512_loadu_si512(k + (g * L + i) * ks + d) : _mm512_setzero_si512();
+            transpose16(rows, (uint32_t (*)[L])(w.kf[g] + d));
+        }
+}
+#endif
+
+template <typename T> void pack_values_f(Scratch &w, const T *v, int64_t vs, int keys, int dim) {
     for (int i = 0; i < keys; i++)
         for (int d = 0; d < dim; d++) w.vfl[i][d] = widen<T>(v[i * vs + d]);
+}
+
+// Ask for the lines of a block that is read next, while this one is worked on.
+inline void fetch(const char *rows, int64_t step, int64_t count, int64_t bytes) {
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows + i * step + at, 0, 2);
 }
 
 // Which keys of a block the rows see. Returns 0: none, 1: some, 2: every row sees all.
@@ -245,6 +267,8 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
 #else
     constexpr bool pairs = false;
 #endif
+    // Values in float32 whose rows are whole vectors are read where they lie.
+    const bool direct = !Kind<T>::bf16 && dim % (4 * L) == 0;
     for (int r = 0; r < rows; r++) {
         const T *q = (const T *)job.q + b * job.qs[0] + (g * groups + r / count) * job.qs[1] + (first + r % count) * job.qs[2];
 #if defined(__AVX512BF16__)
@@ -265,7 +289,16 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
         if (pairs) pack_b(w, (const uint16_t *)(k + k0 * job.ks[2]), (const uint16_t *)(v + k0 * job.vs[2]), job.ks[2], job.vs[2], keys, dim);
         else
 #endif
-            pack_f<T>(w, k + k0 * job.ks[2], v + k0 * job.vs[2], job.ks[2], job.vs[2], keys, dim);
+        {
+            pack_keys_f<T>(w, k + k0 * job.ks[2], job.ks[2], keys, dim);
+            if (!direct) pack_values_f<T>(w, v + k0 * job.vs[2], job.vs[2], keys, dim);
+        }
+        int64_t next = end - k0 - KB < KB ? end - k0 - KB : KB;
+        if (next > 0) {
+            int64_t size = sizeof(T);
+            fetch((const char *)(k + (k0 + KB) * job.ks[2]), job.ks[2] * size, next, dim * size);
+            fetch((const char *)(v + (k0 + KB) * job.vs[2]), job.vs[2] * size, next, dim * size);
+        }
         int wide = (keys + L - 1) / L;
 #if defined(__AVX512BF16__)
         if (pairs) {
@@ -334,8 +367,10 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
                 continue;
             }
 #endif
-            for (; r + 4 <= rows; r += 4) values_f<4>(w, r, from, keys);
-            for (; r < rows; r++) values_f<1>(w, r, from, keys);
+            const float *vrows = direct ? (const float *)(v + k0 * job.vs[2]) : w.vfl[0];
+            int64_t step = direct ? job.vs[2] : MAX_D;
+            for (; r + 4 <= rows; r += 4) values_f<4>(w, vrows, step, r, from, keys);
+            for (; r < rows; r++) values_f<1>(w, vrows, step, r, from, keys);
         }
     }
     for (int r = 0; r < rows; r++) {
