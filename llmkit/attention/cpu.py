@@ -39,7 +39,7 @@ def attend(
     is_causal: bool = False,
     position_bias: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of every query to every key that its mask lets it see; see `registry.Kernel` for the shapes."""
+    """Attention of every query to every key that its mask lets it see; for shapes see `registry.Kernel`."""
     ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
     if ours and _available():
         if torch.compiler.is_compiling():
@@ -75,16 +75,18 @@ def claims(
         return False
     if attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1):
         return False
-    return worth(query.dtype, batch, heads, kv_heads, queries, keys, dim)
+    return worth(batch, heads, kv_heads, queries, keys, dim)
 
 
-def worth(
-    dtype: torch.dtype, batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int
-) -> bool:
-    """Whether there is enough work, by what was measured beside SDPA (`python -m tests.benchmarks attention`)."""
-    return batch * kv_heads * keys * dim >= 1 << 18
+def worth(batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int) -> bool:
+    """Whether there is work enough, as measured beside SDPA (`python -m tests.benchmarks attention`)."""
+    tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)
+    # Several queries share the reading of a key, in which SDPA is the slower.
+    work = batch * kv_heads * keys * dim * (4 if queries > 1 else 1)
+    return work >= 1 << 17 and batch * kv_heads * tiles >= torch.get_num_threads()
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _available() -> bool:
     """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
     try:

@@ -14,8 +14,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 _SOURCE = Path(__file__).parent / "native" / "attend.cpp"
 _FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
@@ -49,7 +51,7 @@ def levels() -> list[str]:
 
 
 @cache
-def load(level: str) -> ctypes._CFuncPtr:
+def load(level: str) -> Callable[..., int]:
     """The kernel's function for one of `LEVELS`; built if it is not there.
 
     Raises:
@@ -59,13 +61,13 @@ def load(level: str) -> ctypes._CFuncPtr:
 
     path = _built(level)
     try:
-        found: ctypes._CFuncPtr = getattr(ctypes.CDLL(str(path)), f"llmkit_attend_{level}")
+        found: Any = getattr(ctypes.CDLL(str(path)), f"llmkit_attend_{level}")
     except (OSError, AttributeError) as error:
         raise CannotBuildError(f"{path} does not load: {error}") from error
     pointer, number = ctypes.c_void_p, ctypes.c_int
     found.argtypes = [*[pointer] * 7, ctypes.c_float, number, number, number]
     found.restype = number
-    return found
+    return cast("Callable[..., int]", found)
 
 
 def _built(level: str) -> Path:

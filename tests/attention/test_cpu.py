@@ -1,0 +1,202 @@
+"""The native kernel: right on each instruction set of this processor, and honest where it cannot run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from llmkit.attention import cpu, native_build
+from llmkit.attention.inside import small_model, verify_inside
+from llmkit.attention.registry import find
+from llmkit.attention.verify import verify
+from tests.command import ROOT
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often the native code ran, and every shape is worth its while."""
+    if not _compiler():
+        pytest.skip("there is no C++ compiler here")
+    seen = []
+    run = cpu._run
+    monkeypatch.setattr(cpu, "_run", lambda *a: seen.append(a[0].dtype) or run(*a))
+    monkeypatch.setattr(cpu, "worth", lambda *a: True)
+    return seen
+
+
+def _compiler():
+    try:
+        native_build.load("portable")
+    except native_build.CannotBuildError:
+        return False
+    return True
+
+
+def inputs(batch=2, heads=4, kv_heads=2, queries=40, keys=40, dim=64, dtype=torch.float32):
+    made = torch.Generator().manual_seed(0)
+    shapes = [(batch, heads, queries, dim), *[(batch, kv_heads, keys, dim)] * 2]
+    return [torch.randn(*shape, generator=made).to(dtype) for shape in shapes]
+
+
+def module(heads=4, kv_heads=2):
+    return SimpleNamespace(num_key_value_groups=heads // kv_heads, is_causal=True)
+
+
+@pytest.mark.parametrize("level", native_build.levels())
+def test_right_on_every_instruction_set(level, calls, monkeypatch):
+    monkeypatch.setattr(cpu, "LEVEL", level)
+    wrong = [one for one in verify(find("cpu")) if one.passed is False]
+    assert wrong == []
+    assert {torch.float32, torch.bfloat16} <= set(calls)
+    assert len(calls) > 25
+
+
+def test_inside_a_model(calls):
+    kernel = find("cpu")
+    for dtype in (torch.float32, torch.bfloat16):
+        model = small_model(kernel).to(dtype)
+        assert [
+            one for one in verify_inside(kernel, model) if one.passed is False and "greedy" not in one.name
+        ] == []
+    assert len(calls) > 50
+
+
+@pytest.mark.parametrize("dim", [16, 48, 64, 80, 112, 256])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (3, 1), (6, 2), (32, 1), (7, 7)])
+def test_shapes_of_all_kinds(heads, kv_heads, dim, calls):
+    """Odd group sizes, heads that fill no vector, and a length that fills no block, against float64."""
+    query, key, value = inputs(2, heads, kv_heads, 37, 131, dim)
+    mask = torch.ones(37, 131, dtype=torch.bool).tril(131 - 37)[None, None].repeat(2, 1, 1, 1)
+    mask[1, :, :, :70] = False
+    found, _ = cpu.attend(module(heads, kv_heads), query, key, value, mask, scaling=dim**-0.5)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        query.double(), key.double(), value.double(), attn_mask=mask, enable_gqa=True
+    )
+    assert calls
+    assert (found - exact.transpose(1, 2)).abs().max() < 2e-6
+
+
+def test_large_scores_do_not_overflow(calls):
+    query, key, value = inputs(queries=3, keys=200)
+    found, _ = cpu.attend(module(), query * 300, key * 300, value, None, scaling=0.125, is_causal=False)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        query.double() * 300, key.double() * 300, value.double(), scale=0.125, enable_gqa=True
+    )
+    assert (found - exact.transpose(1, 2)).abs().max() < 1e-4
+
+
+def test_threads_do_not_change_a_bit(calls):
+    tensors = inputs(queries=200, keys=200)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda q, k, v: (q.requires_grad_(), k, v), {}),
+        (lambda q, k, v: (q.half(), k.half(), v.half()), {}),
+        (lambda q, k, v: (q[..., :50], k[..., :50], v[..., :50]), {}),
+        (lambda q, k, v: (q, k, v), {"position_bias": torch.zeros(1, 4, 40, 40)}),
+    ],
+    ids=["training", "float16", "head size", "position bias"],
+)
+def test_what_is_handed_to_sdpa(change, options, calls):
+    query, key, value = change(*inputs())
+    found, _ = cpu.attend(module(), query, key, value, None, scaling=0.125, is_causal=True, **options)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        query.double(), key.double(), value.double(), is_causal=True, scale=0.125, enable_gqa=True
+    )
+    assert calls == []
+    assert (found - exact.transpose(1, 2)).abs().max() < 2e-3
+
+
+def test_small_work_is_handed_over(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cpu, "_run", lambda *a: seen.append(a))
+    cpu.attend(module(), *inputs(1, 4, 2, 1, 8), None, scaling=0.125)
+    assert seen == []
+
+
+def test_without_a_compiler(tmp_path, monkeypatch):
+    """It says so once, and the model runs on SDPA."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cpu, "worth", lambda *a: True)
+    monkeypatch.setattr(cpu, "_told", set())
+    native_build.load.cache_clear()
+    try:
+        tensors = inputs()
+        with pytest.warns(UserWarning, match=r"SDPA runs instead: there is no C\+\+ compiler"):
+            found, _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)
+        again, _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)  # warns no more
+    finally:
+        native_build.load.cache_clear()
+    assert torch.equal(found, again)
+
+
+def test_a_compiler_that_fails(tmp_path, monkeypatch):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'no such flag' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(native_build.CannotBuildError, match="failed: no such flag"):
+        native_build._built("portable")
+    assert list((tmp_path / "cache/llmkit/native").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, calls):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert native_build._built("portable").is_file()
+
+
+def test_several_first_uses_at_once(tmp_path, monkeypatch, calls):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(native_build._built, ["portable"] * 4))
+    assert len(found) == 1
+    assert [path.name for path in (tmp_path / "llmkit/native").iterdir()] == [found.pop().name]
+
+
+def test_torch_compile_sees_one_operation(calls):
+    inside = torch.nn.Module()
+    inside.num_key_value_groups, inside.is_causal = 2, True
+
+    def run(query, key, value):
+        return cpu.attend(inside, query, key, value, None, scaling=0.125, is_causal=True)[0] * 2
+
+    graphs = []
+
+    def backend(graph, examples):
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    tensors = inputs()
+    with torch.inference_mode():
+        compiled = torch.compile(run, backend=backend, fullgraph=True)(*tensors)
+        expected = run(*tensors)
+    assert "llmkit.cpu_attention" in graphs[0]
+    assert torch.equal(compiled, expected)
+    torch.library.opcheck(torch.ops.llmkit.cpu_attention, (*tensors, None, 0.125, True))
+
+
+def test_the_source_is_in_the_package():
+    assert (ROOT / "llmkit/attention/native/attend.cpp").is_file()
+    assert "torch" not in "".join(
+        line
+        for line in (ROOT / "llmkit/attention/native/attend.cpp").read_text().splitlines()
+        if "#include" in line
+    )

@@ -1,0 +1,114 @@
+"""Our CPU kernel beside SDPA: decoding over a cache, masked prefill, and generation end to end.
+
+Shapes are those of models with grouped heads, masks have left padding as batches do. Runs alternate.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from types import SimpleNamespace
+
+DECODE = [
+    (batch, heads, kv_heads, 1, keys, dim)
+    for batch, keys in itertools.product((1, 8, 16), (256, 1024))
+    for heads, kv_heads, dim in ((32, 8, 64), (9, 3, 64), (32, 8, 128))
+]
+PREFILL = [(1, 32, 8, length, length, 64) for length in (64, 512, 1024, 2048, 4096)]
+PREFILL += [(4, 9, 3, 512, 512, 64), (1, 32, 32, 512, 512, 128)]
+
+
+def times(shape: tuple[int, ...], dtype: str, rounds: int) -> tuple[float, float, bool]:
+    """Median milliseconds of ours and of SDPA as transformers calls it, and whether ours claims the shape."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from llmkit.attention import cpu
+
+    batch, heads, kv_heads, queries, keys, dim = shape
+    kind = getattr(torch, dtype)
+    # As a projection leaves it, and as a cache holds it.
+    query = torch.randn(batch, queries, heads, dim).to(kind).transpose(1, 2)
+    key, value = (torch.randn(batch, kv_heads, keys, dim).to(kind) for _ in range(2))
+    mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)[None, None].repeat(batch, 1, 1, 1)
+    mask[0, :, :, :3] = False
+    module = SimpleNamespace(num_key_value_groups=heads // kv_heads, is_causal=True)
+    runs = {"ours": cpu.attend, "sdpa": sdpa_attention_forward}
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        for number in range(rounds + 2):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run(module, query, key, value, mask, scaling=dim**-0.5)
+                if number > 1:
+                    taken[name].append(time.perf_counter() - started)
+        claimed = cpu.claims(query, key, value, mask)
+    ours, sdpa = (1000 * statistics.median(taken[name]) for name in runs)
+    return ours, sdpa, claimed
+
+
+def generation(rounds: int = 3, context: int = 1000, new: int = 32, batch: int = 8) -> None:
+    """Tokens per second of a 135M-parameter Llama in bfloat16, prefill and decoding apart."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llmkit.attention.interface import register
+    from llmkit.attention.registry import find
+
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    ids = torch.randint(10, 49000, (batch, context))
+    mask = torch.ones_like(ids)
+    mask[0, :50] = 0  # a batch of unlike lengths is padded
+    taken: dict[str, list[tuple[float, float]]] = {"cpu": [], "sdpa": []}
+    with torch.inference_mode():
+        for _ in range(rounds):
+            for name in taken:
+                model.set_attn_implementation(register(find(name)))
+                started = time.perf_counter()
+                step = model(ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+                middle = time.perf_counter()
+                seen = mask
+                for _ in range(new):
+                    token = step.logits[:, -1].argmax(-1, keepdim=True)
+                    seen = torch.cat([seen, torch.ones_like(token)], dim=1)
+                    step = model(
+                        token, attention_mask=seen, past_key_values=step.past_key_values, use_cache=True
+                    )
+                taken[name].append((middle - started, time.perf_counter() - middle))
+    prefill, decode, whole = (
+        {name: statistics.median(pick(one) for one in runs) for name, runs in taken.items()}
+        for pick in (lambda one: one[0], lambda one: one[1], sum)
+    )
+    print(f"\ngeneration, 135M parameters, bfloat16, batch {batch}, {context:,} tokens of context, {new} new")
+    for label, found in (("prefill", prefill), ("decoding", decode), ("together", whole)):
+        ours, sdpa = found["cpu"], found["sdpa"]
+        print(f"  {label:<9} cpu {ours:.2f} s, sdpa {sdpa:.2f} s, ratio {sdpa / ours:.2f}")
+
+
+def main() -> None:
+    """Print a line for each shape and dtype, and generation end to end."""
+    for title, shapes, rounds in (("decoding", DECODE, 15), ("masked prefill", PREFILL, 3)):
+        for dtype in ("bfloat16", "float32"):
+            print(f"\n{title}, {dtype}: batch, heads, kv heads, queries, keys, head size")
+            for shape in shapes:
+                ours, sdpa, claimed = times(shape, dtype, rounds)
+                note = "" if claimed else "  (handed to SDPA)"
+                print(
+                    f"  {shape!s:<32} cpu {ours:9.3f} ms  sdpa {sdpa:9.3f} ms  ratio {sdpa / ours:.2f}{note}"
+                )
+    generation()
+
+
+if __name__ == "__main__":
+    main()
