@@ -19,6 +19,7 @@ LEVEL: str | None = None
 """The instruction set; None is the best that the processor has."""
 _MOST_HEADS = 32
 """Query heads that may share a key head."""
+_told: set[str] = set()
 
 
 @kernel(
@@ -89,25 +90,24 @@ def worth(batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: i
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _available() -> bool:
     """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
+    why = unavailable()
+    if why is not None and why not in _told:
+        _told.add(why)
+        warnings.warn(why, stacklevel=2)
+    return why is None
+
+
+def unavailable() -> str | None:
+    """Why SDPA runs in the kernel's place on this machine; None if it does not."""
     try:
         native_build.load(_level())
     except native_build.CannotBuildError as error:
-        _tell_once(f"the cpu attention kernel cannot be built, SDPA runs instead: {error}")
-        return False
-    return True
+        return f"the cpu attention kernel cannot be built, SDPA runs instead: {error}"
+    return None
 
 
 def _level() -> str:
     return LEVEL or native_build.levels()[0]
-
-
-_told: set[str] = set()
-
-
-def _tell_once(message: str) -> None:
-    if message not in _told:
-        _told.add(message)
-        warnings.warn(message, stacklevel=2)
 
 
 def _run(

@@ -36,4 +36,10 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         loaded = load(spec)
     for note in loaded.notes:
         console.detail(note)
+    if spec.attn == "cpu":
+        from llmkit.attention.cpu import unavailable
+
+        why = unavailable()
+        if why is not None:
+            console.notice(why)
     return loaded
