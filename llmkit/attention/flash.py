@@ -24,7 +24,7 @@ _SPLITS = 128
 
 @dataclass(frozen=True)
 class _Rules:
-    """Which keys a query sees and what becomes of a score; `llmkit.attention.flash_kernels._seen` applies it."""
+    """Which keys a query sees and what becomes of a score; `flash_kernels._seen` and `_cap` apply it."""
 
     scale: float
     causal: bool
@@ -63,7 +63,8 @@ def attend(
         is_causal: a query sees no later key; the last query stands at the last key.
         sliding_window: how many keys a query sees at most, its own included; without is_causal, on each side.
         softcap: scores become softcap·tanh(score/softcap) (Gemma 2, section 2).
-        position_ids: (1, tokens); each 0 after the first begins another text that the others do not see.
+        position_ids: (batch or 1, tokens); a jump begins another text, which the others do not see. They are
+            not looked at beside a mask or a cache.
 
     Returns:
         The output (batch, queries, heads, head_dim), zeros for a query that sees no key, and None.
@@ -99,17 +100,22 @@ def _require(query: torch.Tensor, value: torch.Tensor) -> None:
 def _texts(
     position_ids: torch.Tensor | None, key: torch.Tensor
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Where each token's text begins and ends, if several lie in a row (what others call cu_seqlens)."""
-    if position_ids is None or position_ids.shape != (1, key.shape[2]) or key.shape[0] != 1:
+    """Where each token's text begins and ends, if several lie in a row (what others call cu_seqlens).
+
+    As in transformers, a position that does not follow the one before begins another text.
+    """
+    batch, _, keys, _ = key.shape
+    if position_ids is None or position_ids.dim() != 2 or position_ids.shape[1] != keys:
         return None, None
-    begins = position_ids[0] == 0
-    begins[0] = True
-    cuts = begins.nonzero()[:, 0]
-    if len(cuts) == 1:
+    begins = torch.ones_like(position_ids, dtype=torch.bool)
+    begins[:, 1:] = position_ids.diff(dim=1) != 1
+    if not bool(begins[:, 1:].any()):
         return None, None
-    which = begins.cumsum(0) - 1
-    edges = torch.cat([cuts, cuts.new_tensor([key.shape[2]])]).to(torch.int32)
-    return edges[which].contiguous(), edges[which + 1].contiguous()
+    places = torch.arange(keys, device=key.device)
+    starts = torch.where(begins, places, 0).cummax(1).values
+    closes = torch.where(begins.roll(-1, 1), places + 1, keys)
+    ends = closes.flip(1).cummin(1).values.flip(1)
+    return tuple(x.to(torch.int32).expand(batch, keys).contiguous() for x in (starts, ends))  # type: ignore[return-value]
 
 
 def _shared(rules: _Rules, query: torch.Tensor) -> dict[str, Any]:
@@ -156,7 +162,9 @@ class _Flash(torch.autograd.Function):
 
         batch, heads, queries, _ = query.shape
         # Laid out as the caller hands it on, (batch, queries, heads, head_dim).
-        output = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+        output = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(
+            1, 2
+        )
         lse = torch.empty(batch, heads, queries, dtype=torch.float32, device=query.device)
         sizes = _blocks(query)
         blocks = triton.cdiv(queries, sizes["BLOCK_M"])

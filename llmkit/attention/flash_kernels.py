@@ -6,7 +6,8 @@ the last key. Scores are kept in base 2, since exp2 is what GPUs have.
 """
 
 # Triton's own functions take and give tensors that mypy cannot know.
-# mypy: disable-error-code="no-untyped-def,misc"
+# mypy: disable-error-code="no-untyped-def,misc,untyped-decorator"
+# ruff: noqa: N803
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def _dot(a, b, UPCAST: tl.constexpr):  # noqa: N803
+def _dot(a, b, UPCAST: tl.constexpr):
     """A product in float32; the interpreter's own of bfloat16 is wrong, so there it is upcast first."""
     if UPCAST:
         a = a.to(tl.float32)
@@ -26,7 +27,7 @@ def _dot(a, b, UPCAST: tl.constexpr):  # noqa: N803
 
 
 @triton.jit
-def _tile(pointer, stride, rows, count, D: tl.constexpr, BLOCK_D: tl.constexpr):  # noqa: N803
+def _tile(pointer, stride, rows, count, D: tl.constexpr, BLOCK_D: tl.constexpr):
     """Rows of a (tokens, head_dim) matrix, with zeros outside."""
     cols = tl.arange(0, BLOCK_D)
     inside = (rows < count)[:, None] & (cols < D)[None, :]
@@ -34,7 +35,7 @@ def _tile(pointer, stride, rows, count, D: tl.constexpr, BLOCK_D: tl.constexpr):
 
 
 @triton.jit
-def _store(pointer, stride, rows, count, x, D: tl.constexpr, BLOCK_D: tl.constexpr):  # noqa: N803
+def _store(pointer, stride, rows, count, x, D: tl.constexpr, BLOCK_D: tl.constexpr):
     cols = tl.arange(0, BLOCK_D)
     inside = (rows < count)[:, None] & (cols < D)[None, :]
     where = pointer + rows.to(tl.int64)[:, None] * stride + cols[None, :]
@@ -42,7 +43,7 @@ def _store(pointer, stride, rows, count, x, D: tl.constexpr, BLOCK_D: tl.constex
 
 
 @triton.jit
-def _cap(products, scale, softcap, SOFTCAP: tl.constexpr):  # noqa: N803
+def _cap(products, scale, softcap, SOFTCAP: tl.constexpr):
     """Scores of products: times the scale, then softcap·tanh(score/softcap) if the model has one."""
     scores = products * scale
     if SOFTCAP:
@@ -54,7 +55,7 @@ def _cap(products, scale, softcap, SOFTCAP: tl.constexpr):  # noqa: N803
 def _seen(
     rows, cols, Q, K, tokens, starts, ends, window,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, MASK: tl.constexpr, PACKED: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """Which of the keys `cols` each of the queries `rows` sees."""
     at = (rows + (K - Q))[:, None]
     seen = (rows < Q)[:, None] & (cols < K)[None, :]
@@ -72,7 +73,7 @@ def _seen(
 
 
 @triton.jit
-def _online(total, mass, top, scores, v, UPCAST: tl.constexpr):  # noqa: N803
+def _online(total, mass, top, scores, v, UPCAST: tl.constexpr):
     """One step of the online softmax; a row that has seen nothing keeps a mass of zero."""
     higher = tl.maximum(top, tl.max(scores, 1))
     base = tl.where(higher == float("-inf"), 0.0, higher)
@@ -91,7 +92,7 @@ def forward(
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """The output of one block of queries, and the logarithm of its softmax's denominator for the backward."""
     block, batch, head = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -130,10 +131,11 @@ def forward(
 
 @triton.jit
 def _gradient(
-    queries, keys, values, outward, rows, cols, lse, delta, Q, K, tokens, starts, ends, scale, softcap, window,
+    queries, keys, values, outward, rows, cols, lse, delta, Q, K, tokens, starts, ends,
+    scale, softcap, window,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """The weights of a tile, and the gradient of its products before the scale."""
     scores = _cap(_dot(queries, tl.trans(keys), UPCAST), scale, softcap, SOFTCAP)
     seen = _seen(rows, cols, Q, K, tokens, starts, ends, window, CAUSAL, WINDOW, MASK, PACKED)
@@ -155,7 +157,7 @@ def backward_queries(
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """The gradient of one block of queries."""
     block, batch, head = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -197,7 +199,7 @@ def backward_keys(
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """The gradients of one block of keys and values, summed in order over the query heads that share them."""
     shared = H // GROUPS
     block, batch, group = tl.program_id(0), tl.program_id(1).to(tl.int64) // shared, tl.program_id(1) % shared
@@ -243,7 +245,7 @@ def decode(
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     UPCAST: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """All queries of a key head over one split of its keys: each key is read once for all who share it.
 
     A row of the block is a query of one of the heads: member · Q + query.
@@ -287,7 +289,7 @@ def decode(
 def combine(
     part, mass_of, o, ob, oh, os, H, Q, SPLITS,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_S: tl.constexpr,
-):  # fmt: skip  # noqa: N803
+):  # fmt: skip
     """One query's output from its splits, each weighed by its share of the softmax's denominator."""
     line = tl.program_id(0).to(tl.int64)
     splits, dims = tl.arange(0, BLOCK_S), tl.arange(0, BLOCK_D)
