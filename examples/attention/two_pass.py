@@ -1,7 +1,5 @@
-"""A user's attention kernel: it never holds the whole matrix of scores.
-
-Keys are read in blocks, with a running maximum and a running sum (Milakov and Gimelshein, Online normalizer
-calculation for softmax, 2018). Try it:
+"""A user's attention kernel that never holds the whole matrix of scores: keys are read in blocks, with a
+running maximum and a running sum (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018).
 
     llmkit kernels verify examples/attention/two_pass.py:attend
     llmkit generate --attn examples/attention/two_pass.py:attend "Once upon a time"
@@ -26,12 +24,11 @@ def attend(module, query, key, value, attention_mask, *, scaling):
         k, v = (x[:, :, block].float().repeat_interleave(groups, dim=1) for x in (key, value))
         scores = (query @ k.mT).masked_fill(~attention_mask[..., block], -torch.inf)
         # A query that has seen no key yet has no largest score; 0 keeps the exponentials from being NaN.
-        now = torch.maximum(largest, scores.amax(-1, keepdim=True))
-        base = now.masked_fill(now == -torch.inf, 0).detach()
-        old = torch.exp(largest - base)
-        weights = torch.exp(scores - base)
+        now = torch.maximum(largest, scores.amax(-1, keepdim=True)).detach()
+        base = now.masked_fill(now == -torch.inf, 0)
+        old, weights = torch.exp(largest - base), torch.exp(scores - base)
         total = total * old + weights.sum(-1, keepdim=True)
         output = output * old + weights @ v
-        largest = now.detach()
+        largest = now
     output = output / total.clamp_min(torch.finfo(total.dtype).tiny)
     return output.transpose(1, 2).to(dtype), None

@@ -41,6 +41,8 @@ def attend(
     position_bias: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, None]:
     """Attention of every query to every key that its mask lets it see; for shapes see `registry.Kernel`."""
+    if torch.is_grad_enabled() and query.requires_grad:
+        _tell_once("the cpu attention kernel has no backward pass: SDPA runs in training")
     ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
     if ours and _available():
         if torch.compiler.is_compiling():
@@ -91,10 +93,15 @@ def worth(batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: i
 def _available() -> bool:
     """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
     why = unavailable()
-    if why is not None and why not in _told:
-        _told.add(why)
-        warnings.warn(why, stacklevel=2)
+    if why is not None:
+        _tell_once(why)
     return why is None
+
+
+def _tell_once(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        warnings.warn(message, stacklevel=3)
 
 
 def unavailable() -> str | None:

@@ -112,6 +112,7 @@ def test_threads_do_not_change_a_bit(calls):
     ],
     ids=["training", "float16", "head size", "position bias"],
 )
+@pytest.mark.filterwarnings("ignore:the cpu attention kernel has no backward")
 def test_what_is_handed_to_sdpa(change, options, calls):
     query, key, value = change(*inputs())
     found, _ = cpu.attend(module(), query, key, value, None, scaling=0.125, is_causal=True, **options)
@@ -200,3 +201,14 @@ def test_the_source_is_in_the_package():
         for line in (ROOT / "llmkit/attention/native/attend.cpp").read_text().splitlines()
         if "#include" in line
     )
+
+
+def test_training_is_told_once(monkeypatch):
+    monkeypatch.setattr(cpu, "_told", set())
+    query, key, value = inputs()
+    with pytest.warns(UserWarning, match="SDPA runs in training"):
+        found, _ = cpu.attend(
+            module(), query.requires_grad_(), key, value, None, scaling=0.125, is_causal=True
+        )
+    found.sum().backward()
+    assert query.grad is not None
