@@ -37,7 +37,7 @@ class RecipeFlags:
     max_steps: Annotated[int | None, _option("--max-steps", help="Steps, in place of epochs.")] = (
         Recipe.max_steps
     )
-    lr: Annotated[float, _option("--lr", help="Peak learning rate.")] = Recipe.lr
+    lr: Annotated[float | None, _option("--lr", help="Peak learning rate.")] = Recipe.lr
     scheduler: Annotated[str, _option("--scheduler", help="cosine, linear or constant.")] = Recipe.scheduler
     warmup: Annotated[float, _option("--warmup", help="Steps, or below 1 a share of all steps.")] = (
         Recipe.warmup

@@ -89,10 +89,16 @@ class LoadedModel:
         }
 
 
-def load(spec: ModelSpec) -> LoadedModel:
+def load(spec: ModelSpec, *, new_head: bool = False) -> LoadedModel:
     """Find, check, load and place the model that `spec` asks for.
 
-    An adapter's folder as `spec.name` loads its base model with the adapter on it.
+    An adapter's folder as `spec.name` loads its base model with the adapter on it, and with the adapter's own
+    tokenizer where it has one.
+
+    Args:
+        spec: what is asked for.
+        new_head: let the head of an extractive model be random numbers where the checkpoint has none: it is
+            to be trained.
 
     Raises:
         InputError: no such model, or one that cannot do the task; the message says what to do.
@@ -130,8 +136,11 @@ def load(spec: ModelSpec) -> LoadedModel:
         f"device {placement.device}: {placement.reason}",
         f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
     ]
-    tokenizer = _load_tokenizer(checkpoint, spec)
-    model = _load_weights(checkpoint, spec, dtype, placement.device, placement.device_map)
+    own = adapter is not None and (adapter.folder / "tokenizer.json").is_file()
+    tokenizer = _load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
+    model = _load_weights(
+        checkpoint, spec, dtype, placement.device, placement.device_map, new_head=new_head
+    )
     if adapter is not None:
         model = _put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
@@ -189,16 +198,16 @@ def _fingerprints(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _load_tokenizer(checkpoint: Checkpoint, spec: ModelSpec) -> PreTrainedTokenizerBase:
+def _load_tokenizer(folder: Path, spec: ModelSpec) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
+            folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
         )
     except Exception as error:
         # Tokenizer classes raise whatever their parser raised: OSError, ValueError, KeyError, Exception.
-        files = {path.name for path in checkpoint.folder.iterdir()}
+        files = {path.name for path in folder.iterdir()}
         if not files & {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}:
             raise InputError(
                 f"{spec.name} has no tokenizer files; copy tokenizer.json and tokenizer_config.json into it"
@@ -207,7 +216,13 @@ def _load_tokenizer(checkpoint: Checkpoint, spec: ModelSpec) -> PreTrainedTokeni
 
 
 def _load_weights(
-    checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype, device: str, device_map: str | None
+    checkpoint: Checkpoint,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    device: str,
+    device_map: str | None,
+    *,
+    new_head: bool,
 ) -> PreTrainedModel:
     from pickle import UnpicklingError
 
@@ -249,7 +264,7 @@ def _load_weights(
         if bar:
             transformers_logging.enable_progress_bar()
     model, report = model
-    _check_report(report, spec)
+    _check_report(report, spec, new_head)
     model = model if device_map is not None or device == "cpu" else model.to(device)
     if kernel is not None:
         _check_attention(model, kernel, options["attn_implementation"])
@@ -278,12 +293,14 @@ def _explain(error: Exception, spec: ModelSpec, task: str) -> Exception:
     return LLMKitError(f"{spec.name} does not load: {text}")
 
 
-def _check_report(report: dict[str, Any], spec: ModelSpec) -> None:
+def _check_report(report: dict[str, Any], spec: ModelSpec, new_head: bool) -> None:
     """Weights that were not in the file are random numbers: never run a model that has some."""
     missing = sorted(report.get("missing_keys") or [])
     if spec.task == "feature-extraction":
         # The features are the last hidden states; a pooler stands above them, and many checkpoints have none.
         missing = [name for name in missing if not name.startswith("pooler.")]
+    if new_head:
+        missing = [name for name in missing if not name.startswith("qa_outputs.")]
     if missing:
         raise InputError(
             f"{spec.name} lacks weights that {spec.task} needs ({len(missing)}, such as {missing[0]});"

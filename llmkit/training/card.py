@@ -9,20 +9,33 @@ if TYPE_CHECKING:
     from llmkit.training.pretrain import PretrainResult
 
 
+_TAGS = {
+    "causal": "text-generation",
+    "masked": "fill-mask",
+    "spans": "text2text-generation",
+    "infilling": "text2text-generation",
+}
+
+
 def card(prepared: Prepared, result: PretrainResult) -> str:
     """What the folder holds, how it was made, and how well it predicts held-out text."""
     recipe, plan, config = prepared.recipe, prepared.plan, prepared.config
+    shape = ", ".join(
+        f"{getattr(config, name):,}" for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
+    )
+    shared = getattr(config, "num_key_value_heads", None)
     held_out = (
         f"| held-out documents | {plan.held_out_documents:,} |\n"
         f"| held-out loss | {result.held_out_loss:.4f} nats/token |\n"
-        f"| held-out perplexity | {result.perplexity:.3f} |\n"
-        f"| held-out bits per byte | {result.bits_per_byte:.4f} |\n"
         if result.held_out_loss is not None
         else ""
     )
+    if result.perplexity is not None:
+        held_out += f"| held-out perplexity | {result.perplexity:.3f} |\n"
+        held_out += f"| held-out bits per byte | {result.bits_per_byte:.4f} |\n"
     return f"""---
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {_TAGS[prepared.kind]}
 ---
 
 # {result.folder.resolve().name}
@@ -31,8 +44,7 @@ A {recipe.arch} language model of {plan.parameters:,} parameters, trained from n
 
 | | |
 |---|---|
-| layers, width, heads (key-value) | {config.num_hidden_layers}, {config.hidden_size}, \
-{config.num_attention_heads} ({config.num_key_value_heads}) |
+| layers, width, heads{" (key-value)" if shared else ""} | {shape}{f" ({shared})" if shared else ""} |
 | vocabulary | {plan.vocabulary:,} (byte-level BPE) |
 | context | {recipe.max_length:,} tokens |
 | training documents | {plan.documents:,} ({plan.tokens:,} tokens) |

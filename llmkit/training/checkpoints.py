@@ -12,7 +12,6 @@ from typing import Any
 from llmkit.errors import InputError
 
 RUN_FILE = "run.json"
-_PICKLED = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
@@ -49,11 +48,17 @@ def is_whole(checkpoint: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(checkpoint / "model.safetensors", framework="pt"):
-            pass
+        weights = list(checkpoint.glob("*.safetensors"))
+        # FSDP and DeepSpeed may write the shards of each process into folders of their own.
+        if not weights and not any(path.is_dir() for path in checkpoint.iterdir()):
+            return False
+        for file in weights:
+            with safe_open(file, framework="pt"):
+                pass
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        pickled = [path for pattern in ("*.pt", "*.pth", "*.bin") for path in checkpoint.glob(pattern)]
         # torch.save writes zip files, whose directory comes last.
-        return all(zipfile.is_zipfile(checkpoint / name) for name in _PICKLED)
+        return bool(pickled) and all(zipfile.is_zipfile(path) for path in pickled)
     except (OSError, ValueError, SafetensorError):
         return False
 

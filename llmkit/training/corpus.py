@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import InputError, LLMKitError
+from llmkit.training.encoding import IGNORED, Encoded
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -90,9 +91,10 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        # The model shifts the labels by one itself.
-        return {"input_ids": self.ids[index], "labels": self.ids[index]}
+    def __getitem__(self, index: int) -> Encoded:
+        """A block, in which each token's target is the next one."""
+        block = self.ids[index]
+        return Encoded(block, [*block[1:], IGNORED])
 
 
 def pack(documents: Iterable[Sequence[int]], *, boundary: int, length: int) -> Blocks:

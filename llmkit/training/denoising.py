@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from llmkit.training.encoding import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np
 
     from llmkit.training.corpus import Blocks
-
-IGNORED = -100  # what torch's cross-entropy leaves out
 
 
 def mask_tokens(
@@ -190,15 +190,15 @@ class Denoising:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """`input_ids` and `labels` of a block; of one length for "masked", else of two."""
+    def __getitem__(self, index: int) -> Encoded:
+        """A block spoiled, and what is to be restored; of one length for "masked", else of two."""
         import numpy as np
 
         rng = np.random.default_rng([self.seed, self.epoch, index])
         ids, specials = np.asarray(self.blocks.ids[index]), self.specials
         if self.kind == "spans":
             inputs, labels = corrupt_spans(ids, rng, sentinels=specials.sentinels, end=specials.end[-1])
-            return {"input_ids": inputs, "labels": labels}
+            return Encoded(inputs, labels)
         assert specials.mask is not None
         text = np.array([*specials.begin, *ids, *specials.end])
         if self.kind == "masked":
@@ -209,6 +209,6 @@ class Denoising:
                 vocab_size=specials.vocab_size,
                 special=[*specials.begin, *specials.end, specials.mask],
             )
-            return {"input_ids": inputs, "labels": labels}
+            return Encoded(inputs, labels)
         spoiled = infill(ids, rng, mask=specials.mask)
-        return {"input_ids": np.array([*specials.begin, *spoiled, *specials.end]), "labels": text}
+        return Encoded(np.array([*specials.begin, *spoiled, *specials.end]), text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+
+from llmkit.training.batches import Rows
+from llmkit.training.encoding import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,12 +24,12 @@ class HeldOut:
     Attributes:
         nats: the sum of -ln p(token) over all predicted tokens.
         tokens: how many tokens were predicted: all of each document's, and the one that ends it.
-        utf8_bytes: the documents' size.
+        utf8_bytes: the documents' size; None where only parts of them are predicted.
     """
 
     nats: float
     tokens: int
-    utf8_bytes: int
+    utf8_bytes: int | None = None
 
     @property
     def loss(self) -> float:
@@ -40,6 +43,7 @@ class HeldOut:
     @property
     def bits_per_byte(self) -> float:
         """Independent of the tokenizer, unlike the other two."""
+        assert self.utf8_bytes is not None
         return self.nats / math.log(2) / self.utf8_bytes
 
 
@@ -82,6 +86,43 @@ def measure(
             tokens += int((targets != -100).sum())
     model.train(was_training)
     return HeldOut(nats, tokens, utf8_bytes)
+
+
+def measure_rows(
+    model: Any,
+    rows: Any,
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda total: total,
+) -> HeldOut:
+    """The loss over held-out examples, from a model that sums it (see `losses`).
+
+    Args:
+        model: gives ``{"loss": sum}``; left in the mode that it was in.
+        rows: the examples.
+        collate: examples to inputs with `labels`.
+        batch_size: examples a forward pass.
+        rank, world: this process and how many share the rows; each makes as many forward passes.
+        reduce: sums (nats, tokens) over the processes.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    # A process left without rows runs some whose targets count for nothing.
+    batches += [[~row for row in batches[0]]] * (-len(batches) % world)
+    total = torch.zeros(2, dtype=torch.float64)
+    was_training, device, muted = model.training, next(model.parameters()).device, Rows(rows)
+    model.eval()
+    with torch.no_grad():
+        for batch in batches[rank::world]:
+            inputs = {name: value.to(device) for name, value in collate([muted[i] for i in batch]).items()}
+            total[0] += float(model(**inputs)["loss"])
+            total[1] += int((inputs["labels"] != IGNORED).sum())
+    model.train(was_training)
+    nats, tokens = reduce(total.to(device if device.type != "mps" else "cpu")).tolist()
+    return HeldOut(nats, round(tokens))
 
 
 def _windows(ids: list[int], context: int) -> Iterator[tuple[list[int], int]]:

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, LLMKitError
-from llmkit.training import checkpoints
+from llmkit.errors import InputError
 from llmkit.training.card import card
 from llmkit.training.corpus import fingerprint
-from llmkit.training.plan import DTYPES, SCHEDULERS, Plan, Prepared, Recipe, prepare
+from llmkit.training.plan import AUTO_CLASSES, Plan, Prepared, Recipe, prepare
+from llmkit.training.recipe import DTYPES, arguments
+from llmkit.training.run import Run, check_output
 
 if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
-    from llmkit.training.loop import HeldOutTrainer, Step, Watch
+    from llmkit.training.loop import Job, Step
 
 __all__ = ["Plan", "PretrainResult", "Recipe", "prepare", "pretrain"]
-
-# What pretraining writes into its folder; --overwrite removes these and nothing else.
-_OURS = (
-    "checkpoints",
-    "metrics.jsonl",
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "README.md",
-)
 
 
 @dataclass(frozen=True)
@@ -108,186 +96,121 @@ def pretrain(
     recipe, output = recipe or Recipe(), Path(output)
     if save_dtype not in DTYPES:
         raise InputError(f"--save-dtype {save_dtype}: use {', '.join(DTYPES)}")
-    _check_output(output, resume=resume, overwrite=overwrite)
+    check_output(output, resume=resume, overwrite=overwrite)
     prepared = prepare(corpus, recipe, eval_data=eval_data, device=device)
-    run = {
+    options = {
         "corpus": fingerprint([*corpus, *([eval_data] if eval_data else [])]),
         **dataclasses.asdict(recipe),
     }
-    folder = _open_output(output, run, resume=resume)
-    start = _starting_point(folder, prepared.plan.steps, notice) if resume else None
+    run = Run.open(output, options, prepared.plan.steps, resume=resume, notice=notice)
     on_plan(prepared.plan)
     began = time.monotonic()
-    trainer = _train(prepared, output, start, on_step)
+    with no_bars():
+        teacher = run.train(_job(prepared, run), on_step)
     seconds = time.monotonic() - began
     # What is measured is what is saved: rounded to the precision of the file, computed in float32.
     # accelerate wrapped the forward pass in autocast; without that wrapper it computes in float32 again.
-    model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model: Any = teacher.accelerator.unwrap_model(teacher.model, keep_fp32_wrapper=False)
     model.to(getattr(torch, save_dtype)).float()
     held_out = _measure(model, prepared) if prepared.held_out else None
+    causal = prepared.kind == "causal"
     result = PretrainResult(
         folder=output,
-        steps=trainer.state.global_step,
-        tokens=round((trainer.state.epoch or 0) * prepared.plan.tokens),
+        steps=teacher.state.global_step,
+        tokens=round((teacher.state.epoch or 0) * prepared.plan.tokens),
         parameters=prepared.plan.parameters,
-        train_loss=[row["loss"] for row in trainer.state.log_history if "loss" in row][-1],
+        train_loss=[row["loss"] for row in teacher.state.log_history if "loss" in row][-1],
         held_out_loss=held_out.loss if held_out else None,
-        perplexity=held_out.perplexity if held_out else None,
-        bits_per_byte=held_out.bits_per_byte if held_out else None,
+        perplexity=held_out.perplexity if held_out and causal else None,
+        bits_per_byte=held_out.bits_per_byte if held_out and causal else None,
         seconds=seconds,
     )
     with no_bars():
-        _save(model, prepared, result, save_dtype)
-    if not keep_checkpoints:
-        shutil.rmtree(folder)
+        run.finish(
+            lambda folder: _write(model, prepared, result, save_dtype, folder),
+            last="config.json",
+            keep_checkpoints=keep_checkpoints,
+        )
     return result
 
 
-def _check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse an output that is in the way; nothing is touched yet."""
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"-o {output}: is a file; the model needs a folder")
-    if output.is_dir() and any(output.iterdir()) and not (resume or overwrite):
-        raise InputError(f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew")
+def _job(prepared: Prepared, run: Run) -> Job:
+    """A freshly initialised model and all that it is to be taught."""
+    import transformers
+    from accelerate import PartialState
 
+    from llmkit.training.batches import Batches, Padded, Pairs
+    from llmkit.training.loop import Job
+    from llmkit.training.losses import summed_loss
 
-def _open_output(output: Path, run: dict[str, Any], *, resume: bool) -> Path:
-    """The checkpoints' folder: made for `run`, or where one is resumed, checked to be of this `run`."""
-    folder = output / "checkpoints"
-    if resume:
-        checkpoints.check_run(folder, run)
-        return folder
-    try:
-        for name in _OURS:
-            if (output / name).is_dir():
-                shutil.rmtree(output / name)
-            else:
-                (output / name).unlink(missing_ok=True)
-        folder.mkdir(parents=True)
-        checkpoints.write_run(folder, run)
-    except OSError as error:
-        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
-    return folder
-
-
-def _starting_point(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
-    """The checkpoint to go on from; metrics.jsonl is cut back to it."""
-    start = checkpoints.newest_whole(folder, steps, notice)
-    step = checkpoints.step_of(start) if start else 0
-    checkpoints.cut_metrics(folder.parent / "metrics.jsonl", step)
-    notice(f"resuming after step {step}" if start else "no whole checkpoint: starting from the beginning")
-    return start
-
-
-def _train(
-    prepared: Prepared, output: Path, start: Path | None, on_step: Callable[[Step], None]
-) -> HeldOutTrainer:
-    """Run the training; the Trainer's model then has the best weights."""
-    from llmkit.training.loop import no_bars, stop_at_signals
-
-    with no_bars():
-        trainer, watch = _trainer(prepared, output, on_step)
-        with stop_at_signals(watch):
-            trainer.train(resume_from_checkpoint=str(start) if start else None)
-    return trainer
-
-
-def _trainer(
-    prepared: Prepared, output: Path, on_step: Callable[[Step], None]
-) -> tuple[HeldOutTrainer, Watch]:
-    """A Trainer over a freshly initialised model, and the callback that watches it."""
-    from transformers import AutoModelForCausalLM, set_seed
-
-    from llmkit.training.loop import Watch, build_trainer
-
-    recipe = prepared.recipe
-    set_seed(recipe.seed)
-    model = AutoModelForCausalLM.from_config(prepared.config)
-    tokens_per_step = recipe.batch_size * recipe.gradient_accumulation * recipe.max_length
-    watch = Watch(output / "metrics.jsonl", tokens_per_step, on_step)
-    trainer = build_trainer(
-        model,
-        prepared.train,
-        prepared.held_out,
-        watch,
-        arguments=_arguments(prepared, output),
-        patience=recipe.early_stopping,
-        measure=lambda: _measure(model, prepared),
-    )
-    return trainer, watch
-
-
-def _arguments(prepared: Prepared, output: Path) -> dict[str, Any]:
-    """The recipe as fields of `TrainingArguments`."""
     recipe, plan = prepared.recipe, prepared.plan
-    scheduler, scheduler_kwargs = SCHEDULERS[recipe.scheduler]
-    arguments: dict[str, Any] = {
-        "output_dir": str(output.resolve() / "checkpoints"),
-        "max_steps": plan.steps,
-        "per_device_train_batch_size": recipe.batch_size,
-        "gradient_accumulation_steps": recipe.gradient_accumulation,
-        "learning_rate": recipe.lr,
-        "lr_scheduler_type": scheduler,
-        "lr_scheduler_kwargs": scheduler_kwargs,
-        "warmup_steps": recipe.warmup,
-        "weight_decay": recipe.weight_decay,
-        "adam_beta2": 0.95,
-        "bf16": plan.dtype == "bfloat16",
-        "fp16": plan.dtype == "float16",
-        "use_cpu": plan.device == "cpu",
-        "seed": recipe.seed,
-        # A thousand points draw any curve; Trainer keeps them all in each checkpoint.
-        "logging_steps": max(1, plan.steps // 1000),
-        "logging_nan_inf_filter": False,
-        "save_strategy": "steps",
-        "save_steps": plan.save_steps,
-        # The best one, the newest, and the one before it in case the newest is torn.
-        "save_total_limit": 3,
-    }
-    if prepared.held_out:
-        arguments |= {
-            "eval_strategy": "steps",
-            "eval_steps": plan.eval_steps,
-            "load_best_model_at_end": True,
-            "metric_for_best_model": "loss",
-            "greater_is_better": False,
-        }
-    return arguments
+    transformers.set_seed(recipe.seed)
+    model = getattr(transformers, AUTO_CLASSES[prepared.kind]).from_config(prepared.config)
+    padding = prepared.config.pad_token_id
+    pairs = prepared.config.is_encoder_decoder
+    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    summed_loss(model)
+    state = PartialState()
+    batches = Batches(
+        [[index] for index in range(len(prepared.train))],
+        recipe.batch_size,
+        recipe.gradient_accumulation,
+        seed=recipe.seed,
+        rank=state.process_index,
+        world=state.num_processes,
+    )
+    return Job(
+        model=model,
+        rows=prepared.train,
+        batches=batches,
+        collate=Pairs(padding, shift) if pairs and shift else Padded(padding),
+        arguments=arguments(
+            recipe,
+            run.checkpoints,
+            steps=plan.steps,
+            eval_steps=plan.eval_steps if prepared.held_out else None,
+            save_steps=plan.save_steps,
+            device=plan.device,
+            dtype=plan.dtype,
+        ),
+        measure=(lambda teacher: _measure(teacher.model, prepared)) if prepared.held_out else None,
+        patience=recipe.early_stopping,
+    )
 
 
 def _measure(model: Any, prepared: Prepared) -> HeldOut:
-    from llmkit.training.heldout import measure
+    """The held-out loss: of whole documents for a causal model, else of blocks spoiled always alike."""
+    from llmkit.training.batches import Padded, Pairs
+    from llmkit.training.heldout import measure, measure_rows
 
-    return measure(
-        model,
-        prepared.held_out,
-        boundary=prepared.boundary,
-        context=prepared.recipe.max_length,
-        utf8_bytes=prepared.held_out_bytes,
-    )
+    if prepared.kind == "causal":
+        assert isinstance(prepared.held_out, list)
+        return measure(
+            model,
+            prepared.held_out,
+            boundary=prepared.boundary,
+            context=prepared.recipe.max_length,
+            utf8_bytes=prepared.held_out_bytes,
+        )
+    padding = prepared.config.pad_token_id
+    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    collate = Pairs(padding, shift) if prepared.config.is_encoder_decoder and shift else Padded(padding)
+    return measure_rows(model, prepared.held_out, collate, prepared.recipe.batch_size)
 
 
-def _save(model: Any, prepared: Prepared, result: PretrainResult, dtype: str) -> None:
-    """Write the finished folder; config.json comes last, so that a folder with one is a whole model."""
+def _write(model: Any, prepared: Prepared, result: PretrainResult, dtype: str, folder: Path) -> None:
+    """Write a standard Hugging Face folder."""
     import torch
     from transformers import GenerationConfig
 
-    output, unfinished = result.folder, result.folder / "checkpoints" / "finished"
     # Trainer turned the cache off for training; a finished model is for generating.
-    model.config.use_cache = True
-    boundary = prepared.boundary
-    model.generation_config = GenerationConfig(
-        bos_token_id=boundary, eos_token_id=boundary, pad_token_id=boundary
-    )
-    try:
-        model.to(getattr(torch, dtype)).save_pretrained(unfinished)
-        prepared.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(card(prepared, result), encoding="utf-8")
-        for file in sorted(unfinished.iterdir(), key=lambda file: file.name == "config.json"):
-            # safetensors makes its file readable by its owner alone; a model is not a secret.
-            shutil.copymode(unfinished.parent / checkpoints.RUN_FILE, file)
-            file.replace(output / file.name)
-    except OSError as error:
-        raise LLMKitError(f"-o {output}: {error.strerror or error}") from None
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = True
+    if prepared.kind == "causal":
+        boundary = prepared.boundary
+        model.generation_config = GenerationConfig(
+            bos_token_id=boundary, eos_token_id=boundary, pad_token_id=boundary
+        )
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    prepared.tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(card(prepared, result), encoding="utf-8")

@@ -140,8 +140,8 @@ def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> Specials:
     )
 
 
-def load_tokenizer(folder: str | Path) -> Any:
-    """Take a tokenizer from a local folder; one without an end token cannot keep documents apart.
+def load_tokenizer(folder: str | Path, kind: str = "causal") -> Any:
+    """Take a tokenizer from a local folder; a causal model's needs an end token, to keep documents apart.
 
     Raises:
         InputError: there is no tokenizer.json, or it names no end-of-text token.
@@ -151,7 +151,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     if not (Path(folder) / "tokenizer.json").is_file():
         raise InputError(f"--tokenizer {folder}: no tokenizer.json there; `train` makes a new one")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.eos_token_id is None:
+    if kind == "causal" and tokenizer.eos_token_id is None:
         raise InputError(f"--tokenizer {folder}: it has no eos_token, which must stand between documents")
     return tokenizer
 

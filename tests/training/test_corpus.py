@@ -89,7 +89,8 @@ def test_blocks_are_the_documents_in_a_row_with_a_boundary_before_each() -> None
     blocks = pack([[1, 2, 3], [4], [5, 6]], boundary=0, length=4)
     # 0 1 2 3 | 0 4 0 5 | 6 0: the tail that fills no block is dropped.
     np.testing.assert_array_equal(blocks.ids, [[0, 1, 2, 3], [0, 4, 0, 5]])
-    np.testing.assert_array_equal(blocks[1]["labels"], blocks[1]["input_ids"])
+    assert list(blocks[1].ids) == [0, 4, 0, 5]
+    assert list(blocks[1].targets) == [4, 0, 5, -100]  # the next token; the last has none
 
 
 def test_a_corpus_shorter_than_a_block_is_refused() -> None:

@@ -93,15 +93,16 @@ def dataset(kind: str) -> Denoising:
 def test_an_example_depends_on_seed_epoch_and_index_alone(kind: str) -> None:
     one, other = dataset(kind), dataset(kind)
     _ = [one[i] for i in range(5)]  # what was drawn before changes nothing
-    assert all((one[3][k] == other[3][k]).all() for k in ("input_ids", "labels"))
-    before = one[3]["input_ids"].tolist()
+    assert list(one[3].ids) == list(other[3].ids)
+    assert list(one[3].targets) == list(other[3].targets)
+    before = list(one[3].ids)
     one.set_epoch(1)
-    assert one[3]["input_ids"].tolist() != before
-    assert one[3]["input_ids"].tolist() != one[2]["input_ids"].tolist()
+    assert list(one[3].ids) != before
+    assert list(one[3].ids) != list(one[2].ids)
 
 
 def test_texts_stand_between_their_special_tokens() -> None:
     masked, infilled, spans = (dataset(kind)[0] for kind in ("masked", "infilling", "spans"))
-    assert masked["input_ids"][0] == infilled["input_ids"][0] == infilled["labels"][0] == 3
-    assert all(row["input_ids"][-1] == END for row in (masked, infilled, spans))
-    assert infilled["labels"].tolist() == [3, *text(40).tolist(), END]
+    assert masked.ids[0] == infilled.ids[0] == infilled.targets[0] == 3
+    assert all(row.ids[-1] == END for row in (masked, infilled, spans))
+    assert list(infilled.targets) == [3, *text(40).tolist(), END]

@@ -1,0 +1,193 @@
+"""Examples on their way into a step: which go together, and how they stand beside each other.
+
+Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Spans`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llmkit.training.encoding import IGNORED, Encoded
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Batches:
+    """The order of an epoch, as a batch sampler: the steps first, then each step cut into batches.
+
+    What a step learns from depends on seed and epoch alone: the same rows meet in it whether it is taken in
+    one forward pass, in several, or by several processes. Where rows run out, a process that is left without
+    one is given the complement (`~index`) of some row: it is run, and counts for nothing.
+
+    Args:
+        units: what goes into a forward pass together: a row each, or the rows packed into one.
+        batch_size: units a forward pass.
+        accumulation: forward passes a step, of each process.
+        lengths: tokens of each row; with them rows of like length come together (`units` are single then).
+        seed: of the order.
+        rank, world: this process, and how many there are.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Sequence[int]],
+        batch_size: int,
+        accumulation: int = 1,
+        *,
+        lengths: Sequence[int] | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.units = units
+        self.batch_size = batch_size
+        self.accumulation = accumulation
+        self.lengths = lengths
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return math.ceil(len(self.units) / (self.batch_size * self.accumulation * self.world))
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.units), self.batch_size * self.accumulation * self.world)
+        return whole * self.accumulation + math.ceil(rest / (self.batch_size * self.world))
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        import numpy as np
+
+        size = self.batch_size * self.world
+        order = self._order()
+        for start in range(0, len(order), size * self.accumulation):
+            step = order[start : start + size * self.accumulation]
+            rounds = math.ceil(len(step) / size)
+            parts = np.array_split(step, rounds * self.world)
+            for part in parts[self.rank :: self.world]:
+                yield [int(row) for unit in part for row in self.units[unit]] or [
+                    ~int(self.units[step[0]][0])
+                ]
+
+    def _order(self) -> np.ndarray:
+        import numpy as np
+
+        chance = np.random.default_rng([self.seed, self.epoch])
+        order = chance.permutation(len(self.units))
+        if self.lengths is None:
+            return order
+        step = self.batch_size * self.accumulation * self.world
+        lengths = np.array([self.lengths[unit[0]] for unit in self.units])
+        # Sorted within stretches of fifty steps, so that like goes with like and chance remains.
+        stretches = [order[i : i + 50 * step] for i in range(0, len(order), 50 * step)]
+        order = np.concatenate([s[np.argsort(-lengths[s], kind="stable")] for s in stretches])
+        steps = [order[i : i + step] for i in range(0, len(order), step)]
+        short = [steps.pop()] if len(steps[-1]) < step else []
+        return np.concatenate([*(steps[i] for i in chance.permutation(len(steps))), *short])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A dataset that answers `~index` with the row whose targets count for nothing."""
+
+    items: Any
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Encoded:
+        if index >= 0:
+            return self.items[index]
+        one = self.items[~index]
+        return Encoded(one.ids, [IGNORED] * len(one.targets), one.cut, one.types)
+
+
+Inputs = dict[str, torch.Tensor]
+
+
+class Flattened:
+    """Rows one after another in a single one, positions counted anew in each: nothing is padded.
+
+    Returns `input_ids`, `position_ids` and `labels`, (1, tokens) each.
+    """
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        return {
+            "input_ids": _joined([row.ids for row in rows]),
+            "position_ids": _joined([range(len(row.ids)) for row in rows]),
+            "labels": _joined([row.targets for row in rows]),
+        }
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Rows below each other, filled up on the right.
+
+    Returns `input_ids`, `attention_mask` and `labels`, (rows, longest) each.
+    """
+
+    padding: int
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        return {**_stacked(rows, self.padding), "labels": _padded([row.targets for row in rows], IGNORED)}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sources and targets: as `Padded`, with `labels` as long as the longest target, and `decoder_input_ids`.
+
+    Attributes:
+        padding: id.
+        shift: from labels to what the decoder reads.
+    """
+
+    padding: int
+    shift: Callable[[torch.Tensor], torch.Tensor]
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        labels = _padded([row.targets for row in rows], IGNORED)
+        # A decoder is causal: what stands after the end of a target moves nothing before it.
+        read = self.shift(labels.masked_fill(labels == IGNORED, self.padding))
+        return {**_stacked(rows, self.padding), "decoder_input_ids": read, "labels": labels}
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Questions and contexts: as `Padded`, with `labels` (rows, 2): the answer's first and last token."""
+
+    padding: int
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        found = {**_stacked(rows, self.padding), "labels": _padded([row.targets for row in rows], IGNORED)}
+        if rows[0].types is not None:
+            found["token_type_ids"] = _padded([row.types or () for row in rows], 0)
+        return found
+
+
+def _stacked(rows: Sequence[Encoded], padding: int) -> Inputs:
+    return {
+        "input_ids": _padded([row.ids for row in rows], padding),
+        "attention_mask": _padded([[1] * len(row.ids) for row in rows], 0),
+    }
+
+
+def _joined(parts: Sequence[Any]) -> torch.Tensor:
+    return torch.cat([torch.as_tensor(part, dtype=torch.long) for part in parts])[None]
+
+
+def _padded(parts: Sequence[Any], value: int) -> torch.Tensor:
+    filled = torch.full((len(parts), max(map(len, parts))), value)
+    for row, part in zip(filled, parts, strict=True):
+        row[: len(part)] = torch.as_tensor(part, dtype=torch.long)
+    return filled

@@ -1,0 +1,184 @@
+"""The loss of a language model, without its logits ever being whole.
+
+Public: `linear_cross_entropy`, `summed_loss`.
+
+The logits of a batch are tokens x vocabulary numbers, more than all else in a small model. Here they are
+made and consumed in chunks of tokens; the gradient of each chunk is taken while its logits are there, so that
+nothing is computed twice (as Liger Kernel does; Hsu et al. 2024, arXiv 2410.10989, section 3.2).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+IGNORED = -100
+# Logits alive at once, in numbers: 64 MB of float32.
+_CHUNK = 1 << 24
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        smoothing: float,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        matrix = weight.detach().to(dtype)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        grad_hidden = torch.empty_like(hidden, dtype=dtype) if needs_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias and bias is not None else None
+        size = max(1, _CHUNK // weight.shape[0])
+        for start in range(0, len(targets), size):
+            rows = hidden[start : start + size].detach().to(dtype)
+            goal = targets[start : start + size, None]
+            logits = (rows @ matrix.T).float()
+            if bias is not None:
+                logits += bias.detach().float()
+            norm = logits.logsumexp(dim=1, keepdim=True)
+            losses = norm - logits.gather(1, goal)
+            if smoothing:
+                losses = (1 - smoothing) * losses + smoothing * (norm - logits.mean(dim=1, keepdim=True))
+            total += losses.sum()
+            if not (needs_hidden or needs_weight or needs_bias):
+                continue
+            # The gradient of -sum_k q_k ln p_k is p - q, with q the smoothed target.
+            slope = logits.sub_(norm).exp_()
+            slope.scatter_add_(1, goal, slope.new_full((1, 1), smoothing - 1).expand_as(goal))
+            if smoothing:
+                slope -= smoothing / slope.shape[1]
+            if grad_bias is not None:
+                grad_bias += slope.sum(dim=0)
+            slope = slope.to(dtype)
+            if grad_hidden is not None:
+                grad_hidden[start : start + size] = slope @ matrix
+            if grad_weight is not None:
+                grad_weight += (slope.T @ rows).float()
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,) = upstream
+        found = [
+            None if one is None else (one * grad).to(dtype)
+            for one, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ]
+        return (*found, None, None, None)
+
+
+def linear_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """The sum of the cross-entropies of ``softmax(hidden @ weight.T + bias)`` against `targets`, in nats.
+
+    Args:
+        hidden: (tokens, width).
+        weight: (vocabulary, width).
+        targets: (tokens,) ids; none is ignored.
+        bias: (vocabulary,).
+        smoothing: share of the target's probability spread over the vocabulary (Szegedy et al. 2016).
+
+    Returns:
+        A float32 scalar. Products are taken in autocast's dtype where it is on, else in that of `hidden`.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, smoothing, dtype)
+    return loss
+
+
+def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
+    """Have `model(**inputs, labels=labels)` return ``{"loss": sum of losses}`` and make no logits that stay.
+
+    `labels` are aligned with the logits: `labels[b, i]` is what the model shall say at position i. The head
+    is taken out of the forward pass, which then gives what goes into it; where that is not all there is to a
+    model's logits (a scale, a cap, a head that is not one matrix), they are made whole after all.
+
+    Args:
+        model: a transformers model with a language model's head, an adapter on it or not.
+        smoothing: of the labels, in training only.
+
+    Returns:
+        Whether the logits stay unmade.
+    """
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    plain = inner.forward
+    head = inner.get_output_embeddings()
+    chunked = type(head) is torch.nn.Linear and _is_all(inner, head)
+
+    def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
+        if labels is None:
+            return plain(*args, **inputs)
+        inputs.pop("num_items_in_batch", None)
+        spread = smoothing if self.training else 0.0
+        kept = labels != IGNORED
+        if chunked:
+            with _headless(head):
+                hidden = plain(*args, **inputs).logits
+            loss = linear_cross_entropy(
+                hidden[kept], head.weight, labels[kept], bias=head.bias, smoothing=spread
+            )
+        else:
+            logits = plain(*args, **inputs).logits
+            loss = F.cross_entropy(
+                logits[kept].float(), labels[kept], reduction="sum", label_smoothing=spread
+            )
+        return {"loss": loss}
+
+    inner.forward = types.MethodType(forward, inner)
+    return chunked
+
+
+@contextmanager
+def _headless(head: torch.nn.Module) -> Iterator[None]:
+    """Let the head hand on what it is given."""
+    head.forward = lambda hidden: hidden
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def _is_all(model: Any, head: torch.nn.Linear) -> bool:
+    """Whether the model's logits are its head's product and nothing else, by a look at a few of them."""
+    # A scale or a cap shows on any input; so does a bias that the model adds itself.
+    ids = torch.arange(1, 9, device=head.weight.device)[None] % head.weight.shape[0]
+    inputs = (
+        {"input_ids": ids, "decoder_input_ids": ids}
+        if model.config.is_encoder_decoder
+        else {"input_ids": ids}
+    )
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            whole = model(**inputs).logits
+            with _headless(head):
+                hidden = model(**inputs).logits
+            product = (
+                F.linear(hidden, head.weight, head.bias) if hidden.shape[-1] == head.in_features else None
+            )
+    except RuntimeError:
+        return False  # something of the vocabulary's size was added to what is not
+    finally:
+        model.train(was_training)
+    scale = float(whole.abs().max())
+    return product is not None and bool(torch.allclose(product, whole, rtol=1e-2, atol=1e-2 * scale))

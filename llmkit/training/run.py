@@ -1,0 +1,176 @@
+"""One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
+
+Public: `check_output`, `Run`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.training import checkpoints
+
+if TYPE_CHECKING:
+    from llmkit.training.loop import Job, Step, Teacher
+
+# What a run writes into its folder; --overwrite removes these and nothing else.
+OURS = (
+    "checkpoints",
+    "metrics.jsonl",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "report.html",
+    "loss.svg",
+    "README.md",
+)
+
+
+def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse an output that is in the way; nothing is touched yet.
+
+    Raises:
+        InputError: it is a file, or not empty and neither to be resumed nor overwritten.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"-o {output}: is a file; the model needs a folder")
+    if output.is_dir() and any(output.iterdir()) and not (resume or overwrite):
+        raise InputError(f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder.
+
+    Attributes:
+        output: the folder.
+        start: the checkpoint to go on from; None begins.
+        main: whether this process is the one that writes.
+    """
+
+    output: Path
+    start: Path | None
+    main: bool
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.output / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.output / "metrics.jsonl"
+
+    @classmethod
+    def open(
+        cls,
+        output: Path,
+        options: dict[str, Any],
+        steps: int,
+        *,
+        resume: bool,
+        notice: Callable[[str], None],
+    ) -> Run:
+        """Make the folder for a run with these options, or find the place to go on in it.
+
+        Args:
+            output: checked by `check_output`.
+            options: what makes it this run and no other, as JSON.
+            steps: of the whole run.
+            resume: go on with the run that is there.
+            notice: called with a sentence that the user should read.
+
+        Raises:
+            InputError: nothing can be written there, or what is there is another run.
+        """
+        from accelerate import PartialState
+
+        state = PartialState()
+        folder, start = output / "checkpoints", None
+        if state.is_main_process:
+            if resume:
+                checkpoints.check_run(folder, options)
+            else:
+                _make(output, folder, options)
+        state.wait_for_everyone()
+        if resume:
+            if state.is_main_process:
+                # It removes what is torn, which only one may do.
+                checkpoints.newest_whole(folder, steps, notice)
+            state.wait_for_everyone()
+            start = checkpoints.newest_whole(folder, steps, notice)
+            step = checkpoints.step_of(start) if start else 0
+            if state.is_main_process:
+                checkpoints.cut_metrics(output / "metrics.jsonl", step if start else -1)
+                notice(
+                    f"resuming after step {step}"
+                    if start
+                    else "no whole checkpoint: starting from the beginning"
+                )
+        return cls(output, start, state.is_main_process)
+
+    def train(self, job: Job, on_step: Callable[[Step], None]) -> Teacher:
+        """Run the training; the Trainer's model then has the weights that were best on what is held out.
+
+        SIGINT and SIGTERM let the running step end and save a checkpoint before they take their usual way.
+        """
+        from llmkit.training.loop import Teacher, Watch, no_bars, stop_at_signals
+
+        with no_bars():
+            watch = Watch(self.metrics, on_step)
+            teacher = Teacher(job, watch)
+            with stop_at_signals(watch):
+                teacher.train(resume_from_checkpoint=str(self.start) if self.start else None)
+        return teacher
+
+    def finish(self, write: Callable[[Path], None], *, last: str, keep_checkpoints: bool = False) -> None:
+        """Put the finished model into the folder, whole.
+
+        Args:
+            write: writes the model's files into the folder that it is given.
+            last: the file that comes last: a folder that has it holds a whole model.
+            keep_checkpoints: leave them (pickle files among them) beside it.
+
+        Raises:
+            LLMKitError: the disk is full or not to be written to; the checkpoints are still there.
+        """
+        if not self.main:
+            return
+        unfinished = self.checkpoints / "finished"
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            write(unfinished)
+            for file in sorted(unfinished.iterdir(), key=lambda file: file.name == last):
+                # safetensors makes its file readable by its owner alone; a model is not a secret.
+                shutil.copymode(self.checkpoints / checkpoints.RUN_FILE, file)
+                file.replace(self.output / file.name)
+        except OSError as error:
+            raise LLMKitError(
+                f"-o {self.output}: {error.strerror or error}; --resume tries it again"
+            ) from None
+        if not keep_checkpoints:
+            shutil.rmtree(self.checkpoints)
+
+
+def _make(output: Path, folder: Path, options: dict[str, Any], ours: Collection[str] = OURS) -> None:
+    try:
+        for name in ours:
+            if (output / name).is_dir():
+                shutil.rmtree(output / name)
+            else:
+                (output / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True)
+        checkpoints.write_run(folder, options)
+    except OSError as error:
+        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
