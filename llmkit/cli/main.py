@@ -28,6 +28,7 @@ VERBS = {
     "qa": "Answer questions from a text, with an extractive or a chat model.",
     "summarize": "Summarize a text of any length, with a model or by its own sentences.",
     "pretrain": "Train a language model from nothing on a text corpus.",
+    "finetune": "Teach a model from rows of examples: an adapter, or with --full the whole model.",
     "merge": "Put a LoRA adapter into its base model, after measuring what that changes.",
     "eval": "Score predictions or a model, with confidence intervals.",
     "kernels": "List, verify or time attention kernels.",

@@ -56,6 +56,12 @@ def adapter_base(folder: Path) -> str | None:
     return base
 
 
+def adapter_task(folder: Path) -> str | None:
+    """What the LoRA adapter in `folder` was trained for, in peft's words, such as ``CAUSAL_LM``."""
+    task = _read_json(folder / "adapter_config.json").get("task_type")
+    return task if isinstance(task, str) else None
+
+
 def architectures(folder: Path) -> list[str]:
     """The model classes that the folder's config.json names, such as ``BertForQuestionAnswering``."""
     if not (folder / "config.json").is_file():

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
 from llmkit.fingerprint import fingerprint
-from llmkit.runtime.checkpoint import Checkpoint, adapter_base, architectures, inspect_checkpoint
+from llmkit.runtime.checkpoint import (
+    Checkpoint,
+    adapter_base,
+    adapter_task,
+    architectures,
+    inspect_checkpoint,
+)
 from llmkit.runtime.device import choose_device, choose_dtype
 from llmkit.runtime.kernels import find_kernel
 from llmkit.runtime.locate import Location, locate
@@ -89,7 +95,7 @@ class LoadedModel:
         }
 
 
-def load(spec: ModelSpec, *, new_head: bool = False) -> LoadedModel:
+def load(spec: ModelSpec, *, new_head: bool = False, four_bits: bool = False) -> LoadedModel:
     """Find, check, load and place the model that `spec` asks for.
 
     An adapter's folder as `spec.name` loads its base model with the adapter on it, and with the adapter's own
@@ -99,6 +105,7 @@ def load(spec: ModelSpec, *, new_head: bool = False) -> LoadedModel:
         spec: what is asked for.
         new_head: let the head of an extractive model be random numbers where the checkpoint has none: it is
             to be trained.
+        four_bits: keep the linear layers in 4 bits (NF4; Dettmers et al. 2023).
 
     Raises:
         InputError: no such model, or one that cannot do the task; the message says what to do.
@@ -139,7 +146,13 @@ def load(spec: ModelSpec, *, new_head: bool = False) -> LoadedModel:
     own = adapter is not None and (adapter.folder / "tokenizer.json").is_file()
     tokenizer = _load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
     model = _load_weights(
-        checkpoint, spec, dtype, placement.device, placement.device_map, new_head=new_head
+        checkpoint,
+        spec,
+        dtype,
+        placement.device,
+        placement.device_map,
+        new_head=new_head or _brings_head(adapter),
+        four_bits=four_bits,
     )
     if adapter is not None:
         model = _put_adapter(model, adapter.folder, spec)
@@ -170,7 +183,7 @@ def finds_spans(spec: ModelSpec) -> bool:
     Raises:
         InputError, LLMKitError: as `load`.
     """
-    named = _made_as(spec)
+    named = made_as(spec)
     return not named or any("ForQuestionAnswering" in name for name in named)
 
 
@@ -180,12 +193,19 @@ def fills_masks(spec: ModelSpec) -> bool:
     Raises:
         InputError, LLMKitError: as `load`.
     """
-    return any(name.endswith("ForMaskedLM") for name in _made_as(spec))
+    return any(name.endswith("ForMaskedLM") for name in made_as(spec))
 
 
-def _made_as(spec: ModelSpec) -> list[str]:
+def made_as(spec: ModelSpec) -> list[str]:
+    """The classes that the model was made as, by its config.json; empty where that does not tell.
+
+    Raises:
+        InputError, LLMKitError: as `load`.
+    """
     folder = locate(spec.name, spec).folder
     base = adapter_base(folder)
+    if base is not None and adapter_task(folder) == "QUESTION_ANS":
+        return ["ForQuestionAnswering"]
     return architectures(folder if base is None else locate(base, replace(spec, revision=None)).folder)
 
 
@@ -223,6 +243,7 @@ def _load_weights(
     device_map: str | None,
     *,
     new_head: bool,
+    four_bits: bool,
 ) -> PreTrainedModel:
     from pickle import UnpicklingError
 
@@ -241,6 +262,8 @@ def _load_weights(
         options["attn_implementation"] = register(kernel)
     if device_map is not None:
         options |= {"device_map": device_map, "offload_folder": _offload_folder()}
+    if four_bits:
+        options["quantization_config"] = _four_bits(dtype)
     bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -269,6 +292,26 @@ def _load_weights(
     if kernel is not None:
         _check_attention(model, kernel, options["attn_implementation"])
     return model
+
+
+def _four_bits(dtype: torch.dtype) -> Any:
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise InputError("4 bits need bitsandbytes: pip install bitsandbytes; or leave --qlora out")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _brings_head(adapter: Location | None) -> bool:
+    """Whether an adapter has the extractive head that its base may lack."""
+    return adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
 
 
 def _offload_folder() -> str:

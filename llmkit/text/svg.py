@@ -1,6 +1,6 @@
 """Small pictures as SVG, in the colours of `text.page`.
 
-Public: `bars`, `histogram`, `intervals`, `Interval`.
+Public: `bars`, `histogram`, `intervals`, `Interval`, `lines`.
 """
 
 from __future__ import annotations
@@ -166,4 +166,65 @@ def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
     inside = "\n".join(parts)
     return (
         f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(label)}">\n{inside}\n</svg>'
+    )
+
+
+def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str, up: str) -> str:
+    """Curves over a common axis: a picture that stands alone, light or dark as its reader's system is.
+
+    Args:
+        series: a name and finite (x, y) points each, two at most; one of few points shows them as dots.
+        across: what x is.
+        up: what y is.
+    """
+    width, height, left, bottom, top = 640, 300, 56, 40, 26
+    points = [point for _, curve in series for point in curve]
+    (x_low, x_high), (y_low, y_high) = (
+        (min(values), max(values)) for values in zip(*points or [(0.0, 0.0)], strict=True)
+    )
+    x_span, y_span = x_high - x_low or 1.0, y_high - y_low or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - x_low) / x_span * (width - left - 12),
+            height - bottom - (y - y_low) / y_span * (height - bottom - top),
+        )
+
+    parts = [
+        "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; } .a { stroke: #1f6feb; } "
+        ".b { stroke: #9a6700; } .fa { fill: #1f6feb; } .fb { fill: #9a6700; } .grid { stroke: #d0d7de; } "
+        "@media (prefers-color-scheme: dark) { text { fill: #9aa4af; } .grid { stroke: #343a41; } "
+        ".a { stroke: #6cb0ff; } .b { stroke: #e3b341; } .fa { fill: #6cb0ff; } .fb { fill: #e3b341; } }"
+        "</style>"
+    ]
+    for i in range(5):
+        x, y = x_low + i / 4 * x_span, y_low + i / 4 * y_span
+        at_x, at_y = place(x, y)
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{width - 12}" y1="{at_y:.1f}" y2="{at_y:.1f}"/>'
+            f'<text x="{left - 8}" y="{at_y + 4:.1f}" text-anchor="end">{_short(y)}</text>'
+            f'<text x="{at_x:.1f}" y="{height - 22}" text-anchor="middle">{_short(x)}</text>'
+        )
+    parts.append(
+        f'<text x="{(left + width) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(across)}</text>'
+        f'<text x="4" y="14">{escape(up)}</text>'
+    )
+    for letter, (name, curve), legend in zip("ab", series, (width - 240, width - 120), strict=False):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))
+        parts.append(f'<polyline class="{letter}" points="{path}" fill="none" stroke-width="2"/>')
+        if len(curve) <= 40:
+            parts += [
+                f'<circle class="f{letter}" cx="{place(x, y)[0]:.1f}" cy="{place(x, y)[1]:.1f}" r="3.5">'
+                f"<title>{_short(x)}: {_short(y)}</title></circle>"
+                for x, y in curve
+            ]
+        parts.append(
+            f'<rect class="f{letter}" x="{legend}" y="5" width="10" height="10"/>'
+            f'<text x="{legend + 15}" y="14">{escape(name)}</text>'
+        )
+    inside = "\n".join(parts)
+    label = escape(f"{up} over {across}: {' and '.join(name for name, _ in series)}")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
+        f' aria-label="{label}">\n{inside}\n</svg>\n'
     )

@@ -182,3 +182,27 @@ def _is_all(model: Any, head: torch.nn.Linear) -> bool:
         model.train(was_training)
     scale = float(whole.abs().max())
     return product is not None and bool(torch.allclose(product, whole, rtol=1e-2, atol=1e-2 * scale))
+
+
+def summed_span_loss(model: Any) -> None:
+    """Have an extractive model return ``{"loss": sum}`` for `labels` (rows, 2), the first and last token.
+
+    The sum is of -ln p(first) and -ln p(last), each over the row's tokens; padding is not among them.
+    """
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    plain = inner.forward
+
+    def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
+        for name in ("start_positions", "end_positions"):
+            inputs.pop(name, None)  # peft passes them on, empty
+        outputs = plain(*args, **inputs)
+        if labels is None:
+            return outputs
+        logits = torch.stack([outputs.start_logits, outputs.end_logits], dim=1).float()
+        mask = inputs.get("attention_mask")
+        if mask is not None:
+            logits = logits.masked_fill(mask[:, None, :] == 0, torch.finfo(logits.dtype).min)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        return {"loss": loss}
+
+    inner.forward = types.MethodType(forward, inner)

@@ -223,7 +223,7 @@ def arguments(
         "fp16": dtype == "float16",
         "use_cpu": device == "cpu",
         "seed": schedule.seed,
-        "gradient_checkpointing": schedule.gradient_checkpointing,
+        "activation_checkpointing": schedule.gradient_checkpointing,
         "torch_compile": schedule.compile,
         "report_to": [schedule.report_to] if schedule.report_to else [],
         # A thousand points draw any curve; Trainer keeps them all in each checkpoint.

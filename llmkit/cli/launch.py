@@ -1,0 +1,65 @@
+"""`--processes N`: the same command in N processes on this machine, through torch's own launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from llmkit.cli import console
+from llmkit.errors import InputError
+
+
+def is_worker() -> bool:
+    """Whether a launcher (torchrun, accelerate launch, SLURM with them) started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def speaks() -> bool:
+    """Whether this process is the one that prints what all of them would."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def hush() -> None:
+    """Leave notices to the first process."""
+    if not speaks():
+        console.state.quiet = True
+
+
+def launch(processes: int) -> None:
+    """Run this very command in `processes` processes and exit as they do; does nothing in one of them.
+
+    Raises:
+        InputError: a number that makes no sense.
+        typer.Exit: with the processes' exit code.
+    """
+    if processes < 1:
+        raise InputError(f"--processes {processes}: at least 1")
+    if is_worker() or processes == 1:
+        return
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    for name in ("torch.distributed.elastic", "torch.distributed.run", "torch.distributed.launcher"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Each process gets its share of the cores; without this every one of them would take all.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=f"llmkit-{os.getpid()}",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "llmkit", *sys.argv[1:])
+    except ChildFailedError as error:
+        codes = [failure.exitcode for failure in error.failures.values()]
+        told = [code for code in codes if code > 0]
+        # What ended one process ends the others by a signal: the first that ended by itself tells why.
+        raise typer.Exit(told[0] if told else 1) from None
+    raise typer.Exit(0)
