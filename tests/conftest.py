@@ -12,13 +12,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing from threads, and the suite's processes would fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-# A script's background job begins with SIGINT ignored, and would hand that on to the commands under test.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
 from tests.tiny import make_model
 
+# A script's background job begins with SIGINT ignored, and would hand that on to the commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 TinyModel = Callable[..., Path]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -58,7 +59,9 @@ def merged(flags: Any, run: RunFlags, recipe: type[R], **more: Any) -> tuple[Any
     if run.config is None:
         return flags, more
     defaults = {field.name: field.default for field in dataclasses.fields(flags)}
-    found = read_recipe(run.config, {**defaults, **more})
+    hints = typing.get_type_hints(type(flags))
+    types = {name: set(typing.get_args(hints[name])) or {hints[name]} for name in defaults}
+    found = read_recipe(run.config, {**types, **{name: {str} for name in more}, "seed": {int}})
     mine = {
         name: value
         for name, value in found.items()

@@ -35,6 +35,7 @@ class FinetuneResult:
         held_out_before, held_out_loss: nats a target on the held-out rows, before and with the kept weights;
             None where nothing is held out.
         perplexity: exp of `held_out_loss`, for a language model.
+        peak_memory: bytes: the most that this process had on a CPU, that was allocated on a GPU.
         tokens_per_second: read while training, held-out measurements included in the time.
         seconds: of training, in this process.
     """
@@ -47,6 +48,7 @@ class FinetuneResult:
     held_out_before: float | None
     held_out_loss: float | None
     perplexity: float | None
+    peak_memory: int
     tokens_per_second: float
     seconds: float
 
@@ -181,6 +183,8 @@ def _measure(teacher: Teacher, prepared: Prepared) -> HeldOut:
 
 
 def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> FinetuneResult:
+    from llmkit.training.memory import measured_peak
+
     state, plan = teacher.state, prepared.plan
     best = state.best_metric
     before = None
@@ -197,6 +201,7 @@ def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> F
         held_out_before=before,
         held_out_loss=best,
         perplexity=_exp(best) if best is not None and causal else None,
+        peak_memory=measured_peak(teacher.args.device),
         tokens_per_second=teacher.tokens / max(seconds, 1e-9),
         seconds=seconds,
     )

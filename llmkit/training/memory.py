@@ -1,6 +1,6 @@
 """How much memory a training step takes at its peak, found without taking it.
 
-Public: `peak`, `available`.
+Public: `peak`, `measured_peak`, `available`.
 
 The forward pass is run on tensors that have shapes and no storage (torch's fake tensors), and what it would
 keep for the backward pass is counted. The rest is arithmetic: gradients and AdamW's two moments, four bytes
@@ -68,6 +68,19 @@ def peak(
     if vocabulary and model.get_output_embeddings().weight.requires_grad:
         loss += 4 * vocabulary * width
     return there + 12 * trained + kept + loss
+
+
+def measured_peak(device: torch.device) -> int:
+    """The most bytes so far that this process had (on a CPU), or that were allocated (on a GPU)."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def available(device: torch.device) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,12 @@ class Schedule:
             )
 
 
-def read_recipe(file: str | Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+def read_recipe(file: str | Path, fields: Mapping[str, Collection[type]]) -> dict[str, Any]:
     """The options that a YAML file names, each under its flag's name (`max_length` or `max-length`).
 
     Args:
         file: `key: value` lines.
-        fields: option -> its default, whose type the file's value must have where it is not None.
+        fields: option -> the types that it may have.
 
     Raises:
         InputError: it is not YAML, or a key or value that no flag has.
@@ -133,16 +133,37 @@ def read_recipe(file: str | Path, fields: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"--config {file}: no option {key!r}{hint}")
-        if isinstance(value, str) and not isinstance(fields[name], str | Path | None):
-            # YAML 1.1 reads 2e-4, without a point, as text.
-            try:
-                value = float(value) if isinstance(fields[name], float) else int(value)
-            except ValueError:
-                raise InputError(f"--config {file}: {key}: {value!r} is no number") from None
-        if name == "lr" and isinstance(value, str):
-            value = float(value)
-        found[name] = value
+        try:
+            found[name] = _typed(value, fields[name])
+        except ValueError as error:
+            raise InputError(f"--config {file}: {key}: {error}") from None
     return found
+
+
+def _typed(value: Any, types: Collection[type]) -> Any:
+    """A YAML value as one of the types that its flag has.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value is None and type(None) in types:
+        return None
+    if bool in types:
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"{value!r} is neither true nor false")
+    if isinstance(value, bool | list | dict):
+        raise ValueError(f"{value!r} is not what this flag takes")
+    for number in (int, float):
+        if number in types:
+            try:
+                # YAML 1.1 reads 2e-4, without a point, as text.
+                return number(value)
+            except (TypeError, ValueError):
+                continue
+    if str in types or Path in types:
+        return str(value)
+    raise ValueError(f"{value!r} is no number")
 
 
 def training_dtype(asked: str, device: str) -> tuple[str, str]:

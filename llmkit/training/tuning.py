@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.training.encoding import CHAT_TEMPLATE, encoder, kind_of
-from llmkit.training.examples import Examples, Reading, Source, encode, read_source
+from llmkit.training.examples import Examples, Reading, Source, bad_rows, encode, read_source
 from llmkit.training.packing import pack
 from llmkit.training.recipe import Schedule, training_device, training_dtype
 
@@ -191,6 +191,8 @@ def prepare(
     )
     train = encode(source, turn, on_error=recipe.on_error)
     held_out = encode(held, turn, on_error=recipe.on_error)
+    for line in (*bad_rows(train.reading), *bad_rows(held_out.reading)):
+        notice(f"skipped: {line}")
     if recipe.packing and not flattens:
         raise InputError(
             f"--packing: {type(loaded.model).__name__} cannot keep packed examples apart; leave it out, and"

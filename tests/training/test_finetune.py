@@ -1,4 +1,4 @@
-"""Finetuning through its public function: what it learns, what it leaves, and that nothing is lost on the way."""
+"""Finetuning through its public function: what it learns, what it leaves, and that nothing is lost."""
 
 import json
 import shutil

@@ -1,0 +1,160 @@
+"""Public data sets as rows for `llmkit finetune`, each with rows held out for the score before and after.
+
+    LLMKIT_DATA=/path/to/data python examples/finetune/prepare.py rows
+
+Writes NAME.jsonl and NAME_test.jsonl for stories, translation, tldr, squad, chat and preferences, and the
+corpora bilingual.txt and english.txt, into the folder. What is held out is chosen by a hash of what a row asks
+(a source text, a request, an article): no question of a test row is learnt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1 that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def parted(
+    rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str], held_out: float
+) -> tuple[Rows, Rows]:
+    train: Rows = []
+    test: Rows = []
+    for row in rows:
+        (test if share(key(row)) < held_out else train).append(row)
+    return train, test
+
+
+def stories(data: Path) -> tuple[Rows, Rows]:
+    """Requests for a story with two things in it: the rarest that it names twice, behind "a" or "the"."""
+    text = (data / "stories/tinystories.txt").read_text(encoding="utf-8")
+    told = list(dict.fromkeys(part.strip() for part in text.split("<|endoftext|>") if part.strip()))
+    words = [re.findall(r"\b(?:a|an|the|his|her) ([a-z]{3,9})\b", story) for story in told]
+    known = Counter(word for each in words for word in set(each))
+    rows = []
+    for story, said in zip(told, words, strict=True):
+        often = [word for word, count in Counter(said).items() if count > 1 and known[word] > 9]
+        rare = sorted(often, key=lambda word: (known[word], word))[:2]
+        if len(rare) == 2:
+            rows.append(
+                {"prompt": f"Words: {rare[0]}, {rare[1]}.\nStory: ", "completion": story, "words": rare}
+            )
+    return parted(rows, lambda row: row["prompt"], 0.05)
+
+
+def translation(data: Path) -> tuple[Rows, Rows]:
+    lines = (data / "mt/tatoeba_en_de.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [dict(zip(("source", "target"), line.split("\t"), strict=True)) for line in lines]
+    return parted(rows, lambda row: row["source"], 0.02)
+
+
+def tldr(data: Path) -> tuple[Rows, Rows]:
+    def read(name: str) -> Rows:
+        lines = (data / f"summ/scitldr_{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        # The abstract's sentences are joined; of several summaries the first is learnt.
+        return [{"source": " ".join(row["source"]), "target": row["target"][0]} for row in rows]
+
+    return read("train"), read("dev")
+
+
+def squad(data: Path) -> tuple[Rows, Rows]:
+    articles = json.loads((data / "qa/squad_v1.1_dev_part.json").read_text(encoding="utf-8"))["data"]
+    rows = [
+        {
+            "title": article["title"],
+            "context": paragraph["context"],
+            "question": question["question"],
+            "answers": {
+                "text": [answer["text"] for answer in question["answers"]],
+                "answer_start": [answer["answer_start"] for answer in question["answers"]],
+            },
+        }
+        for article in articles
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+    return parted(rows, lambda row: row["title"], 0.15)
+
+
+def chat(data: Path) -> tuple[Rows, Rows]:
+    found = json.loads((data / "chat/instruction-data.json").read_text(encoding="utf-8"))
+    talks = json.loads((data / "chat/dummy_conversation.json").read_text(encoding="utf-8"))
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "\n\n".join(filter(None, (row["instruction"], row["input"])))},
+                {"role": "assistant", "content": row["output"]},
+            ]
+        }
+        for row in found
+    ]
+    names = {"human": "user", "gpt": "assistant"}
+    rows += [
+        {
+            "messages": [
+                {"role": names[turn["from"]], "content": turn["value"]} for turn in talk["conversations"]
+            ]
+        }
+        for talk in talks
+    ]
+    return parted(rows, lambda row: row["messages"][0]["content"], 0.1)
+
+
+def preferences(data: Path) -> tuple[Rows, Rows]:
+    found = json.loads((data / "chat/instruction-data-with-preference.json").read_text(encoding="utf-8"))
+    rows = [
+        {
+            "prompt": "\n\n".join(filter(None, (row["instruction"], row["input"]))) + "\n\n",
+            "chosen": row["chosen"],
+            "rejected": row["rejected"],
+        }
+        for row in found
+    ]
+    return parted(rows, lambda row: row["prompt"], 0.1)
+
+
+def corpora(folder: Path, data: Path) -> None:
+    """Text to begin from: sentences of both languages, and English prose, none of it from a test row."""
+    rows = [
+        json.loads(line) for line in (folder / "translation.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    sides = list(dict.fromkeys(text for row in rows for text in row.values()))
+    (folder / "bilingual.txt").write_text("\n".join(sides), encoding="utf-8")
+    parts = [
+        json.loads(line)["source"]
+        for line in (folder / "tldr.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    for line in (folder / "squad.jsonl").read_text(encoding="utf-8").splitlines():
+        parts.append(json.loads(line)["context"])
+    for name in ("sherlock", "wizard_of_oz"):
+        parts.append((data / f"lm/{name}.txt").read_text(encoding="utf-8"))
+    (folder / "english.txt").write_text("\n\n".join(dict.fromkeys(parts)), encoding="utf-8")
+
+
+def main(folder: Path, data: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for make in (stories, translation, tldr, squad, chat, preferences):
+        for end, rows in zip(("", "_test"), make(data), strict=True):
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (folder / f"{make.__name__}{end}.jsonl").write_text(text, encoding="utf-8")
+            print(f"{make.__name__}{end}.jsonl: {len(rows):,} rows")
+    corpora(folder, data)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or "LLMKIT_DATA" not in os.environ:
+        sys.exit("usage: LLMKIT_DATA=FOLDER python prepare.py OUTPUT")
+    main(Path(sys.argv[1]), Path(os.environ["LLMKIT_DATA"]))

@@ -1,0 +1,245 @@
+"""`llmkit finetune` as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.command import assert_refused, run, spawn
+
+TINY = [*("--max-steps", "4", "--eval-steps", "2", "--batch-size", "2", "--max-length", "64")]
+TINY += ["--device", "cpu", "--dtype", "float32", "--lr", "1e-2"]
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path]) -> Path:
+    return tiny_model("llama")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Count to {i}:", "completion": f" {i} cats, {i} dogs."} for i in range(20)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_nothing_but_rows_teaches_the_model_in_the_box(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("finetune", data, "--max-steps", "2", "--json")
+    assert result.code == 0, result.err
+    printed = json.loads(result.out)
+    assert printed["folder"] == "rows-finetuned"
+    assert "completion: 19 examples of" in result.err
+    told = run(
+        "generate", "-m", tmp_path / "rows-finetuned", "--max-new-tokens", "4", "--greedy", "Count to 3:"
+    )
+    assert told.code == 0, told.err
+    assert told.out.strip()
+
+
+def test_what_is_told_on_the_way_and_at_the_end(data: Path, model: Path, tmp_path: Path) -> None:
+    result = run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY)
+    assert result.code == 0, result.err
+    lines = dict(line.split(": ", 1) for line in result.out.splitlines())
+    assert lines["folder"] == str(tmp_path / "out")
+    assert lines["steps"] == "4"
+    assert "step 0/4: held-out loss" in result.err
+    assert "step 4/4: held-out loss" in result.err
+    assert float(lines["held out loss"]) < float(lines["held out before"])
+    quiet = run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY, "-q", "--overwrite")
+    assert quiet.err == ""
+
+
+def test_the_plan_is_printed_and_nothing_is_left(data: Path, model: Path, tmp_path: Path) -> None:
+    result = run("finetune", data, "-m", model, "--epochs", "2", "--batch-size", "2", "--dry-run", "--json")
+    assert result.code == 0, result.err
+    plan = json.loads(result.out)
+    assert (plan["rows"], plan["examples"], plan["held_out_rows"]) == (20, 19, 1)
+    assert plan["steps"] == 2 * plan["steps_per_epoch"] == 20
+    assert 0 < plan["trained_parameters"] < plan["parameters"]
+    assert plan["learnt_tokens"] < plan["tokens"]
+    assert plan["memory"] > 0
+    assert os.listdir(tmp_path) == ["rows.jsonl"]
+
+
+def test_a_recipe_file_gives_what_flags_do_not(data: Path, model: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"model: {model}\noutput: {tmp_path / 'out'}\nmax-steps: 3\nlr: 1e-3\nlora_rank: 2\nbatch_size: 4\n"
+    )
+    result = run("finetune", data, "--config", recipe, "--max-steps", "2", "--json", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["steps"] == 2
+    adapter = json.loads((tmp_path / "out/adapter_config.json").read_text())
+    assert adapter["r"] == 2
+    assert "0.001" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_step: 3\n", "no option 'max_step'; did you mean max_steps?"),
+        ("max_steps: many\n", "max_steps: 'many' is no number"),
+        ("- a\n", "lines of `key: value` are wanted"),
+        ("a: [\n", "not YAML"),
+    ],
+)
+def test_a_recipe_file_that_is_none(data: Path, model: Path, tmp_path: Path, text: str, said: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    assert_refused(run("finetune", data, "-m", model, "--config", recipe), said)
+
+
+def test_columns_are_named_as_in_the_manual(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "news.jsonl"
+    rows = [{"headline": f"News {i}", "body": f"On day {i} it rained."} for i in range(20)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["-m", model, "--dry-run", "--json"]
+    assert_refused(
+        run("finetune", file, *options), "news.jsonl:1: its columns are headline, body, from which"
+    )
+    for pairs in (["source=body", "target=headline"], ["source=body,target=headline"]):
+        result = run("finetune", file, *options, "--map", *pairs)
+        assert json.loads(result.out)["objective"] == "pairs", result.err
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b'{"text": "a"}\n{"text": "b"}\n{"text": \n', [], "rows.jsonl:3: "),
+        (b'{"text": "a"}\n{"words": "b"}\n', [], "rows.jsonl:2: "),
+        (b'{"text": "a"}\n{"text": null}\n{"text": "c"}\n', [], "rows.jsonl:2: column 'text' holds null"),
+        (b"", [], "rows.jsonl is empty"),
+        (b'{"text": "\xff"}\n', [], "rows.jsonl:1: "),
+        (b'{"text": "a"}\n', [], "1 different row(s) cannot be split"),
+        (b'{"text": "a", "messages": []}\n' * 2, [], "ambiguous"),
+        (b'{"text": "a b c"}\n', ["--eval-split", "0", "--batch-size", "none"], "--batch-size none: give"),
+        (
+            b'{"text": "a b c"}\n',
+            ["--eval-split", "0", "--scheduler", "step"],
+            "--scheduler step: use cosine",
+        ),
+        (b'{"text": "a b c"}\n', ["--full", "--dora"], "--full trains the whole model"),
+        (b'{"text": "a b c"}\n', ["--map", "txt=text"], "no such role; did you mean text?"),
+        (
+            b'{"text": "a b c"}\n',
+            ["--eval-split", "0", "-m", "nonesuch/model", "--offline"],
+            "nonesuch/model",
+        ),
+    ],
+)
+def test_bad_rows_and_flags_are_one_line_before_any_training(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_bytes(content)
+    chosen = [] if "-m" in options else ["-m", model]
+    assert_refused(run("finetune", "rows.jsonl", *chosen, *options), said)
+    assert os.listdir() == ["rows.jsonl"]
+
+
+def test_bad_rows_are_skipped_and_counted_when_asked(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a dog"}\n{"text": \n' + '{"text": null}\n' + '{"text": "a cat"}\n' * 9)
+    options = ["-m", model, "--dry-run", "--json", "--eval-split", "0"]
+    result = run("finetune", file, *options, "--on-error", "skip")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["skipped"] == 2
+    assert "rows.jsonl:2: " in result.err
+    assert "rows.jsonl:3: column 'text' holds null" in result.err
+
+
+def test_an_output_in_use_is_refused(data: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").touch()
+    assert_refused(run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY), "not empty")
+    assert_refused(run("finetune", data, "-m", model, "-o", data, *TINY), "is a file")
+    if Path("/proc/self").exists():
+        assert_refused(run("finetune", data, "-m", model, "-o", "/proc/out", *TINY), "cannot write there")
+
+
+def _start(data: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "llmkit", "finetune", str(data), "-m", str(model), "-o", str(output)]
+    long = ["--max-steps", "4000", "--eval-steps", "50", "--batch-size", "2", "--max-length", "64"]
+    long += ["--device", "cpu", "--dtype", "float32"]
+    process = subprocess.Popen([*command, *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (output / "checkpoints/checkpoint-50").exists():
+        assert process.poll() is None, process.stderr.read() if process.stderr else None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_resume_goes_on(
+    data: Path, model: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    output = tmp_path / "out"
+    with _start(data, model, output) as process:
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert (
+        told.decode().splitlines()[-1]
+        == f"llmkit: interrupted: {output} keeps what is done; --resume goes on"
+    )
+    assert "Traceback" not in told.decode()
+    kept = sorted(int(p.name.split("-")[1]) for p in (output / "checkpoints").glob("checkpoint-*"))
+    steps = [json.loads(line)["step"] for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert kept[-1] >= max(steps)  # the step that was running is in it
+
+
+def test_a_killed_run_goes_on_to_the_same_adapter(data: Path, model: Path, tmp_path: Path) -> None:
+    """kill -9 wherever it strikes; the rest of the run, and its result, are those of a run left alone."""
+    options = ["--max-steps", "120", "--eval-steps", "50", "--batch-size", "2", "--max-length", "64"]
+    options += ["-m", str(model), "--device", "cpu", "--dtype", "float32"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "llmkit", "finetune", str(data), "-o", str(killed), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not (killed / "checkpoints/checkpoint-50").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    for output, more in ((killed, ["--resume"]), (whole, [])):
+        done = spawn("finetune", data, "-o", output, *options, *more)
+        assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (killed, whole))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_messages_teach_a_chat(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "talk.jsonl"
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello."},
+    ]
+    file.write_text((json.dumps({"messages": turns}) + "\n") * 8)
+    result = run("finetune", file, "-m", model, "-o", tmp_path / "out", *TINY, "--eval-split", "0")
+    assert result.code == 0, result.err
+    assert "it gets a plain one" in result.err
+    row = json.dumps({"messages": turns[:1]}) + "\n"
+    talk = run("chat", "-m", tmp_path / "out", "--max-new-tokens", "4", stdin=row)
+    assert talk.code == 0, talk.err
+
+
+def test_an_upload_needs_somebody_to_ask(data: Path, model: Path) -> None:
+    refused = run("finetune", data, "-m", model, *TINY, "--push-to-hub", "me/model", stdin="")
+    assert_refused(refused, "no terminal to ask at")

@@ -1,0 +1,66 @@
+"""The memory that a plan foretells, beside what a run then takes, each in a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import spawn
+
+# Large enough that a step's memory is more than the libraries', small enough for a test.
+SIZES = {"vocab_size": 8192, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tests.tiny import make_tokenizer
+
+    folder = tmp_path_factory.mktemp("llama")
+    config = LlamaConfig(
+        **SIZES,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("data") / "rows.jsonl"
+    rows = [{"text": f"{i} " + "the dog saw the moon and the cat " * 30} for i in range(24)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from the kernel")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--full"],
+        ["--lora"],
+        pytest.param(["--full", "--gradient-checkpointing"], marks=pytest.mark.slow),
+        pytest.param(["--full", "--dtype", "float32"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_the_plan_foretells_the_peak_within_a_fifth(
+    model: Path, data: Path, tmp_path: Path, options: list[str]
+) -> None:
+    common = ["finetune", data, "-m", model, "--device", "cpu", "--batch-size", "8", "--eval-split", "0"]
+    common += ["--max-length", "512", *options]
+    plan = spawn(*common, "--dry-run", "--json")
+    assert plan.returncode == 0, plan.stderr
+    done = spawn(*common, "-o", tmp_path / "out", "--max-steps", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    foretold, measured = json.loads(plan.stdout)["memory"], json.loads(done.stdout)["peak_memory"]
+    assert abs(foretold / measured - 1) < 0.2, (foretold, measured)
