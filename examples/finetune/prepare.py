@@ -3,8 +3,8 @@
     LLMKIT_DATA=/path/to/data python examples/finetune/prepare.py rows
 
 Writes NAME.jsonl and NAME_test.jsonl for stories, translation, tldr, squad, chat and preferences, and the
-corpora bilingual.txt and english.txt, into the folder. What is held out is chosen by a hash of what a row asks
-(a source text, a request, an article): no question of a test row is learnt.
+corpora bilingual.txt and english.txt, into the folder. What is held out is chosen by a hash of what a row
+asks (a source text, a request, an article): no question of a test row is learnt.
 """
 
 from __future__ import annotations
