@@ -116,17 +116,30 @@ class Rows:
 Inputs = dict[str, torch.Tensor]
 
 
+@dataclass(frozen=True)
 class Flattened:
-    """Rows one after another in a single one, positions counted anew in each: nothing is padded.
+    """Rows one after another in a single one, positions counted anew in each.
 
     Returns `input_ids`, `position_ids` and `labels`, (1, tokens) each.
+
+    Attributes:
+        few_shapes: fill up to one of 16 lengths between each power of two and the next. oneDNN keeps code for
+            each shape that it has met, some megabytes a model, and makes it when it meets one.
     """
 
+    few_shapes: bool = False
+
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        length = sum(len(row.ids) for row in rows)
+        rest = _rounded(length) - length if self.few_shapes else 0
+        # What fills up are texts of their own, none longer than a row, from which nothing is learnt.
+        longest = max(len(row.ids) for row in rows)
         return {
-            "input_ids": _joined([row.ids for row in rows]),
-            "position_ids": _joined([range(len(row.ids)) for row in rows]),
-            "labels": _joined([row.targets for row in rows]),
+            "input_ids": _joined([*(row.ids for row in rows), [0] * rest]),
+            "position_ids": _joined(
+                [*(range(len(row.ids)) for row in rows), [i % longest for i in range(rest)]]
+            ),
+            "labels": _joined([*(row.targets for row in rows), [IGNORED] * rest]),
         }
 
 
@@ -180,6 +193,12 @@ def _stacked(rows: Sequence[Encoded], padding: int) -> Inputs:
         "input_ids": _padded([row.ids for row in rows], padding),
         "attention_mask": _padded([[1] * len(row.ids) for row in rows], 0),
     }
+
+
+def _rounded(length: int) -> int:
+    """The next of 16 even steps from a power of two to the next one; multiples of 16 below 256."""
+    step = max(16, 1 << max(0, (length - 1).bit_length() - 5))
+    return -(-length // step) * step
 
 
 def _joined(parts: Sequence[Any]) -> torch.Tensor:

@@ -266,7 +266,7 @@ def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Seque
                 f"{type(model).__name__} does not tell what its decoder reads; it cannot be taught"
             )
         return Pairs(padding, shift)
-    return Flattened() if flattens else Padded(padding)
+    return Flattened(few_shapes=loaded.device.type == "cpu") if flattens else Padded(padding)
 
 
 def _batches(train: Examples, recipe: Recipe, length: int, *, grouped: bool) -> Batches:
