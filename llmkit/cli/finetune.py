@@ -219,7 +219,7 @@ def _tell(plan: Plan) -> None:
     ]
     console.notice(
         f"{plan.objective}: {console.count(plan.examples, 'example')} of {plan.tokens:,} tokens,"
-        f" {plan.learnt_tokens:,} of them learnt; {plan.held_out_rows:,} rows held out"
+        f" {plan.learnt_tokens:,} of them learnt; {console.count(plan.held_out_rows, 'row')} held out"
         + (f"; {', '.join(left_out)}" if left_out else "")
     )
     memory = f"; about {plan.memory / 1e9:.1f} GB of memory" if plan.memory else ""

@@ -39,7 +39,7 @@ class Schedule:
         gradient_accumulation: forward passes a step.
         max_length: tokens of a row at most.
         save_steps: steps between checkpoints; by default those between held-out measurements.
-        eval_steps: steps between held-out measurements; by default twice an epoch.
+        eval_steps: steps between held-out measurements; by default twice an epoch or fewer.
         early_stopping: measurements without improvement after which training stops; 0 never.
         eval_split: share held out where there is no file of held-out rows.
         seed: of the split, new weights and the order of rows.

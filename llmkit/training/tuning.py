@@ -297,7 +297,9 @@ def _plan(
     reason: str,
 ) -> Plan:
     steps = recipe.max_steps or math.ceil(recipe.epochs * batches.steps)
-    eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or max(1, batches.steps // 2))
+    # Twice an epoch, but no more than twenty times in all: of few rows an epoch is soon over.
+    seldom = max(1, batches.steps // 2, math.ceil(steps / 20))
+    eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or seldom)
     reading = train.reading
     return Plan(
         objective=source.columns.objective,
