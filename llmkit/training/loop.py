@@ -128,6 +128,8 @@ class Teacher(Trainer):
             counts[0] += int((batch["labels"] != IGNORED).sum())
             mask = batch.get("attention_mask")
             counts[1] += batch["input_ids"].numel() if mask is None else int(mask.sum())
+            if "decoder_input_ids" in batch:
+                counts[1] += int((batch["labels"] != IGNORED).sum())
         total = torch.tensor(counts, device=device)
         if self.args.world_size > 1:
             total = self.accelerator.reduce(total, "sum")
