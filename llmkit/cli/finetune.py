@@ -109,9 +109,7 @@ def run(
 ) -> None:
     """Teach a model from rows of examples: an adapter, or with --full the whole model."""
     files, mapping = _parted(data, map or [])
-    recipe, more = merged(
-        recipe, run, type(recipe), output=output, model=model.model, eval_data=eval_data, seed=model.seed
-    )
+    recipe, more = merged(recipe, run, output=output, model=model.model, eval_data=eval_data, seed=model.seed)
     launch.launch(run.processes)
     launch.hush()
     chosen = _recipe(recipe, mapping, (source_language, target_language), more["seed"], model.dtype)
@@ -137,7 +135,7 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
         _tell(plan)
         watcher.start(plan.steps)
 
-    try:
+    with watcher.interrupted(output):
         result = finetune(
             files,
             output,
@@ -153,12 +151,6 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
             on_step=watcher.step,
             notice=console.notice,
         )
-    except BaseException as error:
-        watcher.close()
-        if not isinstance(error, Exception) and watcher.begun:  # Ctrl-C or SIGTERM
-            console.notice(f"interrupted: {output} keeps what is done; --resume goes on")
-        raise
-    watcher.close()
     if launch.speaks():
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:

@@ -3,175 +3,141 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import console, options
+from llmkit.cli import console, launch, options, upload
+from llmkit.cli.options import flag
+from llmkit.cli.recipe_flags import RunFlags, Watcher, merged, show
 from llmkit.errors import InputError
-from llmkit.training.plan import Recipe
 
 if TYPE_CHECKING:
-    from llmkit.training.loop import Step
-    from llmkit.training.plan import Plan
-
-
-def _option(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help)
+    from llmkit.training.plan import Plan, Recipe
 
 
 @dataclass
 class RecipeFlags:
     """The fields of `training.plan.Recipe`, as flags."""
 
-    arch: Annotated[str, _option("--arch", help="Architecture: llama.")] = Recipe.arch
-    params: Annotated[str, _option("--params", help="Parameters, such as 260k, 3m or 1.2b.")] = Recipe.params
-    tokenizer: Annotated[str, _option("--tokenizer", help="`train`, or a folder.")] = Recipe.tokenizer
-    vocab_size: Annotated[int, _option("--vocab-size", help="Vocabulary of a trained tokenizer.")] = (
-        Recipe.vocab_size
+    arch: Annotated[str, flag("--arch", help="llama, qwen3, gpt2, bert, t5 or bart (llama).")] = "llama"
+    params: Annotated[str, flag("--params", help="Parameters, such as 260k, 3m or 1.2b (3m).")] = "3m"
+    tokenizer: Annotated[str, flag("--tokenizer", help="`train` (the default), or a folder.")] = "train"
+    vocab_size: Annotated[int, flag("--vocab-size", help="Vocabulary of a trained tokenizer (4096).")] = 4096
+    epochs: Annotated[float, flag("--epochs", help="Passes over the corpus (4).")] = 4.0
+    max_steps: Annotated[int | None, flag("--max-steps", help="Steps, in place of epochs.")] = None
+    lr: Annotated[float | None, flag("--lr", help="Peak learning rate (2e-3).")] = 2e-3
+    scheduler: Annotated[str, flag("--scheduler", help="cosine (the default), linear or constant.")] = (
+        "cosine"
     )
-    epochs: Annotated[float, _option("--epochs", help="Passes over the corpus.")] = Recipe.epochs
-    max_steps: Annotated[int | None, _option("--max-steps", help="Steps, in place of epochs.")] = (
-        Recipe.max_steps
-    )
-    lr: Annotated[float | None, _option("--lr", help="Peak learning rate.")] = Recipe.lr
-    scheduler: Annotated[str, _option("--scheduler", help="cosine, linear or constant.")] = Recipe.scheduler
-    warmup: Annotated[float, _option("--warmup", help="Steps, or below 1 a share of all steps.")] = (
-        Recipe.warmup
-    )
-    weight_decay: Annotated[float, _option("--weight-decay", help="AdamW's, on matrices.")] = (
-        Recipe.weight_decay
-    )
-    batch_size: Annotated[int, _option("--batch-size", help="Blocks a forward pass.")] = Recipe.batch_size
+    warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.05).")] = 0.05
+    weight_decay: Annotated[float, flag("--weight-decay", help="AdamW's, on matrices (0.1).")] = 0.1
+    batch_size: Annotated[int, flag("--batch-size", help="Blocks a forward pass (16).")] = 16
     gradient_accumulation: Annotated[
-        int, _option("--gradient-accumulation", help="Forward passes a step.")
-    ] = Recipe.gradient_accumulation
-    max_length: Annotated[int, _option("--max-length", help="Tokens a block; the model's context.")] = (
-        Recipe.max_length
-    )
+        int, flag("--gradient-accumulation", help="Forward passes a step (1).")
+    ] = 1
+    max_length: Annotated[int, flag("--max-length", help="Tokens a block; the model's context (512).")] = 512
     save_steps: Annotated[
-        int | None, _option("--save-steps", help="Steps between checkpoints (as --eval-steps).")
-    ] = Recipe.save_steps
+        int | None, flag("--save-steps", help="Steps between checkpoints (as --eval-steps).")
+    ] = None
     eval_steps: Annotated[
-        int | None, _option("--eval-steps", help="Steps between held-out measurements (half an epoch).")
-    ] = Recipe.eval_steps
+        int | None, flag("--eval-steps", help="Steps between held-out measurements (half an epoch).")
+    ] = None
     early_stopping: Annotated[
-        int, _option("--early-stopping", help="Stop after N measurements without improvement; 0: never.")
-    ] = Recipe.early_stopping
+        int, flag("--early-stopping", help="Stop after N measurements without improvement (0: never).")
+    ] = 0
     eval_split: Annotated[
-        float, _option("--eval-split", help="Share of documents held out, without --eval-data.")
-    ] = Recipe.eval_split
+        float, flag("--eval-split", help="Share of documents held out, without --eval-data (0.05).")
+    ] = 0.05
     separator: Annotated[
         str | None,
-        _option("--separator", help="Between documents (<|endoftext|> in a file with it, or a blank line)."),
-    ] = Recipe.separator
-    whole: Annotated[bool, _option("--whole", help="A file is a document.")] = Recipe.whole
-    seed: Annotated[int, _option("--seed", help="Seed of everything random.")] = Recipe.seed
+        flag("--separator", help="Between documents (<|endoftext|> in a file with it, or a blank line)."),
+    ] = None
+    whole: Annotated[bool, flag("--whole", help="A file is a document.")] = False
+    gradient_checkpointing: Annotated[
+        bool, flag("--gradient-checkpointing", help="Less memory, more time.")
+    ] = False
+    compile: Annotated[bool, flag("--compile", help="torch.compile the model first.")] = False
+    report_to: Annotated[
+        str | None, flag("--report-to", metavar="NAME", help="tensorboard, trackio or wandb, too.")
+    ] = None
+    seed: Annotated[int, flag("--seed", help="Seed of everything random (42).")] = 42
     dtype: Annotated[
-        str, _option("--dtype", help="Precision of training: auto, float32, bfloat16 or float16.")
-    ] = Recipe.dtype
+        str, flag("--dtype", help="Precision of training: auto, float32, bfloat16 or float16.")
+    ] = "auto"
 
 
 @options.expand
 def run(
-    messages: options.MessageFlags,
-    recipe: RecipeFlags,
+    *,
     corpus: Annotated[
         list[Path], typer.Argument(help="Text files, or .jsonl files with `text`.", show_default=False)
     ],
-    output: Annotated[Path | None, _option("-o", "--output", help="The model's folder.")] = None,
-    eval_data: Annotated[Path | None, _option("--eval-data", help="A file of held-out documents.")] = None,
-    device: Annotated[str, _option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    output: Annotated[
+        Path | None, flag("-o", "--output", metavar="FOLDER", help="The model's folder.")
+    ] = None,
+    recipe: RecipeFlags,
+    run: RunFlags,
+    eval_data: Annotated[
+        Path | None, flag("--eval-data", metavar="FILE", help="A file of held-out documents.")
+    ] = None,
+    device: Annotated[str, flag("--device", help="auto, cpu, cuda or mps.")] = "auto",
     save_dtype: Annotated[
-        str, _option("--save-dtype", help="Precision of the weights saved: float32, bfloat16 or float16.")
+        str, flag("--save-dtype", help="Of the weights saved: float32, bfloat16 or float16 (float32).")
     ] = "float32",
-    resume: Annotated[bool, _option("--resume", help="Go on from the folder's newest checkpoint.")] = False,
-    overwrite: Annotated[bool, _option("--overwrite", help="Replace the run in the folder.")] = False,
-    keep_checkpoints: Annotated[
-        bool, _option("--keep-checkpoints", help="Leave the checkpoints beside the finished model.")
-    ] = False,
-    dry_run: Annotated[bool, _option("--dry-run", help="Print the plan and train nothing.")] = False,
-    as_json: Annotated[
-        bool, _option("--json", help="Print the result (or the plan) as one line of JSON.")
-    ] = False,
+    messages: options.MessageFlags,
 ) -> None:
     """Train a language model from nothing on a text corpus."""
+    recipe, more = merged(recipe, run, output=output, eval_data=eval_data)
+    launch.launch(run.processes)
+    launch.hush()
+    from llmkit.training.plan import Recipe
+
     chosen = Recipe(**dataclasses.asdict(recipe))
-    if dry_run:
+    if run.dry_run:
         from llmkit.training.plan import prepare
 
-        plan = prepare(corpus, chosen, eval_data=eval_data, device=device).plan
-        _print(dataclasses.asdict(plan), as_json)
+        plan = prepare(corpus, chosen, eval_data=more["eval_data"], device=device).plan
+        show(dataclasses.asdict(plan), run.json)
         return
-    if output is None:
+    if more["output"] is None:
         raise InputError("-o/--output: name the model's folder")
+    if run.push_to_hub:
+        upload.ask(run.push_to_hub)
+    _train(corpus, chosen, run, {**more, "device": device, "save_dtype": save_dtype})
 
+
+def _train(corpus: list[Path], recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
     from llmkit.training.pretrain import pretrain
 
-    watcher = _Watcher()
-    try:
-        result = pretrain(
-            corpus,
-            output,
-            chosen,
-            eval_data=eval_data,
-            device=device,
-            save_dtype=save_dtype,
-            resume=resume,
-            overwrite=overwrite,
-            keep_checkpoints=keep_checkpoints,
-            on_plan=watcher.plan,
-            on_step=watcher.step,
-            notice=console.notice,
-        )
-    except BaseException as error:
-        watcher.close()
-        if not isinstance(error, Exception) and watcher.begun:  # Ctrl-C or SIGTERM
-            console.notice(f"interrupted: {output} keeps what is done; --resume goes on")
-        raise
-    watcher.close()
-    _print(dataclasses.asdict(result), as_json)
+    output, watcher = Path(more["output"]), Watcher("pretrain")
 
-
-class _Watcher:
-    """Turns what the library reports into notices and a bar."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._bar: console.Progress | None = None
-
-    def plan(self, plan: Plan) -> None:
+    def planned(plan: Plan) -> None:
         console.notice(
             f"{plan.parameters:,} parameters, {plan.documents:,} documents, {plan.tokens:,} tokens, "
             f"{plan.steps:,} steps of {plan.steps_per_epoch:,} an epoch"
         )
         console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")
-        self._bar = console.Progress("pretrain", total=plan.steps)
+        watcher.start(plan.steps)
 
-    def step(self, step: Step) -> None:
-        self.begun = True
-        if step.held_out is not None:
-            console.notice(
-                f"step {step.step:,}/{step.steps:,}: held-out loss {step.held_out.loss:.4f}, perplexity "
-                f"{step.held_out.perplexity:.3f}, {step.held_out.bits_per_byte:.4f} bits/byte"
-            )
-        elif self._bar is not None:
-            self._bar.update(step.step, f"loss {step.loss:.4f} {step.tokens_per_second:,.0f} tokens/s")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _print(values: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(values, default=str))
-        return
-    for name, value in values.items():
-        shown = (
-            f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
+    with watcher.interrupted(output):
+        result = pretrain(
+            corpus,
+            output,
+            recipe,
+            eval_data=more["eval_data"],
+            device=more["device"],
+            save_dtype=more["save_dtype"],
+            resume=run.resume,
+            overwrite=run.overwrite,
+            keep_checkpoints=run.keep_checkpoints,
+            on_plan=planned,
+            on_step=watcher.step,
+            notice=console.notice,
         )
-        print(f"{name.replace('_', ' ')}: {'-' if shown is None else shown}")
+    if launch.speaks():
+        show(dataclasses.asdict(result), run.json)
+        if run.push_to_hub:
+            upload.push(output, run.push_to_hub)

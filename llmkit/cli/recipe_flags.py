@@ -6,17 +6,17 @@ import dataclasses
 import json
 import sys
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli import console
 from llmkit.cli.options import flag
 
 if TYPE_CHECKING:
     from llmkit.training.loop import Step
-
-R = TypeVar("R")
 
 
 @dataclass
@@ -39,13 +39,12 @@ class RunFlags:
     ] = None
 
 
-def merged(flags: Any, run: RunFlags, recipe: type[R], **more: Any) -> tuple[Any, dict[str, Any]]:
+def merged(flags: Any, run: RunFlags, **more: Any) -> tuple[Any, dict[str, Any]]:
     """The flags' values with those of `--config` where a flag was left at its default.
 
     Args:
         flags: the filled-in flag group.
         run: for `--config`.
-        recipe: not used for values; its name stands in messages.
         more: other flags that a config may set, with their values.
 
     Returns:
@@ -102,6 +101,18 @@ class Watcher:
             self._draw(step)
         elif self._progress is not None:
             self._progress.update(step.step, _line(step))
+
+    @contextmanager
+    def interrupted(self, output: Path) -> Iterator[None]:
+        """Put the table away whatever happens, and say how a run that was interrupted goes on."""
+        try:
+            yield
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, Exception) and self.begun:  # Ctrl-C or SIGTERM
+                console.notice(f"interrupted: {output} keeps what is done; --resume goes on")
+            raise
+        self.close()
 
     def close(self) -> None:
         if self._live is not None:
