@@ -103,3 +103,14 @@ def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path
     step = checkpoint.name.removeprefix("checkpoint-")
     assert f"resuming after step {step}" in resumed.stderr
     assert "\nsteps: 400\n" in resumed.stdout
+
+
+def test_an_encoder_is_made_from_a_recipe_file(corpus: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "arch: bert\nparams: 60k\nvocab-size: 400\nmax-length: 32\nbatch-size: 4\nmax-steps: 2\n"
+    )
+    result = run("pretrain", corpus, "-o", tmp_path / "out", "--config", recipe, "--device", "cpu")
+    assert result.code == 0, result.err
+    assert "step 2/2: held-out loss" in result.err
+    assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "bert"

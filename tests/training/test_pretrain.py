@@ -267,3 +267,41 @@ def test_a_run_that_was_moved_keeps_its_best_weights(corpus: Path, tmp_path: Pat
     measured = [row["eval_loss"] for row in metrics(result.folder) if "eval_loss" in row]
     assert measured[0] < measured[-1]
     assert result.held_out_loss == pytest.approx(measured[0], rel=1e-5)
+
+
+HEADS = {"qwen3": "CausalLM", "gpt2": "CausalLM", "bert": "MaskedLM", "t5": "Seq2SeqLM", "bart": "Seq2SeqLM"}
+
+
+@pytest.mark.parametrize("arch", HEADS)
+def test_every_architecture_learns_and_loads_as_what_it_is(corpus: Path, tmp_path: Path, arch: str) -> None:
+    import transformers
+
+    recipe = replace(TINY, arch=arch, params="60k", vocab_size=400, max_steps=40, eval_steps=20, lr=5e-3)
+    result = train(corpus, tmp_path / "out", recipe)
+    losses = [row["loss"] for row in metrics(result.folder) if "loss" in row]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 2
+    model = getattr(transformers, f"AutoModelFor{HEADS[arch]}").from_pretrained(result.folder)
+    assert model.num_parameters() == result.parameters
+    assert result.held_out_loss is not None
+    assert (result.bits_per_byte is None) == (HEADS[arch] != "CausalLM")
+    card = (result.folder / "README.md").read_text()
+    assert f"A {arch} language model" in card
+    tokenizer = AutoTokenizer.from_pretrained(result.folder)
+    ids = tokenizer("Once upon a time", return_tensors="pt")["input_ids"]
+    reads = {"input_ids": ids, "decoder_input_ids": ids} if HEADS[arch] == "Seq2SeqLM" else {"input_ids": ids}
+    assert torch.isfinite(model(**reads).logits).all()
+
+
+@pytest.mark.parametrize("arch", ["bert", "t5"])
+def test_a_resumed_run_spoils_its_text_as_one_that_was_never_stopped(
+    corpus: Path, tmp_path: Path, arch: str
+) -> None:
+    recipe = replace(TINY, arch=arch, params="60k", vocab_size=400, eval_steps=3)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(corpus, whole, recipe)
+    with pytest.raises(KilledError):
+        train(corpus, stopped, recipe, on_step=kill_after(8))
+    train(corpus, stopped, recipe, resume=True)
+    assert metrics(stopped) == metrics(whole)
+    ours, theirs = load_file(stopped / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
