@@ -101,13 +101,21 @@ def finetune(
         raise InputError(f"--save-dtype {save_dtype}: use auto, {', '.join(DTYPES)}")
     check_output(output, resume=resume, overwrite=overwrite)
     prepared = prepare(data, spec, recipe, eval_data=eval_data, notice=notice)
-    run = Run.open(output, _options(prepared, recipe), prepared.plan.steps, resume=resume, notice=notice)
+    run = Run.open(
+        output,
+        _options(prepared, recipe),
+        prepared.plan.steps,
+        device=prepared.plan.device,
+        resume=resume,
+        notice=notice,
+    )
     on_plan(prepared.plan)
     began = time.monotonic()
     teacher = run.train(_job(prepared, run), on_step)
     result = _result(prepared, run, teacher, time.monotonic() - began)
     model: Any = teacher.accelerator.unwrap_model(teacher.model, keep_fp32_wrapper=False)
-    write_report(run.metrics, prepared, result, command)
+    if run.main:
+        write_report(run.metrics, prepared, result, command)
     adapter = hasattr(model, "peft_config")
     run.finish(
         lambda folder: _write(model, prepared, result, save_dtype, command, folder),
@@ -160,6 +168,8 @@ def _job(prepared: Prepared, run: Run) -> Job:
                 device=plan.device,
                 dtype=plan.dtype,
             ),
+            # A warning of DDP's says that looking for parameters without a gradient costs time.
+            "ddp_find_unused_parameters": prepared.kind != "causal",
             "eval_on_start": run.start is None and bool(len(prepared.held_out)),
         },
         measure=(lambda teacher: _measure(teacher, prepared)) if len(prepared.held_out) else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ def pretrain(
         "corpus": fingerprint([*corpus, *([eval_data] if eval_data else [])]),
         **dataclasses.asdict(recipe),
     }
-    run = Run.open(output, options, prepared.plan.steps, resume=resume, notice=notice)
+    run = Run.open(
+        output, options, prepared.plan.steps, device=prepared.plan.device, resume=resume, notice=notice
+    )
     on_plan(prepared.plan)
     began = time.monotonic()
     with no_bars():
@@ -137,7 +140,6 @@ def pretrain(
 def _job(prepared: Prepared, run: Run) -> Job:
     """A freshly initialised model and all that it is to be taught."""
     import transformers
-    from accelerate import PartialState
 
     from llmkit.training.batches import Batches, Padded, Pairs
     from llmkit.training.loop import Job
@@ -150,14 +152,13 @@ def _job(prepared: Prepared, run: Run) -> Job:
     pairs = prepared.config.is_encoder_decoder
     shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     summed_loss(model)
-    state = PartialState()
     batches = Batches(
         [[index] for index in range(len(prepared.train))],
         recipe.batch_size,
         recipe.gradient_accumulation,
         seed=recipe.seed,
-        rank=state.process_index,
-        world=state.num_processes,
+        rank=int(os.environ.get("RANK", "0")),
+        world=int(os.environ.get("WORLD_SIZE", "1")),
     )
     return Job(
         model=model,

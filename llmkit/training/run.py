@@ -78,6 +78,7 @@ class Run:
         options: dict[str, Any],
         steps: int,
         *,
+        device: str,
         resume: bool,
         notice: Callable[[str], None],
     ) -> Run:
@@ -87,6 +88,7 @@ class Run:
             output: checked by `check_output`.
             options: what makes it this run and no other, as JSON.
             steps: of the whole run.
+            device: trained on: processes find each other by it.
             resume: go on with the run that is there.
             notice: called with a sentence that the user should read.
 
@@ -95,7 +97,7 @@ class Run:
         """
         from accelerate import PartialState
 
-        state = PartialState()
+        state = PartialState(cpu=device == "cpu")
         folder, start = output / "checkpoints", None
         if state.is_main_process:
             if resume:
