@@ -135,7 +135,7 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
         _tell(plan)
         watcher.start(plan.steps)
 
-    with watcher.interrupted(output):
+    with launch.one_voice(), watcher.interrupted(output):
         result = finetune(
             files,
             output,

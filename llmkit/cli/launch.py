@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -20,6 +22,17 @@ def is_worker() -> bool:
 def speaks() -> bool:
     """Whether this process is the one that prints what all of them would."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Of bad input, which all processes find, the first of each machine tells."""
+    try:
+        yield
+    except InputError as error:
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            raise
+        raise typer.Exit(error.exit_code) from None
 
 
 def hush() -> None:
@@ -39,10 +52,12 @@ def launch(processes: int) -> None:
         raise InputError(f"--processes {processes}: at least 1")
     if is_worker() or processes == 1:
         return
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("torch.distributed.elastic", "torch.distributed.run", "torch.distributed.launcher"):
+    # torch's launcher tells of each signal and each child in lines of its own.
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Each process gets its share of the cores; without this every one of them would take all.
@@ -63,4 +78,7 @@ def launch(processes: int) -> None:
         told = [code for code in codes if code > 0]
         # What ended one process ends the others by a signal: the first that ended by itself tells why.
         raise typer.Exit(told[0] if told else 1) from None
+    except SignalException as error:
+        # The processes got it too, and have saved what they had.
+        raise typer.Exit(128 + int(error.sigval)) from None
     raise typer.Exit(0)

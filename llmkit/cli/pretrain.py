@@ -122,7 +122,7 @@ def _train(corpus: list[Path], recipe: Recipe, run: RunFlags, more: dict[str, An
         console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")
         watcher.start(plan.steps)
 
-    with watcher.interrupted(output):
+    with launch.one_voice(), watcher.interrupted(output):
         result = pretrain(
             corpus,
             output,

@@ -5,9 +5,12 @@ Public: `check_output`, `Run`.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +100,9 @@ class Run:
         """
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu")
+        # How long a process waits for one that does not answer; torch's half an hour is long to a user.
+        wait = timedelta(seconds=int(os.environ.get("LLMKIT_PROCESS_TIMEOUT", "600")))
+        state = PartialState(cpu=device == "cpu", timeout=wait)
         folder, start = output / "checkpoints", None
         if state.is_main_process:
             if resume:
@@ -131,7 +136,7 @@ class Run:
         with no_bars():
             watch = Watch(self.metrics, on_step)
             teacher = Teacher(job, watch)
-            with stop_at_signals(watch):
+            with stop_at_signals(watch), _others_lost():
                 teacher.train(resume_from_checkpoint=str(self.start) if self.start else None)
         return teacher
 
@@ -163,6 +168,22 @@ class Run:
             ) from None
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoints)
+
+
+@contextlib.contextmanager
+def _others_lost() -> Iterator[None]:
+    """Tell that another process is gone, where gloo or NCCL tell of sockets."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        signs = ("gloo", "NCCL", "Timed out waiting", "Connection closed", "Connection reset", "peer")
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not any(sign in reason for sign in signs):
+            raise
+        raise LLMKitError(
+            f"another process of this run is gone or does not answer ({reason[:160]}); --resume goes on from"
+            " the newest checkpoint"
+        ) from None
 
 
 def _make(output: Path, folder: Path, options: dict[str, Any], ours: Collection[str] = OURS) -> None:
