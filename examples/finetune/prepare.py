@@ -110,7 +110,10 @@ def chat(data: Path) -> tuple[Rows, Rows]:
         }
         for talk in talks
     ]
-    return parted(rows, lambda row: row["messages"][0]["content"], 0.1)
+    train, held_out = parted(rows, lambda row: row["messages"][0]["content"], 0.1)
+    # Of a held-out conversation its first turn is asked, and its first answer is what is hoped for.
+    first = [[turn["content"] for turn in row["messages"][:2]] for row in held_out]
+    return train, [{"prompt": asked, "completion": answer} for asked, answer in first]
 
 
 def preferences(data: Path) -> tuple[Rows, Rows]:

@@ -184,7 +184,7 @@ class Spans:
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
         found = {**_stacked(rows, self.padding), "labels": _padded([row.targets for row in rows], IGNORED)}
         if rows[0].types is not None:
-            found["token_type_ids"] = _padded([row.types or () for row in rows], 0)
+            found["token_type_ids"] = _padded([() if row.types is None else row.types for row in rows], 0)
         return found
 
 
