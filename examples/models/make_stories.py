@@ -94,11 +94,11 @@ def measure(work: Path, folder: Path) -> Measured:
     """Judge the model on the held-out stories, beside a 5-gram model over the same tokens."""
     from llmkit.runtime.load import load
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.corpus import read_documents
+    from llmkit.training.corpus import Corpus
     from llmkit.training.heldout import measure as held_out_loss
     from llmkit.training.tokenizer import encode
 
-    train, held_out = (read_documents([work / name]) for name in ("stories.txt", "stories_heldout.txt"))
+    train, held_out = (list(Corpus([work / name])) for name in ("stories.txt", "stories_heldout.txt"))
     loaded = load(ModelSpec(name=str(folder), task="text-generation", device="cpu", dtype="float32"))
     model, tokenizer = loaded.model, loaded.tokenizer
     boundary, size = tokenizer.eos_token_id, sum(len(story.encode()) for story in held_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,9 @@ class RecipeFlags:
     params: Annotated[str, flag("--params", help="Parameters, such as 260k, 3m or 1.2b (3m).")] = "3m"
     tokenizer: Annotated[str, flag("--tokenizer", help="`train` (the default), or a folder.")] = "train"
     vocab_size: Annotated[int, flag("--vocab-size", help="Vocabulary of a trained tokenizer (4096).")] = 4096
+    tokenizer_text: Annotated[
+        int, flag("--tokenizer-text", metavar="MB", help="Text that it is trained on, at most (100).")
+    ] = 100
     epochs: Annotated[float, flag("--epochs", help="Passes over the corpus (4).")] = 4.0
     max_steps: Annotated[int | None, flag("--max-steps", help="Steps, in place of epochs.")] = None
     lr: Annotated[float | None, flag("--lr", help="Peak learning rate (2e-3).")] = 2e-3
@@ -55,7 +59,10 @@ class RecipeFlags:
         str | None,
         flag("--separator", help="Between documents (<|endoftext|> in a file with it, or a blank line)."),
     ] = None
-    whole: Annotated[bool, flag("--whole", help="A file is a document.")] = False
+    whole: Annotated[bool, flag("--whole", help="A text file is a document.")] = False
+    field: Annotated[
+        str | None, flag("--field", metavar="NAME", help="The column with the text (`text`).")
+    ] = None
     gradient_checkpointing: Annotated[
         bool, flag("--gradient-checkpointing", help="Less memory, more time.")
     ] = False
@@ -73,16 +80,19 @@ class RecipeFlags:
 def run(
     *,
     corpus: Annotated[
-        list[Path], typer.Argument(help="Text files, or .jsonl files with `text`.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="CORPUS...",
+            help="Text, .jsonl, .csv, .parquet (each also .gz) or hf:dataset; may be larger than memory.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None, flag("-o", "--output", metavar="FOLDER", help="The model's folder.")
     ] = None,
     recipe: RecipeFlags,
     run: RunFlags,
-    eval_data: Annotated[
-        Path | None, flag("--eval-data", metavar="FILE", help="A file of held-out documents.")
-    ] = None,
+    eval_data: Annotated[str | None, flag("--eval-data", metavar="FILE", help="Held-out documents.")] = None,
     device: Annotated[str, flag("--device", help="auto, cpu, cuda or mps.")] = "auto",
     save_dtype: Annotated[
         str, flag("--save-dtype", help="Of the weights saved: float32, bfloat16 or float16 (float32).")
@@ -97,10 +107,12 @@ def run(
 
     chosen = Recipe(**dataclasses.asdict(recipe))
     if run.dry_run:
-        from llmkit.training.plan import prepare
+        from llmkit.training.plan import plan
 
-        plan = prepare(corpus, chosen, eval_data=more["eval_data"], device=device).plan
-        show(dataclasses.asdict(plan), run.json)
+        reading = _Reading()
+        with reading:
+            found = plan(corpus, chosen, eval_data=more["eval_data"], device=device, on_read=reading.tell)
+        show(dataclasses.asdict(found), run.json)
         return
     if more["output"] is None:
         raise InputError("-o/--output: name the model's folder")
@@ -109,12 +121,26 @@ def run(
     _train(corpus, chosen, run, {**more, "device": device, "save_dtype": save_dtype})
 
 
-def _train(corpus: list[Path], recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
+class _Reading(console.Progress):
+    """How far a corpus is read, of which nobody knows the end."""
+
+    def __init__(self) -> None:
+        super().__init__("read")
+        self._began = time.monotonic()
+
+    def tell(self, documents: int, characters: int) -> None:
+        size = characters / 1e6
+        speed = size / max(time.monotonic() - self._began, 1e-9)
+        self.update(characters, f"{documents:,} documents, {size:,.0f} MB, {speed:.1f} MB/s")
+
+
+def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
     from llmkit.training.pretrain import pretrain
 
-    output, watcher = Path(more["output"]), Watcher("pretrain")
+    output, watcher, reading = Path(more["output"]), Watcher("pretrain"), _Reading()
 
     def planned(plan: Plan) -> None:
+        reading.close()
         console.notice(
             f"{plan.parameters:,} parameters, {plan.documents:,} documents, {plan.tokens:,} tokens, "
             f"{plan.steps:,} steps of {plan.steps_per_epoch:,} an epoch"
@@ -122,7 +148,7 @@ def _train(corpus: list[Path], recipe: Recipe, run: RunFlags, more: dict[str, An
         console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")
         watcher.start(plan.steps)
 
-    with launch.one_voice(), watcher.interrupted(output):
+    with launch.one_voice(), watcher.interrupted(output), reading:
         result = pretrain(
             corpus,
             output,
@@ -133,6 +159,7 @@ def _train(corpus: list[Path], recipe: Recipe, run: RunFlags, more: dict[str, An
             resume=run.resume,
             overwrite=run.overwrite,
             keep_checkpoints=run.keep_checkpoints,
+            on_read=reading.tell,
             on_plan=planned,
             on_step=watcher.step,
             notice=console.notice,

@@ -1,7 +1,8 @@
 """Rows from wherever they are: a file of any known format, stdin, a Hub dataset, texts in hand.
 
-Public: `open_rows`, `rows_of`, `RowSource`. All sources are streamed; what can be told of a broken file
-before its rows are read (missing, empty, not of its format) is told on opening.
+Public: `open_rows`, `rows_of`, `RowSource`, `open_text`, `has_rows`, `identity_of`. All sources are streamed;
+what can be told of a broken file before its rows are read (missing, empty, not of its format) is told on
+opening.
 """
 
 from __future__ import annotations
@@ -105,7 +106,51 @@ def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -
     return RowSource(name, rows, count=len(texts) if isinstance(texts, Sized) else None)
 
 
-def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -> RowSource:
+def has_rows(source: str | Path) -> bool:
+    """Whether a source has rows with columns, by its name; else it is plain text."""
+    name = str(source).lower()
+    kind = Path(name.removesuffix(".gz")).suffix
+    return name == "-" or name.startswith("hf:") or (kind in _FORMATS and kind != ".txt")
+
+
+def identity_of(source: str | Path) -> dict[str, Any]:
+    """`RowSource.identity` of a source that is not opened, so that a pipe stays whole.
+
+    Raises:
+        InputError: there is no such file, it is a folder, or it may not be read.
+    """
+    name = str(source)
+    if name == "-" or name.startswith("hf:"):
+        return {"name": name}
+    with _naming(name):
+        if not Path(name).is_dir() and not stat.S_ISREG(os.stat(name).st_mode):
+            return {"name": name}
+        with open(name, "rb") as file:
+            return {"name": Path(name).name, **fingerprint(file.fileno())}
+
+
+@contextlib.contextmanager
+def open_text(source: str | Path) -> Iterator[io.BufferedReader]:
+    """Open a file of plain text, or a .gz of one, as bytes that can be read again after `seek(0)`.
+
+    Raises:
+        InputError: it is missing, a folder, damaged, or in an encoding that its first bytes tell.
+    """
+    name = str(source)
+    with _naming(name), open(name, "rb") as file:
+        zipped = name.lower().endswith(".gz")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            stream = _copy(file, zipped)
+        else:
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
+        with stream:
+            _refuse_other_encodings(cast(io.BufferedReader, stream), name)
+            yield cast(io.BufferedReader, stream)
+
+
+def open_rows(
+    source: str | Path, *, lines: bool = False, whole: bool = False, split: str | None = None
+) -> RowSource:
     """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by its name's end.
 
     Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz; a pipe with another name,
@@ -115,6 +160,7 @@ def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -
         source: where the rows are.
         lines: it is plain text, whatever its name, and each line a row (as in .txt).
         whole: it is plain text, whatever its name, and all of it one row.
+        split: of a dataset that has several, where its name says none.
 
     Raises:
         InputError: on opening or while reading: the file is missing, empty, damaged, or not of its format.
@@ -126,7 +172,7 @@ def open_rows(source: str | Path, *, lines: bool = False, whole: bool = False) -
     if name.startswith("hf:"):
         if text is not None:
             raise InputError(f"{name}: --{text} reads plain text, and this is a dataset")
-        return RowSource(name, _begun(open_hub(name)))
+        return RowSource(name, _begun(open_hub(name, split)))
     with _naming(name), contextlib.ExitStack() as opened:
         file = opened.enter_context(open(name, "rb"))
         status = os.fstat(file.fileno())

@@ -1,6 +1,6 @@
 """One row of input, and the text that a task takes from it.
 
-Public: `Row`, `text_of`.
+Public: `Row`, `text_of`, `default_column`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from llmkit.errors import InputError, RowError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of input.
 
@@ -56,7 +56,7 @@ def text_of(row: Row, *, field: str | None, template: str | None, defaults: tupl
     elif template is not None:
         text = "".join(part if column is None else _column(row, column) for part, column in _parts(template))
     else:
-        text = _column(row, _default_column(row, defaults))
+        text = _column(row, default_column(row, defaults))
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -92,7 +92,12 @@ def _columns(data: Mapping[str, Any]) -> str:
     return f"its columns are {', '.join(data)}" if data else "it has no columns"
 
 
-def _default_column(row: Row, defaults: tuple[str, ...]) -> str:
+def default_column(row: Row, defaults: tuple[str, ...]) -> str:
+    """The first of the columns `defaults` that the row has, else its only one that holds a string.
+
+    Raises:
+        RowError: there is no telling.
+    """
     for name in defaults:
         if name in row.data:
             return name

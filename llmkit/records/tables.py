@@ -76,11 +76,11 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
     return rows(), file.metadata.num_rows
 
 
-def open_hub(source: str) -> Iterator[Row]:
+def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:
     """Rows of ``hf:dataset[:config][:split]``, streamed; a local dataset folder works too.
 
     One part after the dataset is its config if it has one of that name, else its split. Without a split
-    the dataset must have only one.
+    the dataset must have only one, or one that is called as `usual` says.
 
     Raises:
         InputError: the dataset, config or split is not there or cannot be reached.
@@ -88,6 +88,8 @@ def open_hub(source: str) -> Iterator[Row]:
     dataset, config, split = _parts(source)
     table = _load(source, dataset, config, split)
     if isinstance(table, Mapping):
+        if usual in table:
+            table = {usual: table[usual]}
         if len(table) != 1:
             some = next(iter(table), "")
             raise InputError(

@@ -1,6 +1,6 @@
 """Examples on their way into a step: which go together, and how they stand beside each other.
 
-Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Spans`.
+Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Singles`, `Spans`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
@@ -16,6 +16,27 @@ from llmkit.training.encoding import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class Singles(Sequence[Sequence[int]]):
+    """`[[0], [1], ...]` of a length, not held in memory."""
+
+    def __init__(self, length: int) -> None:
+        self._all = range(length)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sequence[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [(row,) for row in self._all[index]]
+        return (self._all[index],)
 
 
 class Batches:

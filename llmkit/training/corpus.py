@@ -1,170 +1,220 @@
-"""A corpus on its way to a model: files to documents, documents to held-out and training parts, tokens to
-blocks. This module knows nothing of models or of tokenizers' insides.
+"""A corpus on its way to a model: sources to documents, one at a time, and which of them are held out.
+
+This module knows nothing of models or of tokenizers.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
-import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from llmkit.errors import InputError, LLMKitError
-from llmkit.training.encoding import IGNORED, Encoded
+from llmkit.errors import InputError
+from llmkit.records.read import has_rows, open_rows, open_text
+from llmkit.records.rows import default_column, text_of
 
 END_OF_TEXT = "<|endoftext|>"
+_CHUNK = 1 << 20
+# What a Python string takes besides its characters, so that many short documents are not taken for few.
+_OVERHEAD = 50
+_RANKS = 1 << 64
 
 
-def read_documents(
-    files: Sequence[str | Path], *, separator: str | None = None, whole: bool = False
-) -> list[str]:
-    """Read the documents of .txt and .jsonl files, in order, without the separators between them.
+class Corpus:
+    """The documents of all sources, in order, read once and never held all at a time.
 
     Args:
-        files: a `.jsonl` file has a document in the `text` field of each line; anything else is text.
+        sources: a table or dataset as `records.open_rows` takes it (`.jsonl`, `.json`, `.csv`, `.tsv`,
+            `.parquet`, each also `.gz`; `-`; `hf:dataset`, by default its split "train") has a document in a
+            column of each row; anything else is text, or with `.gz` compressed text.
         separator: what stands between the documents of a text file. Without one it is ``<|endoftext|>`` in
             a file that has it, and a blank line in a file that has not.
         whole: a text file is one document.
+        field: the column; by default `text`, else the only one of a source's first row that holds a string.
 
-    Returns:
-        The documents, stripped of white space around them; empty ones are left out.
+    Iterating raises InputError where a source is missing, damaged, not UTF-8, has a row without a text (line
+    or row are named), or holds no document. Documents are stripped of white space around them, and empty ones
+    are left out.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str | Path],
+        *,
+        separator: str | None = None,
+        whole: bool = False,
+        field: str | None = None,
+    ) -> None:
+        if separator == "":
+            raise InputError("--separator is empty; --whole makes a file one document")
+        if field is not None and not any(map(has_rows, sources)):
+            raise InputError(f"--field {field}: plain text has no columns")
+        self._parts = [
+            (deque[str](), _documents(source, separator, whole, field)) for source in map(str, sources)
+        ]
+
+    def head(self, size: int) -> tuple[list[str], bool]:
+        """Look at the beginnings of all sources together, turn by turn, without taking anything away.
+
+        Args:
+            size: characters (and a little for each document) at which to stop.
+
+        Returns:
+            Documents, in the corpus's order, and whether they are all there are.
+        """
+        waiting = deque(self._parts)
+        left = size
+        while waiting and left > 0:
+            part = waiting.popleft()
+            # A hundredth at a time, so that no more than a hundred sources are open at once.
+            turn = min(left, max(1, size // 100))
+            for text in part[1]:
+                part[0].append(text)
+                turn -= len(text) + _OVERHEAD
+                left -= len(text) + _OVERHEAD
+                if turn <= 0:
+                    waiting.append(part)
+                    break
+        return [text for seen, _ in self._parts for text in seen], not waiting
+
+    def __iter__(self) -> Iterator[str]:
+        for seen, rest in self._parts:
+            while seen:
+                yield seen.popleft()
+            yield from rest
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which documents are held out: those whose rank, a hash of seed and text, lies below a threshold.
+
+    So it depends neither on a document's neighbours nor on the order of the files, and two copies of a
+    document fall on the same side.
+    """
+
+    seed: int
+    below: int
+
+    def holds_out(self, text: str) -> bool:
+        return bool(self.below) and _rank(self.seed, text) < self.below
+
+
+def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool) -> Split:
+    """The threshold that holds out `share` of the documents, whole ones.
+
+    Args:
+        head: documents of the corpus.
+        share: of different documents; 0 holds nothing out.
+        seed: of the choice.
+        complete: they are all of them: the share is met to the document. Of a longer corpus it is met about,
+            and one of these documents is held out if no other is.
 
     Raises:
-        InputError: a file is missing, unreadable, not UTF-8 (the line is named) or holds no document.
+        InputError: the documents are all there are, and one side would be empty.
     """
-    documents: list[str] = []
-    for file in map(Path, files):
-        if file.suffix == ".jsonl":
-            parts = list(_json_texts(file))
-        else:
-            text = _text(file)
-            parts = [text] if whole else _split(text, separator)
-        found = [part.strip() for part in parts if part.strip()]
-        if not found:
-            raise InputError(f"{file}: no document in it; a corpus needs text")
-        documents += found
-    return documents
+    import numpy as np
 
-
-def fingerprint(files: Sequence[str | Path]) -> str:
-    """SHA-256 over the files' contents, by which a resumed run knows its corpus again."""
-    digest = hashlib.sha256()
-    for file in map(Path, files):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def split_documents(documents: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Hold out `share` of the documents, whole ones, chosen by a hash of seed and text.
-
-    Which document is held out does not depend on its neighbours or on the order of the files, and two copies
-    of a document fall on the same side.
-
-    Returns:
-        Training and held-out documents, each in the corpus's order; with share 0 nothing is held out.
-
-    Raises:
-        InputError: one side would be empty.
-    """
     if share == 0:
-        return list(documents), []
-    ranks = {text: hashlib.sha256(f"{seed}\0{text}".encode()).digest() for text in set(documents)}
+        return Split(seed, 0)
+    ranks = np.unique(np.fromiter((_rank(seed, text) for text in head), dtype=np.uint64))
+    if not complete:
+        return Split(seed, max(int(share * _RANKS), int(ranks[0]) + 1))
     count = max(1, round(share * len(ranks)))
     if count >= len(ranks):
         raise InputError(
             f"{len(ranks)} different document(s) cannot be split into a training and a held-out part: "
             "give more text, another --separator, or --eval-split 0"
         )
-    chosen = set(sorted(ranks, key=ranks.__getitem__)[:count])
-    return [d for d in documents if d not in chosen], [d for d in documents if d in chosen]
+    return Split(seed, int(ranks[count]))
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Token ids of shape (blocks, block length): a dataset as `Trainer` takes it."""
-
-    ids: Any
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Encoded:
-        """A block, in which each token's target is the next one."""
-        block = self.ids[index]
-        return Encoded(block, [*block[1:], IGNORED])
+def _rank(seed: int, text: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode()).digest()[:8], "big")
 
 
-def pack(documents: Iterable[Sequence[int]], *, boundary: int, length: int) -> Blocks:
-    """Write documents one after another, `boundary` before each, and cut the row into blocks.
-
-    A document may go over several blocks; what is left at the end and fills no block is dropped.
-
-    Args:
-        documents: each document's token ids.
-        boundary: the id that ends one document and begins the next.
-        length: tokens a block.
-
-    Raises:
-        InputError: the corpus does not fill one block.
-    """
-    import numpy as np
-
-    row: list[int] = []
-    for document in documents:
-        row.append(boundary)
-        row.extend(document)
-    row.append(boundary)
-    count = len(row) // length
-    if count == 0:
-        raise InputError(
-            f"the training text has {len(row)} tokens and fills no block of {length}: give more text or a "
-            "smaller --max-length"
-        )
-    return Blocks(np.asarray(row[: count * length], dtype=np.int64).reshape(count, length))
+def _documents(source: str, separator: str | None, whole: bool, field: str | None) -> Iterator[str]:
+    texts = _row_texts(source, field) if has_rows(source) else _file_texts(source, separator, whole)
+    found = False
+    for text in texts:
+        document = text.strip()
+        if document:
+            found = True
+            yield document
+    if not found:
+        raise InputError(f"{source}: no document in it; a corpus needs text")
 
 
-def _split(text: str, separator: str | None) -> list[str]:
-    if separator is None:
-        separator = END_OF_TEXT if END_OF_TEXT in text else "\n\n"
-    if not separator:
-        raise InputError("--separator is empty; --whole makes a file one document")
-    return text.split(separator)
+def _row_texts(source: str, field: str | None) -> Iterator[str]:
+    for row in open_rows(source, split="train"):
+        if field is None and row.error is None:
+            field = default_column(row, ("text",))
+        yield text_of(row, field=field, template=None, defaults=())
 
 
-def _text(file: Path) -> str:
-    return "".join(line for _, line in _lines(file))
+def _file_texts(source: str, separator: str | None, whole: bool) -> Iterator[str]:
+    with open_text(source) as stream:
+        if whole:
+            yield "".join(_chunks(stream, source))
+            return
+        if separator is None:
+            separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
+            stream.seek(0)
+        yield from _split(_chunks(stream, source), separator)
 
 
-def _json_texts(file: Path) -> Iterator[str]:
-    for number, line in _lines(file):
-        if not line.strip():
-            continue
+def _has(stream: IO[bytes], mark: bytes) -> bool:
+    end = b""
+    while chunk := stream.read(_CHUNK):
+        end += chunk
+        if mark in end:
+            return True
+        end = end[1 - len(mark) :]
+    return False
+
+
+def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
+    """`str.split` of the chunks joined, with no more in memory than a chunk and a document."""
+    held: list[str] = []
+    end = ""
+    for chunk in chunks:
+        first, *parts = (end + chunk).split(separator)
+        if parts:
+            yield "".join([*held, first])
+            *whole, first = parts
+            yield from whole
+            held = []
+        # What may be the beginning of a separator waits for the next chunk.
+        sure = max(0, len(first) - len(separator) + 1)
+        held.append(first[:sure])
+        end = first[sure:]
+    yield "".join([*held, end])
+
+
+def _chunks(stream: IO[bytes], source: str) -> Iterator[str]:
+    """Whole lines, about a megabyte at a time, with line ends of one character."""
+    number = 1
+    while lines := stream.readlines(_CHUNK):
+        if number == 1:
+            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file}:{number}: not a JSON object: {error.msg}") from None
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise InputError(f"{file}:{number}: no `text` field with a string in it")
-        yield row["text"]
+            text = b"".join(lines).decode()
+        except UnicodeDecodeError:
+            raise _not_utf8(source, number, lines) from None
+        yield text.replace("\r\n", "\n")
+        number += len(lines)
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with file.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"{file}:{number}: not UTF-8 (byte {error.start + 1} of the line); convert the file"
-                    ) from None
-                yield number, line.replace("\r\n", "\n")
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{file}: is a folder; name the files in it") from None
-    except OSError as error:
-        raise LLMKitError(f"{file}: {error.strerror}") from None
+def _not_utf8(source: str, number: int, lines: list[bytes]) -> InputError:
+    for at, line in enumerate(lines, start=number):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return InputError(
+                f"{source}:{at}: not UTF-8 (byte {error.start + 1} of the line); convert it, e.g."
+                " iconv -f latin1 -t utf-8"
+            )
+    raise AssertionError

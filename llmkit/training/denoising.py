@@ -15,7 +15,7 @@ from llmkit.training.encoding import IGNORED, Encoded
 if TYPE_CHECKING:
     import numpy as np
 
-    from llmkit.training.corpus import Blocks
+    from llmkit.training.tokens import Blocks
 
 
 def mask_tokens(
@@ -195,7 +195,7 @@ class Denoising:
         import numpy as np
 
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        ids, specials = np.asarray(self.blocks.ids[index]), self.specials
+        ids, specials = self.blocks.ids(index), self.specials
         if self.kind == "spans":
             inputs, labels = corrupt_spans(ids, rng, sentinels=specials.sentinels, end=specials.end[-1])
             return Encoded(inputs, labels)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -15,6 +16,10 @@ from llmkit.training.encoding import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Window = tuple[np.ndarray, int]
+# Tokens of held-out documents that are in memory together.
+_STRETCH = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class HeldOut:
 
 def measure(
     model: PreTrainedModel,
-    documents: Sequence[Sequence[int]],
+    documents: Iterable[Sequence[int] | np.ndarray],
     *,
     boundary: int,
     context: int,
@@ -63,19 +68,17 @@ def measure(
 
     Args:
         model: a causal language model; left in the mode (train or eval) that it was in.
-        documents: token ids of each.
+        documents: token ids of each; read once, some megabytes at a time.
         boundary: the id before and after a document.
         context: tokens that the model sees at once.
         utf8_bytes: size of the documents' text.
         batch_tokens: tokens of a batch at most, padding included (one window may be more).
     """
-    windows = [w for document in documents for w in _windows([boundary, *document, boundary], context)]
-    windows.sort(key=lambda window: len(window[0]))
     nats, tokens = 0.0, 0
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for batch in _batches(windows, batch_tokens):
+        for batch in _batches(_windows(documents, boundary, context), batch_tokens):
             ids, targets = _collate(batch, boundary)
             logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1]
             targets = targets.to(logits.device)
@@ -108,10 +111,11 @@ def measure_rows(
         rank, world: this process and how many share the rows; each makes as many forward passes.
         reduce: sums (nats, tokens) over the processes.
     """
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    lengths = np.fromiter((len(rows[i].ids) for i in range(len(rows))), dtype=np.int32, count=len(rows))
+    order = np.argsort(lengths, kind="stable")
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     # A process left without rows runs some whose targets count for nothing.
-    batches += [[~row for row in batches[0]]] * (-len(batches) % world)
+    batches += [~batches[0]] * (-len(batches) % world)
     total = torch.zeros(2, dtype=torch.float64)
     was_training, device, muted = model.training, next(model.parameters()).device, Rows(rows)
     model.eval()
@@ -125,32 +129,51 @@ def measure_rows(
     return HeldOut(nats, round(tokens))
 
 
-def _windows(ids: list[int], context: int) -> Iterator[tuple[list[int], int]]:
-    """(ids, first position scored) of each window; position 0 of a document is given, not predicted."""
-    start, scored = 0, 1
-    while scored < len(ids):
-        window = ids[start : start + context]
-        yield window, scored - start
-        scored = start + len(window)
-        start = scored - context // 2
+def _windows(
+    documents: Iterable[Sequence[int] | np.ndarray], boundary: int, context: int
+) -> Iterator[list[Window]]:
+    """Lists of windows, shortest first, of some million tokens each, so that like goes with like.
+
+    A window is its ids and the first position scored; position 0 of a document is given, not predicted.
+    """
+    found: list[Window] = []
+    size = 0
+    for document in documents:
+        ids = np.array([boundary, *document, boundary])
+        start, scored = 0, 1
+        while scored < len(ids):
+            window = ids[start : start + context]
+            found.append((window, scored - start))
+            size += len(window)
+            scored = start + len(window)
+            start = scored - context // 2
+        if size >= _STRETCH:
+            yield sorted(found, key=_length)
+            found, size = [], 0
+    yield sorted(found, key=_length)
 
 
-def _batches(windows: list[Any], batch_tokens: int) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for window in windows:
-        if batch and (len(batch) + 1) * len(window[0]) > batch_tokens:
+def _length(window: Window) -> int:
+    return len(window[0])
+
+
+def _batches(stretches: Iterable[list[Window]], batch_tokens: int) -> Iterator[list[Window]]:
+    for windows in stretches:
+        batch: list[Window] = []
+        for window in windows:
+            if batch and (len(batch) + 1) * len(window[0]) > batch_tokens:
+                yield batch
+                batch = []
+            batch.append(window)
+        if batch:
             yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
 
 
-def _collate(batch: list[tuple[list[int], int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _collate(batch: list[Window], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(ids) for ids, _ in batch)
     inputs = torch.full((len(batch), longest), padding)
     targets = torch.full((len(batch), longest - 1), -100)
     for row, (ids, first) in enumerate(batch):
-        inputs[row, : len(ids)] = torch.tensor(ids)
-        targets[row, first - 1 : len(ids) - 1] = torch.tensor(ids[first:])
+        inputs[row, : len(ids)] = torch.as_tensor(ids)
+        targets[row, first - 1 : len(ids) - 1] = torch.as_tensor(ids[first:])
     return inputs, targets

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.training import checkpoints
 from llmkit.training.card import card
-from llmkit.training.corpus import fingerprint
-from llmkit.training.plan import AUTO_CLASSES, Plan, Prepared, Recipe, prepare
+from llmkit.training.plan import AUTO_CLASSES, Place, Plan, Prepared, Recipe, load, plan, tokenise
 from llmkit.training.recipe import DTYPES, arguments
-from llmkit.training.run import Run, check_output
+from llmkit.training.run import UNFINISHED, Run, check_output, first_alone
+from llmkit.training.tokenise import TOKENIZER, counts_in, identities
+from llmkit.training.tokens import Documents
 
 if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
     from llmkit.training.loop import Job, Step
 
-__all__ = ["Plan", "PretrainResult", "Recipe", "prepare", "pretrain"]
+__all__ = ["Plan", "PretrainResult", "Recipe", "plan", "pretrain"]
 
 
 @dataclass(frozen=True)
@@ -63,32 +67,36 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     keep_checkpoints: bool = False,
+    on_read: Callable[[int, int], None] = lambda documents, characters: None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_step: Callable[[Step], None] = lambda step: None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> PretrainResult:
     """Train a model on the corpus and save it, with the weights that were best on the held-out documents.
 
+    The corpus may be larger than memory: it is read once, and while the run lasts its token ids lie among the
+    checkpoints, two bytes each (four where the tokenizer has more than 65,536).
     SIGINT and SIGTERM let the running step end and save a checkpoint before they take their usual way;
     `resume` goes on from there to the same weights that an uninterrupted run ends with.
 
     Args:
-        corpus: text or JSONL files (see `corpus.read_documents`).
+        corpus: text, tables of rows or data sets (see `corpus.Corpus`).
         output: the folder; checkpoints and metrics.jsonl stand in it while the run lasts.
         recipe: the options of the run.
-        eval_data: a file of held-out documents, in place of a share of the corpus.
+        eval_data: held-out documents, in place of a share of the corpus.
         device: "auto", "cpu", "cuda" or "mps".
         save_dtype: "float32", "bfloat16" or "float16": of the finished weights.
         resume: go on from the newest whole checkpoint in `output`.
         overwrite: remove what an earlier run left in `output`.
         keep_checkpoints: leave them (pickle files among them) beside the finished model.
+        on_read: called now and then with documents and characters read, before there is a plan.
         on_plan: called once, before training.
         on_step: called as training goes.
         notice: called with a sentence that the user should read.
 
     Raises:
         InputError: bad options or input, or an output that is neither empty nor to be resumed or overwritten.
-        LLMKitError: the loss became infinite.
+        LLMKitError: the loss became infinite, or the disk is full.
     """
     import torch
 
@@ -97,15 +105,32 @@ def pretrain(
     recipe, output = recipe or Recipe(), Path(output)
     if save_dtype not in DTYPES:
         raise InputError(f"--save-dtype {save_dtype}: use {', '.join(DTYPES)}")
+    place = Place.of(recipe, device)
     check_output(output, resume=resume, overwrite=overwrite)
-    prepared = prepare(corpus, recipe, eval_data=eval_data, device=device)
-    options = {
-        "corpus": fingerprint([*corpus, *([eval_data] if eval_data else [])]),
-        **dataclasses.asdict(recipe),
-    }
-    run = Run.open(
-        output, options, prepared.plan.steps, device=prepared.plan.device, resume=resume, notice=notice
-    )
+    if resume:
+        checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe))
+    kept = output / "checkpoints" / "corpus"
+    with _unfinished(output) as unfinished:
+
+        def read() -> Path:
+            if resume and counts_in(kept, identities(corpus, eval_data)):
+                return kept
+            _clear(unfinished, output)
+            tokenise(corpus, recipe, unfinished, eval_data=eval_data, on_read=on_read)
+            return unfinished
+
+        prepared = load(first_alone(place.device, read), recipe, place)
+        run = Run.open(
+            output,
+            {**dataclasses.asdict(recipe), "corpus": prepared.digest},
+            prepared.plan.steps,
+            device=place.device,
+            resume=resume,
+            notice=notice,
+        )
+        if run.main and unfinished.exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            unfinished.rename(kept)
     on_plan(prepared.plan)
     began = time.monotonic()
     with no_bars():
@@ -130,18 +155,41 @@ def pretrain(
     )
     with no_bars():
         run.finish(
-            lambda folder: _write(model, prepared, result, save_dtype, folder),
+            lambda folder: _write(model, prepared, result, save_dtype, kept / TOKENIZER, folder),
             last="config.json",
             keep_checkpoints=keep_checkpoints,
         )
     return result
 
 
+@contextlib.contextmanager
+def _unfinished(output: Path) -> Iterator[Path]:
+    """A place in the output, gone in the end: what is there stays until the corpus has proven good."""
+    folder, there = output / UNFINISHED, output.exists()
+    try:
+        yield folder
+    finally:
+        if os.environ.get("RANK", "0") == "0":
+            shutil.rmtree(folder, ignore_errors=True)
+            if not there:
+                with contextlib.suppress(OSError):
+                    output.rmdir()
+
+
+def _clear(folder: Path, output: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+
+
 def _job(prepared: Prepared, run: Run) -> Job:
     """A freshly initialised model and all that it is to be taught."""
     import transformers
 
-    from llmkit.training.batches import Batches, Padded, Pairs
+    from llmkit.training.batches import Batches, Padded, Pairs, Singles
     from llmkit.training.loop import Job
     from llmkit.training.losses import summed_loss
 
@@ -153,7 +201,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
     shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     summed_loss(model)
     batches = Batches(
-        [[index] for index in range(len(prepared.train))],
+        Singles(len(prepared.train)),
         recipe.batch_size,
         recipe.gradient_accumulation,
         seed=recipe.seed,
@@ -185,7 +233,7 @@ def _measure(model: Any, prepared: Prepared) -> HeldOut:
     from llmkit.training.heldout import measure, measure_rows
 
     if prepared.kind == "causal":
-        assert isinstance(prepared.held_out, list)
+        assert isinstance(prepared.held_out, Documents)
         return measure(
             model,
             prepared.held_out,
@@ -199,7 +247,9 @@ def _measure(model: Any, prepared: Prepared) -> HeldOut:
     return measure_rows(model, prepared.held_out, collate, prepared.recipe.batch_size)
 
 
-def _write(model: Any, prepared: Prepared, result: PretrainResult, dtype: str, folder: Path) -> None:
+def _write(
+    model: Any, prepared: Prepared, result: PretrainResult, dtype: str, tokenizer: Path, folder: Path
+) -> None:
     """Write a standard Hugging Face folder."""
     import torch
     from transformers import GenerationConfig
@@ -213,5 +263,6 @@ def _write(model: Any, prepared: Prepared, result: PretrainResult, dtype: str, f
             bos_token_id=boundary, eos_token_id=boundary, pad_token_id=boundary
         )
     model.to(getattr(torch, dtype)).save_pretrained(folder)
-    prepared.tokenizer.save_pretrained(folder)
+    # As it was made: what transformers loaded remembers where from.
+    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
     (folder / "README.md").write_text(card(prepared, result), encoding="utf-8")

@@ -1,6 +1,6 @@
 """One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
 
-Public: `check_output`, `Run`.
+Public: `check_output`, `first_alone`, `Run`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from llmkit.errors import InputError, LLMKitError
 from llmkit.training import checkpoints
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
+
     from llmkit.training.loop import Job, Step, Teacher
 
 # What a run writes into its folder; --overwrite removes these and nothing else.
@@ -36,6 +38,8 @@ OURS = (
     "loss.svg",
     "README.md",
 )
+# What is made before it is known whether a run will come of it; it counts for nothing and is replaced.
+UNFINISHED = "unfinished-corpus"
 
 
 def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
@@ -48,8 +52,46 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
         raise InputError("--resume and --overwrite exclude each other")
     if output.exists() and not output.is_dir():
         raise InputError(f"-o {output}: is a file; the model needs a folder")
-    if output.is_dir() and any(output.iterdir()) and not (resume or overwrite):
+    if resume or overwrite or not output.is_dir():
+        return
+    if any(path.name != UNFINISHED for path in output.iterdir()):
         raise InputError(f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew")
+
+
+def first_alone(device: str, work: Callable[[], Any]) -> Any:
+    """Have the first process do something for all, who wait for it however long it takes, and get its result.
+
+    Raises:
+        LLMKitError: what it raised, in every process.
+    """
+    state = _state(device)
+    if state.num_processes == 1:
+        return work()
+    import torch.distributed as dist
+
+    # A process does not wait long for one that does not answer; this one may work for hours.
+    group = dist.new_group(backend="gloo", timeout=timedelta(days=30))
+    result, failed = None, None
+    if state.is_main_process:
+        try:
+            result = work()
+        except LLMKitError as error:
+            # Not as it is: an exception with arguments of its own cannot be sent.
+            failed = (InputError if isinstance(error, InputError) else LLMKitError)(str(error))
+    told = [result, failed]
+    with _others_lost():
+        dist.broadcast_object_list(told, src=0, group=group)
+    if told[1] is not None:
+        raise told[1]
+    return told[0]
+
+
+def _state(device: str) -> PartialState:
+    from accelerate import PartialState
+
+    # How long a process waits for one that does not answer; torch's half an hour is long to a user.
+    wait = timedelta(seconds=int(os.environ.get("LLMKIT_PROCESS_TIMEOUT", "600")))
+    return PartialState(cpu=device == "cpu", timeout=wait)
 
 
 @dataclass(frozen=True)
@@ -98,11 +140,7 @@ class Run:
         Raises:
             InputError: nothing can be written there, or what is there is another run.
         """
-        from accelerate import PartialState
-
-        # How long a process waits for one that does not answer; torch's half an hour is long to a user.
-        wait = timedelta(seconds=int(os.environ.get("LLMKIT_PROCESS_TIMEOUT", "600")))
-        state = PartialState(cpu=device == "cpu", timeout=wait)
+        state = _state(device)
         folder, start = output / "checkpoints", None
         if state.is_main_process:
             if resume:
@@ -151,6 +189,11 @@ class Run:
         Raises:
             LLMKitError: the disk is full or not to be written to; the checkpoints are still there.
         """
+        from accelerate import PartialState
+
+        with _others_lost():
+            # What they may still read lies among the checkpoints.
+            PartialState().wait_for_everyone()
         if not self.main:
             return
         unfinished = self.checkpoints / "finished"

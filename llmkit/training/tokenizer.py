@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ DRESSES = {
 
 
 def train_tokenizer(
-    documents: Sequence[str], vocab_size: int, max_length: int, kind: str = "causal"
+    documents: Iterable[str], vocab_size: int, max_length: int, kind: str = "causal"
 ) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2) on the documents.
 
@@ -91,7 +91,7 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(documents, trainer, length=len(documents))
+    backend.train_from_iterator(documents, trainer)
     backend.post_processor = processors.TemplateProcessing(
         single=dress.single,
         pair=dress.pair,

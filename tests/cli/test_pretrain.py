@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -67,6 +68,11 @@ def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
         (["corpus.txt", "-o", "out", "--resume"], "holds no unfinished run"),
         (["latin1.txt", "-o", "out"], "latin1.txt:2: not UTF-8"),
         (["empty.txt", "-o", "out"], "empty.txt: no document in it"),
+        (["corpus.txt", "bad.jsonl", "-o", "out"], "bad.jsonl:3: not JSON"),
+        (["bad.jsonl", "-o", "out", "--field", "txt"], "bad.jsonl:1: no column 'txt'; did you mean 'text'?"),
+        (["bad.jsonl", "--dry-run"], "bad.jsonl:3: not JSON"),
+        (["corpus.txt", "-o", "out", "--eval-data", "none.txt"], "none.txt: no such file"),
+        (["hf:nobody", "-o", "out"], "hf:nobody: "),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -75,7 +81,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(corpus.parent)
     Path("latin1.txt").write_bytes(b"good\nna\xefve\n")
     Path("empty.txt").write_bytes(b"\n")
+    Path("bad.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": c}\n')
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = run("pretrain", *arguments)
+    assert not Path("out").exists()
     assert result.code == 2
     assert message in result.err
     assert result.err.count("\n") == 1
@@ -114,3 +124,35 @@ def test_an_encoder_is_made_from_a_recipe_file(corpus: Path, tmp_path: Path) -> 
     assert result.code == 0, result.err
     assert "step 2/2: held-out loss" in result.err
     assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "bert"
+
+
+def test_a_dataset_is_counted_and_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    Path("org").mkdir()
+    for split, count in (("train", 80), ("validation", 5)):
+        rows = [{"story": f"Once there were {i} cats in a {split} house."} for i in range(count)]
+        Path("org", f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["pretrain", "hf:org", "--eval-data", "hf:org:validation", "--field", "story", *TINY]
+    counted = run(*command, "--dry-run", "--json")
+    assert counted.code == 0, counted.err
+    plan = json.loads(counted.out)
+    assert (plan["documents"], plan["held_out_documents"]) == (80, 5)
+    made = run(*command, "-o", "out", "--max-steps", "2")
+    assert made.code == 0, made.err
+    assert "80 documents" in made.err
+    assert Path("out/model.safetensors").exists()
+
+
+def test_token_ids_that_find_no_room_are_an_error_and_leave_nothing(corpus: Path, tmp_path: Path) -> None:
+    corpus.write_text("\n\n".join(f"Once there were {i} cats in an old house." for i in range(2000)))
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    options = ["-o", tmp_path / "out", *TINY, "--max-steps", "1"]
+    result = spawn("pretrain", corpus, *options, preexec_fn=small_disk)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "unfinished-corpus: File too large; the corpus's token ids need room there" in result.stderr
+    assert os.listdir(tmp_path) == ["corpus.txt"]

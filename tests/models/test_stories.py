@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from llmkit.models.box import embedded_folder
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.corpus import read_documents
+from llmkit.training.corpus import Corpus
 from llmkit.training.heldout import measure
 from llmkit.training.tokenizer import encode
 
@@ -67,7 +67,7 @@ def test_the_card_tells_the_held_out_loss(
     from prepare_stories import prepare
 
     prepare(data_folder, tmp_path)
-    held_out = read_documents([tmp_path / "stories_heldout.txt"])
+    held_out = list(Corpus([tmp_path / "stories_heldout.txt"]))
     scored = measure(
         stories_model.model,
         encode(stories_model.tokenizer, held_out),

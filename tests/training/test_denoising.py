@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from llmkit.training.corpus import Blocks
 from llmkit.training.denoising import Denoising, Specials, corrupt_spans, infill, mask_tokens
+from llmkit.training.tokens import Blocks
 
 MASK, END, SENTINELS = 4, 1, tuple(range(90, 100))
 
@@ -86,7 +86,9 @@ def test_infilling_takes_a_third_away_and_leaves_the_rest_in_order() -> None:
 
 def dataset(kind: str) -> Denoising:
     specials = Specials(begin=(3,), end=(END,), mask=MASK, sentinels=SENTINELS, vocab_size=90)
-    return Denoising(Blocks(np.stack([text(40, seed) for seed in range(5)])), kind, specials, seed=7)
+    return Denoising(
+        Blocks(np.concatenate([text(40, seed) for seed in range(5)]), 40), kind, specials, seed=7
+    )
 
 
 @pytest.mark.parametrize("kind", ["masked", "spans", "infilling"])

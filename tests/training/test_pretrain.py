@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmkit.errors import InputError, LLMKitError
+from llmkit.training import tokenise as reading
 from llmkit.training.heldout import measure
-from llmkit.training.plan import Recipe, prepare
+from llmkit.training.plan import Place, Recipe, load, plan, tokenise
 from llmkit.training.pretrain import PretrainResult, pretrain
 
 Write = Callable[..., Path]
@@ -80,7 +82,8 @@ def test_the_held_out_loss_reported_is_that_of_the_saved_weights(
     corpus: Path, tmp_path: Path, dtype: str
 ) -> None:
     result = train(corpus, tmp_path / "out", replace(TINY, dtype=dtype), save_dtype="float16")
-    prepared = prepare([corpus], TINY, device="cpu")
+    tokenise([corpus], TINY, tmp_path / "ids")
+    prepared = load(tmp_path / "ids", TINY, Place.of(TINY, "cpu"))
     stored = load_file(tmp_path / "out/model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
@@ -187,10 +190,10 @@ def test_held_out_documents_of_their_own_leave_the_corpus_whole(
     corpus: Path, tmp_path: Path, write_corpus: Write, stories: list[str]
 ) -> None:
     held_out = write_corpus(stories[:5], "held.txt")
-    plan = prepare([corpus], TINY, eval_data=held_out, device="cpu").plan
-    assert (plan.documents, plan.held_out_documents) == (60, 5)
-    plan = prepare([corpus], replace(TINY, eval_split=0.1), device="cpu").plan
-    assert (plan.documents, plan.held_out_documents) == (54, 6)
+    found = plan([corpus], TINY, eval_data=held_out, device="cpu")
+    assert (found.documents, found.held_out_documents) == (60, 5)
+    found = plan([corpus], replace(TINY, eval_split=0.1), device="cpu")
+    assert (found.documents, found.held_out_documents) == (54, 6)
 
 
 def test_without_held_out_documents_the_last_weights_are_kept(corpus: Path, tmp_path: Path) -> None:
@@ -235,6 +238,9 @@ def test_nothing_is_printed(corpus: Path, tmp_path: Path, capfd: pytest.CaptureF
         ({"batch_size": 0}, "--batch-size 0"),
         ({"weight_decay": -1}, "--weight-decay -1: not below 0"),
         ({"max_length": 4}, "--max-length 4"),
+        ({"tokenizer_text": 0}, "--tokenizer-text 0: at least 1 MB"),
+        ({"field": "text"}, "--field text: plain text has no columns"),
+        ({"separator": ""}, "--separator is empty"),
         ({"eval_split": 1.0}, "--eval-split 1.0"),
         ({"save_steps": 5}, "--save-steps 5: a multiple of --eval-steps 4"),
         ({"arch": "rnn"}, "--arch rnn"),
@@ -249,7 +255,7 @@ def test_bad_options_are_named(corpus: Path, tmp_path: Path, change: dict[str, A
 
 def test_a_numbered_gpu_is_refused_with_what_to_do(corpus: Path) -> None:
     with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES=1"):
-        prepare([corpus], TINY, device="cuda:1")
+        plan([corpus], TINY, device="cuda:1")
 
 
 def test_an_output_that_cannot_be_written_is_refused(corpus: Path, tmp_path: Path) -> None:
@@ -305,3 +311,102 @@ def test_a_resumed_run_spoils_its_text_as_one_that_was_never_stopped(
     assert metrics(stopped) == metrics(whole)
     ours, theirs = load_file(stopped / "model.safetensors"), load_file(whole / "model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def packed(kind: str, stories: list[str], folder: Path) -> Path:
+    """The stories as rows, in a file of a kind."""
+    rows = [{"text": story, "note": "x"} for story in stories]
+    file = folder / f"rows.{kind}"
+    if kind == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    else:
+        file.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    return file
+
+
+@pytest.fixture
+def whole(corpus: Path, tmp_path: Path) -> Path:
+    """A run of twelve steps, nine an epoch, that was never stopped."""
+    train(corpus, tmp_path / "whole", replace(TINY, eval_steps=3, gradient_accumulation=2))
+    return tmp_path / "whole"
+
+
+def assert_same(output: Path, whole: Path) -> None:
+    assert metrics(output) == metrics(whole)
+    ours, theirs = load_file(output / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert {file.name for file in output.iterdir()} == {file.name for file in whole.iterdir()}
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("kind", ["jsonl.gz", "parquet"])
+def test_a_streamed_run_goes_on_from_its_token_ids_or_makes_them_anew(
+    whole: Path,
+    stories: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    torn: bool,
+) -> None:
+    recipe = replace(TINY, eval_steps=3, gradient_accumulation=2)
+    data, stopped = packed(kind, stories, tmp_path), tmp_path / "stopped"
+    with pytest.raises(KilledError):
+        # Within an epoch, and at its end.
+        train(data, stopped, recipe, on_step=kill_after(9 if torn else 6))
+    ids = stopped / "checkpoints/corpus/train.bin"
+    if torn:
+        ids.write_bytes(ids.read_bytes()[:-20])
+    else:
+        monkeypatch.setattr(reading, "Corpus", None)  # the corpus is not opened again
+    train(data, stopped, recipe, resume=True)
+    assert_same(stopped, whole)
+
+
+def test_the_same_documents_from_elsewhere_are_the_same_corpus(
+    whole: Path, corpus: Path, stories: list[str], tmp_path: Path
+) -> None:
+    recipe, stopped = replace(TINY, eval_steps=3, gradient_accumulation=2), tmp_path / "stopped"
+    with pytest.raises(KilledError):
+        train(corpus, stopped, recipe, on_step=kill_after(6))
+    with pytest.raises(InputError, match="--resume: corpus was"):
+        train(packed("parquet", stories[::-1], tmp_path), stopped, recipe, resume=True)
+    train(packed("jsonl.gz", stories, tmp_path), stopped, recipe, resume=True)
+    assert_same(stopped, whole)
+
+
+def test_what_a_kill_while_reading_leaves_is_not_in_the_way(corpus: Path, tmp_path: Path) -> None:
+    left = tmp_path / "out/unfinished-corpus"
+    left.mkdir(parents=True)
+    (left / "train.bin").write_bytes(b"half")
+    result = train(corpus, tmp_path / "out", replace(TINY, max_steps=1))
+    assert not left.exists()
+    assert (result.folder / "model.safetensors").exists()
+
+
+def test_counting_agrees_with_what_is_written(corpus: Path, tmp_path: Path) -> None:
+    for arch in ("llama", "bert", "t5"):
+        recipe = replace(TINY, arch=arch, params="60k", vocab_size=400)
+        tokenise([corpus], recipe, tmp_path / arch)
+        prepared = load(tmp_path / arch, recipe, Place.of(recipe, "cpu"))
+        counted = plan([corpus], recipe, device="cpu")
+        assert counted == prepared.plan
+        assert (counted.blocks, counted.held_out_documents) == (len(prepared.train), 3)
+        assert prepared.held_out is not None
+    assert {file.name for file in tmp_path.iterdir()} == {"corpus.txt", "llama", "bert", "t5"}
+
+
+def test_a_corpus_longer_than_the_tokenizer_s_text_is_split_by_threshold(
+    tmp_path: Path, write_corpus: Write
+) -> None:
+    """A million characters and more: 3,000 documents, of which 300 are expected (sd 16)."""
+    file = write_corpus([f"{i} " + "one two three four " * 20 for i in range(3000)])
+    recipe = replace(TINY, tokenizer_text=1, eval_split=0.1)
+    found = plan([file], recipe, device="cpu")
+    assert found.documents + found.held_out_documents == 3000
+    assert 230 < found.held_out_documents < 370
+    assert found.held_out_documents != 300
+    exact = plan([file], replace(recipe, tokenizer_text=100), device="cpu")
+    assert exact.held_out_documents == 300
