@@ -199,7 +199,7 @@ def _recipe(
 
 def _beside(file: str) -> Path:
     """`data.jsonl` -> `data-finetuned`, here: where the file lies, nobody may be allowed to write."""
-    name = Path(file.rpartition(":")[2] if file.startswith("hf:") else file).name
+    name = Path(file.split(":")[1] if file.startswith("hf:") else file).name
     return Path(f"{name.split('.')[0] or 'model'}-finetuned")
 
 

@@ -46,7 +46,7 @@ class Source:
 
     Attributes:
         columns: what they are for.
-        rows: the rows.
+        rows: the rows, until they are encoded.
         reading: what was found.
     """
 
@@ -106,7 +106,8 @@ def read_source(
     """Read the rows of all files and tell from their columns what they are for.
 
     Args:
-        files: as `records.open_rows` takes them; a `.txt` file's lines are texts.
+        files: as `records.open_rows` takes them; a `.txt` file's lines are texts, and of a dataset that has
+            several splits it is "train" if no other is named.
         mapping: role -> column (see `columns.ROLES`).
         objective: where the columns allow several.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
@@ -117,7 +118,7 @@ def read_source(
     reading, kept = Reading(), list[Row]()
     columns: Columns | None = None
     for file in files:
-        for row in open_rows(file).through(flat):
+        for row in open_rows(file, split="train").through(flat):
             reading.rows += 1
             try:
                 if row.error is not None:
@@ -182,13 +183,15 @@ class Examples:
 def encode(
     source: Source, encoder: Callable[[Mapping[str, Any]], list[Encoded]], *, on_error: str = "fail"
 ) -> Examples:
-    """Turn rows into examples.
+    """Turn rows into examples, and let each row go: text and tokens of all rows are not in memory together.
 
     Raises:
         InputError: a row that cannot be used, with its place, unless it is skipped; or none is left.
     """
-    reading, items = source.reading, list[Encoded]()
-    for row in source.rows:
+    reading, items, count = source.reading, list[Encoded](), len(source.rows)
+    source.rows.reverse()
+    while source.rows:
+        row = source.rows.pop()
         try:
             found = encoder(row.data)
         except BadRowError as error:
@@ -199,8 +202,8 @@ def encode(
         reading.dropped += not found
         reading.truncated += sum(one.cut for one in found)
         items += [_packed(one) for one in found]
-    if source.rows and not items:
-        raise InputError(f"of {len(source.rows)} rows none leaves anything to learn{_first(reading)}")
+    if count and not items:
+        raise InputError(f"of {count} rows none leaves anything to learn{_first(reading)}")
     return Examples(items, reading)
 
 

@@ -173,6 +173,7 @@ def prepare(
 
     recipe.check()
     source, held = _sources(data, recipe, eval_data)
+    fingerprint = source.fingerprint()
     device = training_device(spec.device, 0)
     dtype, reason = training_dtype(recipe.dtype, device)
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
@@ -205,7 +206,7 @@ def prepare(
     parameters, trainable = trained(loaded.model)
     plan = replace(plan, parameters=parameters, trained_parameters=trainable, memory=memory)
     return Prepared(
-        plan, recipe, loaded, kind, train, held_out, batches, collate, source.fingerprint(), source.reading
+        plan, recipe, loaded, kind, train, held_out, batches, collate, fingerprint, source.reading
     )
 
 
@@ -270,10 +271,10 @@ def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Seque
 
 
 def _batches(train: Examples, recipe: Recipe, length: int, *, grouped: bool) -> Batches:
-    from llmkit.training.batches import Batches
+    from llmkit.training.batches import Batches, Singles
 
     lengths = train.lengths
-    units = pack(lengths, length) if recipe.packing else [[index] for index in range(len(train))]
+    units = pack(lengths, length) if recipe.packing else Singles(len(train))
     return Batches(
         units,
         recipe.batch_size,
