@@ -94,6 +94,40 @@ def test_a_bad_row_is_told_once(model: Path, tmp_path: Path) -> None:
     assert "rows.jsonl:2" in done.stderr
 
 
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.txt"
+    file.write_text("\n\n".join(f"Once there were {i} cats in a very old house." for i in range(80)))
+    return file
+
+
+def pretraining(corpus: Path, output: Path, *more: str) -> list[str]:
+    small = [*("--params", "20k", "--vocab-size", "270"), *COMMON, *STEPS]
+    return ["pretrain", str(corpus), "-o", str(output), *small, *more]
+
+
+@pytest.mark.slow
+def test_one_process_reads_the_corpus_for_both(corpus: Path, tmp_path: Path) -> None:
+    alone = spawn(*pretraining(corpus, tmp_path / "one", "--batch-size", "4"))
+    both = spawn(*pretraining(corpus, tmp_path / "two", "--batch-size", "2", "--processes", "2"))
+    assert alone.returncode == both.returncode == 0, both.stderr
+    assert_same(tmp_path / "one", tmp_path / "two")
+    assert {file.name for file in (tmp_path / "two").iterdir()} == {
+        file.name for file in (tmp_path / "one").iterdir()
+    }
+
+
+@pytest.mark.slow
+def test_a_bad_corpus_is_told_once(corpus: Path, tmp_path: Path) -> None:
+    corpus.write_bytes(b"good\n\nna\xefve\n")
+    done = spawn(*pretraining(corpus, tmp_path / "out", "--processes", "2"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("llmkit: error: ")
+    assert done.stderr.count("\n") == 1
+    assert "corpus.txt:3: not UTF-8" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_torchrun_does_as_well(data: Path, model: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
