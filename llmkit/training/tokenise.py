@@ -129,10 +129,14 @@ def write(
         info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
         (folder / _INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         return counts
-    except OSError as error:
+    except Exception as error:
+        # tokenizers has an error of its own for a full disk.
+        if not isinstance(error, OSError) and "os error" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise LLMKitError(
-            f"{folder}: {error.strerror or error}; the corpus's token ids need room there, 2 to 4 bytes each;"
-            " make some and repeat the command"
+            f"{folder}: {reason}; the corpus's token ids need room there, 2 to 4 bytes each; make some and"
+            " repeat the command"
         ) from error
     finally:
         if folder is not None and not (folder / _INFO).exists():

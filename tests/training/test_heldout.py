@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from llmkit.training import heldout
 from llmkit.training.heldout import HeldOut, measure
 
 
@@ -54,6 +55,17 @@ def test_a_long_document_is_scored_once_a_token_with_half_a_context_before_it(mo
     got = measure(model, [text], boundary=0, context=8, utf8_bytes=100)
     assert got.tokens == 41
     assert got.nats == pytest.approx(expected, rel=1e-5)
+
+
+def test_documents_that_come_in_stretches_are_each_scored_once(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = documents([3, 14, 7, 1, 9, 40, 2])
+    whole = measure(model, texts, boundary=0, context=16, utf8_bytes=100)
+    monkeypatch.setattr(heldout, "_STRETCH", 12)
+    parts = measure(model, iter(texts), boundary=0, context=16, utf8_bytes=100)
+    assert parts.tokens == whole.tokens == sum(map(len, texts)) + len(texts)
+    assert parts.nats == pytest.approx(whole.nats, rel=1e-5)
 
 
 def test_the_model_stays_in_training_mode(model: Any) -> None:
