@@ -38,7 +38,9 @@ class RecipeFlags:
     qlora: Annotated[bool, flag("--qlora", help="Keep the frozen model in 4 bits (bitsandbytes).")] = False
     epochs: Annotated[float, flag("--epochs", help="Passes over the rows (3).")] = 3.0
     max_steps: Annotated[int | None, flag("--max-steps", help="Steps, in place of epochs.")] = None
-    lr: Annotated[float | None, flag("--lr", help="Peak learning rate (2e-4; 2e-5 with --full).")] = None
+    lr: Annotated[
+        float | None, flag("--lr", help="Peak learning rate (2e-4, --full 2e-5; preferences: a quarter).")
+    ] = None
     scheduler: Annotated[str, flag("--scheduler", help="cosine, linear or constant.")] = "cosine"
     warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.03).")] = 0.03
     weight_decay: Annotated[float, flag("--weight-decay", help="AdamW's, on matrices (0).")] = 0.0
@@ -55,6 +57,9 @@ class RecipeFlags:
     label_smoothing: Annotated[float, flag("--label-smoothing", help="Share spread over all tokens (0).")] = (
         0.0
     )
+    dpo_beta: Annotated[
+        float | None, flag("--dpo-beta", help="Preferences: what departing from the model costs (0.1).")
+    ] = None
     save_steps: Annotated[
         int | None, flag("--save-steps", help="Steps between checkpoints (as --eval-steps).")
     ] = None

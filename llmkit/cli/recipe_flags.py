@@ -125,10 +125,11 @@ class Watcher:
         held = step.held_out
         assert held is not None
         bits = f", {held.bits_per_byte:.4f} bits/byte" if held.utf8_bytes is not None else ""
-        text = (
-            f"step {step.step:,}/{step.steps:,}: held-out loss {held.loss:.4f}, perplexity"
-            f" {held.perplexity:.3f}{bits}"
-        )
+        if held.accuracy is None:
+            more = f"perplexity {held.perplexity:.3f}{bits}"
+        else:
+            more = f"reward accuracy {held.accuracy:.3f}, margin {held.margin:.3f}"
+        text = f"step {step.step:,}/{step.steps:,}: held-out loss {held.loss:.4f}, {more}"
         if self._live is not None:
             self._live.console.print(f"llmkit: {text}", highlight=False)
         else:

@@ -1,13 +1,13 @@
 """Examples on their way into a step: which go together, and how they stand beside each other.
 
-Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Singles`, `Spans`.
+Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Preferences`, `Singles`, `Spans`, `learnt`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -87,6 +87,12 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    def met(self, steps: int) -> list[int]:
+        """The rows that the first `steps` steps learn from, in all processes together, each once."""
+        taken = steps * self.batch_size * self.accumulation * self.world
+        units = self._order()[:taken] if steps < self.steps else range(len(self.units))
+        return sorted(int(row) for unit in units for row in self.units[unit])
+
     def __iter__(self) -> Iterator[list[int]]:
         import numpy as np
 
@@ -131,7 +137,7 @@ class Rows:
         if index >= 0:
             return self.items[index]
         one = self.items[~index]
-        return Encoded(one.ids, [IGNORED] * len(one.targets), one.cut, one.types)
+        return replace(one, targets=[IGNORED] * len(one.targets))
 
 
 Inputs = dict[str, torch.Tensor]
@@ -207,6 +213,43 @@ class Spans:
         if rows[0].types is not None:
             found["token_type_ids"] = _padded([() if row.types is None else row.types for row in rows], 0)
         return found
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs of texts of which one is preferred: first the chosen text of each, then the rejected one of each.
+
+    Returns what `beside` makes of these texts, and for each of them, (2 * pairs,): `lengths`, its tokens, and
+    `reference`, its log-probability by the model before it is taught (0 while that is not known).
+
+    Attributes:
+        beside: how texts stand beside each other: `Flattened` or `Padded`.
+    """
+
+    beside: Callable[[Sequence[Encoded]], Inputs]
+
+    def __call__(self, rows: Sequence[Encoded]) -> Inputs:
+        texts = [text for side in zip(*(sides(row) for row in rows), strict=True) for text in side]
+        known = [row.reference or (0.0, 0.0) for row in rows]
+        return {
+            **self.beside(texts),
+            "lengths": torch.tensor([len(text.ids) for text in texts]),
+            "reference": torch.tensor(known).T.flatten(),
+        }
+
+
+def sides(pair: Encoded) -> tuple[Encoded, Encoded]:
+    """The chosen and the rejected text of a pair."""
+    import numpy as np
+
+    at = len(pair.ids) - int(np.sum(np.asarray(pair.types)))
+    return Encoded(pair.ids[:at], pair.targets[:at]), Encoded(pair.ids[at:], pair.targets[at:])
+
+
+def learnt(inputs: Mapping[str, torch.Tensor]) -> int:
+    """How many things a batch's summed loss is a sum over: its targets, or its pairs."""
+    targets = int((inputs["labels"] != IGNORED).sum())
+    return len(inputs["reference"]) // 2 * bool(targets) if "reference" in inputs else targets
 
 
 def _stacked(rows: Sequence[Encoded], padding: int) -> Inputs:

@@ -39,7 +39,7 @@ def conversation_of(value: Any) -> list[dict[str, Any]]:
 
 
 def learnt_spans(
-    tokenizer: Any, messages: list[dict[str, Any]]
+    tokenizer: Any, messages: list[dict[str, Any]], *, after: int = 0
 ) -> tuple[list[int], list[tuple[int, int | None]]]:
     """Token ids of a conversation, and the ranges of them that the assistant says.
 
@@ -50,6 +50,7 @@ def learnt_spans(
     Args:
         tokenizer: with a chat template.
         messages: with `role` and `content`.
+        after: messages at the beginning of which nothing counts, whoever says it.
 
     Raises:
         ValueError: the template refuses the conversation, or the assistant says nothing in it.
@@ -58,9 +59,10 @@ def learnt_spans(
 
     try:
         whole = _render(tokenizer, messages)
-        spans = _character_spans(tokenizer, messages, whole)
+        said = _character_spans(tokenizer, messages, whole)
     except TemplateError as error:
         raise ValueError(f"the chat template refuses it: {' '.join(str(error).split())}") from None
+    spans = [span for index, span in said.items() if index >= after]
     if not spans:
         raise ValueError("the assistant says nothing in it")
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
@@ -80,8 +82,12 @@ def _render(tokenizer: Any, messages: list[dict[str, Any]], *, prompt: bool = Fa
     return text
 
 
-def _character_spans(tokenizer: Any, messages: list[dict[str, Any]], whole: str) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+def _character_spans(
+    tokenizer: Any, messages: list[dict[str, Any]], whole: str
+) -> dict[int, tuple[int, int]]:
+    """Where in `whole` the assistant's turns stand, by their number among the messages."""
+    found: dict[int, tuple[int, int]] = {}
+    last = 0
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
@@ -92,7 +98,7 @@ def _character_spans(tokenizer: Any, messages: list[dict[str, Any]], whole: str)
             # Some templates drop what the assistant thought in earlier turns, or open a thought for it: look
             # for the words themselves.
             said = str(message.get("content") or "").rpartition("</think>")[2].strip()
-            start = whole.find(said, found[-1][1] if found else 0) if said else -1
+            start = whole.find(said, last) if said else -1
             if start < 0:
                 continue
         if whole.startswith(after):
@@ -102,7 +108,8 @@ def _character_spans(tokenizer: Any, messages: list[dict[str, Any]], whole: str)
             words = start + len(str(message.get("content") or "").rpartition("</think>")[2].strip())
             line = whole.find("\n", words)
             end = line if line >= 0 else len(whole)
-        found.append((start, _without_break(whole, start, end)))
+        last = _without_break(whole, start, end)
+        found[index] = start, last
     return found
 
 

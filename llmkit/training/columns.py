@@ -1,6 +1,6 @@
 """What a file of rows is for, told from the names of its columns.
 
-Public: `recognise`, `Columns`, `ROLES`.
+Public: `recognise`, `Columns`, `BadRowError`, `ROLES`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from llmkit.errors import InputError
 
 # Objective -> the roles that its columns play; those in brackets may be missing.
 ROLES: dict[str, tuple[str, ...]] = {
-    "preference": ("prompt", "chosen", "rejected"),
+    "preference": ("prompt", "input", "chosen", "rejected"),
     "answers": ("question", "context", "answers"),
     "messages": ("messages",),
     "completion": ("prompt", "input", "completion"),
     "pairs": ("source", "target"),
     "text": ("text",),
 }
-_OPTIONAL = {"preference": {"prompt"}, "completion": {"input"}}
+_OPTIONAL = {"preference": {"prompt", "input"}, "completion": {"input"}}
 # The ecosystem's spellings, each as its column names in the order of the roles above.
 _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
     "preference": (
         {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
         {"prompt": "question", "chosen": "chosen", "rejected": "rejected"},
+        {"prompt": "instruction", "input": "input", "chosen": "chosen", "rejected": "rejected"},
         {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"},
         {"chosen": "chosen", "rejected": "rejected"},
     ),
@@ -58,6 +59,10 @@ _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
     ),
     "text": ({"text": "text"}, {"text": "content"}),
 }
+
+
+class BadRowError(ValueError):
+    """What is wrong with a row, without its place."""
 
 
 @dataclass(frozen=True)

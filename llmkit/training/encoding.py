@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.text.windows import overlapping_windows
+from llmkit.training.answers import answer_span, answers_of, token_span
 from llmkit.training.chats import conversation_of, learnt_spans
-from llmkit.training.columns import Columns
+from llmkit.training.columns import BadRowError, Columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,17 +43,16 @@ class Encoded:
         targets: for "causal" as long as `ids`; for "seq2seq" the target's ids; for "spans" first and last
             token of the answer.
         cut: whether something did not fit and was left out.
-        types: token types, where the tokenizer makes them ("spans").
+        types: token types, where the tokenizer makes them ("spans"); for "preference" 0 for the chosen text's
+            tokens and 1 for those of the rejected one, which follows it.
+        reference: for "preference" the log-probabilities of both, by the model before it is taught.
     """
 
     ids: Ids
     targets: Ids
     cut: bool = False
     types: Ids | None = None
-
-
-class BadRowError(ValueError):
-    """What is wrong with a row, without its place."""
+    reference: tuple[float, float] | None = None
 
 
 def kind_of(columns: Columns, model_kind: str) -> str:
@@ -113,6 +113,7 @@ def encoder(
         "completion": rows.completion,
         "pairs": rows.completion,
         "answers": rows.completion,
+        "preference": rows.preference,
     }[columns.objective]
 
 
@@ -143,7 +144,55 @@ class _Rows:
 
     def completion(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A prompt and what follows it, of which the latter is learnt."""
-        prompt, completion = self._prompt_and_completion(row)
+        return self._continued(*self._prompt_and_completion(row))
+
+    def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
+        """A prompt with what is preferred and what is not; none where they are the same, or do not fit."""
+        chosen, rejected = (self._answer(row, role) for role in ("chosen", "rejected"))
+        if type(chosen) is not type(rejected):
+            raise BadRowError("of chosen and rejected one is a text and the other a conversation")
+        if isinstance(chosen, list):
+            before, begins = self._opening(row, chosen, shared(chosen, rejected))
+            sides = [self._conversation([*before, *side], after=begins) for side in (chosen, rejected)]
+        elif "prompt" in self.columns.names:
+            prompt = row.get(self.columns.names["prompt"])
+            prompt = _messages(prompt) if isinstance(prompt, list) else self._prompt(row)
+            sides = [self._continued(prompt, side) for side in (chosen, rejected)]
+        else:
+            ids = [self._closed(self.tokenizer(side)["input_ids"]) for side in (chosen, rejected)]
+            sides = [self._masked(one, [(shared(*ids), None)]) for one in ids]
+        if not (sides[0] and sides[1]) or sides[0] == sides[1]:
+            return []
+        (one,), (other,) = sides
+        types = [0] * len(one.ids) + [1] * len(other.ids)
+        return [Encoded([*one.ids, *other.ids], [*one.targets, *other.targets], one.cut or other.cut, types)]
+
+    def _answer(self, row: Mapping[str, Any], role: str) -> Any:
+        """A text, or a conversation's turns."""
+        column = self.columns.names[role]
+        value = row.get(column)
+        if not isinstance(value, list) or (value and all(isinstance(part, str) for part in value)):
+            return self._string(row, role)
+        try:
+            return conversation_of(value)
+        except ValueError as error:
+            raise BadRowError(f"column {column!r}: {error}") from None
+
+    def _opening(
+        self, row: Mapping[str, Any], chosen: list[dict[str, Any]], alike: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """What stands before the turns of `chosen`, and how many turns there are before the two part."""
+        given = row.get(self.columns.names.get("prompt", ""))
+        if isinstance(given, list):
+            before = _messages(given)
+            return ([], len(before)) if chosen[: len(before)] == before else (before, len(before) + alike)
+        if given is None or alike:
+            # Where both begin with the same turns, these are the prompt; a text beside them says it again.
+            return [], alike
+        return [{"role": "user", "content": self._prompt(row)}], 1
+
+    def _continued(self, prompt: Any, completion: Any) -> list[Encoded]:
+        """What follows a prompt, be they texts or turns; the prompt itself is not learnt."""
         if isinstance(prompt, list) or self.tokenizer.chat_template is not None:
             before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
             after = (
@@ -176,7 +225,7 @@ class _Rows:
     def spans(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A question with each window of its context; without the answer in it, the first token is it."""
         question, context = self._string(row, "question"), self._string(row, "context", empty=True)
-        start, end = _answer_span(row[self.columns.names["answers"]], context)
+        start, end = answer_span(row[self.columns.names["answers"]], context)
         limit = len(self.tokenizer(question, add_special_tokens=False)["input_ids"])
         if limit > self.max_length // 2:
             raise BadRowError(f"the question has {limit} tokens, more than half of --max-length")
@@ -199,12 +248,12 @@ class _Rows:
                 if part == 1
             ]
             types = windows["token_type_ids"][index] if "token_type_ids" in windows else None
-            found.append(Encoded(ids, _token_span(places, start, end), types=types))
+            found.append(Encoded(ids, token_span(places, start, end), types=types))
         return found
 
-    def _conversation(self, messages: list[dict[str, Any]]) -> list[Encoded]:
+    def _conversation(self, messages: list[dict[str, Any]], after: int = 0) -> list[Encoded]:
         try:
-            ids, spans = learnt_spans(self.tokenizer, messages)
+            ids, spans = learnt_spans(self.tokenizer, messages, after=after)
         except ValueError as error:
             raise BadRowError(str(error)) from None
         return self._masked(ids, spans)
@@ -225,23 +274,23 @@ class _Rows:
             return f"{self.source_prefix}{source}\n\n", target
         if self.columns.objective == "answers":
             context, question = self._string(row, "context", empty=True), self._string(row, "question")
-            texts = _answers(row[self.columns.names["answers"]])
+            texts = answers_of(row[self.columns.names["answers"]])
             answer = texts[0][0] if texts else "unanswerable"
             return f"{context}\n\nQuestion: {question}\nAnswer:", f" {answer}"
         prompt = row.get(self.columns.names["prompt"])
         if isinstance(prompt, list):
             return _messages(prompt), _messages(row.get(self.columns.names["completion"]))
+        return self._prompt(row), self._string(row, "completion")
+
+    def _prompt(self, row: Mapping[str, Any]) -> str:
         prompt = self._string(row, "prompt", empty=True)
-        completion = self._string(row, "completion")
         if "instruction" not in self.columns.names["prompt"]:
-            return prompt, completion
+            return prompt
         more = self._string(row, "input", empty=True).strip() if "input" in self.columns.names else ""
         if self.tokenizer.chat_template is not None:
-            return (f"{prompt}\n\n{more}" if more else prompt), completion
+            return f"{prompt}\n\n{more}" if more else prompt
         parts = [("Instruction", prompt), *([("Input", more)] if more else []), ("Response", "")]
-        return "".join(f"### {name}:\n{text.strip()}\n\n" for name, text in parts).rstrip(
-            "\n"
-        ) + "\n", completion
+        return "".join(f"### {name}:\n{text.strip()}\n\n" for name, text in parts).rstrip("\n") + "\n"
 
     def _pair(self, row: Mapping[str, Any]) -> tuple[str, str]:
         names = self.columns.names
@@ -294,6 +343,12 @@ class _Rows:
         return [*ids[: self.max_length - 1], ids[-1]] if ended else ids[: self.max_length]
 
 
+def shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """How much two texts, or rows of ids or of turns, begin alike, the last of the shorter one left aside."""
+    limit = max(0, min(len(one), len(other)) - 1)
+    return next((i for i in range(limit) if one[i] != other[i]), limit)
+
+
 def _messages(value: Any) -> list[dict[str, Any]]:
     try:
         return conversation_of(value)
@@ -303,44 +358,3 @@ def _messages(value: Any) -> list[dict[str, Any]]:
 
 def _type(value: Any) -> str:
     return "null" if value is None else f"a {type(value).__name__}"
-
-
-def _answers(value: Any) -> list[tuple[str, int | None]]:
-    """Texts, each with where it starts in the context if that is told: SQuAD's form, or simpler ones."""
-    if isinstance(value, str):
-        return [(value, None)]
-    if isinstance(value, dict):
-        texts, starts = value.get("text"), value.get("answer_start")
-        if isinstance(texts, str):
-            texts, starts = [texts], [starts]
-        if isinstance(texts, list):
-            starts = starts if isinstance(starts, list) and len(starts) == len(texts) else [None] * len(texts)
-            value = [{"text": text, "answer_start": at} for text, at in zip(texts, starts, strict=True)]
-    if isinstance(value, list):
-        found = [one if isinstance(one, dict) else {"text": one} for one in value]
-        if all(isinstance(one.get("text"), str) for one in found):
-            return [(one["text"], one.get("answer_start")) for one in found]
-    raise BadRowError("its answers are neither texts nor {'text': [...], 'answer_start': [...]}")
-
-
-def _answer_span(value: Any, context: str) -> tuple[int, int]:
-    """First and past-the-last character of the answer; (-1, -1) where there is none."""
-    answers = [(text, at) for text, at in _answers(value) if text.strip()]
-    if not answers:
-        return -1, -1
-    text, at = answers[0]
-    if at is None:
-        at = context.find(text)
-        if at < 0:
-            raise BadRowError(f"its answer {text[:40]!r} does not stand in the context")
-    elif not isinstance(at, int) or context[at : at + len(text)] != text:
-        raise BadRowError(f"at answer_start {at} the context does not say {text[:40]!r}")
-    return at, at + len(text)
-
-
-def _token_span(places: Sequence[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
-    """The tokens (position, first and past-the-last character each) that hold characters start to end."""
-    if start < 0 or not places or start < places[0][1] or end > places[-1][2]:
-        return 0, 0
-    inside = [position for position, first, last in places if first < end and last > start]
-    return (inside[0], inside[-1]) if inside else (0, 0)

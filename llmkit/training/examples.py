@@ -16,8 +16,8 @@ from llmkit.records.pairs import flat
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
-from llmkit.training.columns import Columns, recognise
-from llmkit.training.encoding import IGNORED, BadRowError, Encoded
+from llmkit.training.columns import BadRowError, Columns, recognise
+from llmkit.training.encoding import IGNORED, Encoded, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +54,15 @@ class Source:
     rows: list[Row]
     reading: Reading
 
+    @property
+    def talks(self) -> bool:
+        """Whether some of it are conversations, which take a chat template."""
+        if self.columns.objective != "preference":
+            return self.columns.objective == "messages"
+        names = [self.columns.names[role] for role in ("chosen", "rejected")]
+        turns = [row.data.get(name) for row in self.rows for name in names]
+        return any(isinstance(one, list) and one and isinstance(one[0], dict) for one in turns)
+
     def fingerprint(self) -> str:
         """SHA-256 over the rows, by which a resumed run knows its data again."""
         digest = hashlib.sha256(repr(sorted(self.columns.names.items())).encode())
@@ -88,10 +97,14 @@ class Source:
     def _key(self, row: Row, seed: int) -> bytes:
         names = self.columns.names
         column = next(
-            names[role] for role in ("context", "source", "prompt", "messages", "text") if role in names
+            names[role]
+            for role in ("context", "source", "prompt", "messages", "text", "chosen")
+            if role in names
         )
         what = row.data.get(column)
-        if self.columns.objective == "completion" and "input" in names:
+        if column == names.get("chosen"):
+            what = _opening(what, row.data.get(names["rejected"]))
+        if "input" in names:
             what = [what, row.data.get(names["input"])]
         return hashlib.sha256(f"{seed}\0{dumps(what)}".encode()).digest()
 
@@ -167,6 +180,11 @@ class Examples:
         """Tokens that the model reads of each, the longer side where there are two."""
         return [max(len(one.ids), len(one.targets)) for one in self.items]
 
+    def longest(self, count: int) -> list[int]:
+        """The `count` examples with the most tokens, these first."""
+        lengths = self.lengths
+        return sorted(range(len(lengths)), key=lambda i: -lengths[i])[:count]
+
     @property
     def tokens(self) -> int:
         """Tokens read in one pass."""
@@ -216,6 +234,12 @@ def _packed(one: Encoded) -> Encoded:
 
     types = None if one.types is None else array(one.types)
     return Encoded(array(one.ids), array(one.targets), one.cut, types)
+
+
+def _opening(chosen: Any, rejected: Any) -> Any:
+    """What both begin with: the prompt, where it has no column of its own."""
+    alike = type(chosen) is type(rejected) and isinstance(chosen, str | list)
+    return chosen[: shared(chosen, rejected)] if alike else chosen
 
 
 def _contains(row: Row, columns: Columns) -> bool:

@@ -31,10 +31,12 @@ class FinetuneResult:
         folder: of the adapter or the model.
         steps: optimizer steps done, of which the kept weights may be an earlier one.
         parameters, trained_parameters: of the model with its adapter, and of them those that were trained.
-        train_loss: nats a target, the last one reported.
-        held_out_before, held_out_loss: nats a target on the held-out rows, before and with the kept weights;
-            None where nothing is held out.
+        train_loss: nats a target (or a pair), the last one reported.
+        held_out_before, held_out_loss: nats a target (or a pair) on the held-out rows, before and with the
+            kept weights; None where nothing is held out.
         perplexity: exp of `held_out_loss`, for a language model.
+        reward_accuracy_before, reward_accuracy, reward_margin: of preferences, on the held-out rows: see
+            `heldout.HeldOut`. Before, nothing has gained on anything: a half, and a margin of 0.
         peak_memory: bytes: the most that this process had on a CPU, that was allocated on a GPU.
         tokens_per_second: read while training, held-out measurements included in the time.
         seconds: of training, in this process.
@@ -48,6 +50,9 @@ class FinetuneResult:
     held_out_before: float | None
     held_out_loss: float | None
     perplexity: float | None
+    reward_accuracy_before: float | None
+    reward_accuracy: float | None
+    reward_margin: float | None
     peak_memory: int
     tokens_per_second: float
     seconds: float
@@ -109,7 +114,10 @@ def finetune(
         resume=resume,
         notice=notice,
     )
+    if prepared.kind == "preference":
+        notice("before the first step each pair is scored once by the model as it is")
     on_plan(prepared.plan)
+    prepared = _with_loss(prepared)
     began = time.monotonic()
     teacher = run.train(_job(prepared, run), on_step)
     result = _result(prepared, run, teacher, time.monotonic() - began)
@@ -139,17 +147,35 @@ def _options(prepared: Prepared, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _job(prepared: Prepared, run: Run) -> Job:
-    from transformers import set_seed
-
-    from llmkit.training.loop import Job
+def _with_loss(prepared: Prepared) -> Prepared:
+    """Give the model its loss; and pairs what they are compared with, while the model is what it was."""
     from llmkit.training.losses import summed_loss, summed_span_loss
+    from llmkit.training.preferences import BETA, preference_loss, score
 
     recipe, plan, model = prepared.recipe, prepared.plan, prepared.loaded.model
     if prepared.kind == "spans":
         summed_span_loss(model)
-    else:
+    elif prepared.kind != "preference":
         summed_loss(model, recipe.label_smoothing)
+    else:
+        preference_loss(model, recipe.dpo_beta or BETA)
+        train, held_out = (
+            score(model, rows, which, prepared.collate, recipe.batch_size, plan.dtype)
+            for rows, which in (
+                (prepared.train, prepared.batches.met(plan.steps)),
+                (prepared.held_out, range(len(prepared.held_out))),
+            )
+        )
+        return dataclasses.replace(prepared, train=train, held_out=held_out)
+    return prepared
+
+
+def _job(prepared: Prepared, run: Run) -> Job:
+    from transformers import set_seed
+
+    from llmkit.training.loop import Job
+
+    recipe, plan, model = prepared.recipe, prepared.plan, prepared.loaded.model
     set_seed(recipe.seed)
     if recipe.gradient_checkpointing:
         model.config.use_cache = False
@@ -169,7 +195,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
                 dtype=plan.dtype,
             ),
             # A warning of DDP's says that looking for parameters without a gradient costs time.
-            "ddp_find_unused_parameters": prepared.kind != "causal",
+            "ddp_find_unused_parameters": prepared.kind not in ("causal", "preference"),
             "eval_on_start": run.start is None and bool(len(prepared.held_out)),
         },
         measure=(lambda teacher: _measure(teacher, prepared)) if len(prepared.held_out) else None,
@@ -201,7 +227,10 @@ def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> F
     if run.main and run.metrics.exists():
         first = json.loads(run.metrics.read_text(encoding="utf-8").partition("\n")[0])
         before = first.get("eval_loss") if first["step"] == 0 else None
-    causal = prepared.kind != "spans"
+    kept = [row for row in state.log_history if "eval_reward_accuracy" in row]
+    kept = kept[:1] + [row for row in kept if row["step"] == state.best_global_step][-1:]
+    rewards = [(row["eval_reward_accuracy"], row["eval_reward_margin"]) for row in kept]
+    told = prepared.kind not in ("spans", "preference")
     return FinetuneResult(
         folder=run.output,
         steps=state.global_step,
@@ -210,7 +239,10 @@ def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> F
         train_loss=[row["loss"] for row in state.log_history if "loss" in row][-1],
         held_out_before=before,
         held_out_loss=best,
-        perplexity=_exp(best) if best is not None and causal else None,
+        perplexity=_exp(best) if best is not None and told else None,
+        reward_accuracy_before=rewards[0][0] if rewards else None,
+        reward_accuracy=rewards[-1][0] if rewards else None,
+        reward_margin=rewards[-1][1] if rewards else None,
         peak_memory=measured_peak(teacher.args.device),
         tokens_per_second=teacher.tokens / max(seconds, 1e-9),
         seconds=seconds,

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmkit.training.batches import Rows
-from llmkit.training.encoding import IGNORED
+from llmkit.training.batches import Rows, learnt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,15 +29,20 @@ class HeldOut:
         nats: the sum of -ln p(token) over all predicted tokens.
         tokens: how many tokens were predicted: all of each document's, and the one that ends it.
         utf8_bytes: the documents' size; None where only parts of them are predicted.
+        accuracy: of preferences, whose "tokens" are pairs: the share of them whose chosen text has gained
+            more than the rejected one since the model was as it came; a tie is half of one.
+        margin: of preferences: beta times how much more, on average.
     """
 
     nats: float
     tokens: int
     utf8_bytes: int | None = None
+    accuracy: float | None = None
+    margin: float | None = None
 
     @property
     def loss(self) -> float:
-        """Nats a token."""
+        """Nats a token, or a pair."""
         return self.nats / self.tokens
 
     @property
@@ -104,29 +108,35 @@ def measure_rows(
     """The loss over held-out examples, from a model that sums it (see `losses`).
 
     Args:
-        model: gives ``{"loss": sum}``; left in the mode that it was in.
+        model: gives ``{"loss": sum}``, of preferences their ``margins`` too; left in the mode that it was in.
         rows: the examples.
         collate: examples to inputs with `labels`.
         batch_size: examples a forward pass.
         rank, world: this process and how many share the rows; each makes as many forward passes.
-        reduce: sums (nats, tokens) over the processes.
+        reduce: sums a tensor over the processes.
     """
     lengths = np.fromiter((len(rows[i].ids) for i in range(len(rows))), dtype=np.int32, count=len(rows))
     order = np.argsort(lengths, kind="stable")
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     # A process left without rows runs some whose targets count for nothing.
     batches += [~batches[0]] * (-len(batches) % world)
-    total = torch.zeros(2, dtype=torch.float64)
+    total = torch.zeros(4, dtype=torch.float64)
     was_training, device, muted = model.training, next(model.parameters()).device, Rows(rows)
     model.eval()
     with torch.no_grad():
         for batch in batches[rank::world]:
             inputs = {name: value.to(device) for name, value in collate([muted[i] for i in batch]).items()}
-            total[0] += float(model(**inputs)["loss"])
-            total[1] += int((inputs["labels"] != IGNORED).sum())
+            found, count = model(**inputs), learnt(inputs)
+            total[0] += float(found["loss"])
+            total[1] += count
+            if "margins" in found and count:
+                total[2] += float((found["margins"].sign() + 1).sum() / 2)
+                total[3] += float(found["margins"].sum())
     model.train(was_training)
-    nats, tokens = reduce(total.to(device if device.type != "mps" else "cpu")).tolist()
-    return HeldOut(nats, round(tokens))
+    nats, count, right, margin = reduce(total.to(device if device.type != "mps" else "cpu")).tolist()
+    if "reference" not in inputs:
+        return HeldOut(nats, round(count))
+    return HeldOut(nats, round(count), accuracy=right / count, margin=margin / count)
 
 
 def _windows(

@@ -22,7 +22,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
 from llmkit.errors import LLMKitError
-from llmkit.training.batches import Batches, Rows
+from llmkit.training.batches import Batches, Rows, learnt
 from llmkit.training.encoding import IGNORED
 from llmkit.training.heldout import HeldOut
 
@@ -33,7 +33,8 @@ class Step:
 
     Attributes:
         step: optimizer steps done, of `steps`.
-        loss: training loss in nats a token, of the steps since the last report; None in a held-out report.
+        loss: training loss in nats a token (or a pair), of the steps since the last report; None in a
+            held-out report.
         learning_rate: of the last step.
         gradient_norm: before clipping at 1.
         tokens_per_second: read by all processes, padding not counted, since this process began.
@@ -79,8 +80,8 @@ class Job:
 class Teacher(Trainer):
     """A Trainer whose loss is exact to the token and whose checkpoints appear whole.
 
-    The loss of a step is the sum over all targets of the step, in all its forward passes and processes,
-    divided by their number. `evaluate` is the job's own measurement.
+    The loss of a step is the sum over all targets (or pairs) of the step, in all its forward passes and
+    processes, divided by their number. `evaluate` is the job's own measurement.
     """
 
     loss_is_scaled_for_ga = True
@@ -116,7 +117,7 @@ class Teacher(Trainer):
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        """The batches of a step, and how many targets they have in all processes together."""
+        """The batches of a step, and how much is learnt from them in all processes together."""
         found = []
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
@@ -125,7 +126,7 @@ class Teacher(Trainer):
             found.append(batch)
         counts = [0, 0]
         for batch in found:
-            counts[0] += int((batch["labels"] != IGNORED).sum())
+            counts[0] += learnt(batch)
             mask = batch.get("attention_mask")
             counts[1] += batch["input_ids"].numel() if mask is None else int(mask.sum())
             if "decoder_input_ids" in batch:
@@ -146,7 +147,12 @@ class Teacher(Trainer):
         assert self.job.measure is not None
         with self.compute_loss_context_manager():
             held_out = self.job.measure(self)
-        metrics = {"eval_loss": held_out.loss, "eval_perplexity": held_out.perplexity}
+        metrics = {"eval_loss": held_out.loss}
+        if held_out.accuracy is None:
+            metrics["eval_perplexity"] = held_out.perplexity
+        else:
+            metrics["eval_reward_accuracy"] = held_out.accuracy
+            metrics["eval_reward_margin"] = held_out.margin or 0.0
         if held_out.utf8_bytes is not None:
             metrics["eval_bits_per_byte"] = held_out.bits_per_byte
         self.last_held_out = held_out

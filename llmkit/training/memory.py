@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # A chunk's logits in float32, a copy of them in the precision of the products, and their norm's.
 _LOSS_BYTES = 10
+# TRL's tiles, tokens and vocabulary; its logits in the precision of the products, and in float32 their scaled
+# form, softmax, log-softmax and gradient.
+_TILE = (4096, 32768)
+_TILE_BYTES = 20
 # On a CPU freed memory stays with the process in pieces that the next tensors do not fit: measured, as a
 # share of all activations, on models of 3 to 30 million parameters with glibc 2.36.
 _HEAP = 0.9
@@ -26,7 +30,13 @@ _HEAP_CHECKPOINTED = 0.6
 
 
 def peak(
-    loaded: LoadedModel, lengths: Sequence[int], *, flattens: bool, dtype: str, checkpointing: bool
+    loaded: LoadedModel,
+    lengths: Sequence[int],
+    *,
+    flattens: bool,
+    dtype: str,
+    checkpointing: bool,
+    pairs: bool = False,
 ) -> int | None:
     """Bytes at the peak of a step whose largest batch has rows of these lengths.
 
@@ -38,6 +48,7 @@ def peak(
         flattens: the rows are joined, not padded.
         dtype: that the model computes in.
         checkpointing: activations are computed twice and not kept.
+        pairs: the loss is that of preferences, whose logits TRL makes.
 
     Returns:
         None where the model does not run on tensors without storage.
@@ -63,8 +74,11 @@ def peak(
     else:
         there = sum(p.nbytes for p in model.parameters())
     vocabulary, width = _head(model)
-    rows = min(shape[0] * shape[1], max(1, _CHUNK // max(1, vocabulary)))
-    loss = rows * vocabulary * _LOSS_BYTES
+    tokens = shape[0] * shape[1]
+    if pairs:
+        loss = min(tokens, _TILE[0]) * min(vocabulary, _TILE[1]) * _TILE_BYTES
+    else:
+        loss = min(tokens, max(1, _CHUNK // max(1, vocabulary))) * vocabulary * _LOSS_BYTES
     if vocabulary and model.get_output_embeddings().weight.requires_grad:
         loss += 4 * vocabulary * width
     return there + 12 * trained + kept + loss

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.text.page import Cell, escape, page, table
 from llmkit.text.svg import lines
+from llmkit.training.preferences import BETA
 
 if TYPE_CHECKING:
     from llmkit.training.finetune import FinetuneResult
@@ -26,7 +27,8 @@ def write_report(metrics: Path, prepared: Prepared, result: FinetuneResult, comm
         command: how it was started.
     """
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    picture = curve(rows)
+    unit = _unit(prepared)
+    picture = curve(rows, f"nats a {unit}")
     metrics.with_name("loss.svg").write_text(picture, encoding="utf-8")
     name = result.folder.resolve().name
     body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{escape(_sentence(prepared, result))}</p>']
@@ -34,20 +36,20 @@ def write_report(metrics: Path, prepared: Prepared, result: FinetuneResult, comm
         body.append(f"<pre>{escape(command)}</pre>")
     body += ["<h2>Loss</h2>", f"<figure>{picture}</figure>", "<h2>Result</h2>"]
     head = [Cell("", left=True), Cell("")]
-    body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in _results(result)]))
+    body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in _results(result, unit)]))
     body.append("<h2>Data and recipe</h2>")
     facts = [*_data(prepared), *_recipe(prepared)]
     body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in facts]))
     metrics.with_name("report.html").write_text(page(name, "\n".join(body)), encoding="utf-8")
 
 
-def curve(rows: list[dict[str, Any]]) -> str:
+def curve(rows: list[dict[str, Any]], up: str = "nats a token") -> str:
     """The loss over the steps as SVG: in training, and on held-out rows where it was measured."""
     series = [
         (name, [(row["step"], row[key]) for row in rows if key in row])
         for name, key in (("training", "loss"), ("held out", "eval_loss"))
     ]
-    return lines([one for one in series if one[1]], across="step", up="nats a token")
+    return lines([one for one in series if one[1]], across="step", up=up)
 
 
 def card(prepared: Prepared, result: FinetuneResult, command: str) -> str:
@@ -65,9 +67,13 @@ def card(prepared: Prepared, result: FinetuneResult, command: str) -> str:
         "base_model_relation": "adapter" if adapter else "finetune",
     }
     if result.held_out_loss is not None:
-        measured = [{"type": "loss", "name": "held-out loss (nats a token)", "value": result.held_out_loss}]
+        loss = f"held-out loss (nats a {_unit(prepared)})"
+        measured = [{"type": "loss", "name": loss, "value": result.held_out_loss}]
         if result.perplexity is not None:
             measured.append({"type": "perplexity", "name": "perplexity", "value": result.perplexity})
+        for name_of, value in (("accuracy", result.reward_accuracy), ("margin", result.reward_margin)):
+            if value is not None:
+                measured.append({"type": f"reward_{name_of}", "name": f"reward {name_of}", "value": value})
         header["model-index"] = [
             {
                 "name": name,
@@ -80,7 +86,7 @@ def card(prepared: Prepared, result: FinetuneResult, command: str) -> str:
                 ],
             }
         ]
-    facts = [*_data(prepared), *_recipe(prepared), *_results(result)]
+    facts = [*_data(prepared), *_recipe(prepared), *_results(result, _unit(prepared))]
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts)
     started = f"\n```sh\n{command}\n```\n" if command else ""
     top = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -128,6 +134,8 @@ def _recipe(prepared: Prepared) -> list[tuple[str, str]]:
         ("precision, device", f"{plan.dtype}, {plan.device.partition(':')[0]}"),
         ("seed", str(recipe.seed)),
     ]
+    if prepared.kind == "preference":
+        found.append(("beta of the preference loss (DPO)", f"{recipe.dpo_beta or BETA:g}"))
     if recipe.lora:
         kinds = [name for name in ("dora", "rslora", "qlora") if getattr(recipe, name)]
         alpha = recipe.lora_alpha or 2 * recipe.lora_rank
@@ -135,12 +143,20 @@ def _recipe(prepared: Prepared) -> list[tuple[str, str]]:
     return found
 
 
-def _results(result: FinetuneResult) -> list[tuple[str, str]]:
+def _unit(prepared: Prepared) -> str:
+    return "pair" if prepared.kind == "preference" else "token"
+
+
+def _results(result: FinetuneResult, unit: str) -> list[tuple[str, str]]:
     found = [("last training loss", f"{result.train_loss:.4f}")]
     if result.held_out_loss is not None:
         before = f"{result.held_out_before:.4f} before, " if result.held_out_before is not None else ""
-        found.append(("held-out loss, nats a token", f"{before}{result.held_out_loss:.4f} after"))
+        found.append((f"held-out loss, nats a {unit}", f"{before}{result.held_out_loss:.4f} after"))
     if result.perplexity is not None:
         found.append(("held-out perplexity", f"{result.perplexity:.3f}"))
+    if result.reward_accuracy is not None:
+        before = f"{result.reward_accuracy_before:.3f} before, "
+        found.append(("held-out reward accuracy", f"{before}{result.reward_accuracy:.3f} after"))
+        found.append(("held-out reward margin", f"0 before, {result.reward_margin:.4f} after"))
     found.append(("speed", f"{result.tokens_per_second:,.0f} tokens/s, {result.seconds:,.0f} s"))
     return found

@@ -29,7 +29,7 @@ class Recipe(Schedule):
     """The options of a finetuning run; a resumed run must have the same.
 
     Attributes:
-        lr: None is 2e-4 for an adapter and 2e-5 for the whole model.
+        lr: None is 2e-4 for an adapter and 2e-5 for the whole model; for preferences a quarter of it.
         batch_size: rows a forward pass; 0 finds the most that fit and keeps `AUTO_ROWS` a step.
         lora: train an adapter (Hu et al. 2021) and leave the model as it is; else the whole model.
         lora_rank: of the adapter's matrices.
@@ -42,6 +42,7 @@ class Recipe(Schedule):
         qlora: keep the frozen model in 4 bits (Dettmers et al. 2023); needs bitsandbytes.
         packing: fill rows of `max_length` with several examples each, which do not see each other.
         label_smoothing: share of each target's probability spread over the vocabulary.
+        dpo_beta: of preferences: what departing from the model as it was costs; None is 0.1.
         objective: where the columns allow several; see `columns.ROLES`.
         mapping: (role, column) pairs.
         languages: from and to, where a column holds a text in several languages.
@@ -65,6 +66,7 @@ class Recipe(Schedule):
     qlora: bool = False
     packing: bool = False
     label_smoothing: float = 0.0
+    dpo_beta: float | None = None
     objective: str | None = None
     mapping: tuple[tuple[str, str], ...] = ()
     languages: tuple[str, str] | None = None
@@ -80,6 +82,8 @@ class Recipe(Schedule):
         for name in ("lora_dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: a share from 0 up to 1")
+        if self.dpo_beta is not None and not self.dpo_beta > 0:
+            raise InputError(f"--dpo-beta {self.dpo_beta}: more than 0")
         if not self.lora and (self.dora or self.rslora or self.qlora or self.target_modules):
             raise InputError(
                 "--full trains the whole model: --dora, --rslora, --qlora and --target-modules are LoRA's"
@@ -169,16 +173,18 @@ def prepare(
     Raises:
         InputError: a bad option or row, or rows that this model cannot learn from.
     """
+    from llmkit.training import preferences
     from llmkit.training.models import load_for_training, trained
 
     recipe.check()
     source, held = _sources(data, recipe, eval_data)
+    preferences.check(recipe, source.columns.objective)
     fingerprint = source.fingerprint()
     device = training_device(spec.device, 0)
     dtype, reason = training_dtype(recipe.dtype, device)
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
     kind = kind_of(source.columns, "encoder" if loaded.spec.task == "question-answering" else _kind(loaded))
-    if loaded.tokenizer.chat_template is None and source.columns.objective in {"messages", "preference"}:
+    if loaded.tokenizer.chat_template is None and source.talks:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
@@ -199,7 +205,7 @@ def prepare(
             f"--packing: {type(loaded.model).__name__} cannot keep packed examples apart; leave it out, and"
             " rows of like length go together"
         )
-    recipe, memory = _sized(loaded, train, recipe, flattens, length, dtype)
+    recipe, memory = _sized(loaded, kind, train, recipe, flattens, length, dtype)
     collate = _collator(loaded, kind, flattens)
     batches = _batches(train, recipe, length, grouped=not flattens)
     plan = _plan(train, held_out, source, kind, recipe, batches, device, dtype, reason)
@@ -226,19 +232,31 @@ def _sources(
 
 
 def _sized(
-    loaded: LoadedModel, train: Examples, recipe: Recipe, flattens: bool, length: int, dtype: str
+    loaded: LoadedModel, kind: str, train: Examples, recipe: Recipe, flattens: bool, length: int, dtype: str
 ) -> tuple[Recipe, int | None]:
     """The recipe with a batch size, and the memory that it takes at its largest batch.
 
     `--batch-size auto` takes the largest divisor of the rows of a step that fits; the rest is accumulated, so
     the steps, and what is learnt in them, stay what they were.
     """
+    from llmkit.training.batches import sides
     from llmkit.training.memory import available, peak
 
     def estimate(rows: int) -> int | None:
-        longest = sorted(train.lengths, reverse=True)[:rows] if not recipe.packing else [length] * rows
+        if recipe.packing:
+            longest = [length] * rows
+        elif kind == "preference":
+            longest = [len(side.ids) for i in train.longest(rows) for side in sides(train[i])]
+        else:
+            lengths = train.lengths
+            longest = [lengths[i] for i in train.longest(rows)]
         return peak(
-            loaded, longest, flattens=flattens, dtype=dtype, checkpointing=recipe.gradient_checkpointing
+            loaded,
+            longest,
+            flattens=flattens,
+            dtype=dtype,
+            checkpointing=recipe.gradient_checkpointing,
+            pairs=kind == "preference",
         )
 
     if recipe.batch_size:
@@ -253,7 +271,7 @@ def _sized(
 
 
 def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Sequence[Any]], Any]:
-    from llmkit.training.batches import Flattened, Padded, Pairs, Spans
+    from llmkit.training.batches import Flattened, Padded, Pairs, Preferences, Spans
 
     padding = loaded.tokenizer.pad_token_id
     if kind == "spans":
@@ -267,7 +285,8 @@ def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Seque
                 f"{type(model).__name__} does not tell what its decoder reads; it cannot be taught"
             )
         return Pairs(padding, shift)
-    return Flattened(few_shapes=loaded.device.type == "cpu") if flattens else Padded(padding)
+    beside = Flattened(few_shapes=loaded.device.type == "cpu") if flattens else Padded(padding)
+    return Preferences(beside) if kind == "preference" else beside
 
 
 def _batches(train: Examples, recipe: Recipe, length: int, *, grouped: bool) -> Batches:
@@ -302,6 +321,7 @@ def _plan(
     seldom = max(1, batches.steps // 2, math.ceil(steps / 20))
     eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or seldom)
     reading = train.reading
+    usual = (2e-4 if recipe.lora else 2e-5) / (4 if kind == "preference" else 1)
     return Plan(
         objective=source.columns.objective,
         learns=kind,
@@ -322,7 +342,7 @@ def _plan(
         steps_per_epoch=batches.steps,
         eval_steps=eval_steps,
         save_steps=recipe.save_steps or eval_steps,
-        lr=recipe.lr or (2e-4 if recipe.lora else 2e-5),
+        lr=recipe.lr or usual,
         device=device,
         dtype=dtype,
         reason=reason,

@@ -243,3 +243,54 @@ def test_messages_teach_a_chat(model: Path, tmp_path: Path) -> None:
 def test_an_upload_needs_somebody_to_ask(data: Path, model: Path) -> None:
     refused = run("finetune", data, "-m", model, *TINY, "--push-to-hub", "me/model", stdin="")
     assert_refused(refused, "no terminal to ask at")
+
+
+@pytest.fixture
+def preferences(tmp_path: Path) -> Path:
+    file = tmp_path / "preferences.jsonl"
+    rows = [{"prompt": f"Say {i}:", "chosen": f" Yes, {i}.", "rejected": " No."} for i in range(20)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_preferences_are_learnt_and_told_of(preferences: Path, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    result = run("finetune", preferences, "-m", model, "-o", tmp_path / "out", *TINY, "--dpo-beta", "0.2")
+    assert result.code == 0, result.err
+    assert "preference: 19 examples of" in result.err
+    assert "before the first step each pair is scored once" in result.err
+    assert "step 0/4: held-out loss 0.6931, reward accuracy 0.500, margin 0.000" in result.err
+    lines = dict(line.split(": ", 1) for line in result.out.splitlines())
+    assert float(lines["reward accuracy"]) > float(lines["reward accuracy before"]) == 0.5
+    assert float(lines["reward margin"]) > 0
+    assert "| beta of the preference loss (DPO) | 0.2 |" in (tmp_path / "out/README.md").read_text()
+    plan = run("finetune", preferences, "-m", model, "--dry-run", "--json")
+    assert json.loads(plan.out)["lr"] == 5e-5
+
+
+def test_preferences_without_trl_are_refused_before_anything_else(
+    preferences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused = run("finetune", preferences, "-m", "nonesuch/model", "--offline")
+    assert_refused(refused, "pip install 'llmkit[preferences]'")
+    assert os.listdir() == [preferences.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--packing"], "--packing: not with preferences"),
+        (["--label-smoothing", "0.1"], "--label-smoothing: not with preferences"),
+        (["--lora-dropout", "0.1"], "--lora-dropout: not with preferences"),
+        (["--dpo-beta", "0"], "--dpo-beta 0.0: more than 0"),
+    ],
+)
+def test_flags_that_preferences_do_not_know(preferences: Path, options: list[str], said: str) -> None:
+    assert_refused(run("finetune", preferences, *options), said)
+
+
+def test_beta_is_for_preferences(data: Path) -> None:
+    refused = run("finetune", data, "--dpo-beta", "0.1")
+    assert_refused(refused, "--dpo-beta: for rows with `chosen` and `rejected`; these rows are completion")

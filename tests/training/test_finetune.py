@@ -47,6 +47,11 @@ def rows(tmp_path: Path) -> Callable[..., Path]:
                             {"role": "assistant", "content": text},
                         ]
                     },
+                    "preference": {
+                        "prompt": f"Say {word} {i}:",
+                        "chosen": " " + text * (1 + i % 3),
+                        "rejected": f" No {other}.",
+                    },
                     "pairs": {"source": text, "target": f"{other} {word}"},
                     "answers": {
                         "question": f"What did the {word} see?",
@@ -140,6 +145,13 @@ MATRIX = {
     "pairs": ("pairs", "t5", replace(QUICK, lora=False, lr=1e-3, label_smoothing=0.1)),
     "checkpointing": ("text", "qwen3", replace(QUICK, gradient_checkpointing=True)),
     "dora": ("text", "llama", replace(QUICK, dora=True, rslora=True)),
+    "preferences": ("preference", "llama", QUICK),
+    "preferences, whole model": ("preference", "bloom", replace(QUICK, lora=False, lr=1e-3)),
+    "preferences, checkpointing": (
+        "preference",
+        "llama",
+        replace(QUICK, batch_size=1, gradient_accumulation=2, gradient_checkpointing=True),
+    ),
 }
 
 
@@ -149,6 +161,8 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(
     tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, case: str, step: int
 ) -> None:
     kind, family, recipe = MATRIX[case]
+    if kind == "preference":
+        pytest.importorskip("trl")
     data, model = rows(kind), tiny_model(family, chat=kind == "messages")
     recipe = replace(recipe, max_steps=14)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
