@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OPTIONAL = {
     "bitsandbytes": "quantized models on NVIDIA GPUs: pip install bitsandbytes",
     "kernels": "attention kernels from the Hub: pip install kernels",
+    "trl": "finetuning on preferences: pip install 'llmkit[preferences]'",
     "tiktoken": "models with a tiktoken tokenizer: pip install tiktoken",
 }
 

@@ -64,14 +64,26 @@ CASES = {
     "adapter": [],
     "whole": ["--full"],
     "packing": ["--packing"],
+    "preferences": ["--full"],
 }
 
 
 @pytest.mark.parametrize(
-    "case", ["adapter", *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "packing"))]
+    "case",
+    [
+        "adapter",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "packing", "preferences")),
+    ],
 )
 def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Path, case: str) -> None:
     more = [*STEPS, *CASES[case]]
+    if case == "preferences":
+        pytest.importorskip("trl")
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        pairs = [
+            {"prompt": row["prompt"], "chosen": row["completion"], "rejected": " No, thanks."} for row in rows
+        ]
+        data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     alone = spawn(
         *arguments(data, model, tmp_path / "one", "--batch-size", "2", "--gradient-accumulation", "2", *more)
     )
