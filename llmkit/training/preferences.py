@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from llmkit.training.tuning import Recipe
 
 BETA = 0.1  # as in the paper's experiments, and TRL's default
-# The first version whose `add_fused_lm_head` this is.
-_TRL = "1.15"
+# The first version whose `add_fused_lm_head` works where there is no Triton.
+_TRL = "1.16"
 
 
 def require_trl() -> None:

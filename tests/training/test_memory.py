@@ -36,10 +36,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("data") / "rows.jsonl"
-    rows = [{"text": f"{i} " + "the dog saw the moon and the cat " * 30} for i in range(24)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
+    """A folder: texts.jsonl, and pairs.jsonl, whose rows are twice as long."""
+    folder = tmp_path_factory.mktemp("data")
+    words = "the dog saw the moon and the cat " * 30
+    texts = [{"text": f"{i} {words}"} for i in range(24)]
+    pairs = [{"prompt": f"{i} ", "chosen": words, "rejected": f"No, {words}"} for i in range(24)]
+    for name, rows in (("texts", texts), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from the kernel")
@@ -48,6 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ["--full"],
         ["--lora"],
+        pytest.param(["--preferences"], marks=pytest.mark.slow),
         pytest.param(["--full", "--gradient-checkpointing"], marks=pytest.mark.slow),
         pytest.param(["--full", "--dtype", "float32"], marks=pytest.mark.slow),
     ],
@@ -56,8 +61,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_plan_foretells_the_peak_within_a_fifth(
     model: Path, data: Path, tmp_path: Path, options: list[str]
 ) -> None:
-    common = ["finetune", data, "-m", model, "--device", "cpu", "--batch-size", "8", "--eval-split", "0"]
-    common += ["--max-length", "512", *options]
+    if options == ["--preferences"]:
+        pytest.importorskip("trl")
+        rows = [data / "pairs.jsonl", "--batch-size", "4"]
+    else:
+        rows = [data / "texts.jsonl", "--batch-size", "8", *options]
+    common = ["finetune", *rows, "-m", model, "--device", "cpu", "--eval-split", "0", "--max-length", "512"]
     plan = spawn(*common, "--dry-run", "--json")
     assert plan.returncode == 0, plan.stderr
     done = spawn(*common, "-o", tmp_path / "out", "--max-steps", "4", "--json")
