@@ -7,6 +7,7 @@ both share one pool of threads.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -19,7 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-_SOURCE = Path(__file__).parent / "native" / "attend.cpp"
+_BROUGHT = Path(__file__).parent / "native"
+"""Where a package that is built for one kind of machine may bring the compiled kernel along."""
+_SOURCE = _BROUGHT / "attend.cpp"
 _FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
 _X86 = {"x86_64", "AMD64"}
 # From the fastest on: a name, the compiler's flags, and the processor's flags that it needs.
@@ -63,6 +66,8 @@ def load(level: str) -> Callable[..., int]:
     try:
         found: Any = getattr(ctypes.CDLL(str(path)), f"llmkit_attend_{level}")
     except (OSError, AttributeError) as error:
+        if path.parent != _BROUGHT:
+            path.unlink(missing_ok=True)  # the next process builds it anew, by another compiler perhaps
         raise CannotBuildError(f"{path} does not load: {error}") from error
     pointer, number = ctypes.c_void_p, ctypes.c_int
     found.argtypes = [*[pointer] * 7, ctypes.c_float, number, number, number]
@@ -77,7 +82,7 @@ def _built(level: str) -> Path:
     command = [*_FLAGS, *flags, f"-DNAME=llmkit_attend_{level}"]
     key = hashlib.sha256(b"\0".join([_SOURCE.read_bytes(), *(flag.encode() for flag in command)])).hexdigest()
     name = f"attend-{level}-{platform.machine()}-{key[:16]}.so"
-    for folder in (Path(__file__).parent / "native", _cache()):  # a wheel may bring it along
+    for folder in (_BROUGHT, _cache()):
         if (folder / name).is_file():
             return folder / name
     if compiler is None:
@@ -90,6 +95,7 @@ def _built(level: str) -> Path:
     except OSError:
         # A cache that cannot be written costs a second in each process.
         folder = Path(tempfile.mkdtemp(prefix="llmkit-native-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         partial = str(folder / "partial.so")
     try:
         subprocess.run(

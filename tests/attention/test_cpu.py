@@ -158,6 +158,21 @@ def test_a_compiler_that_fails(tmp_path, monkeypatch):
     assert list((tmp_path / "cache/llmkit/native").iterdir()) == []
 
 
+def test_a_compiler_whose_output_does_not_load(tmp_path, monkeypatch, calls):
+    """It says so; and what it left does not stay in the way of a better compiler."""
+    broken = tmp_path / "c++"
+    broken.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho no library > "$2"\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    native_build.load.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", str(broken))
+        with pytest.raises(native_build.CannotBuildError, match="does not load"):
+            native_build.load("portable")
+    assert callable(native_build.load("portable"))
+    native_build.load.cache_clear()
+
+
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, calls):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
