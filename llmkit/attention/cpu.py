@@ -24,7 +24,7 @@ _told: set[str] = set()
 
 @kernel(
     mask="boolean",
-    supports=("is_causal", "gqa", "position_bias", "dropout", "backward"),
+    supports=("is_causal", "gqa", "position_bias", "dropout", "backward", "paged"),
     devices=("cpu",),
     dtypes=("float32", "bfloat16", "float16", "float64"),
 )

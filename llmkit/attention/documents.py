@@ -19,7 +19,7 @@ _STEP = 16
 
 @kernel(
     mask="padding",
-    supports=("gqa", "dropout", "backward", "packed"),
+    supports=("gqa", "dropout", "backward", "packed", "paged"),
     devices=("cpu", "cuda", "mps"),
     dtypes=("float32", "bfloat16", "float16", "float64"),
     keywords=("position_ids",),
@@ -46,12 +46,21 @@ def attend(
         attention_mask: (batch, keys), True is a token; None where all are.
         scaling: of the scores.
         is_causal: each query sees no later key than its own, the last query the last.
-        position_ids: (1, tokens); where one does not follow the one before, another text begins.
+        position_ids: (batch or 1, tokens); where one does not follow the one before, another text begins.
         dropout: share of the weights left out.
 
     Returns:
         (batch, queries, heads, head_dim), and no weights.
     """
+    if attention_mask is None and position_ids is not None and query.shape[0] > 1:
+        places = position_ids.expand(query.shape[0], -1)
+        if places.shape[-1] == query.shape[2] and bool((places.diff() != 1).any()):
+            given: dict[str, Any] = {"scaling": scaling, "is_causal": is_causal, "dropout": dropout}
+            rows = [
+                attend(module, q[None], k[None], v[None], None, position_ids=at[None], **given)[0]
+                for q, k, v, at in zip(query, key, value, places, strict=True)
+            ]
+            return torch.cat(rows), None
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     if key.shape[1] != query.shape[1]:
         options["enable_gqa"] = True
@@ -91,7 +100,7 @@ def _pattern(
 
 
 def _sizes(position_ids: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> list[int] | None:
-    """Tokens of each text of the row; None where there is one, or a batch, or a cache."""
+    """Tokens of each text of a row; None where there is one, or a batch, or a cache."""
     if position_ids is None or position_ids.shape[0] != 1 or query.shape[0] != 1:
         return None
     if not position_ids.shape[-1] == query.shape[2] == key.shape[2]:

@@ -37,7 +37,7 @@ class _Rules:
 
 @kernel(
     mask="padding",
-    supports=("gqa", "sliding_window", "softcap", "backward", "packed"),
+    supports=("gqa", "sliding_window", "softcap", "backward", "packed", "paged"),
     devices=("cuda", "cpu") if INTERPRETED else ("cuda",),
     dtypes=DTYPES,
     keywords=("position_ids",),

@@ -5,8 +5,10 @@ The model is handed in; nothing here loads one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from llmkit.errors import InputError
 _TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 """Largest difference of logits, as a share of their largest."""
 _TOKENS = 24
+_LENGTHS = (_TOKENS, _TOKENS - 5, 1)
+"""Of texts in a padded batch."""
+_Run = Callable[[Any], torch.Tensor]
 
 
 def attention_layers(model: torch.nn.Module) -> dict[int, str]:
@@ -61,7 +66,7 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
 
     Args:
         kernel: the kernel.
-        model: a causal or an encoder-decoder language model; it runs what it ran before afterwards.
+        model: a language model, or an encoder with a head; it runs what it ran before afterwards.
 
     Yields:
         Results; a difference is a share of the largest logit.
@@ -77,11 +82,15 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
         yield Result(f"{kind}: taken by every layer", None, None, False, _one_line(error))
         return
     yield Result(f"{kind}: taken by every layer", None, None, True)
-    for name, run in (("prefill", _prefill), ("padded batch against single texts", _padded)):
-        yield _compare(f"{kind}: {name}", kernel, model, run, tolerance)
+    yield _compare(f"{kind}: prefill", kernel, model, _prefill, _prefill, tolerance)
+    yield _compare(f"{kind}: padded batch against single texts", kernel, model, _singles, _padded, tolerance)
+    if not model.can_generate():
+        return
     if not model.config.is_encoder_decoder:
-        yield _compare(f"{kind}: cached decoding", kernel, model, _decode, tolerance)
-    yield _greedy(f"{kind}: greedy tokens", kernel, model)
+        yield _compare(f"{kind}: cached decoding", kernel, model, _decode, _decode, tolerance)
+    yield _greedy(f"{kind}: greedy tokens", kernel, model, tolerance)
+    if "paged" in kernel.supports and not model.config.is_encoder_decoder:
+        yield _batched(f"{kind}: continuous batching", kernel, model, tolerance)
 
 
 @contextmanager
@@ -127,13 +136,32 @@ def _prefill(model: Any) -> torch.Tensor:
     return _forward(model, _ids(model, 2, _TOKENS))
 
 
+def _singles(model: Any) -> torch.Tensor:
+    """The last logits of texts of several lengths, each by itself."""
+    ids = _ids(model, len(_LENGTHS), _TOKENS)
+    decoder = _decoder_ids(model, ids)
+    found = []
+    for row, length in enumerate(_LENGTHS):
+        text = ids[row : row + 1, :length]
+        options = {name: x[row : row + 1] for name, x in decoder.items()}
+        found.append(_forward(model, text, attention_mask=torch.ones_like(text), **options)[0, -1])
+    return torch.stack(found)
+
+
 def _padded(model: Any) -> torch.Tensor:
-    """The last logits of texts of several lengths, padded on the left."""
-    ids = _ids(model, 3, _TOKENS)
-    mask = torch.ones_like(ids)
-    for row, empty in enumerate((0, 5, _TOKENS - 1)):
-        mask[row, :empty] = 0
-    return _forward(model, ids, attention_mask=mask)[:, -1:]
+    """The same of one batch, padded as batches are: on the left where text is to follow."""
+    ids = _ids(model, len(_LENGTHS), _TOKENS)
+    options = _decoder_ids(model, ids)
+    left = model.can_generate() and not options
+    batch, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, length in enumerate(_LENGTHS):
+        at = slice(_TOKENS - length, None) if left else slice(length)
+        batch[row, at], mask[row, at] = ids[row, :length], 1
+    if left and "position_ids" in inspect.signature(model.forward).parameters:
+        options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)  # as `generate` makes them
+    logits = _forward(model, batch, attention_mask=mask, **options)
+    last = [-1 if left or model.config.is_encoder_decoder else length - 1 for length in _LENGTHS]
+    return torch.stack([logits[row, at] for row, at in enumerate(last)])
 
 
 def _decode(model: Any) -> torch.Tensor:
@@ -147,11 +175,12 @@ def _decode(model: Any) -> torch.Tensor:
     return torch.cat(found, dim=1)
 
 
-def _compare(name: str, kernel: Kernel, model: Any, run: Any, tolerance: float) -> Result:
+def _compare(name: str, kernel: Kernel, model: Any, right: _Run, run: _Run, tolerance: float) -> Result:
+    """What `run` gives with the kernel beside what `right` gives with `eager`."""
     try:
         with torch.inference_mode():
             with running(None, model):
-                expected = run(model).double()
+                expected = right(model).double()
             with running(kernel, model):
                 found = run(model).double()
     except Exception as error:
@@ -162,26 +191,84 @@ def _compare(name: str, kernel: Kernel, model: Any, run: Any, tolerance: float) 
     return Result(name, off, tolerance, off <= tolerance)
 
 
-def _greedy(name: str, kernel: Kernel, model: Any) -> Result:
+def _greedy(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
     ids = _ids(model, 1, 7)
     options: dict[str, Any] = {"max_new_tokens": 16, "do_sample": False, "num_beams": 1}
     try:
-        with torch.inference_mode():
-            with running(None, model):
-                expected = model.generate(ids, attention_mask=torch.ones_like(ids), **options)
-            with running(kernel, model):
-                found = model.generate(ids, attention_mask=torch.ones_like(ids), **options)
+        with running(None, model):
+            expected = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0].tolist()
+        with running(kernel, model):
+            found = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0].tolist()
     except Exception as error:
         return Result(name, None, None, False, _one_line(error))
-    same = expected.shape == found.shape and bool((expected == found).all())
-    return Result(name, None, None, same, "" if same else "other tokens than with eager")
+    wrong = _parting(model, ids, expected, found, tolerance)
+    return Result(name, None, None, not wrong, wrong)
+
+
+def _batched(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
+    from llmkit.attention.paged import paged
+
+    prompts = [_ids(model, 1, length) for length in (3, 20, 1)]
+    try:
+        with running(None, model):
+            expected = _generate_batch(model, prompts)
+    except Exception as error:
+        # Not every model can, whatever its kernel.
+        return Result(name, None, None, None, _one_line(error))
+    try:
+        with paged(kernel, model):
+            found = _generate_batch(model, prompts)
+    except Exception as error:
+        return Result(name, None, None, False, _one_line(error))
+    if len(found) < len(expected):
+        return Result(name, None, None, False, f"{len(found)} of {len(expected)} requests came to an end")
+    triples = zip(prompts, expected, found, strict=True)
+    wrong = next(filter(None, (_parting(model, *texts, tolerance) for texts in triples)), "")
+    return Result(name, None, None, not wrong, wrong)
+
+
+def _parting(
+    model: Any, ids: torch.Tensor, expected: Sequence[int], found: Sequence[int], tolerance: float
+) -> str:
+    """Where two greedy texts part though the choice was clear; empty if they do not.
+
+    Rounding decides between logits that are all but equal, and behind another token follows another text.
+    """
+    step = next((i for i, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]), None)
+    if step is None:
+        return "" if len(expected) == len(found) else "another number of tokens than with eager"
+    so_far = torch.tensor([expected[:step]], device=model.device)
+    with running(None, model), torch.inference_mode():
+        if model.config.is_encoder_decoder:
+            logits = _forward(model, ids, decoder_input_ids=so_far)[0, -1].double()
+        else:
+            logits = _forward(model, so_far)[0, -1].double()
+    gap = float((logits[expected[step]] - logits[found[step]]).abs() / logits.abs().max())
+    return "" if gap <= 2 * tolerance else f"token {step + 1} is another than with eager"
+
+
+def _generate_batch(model: Any, prompts: Sequence[torch.Tensor]) -> list[list[int]]:
+    """The texts of the requests that ended, in their order; the cache is a few pages, and not all memory."""
+    from transformers import ContinuousBatchingConfig, GenerationConfig
+
+    small = ContinuousBatchingConfig(
+        page_size=16, num_blocks=16, max_batch_tokens=64, use_async_batching=False, use_cuda_graph=False
+    )
+    greedy = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=-1, pad_token_id=0)
+    with redirect_stdout(io.StringIO()):  # where its thread prints what stopped it
+        found = model.generate_batch([ids[0].tolist() for ids in prompts], greedy, small)
+    ended = [(ids, found.get(f"req_{i}")) for i, ids in enumerate(prompts)]
+    return [[*ids[0].tolist(), *one.generated_tokens] for ids, one in ended if one is not None]
 
 
 def _forward(model: Any, ids: torch.Tensor, **options: Any) -> torch.Tensor:
-    if model.config.is_encoder_decoder:
-        options["decoder_input_ids"] = ids[:, :4]
-    logits: torch.Tensor = model(input_ids=ids, **options)[0]
+    logits: torch.Tensor = model(input_ids=ids, **{**_decoder_ids(model, ids), **options})[0]
     return logits
+
+
+def _decoder_ids(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a decoder with an encoder is given besides."""
+    return {"decoder_input_ids": ids[:, :4]} if model.config.is_encoder_decoder else {}
 
 
 def _ids(model: Any, rows: int, length: int) -> torch.Tensor:

@@ -84,6 +84,10 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
             seen.add(id(module))
         needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
         _check(kernel, module, query, dropout, needs_grad)
+        if keywords.get("output_attentions") and "weights" not in kernel.supports:
+            raise InputError(
+                f"--attn {kernel.name} gives no attention weights back; use eager or reference for them"
+            )
         passed = _declared(kernel, module, keywords)
         asked = keywords.get("is_causal")
         causal = bool(getattr(module, "is_causal", True) if asked is None else asked) and query.shape[2] > 1
@@ -194,6 +198,52 @@ def _all(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     return torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
 
 
+# The parts of a pattern, by transformers' names, that a kernel without a pattern in its mask can follow by
+# itself, and the ability that it takes.
+_FOLLOWED = {
+    "and_masks": None,
+    "causal_mask_function": None,
+    "bidirectional_mask_function": None,
+    "sliding_window_overlay": "sliding_window",
+    "sliding_window_bidirectional_overlay": "sliding_window",
+    "packed_sequence_mask_function": "packed",
+    "remap_positions_for_packed_sequence": "packed",
+}
+
+
+def _check_pattern(kernel: Kernel, function: Any) -> None:
+    """Refuse what a padding mask cannot say and the kernel cannot do.
+
+    transformers drops the pattern for a mask of this kind without a word.
+    """
+    for part in sorted(_parts(function)):
+        ability = _FOLLOWED.get(part, "")
+        if ability == "packed" and "packed" not in kernel.supports:
+            raise InputError(
+                f"--attn {kernel.name} does not keep several texts in a row apart, and these positions begin"
+                " anew within one; use sdpa, or one text a row"
+            )
+        if ability == "sliding_window" and ability not in kernel.supports:
+            raise InputError(f"--attn {kernel.name} has no sliding window, which the model needs; use sdpa")
+        if ability == "":
+            raise InputError(
+                f"--attn {kernel.name} takes padding alone for a mask, and the model needs more ({part}); use"
+                " sdpa"
+            )
+
+
+def _parts(function: Any) -> set[str]:
+    """The names of the functions that a mask function of transformers is put together from."""
+    if not hasattr(function, "__qualname__"):
+        return set()
+    names = {function.__qualname__.partition(".")[0]}
+    for cell in function.__closure__ or ():
+        held = cell.cell_contents
+        for one in held if isinstance(held, tuple) else (held,):
+            names |= _parts(one)
+    return names
+
+
 def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
     """The function that makes the mask which the kernel declared, as `AttentionMaskInterface` calls one."""
     from transformers import masking_utils
@@ -216,8 +266,7 @@ def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
             )
 
     def padding(*args: Any, **keywords: Any) -> Any:
-        if keywords.get("local_size") is not None and "sliding_window" not in kernel.supports:
-            raise InputError(f"--attn {kernel.name} has no sliding window, which the model needs; use sdpa")
+        _check_pattern(kernel, keywords.get("mask_function"))
         return masking_utils.flash_attention_mask(*args, **keywords)
 
     makers: dict[str, Callable[..., Any]] = {

@@ -15,7 +15,7 @@ from llmkit.attention.registry import DTYPES, kernel
 
 @kernel(
     mask="boolean",
-    supports=("gqa", "softcap", "sinks", "position_bias", "dropout", "backward", "weights"),
+    supports=("gqa", "softcap", "sinks", "position_bias", "dropout", "backward", "paged", "weights"),
     devices=("cpu", "cuda", "mps"),
     dtypes=(*DTYPES, "float64"),
 )

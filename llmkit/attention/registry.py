@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from llmkit.errors import InputError
@@ -28,7 +30,7 @@ ABILITIES = (
     "dropout",
     "backward",
     "packed",  # several documents in a row; a boolean or additive mask carries them anyhow
-    "paged",
+    "paged",  # runs under `generate_batch`, one request at a time; see `llmkit.attention.paged`
     "weights",  # returns the attention weights
 )
 # The keyword by which a model asks for an ability.
@@ -266,15 +268,7 @@ def _declared(function: Any, name: str, where: str, file: Path | None = None) ->
 def _from_file(path: Path, function: str, name: str) -> Kernel:
     if not path.is_file():
         raise InputError(f"--attn {name}: no file {path}")
-    spec = importlib.util.spec_from_file_location(f"llmkit_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--attn {name}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        # Whatever the user's file raises while it is imported is the user's to read.
-        raise InputError(f"--attn {name}: {path} does not load: {type(error).__name__}: {error}") from error
+    module = _module(path, name)
     if not hasattr(module, function):
         import difflib
 
@@ -282,6 +276,25 @@ def _from_file(path: Path, function: str, name: str) -> Kernel:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"--attn {name}: {path} has no function {function}{hint}")
     return _declared(getattr(module, function), name, f"{path}:{function}", path)
+
+
+def _module(path: Path, name: str) -> ModuleType:
+    """A user's file, run once in a process: what it registers elsewhere it registers once."""
+    known = f"llmkit_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    if known in sys.modules:
+        return sys.modules[known]
+    spec = importlib.util.spec_from_file_location(known, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--attn {name}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[known] = module  # dataclasses, and torch's custom operations, look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        # Whatever the user's file raises while it is imported is the user's to read.
+        del sys.modules[known]
+        raise InputError(f"--attn {name}: {path} does not load: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _from_hub(name: str, trusted: bool) -> Kernel:
@@ -296,4 +309,6 @@ def _from_hub(name: str, trusted: bool) -> Kernel:
             f"--attn {name}: kernels of the Hub need the `kernels` package, of the version that transformers"
             " asks for: pip install 'transformers[kernels]'; or use sdpa"
         )
-    return Kernel(name, _FLASH, "padding", _NATIVE["flash_attention_2"].supports, ("cuda",), native=True)
+    # Which devices it was built for, its repository knows.
+    anywhere = ("cpu", "cuda", "mps")
+    return Kernel(name, _FLASH, "padding", _NATIVE["flash_attention_2"].supports, anywhere, native=True)

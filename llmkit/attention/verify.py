@@ -6,7 +6,6 @@ Only what the kernel declared is asked of it; what it did not is listed as not c
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,65 +14,11 @@ from typing import Any
 
 import torch
 
+from llmkit.attention.cases import BACKWARD, BLOCK, TOLERANCES, Case, matrix
 from llmkit.attention.interface import additive, causal_pattern, forward
 from llmkit.attention.registry import Kernel
-from llmkit.errors import LLMKitError
 
-TOLERANCES = {"float64": 1e-10, "float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
-"""Largest difference from float64 on inputs from N(0, 1), whose outputs are of the order of 1."""
-BACKWARD = 10.0
-"""How much more a gradient may be off, which sums over queries or keys."""
-BLOCK = 64
-"""Kernels cut sequences into blocks of such sizes; a case has one token more."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input to a kernel.
-
-    Args:
-        name: what it tries, for a person.
-        batch, heads, kv_heads, queries, keys, head_dim: sizes.
-        causal: each query sees the keys up to its own, the last query the last key.
-        padding: `left` or `right`: a row's share of the keys is no text; None for none.
-        window: how many keys a query sees at most, its own included.
-        softcap, sinks, bias: as of the models that have them.
-        packed: two texts in a row, neither of which sees the other.
-        dark: the first row sees nothing at all.
-        strided: the inputs are views, as a model's projections are.
-        dtype: of the inputs.
-        backward: gradients are compared as well.
-    """
-
-    name: str
-    batch: int = 2
-    heads: int = 4
-    kv_heads: int = 4
-    queries: int = 17
-    keys: int = 17
-    head_dim: int = 64
-    causal: bool = True
-    padding: str | None = None
-    window: int | None = None
-    softcap: float | None = None
-    sinks: bool = False
-    bias: bool = False
-    packed: bool = False
-    dark: bool = False
-    strided: bool = False
-    dtype: str = "float32"
-    backward: bool = False
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The abilities that it asks for."""
-        asked = {
-            "softcap": self.softcap is not None,
-            "sinks": self.sinks,
-            "position_bias": self.bias,
-            "backward": self.backward,
-        }
-        return frozenset(name for name, yes in asked.items() if yes)
+_NAN = ": where a query sees no key, fill with the dtype's lowest number and not with minus infinity"
 
 
 @dataclass(frozen=True)
@@ -93,60 +38,6 @@ class Result:
     tolerance: float | None
     passed: bool | None
     note: str = ""
-
-
-def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
-    """The cases, in all of the kernel's dtypes; `quick` is those whose failures are seen in the wild."""
-    dtypes = [name for name in TOLERANCES if name in kernel.dtypes]
-    first = "float32" if "float32" in dtypes else dtypes[0]
-    size = kernel.head_dims[0] if kernel.head_dims else 64
-    short = Case("", head_dim=size, dtype=first)
-    cases = [
-        replace(short, name="causal"),
-        replace(short, name="not causal", causal=False),
-        replace(short, name="left padding", padding="left"),
-        replace(short, name="fewer key and value heads", kv_heads=2),
-        replace(short, name="cached decoding, one token", queries=1, keys=33),
-        replace(short, name="cached decoding, several tokens", queries=5, keys=33),
-        replace(short, name="a row that sees nothing", dark=True),
-        replace(short, name="several texts in a row", packed=True),
-        replace(short, name="gradients", backward=True, kv_heads=2),
-    ]
-    if quick:
-        return cases
-    cases += [
-        replace(short, name="one token", queries=1, keys=1),
-        replace(short, name="one past a block", queries=BLOCK + 1, keys=BLOCK + 1),
-        replace(short, name="long", batch=1, queries=1000, keys=1000),
-        replace(short, name="batch of one", batch=1),
-        replace(short, name="one key and value head", kv_heads=1, queries=33, keys=33),
-        replace(short, name="right padding", padding="right"),
-        replace(short, name="left padding, cached", padding="left", queries=3, keys=40),
-        replace(short, name="left padding, long", padding="left", queries=130, keys=130, kv_heads=2),
-        replace(short, name="sliding window", window=5),
-        replace(short, name="sliding window, cached", window=7, queries=2, keys=40),
-        replace(short, name="sliding window, left padding", window=5, padding="left"),
-        replace(short, name="cross-attention", causal=False, queries=9, keys=40),
-        replace(short, name="cross-attention, padding", causal=False, queries=9, keys=40, padding="right"),
-        replace(short, name="views of a projection", strided=True, kv_heads=2),
-        replace(short, name="softcap", softcap=2.0),
-        replace(short, name="sinks", sinks=True),
-        replace(short, name="position bias", bias=True),
-        replace(short, name="position bias, left padding", bias=True, padding="left"),
-        replace(short, name="gradients, left padding", backward=True, padding="left"),
-        replace(short, name="gradients, a row that sees nothing", backward=True, dark=True),
-        replace(short, name="gradients, several texts", backward=True, packed=True),
-    ]
-    cases += [
-        replace(short, name=f"head size {other}", head_dim=other)
-        for other in (kernel.head_dims or (32, 80, 96, 128))
-        if other != size
-    ]
-    for dtype, one in itertools.product(dtypes, ("causal", "left padding", "fewer key and value heads")):
-        if dtype != first:
-            same = next(case for case in cases if case.name == one)
-            cases.append(replace(same, name=f"{one}, {dtype}", dtype=dtype))
-    return cases
 
 
 def verify(kernel: Kernel, *, device: str = "cpu", quick: bool = False) -> Iterator[Result]:
@@ -286,7 +177,8 @@ def _judge(
             return Result(case.name, None, tolerance, False, f"no gradient of the {name}")
         if not bool(torch.isfinite(found).all()):
             kind = "output" if name == "output" else f"gradient of the {name}"
-            return Result(case.name, math.inf, tolerance, False, f"NaN or infinity in the {kind}")
+            hint = "" if bool(lit.all()) else _NAN
+            return Result(case.name, math.inf, tolerance, False, f"NaN or infinity in the {kind}{hint}")
         # A query that sees nothing may give anything finite: nobody reads it.
         off = (found.detach().double() - expected.detach()).abs()
         error = float((off * lit if name == "output" else off).max())
@@ -311,6 +203,8 @@ def call(
         mask = None if plain else inputs.tokens
         if case.window is not None:
             keywords["sliding_window"] = case.window
+        if case.packed:
+            keywords["position_ids"] = _positions(case, query.device)
     elif kernel.mask == "none" or (
         "is_causal" in kernel.supports
         and plain
@@ -342,6 +236,13 @@ def call(
     return output
 
 
+def _positions(case: Case, device: torch.device) -> torch.Tensor:
+    """Where two texts lie in a row, as positions that begin anew."""
+    first = case.keys // 2
+    parts = [torch.arange(size, device=device) for size in (first, case.keys - first)]
+    return torch.cat(parts).expand(case.batch, -1)
+
+
 def _lacks(kernel: Kernel, case: Case) -> str:
     """What the kernel would need to be asked this, and does not declare; empty if nothing."""
     missing = sorted(case.needs - kernel.supports)
@@ -349,8 +250,8 @@ def _lacks(kernel: Kernel, case: Case) -> str:
         return ", ".join(missing)
     if kernel.mask == "none" and (case.padding or case.dark or case.packed or case.window):
         return "it takes no mask"
-    if kernel.mask == "padding" and case.packed:
-        return "packed texts by mask"
+    if kernel.mask == "padding" and case.packed and "packed" not in kernel.supports:
+        return "packed"
     if kernel.mask == "padding" and case.window is not None and "sliding_window" not in kernel.supports:
         return "sliding_window"
     return ""
@@ -384,8 +285,8 @@ def _gradcheck(kernel: Kernel, device: str) -> Result:
         right = torch.autograd.gradcheck(
             lambda q, k, v: call(kernel, case, inputs, q, k, v), given, raise_exception=False
         )
-    except LLMKitError as error:
-        return Result(case.name, None, None, False, str(error))
+    except Exception as error:
+        return Result(case.name, None, None, False, f"{type(error).__name__}: {_one_line(error)}")
     return Result(case.name, None, None, right, "" if right else "torch.autograd.gradcheck disagrees")
 
 

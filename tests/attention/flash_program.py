@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 
+from llmkit.attention.cases import matrix
 from llmkit.attention.flash import attend
 from llmkit.attention.registry import Kernel
-from llmkit.attention.verify import matrix, truth, verify
+from llmkit.attention.verify import truth, verify
 
 KERNEL: Kernel = replace(attend.llmkit_kernel, name="flash")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llmkit.attention.inside import small_model, verify_inside
+from llmkit.attention.cases import matrix
+from llmkit.attention.documents import attend as documents
+from llmkit.attention.inside import running, small_model, verify_inside
 from llmkit.attention.interface import forward
 from llmkit.attention.reference import attend as reference
 from llmkit.attention.registry import Kernel, find, kernel
-from llmkit.attention.verify import matrix, verify
+from llmkit.attention.verify import verify
 
 SUPPORTS = ("gqa", "backward", "position_bias")
 
@@ -129,7 +131,8 @@ def test_those_that_are_broken(function):
 
 def test_what_is_wrong_is_said():
     assert failures(verify(declared(nan_on_masked_rows)))["a row that sees nothing"].note == (
-        "NaN or infinity in the output"
+        "NaN or infinity in the output: where a query sees no key, fill with the dtype's lowest number and"
+        " not with minus infinity"
     )
     assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
     assert (
@@ -211,6 +214,108 @@ def test_the_four_of_the_field():
     assert "left padding" in failures(verify(claimed))
     # Filling with minus infinity makes NaN of a row that sees nothing.
     assert "a row that sees nothing" in failures(verify(declared(boolean_and_infinite, supports=gqa)))
+
+
+def padded_texts_only(supports):
+    """A kernel that gets padding for a mask, and knows nothing of texts in a row or of windows by itself."""
+
+    def attend(module, query, key, value, attention_mask, *, scaling, is_causal):
+        return documents(module, query, key, value, attention_mask, scaling=scaling, is_causal=is_causal)
+
+    return declared(attend, mask="padding", supports=supports)
+
+
+def test_texts_in_a_row_are_asked_of_a_padding_kernel():
+    """One that says it keeps them apart, and does not look at where they begin, is found out."""
+    claimed = failures(verify(padded_texts_only(["gqa", "packed"]), quick=True))
+    assert set(claimed) == {"several texts in a row"}
+    assert failures(verify(find("documents"))) == {}
+    assert {one.name: one.note for one in verify(padded_texts_only(["gqa"]), quick=True)}[
+        "several texts in a row"
+    ] == "not claimed: packed"
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_texts_in_a_row_inside_a_model(rows):
+    """What a padding mask cannot say is refused where the kernel cannot do it, and right where it can."""
+    from llmkit.errors import InputError
+
+    model = small_model(find("reference"))
+    ids = torch.arange(3, 15).repeat(rows, 1)
+    cuts = torch.tensor([5, 8])[:rows, None]
+    places = torch.arange(12).expand(rows, -1)
+    positions = torch.where(places < cuts, places, places - cuts)
+
+    def logits(one):
+        with running(one, model), torch.inference_mode():
+            return model(ids, position_ids=positions, use_cache=False).logits
+
+    assert (logits(find("documents")) - logits(None)).abs().max() < 1e-4
+    with pytest.raises(InputError, match="does not keep several texts in a row apart"):
+        logits(padded_texts_only(["gqa"]))
+
+
+def test_patterns_beyond_padding_are_refused():
+    """Image tokens that see each other both ways, for one: transformers drops them for such a mask."""
+    from transformers.masking_utils import create_causal_mask
+
+    from llmkit.attention.interface import register
+    from llmkit.errors import InputError
+
+    config = small_model(find("reference")).config
+    given = {"inputs_embeds": torch.zeros(1, 6, 8), "attention_mask": None, "past_key_values": None}
+    image = {"or_mask_function": lambda batch, head, query, key: (query < 3) & (key < 3)}
+    config._attn_implementation = register(padded_texts_only(["gqa"]))
+    assert create_causal_mask(config, **given) is None
+    with pytest.raises(InputError, match=r"the model needs more \(or_masks\)"):
+        create_causal_mask(config, **given, **image)
+    config._attn_implementation = register(find("reference"))
+    assert create_causal_mask(config, **given, **image)[0, 0, 0].tolist() == [True] * 3 + [False] * 3
+
+
+def test_weights_are_given_or_refused():
+    from llmkit.errors import InputError
+
+    model = small_model(find("reference"))
+    ids = torch.arange(3, 9)[None]
+    with running(find("reference"), model), torch.inference_mode():
+        assert [x.shape for x in model(ids, output_attentions=True).attentions] == [(1, 4, 6, 6)] * 2
+    with (
+        running(find("documents"), model),
+        torch.inference_mode(),
+        pytest.raises(InputError, match="gives no attention weights back; use eager or reference"),
+    ):
+        model(ids, output_attentions=True)
+
+
+@pytest.mark.parametrize("family", ["bert", "bart", "gpt2", "llama"])
+def test_a_batch_is_compared_with_its_texts_alone(family, tiny_model):
+    """Not with itself: what eager, too, would make of the padding counts."""
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    task = "fill-mask" if family == "bert" else "text-generation"
+    spec = ModelSpec(str(tiny_model(family)), dtype="float32", device="cpu", task=task)
+    model = load(spec).model
+    found = {one.name.partition(": ")[2]: one for one in verify_inside(find("reference"), model)}
+    assert failures(found.values()) == {}
+    assert ("greedy tokens" in found) == (family != "bert")
+    broken = failures(verify_inside(declared(sees_padding), model))
+    assert f"{type(model).__name__}: padded batch against single texts" in broken
+
+
+def test_other_tokens_are_found_in_half_precision():
+    """There a tie is not held against a kernel, and a clear choice is."""
+    model = small_model(find("reference")).to(torch.bfloat16)
+    assert "LlamaForCausalLM: greedy tokens" in failures(verify_inside(declared(causality_lost), model))
+
+
+def sees_padding(module, query, key, value, attention_mask, **keywords):
+    """As `padding_ignored`, causal or not."""
+    queries, keys = query.shape[2], key.shape[2]
+    seen = torch.ones(queries, keys, dtype=torch.bool)
+    seen = seen.tril(keys - queries) if getattr(module, "is_causal", True) else seen
+    return right(module, query, key, value, seen.expand_as(attention_mask), **keywords)
 
 
 def test_never_called(tiny_model):
