@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,8 +94,10 @@ def _verify(
     from llmkit.attention.inside import small_model, verify_inside
     from llmkit.attention.registry import find
     from llmkit.attention.verify import verify
+    from llmkit.runtime.device import choose_device
 
     kernel = find(name, trust_remote_code=trust_remote_code)
+    device = choose_device(device, 0).device
     if device.partition(":")[0] not in kernel.devices:
         raise InputError(f"{name} runs on {', '.join(kernel.devices)}: name one with --device")
     results = []
@@ -105,14 +108,24 @@ def _verify(
             bar.update(0, f"{len(results)} cases")
         results += verify_inside(kernel, small_model(kernel).to(device))
         if model is not None:
-            from llmkit.cli.loading import load_model
-            from llmkit.runtime.spec import ModelSpec
-
-            spec = ModelSpec(name=model, device=device, dtype=_dtype_of(kernel))
-            results += verify_inside(kernel, load_model(spec).model)
+            results += verify_inside(kernel, _load(model, device, _dtype_of(kernel)))
     _tell(kernel, results, json)
     if any(one.passed is False for one in results):
         raise typer.Exit(1)
+
+
+def _load(name: str, device: str, dtype: str) -> Any:
+    """The model, with the head that it was made with."""
+    from llmkit.cli.loading import load_model
+    from llmkit.runtime.load import fills_masks, finds_spans, made_as
+    from llmkit.runtime.spec import ModelSpec
+
+    spec = ModelSpec(name=name, device=device, dtype=dtype)
+    if fills_masks(spec):
+        spec = replace(spec, task="fill-mask")
+    elif made_as(spec) and finds_spans(spec):
+        spec = replace(spec, task="question-answering")
+    return load_model(spec).model
 
 
 def _dtype_of(kernel: Kernel) -> str:
@@ -152,7 +165,9 @@ def _bench(
     import torch
 
     from llmkit.attention.timing import compare
+    from llmkit.runtime.device import choose_device
 
+    device = choose_device(device, 0).device
     reached, found = compare(kernels, device=device, dtype=getattr(torch, dtype))
     if json:
         for one in found:
@@ -163,10 +178,12 @@ def _bench(
     if picture is not None:
         from llmkit.text.svg import bars
 
-        drawn = [
-            (f"{one.shape}: {one.kernel}", one.seconds * 1000) for one in found if one.seconds is not None
-        ]
-        picture.write_text(bars(drawn, unit="ms"), encoding="utf-8")
+        drawn, notes = [], []
+        for one in found:
+            if one.seconds is not None and one.share is not None:
+                drawn.append((f"{one.shape}: {one.kernel}", one.seconds * 1000))
+                notes.append(f"{one.share:.0%} of the limit in {one.bound}")
+        picture.write_text(bars(drawn, unit="ms", notes=notes), encoding="utf-8")
         console.notice(f"the picture is {picture}")
 
 

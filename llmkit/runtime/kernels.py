@@ -17,31 +17,41 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 
-def find_kernel(spec: ModelSpec) -> Kernel | None:
+def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
     """The kernel that `spec.attn` names; None where it names none.
 
+    Args:
+        spec: what was asked for.
+        device: where the model is going to be.
+
     Raises:
-        InputError: there is none, it may not be run, or it is wrong.
+        InputError: there is none, it may not be run, it does not run there, or it is wrong.
     """
     if spec.attn is None:
         return None
     from llmkit.attention.registry import find
 
     kernel = find(spec.attn, trust_remote_code=spec.trust_remote_code)
+    kind = device.partition(":")[0]
+    if kind not in kernel.devices:
+        raise InputError(f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {kind}")
     if kernel.file is not None and spec.verify_attn:
-        _prove(kernel)
+        _prove(kernel, device)
     return kernel
 
 
-def _prove(kernel: Kernel) -> None:
-    """Verify a kernel quickly, unless this very file has passed before."""
+def _prove(kernel: Kernel, device: str) -> None:
+    """Verify a kernel quickly, unless this very file has passed before on such a device."""
     from llmkit.attention.inside import small_model, verify_inside
     from llmkit.attention.verify import verify
 
-    mark = _cache() / f"{kernel.interface_name}-{__version__}"
+    mark = _cache() / f"{kernel.interface_name}-{device.partition(':')[0]}-{__version__}"
     if mark.exists():
         return
-    results = [*verify(kernel, quick=True), *verify_inside(kernel, small_model(kernel))]
+    results = [
+        *verify(kernel, device=device, quick=True),
+        *verify_inside(kernel, small_model(kernel).to(device)),
+    ]
     failed = [one for one in results if one.passed is False]
     if failed:
         first = failed[0]

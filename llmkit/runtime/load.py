@@ -251,7 +251,7 @@ def _load_weights(
     from transformers.utils import logging as transformers_logging
 
     task = spec.task
-    kernel = find_kernel(spec)
+    kernel = find_kernel(spec, device)
     if task == "text-generation" and checkpoint.is_encoder_decoder:
         task = "text2text-generation"
     auto = getattr(transformers, _AUTO_CLASSES[task])

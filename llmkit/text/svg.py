@@ -66,22 +66,27 @@ def histogram(
     return _svg(width, height, what, parts)
 
 
-def bars(values: Sequence[tuple[str, float]], *, unit: str) -> str:
+def bars(values: Sequence[tuple[str, float]], *, unit: str, notes: Sequence[str] = ()) -> str:
     """Named lengths, one below the other, each with its number: a picture that stands alone.
 
     Args:
         values: a name and a length of 0 or more each.
         unit: what the numbers count.
+        notes: one for each value, to stand behind its number.
     """
-    width, row, left = 640, 22, 300
+    row, letter = 22, 6.7  # a letter's width, on the average and rounded up
+    left = max(120.0, letter * max((len(name) for name, _ in values), default=0) + 8)
+    right = 90 + letter * max(map(len, notes), default=0)
+    width = round(left + 250 + right)
     longest = max((value for _, value in values), default=0.0) or 1.0
     parts = []
     for i, (name, value) in enumerate(values):
-        y, long = i * row, (width - left - 90) * value / longest
+        y, long = i * row, 250 * value / longest
+        note = f" ({escape(notes[i])})" if notes else ""
         parts.append(
-            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="{left}" y="{y + 3}" width="{long:.1f}" height="{row - 6}" fill="#1f6feb"/>'
-            f'<text x="{left + long + 6:.1f}" y="{y + 15}">{_short(value)} {escape(unit)}</text>'
+            f'<text x="{left - 8:.1f}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{left:.1f}" y="{y + 3}" width="{long:.1f}" height="{row - 6}" fill="#1f6feb"/>'
+            f'<text x="{left + long + 6:.1f}" y="{y + 15}">{_short(value)} {escape(unit)}{note}</text>'
         )
     style = "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; }</style>"
     label = escape(f"Bars of {len(values)} values in {unit}")

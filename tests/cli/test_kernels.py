@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,39 @@ def test_verify_inside_a_model(tiny_model):
     refused = run("kernels", "verify", "reference", "--quick", "-m", tiny_model("bloom"))
     assert refused.code == 1
     assert "BloomForCausalLM does not use the attention interface" in refused.out
+
+
+def test_verify_inside_an_encoder(tiny_model):
+    found = run("kernels", "verify", "reference", "--quick", "-m", tiny_model("bert"))
+    assert found.code == 0, found.out
+    assert "BertForMaskedLM: padded batch against single texts" in found.out
+
+
+def test_a_file_may_hold_what_looks_its_module_up(tmp_path, tiny_model):
+    """Dataclasses and torch's custom operations do; and it runs once, however often it is asked for."""
+    attn = write(tmp_path, RIGHT)
+    path = Path(attn.rpartition(":")[0])
+    before = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport torch\n"
+        "with open(__file__ + '.runs', 'a') as f: f.write('x')\n"
+        "@dataclass\nclass Sizes:\n    rows: int = 1\n"
+        "@torch.library.custom_op('llmkit_test::same', mutates_args=())\n"
+        "def same(x: torch.Tensor) -> torch.Tensor:\n    return x.clone()\n"
+    )
+    path.write_text(before + path.read_text())
+    for _ in range(2):
+        done = run("generate", "a", "--attn", attn, "-m", tiny_model("llama"), "--max-new-tokens", 2, "-q")
+        assert done.code == 0, done.err
+    assert Path(f"{path}.runs").read_text() == "x"
+
+
+def test_a_kernel_is_refused_where_it_does_not_run(tmp_path, tiny_model):
+    """Before it is proven, on a device that it never said it takes."""
+    attn = write(tmp_path, RIGHT, mask='mask="boolean", supports=["gqa"], devices=["cuda"]')
+    model = ["-m", tiny_model("llama"), "-q", "--device", "cpu"]
+    assert_refused(run("generate", "a", "--attn", attn, *model), "mine.py:attend runs on cuda, not on cpu")
+    refused = run("generate", "a", "--attn", "flash_attention_2", *model)
+    assert_refused(refused, "flash_attention_2 runs on cuda, not on cpu")
 
 
 def test_a_wrong_kernel_never_runs(tmp_path, tiny_model):
@@ -146,7 +180,9 @@ def test_bench(tmp_path, monkeypatch):
     assert found.code == 0
     assert [line.split()[1] for line in found.out.splitlines()[1:]] == ["eager", "sdpa"]
     assert "GB/s in a copy" in found.err
-    assert picture.read_text().count("<rect") == 2
+    drawn = picture.read_text()
+    assert drawn.count("<rect") == 2
+    assert len(re.findall(r" ms \(\d+% of the limit in (?:arithmetic|bandwidth)\)<", drawn)) == 2
     objects = [json.loads(line) for line in run("kernels", "bench", "sdpa", "--json").out.splitlines()]
     assert objects[0]["seconds"] > 0
 
@@ -159,6 +195,8 @@ def test_bench(tmp_path, monkeypatch):
         (["verify", "flash_attention_2"], "flash_attention_2 runs on cuda: name one with --device"),
         (["bench", "--dtype", "int3"], "--dtype int3: it can be float32, bfloat16, float16"),
         (["bench", "--picture", "x.png"], "name a file that ends in .svg"),
+        (["verify", "reference", "--device", "cuda:99"], "--device cuda:99: this machine has"),
+        (["bench", "--device", "tpu"], "--device tpu: not a device"),
     ],
 )
 def test_bad_usage(arguments, message):
