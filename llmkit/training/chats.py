@@ -5,7 +5,7 @@ Public: `conversation_of`, `learnt_spans`.
 
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 _ROLES = {
@@ -15,6 +15,8 @@ _ROLES = {
     "model": "assistant",
     "chatgpt": "assistant",
 }
+# Of the characters that Unicode leaves to private use: in no conversation, and nothing to a template.
+_MARK = "\ue0f5"
 
 
 def conversation_of(value: Any) -> list[dict[str, Any]]:
@@ -53,28 +55,26 @@ def learnt_spans(
         after: messages at the beginning of which nothing counts, whoever says it.
 
     Raises:
-        ValueError: the template refuses the conversation, or the assistant says nothing in it.
+        ValueError: the template refuses the conversation or does not keep the assistant's words, or the
+            assistant says nothing in it.
     """
     from jinja2 import TemplateError
 
     try:
         whole = _render(tokenizer, messages)
         said = _character_spans(tokenizer, messages, whole)
-    except TemplateError as error:
+    except (TemplateError, TypeError) as error:  # TypeError: it adds up a content that is not there
         raise ValueError(f"the chat template refuses it: {' '.join(str(error).split())}") from None
     spans = [span for index, span in said.items() if index >= after]
     if not spans:
         raise ValueError("the assistant says nothing in it")
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = encoded["offset_mapping"]
+    ids, offsets = _encoded(tokenizer, whole, [start for start, _ in spans])
     found: list[tuple[int, int | None]] = []
     for start, end in spans:
-        inside = [
-            i for i, (first, last) in enumerate(offsets) if first >= start and last <= end and last > first
-        ]
+        inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
         if inside:
             found.append((inside[0], inside[-1] + 1))
-    return encoded["input_ids"], found
+    return ids, found
 
 
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, prompt: bool = False) -> str:
@@ -82,34 +82,88 @@ def _render(tokenizer: Any, messages: list[dict[str, Any]], *, prompt: bool = Fa
     return text
 
 
+def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Ids, and the characters of each, so that no token lies on both sides of an edge.
+
+    In use the prompt ends at such an edge, and what is said begins with a token of its own.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    if not any(first < edge < last for edge in edges for first, last in offsets):
+        return ids, offsets
+    parted, places = list[int](), list[tuple[int, int]]()
+    for start, end in pairwise(sorted({0, *edges, len(text)})):
+        piece = tokenizer(text[start:end], add_special_tokens=False, return_offsets_mapping=True)
+        parted += piece["input_ids"]
+        places += [(start + first, start + last) for first, last in piece["offset_mapping"]]
+    # Tokenizers that put a space before every text cannot be asked for the parts.
+    return (parted, places) if tokenizer.decode(parted) == tokenizer.decode(ids) else (ids, offsets)
+
+
 def _character_spans(
     tokenizer: Any, messages: list[dict[str, Any]], whole: str
 ) -> dict[int, tuple[int, int]]:
     """Where in `whole` the assistant's turns stand, by their number among the messages."""
     found: dict[int, tuple[int, int]] = {}
-    last = 0
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
+        before = _render(tokenizer, messages[:index], prompt=True) if index else None
         after = _render(tokenizer, messages[: index + 1])
-        before = _render(tokenizer, messages[:index], prompt=True) if index else ""
-        start = len(before)
-        if not index or not whole.startswith(before):
-            # Some templates drop what the assistant thought in earlier turns, or open a thought for it: look
-            # for the words themselves.
-            said = str(message.get("content") or "").rpartition("</think>")[2].strip()
-            start = whole.find(said, last) if said else -1
-            if start < 0:
-                continue
-        if whole.startswith(after):
-            end = len(after)
+        if before is not None and whole.startswith(before) and whole.startswith(after):
+            start, end = len(before), len(after)
         else:
-            # Up to where the two renderings part, or to the end of the line that the words end in.
-            words = start + len(str(message.get("content") or "").rpartition("</think>")[2].strip())
-            line = whole.find("\n", words)
-            end = line if line >= 0 else len(whole)
-        last = _without_break(whole, start, end)
-        found[index] = start, last
+            start, end = _found(tokenizer, messages, index, whole, before)
+        end = _without_break(whole, start, end)
+        if start >= end and (message.get("content") or "").strip():
+            raise ValueError(f"the chat template leaves out what the assistant says in turn {index + 1}")
+        if start < end:
+            found[index] = start, end
+    return found
+
+
+def _found(
+    tokenizer: Any, messages: list[dict[str, Any]], index: int, whole: str, before: str | None
+) -> tuple[int, int]:
+    """Where a turn's words stand in a conversation that does not begin as its beginning alone is rendered.
+
+    Some templates drop what the assistant thought in earlier turns, open a thought for it, or put the
+    system's words into the last question. So the words are marked, and looked for where the marks come out.
+
+    Raises:
+        ValueError: the template does not keep them.
+    """
+    reason = ValueError(
+        f"the chat template changes what the assistant says in turn {index + 1}, so that it cannot be found"
+    )
+    content = str(messages[index].get("content") or "")
+    thought, tag, words = content.rpartition("</think>")
+    # What the template leaves of the space around the words is not known: first as it is, then without.
+    for said in (words, words.strip()):
+        marked = {**messages[index], "content": f"{thought}{tag}{_MARK}{said}{_MARK}"}
+        text = _render(tokenizer, [*messages[:index], marked, *messages[index + 1 :]])
+        if said and text.count(_MARK) == 2 and text.replace(_MARK, "") == whole:
+            break
+    else:
+        raise reason
+    start = text.index(_MARK)
+    end = text.rindex(_MARK) - 1
+    # As the last turn it has its end, and what is said before its words, as after a prompt in use.
+    lead, _, rest = _render(tokenizer, [*messages[:index], marked]).partition(_MARK)
+    end += _shared(tokenizer, rest.rpartition(_MARK)[2], whole[end:])
+    if before is not None and lead.startswith(before) and whole.endswith(lead[len(before) :], 0, start):
+        start -= len(lead) - len(before)
+    return start, end
+
+
+def _shared(tokenizer: Any, one: str, other: str) -> int:
+    """Characters of the tokens with which both texts begin: `<|im_end|>` and `<|im_start|>` share none."""
+    found = 0
+    ids, offsets = _encoded(tokenizer, one, [])
+    for mine, (_, last), theirs in zip(ids, offsets, _encoded(tokenizer, other, [])[0], strict=False):
+        if mine != theirs:
+            break
+        found = last
     return found
 
 
