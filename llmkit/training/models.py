@@ -58,7 +58,10 @@ def load_for_training(
             f"{spec.adapter or spec.name} is an adapter; `llmkit merge` it first, and finetune the result"
         )
     causal = not spans and not loaded.is_encoder_decoder
-    flattens = causal and _flattens(loaded, spec.attn, notice)
+    flattens = causal and _flattens(loaded, spec.attn, recipe.packing, notice)
+    if flattens:
+        # Given a cache, transformers takes a row for one text, wherever its positions begin anew.
+        loaded.model.config.use_cache = False
     loaded.tokenizer.padding_side = "right"
     if recipe.lora:
         loaded.model = _with_adapter(loaded, recipe, spans)
@@ -84,7 +87,7 @@ def _finds_spans(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
     return bool(made_as(spec)) and finds(spec)
 
 
-def _flattens(loaded: LoadedModel, asked: str | None, notice: Callable[[str], None]) -> bool:
+def _flattens(loaded: LoadedModel, asked: str | None, packing: bool, notice: Callable[[str], None]) -> bool:
     """Give the model a kernel that keeps a row's examples apart, and look whether they are.
 
     Not told from the architecture's name: a family that ignores its position ids, or the kernel, would let
@@ -95,14 +98,15 @@ def _flattens(loaded: LoadedModel, asked: str | None, notice: Callable[[str], No
 
     model: Any = loaded.model
     before = model.config._attn_implementation
-    if asked is None:
-        model.set_attn_implementation(register(find("documents")))
-    try:
+    if asked is not None:
         apart = _keeps_apart(model)
-    except (InputError, RuntimeError, ValueError, TypeError, IndexError):
-        apart = False
-    if not apart and asked is None:
-        model.set_attn_implementation(before)
+    else:
+        model.set_attn_implementation(register(find("documents")))
+        apart = _keeps_apart(model)
+        if not apart:
+            model.set_attn_implementation(before)
+            # A mask for the whole row costs more than padding does, so only who asks for full rows gets one.
+            apart = packing and _keeps_apart(model)
     if not apart:
         notice(f"{type(model).__name__} with {asked or before} attention: rows are padded, not joined")
     return apart
@@ -110,6 +114,15 @@ def _flattens(loaded: LoadedModel, asked: str | None, notice: Callable[[str], No
 
 def _keeps_apart(model: Any) -> bool:
     """Whether two texts in one row give the logits that each gives alone."""
+    try:
+        off, leak = _strays(model)
+    except (InputError, RuntimeError, ValueError, TypeError, IndexError):
+        return False
+    return off < 0.1 * leak
+
+
+def _strays(model: Any) -> tuple[float, float]:
+    """How far two texts in one row are from what they are alone, and how far as a single text."""
     import torch
 
     device = next(model.parameters()).device
@@ -124,8 +137,8 @@ def _keeps_apart(model: Any) -> bool:
         ).logits[0]
         # What a leak looks like: the same texts as one.
         leaked = model(input_ids=torch.cat(texts)[None], use_cache=False).logits[0]
-    off, leak = ((x.float() - alone.float()).abs().max() for x in (joined, leaked))
-    return bool(off < 0.1 * leak)
+    off, leak = (float((x.float() - alone.float()).abs().max()) for x in (joined, leaked))
+    return off, leak
 
 
 def _with_adapter(loaded: LoadedModel, recipe: Recipe, spans: bool) -> Any:
