@@ -110,7 +110,7 @@ def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
 
     `labels` are aligned with the logits: `labels[b, i]` is what the model shall say at position i. The head
     is taken out of the forward pass, which then gives what goes into it; where that is not all there is to a
-    model's logits (a scale, a cap, a head that is not one matrix), they are made whole after all.
+    model's logits (a cap, a head that is not one matrix), they are made whole after all.
 
     Args:
         model: a transformers model with a language model's head, an adapter on it or not.
@@ -159,7 +159,7 @@ def _headless(head: torch.nn.Module) -> Iterator[None]:
 
 def _is_all(model: Any, head: torch.nn.Linear) -> bool:
     """Whether the model's logits are its head's product and nothing else, by a look at a few of them."""
-    # A scale or a cap shows on any input; so does a bias that the model adds itself.
+    # A cap shows on any input; so does a bias that the model adds itself. A scale goes through the head.
     ids = torch.arange(1, 9, device=head.weight.device)[None] % head.weight.shape[0]
     inputs = (
         {"input_ids": ids, "decoder_input_ids": ids}
