@@ -46,10 +46,12 @@ _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
         {"prompt": "question", "completion": "answer"},
         {"prompt": "question", "completion": "response"},
         {"prompt": "input", "completion": "output"},
+        {"prompt": "inputs", "completion": "targets"},
     ),
     "pairs": (
         {"source": "source", "target": "target"},
         {"source": "src", "target": "tgt"},
+        {"source": "input_text", "target": "target_text"},
         {"source": "document", "target": "summary"},
         {"source": "article", "target": "highlights"},
         {"source": "article", "target": "summary"},
@@ -76,6 +78,17 @@ class Columns:
 
     objective: str
     names: dict[str, str]
+
+    def missing(self, row: Collection[str]) -> list[str]:
+        """The columns that a row must have and has not."""
+        optional = _OPTIONAL.get(self.objective, set())
+        return [name for role, name in self.names.items() if name not in row and role not in optional]
+
+    def widened(self, other: Columns) -> Columns:
+        """With what `other` has of the roles that may be missing, where both agree on the rest."""
+        more = {role: name for role, name in other.names.items() if role not in self.names}
+        agree = self.objective == other.objective and self.names.items() <= other.names.items()
+        return Columns(self.objective, {**self.names, **more}) if agree and more else self
 
 
 def recognise(

@@ -92,7 +92,10 @@ class Source:
         sides: tuple[list[Row], list[Row]] = ([], [])
         for key, row in zip(keys, self.rows, strict=True):
             sides[key in held].append(row)
-        return Source(self.columns, sides[0], self.reading), Source(self.columns, sides[1], Reading())
+        return (
+            Source(self.columns, sides[0], self.reading),
+            Source(self.columns, sides[1], Reading(rows=len(sides[1]))),
+        )
 
     def _key(self, row: Row, seed: int) -> bytes:
         names = self.columns.names
@@ -142,9 +145,10 @@ def read_source(
                     )
                 except InputError as error:
                     raise RowError(row.where, str(error)) from None
-                if columns is not None and found.names != columns.names and not _contains(row, columns):
-                    missing = next(name for name in columns.names.values() if name not in row.data)
-                    raise RowError(row.where, f"no column {missing!r}, which the rows before it have")
+                columns = columns if columns is None else columns.widened(found)
+                missing = [] if columns is None else columns.missing(row.data)
+                if missing:
+                    raise RowError(row.where, f"no column {missing[0]!r}, which the rows before it have")
             except RowError as error:
                 if on_error == "fail":
                     raise
@@ -240,10 +244,6 @@ def _opening(chosen: Any, rejected: Any) -> Any:
     """What both begin with: the prompt, where it has no column of its own."""
     alike = type(chosen) is type(rejected) and isinstance(chosen, str | list)
     return chosen[: shared(chosen, rejected)] if alike else chosen
-
-
-def _contains(row: Row, columns: Columns) -> bool:
-    return set(columns.names.values()) <= set(row.data)
 
 
 def _first(reading: Reading) -> str:
