@@ -9,7 +9,8 @@ What is learnt stands one place before where it is written: `targets[i]` is what
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
@@ -17,6 +18,7 @@ from llmkit.text.windows import overlapping_windows
 from llmkit.training.answers import answer_span, answers_of, token_span
 from llmkit.training.chats import conversation_of, learnt_spans
 from llmkit.training.columns import BadRowError, Columns
+from llmkit.training.joining import fitted, prompt_and_rest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +145,7 @@ class _Rows:
         return self._conversation(messages)
 
     def completion(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A prompt and what follows it, of which the latter is learnt."""
+        """A prompt and what follows it, of which that is learnt; too long a prompt loses its beginning."""
         return self._continued(*self._prompt_and_completion(row))
 
     def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
@@ -201,12 +203,11 @@ class _Rows:
                 else [{"role": "assistant", "content": completion.strip()}]
             )
             return self._conversation([*before, *after])
-        start = self._open(self.tokenizer(prompt)["input_ids"])
-        whole = self._open(self.tokenizer(prompt + completion)["input_ids"])
-        if whole[: len(start)] != start:
-            # The two merge into one token where they meet; when it is used, the prompt comes alone.
-            whole = [*start, *self.tokenizer(completion, add_special_tokens=False)["input_ids"]]
-        return self._masked(self._closed(whole), [(len(start), None)])
+        start, rest = prompt_and_rest(self.tokenizer, prompt, completion)
+        # One more than the model reads: the last is only said.
+        size, first = self.max_length + 1, self.tokenizer.bos_token_id
+        start, rest, cut = fitted(start, self._closed(rest), size, first)
+        return [replace(one, cut=cut) for one in self._masked([*start, *rest], [(len(start), None)])]
 
     def seq2seq(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A source and its target."""
@@ -219,6 +220,8 @@ class _Rows:
             source, target = first.strip(), second.strip()
         ids = self.tokenizer(self.source_prefix + source)["input_ids"]
         targets = self.tokenizer(text_target=target)["input_ids"]
+        if self.tokenizer.eos_token_id not in targets[-2:]:  # the first mBART has the language after the end
+            targets = self._closed(targets)
         cut = len(ids) > self.max_length or len(targets) > self.max_length
         return [Encoded(self._cut(ids), self._cut(targets), cut)]
 
@@ -284,9 +287,11 @@ class _Rows:
 
     def _prompt(self, row: Mapping[str, Any]) -> str:
         prompt = self._string(row, "prompt", empty=True)
-        if "instruction" not in self.columns.names["prompt"]:
+        names = self.columns.names
+        if "instruction" not in names["prompt"] and "input" not in names:
             return prompt
-        more = self._string(row, "input", empty=True).strip() if "input" in self.columns.names else ""
+        # A row without it has nothing to add.
+        more = self._string(row, "input", empty=True).strip() if names.get("input") in row else ""
         if self.tokenizer.chat_template is not None:
             return f"{prompt}\n\n{more}" if more else prompt
         parts = [("Instruction", prompt), *([("Input", more)] if more else []), ("Response", "")]
@@ -326,21 +331,18 @@ class _Rows:
             raise BadRowError(f"column {column!r} is empty")
         return value
 
-    def _open(self, ids: list[int]) -> list[int]:
-        """Ids without the end that some tokenizers put after every text."""
-        return ids[:-1] if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
-
     def _closed(self, ids: list[int]) -> list[int]:
         """Ids that end with the end of text, so that the model learns to stop."""
         end = self.tokenizer.eos_token_id
         return ids if end is None or (len(ids) > 1 and ids[-1] == end) else [*ids, end]
 
     def _cut(self, ids: list[int]) -> list[int]:
-        """At most `max_length` ids, the end token among them if it was."""
+        """At most `max_length` ids, with the special tokens that they end with."""
         if len(ids) <= self.max_length:
             return ids
-        ended = ids[-1] in self.tokenizer.all_special_ids
-        return [*ids[: self.max_length - 1], ids[-1]] if ended else ids[: self.max_length]
+        special = set(self.tokenizer.all_special_ids)
+        end = len(ids) - len(list(takewhile(special.__contains__, reversed(ids))))
+        return [*ids[: self.max_length - len(ids) + end], *ids[end:]]
 
 
 def shared(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError
 from llmkit.training.encoding import CHAT_TEMPLATE, encoder, kind_of
 from llmkit.training.examples import Examples, Reading, Source, bad_rows, encode, read_source
+from llmkit.training.languages import tell_languages
 from llmkit.training.packing import pack
 from llmkit.training.recipe import Schedule, training_device, training_dtype
 
@@ -188,6 +189,8 @@ def prepare(
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
+    if kind == "seq2seq":
+        tell_languages(loaded, recipe.languages)
     turn = encoder(
         source.columns,
         kind,
@@ -277,16 +280,23 @@ def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Seque
     if kind == "spans":
         return Spans(padding)
     if kind == "seq2seq":
-        model: Any = loaded.model
-        model = model.get_base_model() if hasattr(model, "peft_config") else model
-        shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-        if shift is None:
-            raise InputError(
-                f"{type(model).__name__} does not tell what its decoder reads; it cannot be taught"
-            )
+        shift = _shift(loaded)
         return Pairs(padding, shift)
     beside = Flattened(few_shapes=loaded.device.type == "cpu") if flattens else Padded(padding)
     return Preferences(beside) if kind == "preference" else beside
+
+
+def _shift(loaded: LoadedModel) -> Callable[[Any], Any]:
+    """From labels to what the decoder reads: as the model itself does it, or one place later."""
+    import torch
+
+    model: Any = loaded.model
+    model = model.get_base_model() if hasattr(model, "peft_config") else model
+    own: Callable[[Any], Any] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    start = model.config.decoder_start_token_id
+    if own is None and start is None:
+        raise InputError(f"{type(model).__name__} does not tell what its decoder reads; it cannot be taught")
+    return own or (lambda labels: torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1))
 
 
 def _batches(train: Examples, recipe: Recipe, length: int, *, grouped: bool) -> Batches:
@@ -326,7 +336,7 @@ def _plan(
         objective=source.columns.objective,
         learns=kind,
         rows=reading.rows,
-        held_out_rows=held_out.reading.rows or len(held_out),
+        held_out_rows=held_out.reading.rows,
         skipped=len(reading.skipped) + len(held_out.reading.skipped),
         dropped=reading.dropped + held_out.reading.dropped,
         truncated=reading.truncated + held_out.reading.truncated,
