@@ -9,7 +9,9 @@ each for all that is trained, and the loss's chunk of logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,9 +61,7 @@ def peak(
     from llmkit.training.losses import _CHUNK
 
     model: Any = loaded.model
-    # Joined rows are counted as two halves: how many tokens there are is what counts, and in a row of its own
-    # their kernel would look for where each text ends, in positions that have no values.
-    shape = (2, (sum(lengths) + 1) // 2) if flattens else (len(lengths), max(lengths))
+    shape = (1, sum(lengths)) if flattens else (len(lengths), max(lengths))
     everything = _kept(model, shape, getattr(torch, dtype), checkpointing=False)
     kept = _kept(model, shape, getattr(torch, dtype), checkpointing=True) if checkpointing else everything
     if kept is None or everything is None:
@@ -121,7 +121,6 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
     from torch.func import functional_call
 
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    head = inner.get_output_embeddings()
     seen: dict[int, int] = {}
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     state = {
@@ -140,14 +139,9 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
 
     holding: list[Any] = []  # so that no id is given twice
     device = next(inner.parameters()).device
-    was_training = inner.training
-    inner.train()
-    if checkpointing:
-        inner.activation_checkpointing_enable({"use_reentrant": False})
-    if head is not None:
-        head.forward = lambda hidden: hidden
     try:
         with (
+            _without_values(inner, checkpointing),
             mode,
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
@@ -160,10 +154,40 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
     except Exception:
         # Whatever does not run without storage raises an error of its own.
         return None
+    return sum(seen.values())
+
+
+@contextmanager
+def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
+    """A model in training that makes no logits and looks at no values, of which fake tensors have none."""
+    from llmkit.attention.registry import find
+
+    head, attention, was_training = (
+        model.get_output_embeddings(),
+        model.config._attn_implementation,
+        model.training,
+    )
+    joins = attention == find("documents").interface_name
+    # torch logs each operation that fails on fake tensors, with a traceback.
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    muted, logger.disabled = logger.disabled, True
+    model.train()
+    if joins:  # it looks for where texts begin; without values SDPA keeps as much
+        model.set_attn_implementation("sdpa")
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    # BART and its kin add a row as long as the vocabulary to the logits.
+    headless = head is not None and not hasattr(model, "final_logits_bias")
+    if headless:
+        head.forward = lambda hidden: hidden
+    try:
+        yield
     finally:
-        if head is not None:
+        if headless:
             del head.forward
         if checkpointing:
-            inner.activation_checkpointing_disable()
-        inner.train(was_training)
-    return sum(seen.values())
+            model.activation_checkpointing_disable()
+        if joins:
+            model.set_attn_implementation(attention)
+        model.train(was_training)
+        logger.disabled = muted

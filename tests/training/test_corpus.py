@@ -15,6 +15,8 @@ from llmkit.errors import InputError
 from llmkit.training import corpus as module
 from llmkit.training.corpus import Corpus, Split, choose_split
 
+TORN = gzip.compress(random.Random(0).randbytes(9999), mtime=0)[:5000]
+
 
 def read(*sources: str | Path, **manner: Any) -> list[str]:
     return list(Corpus(sources, **manner))
@@ -125,7 +127,7 @@ def test_a_pipe_of_text_is_read_once(tmp_path: Path) -> None:
         ("a.txt", "a\n".encode("utf-16"), r"a\.txt is UTF-16"),
         ("a.txt", gzip.compress(b"a\n", mtime=0), r"a\.txt is gzip data"),
         ("a.txt.gz", b"a\n", r"a\.txt\.gz: damaged gzip data, or none"),
-        ("a.txt.gz", gzip.compress(random.Random(0).randbytes(9999), mtime=0)[:5000], r"a\.txt\.gz: damaged gzip data|not UTF-8"),
+        ("a.txt.gz", TORN, r"a\.txt\.gz: damaged gzip data|not UTF-8"),
         ("a.txt", b" \n\n \n", "no document"),
         ("a.txt", b"", "no document"),
         ("a.jsonl", b"", "is empty"),
