@@ -113,30 +113,35 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Teach a model from rows of examples: an adapter, or with --full the whole model."""
-    files, mapping = _parted(data, map or [])
-    recipe, more = merged(recipe, run, output=output, model=model.model, eval_data=eval_data, seed=model.seed)
+    spoken = {"from": source_language, "to": target_language}
+    (run, recipe, model), more = merged(
+        run, recipe, model, output=output, eval_data=eval_data, save_dtype=save_dtype, map=map or [], **spoken
+    )
+    files, mapping = _parted(data, more["map"])
     launch.launch(run.processes)
     launch.hush()
-    chosen = _recipe(recipe, mapping, (source_language, target_language), more["seed"], model.dtype)
-    spec = dataclasses.replace(model, model=more["model"]).spec(task="text-generation", default_model=_MODEL)
+    chosen = _recipe(recipe, mapping, (more["from"], more["to"]), model.seed, model.dtype)
+    spec = model.spec(task="text-generation", default_model=_MODEL)
     if run.dry_run:
         from llmkit.training.tuning import prepare
 
         plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
         show(dataclasses.asdict(plan), run.json)
+        _exit(plan)
         return
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
-    _train(files, spec, chosen, run, {**more, "save_dtype": save_dtype})
+    _train(files, spec, chosen, run, more)
 
 
 def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
     from llmkit.training.finetune import finetune
 
     output = Path(more["output"] or _beside(files[0]))
-    watcher = Watcher("finetune")
+    watcher, plans = Watcher("finetune"), list[Any]()
 
     def planned(plan: Plan) -> None:
+        plans.append(plan)
         _tell(plan)
         watcher.start(plan.steps)
 
@@ -160,6 +165,13 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
+        _exit(*plans)
+
+
+def _exit(plan: Plan) -> None:
+    """End with the code that tells of rows left out as bad."""
+    if plan.skipped:
+        raise typer.Exit(3)
 
 
 def _parted(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:

@@ -32,7 +32,8 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
     """Give `run` a signature in which every parameter typed with a flag group is that group's flags."""
     hints = typing.get_type_hints(run, include_extras=True)
     groups: dict[str, type] = {}
-    parameters: list[inspect.Parameter] = []
+    context = inspect.Parameter("_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context]
     for name, parameter in inspect.signature(run).parameters.items():
         kind = hints[name]
         if dataclasses.is_dataclass(kind):
@@ -51,7 +52,9 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
 
     @functools.wraps(run)
-    def flat(**values: Any) -> None:
+    def flat(_context: typer.Context, **values: Any) -> None:
+        _typed.clear()
+        _typed.update(name for name in values if _on_command_line(_context, name))
         arguments = {}
         for name, group in groups.items():
             arguments[name] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
@@ -65,6 +68,19 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
     flat.__annotations__ = {p.name: p.annotation for p in parameters}
     del flat.__wrapped__  # Typer would read the signature of what is wrapped
     return flat
+
+
+_typed: set[str] = set()
+
+
+def typed() -> frozenset[str]:
+    """The parameters whose flags stand on the command line, be it with the value that they have anyway."""
+    return frozenset(_typed)
+
+
+def _on_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def flag(*names: str, help: str, **more: Any) -> Any:

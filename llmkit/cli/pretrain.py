@@ -100,7 +100,9 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Train a language model from nothing on a text corpus."""
-    recipe, more = merged(recipe, run, output=output, eval_data=eval_data)
+    (run, recipe), more = merged(
+        run, recipe, output=output, eval_data=eval_data, device=device, save_dtype=save_dtype
+    )
     launch.launch(run.processes)
     launch.hush()
     from llmkit.training.plan import Recipe
@@ -111,14 +113,16 @@ def run(
 
         reading = _Reading()
         with reading:
-            found = plan(corpus, chosen, eval_data=more["eval_data"], device=device, on_read=reading.tell)
+            found = plan(
+                corpus, chosen, eval_data=more["eval_data"], device=more["device"], on_read=reading.tell
+            )
         show(dataclasses.asdict(found), run.json)
         return
     if more["output"] is None:
         raise InputError("-o/--output: name the model's folder")
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
-    _train(corpus, chosen, run, {**more, "device": device, "save_dtype": save_dtype})
+    _train(corpus, chosen, run, more)
 
 
 class _Reading(console.Progress):

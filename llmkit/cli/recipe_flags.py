@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli import console
+from llmkit.cli import console, options
 from llmkit.cli.options import flag
 
 if TYPE_CHECKING:
     from llmkit.training.loop import Step
+
+
+# Flags whose names are Python's own words.
+_PARAMETERS = {"from": "source_language", "to": "target_language"}
 
 
 @dataclass
@@ -39,35 +43,45 @@ class RunFlags:
     ] = None
 
 
-def merged(flags: Any, run: RunFlags, **more: Any) -> tuple[Any, dict[str, Any]]:
-    """The flags' values with those of `--config` where a flag was left at its default.
+def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The flags' values, with those of `--config` for the flags that are not on the command line.
 
     Args:
-        flags: the filled-in flag group.
         run: for `--config`.
+        groups: other filled-in flag groups.
         more: other flags that a config may set, with their values.
 
     Returns:
-        The flag group, and `more`, both with the file's values in place.
+        `run` and the groups, and `more`, with the file's values in place.
 
     Raises:
         InputError: the file has a key that is no flag.
     """
     from llmkit.training.recipe import read_recipe
 
+    whole = [run, *groups]
     if run.config is None:
-        return flags, more
-    defaults = {field.name: field.default for field in dataclasses.fields(flags)}
-    hints = typing.get_type_hints(type(flags))
-    types = {name: set(typing.get_args(hints[name])) or {hints[name]} for name in defaults}
-    found = read_recipe(run.config, {**types, **{name: {str} for name in more}, "seed": {int}})
-    mine = {
+        return whole, more
+    types: dict[str, set[type]] = {name: {list if isinstance(more[name], list) else str} for name in more}
+    for group in whole:
+        for name, hint in typing.get_type_hints(type(group)).items():
+            types[name] = set(typing.get_args(hint)) or {hint}
+    del types["config"]
+    typed = options.typed()
+    found = {
         name: value
-        for name, value in found.items()
-        if name in defaults and getattr(flags, name) == defaults[name]
+        for name, value in read_recipe(run.config, types).items()
+        if _PARAMETERS.get(name, name) not in typed
     }
-    others = {name: value for name, value in found.items() if name in more and not more[name]}
-    return dataclasses.replace(flags, **mine), {**more, **others}
+    return (
+        [
+            dataclasses.replace(
+                group, **{f.name: found[f.name] for f in dataclasses.fields(group) if f.name in found}
+            )
+            for group in whole
+        ],
+        {name: found.get(name, value) for name, value in more.items()},
+    )
 
 
 class Watcher:

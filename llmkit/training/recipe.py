@@ -152,6 +152,9 @@ def _typed(value: Any, types: Collection[type]) -> Any:
         if isinstance(value, bool):
             return value
         raise ValueError(f"{value!r} is neither true nor false")
+    if list in types:  # a flag that may be given several times
+        pairs = [f"{key}={one}" for key, one in value.items()] if isinstance(value, dict) else value
+        return [str(one) for one in (pairs if isinstance(pairs, list) else [pairs])]
     if isinstance(value, bool | list | dict):
         raise ValueError(f"{value!r} is not what this flag takes")
     for number in (int, float):
@@ -161,8 +164,9 @@ def _typed(value: Any, types: Collection[type]) -> Any:
                 return number(value)
             except (TypeError, ValueError):
                 continue
-    if str in types or Path in types:
-        return str(value)
+    for text in (str, Path):
+        if text in types:
+            return text(value)
     raise ValueError(f"{value!r} is no number")
 
 

@@ -86,6 +86,67 @@ def test_a_recipe_file_gives_what_flags_do_not(data: Path, model: Path, tmp_path
     assert "0.001" in (tmp_path / "out/README.md").read_text()
 
 
+def test_a_flag_wins_over_the_recipe_file_with_its_default_too(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"model: {model}\nlora: false\nbatch-size: 2\neval-split: 0.5\ndevice: cpu\n")
+    plan = ["finetune", data, "--config", recipe, "--dry-run", "--json"]
+    ours = json.loads(run(*plan).out)
+    assert ours["trained_parameters"] == ours["parameters"]
+    assert (ours["batch_size"], ours["held_out_rows"], ours["device"]) == (2, 10, "cpu")
+    theirs = json.loads(run(*plan, "--lora", "--batch-size", "8", "--eval-split", "0.05").out)
+    assert theirs["trained_parameters"] < theirs["parameters"]
+    assert (theirs["batch_size"], theirs["held_out_rows"]) == (8, 1)
+
+
+@pytest.mark.parametrize("map", ["[source=a, target=b]", "{source: a, target: b}", "source=a,target=b"])
+def test_every_flag_may_stand_in_the_recipe_file(model: Path, tmp_path: Path, map: str) -> None:
+    rows, recipe = tmp_path / "rows.jsonl", tmp_path / "recipe.yaml"
+    rows.write_text("".join(f'{{"a": "the dog {i}", "b": "der Hund {i}"}}\n' for i in range(6)))
+    recipe.write_text(
+        f"model: {model}\nmap: {map}\ndtype: float32\ndry-run: true\njson: true\non-error: skip\n"
+    )
+    result = run("finetune", rows, "--config", recipe)
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["objective"] == "pairs"
+    assert json.loads(result.out)["dtype"] == "float32"
+
+
+def test_languages_may_stand_in_the_recipe_file(model: Path, tmp_path: Path) -> None:
+    rows, recipe = tmp_path / "rows.jsonl", tmp_path / "recipe.yaml"
+    texts = [{"translation": {"en": f"the dog {i}", "de": f"der Hund {i}"}} for i in range(6)]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    recipe.write_text(f"model: {model}\nfrom: en\nto: de\n")
+    result = run("finetune", rows, "--config", recipe, "--dry-run", "--json")
+    assert result.code == 0, result.err
+    assert_refused(run("finetune", rows, "--config", recipe, "--to", "fr", "--dry-run"), "no text under 'fr'")
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], TINY])
+def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: Path, more: list[str]) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"text": "dog {i} and cat"}}\n' for i in range(8)) + '{"text": ""}\n{"text"\n')
+    options = [
+        "-m",
+        model,
+        "-o",
+        tmp_path / "out",
+        *more,
+        "--on-error",
+        "skip",
+        "--eval-split",
+        "0.4",
+        "--json",
+    ]
+    result = run("finetune", rows, *options)
+    assert result.code == 3, result.err
+    assert f"skipped: {rows}:9: column 'text' is empty" in result.err
+    assert f"skipped: {rows}:10: not JSON" in result.err
+    assert json.loads(result.out)
+    assert (tmp_path / "out/adapter_model.safetensors").exists() == (more == TINY)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
