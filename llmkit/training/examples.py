@@ -122,8 +122,8 @@ def read_source(
     """Read the rows of all files and tell from their columns what they are for.
 
     Args:
-        files: as `records.open_rows` takes them; a `.txt` file's lines are texts, and of a dataset that has
-            several splits it is "train" if no other is named.
+        files: as `records.open_rows` takes them; a `.txt` file's lines are texts, blank ones aside, and of a
+            dataset that has several splits it is "train" if no other is named.
         mapping: role -> column (see `columns.ROLES`).
         objective: where the columns allow several.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
@@ -135,26 +135,25 @@ def read_source(
     columns: Columns | None = None
     for file in files:
         for row in open_rows(file, split="train").through(flat):
+            if row.error is None and _blank_line(file, row):
+                continue
             reading.rows += 1
             try:
                 if row.error is not None:
                     raise RowError(row.where, row.error)
-                try:
-                    found = recognise(
-                        row.data, mapping, objective or (columns.objective if columns else None)
-                    )
-                except InputError as error:
-                    raise RowError(row.where, str(error)) from None
-                columns = columns if columns is None else columns.widened(found)
-                missing = [] if columns is None else columns.missing(row.data)
+                missing = columns.missing(row.data) if columns else []
                 if missing:
                     raise RowError(row.where, f"no column {missing[0]!r}, which the rows before it have")
+                try:
+                    found = recognise(row.data, mapping, columns.objective if columns else objective)
+                except InputError as error:
+                    raise RowError(row.where, str(error)) from None
+                columns = columns.widened(found) if columns else found
             except RowError as error:
                 if on_error == "fail":
                     raise
                 reading.skipped.append(str(error))
                 continue
-            columns = columns or found
             kept.append(row)
     if columns is None:
         raise InputError(f"{', '.join(map(str, files))}: no row that can be used{_first(reading)}")
@@ -244,6 +243,12 @@ def _opening(chosen: Any, rejected: Any) -> Any:
     """What both begin with: the prompt, where it has no column of its own."""
     alike = type(chosen) is type(rejected) and isinstance(chosen, str | list)
     return chosen[: shared(chosen, rejected)] if alike else chosen
+
+
+def _blank_line(file: str | Path, row: Row) -> bool:
+    """Whether it is what stands between two paragraphs; in files with columns an empty text is a mistake."""
+    name = str(file).removesuffix(".gz")
+    return name.endswith(".txt") and not str(row.data.get("text", "")).strip()
 
 
 def _first(reading: Reading) -> str:

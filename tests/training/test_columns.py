@@ -128,7 +128,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 def test_the_rows_of_a_file_have_the_same_columns(write: Callable[..., Path]) -> None:
     file = write({"text": "a"}, {"text": "b", "more": 1}, {"body": "c"})
-    with pytest.raises(InputError, match=r"rows.jsonl:3: its columns are body"):
+    with pytest.raises(InputError, match=r"rows.jsonl:3: no column 'text', which the rows before"):
         read_source([file])
     source = read_source([file], on_error="skip")
     assert [row.data["text"] for row in source.rows] == ["a", "b"]
@@ -184,3 +184,12 @@ def test_a_source_is_known_again_by_its_rows(write: Callable[..., Path]) -> None
     known = read_source([write(*rows)]).fingerprint()
     assert read_source([write(*rows)]).fingerprint() == known
     assert read_source([write(*rows[::-1])]).fingerprint() != known
+
+
+def test_blank_lines_between_paragraphs_are_no_rows(tmp_path: Path) -> None:
+    file = tmp_path / "story.txt"
+    file.write_text("The dog.\n\n \nThe cat.\n", encoding="utf-8")
+    source = read_source([file])
+    assert [row.data["text"] for row in source.rows] == ["The dog.", "The cat."]
+    assert source.reading.rows == 2
+    assert source.rows[1].where.endswith("story.txt:4")
