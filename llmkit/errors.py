@@ -30,3 +30,7 @@ class RowError(InputError):
         super().__init__(f"{where}: {reason}")
         self.where = where
         self.reason = reason
+
+
+class NoticeWarning(UserWarning):
+    """What a user should know and no error is; the command line shows it as its own notice."""

@@ -13,6 +13,7 @@ import torch
 
 from llmkit.attention import native_build
 from llmkit.attention.registry import kernel
+from llmkit.errors import NoticeWarning
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 LEVEL: str | None = None
@@ -44,7 +45,7 @@ def attend(
     if torch.is_grad_enabled() and query.requires_grad:
         _tell_once("the cpu attention kernel has no backward pass: SDPA runs in training")
     ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
-    if ours and _available():
+    if ours and available():
         if torch.compiler.is_compiling():
             return torch.ops.llmkit.cpu_attention(query, key, value, attention_mask, scaling, is_causal), None
         return _run(query, key, value, attention_mask, scaling, is_causal), None
@@ -90,27 +91,20 @@ def worth(batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: i
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _available() -> bool:
+def available() -> bool:
     """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
-    why = unavailable()
-    if why is not None:
-        _tell_once(why)
-    return why is None
+    try:
+        native_build.load(_level())
+    except native_build.CannotBuildError as error:
+        _tell_once(f"the cpu attention kernel cannot be built, SDPA runs instead: {error}")
+        return False
+    return True
 
 
 def _tell_once(message: str) -> None:
     if message not in _told:
         _told.add(message)
-        warnings.warn(message, stacklevel=3)
-
-
-def unavailable() -> str | None:
-    """Why SDPA runs in the kernel's place on this machine; None if it does not."""
-    try:
-        native_build.load(_level())
-    except native_build.CannotBuildError as error:
-        return f"the cpu attention kernel cannot be built, SDPA runs instead: {error}"
-    return None
+        warnings.warn(message, NoticeWarning, stacklevel=3)
 
 
 def _level() -> str:

@@ -11,7 +11,11 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
+
+from llmkit.errors import NoticeWarning
+
+_as_ever = warnings.showwarning
 
 
 @dataclass
@@ -35,6 +39,7 @@ def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
     """
     state.quiet, state.verbose, state.debug = quiet, verbose, debug
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.showwarning = _show
     if verbose or debug:
         return
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -43,8 +48,24 @@ def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     warnings.filterwarnings("ignore")
+    warnings.filterwarnings("always", category=NoticeWarning)
     logging.getLogger("torch").setLevel(logging.ERROR)
     logging.getLogger("accelerate").setLevel(logging.ERROR)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """In place of `warnings.showwarning`: our own are notices, and those of libraries look as ever."""
+    if issubclass(category, NoticeWarning):
+        notice(str(message))
+    else:
+        _as_ever(message, category, filename, lineno, file, line)
 
 
 def notice(message: str) -> None:

@@ -37,9 +37,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     for note in loaded.notes:
         console.detail(note)
     if spec.attn == "cpu":
-        from llmkit.attention.cpu import unavailable
+        from llmkit.attention.cpu import available
 
-        why = unavailable()
-        if why is not None:
-            console.notice(why)
+        available()  # it tells, if it is not
     return loaded

@@ -216,6 +216,19 @@ def test_without_a_compiler_it_is_said(tmp_path, tiny_model, monkeypatch):
     assert "cannot be built, SDPA runs instead: there is no C++ compiler" in found.err
 
 
+def test_training_hands_over_to_sdpa_with_a_notice(tmp_path, tiny_model, monkeypatch):
+    from llmkit.attention import cpu
+
+    monkeypatch.setattr(cpu, "_told", set())
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": "One day", "completion": " the sailor asked."}) + "\n")
+    model = ["-m", tiny_model("llama"), "--attn", "cpu", "--max-steps", 1, "--eval-split", 0]
+    done = run("finetune", rows, "-o", tmp_path / "tuned", *model)
+    assert done.code == 0, done.err
+    notice = "llmkit: the cpu attention kernel has no backward pass: SDPA runs in training"
+    assert done.err.splitlines().count(notice) == 1
+
+
 def test_another_packages_kernel(monkeypatch, tiny_model):
     """Packages offer theirs by the entry point `llmkit.attention`."""
     from importlib.metadata import EntryPoint
