@@ -1,0 +1,244 @@
+# ruff: noqa: E501 - a line of a table is a line
+"""Events that many stories share: beginnings, journeys, feelings, talk, thanks, endings."""
+
+TABLE = """
+@begin_named
+6* Once upon a time, there was {A:a} named {A:name}. | Es war einmal {A:a} namens {A:name}.
+2* Once upon a time, there was {A:a} called {A:name}. | Es war einmal {A:a} namens {A:name}.
+3* Once upon a time there was {A:a} named {A:name}. | Es war einmal {A:a} namens {A:name}.
+Once there was {A:a} named {A:name}. | Es gab einmal {A:a acc} namens {A:name}.
+Once there was {A:a} called {A:name}. | Es gab einmal {A:a acc} namens {A:name}.
+Once upon a time, there lived {A:a} named {A:name}. | Es lebte einmal {A:a} namens {A:name}.
+2* Once upon a time, there was {A:a}. / {A:his} name <be> {A:name}. | Es war einmal {A:a}. / {A:his mn} Name <sein> {A:name}.
+{A:name} <be> {A:a}. | {A:name} <sein> {A:a}.
+Once upon a time, in a small town, there was {A:a} named {A:name}. | Es war einmal in einer kleinen Stadt {A:a} namens {A:name}.
+In a little house by a hill lived {A:a} named {A:name}. | In einem kleinen Haus an einem Hügel lebte {A:a} namens {A:name}.
+? What was the name of the {k}? = A
+@begin_plain
+4* Once upon a time, there was {A:a}. | Es war einmal {A:a}.
+2* Once there was {A:a}. | Es gab einmal {A:a acc}.
+Once upon a time there lived {A:a}. | Es lebte einmal {A:a}.
+@begin_duo
+3* {AB:name} <be*> friends. | {AB:name} <sein*> Freunde.
+2* {AB:name} <be*> best friends. | {AB:name} <sein*> beste Freunde.
+Once upon a time there were two friends, {AB:name}. | Es waren einmal zwei Freunde, {AB:name}.
+Once upon a time, there were two friends named {AB:name}. | Es waren einmal zwei Freunde namens {AB:name}.
+{AB:name} <like*> to play together. | {AB:name} <spielen*> gern zusammen.
+? Who was {A:name}'s friend? = B
+@age
+{A} <be> three years old. | {A} <sein> drei Jahre alt.
+{A} <be> only four years old. | {A} <sein> erst vier Jahre alt.
+{A} <be> five years old. | {A} <sein> fünf Jahre alt.
+@loves V
+4* {A} <love> to {V}. | {A} <lieben> es, {V:zu}.
+2* {A} <like> to {V}. | {A} {V:fin} gern {V:rest}.
+{A} <like> {V:ing} very much. | {A} {V:fin} sehr gern {V:rest}.
+More than anything, {A} <love> to {V}. | Am allerliebsten {V:fin} {A} {V:rest}.
+? What did {A} love to do? = V
+@two_loves V W
+{A} <love> to {V} and {W}. | {A} {V:fin} gern {V:rest} und {W:fin} gern {W:rest}.
+@trait t
+{A} <be> very {t}. | {A} <sein> sehr {t}.
+{A} <be> {t} and kind. | {A} <sein> {t} und nett.
+Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
+{A} <be> a very {t} {k}. | {A} <sein> sehr {t}.
+@lives P
+{A} <live> {P:in}. | {A} <leben> {P:in}.
+{A} <live> in a small house {P:in}. | {A} <wohnen> in einem kleinen Haus {P:in}.
+{A} <live> {P:in} with {A:his} family. | {A} <leben> {P:in} mit {A:his fd} Familie.
+@owns A x : > A has x
+2* {A} <have> {x:a}. | {A} <haben> {x:a acc}.
+{A} <have> {x:a} and <love> {x:it} very much. | {A} <haben> {x:a acc} und <lieben> {x:it acc} sehr.
+{A} <have> {x:a}. / It <be> {A:his} favorite thing in the world. | {A} <haben> {x:a acc}. / Das <sein> {A:his nn} Lieblingsding auf der ganzen Welt.
+{A:p} grandma gave {A:him} {x:a}. / {A} <take> {x:it} everywhere. | {A:p fn} Oma schenkte {A:him dat} {x:a acc}. / {A} <nehmen> {x:it acc} überallhin mit.
+? What did {A} have? = x
+@owns_duo B x : > B has x
+{B} <have> {x:a}. | {B} <haben> {x:a acc}.
+@carries A x P : A has x > A at P
+{A} <take> {x:of A} {P:to}. | {A} <nehmen> {x:of A acc} {P:to} mit.
+{A} <go> {P:to} with {x:of A}. | {A} <gehen> mit {x:of A dat} {P:to}.
+{A} <be> {P:in} with {x:of A}. | {A} <sein> mit {x:of A dat} {P:in}.
+{A} <go> {P:to} to play with {x:of A}. | {A} <gehen> {P:to}, um mit {x:of A dat} zu spielen.
+? Where did {A} take {x}? = P
+@goes A P : > A at P
+4* {A} <go> {P:to}. | {A} <gehen> {P:to}.
+2* {A} <walk> {P:to}. | {A} <gehen> {P:to}.
+{A} <run> {P:to}. | {A} <laufen> {P:to}.
+{A} <want> to play {P:in}. | {A} <wollen> {P:in} spielen.
+{A} <be> playing {P:in}. | {A} <spielen> {P:in}.
+? Where did {A} go? = P
+@goes_with A M P : > A at P, M at P
+3* {A} <go> {P:to} with {M:o}. | {A} <gehen> mit {M:dat} {P:to}.
+{A} and {M} <go*> {P:to}. | {A} und {M} <gehen*> {P:to}.
+{M} <take> {A:o} {P:to}. | {M} <nehmen> {A:acc} {P:to} mit.
+{A} and {M} <walk*> {P:to} together. | {A} und {M} <gehen*> zusammen {P:to}.
+? Who went {P:to} with {A:o}? = M
+? Where did {A} go with {M:o}? = P
+@both_go A B P : > A at P, B at P
+2* {AB} <go*> {P:to}. | {AB} <gehen*> {P:to}.
+{AB} <be*> playing {P:in}. | {AB} <spielen*> {P:in}.
+{AB} <run*> {P:to}. | {AB} <laufen*> {P:to}.
+{AB} <want*> to play {P:in}. | {AB} <wollen*> {P:in} spielen.
+? Where did {AB} go? = P
+@home A H : > A at H
+3* {A} <go> home. | {A} <gehen> nach Hause.
+2* {A} <run> home. | {A} <laufen> nach Hause.
+{A} <walk> home slowly. | {A} <gehen> langsam nach Hause.
+@both_home A B H : > A at H, B at H
+{AB} <go*> home. | {AB} <gehen*> nach Hause.
+{AB} <walk*> home together. | {AB} <gehen*> zusammen nach Hause.
+@sun
+The sun <be> shining and the sky <be> blue. | Die Sonne <scheinen> und der Himmel <sein> blau.
+It <be> a warm and sunny day. | Es <sein> ein warmer und sonniger Tag.
+The sun <be> bright and warm. | Die Sonne <sein> hell und warm.
+The birds <be*> singing in the trees. | Die Vögel <singen*> in den Bäumen.
+The wind <be> soft and the air <smell> sweet. | Der Wind <sein> sanft und die Luft <riechen> süß.
+It <be> a beautiful day. | Es <sein> ein schöner Tag.
+@rain
+It <be> [weather: raining] outside. | Draußen <regnen> es.
+The sky <be> [weather: gray] and it <rain> all morning. | Der Himmel <sein> grau und es <regnen> den ganzen Morgen.
+The [weather: rain] <fall> on the roof. | Der Regen <fallen> auf das Dach.
+? What was the weather like? = weather
+@sees_animal N
+{A} <see> {N:a}. | {A} <sehen> {N:a acc}.
+On the way, {A} <see> {N:a}. | Unterwegs <sehen> {A} {N:a acc}.
+{A} <look> up and <see> {N:a}. | {A} <schauen> hoch und <sehen> {N:a acc}.
+? What animal did {A} see? = N
+@meets N
+{A} <meet> {N:a}. | {A} <treffen> {N:a acc}.
+On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
+{N:a} <come> by. | {N:a} <kommen> vorbei.
+? Who did {A} meet? = N
+@happy A : > A feels happy
+3* {A} <be> very happy. | {A} <sein> sehr glücklich.
+2* {A} <be> so happy! | {A} <sein> so glücklich!
+{A} <smile>. | {A} <lächeln>.
+{A} <smile> and <jump> up and down. | {A} <lächeln> und <hüpfen> auf und ab.
+{A} <feel> happy inside. | {A} <sein> innerlich glücklich.
+{A} <laugh> and <clap> {A:his} hands. | {A} <lachen> und <klatschen> in die Hände.
+@excited A : > A feels excited
+3* {A} <be> so excited. | {A} <sein> so aufgeregt.
+{A} <be> very excited. | {A} <sein> sehr aufgeregt.
+{A} <be> so excited! | {A} <sein> so aufgeregt!
+{A} <can> not wait. | {A} <können> es kaum erwarten.
+@sad A : > A feels sad
+3* {A} <be> very sad. | {A} <sein> sehr traurig.
+2* {A} <be> sad. | {A} <sein> traurig.
+{A} <start> to cry. | {A} <fangen> an zu weinen.
+{A} <feel> sad and alone. | {A} <fühlen> sich traurig und allein.
+{A} <be> so sad that {A:he} <start> to cry. | {A} <sein> so traurig, dass {A:he} zu weinen <an|fangen>.
+Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
+@scared A : > A feels scared
+2* {A} <be> scared. | {A} <haben> Angst.
+{A} <be> very scared. | {A} <haben> große Angst.
+{A} <be> afraid and <do> not know what to do. | {A} <haben> Angst und <wissen> nicht, was zu tun <sein>.
+{A:p} heart <beat> very fast. | {A:p nn} Herz <schlagen> sehr schnell.
+@proud A : > A feels proud
+2* {A} <be> very proud. | {A} <sein> sehr stolz.
+{A} <feel> proud. | {A} <sein> stolz.
+{A} <be> so proud of {A:self}! | {A} <sein> so stolz auf sich!
+@thinks A
+{A} <think> and <think>. | {A} <überlegen> und <überlegen>.
+{A} <think> for a moment. | {A} <überlegen> einen Moment.
+{A} <do> not know what to do. | {A} <wissen> keinen Rat.
+@idea A
+2* {A} <have> an idea. | {A} <haben> eine Idee.
+{A} <have> a good idea. | {A} <haben> eine gute Idee.
+{A:p} eyes <get*> big. / "I have an idea!" {A:he} <say>. | {A:p pn} Augen <werden*> groß. / "Ich habe eine Idee!", <sagen> {A:he}.
+@asks_wrong A M
+"What is wrong?" {M} <ask>. | "Was ist los?", <fragen> {M}.
+"Why are you sad?" <ask> {M}. | "Warum bist du traurig?", <fragen> {M}.
+{M} <see> that {A} <be> sad. / "What happened?" {M:he} <ask>. | {M} <sehen>, dass {A} traurig <sein>. / "Was ist passiert?", <fragen> {M:he}.
+{M} <ask>, "What's wrong, {A:voc}?" | {M} <fragen>: "Was ist los, {A:voc}?"
+"Why are you crying?" {M} <ask>. | "Warum weinst du?", <fragen> {M}.
+@offers M
+2* "Don't worry, I will help you," {M} <say>. | "Keine Sorge, ich helfe dir", <sagen> {M}.
+"I can help you," <say> {M}. | "Ich kann dir helfen", <sagen> {M}.
+"Let's do it together," {M} <say>. | "Lass es uns zusammen machen", <sagen> {M}.
+{M} <smile> and <say>, "I will help you." | {M} <lächeln> und <sagen>: "Ich helfe dir."
+"Do not cry," {M} <say>. / "We will find a way." | "Weine nicht", <sagen> {M}. / "Wir finden einen Weg."
+? Who wanted to help {A:o}? = M
+@thanks A M
+3* "Thank you, {M:voc}!" {A} <say>. | "Danke, {M:voc}!", <sagen> {A}.
+{A} <thank> {M:o}. | {A} <danken> {M:dat}.
+{A} <say>, "Thank you so much!" | {A} <sagen>: "Vielen Dank!"
+{A} <give> {M:o} a big hug. | {A} <umarmen> {M:acc} fest.
+"Thank you for helping me," <say> {A}. | "Danke, dass du mir geholfen hast", <sagen> {A}.
+? Who did {A} thank? = M
+@welcome M
+"You're welcome," {M} <say>. | "Gern geschehen", <sagen> {M}.
+{M} <smile> and <say>, "You are welcome." | {M} <lächeln> und <sagen>: "Gern geschehen."
+{M} <smile>. | {M} <lächeln>.
+@hug A M
+{A} <hug> {M:o}. | {A} <umarmen> {M:acc}.
+{M} <hug> {A:o}. | {M} <umarmen> {A:acc}.
+{M} <give> {A:o} a big hug. | {M} <umarmen> {A:acc} ganz fest.
+{M} <hug> {A:o} and <smile>. | {M} <umarmen> {A:acc} und <lächeln>.
+@both_happy A B : > A feels happy, B feels happy
+2* {AB} <be*> happy. | {AB} <sein*> glücklich.
+{AB} <be*> very happy. | {AB} <sein*> sehr glücklich.
+{AB} <smile*> and <hug*>. | {AB} <lächeln*> und <umarmen*> sich.
+{AB} <laugh*> and <play*> all day. | {AB} <lachen*> und <spielen*> den ganzen Tag.
+@both_play A B
+{AB} <play*> together all day. | {AB} <spielen*> den ganzen Tag zusammen.
+{AB} <have*> a lot of fun. | {AB} <haben*> viel Spaß.
+{AB} <play*> until the sun <go> down. | {AB} <spielen*>, bis die Sonne <unter|gehen>.
+{AB} <play*> many games and <laugh*> a lot. | {AB} <spielen*> viele Spiele und <lachen*> viel.
+@friends A B
+{AB} <be*> best friends. | {AB} <sein*> beste Freunde.
+{AB} <become*> good friends. | {AB} <werden*> gute Freunde.
+{AB} <play*> together every day. | {AB} <spielen*> jeden Tag zusammen.
+@praise A M
+"I am proud of you," {M} <say>. | "Ich bin stolz auf dich", <sagen> {M}.
+{M} <smile> and <say>, "You did a great job!" | {M} <lächeln> und <sagen>: "Das hast du toll gemacht!"
+"Well done, {A:voc}!" <say> {M}. | "Gut gemacht, {A:voc}!", <sagen> {M}.
+{M} <be> very proud of {A:o}. | {M} <sein> sehr stolz auf {A:acc}.
+"You are so brave and kind," {M} <say>. | "Du bist so mutig und lieb", <sagen> {M}.
+@the_end
+The end. | Ende.
+@best_day
+It <be> the best day ever! | Es <sein> der schönste Tag überhaupt!
+It <be> a wonderful day. | Es <sein> ein wunderbarer Tag.
+It <be> so much fun! | Es <machen> so viel Spaß!
+@ever_after
+And they all lived happily ever after. | Und sie lebten alle glücklich bis an ihr Ende.
+@sleepy A
+{A} <fall> asleep with a smile. | {A} <schlafen> mit einem Lächeln ein.
+{A} <be> tired but happy. | {A} <sein> müde, aber glücklich.
+{A} <dream> about it all night. | {A} <träumen> die ganze Nacht davon.
+@sad_end A
+{A} <go> to bed sad. | {A} <gehen> traurig ins Bett.
+{A} <be> still sad. | {A} <sein> noch immer traurig.
+It <be> a sad day for {A:o}. | Es <sein> ein trauriger Tag für {A:acc}.
+{A} <wish> it had been a better day. | {A} <wünschen> sich einen besseren Tag.
+@hungry_snack A y
+{A} <be> hungry, so {A:he} <eat> {y:a}. | {A} <haben> Hunger und <essen> deshalb {y:a acc}.
+{A} <stop> to eat {y:a}. / It <be> very tasty. | {A} <halten> an, um {y:a acc} zu essen. / Das <schmecken> sehr gut.
+? What did {A} eat? = y
+@friend_comes B P : > B at P
+{B:name} <come> to play with {A:o}. | {B:name} <kommen>, um mit {A:dat} zu spielen.
+{B:name} <come> by. | {B:name} <kommen> vorbei.
+{A} <see> {B:friend A} there. | {A} <sehen> dort {B:friend A acc}.
+{B:friend A} <come> over. | {B:friend A} <kommen> dazu.
+? Who came to play with {A:o}? = B
+@animal_does
+It <be> very cute. | Das <sein> sehr niedlich.
+"Hello!" <say> {A}. | "Hallo!", <sagen> {A}.
+{A} <wave> and <smile>. | {A} <winken> und <lächeln>.
+{A} <watch> it for a while. | {A} <schauen> eine Weile zu.
+@honest_moral
+The moral of the story is to always be honest. | Die Moral der Geschichte ist, immer ehrlich zu sein.
+It <be> good to be honest. | Es <sein> gut, ehrlich zu sein.
+@arrives B P : > B at P
+{B} <come> over. | {B} <kommen> herbei.
+{B} <hear> {A:o} and <come> quickly. | {B} <hören> {A:acc} und <kommen> schnell.
+{B} <be> near and <come> to help. | {B} <sein> in der Nähe und <kommen> zu Hilfe.
+{B} <see> {A:o} and <run> over. | {B} <sehen> {A:acc} und <laufen> herbei.
+@friend_near B
+{B:friend A} <be> there too. | {B:friend A} <sein> auch da.
+{A} often <play> with {B:friend A}. | {A} <spielen> oft mit {B:friend A dat}.
+@plays_home A x H : A has x > A at H
+{A} <play> with {x:of A} at home. | {A} <spielen> zu Hause mit {x:of A dat}.
+{A} <be> at home with {x:of A}. | {A} <sein> mit {x:of A dat} zu Hause.
+? What did {A} play with at home? = x
+"""

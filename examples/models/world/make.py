@@ -1,0 +1,48 @@
+"""Makes a story from its name: the name seeds every choice."""
+
+from __future__ import annotations
+
+import random
+
+import events_common
+import events_nature
+import events_things
+import plots_nature
+import plots_things
+from cast import Cast
+from entities import Character, Entity
+from events import read_events
+from lexicon_world import HOME
+from story import Story
+
+KINDS = read_events(events_common.TABLE, events_nature.TABLE, events_things.TABLE)
+PLOTS = [*plots_things.PLOTS, *plots_nature.PLOTS]
+SAD_SHARE = 0.15
+PRESENT_SHARE = 0.1
+
+
+def told(name: str, *, happy: bool | None = None, telling: int = 0) -> Story:
+    """The story called `name`.
+
+    Args:
+        happy: how it ends; as the name has it when None. The same people, things and places, either way.
+        telling: another number tells the same world in other words.
+    """
+    world = random.Random(f"{name}/world")
+    cast = Cast(world)
+    plot = world.choice(PLOTS)
+    ends_well = world.random() >= SAD_SHARE
+    story = Story(KINDS, random.Random(f"{name}/telling/{telling}"), plot=plot.__name__)
+    story.happy = ends_well if happy is None else happy
+    story.tense = "pres" if world.random() < PRESENT_SHARE else "past"
+    story.b = people(cast)
+    plot(story, cast)
+    return story
+
+
+def people(cast: Cast) -> dict[str, Entity]:
+    """The hero A, a friend B, a parent M, and home H."""
+    hero: Character = cast.hero()
+    friend, parent = cast.friend(hero), cast.parent(hero)
+    both, pair = cast.both(hero, friend), cast.both(hero, parent)
+    return {"A": hero, "B": friend, "M": parent, "AB": both, "AM": pair, "H": HOME}
