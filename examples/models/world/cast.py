@@ -59,6 +59,21 @@ TRAITS = [
     "proud",
 ]
 MOTHERS = ("mom", "mom", "mom", "mommy", "mama", "mother")
+FURRY = (
+    "dog",
+    "cat",
+    "puppy",
+    "kitten",
+    "rabbit",
+    "bunny",
+    "mouse",
+    "squirrel",
+    "bear",
+    "fox",
+    "lion",
+    "monkey",
+)
+LAND = "home wild farm jungle water magic"
 FATHERS = ("dad", "dad", "daddy", "papa", "father")
 
 
@@ -109,19 +124,23 @@ class Cast:
         noun = lex.ANIMALS[key][0]
         sex = noun.gender if noun.gender != "n" else self.rng.choice("mf")
         adjective = self._adjective(ANIMAL_ADJECTIVES)
+        if adjective is ADJECTIVES["furry"] and key not in FURRY:
+            adjective = ADJECTIVES["little"]
         if not named:
             return Character(noun, "n", "", adjective)
         names = lex.PET_NAMES[sex] if self.rng.random() < 0.6 else lex.BOYS if sex == "m" else lex.GIRLS
         return Character(noun, sex, self._name(names), adjective)
 
-    def hero(self) -> Character:
+    def hero(self, *, child: bool = False, named: bool = False) -> Character:
         draw = self.rng.random()
+        if named or child:
+            draw *= 0.66 if named else 0.78
         if draw < 0.66:
             return self.child()
-        return self.child(unnamed=True) if draw < 0.78 else self.animal()
+        return self.child(unnamed=True) if draw < 0.78 else self.animal(homes=LAND)
 
     def friend(self, hero: Character) -> Character:
-        return self.child() if hero.child else self.animal()
+        return self.child() if hero.child else self.animal(homes=LAND)
 
     def parent(self, hero: Character) -> Character:
         key = self.rng.choice(MOTHERS + FATHERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from functools import cache
 
 # lemma: past (and past plural), third person singular where it is irregular, -ing where it is irregular
@@ -88,6 +90,17 @@ sell sold
 spill spilled
 dream dreamed
 lead led
+bite bit - biting
+beat beat
+mean meant
+shut shut - shutting
+spread spread
+sweep swept
+lend lent
+light lit
+rise rose - rising
+ring rang
+feed fed
 """.strip().splitlines()
 }
 DOUBLING = frozenset(
@@ -147,6 +160,40 @@ PRONOUNS = {  # subject, object, possessive determiner, reflexive
     "n": ("it", "it", "its", "itself"),
     "p": ("they", "them", "their", "themselves"),
 }
+
+
+# Said in other words that mean the same, each in so many of 100 sentences.
+REWORDINGS = (
+    (re.compile(r"\b(did|was|were|could|is|are|does|do|would) not\b"), r"\1n't", 55),
+    (re.compile(r"\bcannot\b"), "can't", 50),
+    (re.compile(r"\ba lot of\b"), "lots of", 50),
+    (re.compile(r"\bvery (?=happy|sad|proud|scared|excited|tasty|good)"), "so ", 25),
+    (re.compile(r"\bvery (?=happy|sad|kind|fast|good|tired|curious)"), "really ", 12),
+    (re.compile(r"\bstarted to\b"), "began to", 35),
+    (re.compile(r"\bwalked\b(?= to )"), "headed", 10),
+    (re.compile(r"\bsaw (?=an? |some |something)"), "noticed ", 15),
+    (re.compile(r"\bsaw (?=an? |some |something)"), "spotted ", 10),
+    (re.compile(r"\bran (?=home|over|to )"), "hurried ", 12),
+    (re.compile(r"\bshouted\b"), "yelled", 25),
+    (re.compile(r"\bsmiled and said\b"), "smiled and replied", 15),
+    (re.compile(r"\bIt's okay\b"), "It's OK", 30),
+    (re.compile(r"\bLook!"), "Hey, look!", 20),
+)
+
+
+def reworded(sentence: str, spans: list[tuple[str, int, int]], rng: random.Random) -> str:
+    """Perhaps the sentence in other words that German has one for; `spans` move with their words."""
+    for pattern, other, share in REWORDINGS:
+        match = pattern.search(sentence)
+        if match and rng.random() * 100 < share:
+            new = match.expand(other)
+            more = len(new) - len(match[0])
+            sentence = sentence[: match.start()] + new + sentence[match.end() :]
+            spans[:] = [
+                (key, start + (start >= match.end()) * more, end + (end >= match.end()) * more)
+                for key, start, end in spans
+            ]
+    return sentence
 
 
 @cache

@@ -166,13 +166,13 @@ class Act:
     def english(self, form: str, tense: str) -> str:
         lemma, _, rest = self.en.partition(" ")
         if form != "inf":
-            lemma = english.verb(lemma, "ing" if form == "ing" else tense)
+            lemma = english.verb(lemma, "ing" if form == "ing" else tense, form == "fin*")
         return f"{lemma} {rest}".strip()
 
     def german(self, form: str, tense: str) -> str:
         prefix, _, stem = self.de_verb.rpartition("|")
-        if form == "fin":
-            return german.verb(stem, tense)
+        if form in ("fin", "fin*"):
+            return german.verb(stem, tense, form == "fin*")
         if form == "rest":
             return f"{self.de_rest} {prefix}".strip()
         verb = (

@@ -19,10 +19,10 @@ In a little house by a hill lived {A:a} named {A:name}. | In einem kleinen Haus 
 2* Once there was {A:a}. | Es gab einmal {A:a acc}.
 Once upon a time there lived {A:a}. | Es lebte einmal {A:a}.
 @begin_duo
-3* {AB:name} <be*> friends. | {AB:name} <sein*> Freunde.
-2* {AB:name} <be*> best friends. | {AB:name} <sein*> beste Freunde.
-Once upon a time there were two friends, {AB:name}. | Es waren einmal zwei Freunde, {AB:name}.
-Once upon a time, there were two friends named {AB:name}. | Es waren einmal zwei Freunde namens {AB:name}.
+3* {AB:name} <be*> friends. | {AB:name} <sein*> {AB:friends}.
+2* {AB:name} <be*> best friends. | {AB:name} <sein*> beste {AB:friends}.
+Once upon a time there were two friends, {AB:name}. | Es waren einmal zwei {AB:friends}, {AB:name}.
+Once upon a time, there were two friends named {AB:name}. | Es waren einmal zwei {AB:friends} namens {AB:name}.
 {AB:name} <like*> to play together. | {AB:name} <spielen*> gern zusammen.
 ? Who was {A:name}'s friend? = B
 @age
@@ -30,6 +30,9 @@ Once upon a time, there were two friends named {AB:name}. | Es waren einmal zwei
 {A} <be> only four years old. | {A} <sein> erst vier Jahre alt.
 {A} <be> five years old. | {A} <sein> fünf Jahre alt.
 @loves V
+{A:p} favorite thing to do <be> to {V}. | Am liebsten {V:fin} {A} {V:rest}.
+{A} really <enjoy> {V:ing}. | {A} {V:fin} wirklich gern {V:rest}.
+What {A} <like> best <be> to {V}. | Am meisten <lieben> {A} es, {V:zu}.
 4* {A} <love> to {V}. | {A} <lieben> es, {V:zu}.
 2* {A} <like> to {V}. | {A} {V:fin} gern {V:rest}.
 {A} <like> {V:ing} very much. | {A} {V:fin} sehr gern {V:rest}.
@@ -38,8 +41,10 @@ More than anything, {A} <love> to {V}. | Am allerliebsten {V:fin} {A} {V:rest}.
 @two_loves V W
 {A} <love> to {V} and {W}. | {A} {V:fin} gern {V:rest} und {W:fin} gern {W:rest}.
 @trait t
+{A} <be> a really {t} {k}. | {A} <sein> wirklich sehr {t}.
+All the other children <think*> that {A} <be> {t}. | Alle anderen Kinder <finden*>, dass {A} {t} <sein>.
 {A} <be> very {t}. | {A} <sein> sehr {t}.
-{A} <be> {t} and kind. | {A} <sein> {t} und nett.
+{A} <be> {t} and always <want> to learn. | {A} <sein> {t} und <wollen> immer etwas lernen.
 Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <be> a very {t} {k}. | {A} <sein> sehr {t}.
 @lives P
@@ -52,15 +57,17 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <have> {x:a}. / It <be> {A:his} favorite thing in the world. | {A} <haben> {x:a acc}. / Das <sein> {A:his nn} Lieblingsding auf der ganzen Welt.
 {A:p} grandma gave {A:him} {x:a}. / {A} <take> {x:it} everywhere. | {A:p fn} Oma schenkte {A:him dat} {x:a acc}. / {A} <nehmen> {x:it acc} überallhin mit.
 ? What did {A} have? = x
-@owns_duo B x : > B has x
-{B} <have> {x:a}. | {B} <haben> {x:a acc}.
 @carries A x P : A has x > A at P
+{A} <decide> to take {x:of A} {P:to}. | {A} <beschließen>, {x:of A acc} {P:to} mitzunehmen.
 {A} <take> {x:of A} {P:to}. | {A} <nehmen> {x:of A acc} {P:to} mit.
 {A} <go> {P:to} with {x:of A}. | {A} <gehen> mit {x:of A dat} {P:to}.
 {A} <be> {P:in} with {x:of A}. | {A} <sein> mit {x:of A dat} {P:in}.
 {A} <go> {P:to} to play with {x:of A}. | {A} <gehen> {P:to}, um mit {x:of A dat} zu spielen.
 ? Where did {A} take {x}? = P
 @goes A P : > A at P
+{A} <decide> to go {P:to}. | {A} <beschließen>, {P:to} zu gehen.
+{A} <leave> the house and <go> {P:to}. | {A} <verlassen> das Haus und <gehen> {P:to}.
+{A} <arrive> {P:in}. | {A} <kommen> {P:in} an.
 4* {A} <go> {P:to}. | {A} <gehen> {P:to}.
 2* {A} <walk> {P:to}. | {A} <gehen> {P:to}.
 {A} <run> {P:to}. | {A} <laufen> {P:to}.
@@ -68,6 +75,8 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <be> playing {P:in}. | {A} <spielen> {P:in}.
 ? Where did {A} go? = P
 @goes_with A M P : > A at P, M at P
+{A} and {M} <decide*> to go {P:to}. | {A} und {M} <beschließen*>, {P:to} zu gehen.
+{A} <go> on an adventure with {M:o}. / They <arrive*> {P:in}. | {A} <machen> mit {M:dat} einen Ausflug. / Sie <kommen*> {P:in} an.
 3* {A} <go> {P:to} with {M:o}. | {A} <gehen> mit {M:dat} {P:to}.
 {A} and {M} <go*> {P:to}. | {A} und {M} <gehen*> {P:to}.
 {M} <take> {A:o} {P:to}. | {M} <nehmen> {A:acc} {P:to} mit.
@@ -75,6 +84,8 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 ? Who went {P:to} with {A:o}? = M
 ? Where did {A} go with {M:o}? = P
 @both_go A B P : > A at P, B at P
+{AB} <decide*> to go {P:to}. | {AB} <beschließen*>, {P:to} zu gehen.
+{AB} <meet*> {P:in}. | {AB} <treffen*> sich {P:in}.
 2* {AB} <go*> {P:to}. | {AB} <gehen*> {P:to}.
 {AB} <be*> playing {P:in}. | {AB} <spielen*> {P:in}.
 {AB} <run*> {P:to}. | {AB} <laufen*> {P:to}.
@@ -84,10 +95,9 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 3* {A} <go> home. | {A} <gehen> nach Hause.
 2* {A} <run> home. | {A} <laufen> nach Hause.
 {A} <walk> home slowly. | {A} <gehen> langsam nach Hause.
-@both_home A B H : > A at H, B at H
-{AB} <go*> home. | {AB} <gehen*> nach Hause.
-{AB} <walk*> home together. | {AB} <gehen*> zusammen nach Hause.
 @sun
+There <be*> no clouds in the sky. | Am Himmel <sein*> keine Wolken.
+The grass <be> green and the flowers <be*> bright. | Das Gras <sein> grün und die Blumen <leuchten*>.
 The sun <be> shining and the sky <be> blue. | Die Sonne <scheinen> und der Himmel <sein> blau.
 It <be> a warm and sunny day. | Es <sein> ein warmer und sonniger Tag.
 The sun <be> bright and warm. | Die Sonne <sein> hell und warm.
@@ -100,6 +110,8 @@ The sky <be> [weather: gray] and it <rain> all morning. | Der Himmel <sein> grau
 The [weather: rain] <fall> on the roof. | Der Regen <fallen> auf das Dach.
 ? What was the weather like? = weather
 @sees_animal N
+{A} <look> closer and <see> {N:a}. | {A} <schauen> genauer hin und <sehen> {N:a acc}.
+{N:a} <hop> through the grass. | {N:a} <hüpfen> durch das Gras.
 {A} <see> {N:a}. | {A} <sehen> {N:a acc}.
 On the way, {A} <see> {N:a}. | Unterwegs <sehen> {A} {N:a acc}.
 {A} <look> up and <see> {N:a}. | {A} <schauen> hoch und <sehen> {N:a acc}.
@@ -110,6 +122,11 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {N:a} <come> by. | {N:a} <kommen> vorbei.
 ? Who did {A} meet? = N
 @happy A : > A feels happy
+{A} <be> filled with joy. | {A} <sein> voller Freude.
+{A} <have> the biggest smile on {A:his} face. | {A} <strahlen> über das ganze Gesicht.
+{A} <feel> so special. | {A} <fühlen> sich ganz besonders.
+{A} <be> so glad. | {A} <sein> so froh.
+{A} <feel> really happy. | {A} <fühlen> sich wirklich glücklich.
 3* {A} <be> very happy. | {A} <sein> sehr glücklich.
 2* {A} <be> so happy! | {A} <sein> so glücklich!
 {A} <smile>. | {A} <lächeln>.
@@ -117,11 +134,17 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {A} <feel> happy inside. | {A} <sein> innerlich glücklich.
 {A} <laugh> and <clap> {A:his} hands. | {A} <lachen> und <klatschen> in die Hände.
 @excited A : > A feels excited
+{A} <be> filled with excitement. | {A} <sein> voller Aufregung.
+{A:p} eyes <be*> big and bright. | {A:p pn} Augen <sein*> groß und hell.
+"Wow!" <say> {A}. / It <be> amazing. | "Wow!", <sagen> {A}. / Es <sein> erstaunlich.
 3* {A} <be> so excited. | {A} <sein> so aufgeregt.
 {A} <be> very excited. | {A} <sein> sehr aufgeregt.
 {A} <be> so excited! | {A} <sein> so aufgeregt!
 {A} <can> not wait. | {A} <können> es kaum erwarten.
 @sad A : > A feels sad
+{A} <begin> to cry. | {A} <beginnen> zu weinen.
+{A} <feel> very upset. | {A} <sein> ganz unglücklich.
+{A} <be> so upset that {A:he} <can> not speak. | {A} <sein> so unglücklich, dass {A:he} nicht sprechen <können>.
 3* {A} <be> very sad. | {A} <sein> sehr traurig.
 2* {A} <be> sad. | {A} <sein> traurig.
 {A} <start> to cry. | {A} <fangen> an zu weinen.
@@ -129,6 +152,8 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {A} <be> so sad that {A:he} <start> to cry. | {A} <sein> so traurig, dass {A:he} zu weinen <an|fangen>.
 Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 @scared A : > A feels scared
+{A} <feel> scared and <want> to go home. | {A} <haben> Angst und <wollen> nach Hause.
+{A} <start> to shake. | {A} <fangen> an zu zittern.
 2* {A} <be> scared. | {A} <haben> Angst.
 {A} <be> very scared. | {A} <haben> große Angst.
 {A} <be> afraid and <do> not know what to do. | {A} <haben> Angst und <wissen> nicht, was zu tun <sein>.
@@ -138,20 +163,28 @@ Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 {A} <feel> proud. | {A} <sein> stolz.
 {A} <be> so proud of {A:self}! | {A} <sein> so stolz auf sich!
 @thinks A
+{A} <wonder> what to do. | {A} <fragen> sich, was zu tun <sein>.
+{A} <want> to do the right thing. | {A} <wollen> das Richtige tun.
 {A} <think> and <think>. | {A} <überlegen> und <überlegen>.
 {A} <think> for a moment. | {A} <überlegen> einen Moment.
 {A} <do> not know what to do. | {A} <wissen> keinen Rat.
 @idea A
+Then {A} <remember> something. | Dann <fallen> {A:dat} etwas ein.
+Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 2* {A} <have> an idea. | {A} <haben> eine Idee.
 {A} <have> a good idea. | {A} <haben> eine gute Idee.
 {A:p} eyes <get*> big. / "I have an idea!" {A:he} <say>. | {A:p pn} Augen <werden*> groß. / "Ich habe eine Idee!", <sagen> {A:he}.
 @asks_wrong A M
+"What is the matter, {A:voc}?" {M} <reply>. | "Was hast du denn, {A:voc}?", <antworten> {M}.
 "What is wrong?" {M} <ask>. | "Was ist los?", <fragen> {M}.
 "Why are you sad?" <ask> {M}. | "Warum bist du traurig?", <fragen> {M}.
 {M} <see> that {A} <be> sad. / "What happened?" {M:he} <ask>. | {M} <sehen>, dass {A} traurig <sein>. / "Was ist passiert?", <fragen> {M:he}.
 {M} <ask>, "What's wrong, {A:voc}?" | {M} <fragen>: "Was ist los, {A:voc}?"
 "Why are you crying?" {M} <ask>. | "Warum weinst du?", <fragen> {M}.
 @offers M
+"Don't be sad. We can do this," {M} <say>. | "Sei nicht traurig. Wir schaffen das", <sagen> {M}.
+{M} <reply>, "Of course I will help you!" | {M} <antworten>: "Natürlich helfe ich dir!"
+{M} <think> of something. / "Let's try it together." | {M:dat} <fallen> etwas ein. / "Lass es uns zusammen versuchen."
 2* "Don't worry, I will help you," {M} <say>. | "Keine Sorge, ich helfe dir", <sagen> {M}.
 "I can help you," <say> {M}. | "Ich kann dir helfen", <sagen> {M}.
 "Let's do it together," {M} <say>. | "Lass es uns zusammen machen", <sagen> {M}.
@@ -159,6 +192,8 @@ Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 "Do not cry," {M} <say>. / "We will find a way." | "Weine nicht", <sagen> {M}. / "Wir finden einen Weg."
 ? Who wanted to help {A:o}? = M
 @thanks A M
+"Thank you! You are the best!" {A} <say>. | "Danke! Du bist großartig!", <sagen> {A}.
+{A} <be> so grateful and <say>, "Thank you!" | {A} <sein> so dankbar und <sagen>: "Danke!"
 3* "Thank you, {M:voc}!" {A} <say>. | "Danke, {M:voc}!", <sagen> {A}.
 {A} <thank> {M:o}. | {A} <danken> {M:dat}.
 {A} <say>, "Thank you so much!" | {A} <sagen>: "Vielen Dank!"
@@ -175,20 +210,28 @@ Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 {M} <give> {A:o} a big hug. | {M} <umarmen> {A:acc} ganz fest.
 {M} <hug> {A:o} and <smile>. | {M} <umarmen> {A:acc} und <lächeln>.
 @both_happy A B : > A feels happy, B feels happy
+{AB} <feel*> so happy. | {AB} <fühlen*> sich so glücklich.
+{AB} <smile*> and <enjoy*> the day together. | {AB} <lächeln*> und <genießen*> den Tag zusammen.
 2* {AB} <be*> happy. | {AB} <sein*> glücklich.
 {AB} <be*> very happy. | {AB} <sein*> sehr glücklich.
 {AB} <smile*> and <hug*>. | {AB} <lächeln*> und <umarmen*> sich.
 {AB} <laugh*> and <play*> all day. | {AB} <lachen*> und <spielen*> den ganzen Tag.
 @both_play A B
+{AB} <laugh*> and <play*> until it <be> time to go home. | {AB} <lachen*> und <spielen*>, bis es Zeit zum Heimgehen <sein>.
+{AB} <enjoy*> the rest of the day. | {AB} <genießen*> den Rest des Tages.
 {AB} <play*> together all day. | {AB} <spielen*> den ganzen Tag zusammen.
 {AB} <have*> a lot of fun. | {AB} <haben*> viel Spaß.
 {AB} <play*> until the sun <go> down. | {AB} <spielen*>, bis die Sonne <unter|gehen>.
 {AB} <play*> many games and <laugh*> a lot. | {AB} <spielen*> viele Spiele und <lachen*> viel.
 @friends A B
-{AB} <be*> best friends. | {AB} <sein*> beste Freunde.
-{AB} <become*> good friends. | {AB} <werden*> gute Freunde.
+{AB} <be*> friends forever. | {AB} <bleiben*> für immer {AB:friends}.
+{AB} always <help*> each other. | {AB} <helfen*> einander immer.
+{AB} <be*> best friends. | {AB} <sein*> beste {AB:friends}.
+{AB} <become*> good friends. | {AB} <werden*> gute {AB:friends}.
 {AB} <play*> together every day. | {AB} <spielen*> jeden Tag zusammen.
 @praise A M
+"You are a wonderful {k}," {M} <say>. | "Du bist wunderbar", <sagen> {M}.
+{M} <be> pleased with {A:o}. | {M} <sein> zufrieden mit {A:dat}.
 "I am proud of you," {M} <say>. | "Ich bin stolz auf dich", <sagen> {M}.
 {M} <smile> and <say>, "You did a great job!" | {M} <lächeln> und <sagen>: "Das hast du toll gemacht!"
 "Well done, {A:voc}!" <say> {M}. | "Gut gemacht, {A:voc}!", <sagen> {M}.
@@ -197,6 +240,9 @@ Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 @the_end
 The end. | Ende.
 @best_day
+It <be> such a magical day. | Es <sein> ein zauberhafter Tag.
+It <be> a perfect day. | Es <sein> ein perfekter Tag.
+It <be> the best adventure ever! | Es <sein> das schönste Abenteuer überhaupt!
 It <be> the best day ever! | Es <sein> der schönste Tag überhaupt!
 It <be> a wonderful day. | Es <sein> ein wunderbarer Tag.
 It <be> so much fun! | Es <machen> so viel Spaß!
@@ -205,7 +251,7 @@ And they all lived happily ever after. | Und sie lebten alle glücklich bis an i
 @sleepy A
 {A} <fall> asleep with a smile. | {A} <schlafen> mit einem Lächeln ein.
 {A} <be> tired but happy. | {A} <sein> müde, aber glücklich.
-{A} <dream> about it all night. | {A} <träumen> die ganze Nacht davon.
+{A} <dream> about it. | {A} <träumen> davon.
 @sad_end A
 {A} <go> to bed sad. | {A} <gehen> traurig ins Bett.
 {A} <be> still sad. | {A} <sein> noch immer traurig.
@@ -234,9 +280,6 @@ It <be> good to be honest. | Es <sein> gut, ehrlich zu sein.
 {B} <hear> {A:o} and <come> quickly. | {B} <hören> {A:acc} und <kommen> schnell.
 {B} <be> near and <come> to help. | {B} <sein> in der Nähe und <kommen> zu Hilfe.
 {B} <see> {A:o} and <run> over. | {B} <sehen> {A:acc} und <laufen> herbei.
-@friend_near B
-{B:friend A} <be> there too. | {B:friend A} <sein> auch da.
-{A} often <play> with {B:friend A}. | {A} <spielen> oft mit {B:friend A dat}.
 @plays_home A x H : A has x > A at H
 {A} <play> with {x:of A} at home. | {A} <spielen> zu Hause mit {x:of A dat}.
 {A} <be> at home with {x:of A}. | {A} <sein> mit {x:of A dat} zu Hause.

@@ -37,8 +37,6 @@ Then {N} <jump> down by itself and <run> away. | Dann <springen> {N} von allein 
 "Thank you for saving me!" <say> {N}. | "Danke, dass du mich gerettet hast!", <sagen> {N}.
 {N} <look> at {A:o} with happy eyes. | {N} <schauen> {A:acc} mit frohen Augen an.
 "Thank you, {A:voc}," <say> {N}. / "You are my friend." | "Danke, {A:voc}", <sagen> {N}. / "Du bist lieb."
-@wish_keep A N M
-"Can we keep it?" {A} <ask>. / "Yes," <say> {M}. / "We can take good care of it." | "Dürfen wir das Tier behalten?", <fragen> {A}. / "Ja", <sagen> {M}. / "Wir passen gut darauf auf."
 @animal_friend A N
 {A} and {N:name} <be*> friends. | {A} und {N:name} <sein*> Freunde.
 {A} and {N:name} often <play*> together. | {A} und {N:name} <spielen*> oft zusammen.
@@ -73,6 +71,7 @@ Then {N} <jump> down by itself and <run> away. | Dann <springen> {N} von allein 
 {A} <plant> the seed {P:in}. | {A} <pflanzen> {P:in} den Samen.
 ? Where did {A} plant the seed? = P
 @waters A
+{A} carefully <water> the little seed. | {A} <gießen> den kleinen Samen sorgfältig.
 {A} <give> it water and <wait>. | {A} <gießen> die Erde und <warten>.
 {A} <water> it every day. | {A} <gießen> die Erde jeden Tag.
 Every morning, {A} <look> at the ground. / But nothing <happen>. | Jeden Morgen <schauen> {A} auf die Erde. / Aber nichts <geschehen>.
@@ -98,14 +97,19 @@ But it <be> too dry, and nothing <grow>. | Aber es <sein> zu trocken, und nichts
 {A} <learn> to be patient. | {A} <lernen>, geduldig zu sein.
 The moral of the story is that good things take time. | Die Moral der Geschichte ist: Gute Dinge brauchen Zeit.
 @storm_comes
+Black clouds <come*>, and it <begin> to rain. | Schwarze Wolken <kommen*>, und es <beginnen> zu regnen.
 The sky <get> dark and the wind <blow> hard. | Der Himmel <werden> dunkel und der Wind <blasen> stark.
 There <be> a big [what: storm]. / The thunder <go> boom! | Es <geben> ein großes Gewitter. / Der Donner <machen> bumm!
 It <start> to rain, and the thunder <be> very loud. | Es <fangen> an zu regnen, und der Donner <sein> sehr laut.
 @hides A Q : > A at Q
+{A} <be> scared because [why: the thunder <be> so loud], and {A:he} <hide> {Q:in}. | {A} <haben> Angst, weil der Donner so laut <sein>, und {A:he} <verstecken> sich {Q:in}.
+? Why was {A} scared? = why
 {A} <hide> {Q:in}. | {A} <verstecken> sich {Q:in}.
 {A} <be> so scared that {A:he} <hide> {Q:in}. | {A} <haben> solche Angst, dass {A:he} sich {Q:in} <verstecken>.
 ? Where did {A} hide? = Q
 @comfort M A
+{M} <say>, "Everything will be okay." | {M} <sagen>: "Alles wird gut."
+"You are safe with me," {M} <reply>. | "Bei mir bist du sicher", <antworten> {M}.
 "It is only a noise," {M} <say>. / "It can't hurt you." | "Das ist nur ein Geräusch", <sagen> {M}. / "Es tut dir nichts."
 "Don't be afraid, I am here," <say> {M}. | "Hab keine Angst, ich bin da", <sagen> {M}.
 {M} <hold> {A:o} tight. | {M} <halten> {A:acc} fest.
@@ -122,6 +126,7 @@ The rain <stop>. / There <be> a beautiful [see: rainbow] in the sky. | Der Regen
 @storm_stays
 The storm <go> on all night. | Das Gewitter <dauern> die ganze Nacht.
 @not_afraid A
+{A} <feel> much stronger now. | {A} <fühlen> sich jetzt viel stärker.
 {A} <be> not afraid anymore. | {A} <haben> keine Angst mehr.
 {A} <feel> brave. | {A} <fühlen> sich mutig.
 {A} <know> that there <be> nothing to fear. | {A} <wissen>, dass es nichts zu fürchten <geben>.

@@ -9,22 +9,28 @@ But then {A} <can> not find {x:of A}. | Doch dann <können> {A} {x:of A acc} nic
 When {A} <look> around, {x:of A} <be:x> gone! | Als {A} sich <um|sehen>, <sein:x> {x:of A} weg!
 ? What did {A} lose? = x
 @cries_lost A x
+{A} <be> sad because [why: {x:of A} <be:x> gone]. | {A} <sein> traurig, weil {x:of A} weg <sein:x>.
+"I can't believe it! My {x:bare} is lost!" {A} <say>. | "Ich glaube es nicht! {x:my} ist weg!", <sagen> {A}.
+? Why was {A} sad? = why
 "Oh no! Where <be:x> my {x:bare}?" {A} <say>. | "Oh nein! Wo ist {x:my}?", <sagen> {A}.
 "I can't find my {x:bare}!" {A} <cry>. | "Ich kann {x:my acc} nicht finden!", <rufen> {A}.
 "My {x:n} is gone!" <say> {A}. | "{x:my} ist weg!", <sagen> {A}.
 "I lost my {x:bare}," {A} <say> with tears in {A:his} eyes. | "Ich habe {x:my acc} verloren", <sagen> {A} mit Tränen in den Augen.
 @search A x Q R
+{A} carefully <look> {Q:in} and then {R:in}. | {A} <schauen> sorgfältig {Q:in} nach und dann {R:in}.
 {A} <look> {Q:in}, but {x:the} <be:x> not there. / {A} <look> {R:in}, but {x:they} <be:x> not there either. | {A} <suchen> {Q:in}, aber {x} <sein:x> nicht dort. / {A} <suchen> {R:in}, aber auch dort <sein:x> {x:they} nicht.
 {A} <look> everywhere. / {A:he} <look> {Q:in} and {R:in}. | {A} <suchen> überall. / {A:he} <suchen> {Q:in} und {R:in}.
 {A} <search> and <search>, {Q:in} and {R:in}. | {A} <suchen> und <suchen>, {Q:in} und {R:in}.
 First {A} <look> {Q:in}. / Then {A:he} <look> {R:in}. | Zuerst <suchen> {A} {Q:in}. / Dann <suchen> {A:he} {R:in}.
 ? Where did {A} look first? = Q
 @search_help A B x
+{AB} <continue*> to look for {x} together. | {AB} <suchen*> gemeinsam weiter nach {x:dat}.
 {AB} <look*> for {x} together. | {AB} <suchen*> zusammen nach {x:dat}.
 {B} <help> {A:o} look for {x}. | {B} <helfen> {A:dat} beim Suchen.
 {B} <start> to look for {x} too. | {B} <suchen> auch nach {x:dat}.
 ? Who helped {A:o} look for {x}? = B
 @find A x Q : > A has x, A feels happy
+{A} <walk> closer. / There <be:x> {x:of A}, {Q:in}! | {A} <gehen> näher heran. / Da <sein:x> {x:of A}, {Q:in}!
 {A} <find> {x} {Q:in}. | {A} <finden> {x:acc} {Q:in}.
 There {x:they} <be:x>, {Q:in}! / {A} <pick> {x:it} up. | Da <sein:x> {x:they}, {Q:in}! / {A} <heben> {x:it acc} auf.
 {A} <see> something {Q:in}. / It <be> {x:of A}! | {A} <sehen> etwas {Q:in}. / Es <sein> {x:of A}!
@@ -44,10 +50,6 @@ There {x:they} <be:x>, {Q:in}! / {A} <pick> {x:it} up. | Da <sein:x> {x:they}, {
 "Here you are," {B} <say> and <give> {A:o} {x}. | "Hier, bitte", <sagen> {B} und <geben> {A:dat} {x:acc}.
 ? Who gave {x} to {A:o}? = B
 ? What did {B} give {A:o}? = x
-@give_back B A x : B has x > A has x
-{B} <give> {x} back to {A:o}. | {B} <geben> {A:dat} {x:acc} zurück.
-{B} <give> {x} back. | {B} <geben> {x:acc} zurück.
-? Who gave {x} back? = B
 @not_found A x
 They <look*> until it <be> dark, but they <do*> not find {x}. | Sie <suchen*>, bis es dunkel <sein>, aber sie <finden*> {x:acc} nicht.
 But {x} <be:x> nowhere to be found. | Aber {x} <sein:x> nirgends zu finden.
@@ -56,8 +58,6 @@ But {x} <be:x> nowhere to be found. | Aber {x} <sein:x> nirgends zu finden.
 {A} <be> always careful with {A:his} toys. | {A} <passen> immer gut auf {A:his pa} Spielsachen auf.
 {A} <take> good care of {A:his} things. | {A} <passen> gut auf {A:his pa} Sachen auf.
 {A} always <put> {A:his} things away. | {A} <räumen> {A:his pa} Sachen immer auf.
-@moral_lost
-The moral of the story is to take good care of your things. | Die Moral der Geschichte ist: Pass gut auf deine Sachen auf.
 @moral_help
 The moral of the story is to help each other. | Die Moral der Geschichte ist, einander zu helfen.
 It <be> good to have a friend who <help>. | Es <sein> gut, einen Freund zu haben, der <helfen>.
@@ -67,6 +67,7 @@ It <be> good to have a friend who <help>. | Es <sein> gut, einen Freund zu haben
 {B} <see> {x:of A} and <say>, "I want to play too!" | {B} <sehen> {x:of A acc} und <sagen>: "Ich will auch spielen!"
 ? Who wanted to play with {x}? = B
 @refuse A B x : A has x
+{A} <grab> {x} and <hold> {x:it} close. | {A} <greifen> nach {x:dat} und <halten> {x:it acc} fest.
 "No! It's mine!" {A} <say> and <hold> {x} tight. | "Nein! Das gehört mir!", <sagen> {A} und <halten> {x:acc} fest.
 {A} <shake> {A:his} head. / "No, it's my {x:bare}!" {A:he} <say>. | {A} <schütteln> den Kopf. / "Nein, das ist {x:my}!", <sagen> {A:he}.
 But {A} <do> not want to share. | Aber {A} <wollen> nicht teilen.
@@ -78,6 +79,7 @@ But {A} <do> not want to share. | Aber {A} <wollen> nicht teilen.
 {B} <start> to cry. | {B} <fangen> an zu weinen.
 {B} <sit> down alone and <cry>. | {B} <setzen> sich allein hin und <weinen>.
 @bored_alone A x
+{A} <realize> that it <be> no fun to play alone. | {A} <merken>, dass es allein keinen Spaß <machen>.
 {A} <play> alone, but it <be> not much fun. | {A} <spielen> allein, aber das <machen> nicht viel Spaß.
 Playing alone <be> boring. | Allein zu spielen, <sein> langweilig.
 {A} <look> at {x} and <feel> bad. | {A} <sehen> {x:acc} an und <haben> ein schlechtes Gewissen.
@@ -103,6 +105,8 @@ Playing alone <be> boring. | Allein zu spielen, <sein> langweilig.
 {AB} <take*> turns with {x}. | {AB} <spielen*> abwechselnd mit {x:dat}.
 ? What did {A} share? = x
 @learn_share A
+{A} <realize> how important it <be> to share. | {A} <merken>, wie wichtig Teilen <sein>.
+{A} <learn> an important lesson: sharing <be> better. | {A} <lernen> etwas Wichtiges: Teilen <sein> besser.
 {A} <learn> that sharing <be> fun. | {A} <lernen>, dass Teilen Spaß <machen>.
 {A} <know> that it <be> good to share. | {A} <wissen>, dass es gut <sein> zu teilen.
 The moral of the story is that sharing is more fun than playing alone. | Die Moral der Geschichte ist: Teilen macht mehr Spaß, als allein zu spielen.
@@ -113,6 +117,7 @@ The moral of the story is that sharing is more fun than playing alone. | Die Mor
 {B} <go> home, and {A} <have> nobody to play with. | {B} <gehen> nach Hause, und {A} <haben> niemanden zum Spielen.
 {B} <find> other friends, and {A} <be> alone. | {B} <finden> andere Freunde, und {A} <sein> allein.
 @break A x y : A has x > x is broken
+{A} <play> too wild, and {x} <break> into two pieces. | {A} <spielen> zu wild, und {x} <brechen> in zwei Teile.
 {A} <fall>, and {x} <break>. | {A} <fallen> hin, und {x} <gehen> kaputt.
 Oh no! / {A} <drop> {x}, and {x:they} <break>. | Oh nein! / {A} <lassen> {x:acc} fallen, und {x:they} <gehen> kaputt.
 With a loud crack, {x} <break>. | Mit einem lauten Knacks <gehen> {x} kaputt.
@@ -140,6 +145,8 @@ But {x} <be:x> too broken, and nobody <can> fix {x:it}. | Aber {x} <sein:x> zu k
 {A} <miss> {x} very much. | {A} <vermissen> {x:acc} sehr.
 {A} <think> about {x} for a long time. | {A} <denken> noch lange an {x:acc}.
 @finds_thing A x P : A at P > A has x
+{A} <notice> {x:a} {P:in} and <pick> {x:it} up. | {A} <bemerken> {P:in} {x:a acc} und <heben> {x:it acc} auf.
+There <be> something shiny in the grass. / {A} <walk> closer. / It <be> {x:a}! {A} <take> {x:it}. | Im Gras <glänzen> etwas. / {A} <gehen> näher heran. / Es <sein> {x:a}! {A} <nehmen> {x:it acc}.
 {A} <find> {x:a} {P:in}. | {A} <finden> {P:in} {x:a acc}.
 {A} <see> something on the ground. / It <be> {x:a}. / {A:he} <pick> {x:it} up. | {A} <sehen> etwas auf dem Boden. / Es <sein> {x:a}. / {A:he} <heben> {x:it acc} auf.
 {A} <see> {x:a} {P:in} and <pick> {x:it} up. | {A} <sehen> {P:in} {x:a acc} und <heben> {x:it acc} auf.
@@ -153,6 +160,7 @@ But {x} <be:x> too broken, and nobody <can> fix {x:it}. | Aber {x} <sein:x> zu k
 "I have lost {x:a}," {C} <say>. / "I can't find it anywhere." | "Ich habe {x:a acc} verloren", <sagen> {C}. / "Ich kann nichts finden."
 ? What had {C} lost? = x
 @wants_keep A x : A has x > A wants x
+"It is so special," {A} <think>. | "So etwas Besonderes", <denken> {A}.
 {A} <want> to keep {x}. | {A} <wollen> {x:acc} behalten.
 {A} <like> {x} very much and <do> not want to give {x:it} away. | {A} <mögen> {x:acc} sehr und <wollen> {x:it acc} nicht hergeben.
 @tells_found A C x : A has x

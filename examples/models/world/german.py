@@ -100,7 +100,7 @@ gewinnen gewinnt gewann
 schreiben schreibt schrieb
 reiten reitet ritt
 fahren fährt fuhr
-verstecken versteckt versteckte
+verlaufen verläuft verlief
 blasen bläst blies
 brechen bricht brach
 zerbrechen zerbricht zerbrach
@@ -158,8 +158,33 @@ raten rät riet
 reiben reibt rieb
 schlagen schlägt schlug
 geschehen geschieht geschah
+genießen genießt genoss
+beißen beißt biss
+stoßen stößt stieß
+treten tritt trat
+treiben treibt trieb
+laden lädt lud
+beweisen beweist bewies
+schweigen schweigt schwieg
+betreten betritt betrat
+fallen fällt fiel
 """.strip().splitlines()
 }
+WEAK_VERBS = """
+wischen
+bemerken strahlen glänzen
+schmücken wachen küssen
+reichen lauschen antworten stecken landen kosten
+arbeiten baden basteln bauen beobachten besuchen bewegen danken dauern drehen drücken entschuldigen
+erkunden erzählen feiern folgen fragen freuen fühlen füttern glauben grüßen holen hören hüpfen jagen
+jubeln kaufen klatschen kleben klettern kochen krabbeln kümmern lachen leben legen lernen leuchten lieben
+lohnen lächeln machen malen merken mischen nicken niesen packen passen pflanzen pflücken planschen
+probieren putzen regnen reparieren rollen rutschen räumen rühren sagen sammeln schauen schaukeln schenken
+schmecken schneien schubsen schütteln setzen spielen stellen stimmen suchen summen tanzen teilen träumen
+umarmen verletzen vermissen verschütten verstecken verstreuen versuchen wackeln warten wehen weinen
+winken wohnen wünschen zeigen zittern zählen öffnen üben überlegen
+"""
+REGULAR = frozenset(WEAK_VERBS.split())
 INVARIANT = frozenset(("lila", "rosa", "orange"))
 STEMS = {"dunkel": "dunkl", "teuer": "teur", "hoch": "hoh", "sauer": "saur", "übel": "übl", "edel": "edl"}
 
@@ -196,7 +221,11 @@ def genitive(noun: str, gender: str) -> str:
 
 @cache
 def verb(infinitive: str, tense: str, plural: bool = False) -> str:
-    """Third person, `tense` "past" (Präteritum) or "pres" (Präsens)."""
+    """Third person, `tense` "past" (Präteritum) or "pres" (Präsens).
+
+    Raises:
+        KeyError: for a verb of neither list, since nobody has looked whether it is regular.
+    """
     if infinitive in STRONG_VERBS:
         present, past = STRONG_VERBS[infinitive]
         if not plural:
@@ -204,6 +233,8 @@ def verb(infinitive: str, tense: str, plural: bool = False) -> str:
         if tense == "pres":
             return "sind" if infinitive == "sein" else infinitive
         return past + ("n" if past.endswith("e") else "en")
+    if infinitive not in REGULAR:
+        raise KeyError(infinitive)
     stem = infinitive[:-2] if infinitive.endswith("en") else infinitive[:-1]
     link = "e" if stem.endswith(("t", "d", "chn", "ffn", "tm", "gn")) else ""
     if tense == "pres":

@@ -191,8 +191,19 @@ flashlight f Taschenlampe Taschenlampen little bright
 brush m Pinsel Pinsel soft old
 hammer m Hammer Hämmer old heavy
 broom m Besen Besen old long
-[baby]
-glove m Handschuh Handschuhe warm
+[counted]
+duck f Ente Enten little
+bird m Vogel Vögel little
+bee f Biene Bienen busy
+butterfly m Schmetterling Schmetterlinge COLOUR
+boat n Boot Boote white
+sheep n Schaf Schafe white
+cow f Kuh Kühe brown
+flower f Blume Blumen COLOUR
+cloud f Wolke Wolken white
+frog m Frosch Frösche green
+car n Auto Autos COLOUR
+tree m Baum Bäume tall
 """
 
 

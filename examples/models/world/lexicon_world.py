@@ -37,7 +37,7 @@ bear m Bär Bären! wild walk
 fox m Fuchs Füchse wild run
 frog m Frosch Frösche water hop
 duck f Ente Enten water swim
-fish m Fisch Fische water swim
+fish m Fisch Fische sea swim
 turtle f Schildkröte Schildkröten water crawl
 owl f Eule Eulen wild fly
 bee f Biene Bienen wild fly
@@ -59,10 +59,10 @@ ladybug m Marienkäfer Marienkäfer wild fly
 snail f Schnecke Schnecken wild crawl
 caterpillar f Raupe Raupen wild crawl
 deer n Reh Rehe wild run
-crab m Krebs Krebse water crawl
+crab m Krebs Krebse sea crawl
 penguin m Pinguin Pinguine water swim
-whale m Wal Wale water swim
-dolphin m Delfin Delfine water swim
+whale m Wal Wale sea swim
+dolphin m Delfin Delfine sea swim
 dragon m Drache Drachen! magic fly
 worm m Wurm Würmer wild crawl
 lamb n Lamm Lämmer farm jump
@@ -135,8 +135,8 @@ by lake|an an m See|out water
 on farm|auf auf m Bauernhof|out farm
 in woods|in in m Wald|out wild
 on hill|auf auf m Hügel|out high
-at market|auf auf m Markt|town
-in store|in in m Laden|town shop
+at market|auf auf m Markt|town trade
+in store|in in m Laden|town shop trade
 in shop|in in m Laden|town shop
 in library|in in f Bibliothek|town in
 at zoo|in in m Zoo|town out
@@ -150,11 +150,13 @@ in cave|in in f Höhle|dark
 in jungle|in in m Dschungel|wild jungle
 in tent|in in n Zelt|dark
 in street|auf auf f Straße|town
-at fair|auf auf m Jahrmarkt|town
+at fair|auf auf m Jahrmarkt|town trade
 in museum|in in n Museum|town in
 at bakery|in in f Bäckerei|town shop
 at pool|in in n Schwimmbad|water
 in castle|in in n Schloss|magic
+in town|in in f Stadt|home_town
+in village|in in n Dorf|home_town
 """
 
 
@@ -178,13 +180,13 @@ ROOM = Place(Noun("room", "Zimmer", "n", "Zimmer"), "in", "in", "in", " home ")
 
 # Where things hide: English preposition, noun; German preposition, gender, noun; kinds.
 SPOTS_TABLE = """
-under bed|unter n Bett|home
-behind sofa|hinter n Sofa|home
-under table|unter m Tisch|home
-behind door|hinter f Tür|home
-in closet|in m Schrank|home
+under bed|unter n Bett|home hide
+behind sofa|hinter n Sofa|home hide
+under table|unter m Tisch|home hide
+behind door|hinter f Tür|home hide
+in closet|in m Schrank|home hide
 under chair|unter m Stuhl|home
-behind curtain|hinter m Vorhang|home
+behind curtain|hinter m Vorhang|home hide
 on shelf|auf n Regal|home
 in drawer|in f Schublade|home
 under pillow|unter n Kissen|home
@@ -257,6 +259,9 @@ paint with bright colors|mit hellen Farben|malen|child in
 make music|Musik|machen|child animal in
 go for walks|spazieren|gehen|child animal out
 learn new things|neue Dinge|lernen|child animal
+sing a song|ein Lied|singen|show
+say a poem|ein Gedicht|auf|sagen|show
+play the drum|Trommel|spielen|show
 """
 
 

@@ -5,18 +5,32 @@ from __future__ import annotations
 import random
 
 import events_common
+import events_home
+import events_more
 import events_nature
+import events_play
+import events_scenes
+import events_social
 import events_things
-import plots_nature
-import plots_things
 from cast import Cast
 from entities import Character, Entity
 from events import read_events
 from lexicon_world import HOME
+from plots import PLOTS, SCENES
+from script import perform
 from story import Story
 
-KINDS = read_events(events_common.TABLE, events_nature.TABLE, events_things.TABLE)
-PLOTS = [*plots_things.PLOTS, *plots_nature.PLOTS]
+MODULES = (
+    events_common,
+    events_things,
+    events_nature,
+    events_play,
+    events_home,
+    events_social,
+    events_more,
+    events_scenes,
+)
+KINDS = read_events(*(module.TABLE for module in MODULES))
 SAD_SHARE = 0.15
 PRESENT_SHARE = 0.1
 
@@ -32,17 +46,18 @@ def told(name: str, *, happy: bool | None = None, telling: int = 0) -> Story:
     cast = Cast(world)
     plot = world.choice(PLOTS)
     ends_well = world.random() >= SAD_SHARE
-    story = Story(KINDS, random.Random(f"{name}/telling/{telling}"), plot=plot.__name__)
+    story = Story(KINDS, random.Random(f"{name}/telling/{telling}"), plot=plot.name)
     story.happy = ends_well if happy is None else happy
     story.tense = "pres" if world.random() < PRESENT_SHARE else "past"
-    story.b = people(cast)
-    plot(story, cast)
+    marks = plot.cast.split("; ")
+    story.b = people(cast, child="child" in marks, named="named" in marks)
+    perform(story, cast, plot, SCENES)
     return story
 
 
-def people(cast: Cast) -> dict[str, Entity]:
+def people(cast: Cast, *, child: bool, named: bool) -> dict[str, Entity]:
     """The hero A, a friend B, a parent M, and home H."""
-    hero: Character = cast.hero()
+    hero: Character = cast.hero(child=child, named=named)
     friend, parent = cast.friend(hero), cast.parent(hero)
     both, pair = cast.both(hero, friend), cast.both(hero, parent)
     return {"A": hero, "B": friend, "M": parent, "AB": both, "AM": pair, "H": HOME}

@@ -1,181 +1,114 @@
-"""Plots about animals, plants, weather and the night."""
+# ruff: noqa: E501 - a script is a line
+"""Plots about animals, plants, weather, water and the night."""
 
 from __future__ import annotations
 
-from cast import Cast
-from entities import Word
-from scenes import begin, close, side
-from story import Story
+from script import Plot
 
-SHADOWS = (
-    (Word("a monster", "ein Monster"), Word("a coat on the chair", "ein Mantel auf dem Stuhl")),
-    (Word("a big bear", "ein großer Bär"), Word("a teddy bear on the shelf", "ein Teddybär auf dem Regal")),
-    (Word("a ghost", "ein Gespenst"), Word("a white curtain", "ein weißer Vorhang")),
-    (Word("a dragon", "ein Drache"), Word("a toy on the window", "ein Spielzeug am Fenster")),
-    (Word("a giant", "ein Riese"), Word("a tree outside", "ein Baum draußen")),
-    (Word("a big hand", "eine große Hand"), Word("a branch in the wind", "ein Ast im Wind")),
-)
-
-
-def stuck_animal(s: Story, c: Cast) -> None:
-    s.b |= {
-        "P": c.place("out"),
-        "N": c.animal(named=False, kinds=("cat", "kitten", "squirrel", "bird", "monkey", "bear", "owl")),
-    }
-    s.b["x"] = c.thing("tool", only=("ladder", "rope", "net", "basket"), adjectives=1)
-    begin(s, c)
-    s.para()
-    s.tell("goes", "day")
-    side(s, c)
-    s.tell("hears_cry", "sudden")
-    s.tell("stuck")
-    s.turn()
-    if s.chance(0.7):
-        s.tell("tries_reach")
-    if not s.happy:
-        s.tell("runs_off")
-        s.tell("sad")
-        s.sum_up("{A} wanted to help {N:a}, but it ran away.")
-        return close(s, c)
-    if s.chance(0.5):
-        s.tell("idea")
-    s.tell("gets_help", "so")
-    s.para()
-    s.tell("rescue", "then")
-    s.tell("animal_safe")
-    s.tell("animal_thanks")
-    if s.chance(0.6):
-        s.tell("praise")
-    s.para()
-    s.tell("animal_friend", "since")
-    s.sum_up(
-        "{A} and {M} helped {N:a} down from a tree.", "With {x:a}, {M} helped {N:a} that was stuck in a tree."
-    )
-    close(s, c)
-
-
-def hurt_bird(s: Story, c: Cast) -> None:
-    s.b |= {
-        "P": c.place("out"),
-        "N": c.animal(named=False, kinds=("bird", "owl", "duck", "butterfly", "parrot")),
-        "x": c.thing("tool", "treasure", only=("basket", "box"), adjectives=1),
-    }
-    begin(s, c)
-    s.para()
-    s.tell("goes", "day")
-    side(s, c)
-    s.tell("hurt_wing", "sudden")
-    s.turn()
-    s.tell("sad")
-    s.tell("carry_home", "so")
-    if s.chance(0.5):
-        s.tell("offers")
-    s.para()
-    if not s.happy:
-        s.tell("runs_away_window")
-        s.tell("sad")
-        s.sum_up("{A} took {N:a} with a hurt wing home, but it was gone in the morning.")
-        return close(s, c)
-    s.tell("heals")
-    s.tell("flies_free", "end")
-    s.tell("waves_bye")
-    s.para()
-    if s.chance(0.5):
-        s.tell("sings_back", "next")
-    else:
-        s.tell("animal_friend", "since")
-    s.sum_up(
-        "{A} helped {N:a} with a hurt wing until it could fly again.", "{A} took {N:a} home and made it well."
-    )
-    close(s, c)
-
-
-def seed(s: Story, c: Cast) -> None:
-    s.b |= {"x": c.thing("plant", adjectives=1), "P": c.place("plant")}
-    begin(s, c)
-    s.para()
-    s.tell("has_seed", "day")
-    s.tell("plants_seed", "then")
-    s.tell("waters")
-    s.turn()
-    s.tell("impatient")
-    s.tell("wait_says")
-    s.para()
-    if not s.happy:
-        s.tell("not_grown")
-        s.tell("sad")
-        s.sum_up("{A} planted a seed {P:in}, but it did not grow.")
-        return close(s, c)
-    if s.chance(0.5):
-        side(s, c)
-    s.tell("sprout", "next")
-    s.tell("excited")
-    s.tell("grown")
-    s.tell("happy")
-    s.para()
-    if s.chance(0.7):
-        s.tell("patient_moral")
-    s.sum_up("{A} planted a seed and got {x:a}.", "{A} waited patiently until the seed {P:in} became {x:a}.")
-    close(s, c)
-
-
-def storm(s: Story, c: Cast) -> None:
-    s.b |= {"Q": c.spot("home"), "S": c.spot("home")}
-    begin(s, c)
-    s.para()
-    s.tell("home", "day")
-    s.tell("storm_comes", "sudden")
-    s.turn()
-    s.tell("scared")
-    s.tell("hides")
-    s.para()
-    s.tell("calls")
-    s.tell("comfort")
-    if not s.happy:
-        s.tell("storm_stays")
-        s.tell("cannot_sleep")
-        s.sum_up("{A} was afraid of the storm and hid {Q:in}.")
-        return close(s, c)
-    s.tell("hug")
-    if s.chance(0.7):
-        s.tell("storm_game")
-    s.para()
-    s.tell("storm_over", "end")
-    s.tell("not_afraid")
-    s.sum_up(
-        "{A} was afraid of a storm, but {M} helped {A:him}.", "{A} hid {Q:in} during a storm until {M} came."
-    )
-    close(s, c)
-
-
-def dark(s: Story, c: Cast) -> None:
-    q, r = c.rng.choice(SHADOWS)
-    s.b |= {"q": q, "r": r, "x": c.thing("tool", "house", only=("flashlight", "lamp"), adjectives=1)}
-    begin(s, c)
-    s.para()
-    s.tell("dark_room", "night")
-    s.tell("sees_shape", "sudden")
-    s.turn()
-    s.tell("scared")
-    s.tell("calls")
-    s.para()
-    if not s.happy:
-        s.tell("nobody_came")
-        s.tell("cannot_sleep")
-        s.sum_up("{A} saw a shadow in the dark and could not sleep.")
-        return close(s, c)
-    s.tell("light_on", "then")
-    s.tell("laughs_at_it")
-    s.tell("night_light")
-    s.para()
-    s.tell("thanks")
-    s.tell("not_afraid", "since" if s.chance(0.4) else "")
-    s.tell("sleeps", "then")
-    s.sum_up(
-        "{A} was afraid of a shadow that looked like {q}, but it was only {r}.",
-        "{A} was afraid of the dark until {M} turned on the light.",
-    )
-    close(s, c)
-
-
-PLOTS = [stuck_animal, hurt_bird, seed, storm, dark]
+PLOTS = [
+    Plot(
+        "stuck_animal",
+        "P place out; N animal cat kitten squirrel bird monkey; x thing tool=ladder,rope,net,basket",
+        "begin / (+ready goes|goes:day|goes:day) +side?80 hears_cry:sudden stuck ! tries_reach?70 ",
+        "idea?50 gets_help:so / rescue:then animal_safe animal_thanks (praise says_love?35)?70 / animal_friend:since +end?60 close",
+        "runs_off sad no_know?40 +end?60 close",
+        (
+            "{A} and {M} helped {N:a} down from a tree.",
+            "With {x:a}, {M} helped {N:a} that was stuck in a tree.",
+        ),
+        ("{A} wanted to help {N:a}, but it ran away.",),
+    ),
+    Plot(
+        "hurt_bird",
+        "P place out; N animal bird owl duck butterfly parrot; x thing tool=basket treasure=box",
+        "begin / (+ready goes|goes:day|goes:day) +side?80 hurt_wing:sudden ! sad?70 no_know?40 carry_home:so (offers agrees?55)?80 / ",
+        "heals flies_free:end waves_bye / sings_back:next?70 +end?60 close",
+        "runs_away_window sad no_know?40 +end?60 close",
+        (
+            "{A} helped {N:a} with a hurt wing until it could fly again.",
+            "{A} took {N:a} home and made it well.",
+        ),
+        ("{A} took {N:a} with a hurt wing home, but it was gone in the morning.",),
+    ),
+    Plot(
+        "seed",
+        "x thing plant; P place plant",
+        "begin / has_seed:day plants_seed:then waters ! impatient wait_says / ",
+        "+side?70 sprout:next excited grown (happy|relieved|happy relieved) / patient_moral?70 +end?60 close",
+        "not_grown sad no_know?40 +end?60 close",
+        ("{A} planted a seed and got {x:a}.", "{A} waited patiently until the seed {P:in} became {x:a}."),
+        ("{A} planted a seed {P:in}, but it did not grow.",),
+    ),
+    Plot(
+        "storm",
+        "Q spot hide; y thing toy",
+        "begin / (plays_in|home:day) storm_comes:sudden ! scared no_know?40 hides / calls comfort ",
+        "hug storm_game?70 / storm_over:end not_afraid happy?30 +end?60 close",
+        "storm_stays cannot_sleep +end?60 close",
+        (
+            "{A} was afraid of a storm, but {M} helped {A:him}.",
+            "{A} hid {Q:in} during a storm until {M} came.",
+        ),
+        ("{A} was afraid of the storm and hid {Q:in}.",),
+    ),
+    Plot(
+        "dark",
+        "q,r words shadows; x thing tool=flashlight house=lamp",
+        "begin / dark_room:night sees_shape:sudden ! scared no_know?40 calls / ",
+        "light_on:then laughs_at_it night_light / thanks welcome?40 not_afraid:since?50 sleeps:then +end?60 close",
+        "nobody_came cannot_sleep +end?60 close",
+        (
+            "{A} was afraid of a shadow that looked like {q}, but it was only {r}.",
+            "{A} was afraid of the dark until {M} turned on the light.",
+        ),
+        ("{A} saw a shadow in the dark and could not sleep.",),
+    ),
+    Plot(
+        "rainy_day",
+        "V act in; W act in; Q place water",
+        "begin / rain:day wants_out ! sad no_know?40 / ",
+        "(rain_idea both_in|rain_puddles boots) (happy|relieved|happy relieved) / +rainbow?40 +end?60 close_fun",
+        "rain_all_day sad_end +end?60 close",
+        (
+            "It rained, but {A} and {M} had fun anyway.",
+            "{A} was sad because of the rain, but then {M} had an idea.",
+        ),
+        ("It rained all day, and {A} could not play outside.",),
+    ),
+    Plot(
+        "snowman",
+        "x thing fruit=carrot,potato; y coloured wear=hat,scarf,cap; z thing drink=hot_chocolate,milk,tea; P place yard play",
+        "begin2 / snow_fell both_go:so +side?45 make_snowman nose friend_hat ! ",
+        "snow_hat both_happy snow_cold warm_up / +end?60 close_fun",
+        "snow_hat melts:next snow_sad next_snow +end?60 close",
+        ("{A} and {B} made a snowman {P:in}.", "{A} and {B} made a snowman and gave it {x:a} for a nose."),
+        ("{A} and {B} made a snowman, but it melted.",),
+    ),
+    Plot(
+        "swimming",
+        "P place water",
+        "begin / (+ready goes_with|goes_with:day|goes_with:day) swim_wants ! scared no_know?40 too_hard?40 / ",
+        "encourage swim_try practice swims:end proud (praise says_love?35)?70 / not_afraid +end?60 close_fun",
+        "home:so sad_end +end?60 close",
+        ("{A} was afraid of the water, but {M} helped {A:him} to swim.",),
+        ("{A} was afraid of the water and did not swim.",),
+    ),
+    Plot(
+        "lost_in_woods",
+        "P place wild; N animal fox rabbit owl squirrel deer hedgehog bird",
+        "begin / wander:day ! scared no_know?40 sad?50 / ",
+        "meets:sudden asks_way shows_way thanks[M=N] welcome[M=N]?40 / waits_home hug promise +end?60 close",
+        "night_alone found_late promise +end?60 close",
+        ("{A} got lost {P:in}, and {N:a} showed {A:him} the way home.",),
+        ("{A} got lost {P:in} and had to wait for {M} in the dark.",),
+    ),
+    Plot(
+        "noise",
+        "Q spot hide; N animal mouse cat kitten puppy frog hedgehog; P place home; x thing dish=cheese,fish,bread,rice",
+        "begin / noise:night ! scared no_know?40 listens (brave_look|calls) / ",
+        "noise_was feed not_afraid animal_friend:since +end?60 close",
+        "noise_gone cannot_sleep +end?60 close",
+        ("{A} heard a noise, and it was {N:a} {Q:in}.",),
+        ("{A} heard a strange noise and could not sleep.",),
+    ),
+]

@@ -1,206 +1,127 @@
-"""Plots about things: lost, shared, broken, found."""
+# ruff: noqa: E501 - a script is a line
+"""Plots about things: lost, shared, broken, found, made, built, sent on the water."""
 
 from __future__ import annotations
 
-from cast import Cast
-from entities import Character, Word
-from lexicon_world import HOME
-from scenes import begin, close, set_out, side
-from story import Story
+from script import Plot
 
-GLUES = (
-    (Word("glue", "Kleber"), Word("glue", "Kleber")),
-    (Word("tape", "Klebeband"), Word("tape", "Klebeband")),
-    (Word("a new nail", "einen neuen Nagel"), Word("a new nail", "einem neuen Nagel")),
-    (Word("a needle and thread", "Nadel und Faden"), Word("a needle and thread", "Nadel und Faden")),
-)
-
-
-def lost_and_found(s: Story, c: Cast) -> None:
-    x = c.thing("toy", "wear", colour=True)
-    place = c.place("out")
-    home = c.rng.random() < 0.3
-    kind = "home" if home else "out"
-    s.b |= {"x": x, "P": HOME if home else place, "Q": c.spot(kind), "R": c.spot(kind), "S": c.spot(kind)}
-    helper = s.b["B"] if c.rng.random() < 0.5 else s.b["M"]
-    s.b |= {"B": helper, "AB": c.both(s.b["A"], helper)}
-    begin(s, c)
-    s.tell("owns")
-    if helper.name:
-        s.tell("friend_near")
-    s.para(0.5)
-    s.tell("plays_home" if home else "carries", "day")
-    side(s, c)
-    s.turn()
-    s.tell("lose", "")
-    s.tell("cries_lost")
-    if s.chance(0.5):
-        s.tell("sad")
-    if s.chance(0.7):
-        s.tell("search")
-    s.para()
-    s.tell("arrives", "sudden")
-    s.tell("asks_wrong", M=helper)
-    if s.chance(0.6):
-        s.tell("offers", M=helper)
-    s.tell("search_help", "so")
-    s.para()
-    if not s.happy:
-        s.tell("not_found")
-        s.tell("remember")
-        if s.chance(0.6):
-            s.tell("careful_since", "since")
-        s.sum_up(
+PLOTS = [
+    Plot(
+        "lost_and_found",
+        "x coloured toy wear; P place out; Q spot out; R spot out; S spot out; B one B M",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?90 ! lose cries_lost sad?50 no_know?40 search?70 "
+        "/ arrives:sudden asks_wrong[M=B] (offers[M=B] agrees?55)?80 search_help:so / ",
+        "(find[Q=S]:end|find_for[Q=S]:sudden give:then) thanks[M=B]?80 welcome[M=B]?40 (happy|relieved|happy relieved) / (careful_since:since|moral_help)?70 +end?60 close",
+        "not_found remember careful_since:since?60 +end?60 close",
+        (
+            "{A} lost {A:his} {x:n}, but with the help of {B} it was found {S:in}.",
+            "{B} helped {A} look for the lost {x:n}, and it was {S:in}.",
+        ),
+        (
             "{A} lost {A:his} {x:n} and could not find it again.",
             "{A} lost {x:a} {P:in}, and nobody could find it.",
-        )
-        return close(s, c)
-    if s.chance(0.5):
-        s.tell("find", "end", Q=s.b["S"])
-        s.sum_up(
-            "{A} lost {A:his} {x:n} and found it {S:in} with the help of {B}.",
-            "With the help of {B}, {A} found the lost {x:n}.",
-        )
-    else:
-        s.tell("find_for", "sudden", Q=s.b["S"])
-        s.tell("give", "then")
-        s.sum_up(
-            "{A} lost {A:his} {x:n}, but {B} found it {S:in}.", "{B} helped {A} find {A:his} lost {x:n}."
-        )
-    if s.chance(0.8):
-        s.tell("thanks", M=helper)
-    s.tell("happy")
-    s.para()
-    if s.chance(0.6):
-        s.tell("careful_since", "since")
-    elif s.chance(0.3):
-        s.tell("moral_help")
-    close(s, c)
-
-
-def sharing(s: Story, c: Cast) -> None:
-    s.b |= {"x": c.thing("toy", colour=True), "P": c.place("play", "out")}
-    begin(s, c)
-    s.tell("owns")
-    s.para()
-    s.tell("carries", "day")
-    side(s, c)
-    s.para()
-    set_out(s, "B")
-    s.tell("wants_play")
-    s.turn()
-    s.tell("refuse")
-    s.tell("b_sad")
-    s.para()
-    if not s.happy:
-        s.tell("bored_alone")
-        s.tell("no_share_end", "end")
-        s.tell("sad_end")
-        s.sum_up("{A} did not share {A:his} {x:n} with {B} and was alone in the end.")
-        return close(s, c)
-    if s.chance(0.5):
-        s.tell("adult_share")
-        s.tell("thinks")
-    else:
-        s.tell("bored_alone")
-    s.tell("sorry", "then")
-    if s.chance(0.6):
-        s.tell("forgive")
-    s.tell("share")
-    s.para()
-    s.tell("both_play")
-    s.tell("both_happy")
-    s.para(0.3)
-    if s.chance(0.5):
-        s.tell("learn_share")
-    else:
-        s.tell("always_share", "since")
-    s.sum_up(
-        "{A} did not want to share {A:his} {x:n} with {B} at first, but then they played together.",
-        "{A} learned to share {A:his} {x:n} with {B}.",
-    )
-    close(s, c)
-
-
-def broken_mended(s: Story, c: Cast) -> None:
-    x = c.thing("toy", colour=True)
-    t, u = c.rng.choice(GLUES)
-    M = s.b["M"] if c.rng.random() < 0.6 else c.relative(s.b["A"], "grandpa", "grandma", "brother", "sister")  # type: ignore[arg-type]  # noqa: N806
-    s.b |= {"x": x, "t": t, "u": u, "P": c.place("out"), "M": M, "AM": c.both(s.b["A"], M)}  # type: ignore[arg-type]
-    begin(s, c)
-    s.tell("owns")
-    s.para()
-    s.tell("carries", "day")
-    side(s, c)
-    s.turn()
-    s.tell("break", "sudden")
-    s.tell("sad")
-    if s.chance(0.6):
-        s.tell("try_fix")
-    s.para()
-    s.tell("home", "so", H=HOME)
-    s.tell("asks_fix")
-    if not s.happy:
-        s.tell("cannot_fix")
-        s.tell("hug")
-        s.tell("remember")
-        s.sum_up("{A} broke {A:his} {x:n}, and it could not be fixed.")
-        return close(s, c)
-    if s.chance(0.6):
-        s.tell("offers")
-    s.para()
-    s.tell("fixes", "then")
-    s.tell("as_new")
-    s.tell("happy")
-    if s.chance(0.7):
-        s.tell("thanks")
-        if s.chance(0.4):
-            s.tell("welcome")
-    s.para()
-    if s.chance(0.6):
-        s.tell("careful_since", "since")
-    s.sum_up(
-        "{A} broke {A:his} {x:n}, and {M} fixed it with {t}.",
-        "{M} fixed {A:his} broken {x:n}.",
-    )
-    close(s, c)
-
-
-def honest_finder(s: Story, c: Cast) -> None:
-    C: Character = c.person("lady", "man", "woman", "farmer", "baker", "fisherman")  # noqa: N806
-    s.b |= {
-        "x": c.thing("treasure", "wear"),
-        "C": C,
-        "P": c.place("out", "town"),
-        "y": c.thing("fruit", "baked", "toy"),
-    }
-    begin(s, c)
-    s.para()
-    s.tell("goes", "day")
-    side(s, c)
-    s.tell("finds_thing", "sudden")
-    s.tell("wants_keep")
-    s.turn()
-    s.tell("owner_sad")
-    s.tell("asks_seen")
-    if not s.happy:
-        s.tell("keeps")
-        s.tell("home", "then", H=HOME)
-        s.tell("bad_feeling")
-        s.tell("sad_end")
-        s.sum_up("{A} found {x:a} {P:in} and kept it, but felt bad.")
-        return close(s, c)
-    s.tell("thinks")
-    s.tell("tells_found", "then")
-    s.tell("give", "", B=s.b["A"], A=C)
-    s.para()
-    s.tell("thanks", A=C, M=s.b["A"])
-    s.tell("reward")
-    s.tell("happy")
-    if s.chance(0.5):
-        s.tell("honest_moral")
-    s.sum_up("{A} found {x:a} {P:in} and gave it back to {C}.", "{A} was honest and got {y:a} from {C}.")
-    close(s, c)
-
-
-PLOTS = [lost_and_found, sharing, broken_mended, honest_finder]
+        ),
+    ),
+    Plot(
+        "lost_at_home",
+        "x coloured toy wear; Q spot home; R spot home; S spot home; B one M M",
+        "begin owns / plays_home:day +rain?20 ! lose_home cries_lost sad?50 no_know?40 search?80 / asks_wrong[M=B] (offers[M=B] agrees?55)?80 search_help:so / ",
+        "(find[Q=S]:end|find_for[Q=S]:sudden give:then) thanks[M=B]?80 welcome[M=B]?40 (happy|relieved|happy relieved) / careful_since:since?70 +end?60 close",
+        "not_found remember careful_since:since?60 +end?60 close",
+        (
+            "{A} lost {A:his} {x:n} at home, and it was {S:in}.",
+            "{A} and {B} looked for the lost {x:n} and found it {S:in}.",
+        ),
+        ("{A} lost {A:his} {x:n} at home and could not find it again.",),
+    ),
+    Plot(
+        "sharing",
+        "x coloured toy; P place play out",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?80 / friend_comes:then wants_play ! refuse b_sad / ",
+        "(adult_share thinks|bored_alone) sorry:then forgive?60 share / both_play both_happy / (learn_share|always_share:since) +end?60 close_fun",
+        "bored_alone no_share_end:end sad_end +end?60 close",
+        (
+            "{A} did not want to share {A:his} {x:n} with {B} at first, but then they played together.",
+            "{A} learned to share {A:his} {x:n} with {B}.",
+        ),
+        ("{A} did not share {A:his} {x:n} with {B} and was alone in the end.",),
+    ),
+    Plot(
+        "broken_mended",
+        "x coloured toy; t,u words glue; P place out; M relative mom dad grandpa grandma brother sister mommy daddy",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?80 ! break:sudden sad no_know?40 try_fix?60 / home:so asks_fix ",
+        "(offers agrees?55)?80 / fixes:then as_new (happy|relieved|happy relieved) thanks?70 welcome?40 / careful_since:since?60 +end?60 close",
+        "cannot_fix hug remember +end?60 close",
+        ("{A} broke {A:his} {x:n}, and {M} fixed it with {t}.", "{M} fixed {A:his} broken {x:n}."),
+        ("{A} broke {A:his} {x:n}, and it could not be fixed.",),
+    ),
+    Plot(
+        "honest_finder",
+        "x thing treasure wear; C person lady man woman farmer baker fisherman; P place out town; y thing fruit baked toy",
+        "begin / (+ready goes|goes:day|goes:day) +side?80 finds_thing:sudden wants_keep ! owner_sad asks_seen ",
+        "thinks tells_found:then give[B=A,A=C] / thanks[A=C,M=A] welcome[M=A]?40 reward (happy|relieved|happy relieved) honest_moral?50 +end?60 close",
+        "keeps home:then bad_feeling sad_end +end?60 close",
+        ("{A} found {x:a} {P:in} and gave it back to {C}.", "{A} was honest and got {y:a} from {C}."),
+        ("{A} found {x:a} {P:in} and kept it, but felt bad.",),
+    ),
+    Plot(
+        "building",
+        "x thing craft; P place out sand; N animal dog cat puppy goat duck",
+        "begin2 / both_go:day +side?80 builds build_steps ! knocked:sudden sad no_know?40 / ",
+        "build_again thinks?30 built_better both_happy (praise says_love?35)?70 / work_moral +end?60 close_fun",
+        "gives_up_build b_sad +end?60 close",
+        ("{A} and {B} built {x:a} {P:in}, and when it fell down they built it again.",),
+        ("{A} and {B} built {x:a}, but it fell down and {A} went away angry.",),
+    ),
+    Plot(
+        "boat",
+        "x thing toy=toy_boat drawing=paper_boat; P place water; N animal duck fish frog dog turtle dolphin; y thing tool=net,stick",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?70 boat_put ! boat_away:sudden cant_reach sad?50 no_know?40 / ",
+        "(animal_brings:sudden thanks[M=N]|gets_help fish_out thanks) (happy|relieved|happy relieved) / careful_since:since?40 +end?60 close",
+        "gone_forever sad_end +end?60 close",
+        (
+            "{A:p} {x:n} floated away {P:in}, but {A} got it back.",
+            "{A} let {A:his} {x:n} swim, and it came back in the end.",
+        ),
+        ("{A:p} {x:n} floated away and was gone.",),
+    ),
+    Plot(
+        "kite",
+        "x coloured toy=kite,balloon,toy_plane; P place out; y thing tool=ladder,stick,rope",
+        "begin owns / (+ready carries|carries:day|carries:day) windy?60 kite_up happy?40 ! kite_stuck:sudden sad?40 no_know?40 tries_alone / ",
+        "gets_help:so kite_down thanks?70 welcome?40 (happy|relieved|happy relieved) / string_tight:since?60 +end?60 close_fun",
+        "kite_torn sad no_know?40 home +end?60 close",
+        ("{A:p} {x:n} got stuck in a tree, and {M} got it down with {y:a}.",),
+        ("{A:p} {x:n} got stuck in a tree and was torn.",),
+    ),
+    Plot(
+        "riding",
+        "child; x coloured toy=bike,scooter,skateboard,sled; P place out",
+        "begin owns wants_ride / (+ready goes_with|goes_with:day|goes_with:day) +side?60 falls_off ! too_hard sad?40 no_know?40 / ",
+        "encourage holds_seat?60 practice rides:end proud happy?40 (praise says_love?35)?70 / +end?60 close_fun",
+        "gives_up sad_end +end?60 close",
+        (
+            "{A} learned to ride {A:his} {x:n} because {M} helped.",
+            "{A} fell off {A:his} {x:n}, but did not give up.",
+        ),
+        ("{A} wanted to ride {A:his} {x:n}, but gave up.",),
+    ),
+    Plot(
+        "gift",
+        "child; x thing drawing=card,picture,painting; C relative grandma grandpa sister brother mom dad; Q spot home; n words numbers",
+        "begin birthday_soon wants_surprise / plans?50 makes_gift hides_gift balloons?50 +side?60 ! ",
+        "fetches_gift:then surprise give_gift loves_gift / hug[M=C] (happy|relieved|happy relieved) +end?60 close_fun",
+        "gift_wet sad no_know?40 / still_loves hug[M=C] +end?60 close",
+        ("{A} made {x:a} as a birthday surprise for {C}.", "{A} hid {x:a} {Q:in} and surprised {C}."),
+        ("{A} made {x:a} for {C}, but it got wet.",),
+    ),
+    Plot(
+        "magic_stone",
+        "x thing treasure=stone,ring,shell,lamp,crystal,coin; P place out; w,v words wishes",
+        "begin / (+ready goes|goes:day|goes:day) +side?60 finds_thing:sudden glows excited wish_big ! ",
+        "poof (too_much wish_back gone_again wish_moral|happy wish_share everyone_happy wish_moral) +end?60 close",
+        "wish_wasted sad no_know?40 home +end?60 close",
+        ("{A} found {x:a} {P:in} and wished for {w}.", "{A} made a wish with {x:a}."),
+        ("{A} found {x:a} and made a wish, but nothing happened.",),
+    ),
+]

@@ -38,9 +38,11 @@ class Realiser:
     tense: str = "past"
     spans: list[Span] = field(default_factory=list)
     phrases: list[tuple[str, ...]] = field(default_factory=list)
+    # Who a sentence that this one goes on has named already.
+    before: frozenset[Character] = frozenset()
 
     def english(self, nodes: tuple[Node, ...]) -> str:
-        return self._join(nodes, self._english_slot, self._english_verb)
+        return self._join(nodes, self._english_slot, self._english_verb).replace("can not ", "cannot ")
 
     def german(self, nodes: tuple[Node, ...]) -> str:
         text = self._join(nodes, self._german_slot, self._german_verb)
@@ -50,7 +52,8 @@ class Realiser:
 
     def _join(self, nodes: tuple[Node, ...], slot: object, verb: object) -> str:
         out, marks = "", []
-        self.seen: set[Character] = set()
+        self.seen: set[Character] = set(self.before)
+        self.presented: set[Character] = set()
         for node in nodes:
             if isinstance(node, Mark):
                 if node.key:
@@ -68,7 +71,7 @@ class Realiser:
             if opening:
                 piece = _capital(piece)
             if isinstance(node, Slot):
-                self.spans.append((node.name, len(out), len(out) + len(piece)))
+                self.spans.append(("" if node.form == "voc" else node.name, len(out), len(out) + len(piece)))
             out += piece
         return out
 
@@ -111,12 +114,20 @@ class Realiser:
         if form.startswith("friend "):
             owner = self.bindings[form[7:]]
             assert isinstance(owner, Character)
-            self.seen.add(who)
-            return f"{self._english_character(owner, 'p')} friend {who.name}"
-        if form != "name" and self._by_pronoun(who):
+            return self._english_friend(who, owner)
+        if form not in ("name", "tag") and self._by_pronoun(who):
             return pronouns[{"": 0, "o": 1, "p": 2}[form]]
         phrase = self._english_name(who)
         return english.possessive(phrase) if form == "p" else phrase
+
+    def _english_friend(self, who: Character, owner: Character) -> str:
+        if owner in self.seen or self._by_pronoun(owner):
+            whose = english.PRONOUNS[owner.en_sex][2]
+        else:
+            whose = english.possessive(self._english_name(owner))
+        self.seen |= {who, owner}
+        self.presented.add(who)
+        return f"{whose} friend {who.name}"
 
     def _by_pronoun(self, who: Character) -> bool:
         decided = (self.mentions.again if who in self.seen else self.mentions.pronoun).get(who, False)
@@ -130,6 +141,9 @@ class Realiser:
                 return f"{self._english_name(first)} and {english.PRONOUNS[first.en_sex][2]} {second.noun.en}"
             return f"{self._english_name(first)} and {self._english_name(second)}"
         if who.name:
+            host = self.mentions.introduced_by.get(who)
+            if host and who not in self.presented:
+                return self._english_friend(who, host)
             return who.name
         if who.owner:
             if who.title:
@@ -199,18 +213,25 @@ class Realiser:
             return f"{phrase} namens {who.name}" if form == "named" else phrase
         if form == "voc":
             return who.vocative[1]
+        if form == "friends":
+            return "Freundinnen" if all(member.sex == "f" for member in who.members) else "Freunde"
+        if form in ("kind", "kind_the"):
+            self.seen.add(who)
+            return self._phrase("ein" if form == "kind" else "der", who.noun, who.noun.gender, case, ())
         if form.startswith("friend "):
-            return self._german_friend(who, form[7:], case)
-        if form != "name" and self._by_pronoun(who):
+            owner = self.bindings[form[7:]]
+            assert isinstance(owner, Character)
+            return self._german_friend(who, owner, case)
+        if form not in ("name", "tag") and self._by_pronoun(who):
             return german.PRONOUNS[who.de_sex][german.CASES.index(case)]
         return self._german_name(who, case)
 
-    def _german_friend(self, who: Character, letter: str, case: str) -> str:
-        owner = self.bindings[letter]
-        assert isinstance(owner, Character)
-        self.seen.add(who)
+    def _german_friend(self, who: Character, owner: Character, case: str) -> str:
+        own = owner in self.seen or self._by_pronoun(owner) or not owner.name
+        self.seen |= {who, owner}
+        self.presented.add(who)
         word, gender = ("Freundin", "f") if who.sex == "f" else ("Freund", "m")
-        if self._by_pronoun(owner) or not owner.name:
+        if own:
             return f"{german.ein_word(german.POSSESSIVE[owner.de_sex], gender, case)} {word} {who.name}"
         return f"{german.name_genitive(owner.name)} {word} {who.name}"
 
@@ -234,6 +255,9 @@ class Realiser:
                 )
             return f"{self._german_name(first, case)} und {partner}"
         if who.name:
+            host = self.mentions.introduced_by.get(who)
+            if host and who not in self.presented:
+                return self._german_friend(who, host, case)
             return who.name
         if who.owner:
             if who.title:
@@ -265,7 +289,7 @@ class Realiser:
             )
         if form == "your":
             return self._phrase("dein", noun, gender, case, adjectives, thing.many)
-        if form == "a":
+        if form in ("a", "one"):
             article = "" if noun.mass or gender == "p" else "ein"
             return self._phrase(article, noun, gender, case, adjectives, thing.many)
         if form == "no":

@@ -1,33 +1,50 @@
-"""What many plots do alike: beginnings, endings, arrivals, and the small things that happen on the way."""
+"""How stories begin and end, whatever their plot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import lexicon_world as lex
 from cast import Cast
 from entities import Character, Word
 from story import Story
 
+LIVES = {"home": "home_town", "magic": "wild"}
 
-def begin(s: Story, c: Cast, *, loves: bool = True) -> None:
+
+def begin(s: Story, c: Cast) -> None:
     """Introduce the hero."""
     hero = s.b["A"]
     assert isinstance(hero, Character)
     s.b["k"] = Word(hero.noun.en, hero.noun.de)
     s.tell("begin_named" if hero.name else "begin_plain")
+    kind = "child" if hero.child else "animal"
     if hero.child and s.chance(0.12):
         s.tell("age")
-    if loves and s.chance(0.6):
-        s.tell("loves", V=c.act("child" if hero.child else "animal"))
-    if s.chance(0.25):
+    if s.chance(0.7):
+        s.tell("loves", V=c.act(kind))
+    elif s.chance(0.15):
+        s.tell("two_loves", V=c.act(kind), W=c.act(kind))
+    if s.chance(0.12) and "lived" not in s.sentences[0].en:
+        home = "home" if hero.child else lex.ANIMALS[hero.noun.en][1][0]
+        s.tell("lives", P=c.place(LIVES.get(home, home)))
+    if s.chance(0.35):
         trait = c.trait()
         if hero.adjective is None or trait.en != hero.adjective.en:
             s.tell("trait", t=trait)
 
 
-def set_out(s: Story, letter: str) -> None:
-    """A friend comes along."""
-    s.tell("friend_comes", "then" if s.chance(0.3) else "", B=s.b[letter])
+def begin_two(s: Story, c: Cast) -> None:
+    """Introduce the hero and the friend."""
+    hero, friend = s.b["A"], s.b["B"]
+    assert isinstance(hero, Character)
+    assert isinstance(friend, Character)
+    if hero.name and friend.name and hero.child and s.chance(0.5):
+        s.b["k"] = Word(hero.noun.en, hero.noun.de)
+        s.tell("begin_duo")
+        if s.chance(0.5):
+            s.tell("duo_loves", V=c.act("child"))
+        return
+    begin(s, c)
+    s.tell("has_friend")
 
 
 def close(s: Story, c: Cast, *, fun: bool = False) -> None:
@@ -35,7 +52,7 @@ def close(s: Story, c: Cast, *, fun: bool = False) -> None:
     if s.happy:
         if fun and s.chance(0.25):
             s.tell("best_day")
-        if s.words < 90 and s.chance(0.5):
+        if s.words < 100 and s.chance(0.5):
             s.tell("sleepy", "evening")
         if s.chance(0.05):
             s.tell("ever_after")
@@ -43,29 +60,3 @@ def close(s: Story, c: Cast, *, fun: bool = False) -> None:
         s.tell("sad_end")
     if s.chance(0.1):
         s.tell("the_end")
-
-
-# ---- small things on the way
-
-
-def _weather(s: Story, c: Cast) -> None:
-    s.tell("sun")
-
-
-def _animal(s: Story, c: Cast) -> None:
-    s.tell("sees_animal", N=c.animal(named=False))
-    s.tell("animal_does")
-
-
-def _snack(s: Story, c: Cast) -> None:
-    s.tell("hungry_snack", y=c.thing("fruit", "baked", only=SNACKS))
-
-
-SNACKS = ("apple", "pear", "banana", "orange", "peach", "carrot", "cookie", "plum", "sandwich", "muffin")
-SIDES: list[Callable[[Story, Cast], None]] = [_weather, _animal, _snack]
-
-
-def side(s: Story, c: Cast, chance: float = 0.5) -> None:
-    """Perhaps something small and harmless happens."""
-    if s.chance(chance):
-        s.rng.choice(SIDES)(s, c)

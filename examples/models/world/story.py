@@ -61,6 +61,7 @@ class Story:
     turning: int = 0
     _new_paragraph: bool = True
     _before: list[Character] = field(default_factory=list)
+    _known: set[Character] = field(default_factory=set)
 
     def chance(self, p: float) -> bool:
         return self.rng.random() < p
@@ -106,14 +107,16 @@ class Story:
         join = not paragraph and not lead and self._joins(nodes, bindings)
         mentions = decide(nodes[0], bindings, self._before, self.rng, first=paragraph)
         makers = [Realiser(bindings, mentions, self.tense) for _ in range(2)]
+        self._introduce(nodes[0], bindings, mentions)
         leads = self._lead(nodes, lead)
         if join:
             before = self.sentences[-1]
             subject = bindings[nodes[0][0].name]  # type: ignore[union-attr]
             for maker in makers:
-                maker.seen = {subject}  # type: ignore[arg-type]
+                maker.before = frozenset({subject})  # type: ignore[arg-type]
             mentions.pronoun[subject] = True  # type: ignore[index]
-            rest = [makers[0].english(nodes[0][2:]), makers[1].german(nodes[1][2:])]
+            said = english.reworded(makers[0].english(nodes[0][2:]), makers[0].spans, self.rng)
+            rest = [said, makers[1].german(nodes[1][2:])]
             rest = [text[0].lower() + text[1:] for text in rest]
             shift = len(before.en) - 1 + len(JOINT[0])
             before.en, before.de = (
@@ -130,12 +133,27 @@ class Story:
                     parse(leads[0]) + _lowered(nodes[0]),
                     parse(leads[1]) + _inverted(nodes[1], leads[1]),
                 )
-            en, de = makers[0].english(parts[0]), makers[1].german(parts[1])
+            en = english.reworded(makers[0].english(parts[0]), makers[0].spans, self.rng)
+            de = makers[1].german(parts[1])
             self.sentences.append(Sentence(en, de, makers[0].spans, bindings, nodes, paragraph))
             self._new_paragraph = False
         self.sentences[-1].leans |= _leans(nodes[0], bindings)
         self.phrases += makers[1].phrases
         self._before = mentioned(nodes[0], bindings) or self._before
+
+    def _introduce(self, nodes: tuple[Node, ...], bindings: dict[str, Entity], mentions: Mentions) -> None:
+        """Who is named for the first time is named as the hero's friend."""
+        hero = self.b["A"]
+        for node in nodes:
+            entity = bindings.get(node.name) if isinstance(node, Slot) else None
+            for who in (entity.members or (entity,)) if isinstance(entity, Character) else ():
+                if who is hero or not who.name or who in self._known:
+                    continue
+                if node.form in ("", "o", "tag"):  # type: ignore[union-attr]
+                    mentions.introduced_by[who] = hero  # type: ignore[assignment]
+                    mentions.pronoun[who] = False
+                if node.form != "he":  # type: ignore[union-attr]
+                    self._known.add(who)
 
     def _joins(self, nodes: tuple[tuple[Node, ...], tuple[Node, ...]], bindings: dict[str, Entity]) -> bool:
         """Whether the sentence may go on the one before: "Lily ran home" and "She told her mom"."""
@@ -268,7 +286,7 @@ def _verb_at(nodes: tuple[Node, ...]) -> int:
     for at, before in ((2, (" ",)), (4, (" und ", " "))):
         if len(nodes) > at and isinstance(nodes[0], Slot) and nodes[1:at:2] == before:
             verb = nodes[at]
-            if isinstance(verb, Verb) or (isinstance(verb, Slot) and verb.form == "fin"):
+            if isinstance(verb, Verb) or (isinstance(verb, Slot) and verb.form in ("fin", "fin*")):
                 return at
     return 0
 

@@ -70,7 +70,7 @@ def parse(template: str) -> tuple[Node, ...]:
             and nodes[i - 1] == " "
             and slot == Slot(getattr(slot, "name", ""), "")
         ):
-            nodes[i] = Slot(slot.name, "name")  # "said Lily", never "said she"
+            nodes[i] = Slot(slot.name, "tag")  # "said Lily", never "said she"
     return tuple(nodes)
 
 
@@ -82,6 +82,8 @@ class Mentions:
     again: dict[Character, bool] = field(default_factory=dict)
     adjectives: dict[Thing, bool] = field(default_factory=dict)
     own_pronoun: dict[Character, bool] = field(default_factory=dict)
+    # A friend named for the first time, and whose friend it is: "her friend Mia".
+    introduced_by: dict[Character, Character] = field(default_factory=dict)
 
 
 def decide(
@@ -103,7 +105,7 @@ def decide(
     tagged = {
         bindings[b.name]
         for a, b in zip(nodes, nodes[2:], strict=False)
-        if isinstance(a, Verb) and b == Slot(getattr(b, "name", ""), "name")
+        if isinstance(a, Verb) and b == Slot(getattr(b, "name", ""), "tag")
     }
     people: list[Character] = []
     for _, entity in slots:
