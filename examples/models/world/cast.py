@@ -102,6 +102,8 @@ class Cast:
     def child(self, *, unnamed: bool = False) -> Character:
         girl = self.rng.random() < 0.5
         key, sex = ("girl", "f") if girl else ("boy", "m")
+        if self.rng.random() < 0.05:
+            key = "princess" if girl else "prince"
         adjective = self._adjective(CHILD_ADJECTIVES)
         if adjective is ADJECTIVES["young"]:
             adjective = Adjective("young", "klein")  # nobody says "ein junger Junge"

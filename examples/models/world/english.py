@@ -90,6 +90,8 @@ sell sold
 spill spilled
 dream dreamed
 lead led
+spin spun
+ring rang
 bite bit - biting
 beat beat
 mean meant
@@ -103,40 +105,11 @@ ring rang
 feed fed
 """.strip().splitlines()
 }
-DOUBLING = frozenset(
-    [
-        "hop",
-        "stop",
-        "hug",
-        "drop",
-        "clap",
-        "nod",
-        "pat",
-        "grab",
-        "tug",
-        "plan",
-        "skip",
-        "trip",
-        "slip",
-        "jog",
-        "rub",
-        "beg",
-        "pop",
-        "wag",
-        "tap",
-        "tip",
-        "mop",
-        "flap",
-        "stir",
-        "chop",
-        "pet",
-        "trap",
-        "wrap",
-        "sip",
-        "dip",
-        "grin",
-    ]
-)
+DOUBLING_VERBS = """
+hop stop hug drop clap nod pat grab tug plan skip trip slip jog rub beg pop wag tap tip mop flap stir
+chop pet trap wrap sip dip grin step shop chat hum spin
+"""
+DOUBLING = frozenset(DOUBLING_VERBS.split())
 VOWELS = "aeiou"
 PLURALS = {
     "child": "children",

@@ -30,7 +30,7 @@ class Question:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventKind:
     name: str
     needs: tuple[tuple[str, str, str, bool], ...]

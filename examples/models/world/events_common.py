@@ -125,43 +125,43 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {A} <be> filled with joy. | {A} <sein> voller Freude.
 {A} <have> the biggest smile on {A:his} face. | {A} <strahlen> über das ganze Gesicht.
 {A} <feel> so special. | {A} <fühlen> sich ganz besonders.
-{A} <be> so glad. | {A} <sein> so froh.
-{A} <feel> really happy. | {A} <fühlen> sich wirklich glücklich.
-3* {A} <be> very happy. | {A} <sein> sehr glücklich.
-2* {A} <be> so happy! | {A} <sein> so glücklich!
+{A} <be> so [feel: glad]. | {A} <sein> so froh.
+{A} <feel> really [feel: happy]. | {A} <fühlen> sich wirklich glücklich.
+3* {A} <be> very [feel: happy]. | {A} <sein> sehr glücklich.
+2* {A} <be> so [feel: happy]! | {A} <sein> so glücklich!
 {A} <smile>. | {A} <lächeln>.
 {A} <smile> and <jump> up and down. | {A} <lächeln> und <hüpfen> auf und ab.
-{A} <feel> happy inside. | {A} <sein> innerlich glücklich.
+{A} <feel> [feel: happy] inside. | {A} <sein> innerlich glücklich.
 {A} <laugh> and <clap> {A:his} hands. | {A} <lachen> und <klatschen> in die Hände.
 @excited A : > A feels excited
 {A} <be> filled with excitement. | {A} <sein> voller Aufregung.
 {A:p} eyes <be*> big and bright. | {A:p pn} Augen <sein*> groß und hell.
 "Wow!" <say> {A}. / It <be> amazing. | "Wow!", <sagen> {A}. / Es <sein> erstaunlich.
-3* {A} <be> so excited. | {A} <sein> so aufgeregt.
-{A} <be> very excited. | {A} <sein> sehr aufgeregt.
-{A} <be> so excited! | {A} <sein> so aufgeregt!
+3* {A} <be> so [feel: excited]. | {A} <sein> so aufgeregt.
+{A} <be> very [feel: excited]. | {A} <sein> sehr aufgeregt.
+{A} <be> so [feel: excited]! | {A} <sein> so aufgeregt!
 {A} <can> not wait. | {A} <können> es kaum erwarten.
 @sad A : > A feels sad
 {A} <begin> to cry. | {A} <beginnen> zu weinen.
-{A} <feel> very upset. | {A} <sein> ganz unglücklich.
-{A} <be> so upset that {A:he} <can> not speak. | {A} <sein> so unglücklich, dass {A:he} nicht sprechen <können>.
-3* {A} <be> very sad. | {A} <sein> sehr traurig.
-2* {A} <be> sad. | {A} <sein> traurig.
+{A} <feel> very [feel: upset]. | {A} <sein> ganz unglücklich.
+{A} <be> so [feel: upset] that {A:he} <can> not speak. | {A} <sein> so unglücklich, dass {A:he} nicht sprechen <können>.
+3* {A} <be> very [feel: sad]. | {A} <sein> sehr traurig.
+2* {A} <be> [feel: sad]. | {A} <sein> traurig.
 {A} <start> to cry. | {A} <fangen> an zu weinen.
-{A} <feel> sad and alone. | {A} <fühlen> sich traurig und allein.
-{A} <be> so sad that {A:he} <start> to cry. | {A} <sein> so traurig, dass {A:he} zu weinen <an|fangen>.
+{A} <feel> [feel: sad] and alone. | {A} <fühlen> sich traurig und allein.
+{A} <be> so [feel: sad] that {A:he} <start> to cry. | {A} <sein> so traurig, dass {A:he} zu weinen <an|fangen>.
 Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 @scared A : > A feels scared
-{A} <feel> scared and <want> to go home. | {A} <haben> Angst und <wollen> nach Hause.
+{A} <feel> [feel: scared] and <want> to go home. | {A} <haben> Angst und <wollen> nach Hause.
 {A} <start> to shake. | {A} <fangen> an zu zittern.
-2* {A} <be> scared. | {A} <haben> Angst.
-{A} <be> very scared. | {A} <haben> große Angst.
-{A} <be> afraid and <do> not know what to do. | {A} <haben> Angst und <wissen> nicht, was zu tun <sein>.
+2* {A} <be> [feel: scared]. | {A} <haben> Angst.
+{A} <be> very [feel: scared]. | {A} <haben> große Angst.
+{A} <be> [feel: afraid] and <do> not know what to do. | {A} <haben> Angst und <wissen> nicht, was zu tun <sein>.
 {A:p} heart <beat> very fast. | {A:p nn} Herz <schlagen> sehr schnell.
 @proud A : > A feels proud
-2* {A} <be> very proud. | {A} <sein> sehr stolz.
-{A} <feel> proud. | {A} <sein> stolz.
-{A} <be> so proud of {A:self}! | {A} <sein> so stolz auf sich!
+2* {A} <be> very [feel: proud]. | {A} <sein> sehr stolz.
+{A} <feel> [feel: proud]. | {A} <sein> stolz.
+{A} <be> so [feel: proud] of {A:self}! | {A} <sein> so stolz auf sich!
 @thinks A
 {A} <wonder> what to do. | {A} <fragen> sich, was zu tun <sein>.
 {A} <want> to do the right thing. | {A} <wollen> das Richtige tun.
@@ -175,7 +175,7 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 {A} <have> a good idea. | {A} <haben> eine gute Idee.
 {A:p} eyes <get*> big. / "I have an idea!" {A:he} <say>. | {A:p pn} Augen <werden*> groß. / "Ich habe eine Idee!", <sagen> {A:he}.
 @asks_wrong A M
-"What is the matter, {A:voc}?" {M} <reply>. | "Was hast du denn, {A:voc}?", <antworten> {M}.
+"What is the matter, {A:voc}?" {M} <ask>. | "Was hast du denn, {A:voc}?", <fragen> {M}.
 "What is wrong?" {M} <ask>. | "Was ist los?", <fragen> {M}.
 "Why are you sad?" <ask> {M}. | "Warum bist du traurig?", <fragen> {M}.
 {M} <see> that {A} <be> sad. / "What happened?" {M:he} <ask>. | {M} <sehen>, dass {A} traurig <sein>. / "Was ist passiert?", <fragen> {M:he}.

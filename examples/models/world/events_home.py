@@ -115,7 +115,7 @@ There <be> {x:a} for dinner. | Zum Abendessen <geben> es {x:a acc}.
 @not_eat A
 {A} <do> not eat and <go> to bed hungry. | {A} <essen> nichts und <gehen> hungrig ins Bett.
 @try_moral A
-{A} <learn> to try new things. | {A} <lernen>, neue Dinge zu probieren.
+{A} <like> to try new things. | {A} <probieren> gern neue Dinge.
 {A} always <try> new food. | {A} <probieren> immer neues Essen.
 The moral of the story is to try new things. | Die Moral der Geschichte ist, neue Dinge auszuprobieren.
 @loose_tooth A
@@ -172,7 +172,7 @@ They <fix*> {x} together with glue. | Sie <kleben*> {x:acc} zusammen.
 @truth_moral A
 {A} <remember> that day and <be> always honest. | {A} <denken> an diesen Tag und <sein> immer ehrlich.
 {A} always <tell> the truth. | {A} <sagen> immer die Wahrheit.
-{A} <learn> that it <be> best to tell the truth. | {A} <lernen>, dass die Wahrheit am besten <sein>.
+{A} <know> that it <be> best to tell the truth. | {A} <wissen>, dass die Wahrheit am besten <sein>.
 @messy_room A
 {A:p} room <be> a big mess. | {A:p nn} Zimmer <sein> sehr unordentlich.
 There <be*> toys all over the floor. | Überall auf dem Boden <liegen*> Spielsachen.
@@ -221,7 +221,6 @@ Everything <be> in its place. | Alles <sein> an seinem Platz.
 {M} <bring> {A:o} [tea: warm tea] and <sit> with {A:o}. | {M} <bringen> {A:dat} warmen Tee und <setzen> sich zu {A:him dat}.
 ? What did {M} bring {A:o}? = tea
 @enough A
-{A} <learn> an important lesson. | {A} <lernen> etwas Wichtiges.
 {A} <know> when it <be> enough. | {A} <wissen>, wann es genug <sein>.
 {A} never <eat> too many cookies again. | {A} <essen> nie wieder zu viele Kekse.
 """

@@ -78,6 +78,8 @@ For dinner, {M} <make> {y:a}. | Zum Abendessen <machen> {M} {y:a acc}.
 ? What did they have for dinner? = y
 @bedtime A M
 At night, {M} <read> {A:o} a story and <kiss> {A:o} good night. | Am Abend <lesen> {M} {A:dat} eine Geschichte vor und <geben> {A:him dat} einen Gutenachtkuss.
+At bedtime, {M} <sing> a soft song for {A:o}. | Zur Schlafenszeit <singen> {M} ein leises Lied für {A:acc}.
+{M} <turn> off the light and <say>, "Sweet dreams." | {M} <machen> das Licht aus und <sagen>: "Träum schön."
 "Good night, {A:voc}," <say> {M}. / "I love you." | "Gute Nacht, {A:voc}", <sagen> {M}. / "Ich hab dich lieb."
 @love_back A
 "I love you too," {A} <say>. | "Ich hab dich auch lieb", <sagen> {A}.
@@ -124,4 +126,28 @@ What a surprise! | Was für eine Überraschung!
 "I love you, {M:voc}," {A} <say>. | "Ich hab dich lieb, {M:voc}", <sagen> {A}.
 "Thank you, {M:voc}," {A} <reply> with a smile. | "Danke, {M:voc}", <antworten> {A} mit einem Lächeln.
 {A} <smile> back. | {A} <lächeln> zurück.
+@again A
+The next day, {A} <want> to do it all again. | Am nächsten Tag <wollen> {A} alles noch einmal machen.
+"Can we do it again tomorrow?" {A} <ask>. | "Können wir das morgen wieder machen?", <fragen> {A}.
+{A} never <forget> that day. | {A} <vergessen> diesen Tag nie.
+{A} often <think> about that day. | {A} <denken> oft an diesen Tag.
+{A} <can> not wait for the next day. | {A} <können> den nächsten Tag kaum erwarten.
+It <be> a day to remember. | Es <sein> ein unvergesslicher Tag.
+@sad_after A
+The next day, everything <be> a little better. | Am nächsten Tag <sein> alles ein bisschen besser.
+{A} <hope> that tomorrow would be a better day. | {A} <hoffen> auf einen besseren Tag.
+{A} <do> not want to talk about it. | {A} <wollen> nicht darüber reden.
+{A} <learn> something that day. | {A} <lernen> an diesem Tag etwas.
+@moon A
+The moon <be> round and bright, and {A} <look> at the stars. | Der Mond <sein> rund und hell, und {A} <schauen> die Sterne an.
+That night, the stars <be*> very bright. / {A} <look> up and <smile>. | In dieser Nacht <sein*> die Sterne sehr hell. / {A} <schauen> hoch und <lächeln>.
+When the sun <go> down, {A} <be> tired. | Als die Sonne <unter|gehen>, <sein> {A} müde.
+@in_bed A
+In bed, {A} <think> about the day. | Im Bett <denken> {A} an den Tag.
+Soon, {A} <be> fast asleep. | Bald <schlafen> {A} tief und fest.
+@eats_dinner M y
+For dinner, they <have*> {y:a}. | Zum Abendessen <geben> es {y:a acc}.
+{M} <make> {y:a}, and they all <eat*> together. | {M} <machen> {y:a acc}, und alle <essen*> zusammen.
+At home, {M} <be> waiting with {y:a}. | Zu Hause <warten> {M} mit {y:a dat}.
+? What did they have for dinner? = y
 """

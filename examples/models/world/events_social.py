@@ -67,7 +67,7 @@ They <shake*> hands and <smile*>. | Sie <geben*> sich die Hand und <lächeln*>.
 @market_full
 There <be*> so many things to see. | Es <geben> so viel zu sehen.
 There <be*> fruits, flowers and fish. | Es <geben> Obst, Blumen und Fisch.
-The market <be> loud and colorful. | Der Markt <sein> laut und bunt.
+It <be> loud and colorful there. | Es <sein> dort laut und bunt.
 @wants_buy A y
 {A} <see> {y:a}. / "Can I have it, please?" {A:he} <ask>. | {A} <sehen> {y:a acc}. / "Darf ich das bitte haben?", <fragen> {A:he}.
 {A} <want> {y:a} very much. | {A} <wollen> unbedingt {y:a acc}.

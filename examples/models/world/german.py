@@ -171,6 +171,8 @@ fallen fällt fiel
 """.strip().splitlines()
 }
 WEAK_VERBS = """
+bellen läuten verkaufen spüren berühren
+hoffen reden
 wischen
 bemerken strahlen glänzen
 schmücken wachen küssen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import events_color
 import events_common
 import events_home
 import events_more
@@ -21,6 +22,7 @@ from script import perform
 from story import Story
 
 MODULES = (
+    events_color,
     events_common,
     events_things,
     events_nature,

@@ -12,6 +12,12 @@ PLOTS = [*plots_things.PLOTS, *plots_nature.PLOTS, *plots_people.PLOTS]
 SCENES = {
     "sun": Scene("", "sun", side=True),
     "animal": Scene("N animal", "sees_animal animal_does", side=True),
+    "way": Scene("", "on_the_way (hears|senses|others)?50", side=True),
+    "hears": Scene("", "hears wonders?50", side=True),
+    "senses": Scene("", "senses (wonders|plays_bit)?50", side=True),
+    "others": Scene("", "others plays_bit?50", side=True),
+    "wonders": Scene("", "wonders plays_bit?40", side=True),
+    "plays_bit": Scene("", "plays_bit", side=True),
     "small": Scene(
         "N animal frog mouse snail ladybug hedgehog butterfly bee ant worm caterpillar",
         "small_animal small_talk?50",
@@ -65,10 +71,13 @@ SCENES = {
     ),
     "shower": Scene("", "shower under_tree sniff?50 rainbow_seen?40", side=True),
     "home_story": Scene("y thing dish baked=pizza,pancake,pie", "tells_all:then listens_m dinner?60"),
-    "bedtime": Scene("", "bedtime love_back? sleeps:then"),
+    "bedtime": Scene("", "bedtime love_back?40 (sleeps:then|in_bed)"),
+    "again": Scene("", "after"),
+    "moon": Scene("", "moon in_bed?60"),
+    "dinner": Scene("y thing dish baked=pizza,pancake,pie", "eats_dinner"),
     "ready": Scene(
         "x thing fruit=apple,banana,pear baked=sandwich,pancake,muffin; y coloured wear=hat,coat,jacket,cap,scarf,sweater",
-        "(breakfast|dresses) (have_fun i_will?)?",
+        "(breakfast|dresses) (have_fun i_will?|asks_parent)?",
     ),
     "rainbow": Scene("", "rainbow_seen"),
     "rain": Scene("", "rain"),

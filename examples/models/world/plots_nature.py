@@ -42,7 +42,7 @@ PLOTS = [
     Plot(
         "storm",
         "Q spot hide; y thing toy",
-        "begin / (plays_in|home:day) storm_comes:sudden ! scared no_know?40 hides / calls comfort ",
+        "begin / (plays_in|home:day) storm_comes:sudden ! scared (no_know|deep_breath)?50 hides / calls comfort ",
         "hug storm_game?70 / storm_over:end not_afraid happy?30 +end?60 close",
         "storm_stays cannot_sleep +end?60 close",
         (
@@ -54,7 +54,7 @@ PLOTS = [
     Plot(
         "dark",
         "q,r words shadows; x thing tool=flashlight house=lamp",
-        "begin / dark_room:night sees_shape:sudden ! scared no_know?40 calls / ",
+        "begin / dark_room:night sees_shape:sudden ! scared (no_know|deep_breath)?50 calls / ",
         "light_on:then laughs_at_it night_light / thanks welcome?40 not_afraid:since?50 sleeps:then +end?60 close",
         "nobody_came cannot_sleep +end?60 close",
         (
@@ -87,7 +87,7 @@ PLOTS = [
     Plot(
         "swimming",
         "P place water",
-        "begin / (+ready goes_with|goes_with:day|goes_with:day) swim_wants ! scared no_know?40 too_hard?40 / ",
+        "begin / (+ready goes_with|goes_with:day|goes_with:day) swim_wants ! scared (no_know|deep_breath)?50 too_hard?40 / ",
         "encourage swim_try practice swims:end proud (praise says_love?35)?70 / not_afraid +end?60 close_fun",
         "home:so sad_end +end?60 close",
         ("{A} was afraid of the water, but {M} helped {A:him} to swim.",),
@@ -96,7 +96,7 @@ PLOTS = [
     Plot(
         "lost_in_woods",
         "P place wild; N animal fox rabbit owl squirrel deer hedgehog bird",
-        "begin / wander:day ! scared no_know?40 sad?50 / ",
+        "begin / wander:day ! scared (no_know|deep_breath)?50 sad?50 / ",
         "meets:sudden asks_way shows_way thanks[M=N] welcome[M=N]?40 / waits_home hug promise +end?60 close",
         "night_alone found_late promise +end?60 close",
         ("{A} got lost {P:in}, and {N:a} showed {A:him} the way home.",),
@@ -105,7 +105,7 @@ PLOTS = [
     Plot(
         "noise",
         "Q spot hide; N animal mouse cat kitten puppy frog hedgehog; P place home; x thing dish=cheese,fish,bread,rice",
-        "begin / noise:night ! scared no_know?40 listens (brave_look|calls) / ",
+        "begin / noise:night ! scared (no_know|deep_breath)?50 listens brave_look?80 / ",
         "noise_was feed not_afraid animal_friend:since +end?60 close",
         "noise_gone cannot_sleep +end?60 close",
         ("{A} heard a noise, and it was {N:a} {Q:in}.",),

@@ -64,7 +64,7 @@ PLOTS = [
         "lost_tooth",
         "child; x thing fruit=apple,carrot,pear,cookie; y thing treasure=coin,shell,stone",
         "begin / loose_tooth ! tooth_afraid tooth_told / ",
-        "tooth_out:sudden (happy|relieved|happy relieved) tooth_pillow / tooth_coin:next proud +end?60 close",
+        "tooth_out:later (happy|relieved|happy relieved) tooth_pillow / tooth_coin:next proud +end?60 close",
         "tooth_out tooth_lost sad no_know?40 comfort_tooth +end?60 close",
         ("{A} lost a tooth and found {y:a} under the pillow.",),
         ("{A} lost a tooth and could not find it.",),
@@ -72,7 +72,7 @@ PLOTS = [
     Plot(
         "truth",
         "child; x coloured house=vase,cup,plate,lamp,bowl,window,mirror",
-        "begin / told_not?50 plays_in:day breaks_house ! scared no_know?40 think_lie / who_did ",
+        "begin / told_not?50 plays_in:day breaks_house ! scared (no_know|deep_breath)?50 think_lie / who_did ",
         "truth truth_good glue_vase?50 hug / truth_moral:since +end?60 close",
         "lie bad_feeling sad_end +end?60 close",
         ("{A} broke {x:the} and told the truth.", "{A} was brave and told {M} about the broken {x:bare}."),
@@ -126,7 +126,7 @@ PLOTS = [
     Plot(
         "market",
         "child; P place trade; x several fruit=apple,pear,orange,lemon,tomato,potato,carrot; y coloured toy=balloon,ball,doll,kite; C person lady woman baker farmer",
-        "begin / (+ready goes_with|goes_with:day|goes_with:day) list_buy market_full wants_buy ! lets_go_hand? lost_self scared no_know?40 / lady_helps stay_still ",
+        "begin / (+ready goes_with|goes_with:day|goes_with:day) list_buy market_full wants_buy ! lets_go_hand? lost_self scared (no_know|deep_breath)?50 / lady_helps stay_still ",
         "reunited thanks[M=C] welcome[M=C]?40 buys hold_hand:since +end?60 close",
         "reunited scold sad_end +end?60 close",
         ("{A} got lost {P:in}, and {C:a} helped {A:him}.",),
@@ -153,7 +153,7 @@ PLOTS = [
     Plot(
         "show",
         "child; V act show",
-        "begin / show_coming practice ! shy_stage scared no_know?40 ",
+        "begin / show_coming practice ! shy_stage scared (no_know|deep_breath)?50 ",
         "friend_claps does_show all_clap proud (praise says_love?35)?70 / brave_moral +end?60 close",
         "runs_stage sad no_know?40 comfort_show +end?60 close",
         ("{A} was shy, but with the help of {B} {A:he} was brave in the show.",),

@@ -10,7 +10,7 @@ from events import EventKind, Question
 from lexicon_things import COLOUR_KEYS
 from realise import Realiser
 from story import Story
-from template import Mentions, Slot
+from template import Mentions, Slot, parse
 
 IMPOSSIBLE_SHARE = 0.2
 
@@ -28,7 +28,7 @@ def questions_of(
         answer = text[start : sentence.offset + asked.end]
         answers.setdefault(asked.question, set()).add(answer.lower())
         rows[asked.question] = _row(asked.question, text, [answer], [start])
-    for question, start, answer in _colours(story):
+    for question, start, answer in [*_colours(story), *_feeling(story)]:
         answers.setdefault(question, set()).add(answer)
         rows[question] = _row(question, text, [answer], [start])
     clear = [rows[question] for question in rows if len(answers[question]) == 1]
@@ -74,6 +74,16 @@ def _colours(story: Story) -> list[tuple[str, int, str]]:
                 continue
             break
     return found
+
+
+def _feeling(story: Story) -> list[tuple[str, int, str]]:
+    """How the hero felt in the end, where one of the last sentences says it."""
+    for sentence in reversed(story.sentences[-5:]):
+        for key, start, end in sentence.spans:
+            if key == "feel" and sentence.bindings.get("A") is story.b["A"]:
+                text = Realiser(story.b, Mentions(), "past").english(parse("How did {A} feel in the end?"))
+                return [(text, sentence.offset + start, sentence.en[start:end])]
+    return []
 
 
 @cache

@@ -1,8 +1,8 @@
 """Plots as scripts: who and what takes part, the events in order, and how it may end.
 
-A cast is parts like "x thing toy wear; P place out; N animal cat dog; q,r words shadows". A script is
-a row of events: "goes:day" has a leading adverb, "sad?60" happens in 60 of 100 tellings, "thanks[M=B]" puts B in M's
-place, "(a b|c)" is one of two ways, "/" may begin a paragraph, "!" is where the problem stands, "+rain" is a
+A cast is parts like "x thing toy wear; P place out; N animal cat dog; q,r words shadows". In a script,
+"goes:day" has a leading adverb, "sad?60" happens in 60 of 100 tellings, "thanks[M=B]" puts B in M's place,
+"(a b|c)" is one of two ways, "/" may begin a paragraph, "!" is where the problem stands, and "+rain" is a
 scene with a cast of its own.
 """
 
@@ -19,10 +19,16 @@ from realise import NUMBERS
 from scenes import begin, begin_two, close
 from story import Story
 
+
+def _after(story: Story, cast: Cast) -> None:
+    story.tell("again" if story.happy else "sad_after")
+
+
 FRAMES: dict[str, Callable[[Story, Cast], None]] = {
     "begin": begin,
     "begin2": begin_two,
     "close": close,
+    "after": _after,
     "close_fun": lambda story, cast: close(story, cast, fun=True),
 }
 TOKEN = re.compile(r"\([^()]*\)(?:\?\d*)?|\S+")
@@ -157,7 +163,10 @@ def _scene(story: Story, cast: Cast, name: str, scenes: dict[str, Scene]) -> Non
     if name == "side":
         name = story.rng.choice([key for key, scene in scenes.items() if scene.side])
     if name == "end":
-        name = "bedtime" if story.words > 150 or story.b["M"] in story.cast else "home_story"
+        late = any(re.search(r"\b(bed|night|sleep|asleep)\b", s.en) for s in story.sentences[-5:])
+        told = story.b["M"] in story.cast
+        ends = ["again"] + ["bedtime", "moon", "dinner"] * (not late) + ["home_story"] * 3 * (not told)
+        name = story.rng.choice(ends)
     outer = story.b
     story.b = {**outer, **bind(story, cast, scenes[name].cast)}
     play(story, cast, scenes[name].script, scenes)
