@@ -3,6 +3,12 @@
 
 TABLE = """
 @on_the_way A
+{A} <walk> across the field and along the river. | {A} <gehen> über das Feld und am Fluss entlang.
+{A} <walk> and <walk> until {A:he} <reach> a big tree. | {A} <gehen> und <gehen>, bis {A:he} zu einem großen Baum <kommen>.
+{A} <climb> over a fence and <jump> down. | {A} <klettern> über einen Zaun und <springen> hinunter.
+{A} <take> a few steps and <look> around. | {A} <machen> ein paar Schritte und <sehen> sich um.
+{A} <go> up the hill and down again. | {A} <gehen> den Hügel hinauf und wieder hinunter.
+{A} <walk> past the houses with the red roofs. | {A} <gehen> an den Häusern mit den roten Dächern vorbei.
 {A} <walk> slowly and <look> at everything. | {A} <gehen> langsam und <schauen> alles an.
 {A} <walk> through the tall grass. | {A} <gehen> durch das hohe Gras.
 {A} <follow> a small path. | {A} <folgen> einem kleinen Pfad.
@@ -31,6 +37,14 @@ Something <smell> very good. / It <be> fresh bread. | Etwas <riechen> sehr gut. 
 The water <be> clear and cool. | Das Wasser <sein> klar und kühl.
 White clouds <move*> across the sky. | Weiße Wolken <ziehen*> über den Himmel.
 @others A
+A baby <be> laughing at a balloon. | Ein Baby <lachen> über einen Luftballon.
+A girl with long hair <ride> by on her bike. | Ein Mädchen mit langen Haaren <fahren> auf dem Fahrrad vorbei.
+A group of kids <be*> trying to catch a frog. | Ein paar Kinder <versuchen*>, einen Frosch zu fangen.
+Birds <be*> flying towards the sea. | Vögel <fliegen*> zum Meer.
+A fisherman <sit> by the water and <wait>. | Ein Fischer <sitzen> am Wasser und <warten>.
+A squirrel with a big tail <climb> up a tree. | Ein Eichhörnchen mit einem großen Schwanz <klettern> auf einen Baum.
+A firefighter <wash> a shiny red truck. | Ein Feuerwehrmann <waschen> einen glänzenden roten Wagen.
+A king and a queen <look*> down from an old poster. | Ein König und eine Königin <schauen*> von einem alten Plakat herunter.
 Some children <be*> playing with a ball. | Einige Kinder <spielen*> mit einem Ball.
 A man <be> selling ice cream. | Ein Mann <verkaufen> Eis.
 A mother duck <walk> by with her babies. | Eine Entenmutter <gehen> mit ihren Küken vorbei.
@@ -42,6 +56,13 @@ A spider <make> a web between two branches. | Eine Spinne <bauen> zwischen zwei 
 The bees <be*> busy in the flowers. | Die Bienen <sein*> fleißig in den Blumen.
 A train <go> by far away. | In der Ferne <fahren> ein Zug vorbei.
 @wonders A
+"Maybe I will find a treasure today," {A} <think>. | "Vielleicht finde ich heute einen Schatz", <denken> {A}.
+"When I am older, I will go on many adventures," {A} <say>. | "Wenn ich größer bin, erlebe ich viele Abenteuer", <sagen> {A}.
+{A} <remember> a story about a magical place. | {A} <denken> an eine Geschichte über einen magischen Ort.
+There <be> so much to see and do. | Es <geben> so viel zu sehen und zu tun.
+{A} <feel> free and happy. | {A} <fühlen> sich frei und glücklich.
+"Who lives in that big house?" {A} <ask>. | "Wer wohnt in dem großen Haus?", <fragen> {A}.
+"I could stay here forever," {A} <say>. | "Hier könnte ich für immer bleiben", <sagen> {A}.
 {A} <wonder> what would happen today. | {A} <fragen> sich, was heute wohl passieren würde.
 {A} <feel> that something special would happen. | {A} <spüren>, dass heute etwas Besonderes passieren würde.
 "I love this place," {A} <think>. | "Ich liebe diesen Ort", <denken> {A}.
@@ -52,6 +73,13 @@ A train <go> by far away. | In der Ferne <fahren> ein Zug vorbei.
 {A} <pretend> to be a pirate on a big ship. | {A} <tun> so, als ob {A:he} auf einem großen Schiff wäre.
 {A} <dream> of faraway places. | {A} <träumen> von fernen Orten.
 @plays_bit A
+{A} <build> a little house out of sticks. | {A} <bauen> ein kleines Haus aus Stöcken.
+{A} <find> a bucket and <fill> it with sand. | {A} <finden> einen Eimer und <füllen> ihn mit Sand.
+{A} <pick> up a leaf and <let> it fly in the wind. | {A} <heben> ein Blatt auf und <lassen> es im Wind fliegen.
+{A} <make> funny faces in the water. | {A} <schneiden> im Wasser Grimassen.
+{A} <swing> from a branch. / "Whee!" | {A} <schwingen> an einem Ast. / "Hui!"
+{A} <kick> a stone along the path. | {A} <kicken> einen Stein den Weg entlang.
+{A} <count> the birds on the roof. | {A} <zählen> die Vögel auf dem Dach.
 {A} <hop> on one foot. | {A} <hüpfen> auf einem Bein.
 {A} <spin> around and around until {A:he} <be> dizzy. | {A} <drehen> sich im Kreis, bis {A:he dat} schwindlig <werden>.
 {A} <throw> a little stone in the water. / Plop! | {A} <werfen> einen kleinen Stein ins Wasser. / Plopp!

@@ -30,6 +30,9 @@ Once upon a time, there were two friends named {AB:name}. | Es waren einmal zwei
 {A} <be> only four years old. | {A} <sein> erst vier Jahre alt.
 {A} <be> five years old. | {A} <sein> fünf Jahre alt.
 @loves V
+{A:p} dream <be> to {V} every day. | {A:p mn} Traum <sein> es, jeden Tag {V:zu}.
+Nothing <make> {A:o} happier than to {V}. | Nichts <machen> {A:acc} glücklicher, als {V:zu}.
+{A} always <want> to {V}. | {A} <wollen> immer {V}.
 {A:p} favorite thing to do <be> to {V}. | Am liebsten {V:fin} {A} {V:rest}.
 {A} really <enjoy> {V:ing}. | {A} {V:fin} wirklich gern {V:rest}.
 What {A} <like> best <be> to {V}. | Am meisten <lieben> {A} es, {V:zu}.
@@ -41,6 +44,8 @@ More than anything, {A} <love> to {V}. | Am allerliebsten {V:fin} {A} {V:rest}.
 @two_loves V W
 {A} <love> to {V} and {W}. | {A} {V:fin} gern {V:rest} und {W:fin} gern {W:rest}.
 @trait t
+Everybody <say> that {A} <be> a {t} {k}. | Alle <sagen*>, dass {A} {t} <sein>.
+{A} <try> to be {t} every day. | {A} <versuchen>, jeden Tag {t} zu sein.
 {A} <be> a really {t} {k}. | {A} <sein> wirklich sehr {t}.
 All the other children <think*> that {A} <be> {t}. | Alle anderen Kinder <finden*>, dass {A} {t} <sein>.
 {A} <be> very {t}. | {A} <sein> sehr {t}.
@@ -48,6 +53,7 @@ All the other children <think*> that {A} <be> {t}. | Alle anderen Kinder <finden
 Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <be> a very {t} {k}. | {A} <sein> sehr {t}.
 @lives P
+{A} <have> a nice little home {P:in}. | {A} <haben> {P:in} ein schönes kleines Zuhause.
 {A} <live> {P:in}. | {A} <leben> {P:in}.
 {A} <live> in a small house {P:in}. | {A} <wohnen> in einem kleinen Haus {P:in}.
 {A} <live> {P:in} with {A:his} family. | {A} <leben> {P:in} mit {A:his fd} Familie.
@@ -65,6 +71,10 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <go> {P:to} to play with {x:of A}. | {A} <gehen> {P:to}, um mit {x:of A dat} zu spielen.
 ? Where did {A} take {x}? = P
 @goes A P : > A at P
+{A} <want> to see something different and <go> {P:to}. | {A} <wollen> etwas anderes sehen und <gehen> {P:to}.
+{A} <be> walking {P:to}. | {A} <gehen> gerade {P:to}.
+{A} <can> not wait to go {P:to}. / Soon, {A:he} <be> there. | {A} <wollen> unbedingt {P:to}. / Bald <sein> {A:he} dort.
+{A} <ask> {A:his} parents and <go> {P:to}. | {A} <fragen> {A:his pa} Eltern und <gehen> {P:to}.
 {A} <decide> to go {P:to}. | {A} <beschließen>, {P:to} zu gehen.
 {A} <leave> the house and <go> {P:to}. | {A} <verlassen> das Haus und <gehen> {P:to}.
 {A} <arrive> {P:in}. | {A} <kommen> {P:in} an.
@@ -75,6 +85,8 @@ Everyone <know> that {A} <be> {t}. | Alle <wissen*>, dass {A} {t} <sein>.
 {A} <be> playing {P:in}. | {A} <spielen> {P:in}.
 ? Where did {A} go? = P
 @goes_with A M P : > A at P, M at P
+{A} and {M} <be*> {P:in}. | {A} und {M} <sein*> {P:in}.
+{M} <ask>, "Do you want to come with me?" / They <go*> {P:to}. | {M} <fragen>: "Willst du mitkommen?" / Sie <gehen*> {P:to}.
 {A} and {M} <decide*> to go {P:to}. | {A} und {M} <beschließen*>, {P:to} zu gehen.
 {A} <go> on an adventure with {M:o}. / They <arrive*> {P:in}. | {A} <machen> mit {M:dat} einen Ausflug. / Sie <kommen*> {P:in} an.
 3* {A} <go> {P:to} with {M:o}. | {A} <gehen> mit {M:dat} {P:to}.
@@ -110,6 +122,9 @@ The sky <be> [weather: gray] and it <rain> all morning. | Der Himmel <sein> grau
 The [weather: rain] <fall> on the roof. | Der Regen <fallen> auf das Dach.
 ? What was the weather like? = weather
 @sees_animal N
+Nearby, {A} <see> {N:a}. | Ganz in der Nähe <sehen> {A} {N:a acc}.
+{A} <hear> a sound and <turn> around. / It <be> {N:a}. | {A} <hören> ein Geräusch und <drehen> sich um. / Es <sein> {N:a}.
+{N:a} <look> at {A:o} from behind a tree. | {N:a} <schauen> {A:acc} hinter einem Baum hervor an.
 {A} <look> closer and <see> {N:a}. | {A} <schauen> genauer hin und <sehen> {N:a acc}.
 {N:a} <hop> through the grass. | {N:a} <hüpfen> durch das Gras.
 {A} <see> {N:a}. | {A} <sehen> {N:a acc}.
@@ -122,6 +137,11 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {N:a} <come> by. | {N:a} <kommen> vorbei.
 ? Who did {A} meet? = N
 @happy A : > A feels happy
+{A} <be> [feel: happier] than ever. | {A} <sein> glücklicher als je zuvor.
+{A} <can> not stop smiling. | {A} <können> nicht aufhören zu lächeln.
+{A} <smile> from ear to ear. | {A} <strahlen> von einem Ohr zum anderen.
+{A} <jump> for joy. | {A} <springen> vor Freude.
+It <be> the happiest day of {A:p} life. | Es <sein> der glücklichste Tag in {A:p nd} Leben.
 {A} <be> filled with joy. | {A} <sein> voller Freude.
 {A} <have> the biggest smile on {A:his} face. | {A} <strahlen> über das ganze Gesicht.
 {A} <feel> so special. | {A} <fühlen> sich ganz besonders.
@@ -142,6 +162,8 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {A} <be> so [feel: excited]! | {A} <sein> so aufgeregt!
 {A} <can> not wait. | {A} <können> es kaum erwarten.
 @sad A : > A feels sad
+{A} <sit> down and <put> {A:his} head in {A:his} hands. | {A} <setzen> sich hin und <legen> den Kopf in die Hände.
+{A:p} heart <be> heavy. | {A:p nn} Herz <sein> schwer.
 {A} <begin> to cry. | {A} <beginnen> zu weinen.
 {A} <feel> very [feel: upset]. | {A} <sein> ganz unglücklich.
 {A} <be> so [feel: upset] that {A:he} <can> not speak. | {A} <sein> so unglücklich, dass {A:he} nicht sprechen <können>.
@@ -152,6 +174,8 @@ On the way, {A} <meet> {N:a}. | Unterwegs <treffen> {A} {N:a acc}.
 {A} <be> so [feel: sad] that {A:he} <start> to cry. | {A} <sein> so traurig, dass {A:he} zu weinen <an|fangen>.
 Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 @scared A : > A feels scared
+{A} <want> to cry, but {A:he} <stay> still. | {A} <wollen> weinen, aber {A:he} <bleiben> still.
+It <seem> very scary to {A:o}. | Es <kommen> {A:dat} sehr unheimlich vor.
 {A} <feel> [feel: scared] and <want> to go home. | {A} <haben> Angst und <wollen> nach Hause.
 {A} <start> to shake. | {A} <fangen> an zu zittern.
 2* {A} <be> [feel: scared]. | {A} <haben> Angst.
@@ -159,16 +183,23 @@ Tears <run*> down {A:p} face. | Tränen <laufen*> über {A:p na} Gesicht.
 {A} <be> [feel: afraid] and <do> not know what to do. | {A} <haben> Angst und <wissen> nicht, was zu tun <sein>.
 {A:p} heart <beat> very fast. | {A:p nn} Herz <schlagen> sehr schnell.
 @proud A : > A feels proud
+{A} <stand> tall and <smile>. | {A} <stehen> aufrecht da und <lächeln>.
 2* {A} <be> very [feel: proud]. | {A} <sein> sehr stolz.
 {A} <feel> [feel: proud]. | {A} <sein> stolz.
 {A} <be> so [feel: proud] of {A:self}! | {A} <sein> so stolz auf sich!
 @thinks A
+"What should I do?" {A} <think>. | "Was soll ich tun?", <denken> {A}.
+{A} <be> not sure what to do. | {A} <sein> nicht sicher, was zu tun <sein>.
+"Maybe I can do something," {A} <think>. | "Vielleicht kann ich etwas tun", <denken> {A}.
 {A} <wonder> what to do. | {A} <fragen> sich, was zu tun <sein>.
 {A} <want> to do the right thing. | {A} <wollen> das Richtige tun.
 {A} <think> and <think>. | {A} <überlegen> und <überlegen>.
 {A} <think> for a moment. | {A} <überlegen> einen Moment.
 {A} <do> not know what to do. | {A} <wissen> keinen Rat.
 @idea A
+"I know what we can do!" <say> {A}. | "Ich weiß, was wir tun können!", <sagen> {A}.
+After a few minutes, {A} <have> a great idea. | Nach ein paar Minuten <haben> {A} eine großartige Idee.
+Eventually, {A} <come> up with a plan. | Schließlich <haben> {A} einen Plan.
 Then {A} <remember> something. | Dann <fallen> {A:dat} etwas ein.
 Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 2* {A} <have> an idea. | {A} <haben> eine Idee.
@@ -182,6 +213,10 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 {M} <ask>, "What's wrong, {A:voc}?" | {M} <fragen>: "Was ist los, {A:voc}?"
 "Why are you crying?" {M} <ask>. | "Warum weinst du?", <fragen> {M}.
 @offers M
+"Someone has to help you, and that is me," {M} <say>. | "Jemand muss dir helfen, und das bin ich", <sagen> {M}.
+{M} <think> about it and <say>, "We can do it together!" | {M} <überlegen> und <sagen>: "Zusammen schaffen wir es!"
+"Of course, my dear," {M} <say>. | "Natürlich, mein Schatz", <sagen> {M}.
+"Everything will be all right," {M} <say> with a kind voice. | "Alles wird gut", <sagen> {M} mit freundlicher Stimme.
 "Don't be sad. We can do this," {M} <say>. | "Sei nicht traurig. Wir schaffen das", <sagen> {M}.
 {M} <reply>, "Of course I will help you!" | {M} <antworten>: "Natürlich helfe ich dir!"
 {M} <think> of something. / "Let's try it together." | {M:dat} <fallen> etwas ein. / "Lass es uns zusammen versuchen."
@@ -192,6 +227,8 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 "Do not cry," {M} <say>. / "We will find a way." | "Weine nicht", <sagen> {M}. / "Wir finden einen Weg."
 ? Who wanted to help {A:o}? = M
 @thanks A M
+"Thank you for everything," {A} <say> with a big smile. | "Danke für alles", <sagen> {A} mit einem breiten Lächeln.
+{A} <be> very thankful for the help. | {A} <sein> sehr dankbar für die Hilfe.
 "Thank you! You are the best!" {A} <say>. | "Danke! Du bist großartig!", <sagen> {A}.
 {A} <be> so grateful and <say>, "Thank you!" | {A} <sein> so dankbar und <sagen>: "Danke!"
 3* "Thank you, {M:voc}!" {A} <say>. | "Danke, {M:voc}!", <sagen> {A}.
@@ -205,6 +242,9 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 {M} <smile> and <say>, "You are welcome." | {M} <lächeln> und <sagen>: "Gern geschehen."
 {M} <smile>. | {M} <lächeln>.
 @hug A M
+{M} <put> {M:his} arms around {A:o}. | {M} <legen> die Arme um {A:acc}.
+{M} <take> {A:p} hand and <smile>. | {M} <nehmen> {A:p fa} Hand und <lächeln>.
+{A} and {M} <hug*> for a long time. | {A} und {M} <umarmen*> sich lange.
 {A} <hug> {M:o}. | {A} <umarmen> {M:acc}.
 {M} <hug> {A:o}. | {M} <umarmen> {A:acc}.
 {M} <give> {A:o} a big hug. | {M} <umarmen> {A:acc} ganz fest.
@@ -217,6 +257,10 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 {AB} <smile*> and <hug*>. | {AB} <lächeln*> und <umarmen*> sich.
 {AB} <laugh*> and <play*> all day. | {AB} <lachen*> und <spielen*> den ganzen Tag.
 @both_play A B
+After a long day, their parents <call*> them home. | Nach einem langen Tag <rufen*> ihre Eltern sie nach Hause.
+{AB} <run*>, <jump*> and <laugh*> like never before. | {AB} <laufen*>, <springen*> und <lachen*> wie nie zuvor.
+{AB} <be*> having so much fun together. | {AB} <haben*> zusammen so viel Spaß.
+{AB} <forget*> all their troubles. | {AB} <vergessen*> all ihre Sorgen.
 {AB} <laugh*> and <play*> until it <be> time to go home. | {AB} <lachen*> und <spielen*>, bis es Zeit zum Heimgehen <sein>.
 {AB} <enjoy*> the rest of the day. | {AB} <genießen*> den Rest des Tages.
 {AB} <play*> together all day. | {AB} <spielen*> den ganzen Tag zusammen.
@@ -230,6 +274,9 @@ Suddenly, {A} <realize> what to do. | Plötzlich <wissen> {A} die Lösung.
 {AB} <become*> good friends. | {AB} <werden*> gute {AB:friends}.
 {AB} <play*> together every day. | {AB} <spielen*> jeden Tag zusammen.
 @praise A M
+"You should be proud of yourself," {M} <say>. | "Du kannst stolz auf dich sein", <sagen> {M}.
+"You did the right thing," <say> {M}. | "Du hast das Richtige getan", <sagen> {M}.
+"What a clever {k} you are!" {M} <say>. | "Wie klug du bist!", <sagen> {M}.
 "You are a wonderful {k}," {M} <say>. | "Du bist wunderbar", <sagen> {M}.
 {M} <be> pleased with {A:o}. | {M} <sein> zufrieden mit {A:dat}.
 "I am proud of you," {M} <say>. | "Ich bin stolz auf dich", <sagen> {M}.
@@ -262,12 +309,17 @@ It <be> a sad day for {A:o}. | Es <sein> ein trauriger Tag für {A:acc}.
 {A} <stop> to eat {y:a}. / It <be> very tasty. | {A} <halten> an, um {y:a acc} zu essen. / Das <schmecken> sehr gut.
 ? What did {A} eat? = y
 @friend_comes B P : > B at P
+{B:name} <ask>, "Can I join you?" | {B:name} <fragen>: "Darf ich mitmachen?"
+{A} <hear> someone calling. / It <be> {B:friend A}. | {A} <hören> jemanden rufen. / Es <sein> {B:friend A}.
 {B:name} <come> to play with {A:o}. | {B:name} <kommen>, um mit {A:dat} zu spielen.
 {B:name} <come> by. | {B:name} <kommen> vorbei.
 {A} <see> {B:friend A} there. | {A} <sehen> dort {B:friend A acc}.
 {B:friend A} <come> over. | {B:friend A} <kommen> dazu.
 ? Who came to play with {A:o}? = B
 @animal_does
+{A} <do> not move, so as not to scare it. | {A} <bewegen> sich nicht, um niemanden zu erschrecken.
+"How cute!" {A} <say>. | "Wie süß!", <sagen> {A}.
+{A} <like> all animals. | {A} <mögen> alle Tiere.
 It <be> very cute. | Das <sein> sehr niedlich.
 "Hello!" <say> {A}. | "Hallo!", <sagen> {A}.
 {A} <wave> and <smile>. | {A} <winken> und <lächeln>.
@@ -276,6 +328,8 @@ It <be> very cute. | Das <sein> sehr niedlich.
 The moral of the story is to always be honest. | Die Moral der Geschichte ist, immer ehrlich zu sein.
 It <be> good to be honest. | Es <sein> gut, ehrlich zu sein.
 @arrives B P : > B at P
+{B} <walk> towards {A:o}. | {B} <gehen> auf {A:acc} zu.
+{B} <come> closer. | {B} <kommen> näher.
 {B} <come> over. | {B} <kommen> herbei.
 {B} <hear> {A:o} and <come> quickly. | {B} <hören> {A:acc} und <kommen> schnell.
 {B} <be> near and <come> to help. | {B} <sein> in der Nähe und <kommen> zu Hilfe.

@@ -171,4 +171,54 @@ There <be> a [see: rainbow] in the sky. / It <have> many colors. | Am Himmel <se
 @finds_small A x : > A has x
 {A} <find> {x:a} on the way and <put> {x:it} in {A:his} pocket. | {A} <finden> unterwegs {x:a acc} und <stecken> {x:it acc} in die Tasche.
 ? What did {A} put in {A:his} pocket? = x
+@why_broken A x : x is broken > A feels sad
+{A} <be> [feel: sad] because [why: {x:of A} <be:x> broken]. | {A} <sein> traurig, weil {x:of A} kaputt <sein:x>.
+{A} <start> to cry because [why: {x:of A} <be:x> broken]. | {A} <fangen> an zu weinen, weil {x:of A} kaputt <sein:x>.
+? Why <be> {A} sad? = why
+@why_stuck N
+{A} <feel> sorry for {N:o} because [why: {N:he} <be> stuck]. | {N} <tun> {A:dat} leid, weil {N:he} <fest|sitzen>.
+? Why <do> {A} feel sorry for {N:o}? = why
+@why_alone A M : > A feels scared
+{A} <be> [feel: scared] because [why: {A:he} <can> not see {M:o}]. | {A} <haben> Angst, weil {A:he} {M:acc} nicht sehen <können>.
+? Why <be> {A} scared? = why
+@why_kite A x
+{A} <be> upset because [why: {x:of A} <be:x> up in the tree]. | {A} <sein> unglücklich, weil {x:of A} oben im Baum <hängen:x>.
+? Why <be> {A} upset? = why
+@why_rain A : > A feels sad
+{A} <be> [feel: sad] because [why: it <be> raining]. | {A} <sein> traurig, weil es <regnen>.
+{A} <be> bored because [why: {A:he} <can> not play outside]. | {A} <sein> gelangweilt, weil {A:he} nicht draußen spielen <können>.
+? Why <be> {A} not happy? = why
+@why_dark A : > A feels scared
+{A} <be> [feel: scared] because [why: it <be> so dark]. | {A} <haben> Angst, weil es so dunkel <sein>.
+? Why <be> {A} scared? = why
+@why_way A : > A feels scared
+{A} <be> [feel: scared] because [why: {A:he} <do> not know the way home]. | {A} <haben> Angst, weil {A:he} den Weg nach Hause nicht <kennen>.
+? Why <be> {A} scared? = why
+@why_fell A
+{A} <be> angry because [why: {A:he} <have> fallen again]. | {A} <sein> wütend, weil {A:he} wieder hingefallen <sein>.
+? Why <be> {A} angry? = why
+@why_tummy A
+{A:p} tummy <hurt> because [why: {A:he} <have> eaten too many cookies]. | {A} <haben> Bauchweh, weil {A:he} zu viele Kekse gegessen <haben>.
+? Why <do> {A:p} tummy hurt? = why
+@why_hungry N
+{N} <be> sad because [why: {N:he} <have> nothing to eat]. | {N} <sein> traurig, weil {N:he} nichts zu fressen <haben>.
+? Why <be> {N} sad? = why
+@why_again A B : > A feels happy, B feels happy
+They <be*> happy because [why: they <be*> friends again]. | Sie <sein*> glücklich, weil sie wieder {AB:friends} <sein*>.
+? Why <be*> {AB} happy? = why
+@why_share B A : > B feels sad
+{B} <be> sad because [why: {A} <do> not share]. | {B} <sein> traurig, weil {A} nicht <teilen>.
+? Why <be> {B} sad? = why
+@why_helped C A
+{C} <be> happy because [why: {A} <have> helped {C:him}]. | {C} <sein> glücklich, weil {A} {C:he dat} geholfen <haben>.
+? Why <be> {C} happy? = why
+@why_truth M A
+{M} <be> proud because [why: {A} <have> told the truth]. | {M} <sein> stolz, weil {A} die Wahrheit gesagt <haben>.
+? Why <be> {M} proud? = why
+@why_gift C A
+{C} <be> happy because [why: {A} <have> thought of {C:him}]. | {C} <sein> glücklich, weil {A} an {C:he acc} gedacht <haben>.
+? Why <be> {C} happy? = why
+@why_proud A
+{A} <be> [feel: proud] because [why: {A:he} <have> not given up]. | {A} <sein> stolz, weil {A:he} nicht aufgegeben <haben>.
+? Why <be> {A} proud? = why
 """

@@ -43,8 +43,9 @@ Then {N} <jump> down by itself and <run> away. | Dann <springen> {N} von allein 
 {N} often <come> to visit {A:o}. | {N} <besuchen> {A:acc} oft.
 @hurt_wing A N P : A at P > N at P, N is hurt
 {A} <see> {N:a} on the ground. / It <have> a hurt [what: wing]. | {A} <sehen> {N:a acc} auf dem Boden. / {N:he} <haben> einen verletzten Flügel.
-{A} <find> {N:a}. / {N} <can> not fly because its [what: wing] <be> hurt. | {A} <finden> {N:a acc}. / {N} <können> nicht fliegen, denn {N:his mn} Flügel <sein> verletzt.
+{A} <find> {N:a}. / {N} <can> not fly because [why: its [what: wing] <be> hurt]. | {A} <finden> {N:a acc}. / {N} <können> nicht fliegen, denn {N:his mn} Flügel <sein> verletzt.
 ? What was hurt? = what
+? Why could {N} not fly? = why
 @carry_home A N x H : N is hurt > A at H, N at H
 {A} <put> {N} in {x:a} and <take> {N:o} home. | {A} <setzen> {N:acc} in {x:a acc} und <nehmen> {N:he acc} mit nach Hause.
 {A} <carry> {N} home in {x:a}. | {A} <tragen> {N:acc} in {x:a dat} nach Hause.
@@ -77,7 +78,8 @@ Then {N} <jump> down by itself and <run> away. | Dann <springen> {N} von allein 
 Every morning, {A} <look> at the ground. / But nothing <happen>. | Jeden Morgen <schauen> {A} auf die Erde. / Aber nichts <geschehen>.
 @impatient A
 "Why does it not grow?" {A} <ask>. | "Warum wächst es nicht?", <fragen> {A}.
-{A} <get> sad because nothing <come> up. | {A} <werden> traurig, weil nichts <wachsen>.
+{A} <get> sad because [why: nothing <come> up]. | {A} <werden> traurig, weil nichts <wachsen>.
+? Why <do> {A} get sad? = why
 @wait_says M A
 "You must be patient," {M} <say>. | "Du musst Geduld haben", <sagen> {M}.
 "Good things take time," <say> {M}. | "Gute Dinge brauchen Zeit", <sagen> {M}.

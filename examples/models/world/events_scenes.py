@@ -69,6 +69,8 @@ At home, {A} <tell> {M:o} all about it. | Zu Hause <erzählen> {A} {M:dat} alles
 "Guess what happened!" {A} <say> to {M:o}. | "Rate mal, was passiert ist!", <sagen> {A} zu {M:dat}.
 ? Who did {A} tell about it? = M
 @listens_m M A
+"You had a big adventure!" {M} <say>. | "Du hast ein großes Abenteuer erlebt!", <sagen> {M}.
+{M} <want> to hear everything. | {M} <wollen> alles hören.
 {M} <listen> and <smile>. | {M} <hören> zu und <lächeln>.
 "What a day!" {M} <say> and <laugh>. | "Was für ein Tag!", <sagen> {M} und <lachen>.
 "I am so glad," {M} <say>. | "Das freut mich sehr", <sagen> {M}.
@@ -99,6 +101,12 @@ One day, {A} <put> on {y:a} and <go> out. | Eines Tages <ziehen> {A} {y:a acc} a
 "I will be careful," {A} <say>. | "Ich passe auf", <sagen> {A}.
 "Yes, {M:voc}!" {A} <say>. | "Ja, {M:voc}!", <sagen> {A}.
 @no_know A
+{A} <need> help. | {A} <brauchen> Hilfe.
+"I don't understand," {A} <say>. | "Das verstehe ich nicht", <sagen> {A}.
+"Can anyone hear me?" {A} <ask>. | "Hört mich jemand?", <fragen> {A}.
+{A} <wish> someone <be> there. | {A} <wünschen> sich jemanden herbei.
+{A} <want> to talk to someone. | {A} <wollen> mit jemandem reden.
+It <seem> that nothing <can> help. | Es <scheinen>, als ob nichts helfen könnte.
 "What can I do?" {A} <think>. | "Was kann ich tun?", <denken> {A}.
 "This is not good," {A} <say> softly. | "Das ist nicht gut", <sagen> {A} leise.
 {A} <look> around, but nobody <be> there. | {A} <sehen> sich um, aber niemand <sein> da.
@@ -110,12 +118,18 @@ One day, {A} <put> on {y:a} and <go> out. | Eines Tages <ziehen> {A} {y:a acc} a
 {A} <close> {A:his} eyes for a moment. | {A} <schließen> einen Moment die Augen.
 {A} <know> that it would be okay. | {A} <wissen>, dass alles gut werden würde.
 @relieved A
+It <be> a big relief. | Das <sein> eine große Erleichterung.
+{A} <take> a deep breath and <smile>. | {A} <atmen> tief durch und <lächeln>.
+"Yay!" {A} <cheer>. | "Juhu!", <jubeln> {A}.
+{A} <do> not feel bad any longer. | {A} <fühlen> sich nicht mehr schlecht.
+At last, everything <be> fine. | Endlich <sein> alles gut.
 {A} <be> so relieved. | {A} <sein> so erleichtert.
 {A} <feel> much better. | {A} <fühlen> sich viel besser.
 What a surprise! | Was für eine Überraschung!
 "Hooray!" {A} <shout>. | "Hurra!", <rufen> {A}.
 "Wow! That is amazing!" <say> {A}. | "Wow! Das ist toll!", <sagen> {A}.
 @agrees A
+"Are you sure?" {A} <ask>. / "Yes!" | "Bist du sicher?", <fragen> {A}. / "Ja!"
 "Okay, let's go!" {A} <say>. | "Gut, los geht's!", <sagen> {A}.
 "Yes, please!" <say> {A}. | "Ja, bitte!", <sagen> {A}.
 {A} <nod> and <wipe> {A:his} eyes. | {A} <nicken> und <wischen> sich die Augen.
@@ -127,6 +141,8 @@ What a surprise! | Was für eine Überraschung!
 "Thank you, {M:voc}," {A} <reply> with a smile. | "Danke, {M:voc}", <antworten> {A} mit einem Lächeln.
 {A} <smile> back. | {A} <lächeln> zurück.
 @again A
+{A} <know> that there would be many more adventures. | {A} <wissen>, dass noch viele Abenteuer kommen würden.
+{A} <look> forward to the next adventure. | {A} <freuen> sich auf das nächste Abenteuer.
 The next day, {A} <want> to do it all again. | Am nächsten Tag <wollen> {A} alles noch einmal machen.
 "Can we do it again tomorrow?" {A} <ask>. | "Können wir das morgen wieder machen?", <fragen> {A}.
 {A} never <forget> that day. | {A} <vergessen> diesen Tag nie.

@@ -171,6 +171,7 @@ fallen fällt fiel
 """.strip().splitlines()
 }
 WEAK_VERBS = """
+kicken füllen atmen brauchen jubeln
 bellen läuten verkaufen spüren berühren
 hoffen reden
 wischen

@@ -9,7 +9,7 @@ PLOTS = [
     Plot(
         "stuck_animal",
         "P place out; N animal cat kitten squirrel bird monkey; x thing tool=ladder,rope,net,basket",
-        "begin / (+ready goes|goes:day|goes:day) +side?80 hears_cry:sudden stuck ! tries_reach?70 ",
+        "begin / (+ready goes|goes:day|goes:day) +side?80 hears_cry:sudden stuck why_stuck?40 ! tries_reach?70 ",
         "idea?50 gets_help:so / rescue:then animal_safe animal_thanks (praise says_love?35)?70 / animal_friend:since +end?60 close",
         "runs_off sad no_know?40 +end?60 close",
         (
@@ -54,7 +54,7 @@ PLOTS = [
     Plot(
         "dark",
         "q,r words shadows; x thing tool=flashlight house=lamp",
-        "begin / dark_room:night sees_shape:sudden ! scared (no_know|deep_breath)?50 calls / ",
+        "begin / dark_room:night sees_shape:sudden ! (scared|why_dark) (no_know|deep_breath)?50 calls / ",
         "light_on:then laughs_at_it night_light / thanks welcome?40 not_afraid:since?50 sleeps:then +end?60 close",
         "nobody_came cannot_sleep +end?60 close",
         (
@@ -66,7 +66,7 @@ PLOTS = [
     Plot(
         "rainy_day",
         "V act in; W act in; Q place water",
-        "begin / rain:day wants_out ! sad no_know?40 / ",
+        "begin / rain:day wants_out ! (sad|why_rain) no_know?40 / ",
         "(rain_idea both_in|rain_puddles boots) (happy|relieved|happy relieved) / +rainbow?40 +end?60 close_fun",
         "rain_all_day sad_end +end?60 close",
         (
@@ -88,7 +88,7 @@ PLOTS = [
         "swimming",
         "P place water",
         "begin / (+ready goes_with|goes_with:day|goes_with:day) swim_wants ! scared (no_know|deep_breath)?50 too_hard?40 / ",
-        "encourage swim_try practice swims:end proud (praise says_love?35)?70 / not_afraid +end?60 close_fun",
+        "encourage swim_try practice swims:end (proud|why_proud) (praise says_love?35)?70 / not_afraid +end?60 close_fun",
         "home:so sad_end +end?60 close",
         ("{A} was afraid of the water, but {M} helped {A:him} to swim.",),
         ("{A} was afraid of the water and did not swim.",),
@@ -96,7 +96,7 @@ PLOTS = [
     Plot(
         "lost_in_woods",
         "P place wild; N animal fox rabbit owl squirrel deer hedgehog bird",
-        "begin / wander:day ! scared (no_know|deep_breath)?50 sad?50 / ",
+        "begin / wander:day ! (scared|why_way) (no_know|deep_breath)?50 sad?50 / ",
         "meets:sudden asks_way shows_way thanks[M=N] welcome[M=N]?40 / waits_home hug promise +end?60 close",
         "night_alone found_late promise +end?60 close",
         ("{A} got lost {P:in}, and {N:a} showed {A:him} the way home.",),

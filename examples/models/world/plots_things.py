@@ -37,7 +37,7 @@ PLOTS = [
     Plot(
         "sharing",
         "x coloured toy; P place play out",
-        "begin owns / (+ready carries|carries:day|carries:day) +side?80 / friend_comes:then wants_play ! refuse b_sad / ",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?80 / friend_comes:then wants_play ! refuse (b_sad|why_share|why_share) / ",
         "(adult_share thinks|bored_alone) sorry:then forgive?60 share / both_play both_happy / (learn_share|always_share:since) +end?60 close_fun",
         "bored_alone no_share_end:end sad_end +end?60 close",
         (
@@ -49,7 +49,7 @@ PLOTS = [
     Plot(
         "broken_mended",
         "x coloured toy; t,u words glue; P place out; M relative mom dad grandpa grandma brother sister mommy daddy",
-        "begin owns / (+ready carries|carries:day|carries:day) +side?80 ! break:sudden sad no_know?40 try_fix?60 / home:so asks_fix ",
+        "begin owns / (+ready carries|carries:day|carries:day) +side?80 ! break:sudden (sad|why_broken|why_broken) no_know?40 try_fix?60 / home:so asks_fix ",
         "(offers agrees?55)?80 / fixes:then as_new (happy|relieved|happy relieved) thanks?70 welcome?40 / careful_since:since?60 +end?60 close",
         "cannot_fix hug remember +end?60 close",
         ("{A} broke {A:his} {x:n}, and {M} fixed it with {t}.", "{M} fixed {A:his} broken {x:n}."),
@@ -88,7 +88,7 @@ PLOTS = [
     Plot(
         "kite",
         "x coloured toy=kite,balloon,toy_plane; P place out; y thing tool=ladder,stick,rope",
-        "begin owns / (+ready carries|carries:day|carries:day) windy?60 kite_up happy?40 ! kite_stuck:sudden sad?40 no_know?40 tries_alone / ",
+        "begin owns / (+ready carries|carries:day|carries:day) windy?60 kite_up happy?40 ! kite_stuck:sudden (sad|why_kite)?70 no_know?40 tries_alone / ",
         "gets_help:so kite_down thanks?70 welcome?40 (happy|relieved|happy relieved) / string_tight:since?60 +end?60 close_fun",
         "kite_torn sad no_know?40 home +end?60 close",
         ("{A:p} {x:n} got stuck in a tree, and {M} got it down with {y:a}.",),
@@ -97,8 +97,8 @@ PLOTS = [
     Plot(
         "riding",
         "child; x coloured toy=bike,scooter,skateboard,sled; P place out",
-        "begin owns wants_ride / (+ready goes_with|goes_with:day|goes_with:day) +side?60 falls_off ! too_hard sad?40 no_know?40 / ",
-        "encourage holds_seat?60 practice rides:end proud happy?40 (praise says_love?35)?70 / +end?60 close_fun",
+        "begin owns wants_ride / (+ready goes_with|goes_with:day|goes_with:day) +side?60 falls_off ! (why_fell|too_hard|why_fell too_hard) sad?40 no_know?40 / ",
+        "encourage holds_seat?60 practice rides:end (proud|why_proud) happy?40 (praise says_love?35)?70 / +end?60 close_fun",
         "gives_up sad_end +end?60 close",
         (
             "{A} learned to ride {A:his} {x:n} because {M} helped.",
@@ -110,7 +110,7 @@ PLOTS = [
         "gift",
         "child; x thing drawing=card,picture,painting; C relative grandma grandpa sister brother mom dad; Q spot home; n words numbers",
         "begin birthday_soon wants_surprise / plans?50 makes_gift hides_gift balloons?50 +side?60 ! ",
-        "fetches_gift:then surprise give_gift loves_gift / hug[M=C] (happy|relieved|happy relieved) +end?60 close_fun",
+        "fetches_gift:then surprise give_gift loves_gift why_gift?50 / hug[M=C] (happy|relieved|happy relieved) +end?60 close_fun",
         "gift_wet sad no_know?40 / still_loves hug[M=C] +end?60 close",
         ("{A} made {x:a} as a birthday surprise for {C}.", "{A} hid {x:a} {Q:in} and surprised {C}."),
         ("{A} made {x:a} for {C}, but it got wet.",),

@@ -165,7 +165,8 @@ def _scene(story: Story, cast: Cast, name: str, scenes: dict[str, Scene]) -> Non
     if name == "end":
         late = any(re.search(r"\b(bed|night|sleep|asleep)\b", s.en) for s in story.sentences[-5:])
         told = story.b["M"] in story.cast
-        ends = ["again"] + ["bedtime", "moon", "dinner"] * (not late) + ["home_story"] * 3 * (not told)
+        home = "home_story" if story.happy else "sad_home"
+        ends = ["again"] + ["bedtime", "moon", "dinner"] * (not late) + [home] * 3 * (not told)
         name = story.rng.choice(ends)
     outer = story.b
     story.b = {**outer, **bind(story, cast, scenes[name].cast)}
