@@ -16,7 +16,7 @@ George Johnny Henry Fred Toby Danny Joey Charlie Leo Mark Mike Dave Bill Josh Te
 Luke Oscar Paul Noah Eric Will Harry Nick David Daniel Robert Simon Oliver
 """
 PETS_TABLE = """
-m Spot Max Buddy Rex Benny Fluffy Toby Rocky Charlie Teddy Bobo Remy Sparky Leo Zip Puff Milo Oscar Copper Snowy Sunny Pip
+m Spot Max Buddy Rex Benny Fluffy Toby Rocky Charlie Teddy Bobo Remy Sparky Leo Zip Bruno Milo Oscar Copper Snowy Sunny Pip
 f Daisy Bella Mittens Kitty Polly Fluffy Rosie Lulu Coco Ruby Penny Dotty Snowy Molly Tweety Goldie Honey Lola Tilly Mimi
 """
 GIRLS, BOYS = GIRLS_TABLE.split(), BOYS_TABLE.split()
