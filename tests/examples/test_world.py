@@ -96,6 +96,8 @@ def test_answers_are_spans_and_some_questions_have_none(world: Any, stories: lis
             assert (row["kind"] == "impossible") == (not texts)
             for text, start in zip(texts, starts, strict=True):
                 assert text
+                around = row["context"][max(0, start - 1) : start + len(text) + 1]
+                assert re.fullmatch(r"(^|\W)\w(.*\w)?(\W|$)", around), around
                 assert row["context"][start : start + len(text)] == text
                 assert text.lower() not in {"he", "she", "it", "they", "him", "her", "them", "his", "their"}
             kinds.add(row["kind"])

@@ -199,7 +199,7 @@ class Cast:
         return Thing(noun, tuple(ADJECTIVES[key] for key in picked))
 
     def several(self, *kinds: str, low: int = 2, high: int = 6, only: tuple[str, ...] = ()) -> Thing:
-        thing = self.thing(*kinds, only=only, adjectives=self.rng.choice((0, 0, 1)))
+        thing = self.thing(*kinds, only=only, adjectives=0)
         thing.count = self.rng.randint(low, high)
         return thing
 

@@ -137,6 +137,7 @@ PRONOUNS = {  # subject, object, possessive determiner, reflexive
 
 # Said in other words that mean the same, each in so many of 100 sentences.
 REWORDINGS = (
+    (re.compile(r"\bcan not\b"), "cannot", 100),
     (re.compile(r"\b(did|was|were|could|is|are|does|do|would) not\b"), r"\1n't", 55),
     (re.compile(r"\bcannot\b"), "can't", 50),
     (re.compile(r"\ba lot of\b"), "lots of", 50),

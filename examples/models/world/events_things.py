@@ -14,7 +14,7 @@ When {A} <look> around, {x:of A} <be:x> gone! | Als {A} sich <um|sehen>, <sein:x
 ? Why was {A} sad? = why
 "Oh no! Where <be:x> my {x:bare}?" {A} <say>. | "Oh nein! Wo ist {x:my}?", <sagen> {A}.
 "I can't find my {x:bare}!" {A} <cry>. | "Ich kann {x:my acc} nicht finden!", <rufen> {A}.
-"My {x:n} is gone!" <say> {A}. | "{x:my} ist weg!", <sagen> {A}.
+"My {x:bare} is gone!" <say> {A}. | "{x:my} ist weg!", <sagen> {A}.
 "I lost my {x:bare}," {A} <say> with tears in {A:his} eyes. | "Ich habe {x:my acc} verloren", <sagen> {A} mit Tränen in den Augen.
 @search A x Q R
 {A} carefully <look> {Q:in} and then {R:in}. | {A} <schauen> sorgfältig {Q:in} nach und dann {R:in}.

@@ -63,7 +63,7 @@ LEADS: dict[str, list[tuple[str, str]]] = {
         *[("From that day on,", "Von diesem Tag an")] * 4,
         ("From then on,", "Von da an"),
         ("After that day,", "Nach diesem Tag"),
-        ("Every day after that,", "Jeden Tag danach"),
+        ("From that moment on,", "Von diesem Moment an"),
     ],
     "often": [("Every day,", "Jeden Tag"), ("Every morning,", "Jeden Morgen"), NONE],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import english
@@ -42,7 +43,7 @@ class Realiser:
     before: frozenset[Character] = frozenset()
 
     def english(self, nodes: tuple[Node, ...]) -> str:
-        return self._join(nodes, self._english_slot, self._english_verb).replace("can not ", "cannot ")
+        return self._join(nodes, self._english_slot, self._english_verb)
 
     def german(self, nodes: tuple[Node, ...]) -> str:
         text = self._join(nodes, self._german_slot, self._german_verb)
@@ -50,7 +51,9 @@ class Realiser:
             text = text.replace('"', "„", 1).replace('"', "“", 1)
         return text
 
-    def _join(self, nodes: tuple[Node, ...], slot: object, verb: object) -> str:
+    def _join(
+        self, nodes: tuple[Node, ...], slot: Callable[[Slot], str], verb: Callable[[Verb, str], str]
+    ) -> str:
         out, marks = "", []
         self.seen: set[Character] = set(self.before)
         self.presented: set[Character] = set()
@@ -62,7 +65,11 @@ class Realiser:
                     key, start = marks.pop()
                     self.spans.append((key, start, len(out)))
                 continue
-            piece = node if isinstance(node, str) else slot(node) if isinstance(node, Slot) else verb(node)  # type: ignore[operator]
+            if isinstance(node, Verb):
+                # What someone says is said in the present, whatever the story's tense.
+                piece = verb(node, "pres" if out.count('"') % 2 else self.tense)
+            else:
+                piece = slot(node) if isinstance(node, Slot) else node
             opening = (
                 not out
                 or (out[-1] == '"' and (len(out) == 1 or out[-2] in " \n"))
@@ -77,8 +84,8 @@ class Realiser:
 
     # ---- English
 
-    def _english_verb(self, verb: Verb) -> str:
-        return english.verb(verb.lemma, self.tense, verb.plural or self._plural(verb.subject))
+    def _english_verb(self, verb: Verb, tense: str) -> str:
+        return english.verb(verb.lemma, tense, verb.plural or self._plural(verb.subject))
 
     def _plural(self, subject: str) -> bool:
         entity = self.bindings[subject] if subject else None
@@ -176,9 +183,9 @@ class Realiser:
 
     # ---- German
 
-    def _german_verb(self, verb: Verb) -> str:
+    def _german_verb(self, verb: Verb, tense: str) -> str:
         prefix, _, stem = verb.lemma.rpartition("|")
-        return prefix + german.verb(stem, self.tense, verb.plural or self._plural(verb.subject))
+        return prefix + german.verb(stem, tense, verb.plural or self._plural(verb.subject))
 
     def _german_slot(self, slot: Slot) -> str:
         entity = self.bindings[slot.name]
@@ -283,19 +290,13 @@ class Realiser:
             if self._by_pronoun(who):
                 return self._phrase(german.POSSESSIVE[who.de_sex], noun, gender, case, adjectives, thing.many)
             return self._german_owned(who, noun, case, thing, adjectives)
-        if form.startswith("my"):
-            return self._phrase(
-                {"my": "mein", "your": "dein"}[form], noun, gender, case, adjectives, thing.many
-            )
-        if form == "your":
-            return self._phrase("dein", noun, gender, case, adjectives, thing.many)
+        if form in ("my", "your"):
+            return self._phrase({"my": "mein", "your": "dein"}[form], noun, gender, case, (), thing.many)
         if form in ("a", "one"):
             article = "" if noun.mass or gender == "p" else "ein"
             return self._phrase(article, noun, gender, case, adjectives, thing.many)
-        if form == "no":
-            return self._phrase("kein", noun, gender, case, adjectives, thing.many)
         if form == "count":
-            return f"{NUMBERS[thing.count][1]} {self._phrase('', noun, gender, case, adjectives, thing.many)}"
+            return f"{NUMBERS[thing.count][1]} {self._phrase('', noun, gender, case, (), thing.many)}"
         if form == "bare":
             return noun.german(case, many=thing.many)
         return self._phrase("der", noun, gender, case, adjectives, thing.many)
