@@ -19,6 +19,7 @@ SMALL = ["--params", "120k", "--vocab-size", "400", "--max-length", "64", "--bat
 RECIPES = {
     "stories": None,
     "chat": None,
+    "preferences": None,
     "translation": ("translation-base", "bilingual.txt"),
     "tldr": ("tldr-base", "english.txt"),
     "squad": ("encoder-base", "english.txt"),
