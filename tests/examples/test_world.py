@@ -15,8 +15,8 @@ import pytest
 MODELS = Path(__file__).parents[2] / "examples" / "models"
 FOLDER = MODELS / "world"
 STORIES = 300
-# Measured: 0.69 at 300 stories.
-DISTINCT_8GRAMS = 0.5
+# Measured: 0.92 of these stories' 8-word sequences are distinct (0.62 of 20,000 stories').
+DISTINCT_8GRAMS = 0.85
 
 # German endings, written out here once more so that the world's own tables can be wrong.
 ARTICLES = {

@@ -63,8 +63,8 @@ There <be> so much to see and do. | Es <geben> so viel zu sehen und zu tun.
 {A} <feel> free and happy. | {A} <fühlen> sich frei und glücklich.
 "Who lives in that big house?" {A} <ask>. | "Wer wohnt in dem großen Haus?", <fragen> {A}.
 "I could stay here forever," {A} <say>. | "Hier könnte ich für immer bleiben", <sagen> {A}.
-{A} <wonder> what would happen today. | {A} <fragen> sich, was heute wohl passieren würde.
-{A} <feel> that something special would happen. | {A} <spüren>, dass heute etwas Besonderes passieren würde.
+"What will happen today?" {A} <wonder>. | "Was passiert heute wohl?", <denken> {A}.
+Something special <be> in the air. | Etwas Besonderes <liegen> in der Luft.
 "I love this place," {A} <think>. | "Ich liebe diesen Ort", <denken> {A}.
 "What a lovely day!" {A} <say>. | "Was für ein schöner Tag!", <sagen> {A}.
 {A} <wish> every day could be like this. | {A} <wünschen> sich, dass jeder Tag so wäre.

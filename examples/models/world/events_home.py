@@ -122,7 +122,7 @@ The moral of the story is to try new things. | Die Moral der Geschichte ist, neu
 {A} <have> a loose tooth. / It <wiggle>. | {A} <haben> einen lockeren Zahn. / Er <wackeln>.
 {A:p} tooth <be> loose. | {A:p mn} Zahn <wackeln>.
 @tooth_afraid A
-{A} <be> afraid that it would hurt. | {A} <haben> Angst, dass es wehtun würde.
+{A} <be> a little afraid. | {A} <haben> ein bisschen Angst.
 "Will it hurt?" {A} <ask>. | "Tut das weh?", <fragen> {A}.
 @tooth_told M A
 "It only means that you are growing up," <say> {M}. | "Das heißt nur, dass du groß wirst", <sagen> {M}.

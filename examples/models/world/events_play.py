@@ -108,7 +108,7 @@ The sun <come> out and the snowman <start> to melt. | Die Sonne <kommen> heraus 
 {A} <be> sad that the snowman <be> gone. | {A} <sein> traurig, weil der Schneemann weg <sein>.
 @next_snow A
 "We will make a new one next winter," {M} <say>. | "Nächsten Winter bauen wir einen neuen", <sagen> {M}.
-{A} <know> that the snow would come again. | {A} <wissen>, dass der Schnee wiederkommen würde.
+"The snow will come again," {A} <say>. | "Der Schnee kommt wieder", <sagen> {A}.
 @boat_put A x P : A has x, A at P > x at P
 {A} <put> {x} on the water. | {A} <setzen> {x:acc} auf das Wasser.
 {A} <let> {x} swim on the water. | {A} <lassen> {x:acc} auf dem Wasser schwimmen.

@@ -116,7 +116,7 @@ It <seem> that nothing <can> help. | Es <scheinen>, als ob nichts helfen könnte
 {A} <take> a deep breath. | {A} <holen> tief Luft.
 {A} <try> to be brave. | {A} <versuchen>, mutig zu sein.
 {A} <close> {A:his} eyes for a moment. | {A} <schließen> einen Moment die Augen.
-{A} <know> that it would be okay. | {A} <wissen>, dass alles gut werden würde.
+"It will be okay," {A} <think>. | "Alles wird gut", <denken> {A}.
 @relieved A
 It <be> a big relief. | Das <sein> eine große Erleichterung.
 {A} <take> a deep breath and <smile>. | {A} <atmen> tief durch und <lächeln>.
@@ -141,7 +141,7 @@ What a surprise! | Was für eine Überraschung!
 "Thank you, {M:voc}," {A} <reply> with a smile. | "Danke, {M:voc}", <antworten> {A} mit einem Lächeln.
 {A} <smile> back. | {A} <lächeln> zurück.
 @again A
-{A} <know> that there would be many more adventures. | {A} <wissen>, dass noch viele Abenteuer kommen würden.
+{A} <hope> for many more adventures. | {A} <hoffen> auf viele weitere Abenteuer.
 {A} <look> forward to the next adventure. | {A} <freuen> sich auf das nächste Abenteuer.
 The next day, {A} <want> to do it all again. | Am nächsten Tag <wollen> {A} alles noch einmal machen.
 "Can we do it again tomorrow?" {A} <ask>. | "Können wir das morgen wieder machen?", <fragen> {A}.
@@ -151,7 +151,7 @@ The next day, {A} <want> to do it all again. | Am nächsten Tag <wollen> {A} all
 It <be> a day to remember. | Es <sein> ein unvergesslicher Tag.
 @sad_after A
 The next day, everything <be> a little better. | Am nächsten Tag <sein> alles ein bisschen besser.
-{A} <hope> that tomorrow would be a better day. | {A} <hoffen> auf einen besseren Tag.
+{A} <hope> for a better day. | {A} <hoffen> auf einen besseren Tag.
 {A} <do> not want to talk about it. | {A} <wollen> nicht darüber reden.
 {A} <learn> something that day. | {A} <lernen> an diesem Tag etwas.
 @moon A

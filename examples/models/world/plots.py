@@ -72,7 +72,7 @@ SCENES = {
     "shower": Scene("", "shower under_tree sniff?50 rainbow_seen?40", side=True),
     "home_story": Scene("y thing dish baked=pizza,pancake,pie", "tells_all:then listens_m dinner?60"),
     "bedtime": Scene("", "bedtime love_back?40 (sleeps:then|in_bed)"),
-    "sad_home": Scene("", "tells_all (comfort|hug)"),
+    "sad_home": Scene("", "tells_all hug"),
     "again": Scene("", "after"),
     "moon": Scene("", "moon in_bed?60"),
     "dinner": Scene("y thing dish baked=pizza,pancake,pie", "eats_dinner"),

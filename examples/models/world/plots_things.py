@@ -109,7 +109,7 @@ PLOTS = [
     Plot(
         "gift",
         "child; x thing drawing=card,picture,painting; C relative grandma grandpa sister brother mom dad; Q spot home; n words numbers",
-        "begin birthday_soon wants_surprise / plans?50 makes_gift hides_gift balloons?50 +side?60 ! ",
+        "begin birthday_soon wants_surprise / plans?50 makes_gift hides_gift balloons?50 ! ",
         "fetches_gift:then surprise give_gift loves_gift why_gift?50 / hug[M=C] (happy|relieved|happy relieved) +end?60 close_fun",
         "gift_wet sad no_know?40 / still_loves hug[M=C] +end?60 close",
         ("{A} made {x:a} as a birthday surprise for {C}.", "{A} hid {x:a} {Q:in} and surprised {C}."),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import cache
 
+import english
 from entities import Thing
 from events import EventKind, Question
 from lexicon_things import COLOUR_KEYS
@@ -12,7 +14,8 @@ from realise import Realiser
 from story import Story
 from template import Mentions, Slot, parse
 
-IMPOSSIBLE_SHARE = 0.2
+EMPTY_WORDS = "a an the who what where why how did do does was were is are to of in on at for with it s up"
+EMPTY = frozenset(EMPTY_WORDS.split())
 
 
 def questions_of(
@@ -33,7 +36,7 @@ def questions_of(
         rows[question] = _row(question, text, [answer], [start])
     clear = [rows[question] for question in rows if len(answers[question]) == 1]
     chosen = rng.sample(clear, min(most, len(clear)))
-    if impossible and rng.random() < IMPOSSIBLE_SHARE * most:
+    if impossible:
         unknown = _impossible(story, rng)
         chosen += [_row(unknown, text, [], [])] if unknown else []
     return chosen
@@ -105,5 +108,10 @@ def _impossible(story: Story, rng: random.Random) -> str | None:
     pool = [pair for pair in _askable(tuple(story.kinds.values())) if pair[0] not in happened]
     _, question = rng.choice(pool)
     text = Realiser(story.b, Mentions(), story.tense).english(question.nodes)
-    # Two events may raise one question: where one of them happened, it has an answer.
+    # Another event may have told as much in other words: no word of the question may stand in the story.
+    names = {word.lower() for who in story.cast for word in re.findall(r"\w+", who.key)}
+    told = set(re.findall(r"\w+", story.text.lower()))
+    for word in set(re.findall(r"\w+", text.lower())) - names - EMPTY:
+        if told & {word, *(english.verb(word, form) for form in ("past", "pres", "ing"))}:
+            return None
     return None if text in asked else text

@@ -219,6 +219,9 @@ class Story:
         text = sentence.en[start:end]
         if sentence.bindings.get(key) is not bindings.get(key):
             return False
+        entity = bindings.get(key)
+        if isinstance(entity, Character) and entity.name and entity.name not in text:
+            return False
         return text.lower() not in PRONOUNS
 
     # ---- the whole
