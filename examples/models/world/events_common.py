@@ -45,7 +45,6 @@ More than anything, {A} <love> to {V}. | Am allerliebsten {V:fin} {A} {V:rest}.
 {A} <love> to {V} and {W}. | {A} {V:fin} gern {V:rest} und {W:fin} gern {W:rest}.
 @trait t
 Everybody <say> that {A} <be> a {t} {k}. | Alle <sagen*>, dass {A} {t} <sein>.
-{A} <try> to be {t} every day. | {A} <versuchen>, jeden Tag {t} zu sein.
 {A} <be> a really {t} {k}. | {A} <sein> wirklich sehr {t}.
 All the other children <think*> that {A} <be> {t}. | Alle anderen Kinder <finden*>, dass {A} {t} <sein>.
 {A} <be> very {t}. | {A} <sein> sehr {t}.

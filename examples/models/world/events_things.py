@@ -146,7 +146,7 @@ But {x} <be:x> too broken, and nobody <can> fix {x:it}. | Aber {x} <sein:x> zu k
 {A} <think> about {x} for a long time. | {A} <denken> noch lange an {x:acc}.
 @finds_thing A x P : A at P > A has x
 {A} <notice> {x:a} {P:in} and <pick> {x:it} up. | {A} <bemerken> {P:in} {x:a acc} und <heben> {x:it acc} auf.
-There <be> something shiny in the grass. / {A} <walk> closer. / It <be> {x:a}! {A} <take> {x:it}. | Im Gras <glänzen> etwas. / {A} <gehen> näher heran. / Es <sein> {x:a}! {A} <nehmen> {x:it acc}.
+There <be> something on the ground. / {A} <walk> closer. / It <be> {x:a}! {A} <take> {x:it}. | Da <liegen> etwas auf dem Boden. / {A} <gehen> näher heran. / Es <sein> {x:a}! {A} <nehmen> {x:it acc}.
 {A} <find> {x:a} {P:in}. | {A} <finden> {P:in} {x:a acc}.
 {A} <see> something on the ground. / It <be> {x:a}. / {A:he} <pick> {x:it} up. | {A} <sehen> etwas auf dem Boden. / Es <sein> {x:a}. / {A:he} <heben> {x:it acc} auf.
 {A} <see> {x:a} {P:in} and <pick> {x:it} up. | {A} <sehen> {P:in} {x:a acc} und <heben> {x:it acc} auf.

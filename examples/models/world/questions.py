@@ -96,7 +96,7 @@ def _askable(kinds: tuple[EventKind, ...]) -> list[tuple[str, Question]]:
     for kind in kinds:
         for question in kind.questions:
             slots = {node.name for node in question.nodes if isinstance(node, Slot)}
-            if slots == {"A"}:
+            if slots == {"A"} and "animal" not in question.text:
                 pairs.append((kind.name, question))
     return pairs
 

@@ -52,7 +52,7 @@ def close(s: Story, c: Cast, *, fun: bool = False) -> None:
     if s.happy:
         if fun and s.chance(0.25):
             s.tell("best_day")
-        if s.words < 100 and s.chance(0.5):
+        if s.words < 100 and "sle" not in s.sentences[-1].en and s.chance(0.5):
             s.tell("sleepy", "evening")
         if s.chance(0.05):
             s.tell("ever_after")
