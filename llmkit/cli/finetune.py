@@ -127,7 +127,6 @@ def run(
 
         plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
         show(dataclasses.asdict(plan), run.json)
-        _exit(plan)
         return
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
@@ -138,7 +137,8 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
     from llmkit.training.finetune import finetune
 
     output = Path(more["output"] or _beside(files[0]))
-    watcher, plans = Watcher("finetune"), list[Any]()
+    watcher = Watcher("finetune")
+    plans: list[Plan] = []
 
     def planned(plan: Plan) -> None:
         plans.append(plan)
@@ -165,13 +165,8 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
-        _exit(*plans)
-
-
-def _exit(plan: Plan) -> None:
-    """End with the code that tells of rows left out as bad."""
-    if plan.skipped:
-        raise typer.Exit(3)
+        if any(plan.skipped for plan in plans):
+            raise typer.Exit(3)
 
 
 def _parted(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:

@@ -123,8 +123,7 @@ def test_languages_may_stand_in_the_recipe_file(model: Path, tmp_path: Path) -> 
     assert_refused(run("finetune", rows, "--config", recipe, "--to", "fr", "--dry-run"), "no text under 'fr'")
 
 
-@pytest.mark.parametrize("more", [["--dry-run"], TINY])
-def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: Path, more: list[str]) -> None:
+def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"text": "dog {i} and cat"}}\n' for i in range(8)) + '{"text": ""}\n{"text"\n')
     options = [
@@ -132,7 +131,7 @@ def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: P
         model,
         "-o",
         tmp_path / "out",
-        *more,
+        *TINY,
         "--on-error",
         "skip",
         "--eval-split",
@@ -144,7 +143,7 @@ def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: P
     assert f"skipped: {rows}:9: column 'text' is empty" in result.err
     assert f"skipped: {rows}:10: not JSON" in result.err
     assert json.loads(result.out)
-    assert (tmp_path / "out/adapter_model.safetensors").exists() == (more == TINY)
+    assert (tmp_path / "out/adapter_model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
