@@ -1,6 +1,6 @@
 """The loss of a language model, without its logits ever being whole.
 
-Public: `linear_cross_entropy`, `summed_loss`.
+Public: `linear_cross_entropy`, `summed_loss`, `summed_span_loss`, `headless`.
 
 The logits of a batch are tokens x vocabulary numbers, more than all else in a small model. Here they are
 made and consumed in chunks of tokens; the gradient of each chunk is taken while its logits are there, so that
@@ -123,6 +123,7 @@ def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
     plain = inner.forward
     head = inner.get_output_embeddings()
     chunked = type(head) is torch.nn.Linear and _is_all(inner, head)
+    added = getattr(inner, "final_logits_bias", None)
 
     def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
         if labels is None:
@@ -131,11 +132,10 @@ def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
         spread = smoothing if self.training else 0.0
         kept = labels != IGNORED
         if chunked:
-            with _headless(head):
+            with headless(inner):
                 hidden = plain(*args, **inputs).logits
-            loss = linear_cross_entropy(
-                hidden[kept], head.weight, labels[kept], bias=head.bias, smoothing=spread
-            )
+            bias = head.bias if added is None else _summed(head.bias, added[0])
+            loss = linear_cross_entropy(hidden[kept], head.weight, labels[kept], bias=bias, smoothing=spread)
         else:
             logits = plain(*args, **inputs).logits
             loss = F.cross_entropy(
@@ -148,18 +148,30 @@ def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
 
 
 @contextmanager
-def _headless(head: torch.nn.Module) -> Iterator[None]:
-    """Let the head hand on what it is given."""
+def headless(model: Any) -> Iterator[None]:
+    """Let a model's head hand on what it is given, and nothing be added to that."""
+    head = model.get_output_embeddings()
+    # BART and its kin add a row as long as the vocabulary to their logits.
+    added = getattr(model, "final_logits_bias", None)
     head.forward = lambda hidden: hidden
+    if added is not None:
+        model.final_logits_bias = added.new_zeros(1, 1)
     try:
         yield
     finally:
         del head.forward
+        if added is not None:
+            model.final_logits_bias = added
+
+
+def _summed(one: torch.Tensor | None, other: torch.Tensor) -> torch.Tensor:
+    return other if one is None else one + other
 
 
 def _is_all(model: Any, head: torch.nn.Linear) -> bool:
     """Whether the model's logits are its head's product and nothing else, by a look at a few of them."""
     # A cap shows on any input; so does a bias that the model adds itself. A scale goes through the head.
+    added = getattr(model, "final_logits_bias", None)
     ids = torch.arange(1, 9, device=head.weight.device)[None] % head.weight.shape[0]
     inputs = (
         {"input_ids": ids, "decoder_input_ids": ids}
@@ -171,11 +183,12 @@ def _is_all(model: Any, head: torch.nn.Linear) -> bool:
     try:
         with torch.no_grad():
             whole = model(**inputs).logits
-            with _headless(head):
+            with headless(model):
                 hidden = model(**inputs).logits
-            product = (
-                F.linear(hidden, head.weight, head.bias) if hidden.shape[-1] == head.in_features else None
-            )
+            product = None
+            if hidden.shape[-1] == head.in_features:
+                product = F.linear(hidden, head.weight, head.bias)
+                product += 0 if added is None else added
     except RuntimeError:
         return False  # something of the vocabulary's size was added to what is not
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -161,12 +161,9 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
 def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
     """A model in training that makes no logits and looks at no values, of which fake tensors have none."""
     from llmkit.attention.registry import find
+    from llmkit.training.losses import headless
 
-    head, attention, was_training = (
-        model.get_output_embeddings(),
-        model.config._attn_implementation,
-        model.training,
-    )
+    attention, was_training = model.config._attn_implementation, model.training
     joins = attention == find("documents").interface_name
     # torch logs each operation that fails on fake tensors, with a traceback.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
@@ -176,15 +173,10 @@ def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
         model.set_attn_implementation("sdpa")
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    # BART and its kin add a row as long as the vocabulary to the logits.
-    headless = head is not None and not hasattr(model, "final_logits_bias")
-    if headless:
-        head.forward = lambda hidden: hidden
     try:
-        yield
+        with headless(model) if model.get_output_embeddings() is not None else nullcontext():
+            yield
     finally:
-        if headless:
-            del head.forward
         if checkpointing:
             model.activation_checkpointing_disable()
         if joins:
