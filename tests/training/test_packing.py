@@ -92,7 +92,7 @@ def alone(folder: Path, rows: list[Encoded]) -> tuple[float, dict[str, torch.Ten
         logits = model(input_ids=torch.tensor([list(map(int, row.ids))])).logits[0]
         total = total + F.cross_entropy(logits, torch.tensor(list(map(int, row.targets))), reduction="sum")
     total.backward()  # type: ignore[no-untyped-call]
-    return float(total), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return total.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def assert_learns_as_alone(prepared: Prepared, folder: Path) -> None:
@@ -105,7 +105,7 @@ def assert_learns_as_alone(prepared: Prepared, folder: Path) -> None:
     loss = model(**inputs)["loss"]
     loss.backward()
     expected, gradients = alone(folder, [prepared.train[index] for index in batch])
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
     size = max(float(gradient.abs().max()) for gradient in gradients.values())
     for name, parameter in model.named_parameters():
         if name in gradients:
