@@ -18,8 +18,13 @@ import torch
 import torch.nn.functional as F
 
 IGNORED = -100
-# Logits alive at once, in numbers: 64 MB of float32.
-_CHUNK = 1 << 24
+# Logits alive at once, in numbers: 64 MB of bfloat16.
+_CHUNK = 1 << 25
+# Of them in float32 at once. On a CPU what a cache holds, and what the system need not hand out anew each
+# time: fresh pages cost it as much as the products.
+_BLOCK = {"cpu": 1 << 20, "else": 1 << 23}
+# Rows of the head's gradient that a CPU adds to at once, for the same reason.
+_HEAD_ROWS = 2048
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -39,32 +44,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden, dtype=dtype) if needs_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
         grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias and bias is not None else None
-        size = max(1, _CHUNK // weight.shape[0])
+        vocabulary = weight.shape[0]
+        size = min(max(1, _CHUNK // vocabulary), max(1, len(targets)))
+        some_rows = _HEAD_ROWS if weight.device.type == "cpu" else vocabulary
+        buffer = hidden.new_empty(size, vocabulary, dtype=dtype)
         for start in range(0, len(targets), size):
             rows = hidden[start : start + size].detach().to(dtype)
-            goal = targets[start : start + size, None]
-            logits = (rows @ matrix.T).float()
-            if bias is not None:
-                logits += bias.detach().float()
-            norm = logits.logsumexp(dim=1, keepdim=True)
-            losses = norm - logits.gather(1, goal)
-            if smoothing:
-                losses = (1 - smoothing) * losses + smoothing * (norm - logits.mean(dim=1, keepdim=True))
-            total += losses.sum()
-            if not (needs_hidden or needs_weight or needs_bias):
-                continue
-            # The gradient of -sum_k q_k ln p_k is p - q, with q the smoothed target.
-            slope = logits.sub_(norm).exp_()
-            slope.scatter_add_(1, goal, slope.new_full((1, 1), smoothing - 1).expand_as(goal))
-            if smoothing:
-                slope -= smoothing / slope.shape[1]
-            if grad_bias is not None:
-                grad_bias += slope.sum(dim=0)
-            slope = slope.to(dtype)
+            logits = torch.mm(rows, matrix.T, out=buffer[: len(rows)])
+            wanted = needs_hidden or needs_weight or needs_bias
+            goals = targets[start : start + size, None]
+            total += _into_slopes(logits, goals, bias, smoothing, grad_bias, wanted)
             if grad_hidden is not None:
-                grad_hidden[start : start + size] = slope @ matrix
+                torch.mm(logits, matrix, out=grad_hidden[start : start + size])
             if grad_weight is not None:
-                grad_weight += (slope.T @ rows).float()
+                for first in range(0, vocabulary, some_rows):
+                    some = slice(first, first + some_rows)
+                    grad_weight[some] += logits[:, some].T @ rows
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return total
@@ -73,10 +68,43 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = upstream
         found = [
-            None if one is None else (one * grad).to(dtype)
+            None if one is None else one.mul_(grad).to(dtype)
             for one, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
         return (*found, None, None, None)
+
+
+def _into_slopes(
+    logits: torch.Tensor,
+    goals: torch.Tensor,
+    bias: torch.Tensor | None,
+    smoothing: float,
+    grad_bias: torch.Tensor | None,
+    wanted: bool,
+) -> torch.Tensor:
+    """The sum of the losses of logits (without their bias); where `wanted` these become its gradient."""
+    total = logits.new_zeros((), dtype=torch.float32)
+    size = max(1, _BLOCK.get(logits.device.type, _BLOCK["else"]) // logits.shape[1])
+    for part, goal in zip(logits.split(size), goals.split(size), strict=True):
+        wide = part.float()
+        if bias is not None:
+            wide = wide + bias.detach().float()
+        logs = wide.log_softmax(dim=1)
+        losses = -logs.gather(1, goal)
+        if smoothing:
+            losses = (1 - smoothing) * losses - smoothing * logs.mean(dim=1, keepdim=True)
+        total += losses.sum()
+        if not wanted:
+            continue
+        # The gradient of -sum_k q_k ln p_k is p - q, with q the smoothed target.
+        slope = logs.exp_()
+        slope.scatter_add_(1, goal, slope.new_full((1, 1), smoothing - 1).expand_as(goal))
+        if smoothing:
+            slope -= smoothing / slope.shape[1]
+        if grad_bias is not None:
+            grad_bias += slope.sum(dim=0)
+        part.copy_(slope)
+    return total
 
 
 def linear_cross_entropy(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.load import LoadedModel
 
-# A chunk's logits in float32, a copy of them in the precision of the products, and their norm's.
-_LOSS_BYTES = 10
+# A chunk's logits, in the precision of the products, and the few of them that are in float32 at once.
+_LOSS_BYTES = 4
 # TRL's tiles, tokens by vocabulary. Each number is a logit in the precision of the products and, where no
 # Triton kernel turns it into its gradient in place, eight steps on the way there in float32.
 _TILE = (4096, 32768)
