@@ -69,6 +69,9 @@ def attend(
         options |= _pattern(attention_mask, query, key, is_causal)
         output = F.scaled_dot_product_attention(query, key, value, **options)
         return output.transpose(1, 2).contiguous(), None
+    if torch.is_autocast_enabled(query.device.type):
+        # SDPA would do it text by text, and what it multiplies in is what the padding below goes by.
+        query, key, value = (x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value))
     outputs = []
     for q, k, v in zip(*(x.split(sizes, dim=2) for x in (query, key, value)), strict=True):
         length = q.shape[2]
