@@ -175,12 +175,18 @@ class Padded:
     """Rows below each other, filled up on the right.
 
     Returns `input_ids`, `attention_mask` and `labels`, (rows, longest) each.
+
+    Attributes:
+        padding: id.
+        up_to: fill up to one of few lengths, as `Flattened` does and for its reason, none above this; 0: no.
     """
 
     padding: int
+    up_to: int = 0
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
-        return {**_stacked(rows, self.padding), "labels": _padded([row.targets for row in rows], IGNORED)}
+        labels = _padded([row.targets for row in rows], IGNORED, self.up_to)
+        return {**_stacked(rows, self.padding, self.up_to), "labels": labels}
 
 
 @dataclass(frozen=True)
@@ -190,16 +196,18 @@ class Pairs:
     Attributes:
         padding: id.
         shift: from labels to what the decoder reads.
+        up_to: as in `Padded`, of either side.
     """
 
     padding: int
     shift: Callable[[torch.Tensor], torch.Tensor]
+    up_to: int = 0
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
-        labels = _padded([row.targets for row in rows], IGNORED)
+        labels = _padded([row.targets for row in rows], IGNORED, self.up_to)
         # A decoder is causal: what stands after the end of a target moves nothing before it.
         read = self.shift(labels.masked_fill(labels == IGNORED, self.padding))
-        return {**_stacked(rows, self.padding), "decoder_input_ids": read, "labels": labels}
+        return {**_stacked(rows, self.padding, self.up_to), "decoder_input_ids": read, "labels": labels}
 
 
 @dataclass(frozen=True)
@@ -207,11 +215,14 @@ class Spans:
     """Questions and contexts: as `Padded`, with `labels` (rows, 2): the answer's first and last token."""
 
     padding: int
+    up_to: int = 0
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
-        found = {**_stacked(rows, self.padding), "labels": _padded([row.targets for row in rows], IGNORED)}
+        found = _stacked(rows, self.padding, self.up_to)
+        found["labels"] = _padded([row.targets for row in rows], IGNORED)
         if rows[0].types is not None:
-            found["token_type_ids"] = _padded([() if row.types is None else row.types for row in rows], 0)
+            types = [() if row.types is None else row.types for row in rows]
+            found["token_type_ids"] = _padded(types, 0, self.up_to)
         return found
 
 
@@ -252,10 +263,10 @@ def learnt(inputs: Mapping[str, torch.Tensor]) -> int:
     return len(inputs["reference"]) // 2 * bool(targets) if "reference" in inputs else targets
 
 
-def _stacked(rows: Sequence[Encoded], padding: int) -> Inputs:
+def _stacked(rows: Sequence[Encoded], padding: int, up_to: int) -> Inputs:
     return {
-        "input_ids": _padded([row.ids for row in rows], padding),
-        "attention_mask": _padded([[1] * len(row.ids) for row in rows], 0),
+        "input_ids": _padded([row.ids for row in rows], padding, up_to),
+        "attention_mask": _padded([[1] * len(row.ids) for row in rows], 0, up_to),
     }
 
 
@@ -269,8 +280,9 @@ def _joined(parts: Sequence[Any]) -> torch.Tensor:
     return torch.cat([torch.as_tensor(part, dtype=torch.long) for part in parts])[None]
 
 
-def _padded(parts: Sequence[Any], value: int) -> torch.Tensor:
-    filled = torch.full((len(parts), max(map(len, parts))), value)
+def _padded(parts: Sequence[Any], value: int, up_to: int = 0) -> torch.Tensor:
+    longest = max(map(len, parts))
+    filled = torch.full((len(parts), max(longest, min(_rounded(longest), up_to))), value)
     for row, part in zip(filled, parts, strict=True):
         row[: len(part)] = torch.as_tensor(part, dtype=torch.long)
     return filled

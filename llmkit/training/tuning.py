@@ -209,7 +209,7 @@ def prepare(
             " rows of like length go together"
         )
     recipe, memory = _sized(loaded, kind, train, recipe, flattens, length, dtype)
-    collate = _collator(loaded, kind, flattens)
+    collate = _collator(loaded, kind, flattens, length)
     batches = _batches(train, recipe, length, grouped=not flattens)
     plan = _plan(train, held_out, source, kind, recipe, batches, device, dtype, reason)
     parameters, trainable = trained(loaded.model)
@@ -273,16 +273,16 @@ def _sized(
     raise AssertionError
 
 
-def _collator(loaded: LoadedModel, kind: str, flattens: bool) -> Callable[[Sequence[Any]], Any]:
+def _collator(loaded: LoadedModel, kind: str, flattens: bool, length: int) -> Callable[[Sequence[Any]], Any]:
     from llmkit.training.batches import Flattened, Padded, Pairs, Preferences, Spans
 
-    padding = loaded.tokenizer.pad_token_id
+    padding, on_cpu = loaded.tokenizer.pad_token_id, loaded.device.type == "cpu"
+    up_to = length if on_cpu else 0
     if kind == "spans":
-        return Spans(padding)
+        return Spans(padding, up_to)
     if kind == "seq2seq":
-        shift = _shift(loaded)
-        return Pairs(padding, shift)
-    beside = Flattened(few_shapes=loaded.device.type == "cpu") if flattens else Padded(padding)
+        return Pairs(padding, _shift(loaded), up_to)
+    beside = Flattened(few_shapes=on_cpu) if flattens else Padded(padding, up_to)
     return Preferences(beside) if kind == "preference" else beside
 
 

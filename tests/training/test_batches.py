@@ -134,6 +134,21 @@ def test_there_are_few_shapes() -> None:
     assert len({found for n, found in lengths.items() if n > 512}) <= 3 * 16 + 1
 
 
+@pytest.mark.parametrize("most", [40, 64])
+def test_padded_rows_have_few_lengths_and_none_that_the_model_has_no_place_for(most: int) -> None:
+    rows = [[Encoded([1] * n, [1] * n, types=[0] * n), SHORT] for n in range(1, most + 1)]
+    shapes = {
+        tuple(tensor.shape[1] for name, tensor in collate(batch).items() if name != "labels")
+        for collate in (Padded(2, most), Spans(2, most), Pairs(2, lambda labels: labels, most))
+        for batch in rows
+    }
+    assert {length for shape in shapes for length in shape} == {*range(16, most, 16), most}
+    plain, filled = Padded(2)([SHORT, LONG]), Padded(2, most)([SHORT, LONG])
+    for name, tensor in plain.items():
+        assert torch.equal(filled[name][:, : tensor.shape[1]], tensor)
+    assert not filled["attention_mask"][:, plain["input_ids"].shape[1] :].any()
+
+
 def test_a_decoder_reads_the_target_one_place_later() -> None:
     def shift(labels: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.full((len(labels), 1), 3), labels[:, :-1]], dim=1)
