@@ -125,8 +125,10 @@ def run(
     if run.dry_run:
         from llmkit.training.tuning import prepare
 
-        plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
-        show(dataclasses.asdict(plan), run.json)
+        with launch.one_voice():
+            plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
+        if launch.speaks():
+            show(dataclasses.asdict(plan), run.json)
         return
     if run.push_to_hub:
         upload.ask(run.push_to_hub)

@@ -112,11 +112,12 @@ def run(
         from llmkit.training.plan import plan
 
         reading = _Reading()
-        with reading:
+        with launch.one_voice(), reading:
             found = plan(
                 corpus, chosen, eval_data=more["eval_data"], device=more["device"], on_read=reading.tell
             )
-        show(dataclasses.asdict(found), run.json)
+        if launch.speaks():
+            show(dataclasses.asdict(found), run.json)
         return
     if more["output"] is None:
         raise InputError("-o/--output: name the model's folder")

@@ -96,6 +96,13 @@ def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Pa
     assert all(line.startswith("llmkit: ") for line in both.stderr.splitlines())
 
 
+def test_a_plan_is_told_once(data: Path, model: Path, tmp_path: Path) -> None:
+    done = spawn(*arguments(data, model, tmp_path / "out", "--processes", "2", "--dry-run", "--json"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] > 0
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bad_row_is_told_once(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": "a"}\n{"text": \n')
