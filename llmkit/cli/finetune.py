@@ -158,7 +158,8 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
             resume=run.resume,
             overwrite=run.overwrite,
             keep_checkpoints=run.keep_checkpoints,
-            command=shlex.join(["llmkit", *sys.argv[1:]]),
+            # As it would be given anew.
+            command=shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")]),
             on_plan=planned,
             on_step=watcher.step,
             notice=console.notice,

@@ -184,7 +184,7 @@ def _line(step: Step) -> str:
 
 
 def show(values: dict[str, Any], as_json: bool) -> None:
-    """Print a plan or a result: a name and a value a line, or one line of JSON."""
+    """Print a plan or a result: a name and a value a line, where there is one, or one line of JSON."""
     if as_json:
         print(json.dumps(values, default=str))
         return
@@ -193,4 +193,5 @@ def show(values: dict[str, Any], as_json: bool) -> None:
             shown = f"{value:,}"
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{name.replace('_', ' ')}: {'-' if shown is None else shown}")
+        if shown is not None:
+            print(f"{name.replace('_', ' ')}: {shown}")

@@ -78,7 +78,8 @@ def check_run(folder: Path, run: dict[str, Any]) -> None:
         before = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(
-            f"--resume: {folder.parent} holds no unfinished run; leave --resume out to start one"
+            f"--resume: {folder.parent} holds no unfinished run: it is finished, or was never begun; to start"
+            " one there, leave --resume out, and where something stands there give --overwrite"
         ) from None
     for name, value in json.loads(json.dumps(run)).items():
         if before.get(name) != value:

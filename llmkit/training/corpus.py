@@ -90,7 +90,8 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Split:
-    """Which documents are held out: those whose rank, a hash of seed and text, lies below a threshold.
+    """Which documents are held out: those whose rank, a hash of seed and text, lies below a threshold, or is
+    the one named beside it.
 
     So it depends neither on a document's neighbours nor on the order of the files, and two copies of a
     document fall on the same side.
@@ -98,9 +99,13 @@ class Split:
 
     seed: int
     below: int
+    also: int | None = None
 
     def holds_out(self, text: str) -> bool:
-        return bool(self.below) and _rank(self.seed, text) < self.below
+        if not self.below:
+            return False
+        rank = _rank(self.seed, text)
+        return rank < self.below or rank == self.also
 
 
 def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool) -> Split:
@@ -122,7 +127,10 @@ def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool
         return Split(seed, 0)
     ranks = np.unique(np.fromiter((_rank(seed, text) for text in head), dtype=np.uint64))
     if not complete:
-        return Split(seed, max(int(share * _RANKS), int(ranks[0]) + 1))
+        below = int(share * _RANKS)
+        # Of few long documents none may lie below; where there is one alone, it is needed to learn from.
+        none = len(ranks) > 1 and int(ranks[0]) >= below
+        return Split(seed, below, int(ranks[0]) if none else None)
     count = max(1, round(share * len(ranks)))
     if count >= len(ranks):
         raise InputError(

@@ -29,7 +29,8 @@ class FinetuneResult:
 
     Attributes:
         folder: of the adapter or the model.
-        steps: optimizer steps done, of which the kept weights may be an earlier one.
+        steps: optimizer steps done.
+        kept_step: the one whose weights are kept: the best of those measured, or the last.
         parameters, trained_parameters: of the model with its adapter, and of them those that were trained.
         train_loss: nats a target (or a pair), the last one reported.
         held_out_before, held_out_loss: nats a target (or a pair) on the held-out rows, before and with the
@@ -44,6 +45,7 @@ class FinetuneResult:
 
     folder: Path
     steps: int
+    kept_step: int
     parameters: int
     trained_parameters: int
     train_loss: float
@@ -122,6 +124,8 @@ def finetune(
     teacher = run.train(_job(prepared, run), on_step)
     result = _result(prepared, run, teacher, time.monotonic() - began)
     model: Any = teacher.accelerator.unwrap_model(teacher.model, keep_fp32_wrapper=False)
+    if result.held_out_before is not None and (result.held_out_loss or 0) >= result.held_out_before:
+        notice("the held-out loss never fell below what it was before training")
     if run.main:
         write_report(run.metrics, prepared, result, command)
     adapter = hasattr(model, "peft_config")
@@ -234,6 +238,7 @@ def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> F
     return FinetuneResult(
         folder=run.output,
         steps=state.global_step,
+        kept_step=state.best_global_step or state.global_step,
         parameters=plan.parameters,
         trained_parameters=plan.trained_parameters,
         train_loss=[row["loss"] for row in state.log_history if "loss" in row][-1],

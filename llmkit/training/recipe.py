@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,9 +162,12 @@ def _typed(value: Any, types: Collection[type]) -> Any:
         if number in types:
             try:
                 # YAML 1.1 reads 2e-4, without a point, as text.
-                return number(value)
+                found = number(value)
             except (TypeError, ValueError):
                 continue
+            if isinstance(value, float) and found != value:
+                raise ValueError(f"{value!r} is not a whole number")
+            return found
     for text in (str, Path):
         if text in types:
             return text(value)
@@ -241,7 +245,7 @@ def arguments(
         "learning_rate": schedule.lr,
         "lr_scheduler_type": scheduler,
         "lr_scheduler_kwargs": scheduler_kwargs,
-        "warmup_steps": schedule.warmup,
+        "warmup_steps": _warmup(schedule.warmup, steps),
         "weight_decay": schedule.weight_decay,
         "adam_beta2": 0.95,
         "bf16": dtype == "bfloat16",
@@ -269,6 +273,12 @@ def arguments(
             "greater_is_better": False,
         }
     return found
+
+
+def _warmup(asked: float, steps: int) -> int:
+    """Steps of warmup; the first of them has a rate of 0, so that one alone would teach nothing."""
+    count = math.ceil(asked * steps) if asked < 1 else int(asked)
+    return count if count > 1 else 0
 
 
 def _flag(name: str) -> str:

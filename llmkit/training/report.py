@@ -158,5 +158,6 @@ def _results(result: FinetuneResult, unit: str) -> list[tuple[str, str]]:
         before = f"{result.reward_accuracy_before:.3f} before, "
         found.append(("held-out reward accuracy", f"{before}{result.reward_accuracy:.3f} after"))
         found.append(("held-out reward margin", f"0 before, {result.reward_margin:.4f} after"))
+    found.append(("weights kept", f"those of step {result.kept_step:,} of {result.steps:,}"))
     found.append(("speed", f"{result.tokens_per_second:,.0f} tokens/s, {result.seconds:,.0f} s"))
     return found

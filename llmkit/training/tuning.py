@@ -205,7 +205,7 @@ def prepare(
         notice(f"skipped: {line}")
     if recipe.packing and not flattens:
         raise InputError(
-            f"--packing: {type(loaded.model).__name__} cannot keep packed examples apart; leave it out, and"
+            f"--packing: {type(_bare(loaded.model)).__name__} cannot keep packed examples apart; without it"
             " rows of like length go together"
         )
     recipe, memory = _sized(loaded, kind, train, recipe, flattens, length, dtype)
@@ -286,12 +286,16 @@ def _collator(loaded: LoadedModel, kind: str, flattens: bool, length: int) -> Ca
     return Preferences(beside) if kind == "preference" else beside
 
 
+def _bare(model: Any) -> Any:
+    """The model under its adapter."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 def _shift(loaded: LoadedModel) -> Callable[[Any], Any]:
     """From labels to what the decoder reads: as the model itself does it, or one place later."""
     import torch
 
-    model: Any = loaded.model
-    model = model.get_base_model() if hasattr(model, "peft_config") else model
+    model = _bare(loaded.model)
     own: Callable[[Any], Any] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     start = model.config.decoder_start_token_id
     if own is None and start is None:

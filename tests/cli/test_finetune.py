@@ -151,6 +151,7 @@ def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: P
     [
         ("max_step: 3\n", "no option 'max_step'; did you mean max_steps?"),
         ("max_steps: many\n", "max_steps: 'many' is no number"),
+        ("max_steps: 2.7\n", "max_steps: 2.7 is not a whole number"),
         ("- a\n", "lines of `key: value` are wanted"),
         ("a: [\n", "not YAML"),
     ],

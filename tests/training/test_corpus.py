@@ -281,3 +281,13 @@ def test_of_a_long_corpus_at_least_one_document_is_held_out() -> None:
     chosen = choose_split(DOCUMENTS[:5], 1e-9, 1, complete=False)
     assert sum(map(chosen.holds_out, DOCUMENTS[:5])) == 1
     assert choose_split(DOCUMENTS, 0, 1, complete=False) == Split(1, 0)
+
+
+def test_few_long_documents_at_the_beginning_do_not_hold_out_the_rest() -> None:
+    """One is held out where no other lies below the threshold, and of the rest the share asked for."""
+    rest = [f"document {number}" for number in range(4000)]
+    for seed in range(20):
+        chosen = choose_split(DOCUMENTS[:4], 0.05, seed, complete=False)
+        assert any(map(chosen.holds_out, DOCUMENTS[:4]))
+        assert 0.035 < sum(map(chosen.holds_out, rest)) / len(rest) < 0.065
+    assert not choose_split(DOCUMENTS[:1], 1e-9, 1, complete=False).holds_out(DOCUMENTS[0])

@@ -134,6 +134,22 @@ def test_the_held_out_loss_reported_is_that_of_what_is_saved(
     assert result.held_out_loss == pytest.approx(nats / count, rel=1e-5)
 
 
+def test_the_first_step_teaches_and_the_step_kept_is_told(
+    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A warmup shorter than a step would leave the only step with a rate of 0."""
+    result = teach(rows(), tmp_path / "one", tiny_model("llama"), replace(QUICK, max_steps=1, eval_steps=1))
+    assert result.held_out_loss != result.held_out_before
+    assert result.kept_step == 1
+    said: list[str] = []
+    wild = replace(QUICK, lr=10.0, lora=False, max_steps=6, eval_steps=2, warmup=0)
+    result = teach(rows(), tmp_path / "wild", tiny_model("llama"), wild, notice=said.append)
+    losses = {row["step"]: row["eval_loss"] for row in metrics(tmp_path / "wild") if "eval_loss" in row}
+    assert losses.pop(0) < min(losses.values())
+    assert result.kept_step == min(losses, key=losses.__getitem__)
+    assert "the held-out loss never fell below what it was before training" in said
+
+
 # Most epochs here have twelve steps: killed within one (it goes on from step 4, or 8) and at its end.
 MATRIX = {
     "adapter": ("completion", "llama", QUICK),
