@@ -146,7 +146,7 @@ class _Rows:
 
     def completion(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A prompt and what follows it, of which that is learnt; too long a prompt loses its beginning."""
-        return self._continued(*self._prompt_and_completion(row))
+        return self._continued(*self._prompt_and_completion(row))[0]
 
     def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A prompt with what is preferred and what is not; none where they are the same, or do not fit."""
@@ -159,7 +159,7 @@ class _Rows:
         elif "prompt" in self.columns.names:
             prompt = row.get(self.columns.names["prompt"])
             prompt = _messages(prompt) if isinstance(prompt, list) else self._prompt(row)
-            sides = [self._continued(prompt, side) for side in (chosen, rejected)]
+            sides = self._continued(prompt, chosen, rejected)
         else:
             ids = [self._closed(self.tokenizer(side)["input_ids"]) for side in (chosen, rejected)]
             sides = [self._masked(one, [(shared(*ids), None)]) for one in ids]
@@ -193,21 +193,25 @@ class _Rows:
             return [], alike
         return [{"role": "user", "content": self._prompt(row)}], 1
 
-    def _continued(self, prompt: Any, completion: Any) -> list[Encoded]:
-        """What follows a prompt, be they texts or turns; the prompt itself is not learnt."""
+    def _continued(self, prompt: Any, *completions: Any) -> list[list[Encoded]]:
+        """A prompt with each of what may follow it, be they texts or turns; the prompt is not learnt."""
         if isinstance(prompt, list) or self.tokenizer.chat_template is not None:
             before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-            after = (
-                completion
-                if isinstance(completion, list)
-                else [{"role": "assistant", "content": completion.strip()}]
-            )
-            return self._conversation([*before, *after])
-        start, rest = prompt_and_rest(self.tokenizer, prompt, completion)
+            said = [
+                one if isinstance(one, list) else [{"role": "assistant", "content": one.strip()}]
+                for one in completions
+            ]
+            return [self._conversation([*before, *after]) for after in said]
         # One more than the model reads: the last is only said.
         size, first = self.max_length + 1, self.tokenizer.bos_token_id
-        start, rest, cut = fitted(start, self._closed(rest), size, first)
-        return [replace(one, cut=cut) for one in self._masked([*start, *rest], [(len(start), None)])]
+        parts = (prompt_and_rest(self.tokenizer, prompt, one) for one in completions)
+        fits = [fitted(start, self._closed(rest), size, first) for start, rest in parts]
+        # All of them follow the same: as much of the prompt as the longest leaves room for.
+        start = min((start for start, _, _ in fits), key=len)
+        spans = [(len(start), None)]
+        return [
+            [replace(one, cut=cut) for one in self._masked([*start, *rest], spans)] for _, rest, cut in fits
+        ]
 
     def seq2seq(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A source and its target."""

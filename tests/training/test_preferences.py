@@ -272,12 +272,19 @@ def test_a_pair_without_a_difference_is_dropped_and_one_too_long_is_cut(
     rows = [
         *pairs(3),
         {"prompt": "Say it:", "chosen": " Yes.", "rejected": " Yes."},
-        {"prompt": "Say it: " * 40, "chosen": " Yes.", "rejected": " No."},
+        {"prompt": "Say it: " * 40, "chosen": " Yes, I do say it.", "rejected": " No."},
         {"prompt": "Say it:", "chosen": " Yes." * 40, "rejected": " No."},
     ]
-    plan = ready(write(rows), tiny_model("llama"), replace(QUICK, eval_split=0)).plan
-    assert (plan.rows, plan.examples, plan.dropped, plan.truncated) == (6, 4, 2, 1)
+    prepared = ready(write(rows), tiny_model("llama"), replace(QUICK, eval_split=0))
+    plan = prepared.plan
+    assert (plan.rows, plan.examples, plan.dropped, plan.truncated) == (6, 5, 1, 2)
     assert plan.learns == "preference"
+    # Of too long a prompt both answers follow the same end.
+    one, other = sides(prepared.train[3])
+    start = [list(text.targets).index(next(t for t in text.targets if t != IGNORED)) for text in (one, other)]
+    assert start[0] == start[1] > 8
+    assert list(one.ids[: start[0]]) == list(other.ids[: start[1]])
+    assert len(one.ids) == QUICK.max_length > len(other.ids)
 
 
 @pytest.mark.parametrize(
