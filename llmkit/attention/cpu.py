@@ -1,7 +1,8 @@
 """Our CPU kernel: C++ over an unrepeated key and value cache, for inference in float32 and bfloat16.
 
 What it does not claim it hands to SDPA: training, dropout, position biases, float16, masks that differ
-between heads, head sizes that are no multiple of 16, and work too small to pay for the call.
+between heads, head sizes that are no multiple of 16, bfloat16 prompts on processors with AMX, and work too
+small to pay for the call.
 """
 
 from __future__ import annotations
@@ -79,15 +80,28 @@ def claims(
         return False
     if attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1):
         return False
-    return worth(batch, heads, kv_heads, queries, keys, dim)
+    return worth(batch, heads, kv_heads, queries, keys, dim, query.dtype)
 
 
-def worth(batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int) -> bool:
+def worth(
+    batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int, dtype: torch.dtype
+) -> bool:
     """Whether there is work enough, as measured beside SDPA (`python -m tests.benchmarks attention`)."""
     tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)
-    # Several queries share the reading of a key, in which SDPA is the slower.
-    work = batch * kv_heads * keys * dim * (4 if queries > 1 else 1)
-    return work >= 1 << 17 and batch * kv_heads * tiles >= torch.get_num_threads()
+    work = batch * kv_heads * keys * dim
+    if batch * kv_heads * tiles < torch.get_num_threads():
+        return False
+    if not _has_amx():
+        # Several queries share the reading of a key, in which SDPA is the slower.
+        return work * (4 if queries > 1 else 1) >= 1 << 17
+    # On such processors SDPA multiplies bfloat16 in tiles, which this kernel does not, and reads faster.
+    if dtype == torch.bfloat16:
+        return queries == 1 and work >= 1 << 19
+    return queries >= 256 if queries > 1 else keys >= 1024 and work >= 1 << 22
+
+
+def _has_amx() -> bool:
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
