@@ -104,9 +104,11 @@ def _dress_for_masking(tokenizer: Any) -> None:
     from tokenizers import processors
 
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
 
 def make_model(family: str, folder: Path, *, seed: int = 0, **tokenizer_options: Any) -> Path:

@@ -41,6 +41,7 @@ class RecipeFlags:
     lr: Annotated[
         float | None, flag("--lr", help="Peak learning rate (2e-4, --full 2e-5; preferences: a quarter).")
     ] = None
+    optimizer: Annotated[str, flag("--optimizer", help="adamw (the default) or muon.")] = "adamw"
     scheduler: Annotated[str, flag("--scheduler", help="cosine, linear or constant.")] = "cosine"
     warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.03).")] = 0.03
     weight_decay: Annotated[float, flag("--weight-decay", help="AdamW's, on matrices (0).")] = 0.0
@@ -81,6 +82,9 @@ class RecipeFlags:
         str | None, flag("--objective", metavar="NAME", help="Where the columns allow several.")
     ] = None
     source_prefix: Annotated[str, flag("--source-prefix", metavar="TEXT", help="Before each source.")] = ""
+    mark_shared_words: Annotated[
+        bool, flag("--mark-shared-words", help="Show an answer reader which words the question shares.")
+    ] = False
     on_error: Annotated[str, flag("--on-error", metavar="fail|skip", help="At a bad row.")] = "fail"
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class RecipeFlags:
     """The fields of `training.plan.Recipe`, as flags."""
 
-    arch: Annotated[str, flag("--arch", help="llama, qwen3, gpt2, bert, t5 or bart (llama).")] = "llama"
+    arch: Annotated[str, flag("--arch", help="llama, qwen3, gpt2, bert, roformer, t5 or bart (llama).")] = (
+        "llama"
+    )
     params: Annotated[str, flag("--params", help="Parameters, such as 260k, 3m or 1.2b (3m).")] = "3m"
     tokenizer: Annotated[str, flag("--tokenizer", help="`train` (the default), or a folder.")] = "train"
     vocab_size: Annotated[int, flag("--vocab-size", help="Vocabulary of a trained tokenizer (4096).")] = 4096
@@ -33,6 +35,7 @@ class RecipeFlags:
     epochs: Annotated[float, flag("--epochs", help="Passes over the corpus (4).")] = 4.0
     max_steps: Annotated[int | None, flag("--max-steps", help="Steps, in place of epochs.")] = None
     lr: Annotated[float | None, flag("--lr", help="Peak learning rate (2e-3).")] = 2e-3
+    optimizer: Annotated[str, flag("--optimizer", help="adamw (the default) or muon.")] = "adamw"
     scheduler: Annotated[str, flag("--scheduler", help="cosine (the default), linear or constant.")] = (
         "cosine"
     )

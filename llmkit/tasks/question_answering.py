@@ -17,6 +17,7 @@ from llmkit.errors import InputError
 from llmkit.records.batches import OutOfMemory
 from llmkit.tasks.generation import is_out_of_memory
 from llmkit.tasks.spans import Answer, AnswerOptions, Answers, best_spans, pool_answers, probabilities, tidy
+from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
 from llmkit.text.words import is_unspaced
 
@@ -49,6 +50,7 @@ class EncodedQuestion:
         head: how many of them stand before the context.
         context_type: token type of the context.
         no_answer: index in `ids` of the token that stands for "no answer"; None if there is none.
+        text: the question.
     """
 
     ids: list[int]
@@ -56,6 +58,7 @@ class EncodedQuestion:
     head: int
     context_type: int
     no_answer: int | None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ class Reading:
         question: the question.
         contexts: the texts.
         windows: (context, first token, token after the last) each.
+        types: token types of each context, as long as its ids.
     """
 
     question: EncodedQuestion
     contexts: Sequence[EncodedContext]
     windows: list[tuple[int, int, int]]
+    types: Sequence[np.ndarray]
 
     @property
     def tokens(self) -> int:
@@ -109,6 +114,7 @@ class SpanReader:
         self.device = model.device if device is None else device
         self.window = _window(model, tokenizer, options)
         self.tokens_at_once = _GPU_TOKENS if self.device.type == "cuda" else _CPU_TOKENS
+        self._shared = getattr(model.config, "shared_words_type", None)
         self._question_first = tokenizer.padding_side == "right"
         peft = getattr(model, "get_base_model", None)
         self._parameters = inspect.signature((peft() if peft else model).forward).parameters
@@ -147,6 +153,7 @@ class SpanReader:
             head=begin,
             context_type=pair.type_ids[begin],
             no_answer=ids.index(mark) if mark is not None and mark in ids else None,
+            text=text,
         )
 
     def reading(self, question: EncodedQuestion, contexts: Sequence[EncodedContext]) -> Reading:
@@ -174,7 +181,7 @@ class SpanReader:
             for i, context in enumerate(contexts)
             for start, stop in overlapping_windows(len(context.ids), room, overlap)
         ]
-        return Reading(question, contexts, windows)
+        return Reading(question, contexts, windows, [self._types(question, one) for one in contexts])
 
     def answer(
         self, readings: Sequence[Reading], progress: Callable[[int, int], None] | None = None
@@ -213,6 +220,15 @@ class SpanReader:
                 progress(done, done + len(waiting))
         return [pool_answers([one[j] for j in sorted(one)], self.options) for one in found]
 
+    def _types(self, question: EncodedQuestion, context: EncodedContext) -> np.ndarray:
+        """Token types of a context; a model that was taught so sees which of its words the question has."""
+        import numpy as np
+
+        types = np.full(len(context.ids), question.context_type, dtype=np.int64)
+        if self._shared is not None:
+            types[shared_marks(question.text, context.text, context.offsets[:, 1])] = self._shared
+        return types
+
     def _logits(
         self, batch: list[tuple[Reading, tuple[int, int, int]]], longest: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -229,7 +245,7 @@ class SpanReader:
             ids[i, :head], ids[i, tail:size] = question.ids[:head], question.ids[head:]
             types[i, :head], types[i, tail:size] = question.types[:head], question.types[head:]
             ids[i, head:tail] = reading.contexts[context].ids[start:stop]
-            types[i, head:tail] = question.context_type
+            types[i, head:tail] = reading.types[context][start:stop]
             mask[i, :size] = 1
         named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         inputs: dict[str, Any] = {

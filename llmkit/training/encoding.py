@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
 from llmkit.training.answers import answer_span, answers_of, token_span
 from llmkit.training.chats import conversation_of, learnt_spans
@@ -90,6 +91,7 @@ def encoder(
     *,
     languages: tuple[str, str] | None = None,
     source_prefix: str = "",
+    shared_words_type: int | None = None,
 ) -> Callable[[Mapping[str, Any]], list[Encoded]]:
     """The function that turns a row's columns into examples.
 
@@ -100,11 +102,12 @@ def encoder(
         max_length: tokens of an example at most; for "seq2seq" of either side.
         languages: keys in a `translation` column, from and to.
         source_prefix: put before each source ("summarize: " for T5).
+        shared_words_type: token type of a context's words that the question has too (see `text.overlap`).
 
     Returns:
         A function of a row's data. It raises `BadRowError`, and gives none where nothing is left to learn.
     """
-    rows = _Rows(columns, tokenizer, max_length, languages, source_prefix)
+    rows = _Rows(columns, tokenizer, max_length, languages, source_prefix, shared_words_type)
     if kind == "spans":
         return rows.spans
     if kind == "seq2seq":
@@ -126,6 +129,7 @@ class _Rows:
     max_length: int
     languages: tuple[str, str] | None
     source_prefix: str
+    shared_words_type: int | None
 
     def text(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A text and its end; one longer than the model sees becomes several, none of it lost."""
@@ -255,6 +259,11 @@ class _Rows:
                 if part == 1
             ]
             types = windows["token_type_ids"][index] if "token_type_ids" in windows else None
+            if types is not None and self.shared_words_type is not None:
+                marks = shared_marks(question, context, (last for _, _, last in places))
+                for (position, _, _), shared in zip(places, marks, strict=True):
+                    if shared:
+                        types[position] = self.shared_words_type
             found.append(Encoded(ids, token_span(places, start, end), types=types))
         return found
 

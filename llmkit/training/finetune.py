@@ -204,6 +204,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
         },
         measure=(lambda teacher: _measure(teacher, prepared)) if len(prepared.held_out) else None,
         patience=recipe.early_stopping,
+        optimizer=recipe.optimizer,
     )
 
 

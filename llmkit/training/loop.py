@@ -25,6 +25,7 @@ from llmkit.errors import LLMKitError
 from llmkit.training.batches import Batches, Rows, learnt
 from llmkit.training.encoding import IGNORED
 from llmkit.training.heldout import HeldOut
+from llmkit.training.optimizer import Muon, muon_groups
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Job:
         arguments: fields of `TrainingArguments`.
         measure: the held-out loss of the model as it stands, given `Teacher`; None where nothing is held out.
         patience: held-out measurements without improvement after which training stops; 0 never.
+        optimizer: of `recipe.OPTIMIZERS`.
     """
 
     model: Any
@@ -75,6 +77,7 @@ class Job:
     arguments: dict[str, Any]
     measure: Callable[[Teacher], HeldOut] | None = None
     patience: int = 0
+    optimizer: str = "adamw"
 
 
 class Teacher(Trainer):
@@ -106,6 +109,17 @@ class Teacher(Trainer):
         self.tokens = 0
         self.last_held_out: HeldOut | None = None
         watch.trainer = self
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None and self.job.optimizer == "muon":
+            taught: Any = self.model if model is None else model
+            decayed = self.get_decay_parameter_names(taught)
+            self.optimizer = Muon(
+                muon_groups(taught, decayed, self.args.weight_decay),
+                lr=self.args.learning_rate,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+            )
+        return super().create_optimizer(model)
 
     def get_train_dataloader(self) -> Any:
         # accelerate would shard the batches anew and fill up the last; ours are this process's already.

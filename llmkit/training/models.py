@@ -63,9 +63,38 @@ def load_for_training(
         # Given a cache, transformers takes a row for one text, wherever its positions begin anew.
         loaded.model.config.use_cache = False
     loaded.tokenizer.padding_side = "right"
+    if recipe.mark_shared_words:
+        _mark_shared_words(loaded, spans, recipe.lora)
     if recipe.lora:
         loaded.model = _with_adapter(loaded, recipe, spans)
     return loaded, flattens
+
+
+def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
+    """Give the model a token type for the words that question and context share; it begins as the context's.
+
+    Raises:
+        InputError: it reads no answers off a context, or has no token types.
+    """
+    import torch
+
+    model: Any = loaded.model
+    if getattr(model.config, "shared_words_type", None) is not None:
+        return
+    embeddings = getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
+    if not spans or embeddings is None or "token_type_ids" not in loaded.tokenizer.model_input_names:
+        raise InputError(
+            f"--mark-shared-words: {type(model).__name__} reads no answers off a context with token types; it"
+            " is for an encoder such as BERT, and rows of questions, contexts and answers"
+        )
+    if lora:
+        raise InputError("--mark-shared-words adds a token type to the model; use --full")
+    with torch.no_grad():
+        rows = embeddings.weight
+        embeddings.weight = torch.nn.Parameter(torch.cat([rows, rows[-1:]]))
+    model.config.shared_words_type = embeddings.num_embeddings
+    embeddings.num_embeddings += 1
+    model.config.type_vocab_size = embeddings.num_embeddings
 
 
 def base_name(loaded: LoadedModel) -> tuple[str, str | None]:

@@ -224,6 +224,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
         ),
         measure=(lambda teacher: _measure(teacher.model, prepared)) if prepared.held_out else None,
         patience=recipe.early_stopping,
+        optimizer=recipe.optimizer,
     )
 
 

@@ -1,6 +1,6 @@
 """What every training run is told, whatever it teaches: its schedule, its precision, and a file of them.
 
-Public: `Schedule`, `SCHEDULERS`, `DTYPES`, `read_recipe`, `training_dtype`, `arguments`.
+Public: `Schedule`, `SCHEDULERS`, `OPTIMIZERS`, `DTYPES`, `read_recipe`, `training_dtype`, `arguments`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
     "linear": ("linear", {}),
     "constant": ("constant_with_warmup", {}),
 }
+OPTIMIZERS = ("adamw", "muon")
 DTYPES = ("float32", "bfloat16", "float16")
 REPORTS = ("tensorboard", "trackio", "wandb")
 
@@ -32,7 +33,8 @@ class Schedule:
     Attributes:
         epochs: passes over the training rows; not used where `max_steps` is given.
         max_steps: optimizer steps.
-        lr: peak learning rate of AdamW (betas 0.9 and 0.95).
+        lr: peak learning rate.
+        optimizer: "adamw" (betas 0.9 and 0.95), or "muon" (see `optimizer.Muon`).
         scheduler: "cosine" (to a tenth of the peak), "linear" (to 0) or "constant".
         warmup: steps, or below 1 a share of all steps, over which the rate rises from 0.
         weight_decay: on matrices, not on norms.
@@ -54,6 +56,7 @@ class Schedule:
     epochs: float = 4.0
     max_steps: int | None = None
     lr: float | None = 2e-3
+    optimizer: str = "adamw"
     scheduler: str = "cosine"
     warmup: float = 0.05
     weight_decay: float = 0.1
@@ -76,7 +79,11 @@ class Schedule:
         Raises:
             InputError: naming the flag.
         """
-        for name, allowed in (("scheduler", SCHEDULERS), ("dtype", ("auto", *DTYPES))):
+        for name, allowed in (
+            ("scheduler", SCHEDULERS),
+            ("dtype", ("auto", *DTYPES)),
+            ("optimizer", OPTIMIZERS),
+        ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"--{name} {getattr(self, name)}: use {', '.join(allowed)}")
         if self.report_to not in (None, *REPORTS):

@@ -48,6 +48,7 @@ class Recipe(Schedule):
         mapping: (role, column) pairs.
         languages: from and to, where a column holds a text in several languages.
         source_prefix: put before each source.
+        mark_shared_words: tell a model that reads answers off a context which of its words the question has.
         on_error: "fail" at a bad row, or "skip" it.
     """
 
@@ -72,6 +73,7 @@ class Recipe(Schedule):
     mapping: tuple[tuple[str, str], ...] = ()
     languages: tuple[str, str] | None = None
     source_prefix: str = ""
+    mark_shared_words: bool = False
     on_error: str = "fail"
 
     def check(self) -> None:
@@ -198,6 +200,7 @@ def prepare(
         length,
         languages=recipe.languages,
         source_prefix=recipe.source_prefix,
+        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
     )
     train = encode(source, turn, on_error=recipe.on_error)
     held_out = encode(held, turn, on_error=recipe.on_error)

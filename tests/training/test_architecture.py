@@ -79,5 +79,7 @@ def test_a_size_below_the_vocabulary_is_refused() -> None:
 
 
 def test_an_unknown_architecture_names_what_there_is() -> None:
-    with pytest.raises(InputError, match="--arch mamba: there is llama, qwen3, gpt2, bert, t5, bart"):
+    with pytest.raises(
+        InputError, match="--arch mamba: there is llama, qwen3, gpt2, bert, roformer, t5, bart"
+    ):
         build_config("mamba", "3m", vocab_size=2048, context=64, ids=IDS)

@@ -1,6 +1,7 @@
 """Finetuning through its public function: what it learns, what it leaves, and that nothing is lost."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -154,6 +155,7 @@ def test_the_first_step_teaches_and_the_step_kept_is_told(
 MATRIX = {
     "adapter": ("completion", "llama", QUICK),
     "whole model": ("text", "llama", replace(QUICK, lora=False, lr=1e-3)),
+    "muon": ("text", "llama", replace(QUICK, lora=False, lr=1e-3, optimizer="muon")),
     "packing": ("completion", "llama", replace(QUICK, packing=True, batch_size=1)),
     "accumulation": ("completion", "llama", replace(QUICK, batch_size=1, gradient_accumulation=2)),
     "dropout": ("text", "llama", replace(QUICK, lora_dropout=0.3)),
@@ -289,6 +291,44 @@ def test_an_encoder_learns_spans_with_a_head_of_its_own(
     assert result.held_out_loss < result.held_out_before
     model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out")
     assert type(model).__name__ == "BertForQuestionAnswering"
+
+
+def test_an_encoder_is_shown_which_words_the_question_shares(
+    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = replace(QUICK, lora=False, max_steps=2, eval_steps=2, mark_shared_words=True)
+    model = tiny_model("bert")
+    prepared = prepare([rows("answers")], ModelSpec(str(model), device="cpu"), recipe)
+    ids, types = prepared.train[0].ids, prepared.train[0].types
+    # "What did the dog see? The dog 0 saw the cat.": of the context it has both "the" and "dog".
+    words = prepared.loaded.tokenizer.convert_ids_to_tokens(ids)
+    assert types is not None
+    marked = "".join(word for word, kind in zip(words, types, strict=True) if kind == 2)
+    assert re.fullmatch(r"The(dog|cat|moon|ball|house|park)(the\1?)?", marked.replace("\u0120", "")), marked
+    teach(rows("answers"), tmp_path / "out", model, recipe)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["type_vocab_size"], config["shared_words_type"]) == (3, 2)
+    # Whoever reads with it, or teaches it further, is told by the model.
+    spec = ModelSpec(str(tmp_path / "out"), device="cpu")
+    again = prepare([rows("answers")], spec, replace(recipe, mark_shared_words=False))
+    assert again.train[0].types is not None
+    assert list(again.train[0].types) == list(types)
+    assert again.loaded.model.config.type_vocab_size == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "lora", "message"),
+    [
+        ("answers", "llama", False, "LlamaForCausalLM reads no answers off a context"),
+        ("answers", "bert", True, "use --full"),
+    ],
+)
+def test_shared_words_are_for_encoders_taught_whole(
+    tiny_model: TinyModel, rows: Callable[..., Path], kind: str, family: str, lora: bool, message: str
+) -> None:
+    recipe = replace(QUICK, lora=lora, mark_shared_words=True)
+    with pytest.raises(InputError, match=f"--mark-shared-words.*{message}"):
+        prepare([rows(kind)], ModelSpec(str(tiny_model(family)), device="cpu"), recipe)
 
 
 def test_an_adapter_brings_its_extractive_head(

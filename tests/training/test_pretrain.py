@@ -275,7 +275,14 @@ def test_a_run_that_was_moved_keeps_its_best_weights(corpus: Path, tmp_path: Pat
     assert result.held_out_loss == pytest.approx(measured[0], rel=1e-5)
 
 
-HEADS = {"qwen3": "CausalLM", "gpt2": "CausalLM", "bert": "MaskedLM", "t5": "Seq2SeqLM", "bart": "Seq2SeqLM"}
+HEADS = {
+    "qwen3": "CausalLM",
+    "gpt2": "CausalLM",
+    "bert": "MaskedLM",
+    "roformer": "MaskedLM",
+    "t5": "Seq2SeqLM",
+    "bart": "Seq2SeqLM",
+}
 
 
 @pytest.mark.parametrize("arch", HEADS)
