@@ -22,7 +22,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 models: $(READY)
-	$(BIN)/python examples/models/make_stories.py
+	$(BIN)/python examples/models/make_models.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

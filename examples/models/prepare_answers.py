@@ -19,10 +19,13 @@ from typing import Any
 
 from cloze import cloze, passages
 
+from llmkit.text.sentences import split_sentences
+
 Rows = list[dict[str, Any]]
 
 HELD_OUT_SHARE = 0.15
 PASSAGE_WORDS = 90
+CONTEXT_WORDS = 130
 CLOZE_ROWS = {"squad": 8_000, "fairytale": 5_000, "novels": 5_000, "stories": 2_000}
 NOVELS = ("sherlock", "wizard_of_oz", "anna_karenina", "war-and-peace")
 WORLD_ROWS = 2_500
@@ -84,6 +87,24 @@ def fairytale(data: Path, part: str) -> tuple[Rows, list[str]]:
     return found, list(sections.values())
 
 
+def cropped(one: dict[str, Any], words: int, chance: random.Random) -> dict[str, Any]:
+    """The row with only so many words of its context, in whole sentences, the first answer among them."""
+    context, answers = one["context"], one["answers"]
+    start = answers["answer_start"][0]
+    end = start + len(answers["text"][0])
+    places = split_sentences(context, "en")
+    inside = [i for i, (a, b) in enumerate(places) if a < end and b > start]
+    first, last = inside[0], inside[-1]
+    while True:
+        grown = [(first - 1, last)] * (first > 0) + [(first, last + 1)] * (last + 1 < len(places))
+        grown = [(a, b) for a, b in grown if len(context[places[a][0] : places[b][1]].split()) <= words]
+        if not grown:
+            break
+        first, last = chance.choice(grown)
+    a, b = min(places[first][0], start), max(places[last][1], end)
+    return row(one["question"], context[a:b], answers["text"][:1], [start - a])
+
+
 def babi(data: Path, task: int, part: str) -> Rows:
     """A task's questions whose answer stands in the last supporting sentence."""
     (file,) = (data / "qa/babi").glob(f"qa{task}_*_{part}.txt")
@@ -134,17 +155,17 @@ def prepare(data: Path, world: Path, stories: Path, output: Path) -> dict[str, i
         "novels": [(data / f"lm/{name}.txt").read_text(encoding="utf-8") for name in NOVELS],
         "stories": stories.read_text(encoding="utf-8").split("\n<|endoftext|>\n"),
     }
-    told = [json.loads(line) for line in (world / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    told = [
-        row(one["question"], one["context"], one["answers"]["text"], one["answers"]["answer_start"])
-        for one in chance.sample(told, min(WORLD_ROWS, len(told)))
-    ]
-    train = squad_train + fairy_train + told
+    asked = map(json.loads, (world / "questions.jsonl").read_text(encoding="utf-8").splitlines())
+    # It also asks what its stories do not say.
+    answered = [one for one in asked if one["answers"]["text"]]
+    told = chance.sample(answered, min(WORLD_ROWS, len(answered)))
+    # A longer context is more windows, most of them without the answer: much time for little.
+    train = [cropped(one, CONTEXT_WORDS, chance) for one in squad_train + fairy_train + told]
     for task, count in BABI_ROWS.items():
         train += chance.sample(babi(data, task, "train"), count)
     chance.shuffle(train)
     written = {
-        "cloze": cloze_rows(texts, chance),
+        "cloze": cloze_rows(texts, random.Random(1)),
         "answers": train,
         "squad_test": squad_test,
         "fairytale_test": fairy_test,

@@ -1,4 +1,4 @@
-"""Make the story model's corpus: stories.txt to train on, stories_heldout.txt to judge by.
+"""Make the story model's corpus: stories.txt to train on, stories_heldout.txt and heldout.jsonl to judge by.
 
     LLMKIT_DATA=/path/to/data python examples/models/prepare_stories.py OUT
 
@@ -9,6 +9,7 @@ kept once, cased where a cased copy exists and true-cased from the cased stories
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -190,6 +191,8 @@ def prepare(data: Path, output: Path) -> dict[str, int]:
     output.mkdir(parents=True, exist_ok=True)
     for name, stories in (("stories.txt", train), ("stories_heldout.txt", held)):
         (output / name).write_text(f"\n{SEPARATOR}\n".join(stories) + "\n", encoding="utf-8")
+    rows = "".join(json.dumps({"text": story}, ensure_ascii=False) + "\n" for story in held)
+    (output / "heldout.jsonl").write_text(rows, encoding="utf-8")
     return {
         "cased": len(cased),
         "lower_case_only": len(lower),

@@ -2,12 +2,14 @@
 
     LLMKIT_DATA=/path/to/data python examples/models/prepare_translation.py WORLD OUT
 
-WORLD is a folder that `world/tell.py` wrote. Writes translation.jsonl (shuffled), translation_test.jsonl
-(pairs, for either direction) and bilingual.txt, the text that the tokenizer is trained on.
+WORLD is a folder that `world/tell.py` wrote. Writes translation.jsonl (shuffled), bilingual.txt for the
+tokenizer, and pairs to judge either direction by: tatoeba_test.jsonl (held out), multi30k_test.jsonl and
+flores_test.jsonl.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -57,6 +59,22 @@ def hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     return train, test
 
 
+def multi30k(data: Path) -> list[Pair]:
+    """Image captions (test_2016_flickr)."""
+    sides = []
+    for language in ("en", "de"):
+        with gzip.open(data / f"mt/multi30k/test_2016_flickr.{language}.gz", "rt", encoding="utf-8") as file:
+            sides.append(file.read().splitlines())
+    return list(zip(*sides, strict=True))
+
+
+def flores(data: Path) -> list[Pair]:
+    """Sentences of Wikimedia's projects (FLORES-200, dev)."""
+    files = (data / f"mt/flores200/{code}_Latn.dev" for code in ("eng", "deu"))
+    sides = [file.read_text(encoding="utf-8").splitlines() for file in files]
+    return list(zip(*sides, strict=True))
+
+
 def both_ways(pairs: list[Pair]) -> list[dict[str, str]]:
     rows = [{"source": PREFIXES["de"] + english, "target": german} for english, german in pairs]
     rows += [{"source": PREFIXES["en"] + german, "target": english} for english, german in pairs]
@@ -76,8 +94,9 @@ def prepare(data: Path, world: Path, output: Path) -> dict[str, int]:
     output.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (output / "translation.jsonl").write_text(text, encoding="utf-8")
-    text = "".join(json.dumps({"en": e, "de": d}, ensure_ascii=False) + "\n" for e, d in test)
-    (output / "translation_test.jsonl").write_text(text, encoding="utf-8")
+    for name, pairs in {"tatoeba": test, "multi30k": multi30k(data), "flores": flores(data)}.items():
+        text = "".join(json.dumps({"en": e, "de": d}, ensure_ascii=False) + "\n" for e, d in pairs)
+        (output / f"{name}_test.jsonl").write_text(text, encoding="utf-8")
     sides = list(dict.fromkeys(text for row in rows for text in row.values()))
     (output / "bilingual.txt").write_text("\n".join(sides) + "\n", encoding="utf-8")
     return {"train": len(train), "held_out": len(test), "world": len(chosen)}

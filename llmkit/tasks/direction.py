@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _T5 = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
 _LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 _TARGET_TOKEN = re.compile(r">>.+<<|<2.+>")
+_TASK = re.compile(r"translation_([A-Za-z_]+?)_to_([A-Za-z_]+)")
 # opus-mt-en-de, opus-mt-tc-big-zle-en: names of Marian models end in the pair.
 _PAIR = re.compile(r"opus-mt-(?:tc-[a-z]+-)?([A-Za-z_]+)-([A-Za-z_]+)")
 
@@ -84,6 +85,9 @@ def find_direction(loaded: LoadedModel, source: str | None, target: str | None) 
     if family in _T5:
         tokens = _target_tokens(loaded)
         return _by_target_token(loaded, known, wanted, tokens) if tokens else _by_task(loaded, known, wanted)
+    prefixes = _own_prefixes(loaded)
+    if prefixes:
+        return _by_own_prefix(loaded, known, wanted, prefixes)
     note = f"{loaded.spec.name} is not told of languages; it gets the text as it stands"
     return Direction(known, wanted, notes=(note,))
 
@@ -182,6 +186,44 @@ def _by_task(loaded: LoadedModel, known: Language | None, wanted: Language | Non
         notes = (f"{name} says that it was trained for {', '.join(trained)} only",)
     prefix = f"translate {known.label} to {wanted.label}: "
     return Direction(known, wanted, prefix=prefix, notes=notes)
+
+
+def _own_prefixes(loaded: LoadedModel) -> dict[tuple[str, str], str]:
+    """What a model says that it was taught to read before a text, by the pair of languages."""
+    tasks = getattr(loaded.model.config, "task_specific_params", None) or {}
+    found = {}
+    for task, options in tasks.items():
+        named = _TASK.fullmatch(str(task))
+        if named and isinstance(options, dict) and isinstance(options.get("prefix"), str):
+            found[named.group(1), named.group(2)] = options["prefix"]
+    return found
+
+
+def _by_own_prefix(
+    loaded: LoadedModel,
+    known: Language | None,
+    wanted: Language | None,
+    prefixes: dict[tuple[str, str], str],
+) -> Direction:
+    """An encoder-decoder whose config.json has a prefix for each pair, in T5's `task_specific_params`."""
+
+    def fits(asked: Language | None, code: str) -> bool:
+        named = _known(code)
+        return asked is None or (named is not None and named.code == asked.code)
+
+    pairs = [pair for pair in prefixes if fits(known, pair[0]) and fits(wanted, pair[1])]
+    name = loaded.spec.name
+    if len(pairs) == 1:
+        (pair,) = pairs
+        return Direction(known or _known(pair[0]), wanted or _known(pair[1]), prefix=prefixes[pair])
+    there = ", ".join(f"{source} to {target}" for source, target in prefixes)
+    if pairs:
+        flag = "--to" if wanted is None else "--from"
+        raise InputError(f"{name} translates {there}: name the language with {flag}")
+    asked = " ".join(
+        f"{flag} {language.tag}" for flag, language in (("--from", known), ("--to", wanted)) if language
+    )
+    raise InputError(f"{asked}: {name} translates {there} only; name another model with -m")
 
 
 def _by_prompt(loaded: LoadedModel, known: Language | None, wanted: Language | None) -> Direction:

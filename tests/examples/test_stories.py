@@ -111,16 +111,15 @@ def test_a_bigram_model_by_hand(example: Any) -> None:
 
 
 def test_the_share_of_known_sequences(example: Any) -> None:
-    make_stories = example("make_stories")
     known = example("prepare_stories").ngrams("a b c d e f g h i")
     assert len(known) == 2
-    assert make_stories.share_known(["A b c, d e f g h! X"], known) == pytest.approx(0.5)
+    assert example("measure_stories").share_known(["A b c, d e f g h! X"], known) == pytest.approx(0.5)
 
 
 def test_without_the_data_folder_the_program_says_what_to_set() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "LLMKIT_DATA"}
     done = subprocess.run(
-        [sys.executable, FOLDER / "make_stories.py"], capture_output=True, text=True, env=environment
+        [sys.executable, FOLDER / "make_models.py"], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 1
     assert done.stderr == "set LLMKIT_DATA to the data folder, the one that holds stories/tinystories.txt\n"

@@ -207,3 +207,36 @@ def test_models_that_cannot_be_told() -> None:
 
 def test_the_same_language_twice() -> None:
     assert "are the same language, German" in refused(model("t5"), "de", "German")
+
+
+TASKS = {
+    "translation_en_to_de": {"prefix": "de: "},
+    "translation_de_to_en": {"prefix": "en: "},
+    "translation_zh-Hant_to_en": {"prefix": 3},
+    "summarization": {"prefix": "sum: "},
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "prefix"),
+    [("en", "de", "de: "), ("German", "English", "en: "), (None, "de", "de: "), ("de", None, "en: ")],
+)
+def test_an_encoder_decoder_s_own_prefixes_are_taken(
+    source: str | None, target: str | None, prefix: str
+) -> None:
+    direction = find_direction(model("bart", task_specific_params=TASKS), source, target)
+    assert (direction.prefix, direction.notes) == (prefix, ())
+    assert direction.source is not None
+    assert direction.target is not None
+    assert {direction.source.tag, direction.target.tag} == {"en", "de"}
+
+
+def test_pairs_without_a_prefix_of_their_own_are_refused() -> None:
+    loaded = model("bart", name="translator", task_specific_params=TASKS)
+    assert refused(loaded, "en", "fr") == (
+        "--from en --to fr: translator translates en to de, de to en only; name another model with -m"
+    )
+    assert refused(loaded, None, "fr").startswith("--to fr: translator translates")
+    assert refused(loaded, None, None) == (
+        "translator translates en to de, de to en: name the language with --to"
+    )

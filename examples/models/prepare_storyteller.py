@@ -1,0 +1,148 @@
+"""Make the storyteller's rows: conversations in which a story is asked for, told, and gone on with.
+
+    LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py WORLD STORIES OUT
+
+WORLD is a folder that `world/tell.py` wrote, STORIES the stories.txt of `prepare_stories.py`. Writes
+talks.jsonl and talks_test.jsonl: held-out requests (`prompt`) with the words that their stories should have
+(`words`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent / "world"))
+from talks import ABOUT, NEXT, WITH
+
+HELD_OUT_SHARE = 0.05
+WORLD_TALKS = 5_000
+# A story that is told in two turns is cut after the sentence nearest to here.
+CUT_AT = 0.5
+SHARE_CUT = 0.4
+KINDS = "boy|girl|dog|cat|bird|bear|bunny|rabbit|fish|mouse|frog|puppy|kitten|duck|princess|man|woman"
+# Nouns that nobody asks for a story about.
+VAGUE = frozenset(
+    ("time", "day", "way", "lot", "idea", "end", "thing", "part", "side", "place", "moment", "bit")
+)
+AFTER_NOUNS = frozenset(
+    (
+        "and",
+        "was",
+        "in",
+        "that",
+        "to",
+        "on",
+        "with",
+        "who",
+        "named",
+        "for",
+        "were",
+        "had",
+        "said",
+        "at",
+        "called",
+    )
+)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1 that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def nouns(stories: list[str]) -> Counter[str]:
+    """Words that end what an article begins, more often than not, with the number of stories they are in."""
+    ends: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    known: Counter[str] = Counter()
+    for story in stories:
+        here = set()
+        for word, after in re.findall(r"\b(?:a|an|the|his|her) ([a-z]{3,9})\b(\W+\w+|\W*$)", story):
+            seen[word] += 1
+            ends[word] += not re.fullmatch(r" [a-z]+", after) or after[1:] in AFTER_NOUNS
+            here.add(word)
+        known.update(here)
+    # Of what is talked of in many stories: `dog`, and neither `red` nor `hedgerow`.
+    return Counter(
+        {
+            word: count
+            for word, count in known.items()
+            if count > 9 and ends[word] > 0.6 * seen[word] and word[-1] != "s" and word not in VAGUE
+        }
+    )
+
+
+def wished(story: str, known: Counter[str]) -> list[tuple[str, str]]:
+    """What one could have wished for to be told this story: (word, as the request has it), rarest first."""
+    named = re.search(rf"\b({KINDS}) named ([A-Z][a-z]+)\b", story)
+    found = {}
+    for adjective, word in re.findall(r"\b(?:a|an|the) ([a-z]+ )?([a-z]{3,9})\b", story):
+        if known[word] and len(re.findall(rf"\b{word}\b", story)) > 1 and adjective.strip() not in known:
+            phrase = adjective + word
+            found.setdefault(word, f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}")
+    rare = sorted(found, key=lambda word: (known[word], word))[:2]
+    wishes = [(word, found[word]) for word in rare if not named or word != named[1]]
+    if named:
+        wishes.append((named[2], f"a {named[1]} named {named[2]}"))
+    return wishes
+
+
+def parted(story: str) -> tuple[str, str] | None:
+    ends = [match.end() for match in re.finditer(r"[.!?]\"?(?=\s)", story)]
+    ends = [end for end in ends if 0.3 < end / len(story) < 0.7]
+    if not ends:
+        return None
+    at = min(ends, key=lambda end: abs(end / len(story) - CUT_AT))
+    return story[:at], story[at:].strip()
+
+
+def real_talks(
+    stories: list[str], chance: random.Random
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Conversations about the stories that there are, and the requests of those held out."""
+    known = nouns(stories)
+    talks, held_out = [], []
+    for story in stories:
+        wishes = wished(story, known)
+        if not wishes:
+            continue
+        chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
+        asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
+        if share(story) < HELD_OUT_SHARE:
+            held_out.append({"prompt": asked, "words": [word for word, _ in chosen]})
+            continue
+        halves = parted(story) if chance.random() < SHARE_CUT else None
+        turns = [asked, *((halves[0], chance.choice(NEXT), halves[1]) if halves else (story,))]
+        roles = ("user", "assistant") * 2
+        talks.append({"messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=False)]})
+    return talks, held_out
+
+
+def prepare(world: Path, stories: Path, output: Path) -> dict[str, int]:
+    """Write the files under `output` and return how many rows each has."""
+    chance = random.Random(0)
+    told = stories.read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
+    talks, held_out = real_talks(told, chance)
+    lines = (world / "talks.jsonl").read_text(encoding="utf-8").splitlines()
+    simulated = [json.loads(line) for line in chance.sample(lines, min(WORLD_TALKS, len(lines)))]
+    rows = talks + simulated
+    chance.shuffle(rows)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, made in (("talks", rows), ("talks_test", held_out)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+        (output / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return {"real": len(talks), "simulated": len(simulated), "held_out": len(held_out)}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python prepare_storyteller.py WORLD STORIES OUTPUT")
+    for name, count in prepare(*map(Path, sys.argv[1:])).items():
+        print(f"{name}: {count:,}")

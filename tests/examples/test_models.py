@@ -1,0 +1,157 @@
+"""The programs that make the corpora of the translator, the reader and the storyteller."""
+
+import importlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parents[2] / "examples" / "models"
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a program's module by name; they import each other as scripts do."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_pairs_that_share_a_sentence_stay_on_one_side(
+    example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = example("prepare_translation")
+    monkeypatch.setattr(prepare, "HELD_OUT_SHARE", 0.5)
+    pairs = [(f"Word {i}.", f"Wort {i // 2}.") for i in range(60)]  # two English sentences for a German one
+    pairs += [(f"WORD {2 * i}.", f"Anders {i}.") for i in range(30)]  # joined by case alone
+    train, test = prepare.hold_out(pairs)
+    assert sorted(train + test) == sorted(pairs)
+    assert min(len(train), len(test)) > 10
+    for side in (0, 1):
+        assert not {pair[side].lower() for pair in train} & {pair[side].lower() for pair in test}
+
+
+def test_both_directions_are_told_apart_by_the_language_wanted(example: Callable[[str], Any]) -> None:
+    rows = example("prepare_translation").both_ways([("Yes.", "Ja.")])
+    assert rows == [{"source": "de: Yes.", "target": "Ja."}, {"source": "en: Ja.", "target": "Yes."}]
+
+
+PASSAGE = (
+    "In the year 1492 the brave sailor Christopher Columbus crossed the wide ocean with three small ships. "
+    "He believed that the earth was round and that India lay behind the water. After many weeks of fear his "
+    "men saw the white beach of an island in the morning sun. They thanked the sailor and rowed to the shore."
+)
+
+
+def test_a_cloze_question_leaves_its_answer_out_and_tells_where_it_stands(
+    example: Callable[[str], Any],
+) -> None:
+    module = example("cloze")
+    chance = random.Random(0)
+    asked = [row for row in (module.cloze(PASSAGE, chance) for _ in range(300)) if row]
+    assert len(asked) > 200
+    for row in asked:
+        (answer,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]
+        assert PASSAGE[start : start + len(answer)] == answer
+        assert 1 <= len(answer.split()) <= 5
+        assert row["question"].endswith("?")
+        assert answer not in row["question"]
+    answers = {row["answers"]["text"][0] for row in asked}
+    assert {"1492", "Christopher Columbus", "India", "three small ships"} <= answers
+    years = [row["question"].lower() for row in asked if row["answers"]["text"] == ["1492"]]
+    assert all("when" in question or "year" in question for question in years)
+
+
+def test_passages_are_whole_sentences_and_lose_none(example: Callable[[str], Any]) -> None:
+    text = " ".join(f"This is sentence number {i} of the text." for i in range(40))
+    found = list(example("cloze").passages(text, 30))
+    assert " ".join(found) == text
+    assert all(piece.endswith(".") for piece in found)
+
+
+BABI = """1 Mary moved to the bathroom.
+2 John went to the hallway.
+3 Where is Mary? \tbathroom\t1
+4 Mary went to the hallway.
+5 Where is Mary? \thallway\t4
+1 Sandra moved to the garden.
+2 Where is Sandra? \tgarden\t1
+"""
+
+
+def test_babi_s_answer_is_the_one_in_the_supporting_sentence(
+    example: Callable[[str], Any], tmp_path: Path
+) -> None:
+    (tmp_path / "qa" / "babi").mkdir(parents=True)
+    (tmp_path / "qa" / "babi" / "qa1_single-supporting-fact_test.txt").write_text(BABI)
+    rows = example("prepare_answers").babi(tmp_path, 1, "test")
+    assert [row["answers"]["text"] for row in rows] == [["bathroom"], ["hallway"], ["garden"]]
+    # Of two hallways the one that Mary went to.
+    assert rows[1]["answers"]["answer_start"] == [rows[1]["context"].rindex("hallway")]
+    assert rows[2]["context"] == "Sandra moved to the garden."
+
+
+@pytest.mark.parametrize("words", [1, 25, 40, 500])
+def test_a_cropped_context_keeps_its_answer(example: Callable[[str], Any], words: int) -> None:
+    prepare = example("prepare_answers")
+    start = PASSAGE.index("India")
+    row = prepare.row("Where?", PASSAGE, ["India", "the water"], [start, PASSAGE.index("the water")])
+    made = prepare.cropped(row, words, random.Random(0))
+    (answer,), (at,) = made["answers"]["text"], made["answers"]["answer_start"]
+    assert made["context"][at : at + len(answer)] == answer == "India"
+    assert made["context"] in PASSAGE
+    assert len(made["context"].split()) <= max(words, 15)
+    assert (made["context"] == PASSAGE) == (words == 500)
+
+
+def test_a_story_is_asked_for_by_what_is_in_it(example: Callable[[str], Any]) -> None:
+    prepare = example("prepare_storyteller")
+    stories = [
+        f"Once there was a girl named Lily{i}. She saw a red kite. Then the kite was gone,"
+        " and she had a small kite. It was a warm day. A rock was there. Lily sat on the rock."
+        for i in range(12)
+    ]
+    known = prepare.nouns(stories)
+    assert {"kite", "rock"} <= set(known)
+    assert not {"red", "warm", "small", "day"} & set(known)
+    wishes = dict(prepare.wished(stories[3], known))
+    assert wishes["kite"] in ("a red kite", "a kite")
+    assert wishes["rock"] == "a rock"
+    first, second = prepare.parted(stories[0])
+    assert f"{first} {second}" == stories[0]
+
+
+def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) -> None:
+    from llmkit.cli import finetune, pretrain
+
+    make = example("make_models")
+    recipes = {file.stem for file in FOLDER.glob("*.yaml")}
+    source = Path(make.__file__).read_text()
+    for name in recipes:
+        assert f'"{name}"' in source
+        options = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+        flags = pretrain.RecipeFlags if "arch" in options else finetune.RecipeFlags
+        assert {key.replace("-", "_") for key in options} <= set(flags.__dataclass_fields__)
+    assert (
+        {file.stem for file in (FOLDER / "cards").glob("*.md")} == set(make.EVALUATIONS) == set(make.MAKERS)
+    )
+
+
+def test_the_card_s_table_and_the_comparison_read_the_scores(
+    example: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    make = example("make_models")
+    found = {"rows": 1200, "scores": [{"name": "BLEU", "score": 43.217, "low": 40.5, "high": 46.04}]}
+    row = make.table(make.Evaluation("Tatoeba", "x.jsonl", ()), found)
+    assert row == ["| Tatoeba | 1,200 | BLEU | 43.22 | 40.5 to 46.04 |"]
+    monkeypatch.setattr(make, "PACKAGE", tmp_path / "box")
+    for folder, value in ((tmp_path / "box" / "m", 43.2), (tmp_path / "work" / "m" / "model", 46.5)):
+        folder.mkdir(parents=True)
+        metric = {"name": "BLEU", "value": value, "args": {"interval": [value - 2, value + 2]}}
+        index = [{"results": [{"dataset": {"name": "Tatoeba"}, "metrics": [metric]}]}]
+        (folder / "README.md").write_text(f"---\n{json.dumps({'model-index': index})}\n---\n# m\n")
+    make.compare("m", tmp_path / "work")
+    assert capsys.readouterr().out == "m: Tatoeba: BLEU 46.5, card 43.2: outside the card's interval\n"
