@@ -35,10 +35,18 @@ def main() -> None:
             "llmkit generate --help": command([*llmkit, "generate", "--help"]),
         }
         report("Help", seconds_of(helps, 15), "two-command Typer app --help", "1.6")
-    starts = {
-        "python -c 'import torch'": command([sys.executable, "-c", "import torch"]),
-        "llmkit generate, to the first token": command(
-            [*llmkit, "generate", "Once upon a time"], until_output=True
-        ),
-    }
-    report("Start", seconds_of(starts, 9), "python -c 'import torch'", "3.2")
+    story = str(Path(__file__).parents[2] / "examples" / "story.txt")
+    with tempfile.TemporaryDirectory() as folder:
+        request = Path(folder, "request.jsonl")
+        request.write_text('{"prompt": "Tell me a story about a dog and a red ball."}\n')
+        verbs = {
+            "generate, to its first token": ["generate", "Once upon a time"],
+            "translate": ["translate", "--from", "en", "--to", "de", "Where is my book?"],
+            "qa": ["qa", "--question", "Who came out of the grass?", "--context", story],
+            "summarize": ["summarize", story],
+            "chat, a row's answer of 60 tokens": ["chat", "--input", str(request), "--max-new-tokens", "60"],
+        }
+        starts = {"python -c 'import torch'": command([sys.executable, "-c", "import torch"])}
+        for name, arguments in verbs.items():
+            starts[f"llmkit {name}"] = command([*llmkit, *arguments], until_output=True)
+        report("Start", seconds_of(starts, 9), "python -c 'import torch'", "3.2")

@@ -63,6 +63,7 @@ def assert_same(one: Path, other: Path) -> None:
 CASES = {
     "adapter": [],
     "whole": ["--full"],
+    "muon": ["--full", "--optimizer", "muon"],
     "packing": ["--packing"],
     "preferences": ["--full"],
 }
@@ -72,7 +73,7 @@ CASES = {
     "case",
     [
         "adapter",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "packing", "preferences")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "muon", "packing", "preferences")),
     ],
 )
 def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Path, case: str) -> None:
@@ -214,9 +215,13 @@ def test_one_process_killed_ends_the_others(
 
 
 @pytest.mark.slow
-def test_sharded_training_equals_a_single_process(data: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_sharded_training_equals_a_single_process(
+    data: Path, model: Path, tmp_path: Path, optimizer: str
+) -> None:
     """FSDP2: each process holds half of every weight."""
-    alone = spawn(*arguments(data, model, tmp_path / "one", "--batch-size", "4", "--full", *STEPS))
+    more = ["--full", "--optimizer", optimizer, *STEPS]
+    alone = spawn(*arguments(data, model, tmp_path / "one", "--batch-size", "4", *more))
     assert alone.returncode == 0, alone.stderr
     config = tmp_path / "fsdp.yaml"
     config.write_text(
@@ -231,7 +236,7 @@ def test_sharded_training_equals_a_single_process(data: Path, model: Path, tmp_p
         [
             sys.executable,
             *launcher,
-            *arguments(data, model, tmp_path / "two", "--batch-size", "2", "--full", *STEPS),
+            *arguments(data, model, tmp_path / "two", "--batch-size", "2", *more),
         ],
         capture_output=True,
         text=True,
