@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "llmkit" / "models"
 WORLD_STORIES = 20_000
 Counts = dict[str, dict[str, int]]
+Scores = dict[tuple[str, str], tuple[float, list[float] | None]]
 
 FILES = (
     "README.md",
@@ -119,16 +120,25 @@ def main() -> None:
 
     def one_after_another(names: tuple[str, ...]) -> None:
         for name in names:
-            if name in wanted:
+            if name == "storyteller" and name in wanted:
+                make_storyteller(work, "stories" in wanted)
+            elif name in wanted:
                 MAKERS[name](work)
 
     with ThreadPoolExecutor(len(lines)) as pool:
         list(pool.map(one_after_another, lines))
     for name in wanted:
-        finish(name, work, counts)
-        compare(name, work)
-        if not flags.keep:
+        before = scores_of(PACKAGE / name / "README.md")
+        complete(name, work)
+        if flags.keep:
+            judge(name, str(work / name / "model"), work, counts)
+        else:
             package(name, work)
+            judge(name, name, work, counts)
+            shutil.copyfile(work / name / "model" / "README.md", PACKAGE / name / "README.md")
+        compare(name, before, scores_of(work / name / "model" / "README.md"))
+    if "stories" in wanted and "storyteller" not in wanted and not flags.keep:
+        print("storyteller goes on stories: make it anew too")
 
 
 def prepare(data: Path, work: Path) -> Counts:
@@ -150,9 +160,7 @@ def prepare(data: Path, work: Path) -> Counts:
         )
         made = {
             "stories": prepare_stories.prepare(data, work / "stories"),
-            "storyteller": prepare_storyteller.prepare(
-                world, work / "stories" / "stories.txt", work / "storyteller"
-            ),
+            "storyteller": prepare_storyteller.prepare(world, work / "stories", work / "storyteller"),
             "translator": prepare_translation.prepare(data, world, work / "translator"),
             "reader": prepare_answers.prepare(data, world, work / "stories" / "stories.txt", work / "reader"),
         }
@@ -175,16 +183,11 @@ def make_stories(work: Path) -> None:
     )
 
 
-def make_storyteller(work: Path) -> None:
-    folder, base = work / "storyteller", work / "stories" / "model"
-    train(
-        "finetune",
-        folder / "model",
-        folder / "talks.jsonl",
-        "storyteller",
-        "-m",
-        str(base if base.is_dir() else "stories"),
-    )
+def make_storyteller(work: Path, on_new: bool) -> None:
+    """On the stories model made in this run, or else on the packaged one."""
+    folder = work / "storyteller"
+    base = str(work / "stories" / "model") if on_new else "stories"
+    train("finetune", folder / "model", folder / "talks.jsonl", "storyteller", "-m", base)
 
 
 def make_translator(work: Path) -> None:
@@ -215,7 +218,6 @@ def make_reader(work: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path], None]] = {
     "stories": make_stories,
-    "storyteller": make_storyteller,
     "translator": make_translator,
     "reader": make_reader,
 }
@@ -241,8 +243,8 @@ def train(verb: str, output: Path, data: Path, recipe: str, *arguments: str) -> 
     )
 
 
-def finish(name: str, work: Path, counts: Counts) -> None:
-    """What the training does not write: how the model is run, its card, and its scores."""
+def complete(name: str, work: Path) -> None:
+    """What the training does not write: how the model is run, and its card, yet without scores."""
     folder = work / name / "model"
     if name in DECODING:
         amend(folder / "generation_config.json", DECODING[name])
@@ -250,28 +252,38 @@ def finish(name: str, work: Path, counts: Counts) -> None:
         pairs = (("en", "de"), ("de", "en"))
         tasks = {f"translation_{a}_to_{b}": {"prefix": prepare_translation.PREFIXES[b]} for a, b in pairs}
         amend(folder / "config.json", {"task_specific_params": tasks})
-    if name == "storyteller":
-        amend(folder / "adapter_config.json", {"base_model_name_or_path": "stories"})
+    shutil.copyfile(HERE / "cards" / f"{name}.md", folder / "README.md")
+
+
+def judge(name: str, model: str, work: Path, counts: Counts) -> None:
+    """Measure the model and put what comes out into its card.
+
+    Args:
+        name: of the model.
+        model: what `llmkit eval -m` takes; its name where it is packaged, so that the card has no paths.
+        work: the work folder; the card is there.
+        counts: of the corpora.
+    """
+    folder = work / name / "model"
     card = folder / "README.md"
-    shutil.copyfile(HERE / "cards" / f"{name}.md", card)
+    if name == "storyteller":
+        ask_for_words(model, work)
     rows = []
     for number, evaluation in enumerate(EVALUATIONS[name]):
         print(f"{name}: {evaluation.dataset}", flush=True)
         scores = work / name / f"scores-{number}.json"
-        if name == "storyteller":
-            ask_for_words(str(folder), work)
         into = ("--card", str(card), "--dataset", evaluation.dataset, "-o", str(scores), "--overwrite", "-q")
-        llmkit("eval", *evaluation.of(str(folder)), str(work / evaluation.file), *into)
+        llmkit("eval", *evaluation.of(model), str(work / evaluation.file), *into)
         rows += table(evaluation, json.loads(scores.read_text(encoding="utf-8")))
     values: dict[str, Any] = {**counts[name], "results": "\n".join(rows)}
     if name == "stories":
         values |= measure_stories.measured(work / name, folder)
+    # The header has YAML's own braces.
+    _, header, body = card.read_text(encoding="utf-8").split("---\n", 2)
     filled = re.sub(
-        r"\{(\w+)(:[^}]+)?\}",
-        lambda match: format(values[match[1]], (match[2] or ":")[1:]),
-        card.read_text(encoding="utf-8"),
+        r"\{(\w+)(:[^}]+)?\}", lambda match: format(values[match[1]], (match[2] or ":")[1:]), body
     )
-    card.write_text(filled, encoding="utf-8")
+    card.write_text(f"---\n{header}---\n{filled}", encoding="utf-8")
 
 
 def ask_for_words(model: str, work: Path) -> None:
@@ -298,10 +310,9 @@ def table(evaluation: Evaluation, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def compare(name: str, work: Path) -> None:
+def compare(name: str, before: Scores, after: Scores) -> None:
     """Say how far the new scores are from those of the packaged card."""
-    before = scores_of(PACKAGE / name / "README.md")
-    for key, (value, _) in scores_of(work / name / "model" / "README.md").items():
+    for key, (value, _) in after.items():
         if key not in before:
             print(f"{name}: {': '.join(key)} {value:.4g} (new)")
             continue
@@ -311,7 +322,7 @@ def compare(name: str, work: Path) -> None:
         print(f"{name}: {': '.join(key)} {value:.4g}, card {old:.4g}: {where} the card's interval")
 
 
-def scores_of(card: Path) -> dict[tuple[str, str], tuple[float, list[float] | None]]:
+def scores_of(card: Path) -> Scores:
     """(test set, metric) -> score and interval, by the card's model-index."""
     import yaml
 
@@ -335,6 +346,8 @@ def package(name: str, work: Path) -> None:
         made = work / name / "model" / file
         if made.is_file():
             shutil.copyfile(made, target / file)
+    if name == "storyteller":
+        amend(target / "adapter_config.json", {"base_model_name_or_path": "stories"})
 
 
 def amend(file: Path, values: dict[str, Any]) -> None:

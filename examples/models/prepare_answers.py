@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,11 @@ def fairytale(data: Path, part: str) -> tuple[Rows, list[str]]:
         texts: list[str] = []
         starts = []
         for answer in (asked[f"answer{i}"] for i in range(1, 7)):
-            at = context.lower().find(answer.lower().strip(" .")) if answer else -1
-            if at >= 0 and len(context.lower()) == len(context):
-                texts.append(context[at : at + len(answer.strip(" ."))])
-                starts.append(at)
+            wanted = re.escape(answer.strip(" .")) if answer else "$^"
+            found_at = re.search(rf"(?<!\w){wanted}(?!\w)", context, re.IGNORECASE)
+            if found_at and found_at[0]:
+                texts.append(found_at[0])
+                starts.append(found_at.start())
         if texts and texts[0]:
             found.append(row(asked["question"], context, texts, starts))
     return found, list(sections.values())
@@ -121,7 +123,7 @@ def babi(data: Path, task: int, part: str) -> Rows:
         last = max(map(int, support.split()))
         context = " ".join(said.values())
         start = len(" ".join(said[n] for n in said if n < last)) + (1 if last > min(said) else 0)
-        at = context.find(answer, start)
+        at = context.find(answer, start, start + len(said[last]))
         if at >= 0:
             rows.append(row(question.strip(), context, [answer], [at]))
     return rows

@@ -2,26 +2,24 @@
 
     LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py WORLD STORIES OUT
 
-WORLD is a folder that `world/tell.py` wrote, STORIES the stories.txt of `prepare_stories.py`. Writes
-talks.jsonl and talks_test.jsonl: held-out requests (`prompt`) with the words that their stories should have
-(`words`).
+WORLD is a folder that `world/tell.py` wrote, STORIES one of `prepare_stories.py`. Writes talks.jsonl, and
+talks_test.jsonl: requests (`prompt`) made from held-out stories, with the words that are asked for (`words`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "world"))
 from talks import ABOUT, NEXT, WITH
 
-HELD_OUT_SHARE = 0.05
 WORLD_TALKS = 5_000
 # A story that is told in two turns is cut after the sentence nearest to here.
 CUT_AT = 0.5
@@ -50,11 +48,6 @@ AFTER_NOUNS = frozenset(
         "called",
     )
 )
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1 that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def nouns(stories: list[str]) -> Counter[str]:
@@ -103,42 +96,51 @@ def parted(story: str) -> tuple[str, str] | None:
     return story[:at], story[at:].strip()
 
 
-def real_talks(
-    stories: list[str], chance: random.Random
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Conversations about the stories that there are, and the requests of those held out."""
-    known = nouns(stories)
-    talks, held_out = [], []
+def asked_for(
+    stories: list[str], known: Counter[str], chance: random.Random
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Stories with a request for each, and the words that it asks for."""
     for story in stories:
         wishes = wished(story, known)
-        if not wishes:
-            continue
-        chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
-        asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
-        if share(story) < HELD_OUT_SHARE:
-            held_out.append({"prompt": asked, "words": [word for word, _ in chosen]})
-            continue
-        halves = parted(story) if chance.random() < SHARE_CUT else None
-        turns = [asked, *((halves[0], chance.choice(NEXT), halves[1]) if halves else (story,))]
-        roles = ("user", "assistant") * 2
-        talks.append({"messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=False)]})
-    return talks, held_out
+        if wishes:
+            chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
+            asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
+            yield story, asked, [word for word, _ in chosen]
+
+
+def conversation(story: str, asked: str, chance: random.Random) -> dict[str, Any]:
+    """The story told at once, or in two turns."""
+    halves = parted(story) if chance.random() < SHARE_CUT else None
+    turns = [asked, *((halves[0], chance.choice(NEXT), halves[1]) if halves else (story,))]
+    roles = ("user", "assistant") * 2
+    return {"messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=False)]}
 
 
 def prepare(world: Path, stories: Path, output: Path) -> dict[str, int]:
     """Write the files under `output` and return how many rows each has."""
     chance = random.Random(0)
-    told = stories.read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
-    talks, held_out = real_talks(told, chance)
+    told, held_out = (
+        (stories / f"{name}.txt").read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
+        for name in ("stories", "stories_heldout")
+    )
+    known = nouns(told)
+    talks = [conversation(story, asked, chance) for story, asked, _ in asked_for(told, known, chance)]
     lines = (world / "talks.jsonl").read_text(encoding="utf-8").splitlines()
     simulated = [json.loads(line) for line in chance.sample(lines, min(WORLD_TALKS, len(lines)))]
     rows = talks + simulated
     chance.shuffle(rows)
+    # Requests are short: what one asks for may have been asked for before, and then it judges nothing.
+    learnt = {row["messages"][0]["content"] for row in rows}
+    requests = {
+        asked: {"prompt": asked, "words": words}
+        for _, asked, words in asked_for(held_out, known, chance)
+        if asked not in learnt
+    }
     output.mkdir(parents=True, exist_ok=True)
-    for name, made in (("talks", rows), ("talks_test", held_out)):
+    for name, made in (("talks", rows), ("talks_test", list(requests.values()))):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
         (output / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    return {"real": len(talks), "simulated": len(simulated), "held_out": len(held_out)}
+    return {"real": len(talks), "simulated": len(simulated), "held_out": len(requests)}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class RecipeFlags:
         "cosine"
     )
     warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.05).")] = 0.05
-    weight_decay: Annotated[float, flag("--weight-decay", help="AdamW's, on matrices (0.1).")] = 0.1
+    weight_decay: Annotated[float, flag("--weight-decay", help="On matrices (0.1).")] = 0.1
     batch_size: Annotated[int, flag("--batch-size", help="Blocks a forward pass (16).")] = 16
     gradient_accumulation: Annotated[
         int, flag("--gradient-accumulation", help="Forward passes a step (1).")

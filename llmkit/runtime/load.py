@@ -118,7 +118,9 @@ def load(spec: ModelSpec, *, new_head: bool = False, four_bits: bool = False) ->
     base = adapter_base(location.folder)
     unpinned = replace(spec, revision=None)  # a revision belongs to the model that -m names
     if base is not None:
-        adapter, location = location, locate(base, unpinned)
+        # What ships as an adapter goes on what ships beside it.
+        boxed = unpinned.from_box or location.revision == "embedded"
+        adapter, location = location, locate(base, replace(unpinned, from_box=boxed))
     if spec.adapter is not None:
         if adapter is not None:
             raise InputError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_CONFIGS = ("config", "adapter_config")
 # What loading reads besides the weights. Python files only where the user trusts them.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.vocab")
 
@@ -50,6 +51,11 @@ def locate(name: str, spec: ModelSpec) -> Location:
         what = "a folder" if embedded is None else "in the box"
         raise InputError(f"--revision {spec.revision} is about models of the Hub, and {name} is {what}")
     if embedded is not None:
+        if not spec.from_box and any((path / f"{kind}.json").is_file() for kind in _CONFIGS):
+            raise InputError(
+                f"{name} is a model in the box and a folder here: name the folder ./{name}, or leave this"
+                " folder for the one in the box"
+            )
         return Location(embedded, "embedded")
     if path.is_dir():
         return Location(path, "local")

@@ -25,10 +25,10 @@ from llmkit.text.languages import (
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
-_T5 = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
+T5_FAMILIES = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
 _LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 _TARGET_TOKEN = re.compile(r">>.+<<|<2.+>")
-_TASK = re.compile(r"translation_([A-Za-z_]+?)_to_([A-Za-z_]+)")
+_TASK = re.compile(r"translation_([\w-]+?)_to_([\w-]+)")
 # opus-mt-en-de, opus-mt-tc-big-zle-en: names of Marian models end in the pair.
 _PAIR = re.compile(r"opus-mt-(?:tc-[a-z]+-)?([A-Za-z_]+)-([A-Za-z_]+)")
 
@@ -82,12 +82,13 @@ def find_direction(loaded: LoadedModel, source: str | None, target: str | None) 
             f"{loaded.spec.name} continues text and has no chat template, so it cannot be asked to translate;"
             " use a translation model or a chat model"
         )
-    if family in _T5:
+    if family in T5_FAMILIES:
         tokens = _target_tokens(loaded)
         return _by_target_token(loaded, known, wanted, tokens) if tokens else _by_task(loaded, known, wanted)
-    prefixes = _own_prefixes(loaded)
+    prefixes = own_prefixes(loaded.model.config)
     if prefixes:
-        return _by_own_prefix(loaded, known, wanted, prefixes)
+        pair = own_pair(prefixes, known, wanted, loaded.spec.name)
+        return Direction(known or _known(pair[0]), wanted or _known(pair[1]), prefix=prefixes[pair])
     note = f"{loaded.spec.name} is not told of languages; it gets the text as it stands"
     return Direction(known, wanted, notes=(note,))
 
@@ -188,9 +189,13 @@ def _by_task(loaded: LoadedModel, known: Language | None, wanted: Language | Non
     return Direction(known, wanted, prefix=prefix, notes=notes)
 
 
-def _own_prefixes(loaded: LoadedModel) -> dict[tuple[str, str], str]:
-    """What a model says that it was taught to read before a text, by the pair of languages."""
-    tasks = getattr(loaded.model.config, "task_specific_params", None) or {}
+def own_prefixes(config: Any) -> dict[tuple[str, str], str]:
+    """What a model says that it was taught to read before a text, by the pair of languages.
+
+    It stands in its config.json as T5 has it: ``{"translation_en_to_de": {"prefix": ...}}`` in
+    ``task_specific_params``.
+    """
+    tasks = getattr(config, "task_specific_params", None) or {}
     found = {}
     for task, options in tasks.items():
         named = _TASK.fullmatch(str(task))
@@ -199,23 +204,22 @@ def _own_prefixes(loaded: LoadedModel) -> dict[tuple[str, str], str]:
     return found
 
 
-def _by_own_prefix(
-    loaded: LoadedModel,
-    known: Language | None,
-    wanted: Language | None,
-    prefixes: dict[tuple[str, str], str],
-) -> Direction:
-    """An encoder-decoder whose config.json has a prefix for each pair, in T5's `task_specific_params`."""
+def own_pair(
+    prefixes: Iterable[tuple[str, str]], known: Language | None, wanted: Language | None, name: str
+) -> tuple[str, str]:
+    """The one of a model's pairs that is asked for.
+
+    Raises:
+        InputError: none is, or several are.
+    """
 
     def fits(asked: Language | None, code: str) -> bool:
         named = _known(code)
         return asked is None or (named is not None and named.code == asked.code)
 
     pairs = [pair for pair in prefixes if fits(known, pair[0]) and fits(wanted, pair[1])]
-    name = loaded.spec.name
     if len(pairs) == 1:
-        (pair,) = pairs
-        return Direction(known or _known(pair[0]), wanted or _known(pair[1]), prefix=prefixes[pair])
+        return pairs[0]
     there = ", ".join(f"{source} to {target}" for source, target in prefixes)
     if pairs:
         flag = "--to" if wanted is None else "--from"

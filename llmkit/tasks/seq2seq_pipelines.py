@@ -21,7 +21,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from llmkit.errors import InputError
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.text.languages import find_language, match_code
+from llmkit.tasks.direction import T5_FAMILIES, own_pair, own_prefixes
+from llmkit.text.languages import find_language, find_pair, match_code
 
 # Its hooks are annotated more narrowly than transformers' own subclasses of it keep to.
 _Pipeline: Any = transformers.Pipeline
@@ -238,9 +239,16 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         task: str = "",
         **options: Any,
     ) -> None:
+        self._prefixes = own_prefixes(model.config)
+        said = options.get("src_lang"), options.get("tgt_lang")
+        if task == "translation" and self._prefixes and any(said):
+            task = "translation_{}_to_{}".format(*self._pair(said, model))
         if task == "translation":
             task = _first_pair(model.config) or task
         pair = languages_of(task)
+        if pair is not None and self._prefixes and model.config.model_type not in T5_FAMILIES:
+            # A T5 taught a pair of its own may have the prefixes of the model that it began as.
+            task = "translation_{}_to_{}".format(*self._pair(pair, model))
         if pair is not None and not {"src_lang", "tgt_lang"} & options.keys():
             options["src_lang"], options["tgt_lang"] = pair
         super().__init__(model, tokenizer, task=task, **options)
@@ -269,6 +277,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         # transformers' own hook for translation pipelines, still in its tokenizers of many languages.
         build = getattr(self.tokenizer, "_build_translation_inputs", None)
         if build is None:
+            if self._prefixes and (src_lang or tgt_lang) and (src_lang, tgt_lang) != languages_of(self.task):
+                self.prefix = self._prefixes[self._pair((src_lang, tgt_lang), self.model)]
             return super().preprocess(text, truncation=truncation)
         return build(
             text,
@@ -277,6 +287,10 @@ class TranslationPipeline(Text2TextGenerationPipeline):
             src_lang=self._code(src_lang, "src_lang"),
             tgt_lang=self._code(tgt_lang, "tgt_lang"),
         )
+
+    def _pair(self, said: tuple[str | None, str | None], model: Any) -> tuple[str, str]:
+        known, wanted = find_pair(*said)
+        return own_pair(self._prefixes, known, wanted, model.name_or_path)
 
     def _code(self, said: str | None, argument: str) -> str | None:
         """The model's own code: its tokenizer takes any other string too, and puts `<unk>` for it."""

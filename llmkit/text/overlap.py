@@ -30,7 +30,7 @@ def shared_marks(question: str, context: str, ends: Iterable[int]) -> list[bool]
 
     Args:
         question: any text.
-        context: any text.
+        context: any text; in scripts without spaces a clause counts as a word, so that little is marked.
         ends: past-the-last character of each token; 0 for one that has none.
     """
     asked = {stem(word) for word in _WORD.findall(question)}

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from llmkit.errors import InputError
+
 # Coefficients of the quintic iteration, and how often it is applied (Jordan et al. 2024, "Muon: An optimizer
 # for hidden layers in neural networks").
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -43,7 +45,7 @@ class Muon(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["muon"]]
         try:
-            loss: float | None = super().step(closure)
+            loss: float | None = super().step(closure) if self.param_groups else closure and closure()
         finally:
             self.param_groups = groups
         for group in groups:
@@ -87,21 +89,27 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 def muon_groups(
     model: torch.nn.Module, decayed: Collection[str], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """A model's trained parameters as groups for `Muon`: the matrices of its hidden layers, and the others.
+    """A model's trained parameters as groups for `Muon`: the matrices of its layers, and the others.
 
-    Embeddings and the head, in which each row stands for a token, are the others', as are norms and biases.
+    Embeddings and the head over the vocabulary, in which each row stands for a token, are the others', as are
+    norms and biases.
 
     Args:
         model: of transformers, or one with an adapter.
         decayed: names of the parameters that decay.
         weight_decay: theirs.
+
+    Raises:
+        InputError: it has no matrices of that kind.
     """
+    from transformers.pytorch_utils import Conv1D  # a linear layer too, GPT-2's
+
     head: Any = getattr(model, "get_output_embeddings", None)
     outer = head() if head else None
     inner = {
         id(module.weight)
         for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module is not outer
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not outer
     }
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     groups: dict[tuple[bool, bool], list[torch.Tensor]] = {}
@@ -109,6 +117,8 @@ def muon_groups(
         if parameter.requires_grad:
             matrix = parameter.ndim == 2 and id(parameter) in inner - embeddings
             groups.setdefault((matrix, name in decayed), []).append(parameter)
+    if not any(matrix for matrix, _ in groups):
+        raise InputError(f"--optimizer muon: {type(model).__name__} has no matrices that it takes; use adamw")
     return [
         {"params": parameters, "muon": matrix, "weight_decay": weight_decay if decays else 0.0}
         for (matrix, decays), parameters in groups.items()

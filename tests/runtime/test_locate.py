@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from llmkit import InputError, LLMKitError, ModelSpec, load
+from llmkit.runtime.locate import locate
 from tests.conftest import TinyModel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -70,6 +71,21 @@ def test_a_cached_model_with_a_missing_shard_is_refused(hub_cache: Path) -> None
 def test_an_unknown_name_says_where_to_look() -> None:
     with pytest.raises(InputError, match="someone/nothing is not in the cache, and this run is offline; "):
         load(ModelSpec("someone/nothing"))
+
+
+@pytest.mark.parametrize("config", ["config.json", "adapter_config.json"])
+def test_a_folder_with_an_embedded_model_s_name_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("stories").mkdir()
+    spec = ModelSpec("stories")
+    assert locate("stories", spec).revision == "embedded"  # a folder of texts, say
+    Path("stories", config).write_text("{}")
+    with pytest.raises(InputError, match=r"in the box and a folder here: name the folder \./stories"):
+        locate("stories", spec)
+    assert locate("./stories", spec).revision == "local"
+    assert locate("stories", dataclasses.replace(spec, from_box=True)).revision == "embedded"
 
 
 def test_a_name_near_an_embedded_one_is_guessed() -> None:

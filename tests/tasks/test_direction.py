@@ -212,14 +212,21 @@ def test_the_same_language_twice() -> None:
 TASKS = {
     "translation_en_to_de": {"prefix": "de: "},
     "translation_de_to_en": {"prefix": "en: "},
-    "translation_zh-Hant_to_en": {"prefix": 3},
+    "translation_zh-Hant_to_ja": {"prefix": "ja: "},
+    "translation_fr_to_it": {"prefix": 3},
     "summarization": {"prefix": "sum: "},
 }
 
 
 @pytest.mark.parametrize(
     ("source", "target", "prefix"),
-    [("en", "de", "de: "), ("German", "English", "en: "), (None, "de", "de: "), ("de", None, "en: ")],
+    [
+        ("en", "de", "de: "),
+        ("German", "English", "en: "),
+        (None, "de", "de: "),
+        ("de", None, "en: "),
+        ("zh-Hant", "ja", "ja: "),
+    ],
 )
 def test_an_encoder_decoder_s_own_prefixes_are_taken(
     source: str | None, target: str | None, prefix: str
@@ -228,15 +235,16 @@ def test_an_encoder_decoder_s_own_prefixes_are_taken(
     assert (direction.prefix, direction.notes) == (prefix, ())
     assert direction.source is not None
     assert direction.target is not None
-    assert {direction.source.tag, direction.target.tag} == {"en", "de"}
+    assert f"{direction.target.tag}: " == prefix
 
 
 def test_pairs_without_a_prefix_of_their_own_are_refused() -> None:
     loaded = model("bart", name="translator", task_specific_params=TASKS)
     assert refused(loaded, "en", "fr") == (
-        "--from en --to fr: translator translates en to de, de to en only; name another model with -m"
+        "--from en --to fr: translator translates en to de, de to en, zh-Hant to ja only; name another model"
+        " with -m"
     )
     assert refused(loaded, None, "fr").startswith("--to fr: translator translates")
     assert refused(loaded, None, None) == (
-        "translator translates en to de, de to en: name the language with --to"
+        "translator translates en to de, de to en, zh-Hant to ja: name the language with --to"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import transformers
 
 import llmkit
 from llmkit.errors import InputError
+from llmkit.runtime.load import LoadedModel
 from llmkit.tasks import pipelines
 from llmkit.tasks.pipelines import (
     QuestionAnsweringPipeline,
@@ -372,3 +374,38 @@ def test_bad_questions(
 def test_an_unknown_argument_is_told_of(answerer: Any) -> None:
     with pytest.warns(UserWarning, match="no argument tok_k"):
         answerer(**ASKED, tok_k=3)
+
+
+@pytest.fixture
+def of_two_directions(tiny_model: TinyModel, tmp_path: Path) -> LoadedModel:
+    """A model whose configuration has a prefix for each direction, and that is no T5."""
+    folder = shutil.copytree(tiny_model("bart"), tmp_path / "two")
+    config = json.loads((folder / "config.json").read_text())
+    tasks = {"translation_en_to_de": {"prefix": "de: "}, "translation_de_to_en": {"prefix": "en: "}}
+    (folder / "config.json").write_text(json.dumps({**config, "task_specific_params": tasks}))
+    return llmkit.load(llmkit.ModelSpec(str(folder), task="text2text-generation", device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "prefix"),
+    [
+        ("translation_de_to_en", {}, "en: "),
+        ("translation_eng_to_deu", {}, "de: "),
+        ("translation", {"src_lang": "de", "tgt_lang": "en"}, "en: "),
+        ("translation", {"tgt_lang": "German"}, "de: "),
+    ],
+)
+def test_a_model_s_own_prefix_is_chosen_by_the_languages(
+    of_two_directions: LoadedModel, task: str, options: dict[str, str], prefix: str
+) -> None:
+    made: Any = llmkit.pipeline(task, of_two_directions, **options)
+    ids = made.preprocess("Hallo")["input_ids"][0]
+    assert of_two_directions.tokenizer.decode(ids, skip_special_tokens=True) == f"{prefix}Hallo"
+    other = {"src_lang": "en", "tgt_lang": "de"} if prefix == "en: " else {"src_lang": "de", "tgt_lang": "en"}
+    ids = made.preprocess("Hallo", **other)["input_ids"][0]
+    assert not of_two_directions.tokenizer.decode(ids, skip_special_tokens=True).startswith(prefix)
+
+
+def test_a_pair_that_a_model_has_no_prefix_for_is_refused(of_two_directions: LoadedModel) -> None:
+    with pytest.raises(InputError, match=r"--from en --to fr: .* translates en to de, de to en only"):
+        llmkit.pipeline("translation_en_to_fr", of_two_directions)

@@ -13,6 +13,8 @@ from llmkit.runtime.load import LoadedModel, finds_spans, load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.question_answering import SpanReader
 from llmkit.tasks.spans import Answer, AnswerOptions, Answers
+from llmkit.training.columns import Columns
+from llmkit.training.encoding import encoder
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
 
@@ -230,3 +232,21 @@ def test_a_tokenizer_without_offsets_is_refused(loaded: LoadedModel) -> None:
 def test_which_models_find_spans(tiny_model: TinyModel) -> None:
     assert finds_spans(ModelSpec(str(tiny_model("bert-qa"))))
     assert not finds_spans(ModelSpec(str(tiny_model("llama"))))
+
+
+def test_a_model_that_was_shown_shared_words_is_shown_them_again(tiny_model: TinyModel) -> None:
+    """The token types of training are those of reading."""
+    spec = ModelSpec(str(tiny_model("bert")), task="question-answering", device="cpu")
+    loaded = load(spec, new_head=True)
+    loaded.model.config.shared_words_type = 2
+    question, context = "Which dogs barked?", "The dog saw a cat. It barked, and the cat ran. No dogs! " * 2
+    columns = Columns("answers", {name: name for name in ("question", "context", "answers")})
+    row = {"question": question, "context": context, "answers": {"text": [], "answer_start": []}}
+    (taught,) = encoder(columns, "spans", loaded.tokenizer, 512, shared_words_type=2)(row)
+    one = reader(loaded)
+    reading = one.reading(one.encode_question(question), [one.encode_context(context)])
+    size, head = len(reading.types[0]), reading.question.head
+    assert list(taught.types or ())[head : head + size] == reading.types[0].tolist()
+    words = loaded.tokenizer.convert_ids_to_tokens(list(reading.contexts[0].ids))
+    marked = "".join(word for word, kind in zip(words, reading.types[0], strict=True) if kind == 2)
+    assert marked.replace("\u0120", " ").split() == ["dog", "barked", "dogs"] * 2

@@ -5,8 +5,16 @@ import math
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
+from llmkit.errors import InputError
 from llmkit.training.optimizer import Muon, muon_groups, orthogonal
 
 
@@ -91,7 +99,8 @@ def test_embeddings_heads_norms_and_biases_are_adamw_s() -> None:
     narrow |= {f"{side}_ffn_dim": 24 for side in ("encoder", "decoder")}
     narrow |= {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
     bart = BartForConditionalGeneration(BartConfig(**narrow))
-    for model, matrices in ((llama, 2 * 7), (bart, 6 + 10)):
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_positions=16))
+    for model, matrices in ((gpt2, 2 * 4), (llama, 2 * 7), (bart, 6 + 10)):
         names = {id(p): name for name, p in model.named_parameters()}
         groups = muon_groups(model, {n for n in names.values() if n.endswith("proj.weight")}, 0.1)
         found = [names[id(p)] for group in groups if group["muon"] for p in group["params"]]
@@ -102,3 +111,16 @@ def test_embeddings_heads_norms_and_biases_are_adamw_s() -> None:
             decays = {names[id(p)].endswith("proj.weight") for p in group["params"]}
             assert decays == {group["weight_decay"] == 0.1}
     assert math.isclose(groups[0]["weight_decay"] + groups[1]["weight_decay"], 0.1)
+
+
+def test_without_matrices_there_is_nothing_for_it() -> None:
+    with pytest.raises(InputError, match="--optimizer muon: Embedding has no matrices"):
+        muon_groups(torch.nn.Embedding(4, 4), set(), 0.0)
+
+
+def test_matrices_alone_need_no_adamw() -> None:
+    matrix = torch.nn.Parameter(torch.zeros(4, 4))
+    optimizer = Muon([{"params": [matrix], "muon": True}], lr=0.1)
+    matrix.grad = torch.eye(4)
+    assert optimizer.step(lambda: 3.0) == 3.0
+    assert float(matrix.detach().abs().max()) > 0
