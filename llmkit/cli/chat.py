@@ -36,8 +36,6 @@ def run(
     from llmkit.tasks.decoding import GenerationOptions
 
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
-    if model.model is None:
-        raise InputError("no chat model comes with llmkit: name one with -m/--model (see `llmkit models`)")
     if inputs.input is None and sys.stdin is not None and sys.stdin.isatty():
         _refuse_row_flags(inputs, outputs)
         _converse(model, wanted)
@@ -61,7 +59,7 @@ def _reply_to_rows(
     from llmkit.tasks.chat import chat_options
     from llmkit.tasks.generation import Generation
 
-    loaded = load_model(model.spec(task="text-generation"))
+    loaded = load_model(model.spec(task="text-generation", verb="chat"))
     generation = Generation(
         loaded, chat_options(loaded, wanted), field=inputs.field, template=inputs.template
     )
@@ -81,12 +79,13 @@ def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
     from llmkit.cli.loading import load_model
     from llmkit.tasks.chat import Conversation
 
-    def open_model(name: str) -> LoadedModel:
+    def open_model(name: str | None) -> LoadedModel:
         # A revision and an adapter belong to the model that they were named with.
-        changed: dict[str, Any] = {} if name == model.model else {"revision": None, "adapter": None}
-        return load_model(dataclasses.replace(model, model=name, **changed).spec(task="text-generation"))
+        kept = name is None or name == model.model
+        changed: dict[str, Any] = {} if kept else {"model": name, "revision": None, "adapter": None}
+        return load_model(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
 
-    conversation = Conversation(open_model(str(model.model)), wanted, on_drop=_tell_drop)
+    conversation = Conversation(open_model(None), wanted, on_drop=_tell_drop)
     console.detail(f"seed {conversation.options.seed}")
     session = Session(conversation, lambda ask: _answer(conversation, ask), open_model)
     read = _line_reader()

@@ -13,8 +13,6 @@ from llmkit.errors import InputError
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation
 
-DEFAULT_MODEL = "stories"
-
 
 @dataclass
 class BenchmarkFlags:
@@ -68,7 +66,7 @@ def benchmark(
             raise InputError(f"--{name} is {value}: give a number from {0 if name == 'shots' else 1} up")
     if flags.benchmark_folder is not None and not flags.benchmark_folder.is_dir():
         raise InputError(f"--benchmark-folder {flags.benchmark_folder}: no such folder")
-    loaded = load_model(model.spec(task="text-generation", default_model=DEFAULT_MODEL))
+    loaded = load_model(model.spec(task="text-generation", verb="generate"))
     if flags.chat_prompts and not loaded.has_chat_template:
         raise InputError(f"--chat-prompts: {loaded.spec.name} has no chat template")
     console.notice(f"the harness runs {', '.join(names)}; what it prints is on stderr")

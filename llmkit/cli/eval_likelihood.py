@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from llmkit.records.rows import Row
     from llmkit.runtime.load import LoadedModel
 
-DEFAULT_MODEL = "stories"
 METRICS = ("perplexity", "multiple_choice", "minimal_pairs")
 # What is about texts as a whole, and not about choices or pairs of them.
 _TEXTS = ["bos", "concatenate", "lines", "template", "token_losses"]
@@ -145,9 +144,9 @@ def _load(model: options.ModelFlags) -> LoadedModel:
 
     with quick_imports():
         from llmkit.runtime.load import fills_masks
-    spec = model.spec(task="text-generation", default_model=DEFAULT_MODEL)
+    spec = model.spec(task="text-generation", verb="generate")
     if fills_masks(spec):
-        spec = model.spec(task="fill-mask", default_model=DEFAULT_MODEL)
+        spec = model.spec(task="fill-mask", verb="generate")
     return load_model(spec)
 
 

@@ -256,7 +256,7 @@ def _translate(request: Request, field: str | None) -> rows.RowTask:
 
     find_pair(request.task.source, request.target)
     return Translation(
-        load_model(request.model.spec(task="text-generation")),
+        load_model(request.model.spec(task="text-generation", verb="translate")),
         _decoding(request),
         source=request.task.source,
         target=request.target,
@@ -299,11 +299,10 @@ def _qa(request: Request, field: str | None) -> rows.RowTask:
 
 
 def _generate(request: Request, field: str | None) -> rows.RowTask:
-    from llmkit.cli.generate import DEFAULT_MODEL
     from llmkit.cli.loading import load_model
     from llmkit.tasks.generation import Generation
 
-    loaded = load_model(request.model.spec(task="text-generation", default_model=DEFAULT_MODEL))
+    loaded = load_model(request.model.spec(task="text-generation", verb="generate"))
     return Generation(loaded, _decoding(request), field=field, template=request.template)
 
 

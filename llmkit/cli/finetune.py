@@ -19,8 +19,6 @@ from llmkit.errors import InputError
 if TYPE_CHECKING:
     from llmkit.training.tuning import Plan, Recipe
 
-_MODEL = "stories"
-
 
 @dataclass
 class RecipeFlags:
@@ -44,7 +42,7 @@ class RecipeFlags:
     optimizer: Annotated[str, flag("--optimizer", help="adamw (the default) or muon.")] = "adamw"
     scheduler: Annotated[str, flag("--scheduler", help="cosine, linear or constant.")] = "cosine"
     warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.03).")] = 0.03
-    weight_decay: Annotated[float, flag("--weight-decay", help="AdamW's, on matrices (0).")] = 0.0
+    weight_decay: Annotated[float, flag("--weight-decay", help="On matrices (0).")] = 0.0
     batch_size: Annotated[
         str, flag("--batch-size", metavar="auto|N", help="Rows a forward pass (8); auto: the most that fit.")
     ] = "8"
@@ -125,7 +123,7 @@ def run(
     launch.launch(run.processes)
     launch.hush()
     chosen = _recipe(recipe, mapping, (more["from"], more["to"]), model.seed, model.dtype)
-    spec = model.spec(task="text-generation", default_model=_MODEL)
+    spec = model.spec(task="text-generation", verb="generate")
     if run.dry_run:
         from llmkit.training.tuning import prepare
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from llmkit.records.rows import Row
     from llmkit.tasks.generation import Generation
 
-DEFAULT_MODEL = "stories"
-
 
 @options.expand
 def run(
@@ -56,7 +54,7 @@ def run(
     from llmkit.cli.loading import load_model
     from llmkit.tasks.generation import Generation
 
-    loaded = load_model(model.spec(task="text-generation", default_model=DEFAULT_MODEL))
+    loaded = load_model(model.spec(task="text-generation", verb="generate"))
     generation = Generation(loaded, wanted, field=inputs.field, template=inputs.template)
     if generation.decoding.sampling and model.seed is None:
         console.detail(f"seed {generation.seed}: drawn")

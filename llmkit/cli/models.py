@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_module
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def _embedded() -> list[dict[str, Any]]:
             "task": model.task,
             "bytes": model.bytes,
             "licence": model.licence,
+            "scores": [dataclasses.asdict(score) for score in model.scores],
             "about": model.summary,
         }
         for model in embedded_models()
@@ -101,9 +103,20 @@ def _suggested() -> list[dict[str, Any]]:
 
 
 def _print_table(found: list[dict[str, Any]]) -> None:
-    width = max(len(model["model"]) for model in found)
-    for model in found:
-        size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else ""
-        rest = [model[key] for key in ("task", "licence", "about", "command") if key in model]
-        line = f"{model['where']:<10}{model['model']:<{width + 2}}{size:>10}  {'  '.join(rest)}"
-        print(line.rstrip())
+    rows = [[model["where"], model["model"], *_cells(model)] for model in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    # What is only suggested has a command in place of a size, a task, a licence and a score.
+    for row, model in zip(rows, found, strict=True):
+        if "command" in model:
+            print(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {model['command']}")
+        else:
+            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())
+
+
+def _cells(model: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Size, task, licence, and the first of the card's scores."""
+    size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else ""
+    scores = model.get("scores") or []
+    shown = f"{scores[0]['metric']} {scores[0]['value']:.4g} ({scores[0]['dataset']})" if scores else ""
+    return size, model.get("task", ""), model.get("licence", ""), shown

@@ -158,15 +158,20 @@ class ModelFlags:
     cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None
     seed: Annotated[int | None, flag("--seed", help="Seed of everything random.")] = None
 
-    def spec(self, *, task: str, default_model: str | None = None) -> ModelSpec:
+    def spec(self, *, task: str, verb: str | None = None) -> ModelSpec:
         """The request that `runtime.load` takes.
 
+        Args:
+            task: the model's.
+            verb: whose embedded model is taken where none is named; None where there is none for it.
+
         Raises:
-            InputError: no model was named and the verb has no embedded one.
+            InputError: no model was named and there is no embedded one.
         """
+        from llmkit.models.box import DEFAULTS
         from llmkit.runtime.spec import ModelSpec
 
-        name = default_model if self.model is None else self.model
+        name = DEFAULTS.get(verb or "") if self.model is None else self.model
         if name is None:
             raise InputError("name a model with -m/--model; `llmkit models` lists those that are here")
         return ModelSpec(
@@ -182,6 +187,7 @@ class ModelFlags:
             allow_bin=self.allow_bin,
             offline=self.offline,
             cache_dir=self.cache_dir,
+            from_box=self.model is None,
         )
 
 

@@ -120,8 +120,6 @@ def run(
     from llmkit.tasks.spans import AnswerOptions
 
     wanted = AnswerOptions(**extraction.values())
-    if model.model is None:
-        raise InputError("name an extractive-QA or a chat model with -m (see `llmkit models`)")
     if rows.check_output(outputs):
         return
     source, documents, single = _open(asked, inputs)
@@ -177,11 +175,11 @@ def load_task(
     """The model, loaded as what it is."""
     from llmkit.cli.loading import load_model
 
-    if _finds_spans(model.spec(task="question-answering")):
+    if _finds_spans(model.spec(task="question-answering", verb="qa")):
         from llmkit.tasks.extractive_qa import ExtractiveQA
 
         writing.refuse()
-        return ExtractiveQA(load_model(model.spec(task="question-answering")), wanted, questions)
+        return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
     from llmkit.tasks.generation import GenerationOptions
     from llmkit.tasks.generative_qa import GenerativeQA
 
@@ -192,7 +190,7 @@ def load_task(
         greedy=writing.greedy,
         seed=model.seed,
     )
-    loaded = load_model(model.spec(task="text-generation"))
+    loaded = load_model(model.spec(task="text-generation", verb="qa"))
     task = GenerativeQA(loaded, decoding, questions, no_answer=extraction.no_answer)
     if task.generation.decoding.sampling and model.seed is None:
         console.detail(f"seed {task.seed}: drawn")

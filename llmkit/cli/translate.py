@@ -53,7 +53,7 @@ def run(
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
-    spec = model.spec(task="text-generation")
+    spec = model.spec(task="text-generation", verb="translate")
     if rows.check_output(outputs):
         return
     texts, single = rows.open_source(text, inputs, field="text")

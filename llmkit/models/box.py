@@ -1,4 +1,7 @@
-"""The models that ship inside the package: a folder each, with weights, tokenizer and card."""
+"""The models that ship inside the package: a folder each, with weights, tokenizer and card.
+
+Public: `DEFAULTS`, `EmbeddedModel`, `Score`, `embedded_folder`, `embedded_models`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BOX = Path(__file__).parent
+
+# What a verb runs where no model is named.
+DEFAULTS = {"generate": "stories", "chat": "storyteller", "translate": "translator", "qa": "reader"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A result from a card's ``model-index``.
+
+    Attributes:
+        dataset: the test set's name.
+        metric: the metric's name.
+        value: as the card has it.
+    """
+
+    dataset: str
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -18,7 +39,8 @@ class EmbeddedModel:
         task: the verb's task, from the card's ``pipeline_tag``.
         licence: the card's ``license``.
         bytes: size of all its files on disk.
-        summary: the card's first sentence.
+        summary: the card's first paragraph.
+        scores: from the card, the most telling first.
     """
 
     name: str
@@ -27,6 +49,7 @@ class EmbeddedModel:
     licence: str
     bytes: int
     summary: str
+    scores: tuple[Score, ...]
 
 
 def embedded_folder(name: str) -> Path | None:
@@ -41,7 +64,10 @@ def embedded_models() -> list[EmbeddedModel]:
 
 
 def _folders() -> list[Path]:
-    return sorted(path.parent for path in _BOX.glob("*/config.json"))
+    # An adapter has a config of its own kind, and the name of the embedded model that it goes on.
+    return sorted(
+        {path.parent for name in ("config", "adapter_config") for path in _BOX.glob(f"*/{name}.json")}
+    )
 
 
 def _describe(folder: Path) -> EmbeddedModel:
@@ -57,4 +83,10 @@ def _describe(folder: Path) -> EmbeddedModel:
         licence=card["license"],
         bytes=sum(path.stat().st_size for path in folder.iterdir()),
         summary=" ".join(paragraphs[0].split()),
+        scores=tuple(
+            Score(result["dataset"]["name"], metric.get("name", metric["type"]), float(metric["value"]))
+            for model in card.get("model-index", [])
+            for result in model["results"]
+            for metric in result["metrics"]
+        ),
     )

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.models.box import DEFAULTS
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -26,7 +27,11 @@ _LOADED_FOR = {
     "question-answering": "question-answering",
 }
 # The default model of a task, by its name in the box.
-_DEFAULTS = {"text-generation": "stories"}
+_DEFAULTS = {
+    "text-generation": DEFAULTS["generate"],
+    "translation": DEFAULTS["translate"],
+    "question-answering": DEFAULTS["qa"],
+}
 
 
 def pipeline(task: str, model: str | LoadedModel | None = None, **options: Any) -> Pipeline:
@@ -35,7 +40,8 @@ def pipeline(task: str, model: str | LoadedModel | None = None, **options: Any) 
     Args:
         task: ``text-generation``, ``text2text-generation``, ``translation``, ``translation_xx_to_yy``,
             ``summarization`` or ``question-answering``.
-        model: a loaded model, a name, or None for the task's embedded model (text-generation has one).
+        model: a loaded model, a name, or None for the task's embedded model (text-generation, translation and
+            question-answering have one).
         options: fields of `ModelSpec`, such as ``device="cpu"`` or ``adapter=...``; the rest are the
             pipeline's own arguments, such as ``batch_size=8``, ``tgt_lang="de"`` or ``num_beams=1``.
 
@@ -58,7 +64,7 @@ def pipeline(task: str, model: str | LoadedModel | None = None, **options: Any) 
             raise InputError(
                 f"pipeline({task!r}) needs a model: a Hub id or a folder (`llmkit models` suggests some)"
             )
-        model = load(ModelSpec(name, task=_LOADED_FOR[kind], **of_model))
+        model = load(ModelSpec(name, task=_LOADED_FOR[kind], **{"from_box": model is None, **of_model}))
     elif of_model:
         raise InputError(f"the model is loaded already; {', '.join(sorted(of_model))} cannot change it")
     if kind == "text-generation" and model.is_encoder_decoder:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run
+from tests.command import rows_of, run
 from tests.conftest import TinyModel
 
 PROMPT = "\x1b[?2004h"  # the first thing a prompt does: it turns bracketed paste on
@@ -270,12 +270,16 @@ def test_bad_usage(model: Path, arguments: list[str], stdin: str | None, said: s
 
 
 @pytest.mark.parametrize("stdin", [None, '{"messages": [{"role": "user", "content": "x"}]}\n'])
-def test_a_model_must_be_named_and_have_a_chat_template(tiny_model: TinyModel, stdin: str | None) -> None:
-    unnamed = run("chat", stdin=stdin)
-    assert unnamed.code == 2
-    assert "-m/--model" in unnamed.err
-    assert "llmkit models" in unnamed.err
+def test_a_model_must_have_a_chat_template(tiny_model: TinyModel, stdin: str | None) -> None:
     plain = run("chat", "-m", tiny_model("llama"), stdin=stdin)
     assert plain.code == 2
     assert "has no chat template, so it does not converse" in plain.err
     assert "llmkit generate" in plain.err
+
+
+def test_without_a_model_the_embedded_storyteller_answers() -> None:
+    asked = {"messages": [{"role": "user", "content": "Tell me a story about a dog and a red ball."}]}
+    result = run("chat", "--seed", "1", "--max-new-tokens", "60", stdin=json.dumps(asked) + "\n")
+    assert result.code == 0, result.err
+    (row,) = rows_of(result.out)
+    assert len(row["generated_text"].split()) > 20

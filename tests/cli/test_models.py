@@ -51,7 +51,7 @@ def test_models_show_prints_the_card() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["show", "nothing"], "no embedded model nothing; there is stories"),
+        (["show", "nothing"], "no embedded model nothing; there is reader, stories, storyteller, translator"),
         (["show", "../runtime"], "no embedded model"),
         (["list"], "use `llmkit models` or `llmkit models show NAME`"),
         (["show"], "use `llmkit models` or"),

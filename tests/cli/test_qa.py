@@ -206,3 +206,13 @@ def test_a_novel_goes_through_whole(model: Path, data_folder: Path, tmp_path: Pa
     assert row["start"] == place + 1
     # Of all children of this process, in KiB: torch alone takes about 400 MiB.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 * 2**20
+
+
+def test_without_a_model_the_embedded_reader_answers(tmp_path: Path) -> None:
+    story = tmp_path / "story.txt"
+    story.write_text(
+        "Lily lost her needle in the garden. She looked for it all day and was very sad. In the evening Tom"
+        " found the needle under a rose and brought it to her.\n"
+    )
+    result = run("qa", "--question", "Who found the needle?", "--context", story)
+    assert (result.code, result.out) == (0, "Tom\n")

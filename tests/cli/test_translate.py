@@ -154,8 +154,20 @@ def test_models_of_the_wrong_kind(tiny_model: TinyModel) -> None:
     )
 
 
-def test_there_is_no_model_until_one_is_named() -> None:
-    assert_refused(run("translate", *PAIR, "x"), "name a model with -m/--model; `llmkit models`")
+def test_the_embedded_model_translates_english_and_german_only() -> None:
+    assert_refused(
+        run("translate", "--from", "en", "--to", "fr", "x"),
+        "--from en --to fr: translator translates en to de, de to en only; name another model with -m",
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "translation"),
+    [("de", "Where is my book?", "Wo ist mein Buch?"), ("en", "Ich habe Hunger.", "I'm hungry.")],
+)
+def test_without_a_model_the_embedded_one_translates(target: str, text: str, translation: str) -> None:
+    result = run("translate", "--to", target, text)
+    assert (result.code, result.out) == (0, translation + "\n")
 
 
 def test_a_missing_column_and_a_failed_row(t5: Path, tmp_path: Path) -> None:
