@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,11 @@ class RecipeFlags:
     ] = 0.05
     separator: Annotated[
         str | None,
-        flag("--separator", help="Between documents (<|endoftext|> in a file with it, or a blank line)."),
+        flag(
+            "--separator",
+            help="Between documents; \\n is a line break, \\t a tab and \\\\ a backslash"
+            " (<|endoftext|> in a file with it, or a blank line).",
+        ),
     ] = None
     whole: Annotated[bool, flag("--whole", help="A text file is a document.")] = False
     field: Annotated[
@@ -110,7 +115,7 @@ def run(
     launch.hush()
     from llmkit.training.plan import Recipe
 
-    chosen = Recipe(**dataclasses.asdict(recipe))
+    chosen = Recipe(**{**dataclasses.asdict(recipe), "separator": _unescaped(recipe.separator)})
     if run.dry_run:
         from llmkit.training.plan import plan
 
@@ -127,6 +132,12 @@ def run(
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
     _train(corpus, chosen, run, more)
+
+
+def _unescaped(separator: str | None) -> str | None:
+    """With the escapes read that a shell, and YAML without double quotes, hand on as they are written."""
+    signs = {"n": "\n", "t": "\t", "\\": "\\"}
+    return separator and re.sub(r"\\([nt\\])", lambda found: signs[found[1]], separator)
 
 
 class _Reading(console.Progress):

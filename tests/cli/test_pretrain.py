@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.command import run, spawn
 
@@ -48,6 +49,27 @@ def test_the_plan_is_printed_and_nothing_is_trained(corpus: Path, tmp_path: Path
     assert plan["steps"] == 2 * plan["steps_per_epoch"]
     assert abs(plan["parameters"] / 20_000 - 1) < 0.05
     assert os.listdir(tmp_path) == ["corpus.txt"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "between", "config"),
+    [
+        (r"\n", "\n", False),
+        (r"\n\t\n", "\n\t\n", True),
+        ("\n", "\n", True),
+        (r"\\newpage", r"\newpage", False),
+        (r"\%", r"\%", False),
+    ],
+)
+def test_a_separator_s_escapes_are_read(corpus: Path, typed: str, between: str, config: bool) -> None:
+    corpus.write_text(between.join(f"Once there were {i} cats in a very old house." for i in range(80)))
+    recipe = corpus.with_name("recipe.yaml")
+    recipe.write_text(yaml.safe_dump({"separator": typed}))
+    given = ["--config", recipe] if config else ["--separator", typed]
+    result = run("pretrain", corpus, *TINY, *given, "--dry-run", "--json")
+    assert result.code == 0, result.err
+    plan = json.loads(result.out)
+    assert plan["documents"] + plan["held_out_documents"] == 80
 
 
 def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
