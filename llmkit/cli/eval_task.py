@@ -72,6 +72,7 @@ class TaskFlags:
     no_answer: Annotated[
         bool, flag("--no-answer", help="--task qa: answer nothing where the text has no answer.")
     ] = False
+    truncate: options.Truncate = None
 
     def chosen(self) -> _Task:
         """The task that was named.
@@ -86,6 +87,8 @@ class TaskFlags:
             raise InputError("--from is about --task translate")
         if self.no_answer and self.task != "qa":
             raise InputError("--no-answer is about --task qa")
+        if self.truncate is not None and self.task != "generate":
+            raise InputError("--truncate is about --task generate")
         if self.resume and self.save_predictions is None:
             raise InputError("--resume is about a file: name it with --save-predictions")
         return TASKS[self.task]
@@ -302,8 +305,9 @@ def _generate(request: Request, field: str | None) -> rows.RowTask:
     from llmkit.cli.loading import load_model
     from llmkit.tasks.generation import Generation
 
+    wanted = replace(_decoding(request), truncate=request.task.truncate)
     loaded = load_model(request.model.spec(task="text-generation", verb="generate"))
-    return Generation(loaded, _decoding(request), field=field, template=request.template)
+    return Generation(loaded, wanted, field=field, template=request.template)
 
 
 def _signature(verb: str, work: rows.RowTask) -> str:

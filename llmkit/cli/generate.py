@@ -25,14 +25,7 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
-    truncate: Annotated[
-        str | None,
-        flag(
-            "--truncate",
-            help="What is longer than the context: left keeps a prompt's end, right its start, turns drops a"
-            " conversation's oldest turns.",
-        ),
-    ] = None,
+    truncate: options.Truncate = None,
     chat: Annotated[
         bool | None, flag("--chat/--no-chat", help="Use the model's chat template (default: if it has one).")
     ] = None,

@@ -264,6 +264,16 @@ class OutputFlags:
             raise InputError("--output writes JSONL to a file and --json to stdout: give one of them")
 
 
+Truncate = Annotated[
+    str | None,
+    flag(
+        "--truncate",
+        help="What is longer than the context: left keeps a prompt's end, right its start, turns drops a"
+        " conversation's oldest turns.",
+    ),
+]
+
+
 @dataclass
 class DecodingFlags:
     """How tokens are chosen. None is what the model's generation_config says."""

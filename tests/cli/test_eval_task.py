@@ -131,6 +131,24 @@ def test_a_row_that_failed_counts_as_an_empty_prediction(tmp_path: Path) -> None
     assert scores(done.out)["f1"] == pytest.approx(scores(without.out)["f1"] * 3 / 4)
 
 
+def test_too_long_a_prompt_is_cut_as_generate_cuts_it(tiny_model: TinyModel, tmp_path: Path) -> None:
+    rows = [{"prompt": "The cat sat on the mat. " * 40 + "Then it", "completion": "slept."}]
+    data, kept, apart = write(tmp_path / "d.jsonl", rows), tmp_path / "kept.jsonl", tmp_path / "apart.jsonl"
+    model = ["-m", tiny_model("llama"), *SHORT]
+    judge = ["eval", "--task", "generate", "--metric", "f1", data, *model]
+    assert_refused(run(*judge), "cut it with --truncate left")
+    cut = ["--truncate", "left"]
+    done = run(*judge, *cut, "--save-predictions", kept, "--json")
+    assert done.code == 0, done.err
+    assert "|truncate:left" in json.loads(done.out)["model"]
+    assert run("generate", "--input", data, *model, *cut, "--seed", "0", "-o", apart).code == 0
+    assert kept.read_bytes() == apart.read_bytes()
+    assert_refused(run(*judge, "--truncate", "middle"), "--truncate must be left, right or turns")
+    refused = run("eval", "--task", "qa", "--metric", "f1", data, *model, *cut)
+    assert_refused(refused, "--truncate is about --task generate")
+    assert_refused(run("eval", "--metric", "f1", data, *cut), "--truncate is about a model run by eval")
+
+
 def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> None:
     rows = [
         {"prompt": f"{name} saw a {thing}", "completion": "It was big."}
