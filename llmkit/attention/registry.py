@@ -245,6 +245,17 @@ def require_backward(kernel: Kernel) -> None:
         raise InputError(f"--attn {kernel.name} has no backward pass and cannot train; use sdpa")
 
 
+def require_device(kernel: Kernel, device: str) -> None:
+    """Refuse a kernel that does not run on a device.
+
+    Raises:
+        InputError: it does not declare the device's kind.
+    """
+    kind = device.partition(":")[0]
+    if kind not in kernel.devices:
+        raise InputError(f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {kind}")
+
+
 def _entry_points() -> list[Any]:
     from importlib.metadata import entry_points
 

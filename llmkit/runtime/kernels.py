@@ -29,12 +29,10 @@ def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
     """
     if spec.attn is None:
         return None
-    from llmkit.attention.registry import find
+    from llmkit.attention.registry import find, require_device
 
     kernel = find(spec.attn, trust_remote_code=spec.trust_remote_code)
-    kind = device.partition(":")[0]
-    if kind not in kernel.devices:
-        raise InputError(f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {kind}")
+    require_device(kernel, device)
     if kernel.file is not None and spec.verify_attn:
         _prove(kernel, device)
     return kernel

@@ -1,6 +1,6 @@
 """A model made ready to be taught: loaded, its kernel chosen and proven, its adapter put on.
 
-Public: `load_for_training`, `trained`, `base_name`.
+Public: `check_attention`, `load_for_training`, `trained`, `base_name`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.tuning import Recipe
+
+
+def check_attention(spec: ModelSpec, device: str) -> None:
+    """Refuse, before anything is read or loaded, a kernel that `--attn` names and that cannot train.
+
+    Raises:
+        InputError: there is none of that name, or it has no backward pass or does not run on the device.
+    """
+    if spec.attn is None:
+        return
+    from llmkit.attention.registry import find, require_backward, require_device
+
+    kernel = find(spec.attn, trust_remote_code=spec.trust_remote_code)
+    require_backward(kernel)
+    require_device(kernel, device)
 
 
 def load_for_training(
@@ -44,10 +59,6 @@ def load_for_training(
     from llmkit.runtime.load import fills_masks, finds_spans, load
 
     spans = columns.objective == "answers" and (fills_masks(spec) or _finds_spans(finds_spans, spec))
-    if spec.attn is not None:
-        from llmkit.attention.registry import find, require_backward
-
-        require_backward(find(spec.attn, trust_remote_code=spec.trust_remote_code))
     spec = replace(spec, task="question-answering" if spans else "text-generation")
     set_seed(recipe.seed)  # a new head's weights are drawn while it loads
     loaded = load(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
@@ -43,19 +44,33 @@ UNFINISHED = "unfinished-corpus"
 
 
 def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse an output that is in the way; nothing is touched yet.
+    """Refuse an output that is in the way or cannot be written; nothing is touched yet.
 
     Raises:
-        InputError: it is a file, or not empty and neither to be resumed nor overwritten.
+        InputError: it is a file, nothing can be made there, or it is not empty and neither to be resumed nor
+            overwritten.
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"-o {output}: is a file; the model needs a folder")
-    if resume or overwrite or not output.is_dir():
-        return
-    if any(path.name != UNFINISHED for path in output.iterdir()):
-        raise InputError(f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew")
+    try:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"-o {output}: is a file; the model needs a folder")
+        # What another process of this run tries out in the same moment is not in the way.
+        held = [
+            path
+            for path in (output.iterdir() if output.is_dir() else ())
+            if not path.name.startswith(UNFINISHED)
+        ]
+        if held and not (resume or overwrite):
+            raise InputError(
+                f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew"
+            )
+        # Tried, since permissions do not tell all of it (a disk mounted to be read).
+        nearest = next(folder for folder in (output, *output.parents) if folder.exists())
+        with TemporaryFile(dir=nearest, prefix=UNFINISHED):
+            pass
+    except OSError as error:
+        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
 
 
 def first_alone(device: str, work: Callable[[], Any]) -> Any:

@@ -177,14 +177,15 @@ def prepare(
         InputError: a bad option or row, or rows that this model cannot learn from.
     """
     from llmkit.training import preferences
-    from llmkit.training.models import load_for_training, trained
+    from llmkit.training.models import check_attention, load_for_training, trained
 
     recipe.check()
+    device = training_device(spec.device, 0)
+    dtype, reason = training_dtype(recipe.dtype, device)
+    check_attention(spec, device)
     source, held = _sources(data, recipe, eval_data)
     preferences.check(recipe, source.columns.objective)
     fingerprint = source.fingerprint()
-    device = training_device(spec.device, 0)
-    dtype, reason = training_dtype(recipe.dtype, device)
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
     kind = kind_of(source.columns, "encoder" if loaded.spec.task == "question-answering" else _kind(loaded))
     if loaded.tokenizer.chat_template is None and source.talks:

@@ -235,6 +235,24 @@ def test_an_output_in_use_is_refused(data: Path, model: Path, tmp_path: Path) ->
         assert_refused(run("finetune", data, "-m", model, "-o", "/proc/out", *TINY), "cannot write there")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "rows.jsonl/out"], "-o rows.jsonl/out: cannot write there: Not a directory"),
+        (["--attn", "sdap"], "--attn sdap: no such implementation"),
+        (["--attn", "flash", "--device", "cpu"], "--attn flash runs on cuda, not on cpu"),
+        (["--device", "cpux"], "--device cpux: not a device"),
+    ],
+)
+def test_what_can_be_told_at_once_is_told_before_the_rows_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("no rows\n")
+    assert_refused(run("finetune", "rows.jsonl", "-m", "nonesuch/model", "--offline", *options), said)
+    assert os.listdir() == ["rows.jsonl"]
+
+
 def _start(data: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "llmkit", "finetune", str(data), "-m", str(model), "-o", str(output)]
     long = ["--max-steps", "4000", "--eval-steps", "50", "--batch-size", "2", "--max-length", "64"]

@@ -87,6 +87,8 @@ def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
         (["corpus.txt", "-o", "out", "--max-length", "90000"], "fills no block"),
         (["corpus.txt", "-o", "corpus.txt"], "is a file"),
         (["corpus.txt", "-o", "."], "not empty"),
+        # Told before the corpus is read.
+        (["latin1.txt", "-o", "corpus.txt/out"], "-o corpus.txt/out: cannot write there: Not a directory"),
         (["corpus.txt", "-o", "out", "--resume"], "holds no unfinished run"),
         (["latin1.txt", "-o", "out"], "latin1.txt:2: not UTF-8"),
         (["empty.txt", "-o", "out"], "empty.txt: no document in it"),
