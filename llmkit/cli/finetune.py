@@ -13,7 +13,7 @@ import typer
 
 from llmkit.cli import console, launch, options, upload
 from llmkit.cli.options import flag
-from llmkit.cli.recipe_flags import RunFlags, Watcher, merged, show
+from llmkit.cli.recipe_flags import RunFlags, Watcher, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,9 +138,11 @@ def run(
 
 
 def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
+    output = Path(more["output"] or _beside(files[0]))
+    if finished(run, output):
+        return
     from llmkit.training.finetune import finetune
 
-    output = Path(more["output"] or _beside(files[0]))
     watcher = Watcher("finetune")
     plans: list[Plan] = []
 

@@ -13,7 +13,7 @@ import typer
 
 from llmkit.cli import console, launch, options, upload
 from llmkit.cli.options import flag
-from llmkit.cli.recipe_flags import RunFlags, Watcher, merged, show
+from llmkit.cli.recipe_flags import RunFlags, Watcher, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -154,9 +154,12 @@ class _Reading(console.Progress):
 
 
 def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
+    output = Path(more["output"])
+    if finished(run, output):
+        return
     from llmkit.training.pretrain import pretrain
 
-    output, watcher, reading = Path(more["output"]), Watcher("pretrain"), _Reading()
+    watcher, reading = Watcher("pretrain"), _Reading()
 
     def planned(plan: Plan) -> None:
         reading.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli import console, options
+from llmkit.cli import console, launch, options, upload
 from llmkit.cli.options import flag
 
 if TYPE_CHECKING:
@@ -82,6 +82,18 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
         ],
         {name: found.get(name, value) for name, value in more.items()},
     )
+
+
+def finished(run: RunFlags, output: Path) -> bool:
+    """Whether `--resume` finds the run finished, which is told; an upload may still be wanted."""
+    from llmkit.training.run import is_finished
+
+    if not run.resume or run.overwrite or not is_finished(output):
+        return False
+    console.notice(f"{output} is finished already; nothing to do (--overwrite starts anew)")
+    if run.push_to_hub and launch.speaks():
+        upload.push(output, run.push_to_hub)
+    return True
 
 
 class Watcher:

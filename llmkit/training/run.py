@@ -1,6 +1,6 @@
 """One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
 
-Public: `check_output`, `first_alone`, `Run`.
+Public: `check_output`, `is_finished`, `first_alone`, `Run`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,17 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
             pass
     except OSError as error:
         raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+
+
+def is_finished(output: Path) -> bool:
+    """Whether a folder holds the result of a run that came to its end, and nothing that one could go on with.
+
+    A run removes an older result before its first step, and writes the model's configuration last of all.
+    """
+    begun = (output / "checkpoints" / checkpoints.RUN_FILE, output / UNFINISHED)
+    if any(path.exists() for path in begun) or not (output / "metrics.jsonl").is_file():
+        return False
+    return any((output / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def first_alone(device: str, work: Callable[[], Any]) -> Any:

@@ -61,6 +61,21 @@ def test_what_is_told_on_the_way_and_at_the_end(data: Path, model: Path, tmp_pat
     assert quiet.err == ""
 
 
+def test_resuming_what_is_finished_has_nothing_to_do(data: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = ["finetune", data, "-m", model, "-o", output, *TINY]
+    assert_refused(run(*command, "--resume"), "holds no unfinished run")
+    assert run(*command).code == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    again = run(*command, "--resume")
+    assert (again.code, again.out) == (0, "")
+    assert again.err == f"llmkit: {output} is finished already; nothing to do (--overwrite starts anew)\n"
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    # A model that no run left there is no finished run.
+    (output / "metrics.jsonl").unlink()
+    assert_refused(run(*command, "--resume"), "holds no unfinished run")
+
+
 def test_the_plan_is_printed_and_nothing_is_left(data: Path, model: Path, tmp_path: Path) -> None:
     result = run("finetune", data, "-m", model, "--epochs", "2", "--batch-size", "2", "--dry-run", "--json")
     assert result.code == 0, result.err

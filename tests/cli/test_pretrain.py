@@ -33,6 +33,11 @@ def test_a_model_is_made_and_the_result_is_printed(corpus: Path, tmp_path: Path)
     assert (tmp_path / "out/model.safetensors").exists()
     assert "step 6/6: held-out loss" in result.err
     assert f"perplexity {printed['perplexity']:.3f}" in result.err
+    before = (tmp_path / "out/model.safetensors").stat()
+    again = run("pretrain", corpus, "-o", tmp_path / "out", *TINY, "--max-steps", "6", "--json", "--resume")
+    assert (again.code, again.out) == (0, "")
+    assert "out is finished already; nothing to do" in again.err
+    assert (tmp_path / "out/model.safetensors").stat() == before
 
 
 def test_quiet_says_nothing_but_the_result(corpus: Path, tmp_path: Path) -> None:
