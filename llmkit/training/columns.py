@@ -6,6 +6,7 @@ Public: `recognise`, `Columns`, `BadRowError`, `ROLES`.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -125,8 +126,9 @@ def recognise(
         return meant[0]
     if not meant:
         raise InputError(
-            f"its columns are {', '.join(columns) or 'none'}, from which no objective follows; say which is"
-            " which, as in --map prompt=COLUMN completion=COLUMN (or text=, messages=, source= and target=)"
+            f"its columns are {', '.join(columns) or 'none'}, from which no objective follows"
+            f"{_near(tuple(columns))}; say which is which, as in --map prompt=COLUMN completion=COLUMN (or"
+            " text=, messages=, source= and target=)"
         )
     first, second = meant[:2]
     raise InputError(
@@ -143,9 +145,9 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
             hint = f"; did you mean {near[0]}?" if near else f"; the roles are {', '.join(sorted(roles))}"
             raise InputError(f"--map {role}={column}: no such role{hint}")
         if column not in columns:
-            raise InputError(
-                f"--map {role}={column}: no column {column!r}; its columns are {', '.join(columns)}"
-            )
+            near = difflib.get_close_matches(column, columns, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; its columns are {', '.join(columns)}"
+            raise InputError(f"--map {role}={column}: no column {column!r}{hint}")
     for kind, wanted in ROLES.items():
         if objective not in (None, kind):
             continue
@@ -156,6 +158,23 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
             return Columns(kind, names)
     given = ", ".join(f"{role}={column}" for role, column in mapping.items())
     raise InputError(f"--map {given}: these roles alone make no objective; see `llmkit finetune --help`")
+
+
+@functools.lru_cache(maxsize=8)  # where bad rows are skipped, row after row has the same columns
+def _near(columns: tuple[str, ...]) -> str:
+    """A question whether some columns are meant by names that they nearly have, if those say what it is."""
+    known = {name for spellings in _SPELLINGS.values() for one in spellings for name in one.values()}
+    close = {
+        column: near[0]
+        for column in columns
+        if column not in known and (near := difflib.get_close_matches(column, known, n=1))
+    }
+    meant = {close.get(column, column) for column in columns}
+    wanted = next(
+        (one for spellings in _SPELLINGS.values() for one in spellings if {*one.values()} <= meant), {}
+    )
+    found = [f"{name} for {column}" for column, name in close.items() if name in wanted.values()]
+    return f" (did you mean {', '.join(found)}?)" if found else ""
 
 
 def _within(one: Columns, other: Columns) -> bool:

@@ -80,6 +80,24 @@ def test_what_is_not_recognised_names_the_columns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("promt completion", "(did you mean prompt for promt?)"),
+        ("instrution input ouput", "(did you mean instruction for instrution, output for ouput?)"),
+        ("id mesages", "(did you mean messages for mesages?)"),
+        ("texts", "(did you mean text for texts?)"),
+        # Of no use without the other half.
+        ("promt reply", "follows; say"),
+        ("headline body", "follows; say"),
+    ],
+)
+def test_a_column_that_is_nearly_one_is_asked_after(columns: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        recognise(columns.split())
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("columns", "mapping", "objective", "names"),
     [
         ("body headline", "source=body target=headline", "pairs", "source=body target=headline"),
@@ -105,7 +123,8 @@ def test_a_map_says_which_column_is_which(columns: str, mapping: str, objective:
     [
         ({"sorce": "body"}, "no such role; did you mean source?"),
         ({"zzz": "body"}, "no such role; the roles are "),
-        ({"source": "bdy"}, "--map source=bdy: no column 'bdy'; its columns are body, headline"),
+        ({"source": "bdy"}, "--map source=bdy: no column 'bdy'; did you mean body?"),
+        ({"source": "zzz"}, "--map source=zzz: no column 'zzz'; its columns are body, headline"),
         ({"source": "body"}, "--map source=body: these roles alone make no objective"),
         ({"source": "body", "text": "headline"}, "these roles alone make no objective"),
     ],
