@@ -80,6 +80,11 @@ class Columns:
     objective: str
     names: dict[str, str]
 
+    @property
+    def by_language(self) -> bool:
+        """Whether source and target are two languages of one column, which have to be said."""
+        return "source" in self.names and self.names["source"] == self.names.get("target")
+
     def missing(self, row: Collection[str]) -> list[str]:
         """The columns that a row must have and has not."""
         optional = _OPTIONAL.get(self.objective, set())

@@ -312,7 +312,7 @@ class _Rows:
 
     def _pair(self, row: Mapping[str, Any]) -> tuple[str, str]:
         names = self.columns.names
-        if names["source"] != names["target"]:
+        if not self.columns.by_language:
             return self._string(row, "source"), self._string(row, "target")
         both = row[names["source"]]
         if not isinstance(both, dict):

@@ -192,8 +192,7 @@ def prepare(
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
-    if kind == "seq2seq":
-        tell_languages(loaded, recipe.languages)
+    tell_languages(loaded, recipe.languages, kind, source.columns)
     turn = encoder(
         source.columns,
         kind,

@@ -138,6 +138,23 @@ def test_languages_may_stand_in_the_recipe_file(model: Path, tmp_path: Path) -> 
     assert_refused(run("finetune", rows, "--config", recipe, "--to", "fr", "--dry-run"), "no text under 'fr'")
 
 
+@pytest.mark.parametrize(
+    ("family", "row"),
+    [
+        ("llama", {"prompt": "the dog {}", "completion": "der Hund"}),
+        ("llama", {"source": "the dog {}", "target": "der Hund"}),
+        ("bart", {"prompt": "the dog {}", "completion": "der Hund"}),
+    ],
+)
+def test_languages_that_nothing_asks_for_are_refused(
+    tiny_model: Callable[..., Path], tmp_path: Path, family: str, row: dict[str, str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row).replace("{}", str(i)) + "\n" for i in range(6)))
+    refused = run("finetune", rows, "-m", tiny_model(family), "--from", "en", "--to", "de", "--dry-run")
+    assert_refused(refused, "--from and --to choose two texts in a `translation` column")
+
+
 def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"text": "dog {i} and cat"}}\n' for i in range(8)) + '{"text": ""}\n{"text"\n')
