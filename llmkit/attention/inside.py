@@ -15,7 +15,7 @@ import torch
 
 from llmkit.attention.interface import register, watched
 from llmkit.attention.registry import Kernel
-from llmkit.attention.verify import Result
+from llmkit.attention.verify import Result, reason
 from llmkit.errors import InputError
 
 _TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
@@ -79,7 +79,7 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
             check_taken(kernel, model)
     except Exception as error:
         # A kernel may raise anything, and that is what the user wants to be told.
-        yield Result(f"{kind}: taken by every layer", None, None, False, _one_line(error))
+        yield Result(f"{kind}: taken by every layer", None, None, False, reason(kernel.name, error))
         return
     yield Result(f"{kind}: taken by every layer", None, None, True)
     yield _compare(f"{kind}: prefill", kernel, model, _prefill, _prefill, tolerance)
@@ -184,7 +184,7 @@ def _compare(name: str, kernel: Kernel, model: Any, right: _Run, run: _Run, tole
             with running(kernel, model):
                 found = run(model).double()
     except Exception as error:
-        return Result(name, None, tolerance, False, _one_line(error))
+        return Result(name, None, tolerance, False, reason(kernel.name, error))
     if not bool(torch.isfinite(found).all()):
         return Result(name, float("inf"), tolerance, False, "NaN or infinity in the logits")
     off = float((found - expected).abs().max() / expected.abs().max())
@@ -200,7 +200,7 @@ def _greedy(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
         with running(kernel, model):
             found = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0].tolist()
     except Exception as error:
-        return Result(name, None, None, False, _one_line(error))
+        return Result(name, None, None, False, reason(kernel.name, error))
     wrong = _parting(model, ids, expected, found, tolerance)
     return Result(name, None, None, not wrong, wrong)
 
@@ -214,12 +214,12 @@ def _batched(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
             expected = _generate_batch(model, prompts)
     except Exception as error:
         # Not every model can, whatever its kernel.
-        return Result(name, None, None, None, _one_line(error))
+        return Result(name, None, None, None, reason(kernel.name, error))
     try:
         with paged(kernel, model):
             found = _generate_batch(model, prompts)
     except Exception as error:
-        return Result(name, None, None, False, _one_line(error))
+        return Result(name, None, None, False, reason(kernel.name, error))
     if len(found) < len(expected):
         return Result(name, None, None, False, f"{len(found)} of {len(expected)} requests came to an end")
     triples = zip(prompts, expected, found, strict=True)
@@ -275,7 +275,3 @@ def _ids(model: Any, rows: int, length: int) -> torch.Tensor:
     made = torch.Generator().manual_seed(3)
     size = model.config.get_text_config(decoder=True).vocab_size
     return torch.randint(3, size, (rows, length), generator=made).to(model.device)
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

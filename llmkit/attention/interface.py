@@ -101,7 +101,14 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
         if "dropout" in kernel.supports:
             passed["dropout"] = dropout
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        output, weights = function(module, query, key, value, attention_mask, scaling=scale, **passed)
+        found = function(module, query, key, value, attention_mask, scaling=scale, **passed)
+        # A lone tensor of two rows would come apart into two outputs.
+        if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], torch.Tensor):
+            raise InputError(
+                f"--attn {kernel.name} returned {_told(found)}; let it return (output, None), or the weights"
+                " in place of None"
+            )
+        output, weights = found
         expected = (query.shape[0], query.shape[2], query.shape[1], value.shape[3])
         if tuple(output.shape) != expected:
             raise InputError(
@@ -111,6 +118,13 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
         return output, weights
 
     return attend
+
+
+def _told(found: Any) -> str:
+    """What was returned, in a few words."""
+    if isinstance(found, tuple | list):
+        return f"{len(found)} values" if len(found) != 2 else f"a {type(found[0]).__name__} for the output"
+    return "nothing" if found is None else f"a {type(found).__name__} alone"
 
 
 def _check(

@@ -201,36 +201,40 @@ def names() -> list[str]:
     return [*_OURS, *(point.name for point in _entry_points()), *_NATIVE]
 
 
-def find(name: str, *, trust_remote_code: bool = False) -> Kernel:
+def find(name: str, *, trust_remote_code: bool = False, flag: str = "--attn ") -> Kernel:
     """The kernel that `--attn NAME` means.
 
     Args:
         name: one of `names()`, ``FILE.py:FUNCTION``, or a Hub repository ``org/repo``.
         trust_remote_code: take a repository outside kernels-community.
+        flag: what stood before the name, for errors.
 
     Raises:
         InputError: there is none, it is not declared, or it may not be run; the message says what to do.
     """
+    said = f"{flag}{name}"
     if name in _NATIVE:
         return _NATIVE[name]
     if name in _OURS:
         module, _, function = _OURS[name].partition(":")
-        return _declared(getattr(importlib.import_module(module), function), name, f"{module}.{function}")
+        return _declared(
+            getattr(importlib.import_module(module), function), name, f"{module}.{function}", said
+        )
     for point in _entry_points():
         if point.name == name:
-            return _declared(point.load(), name, point.value)
+            return _declared(point.load(), name, point.value, said)
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_file(Path(path).expanduser(), function, name)
+        return _from_file(Path(path).expanduser(), function, name, said)
     if name.endswith(".py"):
-        raise InputError(f"--attn {name}: name the function in it, as {name}:FUNCTION")
+        raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _from_hub(name, trust_remote_code)
+        return _from_hub(name, trust_remote_code, said)
     import difflib
 
     near = difflib.get_close_matches(name, names(), n=1)
     raise InputError(
-        f"--attn {name}: no such implementation; there is {', '.join(names())}, or FILE.py:FUNCTION"
+        f"{said}: no such implementation; there is {', '.join(names())}, or FILE.py:FUNCTION"
         + (f"; did you mean {near[0]}?" if near else "")
     )
 
@@ -262,41 +266,41 @@ def _entry_points() -> list[Any]:
     return list(entry_points(group="llmkit.attention"))
 
 
-def _declared(function: Any, name: str, where: str, file: Path | None = None) -> Kernel:
+def _declared(function: Any, name: str, where: str, said: str, file: Path | None = None) -> Kernel:
     declared = getattr(function, "llmkit_kernel", None)
     if isinstance(declared, Kernel):
         from dataclasses import replace
 
         return replace(declared, name=name, file=file)
     if not callable(function):
-        raise InputError(f"--attn {name}: {where} is not a function")
+        raise InputError(f"{said}: {where} is not a function")
     raise InputError(
-        f"--attn {name}: {where} does not say which mask it expects; put this line above it, with the mask"
+        f"{said}: {where} does not say which mask it expects; put this line above it, with the mask"
         f" ({', '.join(MASKS)}) and abilities that are true: {LINE}"
     )
 
 
-def _from_file(path: Path, function: str, name: str) -> Kernel:
+def _from_file(path: Path, function: str, name: str, said: str) -> Kernel:
     if not path.is_file():
-        raise InputError(f"--attn {name}: no file {path}")
-    module = _module(path, name)
+        raise InputError(f"{said}: no file {path}")
+    module = _module(path, said)
     if not hasattr(module, function):
         import difflib
 
         near = difflib.get_close_matches(function, vars(module), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"--attn {name}: {path} has no function {function}{hint}")
-    return _declared(getattr(module, function), name, f"{path}:{function}", path)
+        raise InputError(f"{said}: {path} has no function {function}{hint}")
+    return _declared(getattr(module, function), name, f"{path}:{function}", said, path)
 
 
-def _module(path: Path, name: str) -> ModuleType:
+def _module(path: Path, said: str) -> ModuleType:
     """A user's file, run once in a process: what it registers elsewhere it registers once."""
     known = f"llmkit_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if known in sys.modules:
         return sys.modules[known]
     spec = importlib.util.spec_from_file_location(known, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"--attn {name}: {path} is not a Python file")
+        raise InputError(f"{said}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[known] = module  # dataclasses, and torch's custom operations, look their module up there
     try:
@@ -304,20 +308,20 @@ def _module(path: Path, name: str) -> ModuleType:
     except Exception as error:
         # Whatever the user's file raises while it is imported is the user's to read.
         del sys.modules[known]
-        raise InputError(f"--attn {name}: {path} does not load: {type(error).__name__}: {error}") from error
+        raise InputError(f"{said}: {path} does not load: {type(error).__name__}: {error}") from error
     return module
 
 
-def _from_hub(name: str, trusted: bool) -> Kernel:
+def _from_hub(name: str, trusted: bool, said: str) -> Kernel:
     if not name.startswith("kernels-community/") and not trusted:
         raise InputError(
-            f"--attn {name} runs that repository's code; read it, and if you trust it add --trust-remote-code"
+            f"{said} runs that repository's code; read it, and if you trust it add --trust-remote-code"
         )
     from transformers.utils.import_utils import is_kernels_available
 
     if not is_kernels_available():
         raise InputError(
-            f"--attn {name}: kernels of the Hub need the `kernels` package, of the version that transformers"
+            f"{said}: kernels of the Hub need the `kernels` package, of the version that transformers"
             " asks for: pip install 'transformers[kernels]'; or use sdpa"
         )
     # Which devices it was built for, its repository knows.

@@ -18,6 +18,7 @@ import torch
 
 from llmkit.attention.interface import additive, causal_pattern, forward
 from llmkit.attention.registry import Kernel
+from llmkit.attention.verify import reason
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def compare(
                     taken = _median(run, device, 1)
                 except Exception as error:
                     # One that cannot run a shape is told of, and the others are still timed.
-                    failed[name] = " ".join(str(error).split())[:120]
+                    failed[name] = reason(name, error)
                     continue
                 if number:
                     times[name].append(taken)

@@ -17,6 +17,7 @@ import torch
 from llmkit.attention.cases import BACKWARD, BLOCK, TOLERANCES, Case, matrix
 from llmkit.attention.interface import additive, causal_pattern, forward
 from llmkit.attention.registry import Kernel
+from llmkit.errors import InputError
 
 _NAN = ": where a query sees no key, fill with the dtype's lowest number and not with minus infinity"
 
@@ -152,7 +153,7 @@ def _run(kernel: Kernel, case: Case, device: str) -> Result:
         found = call(kernel, case, inputs, *given)
     except Exception as error:
         # Whatever a kernel raises is its failure, and the next case still has to be tried.
-        return Result(case.name, None, tolerance, False, f"{type(error).__name__}: {_one_line(error)}")
+        return Result(case.name, None, tolerance, False, reason(kernel.name, error))
     lit = inputs.seen.any(-1).transpose(1, 2)[..., None]  # (batch, queries, 1, 1)
     pairs = [(found, expected)]
     if case.backward:
@@ -162,7 +163,7 @@ def _run(kernel: Kernel, case: Case, device: str) -> Result:
         try:
             found.backward(weight.to(found.dtype))
         except Exception as error:
-            return Result(case.name, None, tolerance, False, f"{type(error).__name__}: {_one_line(error)}")
+            return Result(case.name, None, tolerance, False, reason(kernel.name, error))
         pairs += [(one.grad, other.grad) for one, other in zip(given, leaves, strict=True)]  # type: ignore[misc]
     return _judge(case, pairs, lit, tolerance)
 
@@ -271,7 +272,7 @@ def _deterministic(kernel: Kernel, device: str) -> Result:
     try:
         one, two = (call(kernel, case, inputs, *given) for _ in range(2))
     except Exception as error:
-        return Result(case.name, None, 0.0, False, f"{type(error).__name__}: {_one_line(error)}")
+        return Result(case.name, None, 0.0, False, reason(kernel.name, error))
     off = float((one - two).abs().max())
     return Result(case.name, off, 0.0, off == 0)
 
@@ -286,9 +287,13 @@ def _gradcheck(kernel: Kernel, device: str) -> Result:
             lambda q, k, v: call(kernel, case, inputs, q, k, v), given, raise_exception=False
         )
     except Exception as error:
-        return Result(case.name, None, None, False, f"{type(error).__name__}: {_one_line(error)}")
+        return Result(case.name, None, None, False, reason(kernel.name, error))
     return Result(case.name, None, None, right, "" if right else "torch.autograd.gradcheck disagrees")
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def reason(name: str, error: Exception) -> str:
+    """What an error says, in one line; one of ours without the kernel's name, which the reader has given."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text.removeprefix(f"--attn {name}").lstrip(": ")
+    return f"{type(error).__name__}: {text[:200]}"

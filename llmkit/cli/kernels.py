@@ -96,7 +96,7 @@ def _verify(
     from llmkit.attention.verify import verify
     from llmkit.runtime.device import choose_device
 
-    kernel = find(name, trust_remote_code=trust_remote_code)
+    kernel = find(name, trust_remote_code=trust_remote_code, flag="")
     device = choose_device(device, 0).device
     if device.partition(":")[0] not in kernel.devices:
         raise InputError(f"{name} runs on {', '.join(kernel.devices)}: name one with --device")
@@ -159,7 +159,7 @@ def _bench(
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: it can be {', '.join(DTYPES)}")
-    kernels = [find(name, trust_remote_code=trust_remote_code) for name in names]
+    kernels = [find(name, trust_remote_code=trust_remote_code, flag="") for name in names]
     if picture is not None and picture.suffix != ".svg":
         raise InputError(f"--picture {picture}: the picture is an SVG, name a file that ends in .svg")
     import torch

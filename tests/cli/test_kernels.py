@@ -66,6 +66,24 @@ def test_verify_tells_what_is_wrong(tmp_path):
     assert {one["case"]: one["passed"] for one in objects}["causal"] is False
 
 
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("query.transpose(1, 2)", "returned a Tensor alone; let it return (output, None)"),
+        ("None", "returned nothing; let it return (output, None)"),
+        ("(query, None)", "gave an output of shape (2, 4, 17, 64); it must be (batch, queries, heads,"),
+    ],
+)
+def test_what_a_kernel_must_return_is_told(tmp_path, tiny_model, returned, said):
+    attn = write(tmp_path, f"return {returned}")
+    found = run("kernels", "verify", attn, "--quick")
+    assert found.code == 1
+    line = next(line for line in found.out.splitlines() if line.startswith("causal "))
+    assert f"WRONG  {said}" in line
+    assert "--attn" not in found.out
+    assert_refused(run("generate", "a", "--attn", attn, "-m", tiny_model("llama"), "-q"), said)
+
+
 def test_verify_inside_a_model(tiny_model):
     found = run("kernels", "verify", "reference", "--quick", "-m", tiny_model("qwen3"))
     assert found.code == 0, found.out
@@ -192,6 +210,10 @@ def test_bench(tmp_path, monkeypatch):
     [
         (["verify"], "use `llmkit kernels list`, `kernels verify NAME` or `kernels bench"),
         (["prove", "sdpa"], "use `llmkit kernels list`"),
+        # Named as it was given: no --attn was.
+        (["verify", "sdpaa"], "error: sdpaa: no such implementation; there is"),
+        (["bench", "nothing.py:attend"], "error: nothing.py:attend: no file nothing.py"),
+        (["verify", "someone/kernel"], "error: someone/kernel runs that repository's code"),
         (["verify", "flash_attention_2"], "flash_attention_2 runs on cuda: name one with --device"),
         (["bench", "--dtype", "int3"], "--dtype int3: it can be float32, bfloat16, float16"),
         (["bench", "--picture", "x.png"], "name a file that ends in .svg"),
