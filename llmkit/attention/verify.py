@@ -19,6 +19,8 @@ from llmkit.attention.interface import additive, causal_pattern, forward
 from llmkit.attention.registry import Kernel
 from llmkit.errors import InputError
 
+IGNORED = ("it gives what attention without a mask gives", "it is causal, whatever the mask says")
+"""Notes on the mistakes that are made most often, each of which is known by the answer that it gives."""
 _NAN = ": where a query sees no key, fill with the dtype's lowest number and not with minus infinity"
 
 
@@ -165,7 +167,24 @@ def _run(kernel: Kernel, case: Case, device: str) -> Result:
         except Exception as error:
             return Result(case.name, None, tolerance, False, reason(kernel.name, error))
         pairs += [(one.grad, other.grad) for one, other in zip(given, leaves, strict=True)]  # type: ignore[misc]
-    return _judge(case, pairs, lit, tolerance)
+    judged = _judge(case, pairs, lit, tolerance)
+    if judged.passed is False and judged.error is not None and judged.error < math.inf:
+        note = _ignored(case, inputs, found.detach().double(), lit, tolerance)
+        return replace(judged, note=note or judged.note)
+    return judged
+
+
+def _ignored(
+    case: Case, inputs: _Inputs, found: torch.Tensor, lit: torch.Tensor, tolerance: float
+) -> str | None:
+    """The note of `IGNORED` on a wrong output that is right for less of a mask; None if it is for none."""
+    everything = torch.ones_like(inputs.seen)
+    causal = everything & causal_pattern(case.queries, case.keys, found.device)
+    for seen, note in zip((everything, causal), IGNORED, strict=True):
+        right = truth(replace(inputs, seen=seen), case.head_dim**-0.5)
+        if not bool((seen == inputs.seen).all()) and float(((found - right).abs() * lit).max()) <= tolerance:
+            return note
+    return None
 
 
 def _judge(

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from llmkit.attention.verify import Result
 
 DTYPES = ("float32", "bfloat16", "float16")
+# What a kernel does that heeds the mask of its kind.
+_HEEDED = {
+    "boolean": "fill its scores with the dtype's lowest number where attention_mask is False",
+    "additive": "add attention_mask to its scores before the softmax",
+    "padding": "leave out the keys where attention_mask is False, and under is_causal those after the query",
+    "none": "leave out the keys after the query under is_causal",
+    "block": "hand attention_mask to flex_attention as its block_mask",
+}
 
 
 @options.expand
@@ -133,6 +141,8 @@ def _dtype_of(kernel: Kernel) -> str:
 
 
 def _tell(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
+    from llmkit.attention.verify import IGNORED
+
     verdicts = {True: "ok", False: "WRONG", None: "-"}
     if json:
         for one in results:
@@ -150,6 +160,11 @@ def _tell(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
     right = sum(one.passed is True for one in results)
     unclaimed = len(results) - wrong - right
     console.notice(f"{kernel.name}: {right} right, {wrong} wrong, {unclaimed} not claimed")
+    for note in IGNORED:
+        cases = sum(one.note == note for one in results)
+        if cases:
+            told = f"in {console.count(cases, 'case')} {note}; {_HEEDED[kernel.mask]}"
+            console.notice(f"{kernel.name} does not heed its mask: {told}")
 
 
 def _bench(

@@ -135,6 +135,10 @@ def test_what_is_wrong_is_said():
         " not with minus infinity"
     )
     assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
+    causal = failures(verify(declared(padding_ignored), quick=True))
+    assert causal["left padding"].note == "it is causal, whatever the mask says"
+    # A mask half lost is neither.
+    assert failures(verify(declared(causality_lost), quick=True))["left padding"].note == ""
     assert (
         failures(verify(declared(raises)))["one past a block"].note == "RuntimeError: no more than one block"
     )

@@ -59,7 +59,11 @@ def test_verify_tells_what_is_wrong(tmp_path):
     found = run("kernels", "verify", write(tmp_path, WRONG))
     assert found.code == 1
     line = next(line for line in found.out.splitlines() if line.startswith("causal "))
-    assert "WRONG" in line
+    assert line.endswith("WRONG  it gives what attention without a mask gives")
+    assert "mine.py:attend does not heed its mask: in " in found.err
+    assert found.err.endswith(
+        "fill its scores with the dtype's lowest number where attention_mask is False\n"
+    )
     objects = [
         json.loads(one) for one in run("kernels", "verify", write(tmp_path, WRONG), "--json").out.splitlines()
     ]
