@@ -1,6 +1,6 @@
 """Rows to tokens, an objective at a time: what the model reads, and what of it it is to learn.
 
-Public: `encoder`, `Encoded`, `IGNORED`, `kind_of`, `CHAT_TEMPLATE`.
+Public: `encoder`, `prompter`, `Encoded`, `IGNORED`, `kind_of`, `CHAT_TEMPLATE`.
 
 What is learnt stands one place before where it is written: `targets[i]` is what the model, having read
 `ids[: i + 1]`, shall say next, or `IGNORED`. So a text of n tokens is n - 1 tokens to read.
@@ -122,6 +122,23 @@ def encoder(
     }[columns.objective]
 
 
+def prompter(
+    columns: Columns,
+    kind: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    languages: tuple[str, str] | None,
+    source_prefix: str,
+) -> Callable[[Mapping[str, Any]], Any]:
+    """The function that gives a row's prompt as `encoder`'s function lays it out; for rows that have one."""
+    rows = _Rows(columns, tokenizer, 0, languages, source_prefix, None)
+    if kind == "seq2seq":
+        return lambda row: rows._source_and_target(row)[0]
+    if columns.objective == "preference":
+        return rows._prompt
+    return lambda row: rows._prompt_and_completion(row)[0]
+
+
 @dataclass
 class _Rows:
     columns: Columns
@@ -219,14 +236,8 @@ class _Rows:
 
     def seq2seq(self, row: Mapping[str, Any]) -> list[Encoded]:
         """A source and its target."""
-        if self.columns.objective == "pairs":
-            source, target = self._pair(row)
-        else:
-            first, second = self._prompt_and_completion(row)
-            if not isinstance(first, str) or not isinstance(second, str):
-                raise BadRowError("an encoder-decoder takes texts, and this is a conversation")
-            source, target = first.strip(), second.strip()
-        ids = self.tokenizer(self.source_prefix + source)["input_ids"]
+        source, target = self._source_and_target(row)
+        ids = self.tokenizer(source)["input_ids"]
         targets = self.tokenizer(text_target=target)["input_ids"]
         if self.tokenizer.eos_token_id not in targets[-2:]:  # the first mBART has the language after the end
             targets = self._closed(targets)
@@ -283,6 +294,17 @@ class _Rows:
         if last < 0:
             return []  # what is learnt lies beyond what the model sees
         return [Encoded(ids[: last + 1], kept[: last + 1], cut=len(ids) - 1 > self.max_length)]
+
+    def _source_and_target(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        """What an encoder reads, and what its decoder is to write."""
+        if self.columns.objective == "pairs":
+            source, target = self._pair(row)
+        else:
+            first, second = self._prompt_and_completion(row)
+            if not isinstance(first, str) or not isinstance(second, str):
+                raise BadRowError("an encoder-decoder takes texts, and this is a conversation")
+            source, target = first.strip(), second.strip()
+        return self.source_prefix + source, target
 
     def _prompt_and_completion(self, row: Mapping[str, Any]) -> tuple[Any, Any]:
         if self.columns.objective == "pairs":

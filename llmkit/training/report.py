@@ -100,8 +100,22 @@ def card(prepared: Prepared, result: FinetuneResult, command: str) -> str:
 | | |
 |---|---|
 {rows}
-
+{_prompts(prepared)}
 Fill in before you share it: the training data and its licence, what the model is for, and its limits.
+"""
+
+
+def _prompts(prepared: Prepared) -> str:
+    """A paragraph on the layout of prompts, where there is something to tell."""
+    layout = prepared.layout
+    if layout is None:
+        return ""
+    return f"""
+It was taught on prompts that are laid out so{layout.conditions}, and wants yours alike:
+
+```python
+{layout.quoted}
+```
 """
 
 

@@ -13,6 +13,7 @@ from llmkit.errors import InputError
 from llmkit.training.encoding import CHAT_TEMPLATE, encoder, kind_of
 from llmkit.training.examples import Examples, Reading, Source, bad_rows, encode, read_source
 from llmkit.training.languages import tell_languages
+from llmkit.training.layout import Layout, layout_of
 from llmkit.training.packing import pack
 from llmkit.training.recipe import Schedule, training_device, training_dtype
 
@@ -149,6 +150,7 @@ class Prepared:
         collate: examples to inputs.
         fingerprint: of the data.
         reading: what was found in the files.
+        layout: of the prompts; None where there is nothing to tell of it.
     """
 
     plan: Plan
@@ -161,6 +163,7 @@ class Prepared:
     collate: Callable[[Sequence[Any]], Any]
     fingerprint: str
     reading: Reading
+    layout: Layout | None
 
 
 def prepare(
@@ -193,15 +196,9 @@ def prepare(
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     tell_languages(loaded, recipe.languages, kind, source.columns)
-    turn = encoder(
-        source.columns,
-        kind,
-        loaded.tokenizer,
-        length,
-        languages=recipe.languages,
-        source_prefix=recipe.source_prefix,
-        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
-    )
+    told: dict[str, Any] = {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
+    marked = getattr(loaded.model.config, "shared_words_type", None)
+    turn = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **told)
     train = encode(source, turn, on_error=recipe.on_error)
     held_out = encode(held, turn, on_error=recipe.on_error)
     for line in (*bad_rows(train.reading), *bad_rows(held_out.reading)):
@@ -217,8 +214,11 @@ def prepare(
     plan = _plan(train, held_out, source, kind, recipe, batches, device, dtype, reason)
     parameters, trainable = trained(loaded.model)
     plan = replace(plan, parameters=parameters, trained_parameters=trainable, memory=memory)
+    layout = layout_of(source.columns, kind, loaded.tokenizer, **told)
+    if layout is not None:
+        notice(f"prompts are laid out as {layout.quoted}{layout.conditions}; lay yours out so, too")
     return Prepared(
-        plan, recipe, loaded, kind, train, held_out, batches, collate, fingerprint, source.reading
+        plan, recipe, loaded, kind, train, held_out, batches, collate, fingerprint, source.reading, layout
     )
 
 

@@ -128,6 +128,16 @@ def test_every_flag_may_stand_in_the_recipe_file(model: Path, tmp_path: Path, ma
     assert json.loads(result.out)["dtype"] == "float32"
 
 
+def test_how_prompts_are_laid_out_is_told_in_the_notices_and_the_card(model: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"source": "the dog {i}", "target": "der Hund {i}"}}\n' for i in range(20)))
+    result = run("finetune", rows, "-m", model, "-o", tmp_path / "out", *TINY)
+    assert result.code == 0, result.err
+    told = r'llmkit: prompts are laid out as "{source}\n\n"; lay yours out so, too'
+    assert result.err.splitlines().count(told) == 1
+    assert r'"{source}\n\n"' in (tmp_path / "out/README.md").read_text()
+
+
 def test_languages_may_stand_in_the_recipe_file(model: Path, tmp_path: Path) -> None:
     rows, recipe = tmp_path / "rows.jsonl", tmp_path / "recipe.yaml"
     texts = [{"translation": {"en": f"the dog {i}", "de": f"der Hund {i}"}} for i in range(6)]

@@ -1,6 +1,8 @@
 """What a finished run leaves to be read: its curve, its page and its card."""
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,3 +97,21 @@ def test_the_card_has_the_metadata_that_the_hub_reads(prepared: Prepared, tmp_pa
     bare_text = card(prepared, bare, "")
     assert "model-index" not in yaml.safe_load(bare_text.split("---\n")[1])
     assert "```" not in bare_text
+
+
+def test_the_card_tells_how_prompts_are_laid_out(
+    prepared: Prepared, tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    file, told = tmp_path / "tasks.jsonl", list[str]()
+    row = '{{"instruction": "say {0}", "input": "now", "output": "{0}"}}\n'
+    file.write_text("".join(row.format(i) for i in range(8)), "utf-8")
+    spec = ModelSpec(str(tiny_model("llama")), device="cpu")
+    instructed = prepare([file], spec, Recipe(dtype="float32"), notice=told.append)
+    text = card(instructed, result(tmp_path / "out"), "")
+    (program,) = re.findall(r"```python\n(.*)\n```", text)
+    layout = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+    assert ast.literal_eval(program) == layout
+    assert "laid out so (the part with {input} only where a row has one)" in text
+    assert f"prompts are laid out as {program} (the part with {{input}} only" in told[-1]
+    # A prompt that is a column as it stands needs no words.
+    assert "laid out" not in card(prepared, result(tmp_path / "out"), "")
