@@ -13,8 +13,8 @@ from tests.command import run
 EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
 # Beam search parts ways where two tokens are nearly alike to another processor, and sampling sooner.
 TOLERANCE = {
-    "BLEU": 0.5,
-    "chrF": 0.3,
+    "bleu": 0.5,
+    "chrf": 0.3,
     "squad_exact": 0.5,
     "squad_f1": 0.5,
     "accuracy": 0.08,
