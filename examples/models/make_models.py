@@ -186,12 +186,8 @@ def make_stories(work: Path) -> None:
 def make_storyteller(work: Path, on_new: bool) -> None:
     """On the stories model made in this run, or else on the packaged one."""
     folder = work / "storyteller"
-    base = folder / "base"
-    if not base.is_dir():
-        shutil.copytree(work / "stories" / "model" if on_new else PACKAGE / "stories", base)
-    # A request stands where a story's opening does: the story model takes up its words by itself.
-    shutil.copyfile(HERE / "storyteller.jinja", base / "chat_template.jinja")
-    train("finetune", folder / "model", folder / "talks.jsonl", "storyteller", "-m", str(base))
+    base = str(work / "stories" / "model") if on_new else "stories"
+    train("finetune", folder / "model", folder / "talks.jsonl", "storyteller", "-m", base)
 
 
 def make_translator(work: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import rows_of, run
+from tests.command import run
 from tests.conftest import TinyModel
 
 PROMPT = "\x1b[?2004h"  # the first thing a prompt does: it turns bracketed paste on
@@ -281,5 +281,4 @@ def test_without_a_model_the_embedded_storyteller_answers() -> None:
     asked = {"messages": [{"role": "user", "content": "Tell me a story about a dog and a red ball."}]}
     result = run("chat", "--seed", "1", "--max-new-tokens", "60", stdin=json.dumps(asked) + "\n")
     assert result.code == 0, result.err
-    (row,) = rows_of(result.out)
-    assert len(row["generated_text"].split()) > 20
+    assert len(result.out.split()) > 20

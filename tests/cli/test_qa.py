@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import assert_refused, rows_of, run, spawn
+from tests.command import ROOT, assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
 from tests.tiny import make_model
@@ -154,10 +154,7 @@ def test_bad_usage(model: Path, book: Path, arguments: list[str], stdin: str | N
     assert_refused(run("qa", "-m", model, *given, stdin=stdin), said)
 
 
-def test_a_model_must_be_named_and_be_of_the_right_kind(
-    tiny_model: TinyModel, model: Path, book: Path
-) -> None:
-    assert_refused(run("qa", *ASK, "--context", book), "-m")
+def test_a_model_must_be_of_the_right_kind(tiny_model: TinyModel, model: Path, book: Path) -> None:
     assert_refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
     assert_refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
     chat = tiny_model("llama", chat=True)
@@ -208,11 +205,7 @@ def test_a_novel_goes_through_whole(model: Path, data_folder: Path, tmp_path: Pa
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 * 2**20
 
 
-def test_without_a_model_the_embedded_reader_answers(tmp_path: Path) -> None:
-    story = tmp_path / "story.txt"
-    story.write_text(
-        "Lily lost her needle in the garden. She looked for it all day and was very sad. In the evening Tom"
-        " found the needle under a rose and brought it to her.\n"
-    )
-    result = run("qa", "--question", "Who found the needle?", "--context", story)
-    assert (result.code, result.out) == (0, "Tom\n")
+def test_without_a_model_the_embedded_reader_answers() -> None:
+    story = ROOT / "examples" / "story.txt"
+    result = run("qa", "--question", "Who came out of the grass?", "--context", story)
+    assert (result.code, result.out) == (0, "a duck\n")
