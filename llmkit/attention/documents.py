@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensor
 
 from llmkit.attention.registry import kernel
 
@@ -105,6 +106,8 @@ def _pattern(
 def _sizes(position_ids: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> list[int] | None:
     """Tokens of each text of a row; None where there is one, or a batch, or a cache."""
     if position_ids is None or position_ids.shape[0] != 1 or query.shape[0] != 1:
+        return None
+    if isinstance(position_ids, FakeTensor):  # no values: what one text keeps is what several keep together
         return None
     if not position_ids.shape[-1] == query.shape[2] == key.shape[2]:
         return None

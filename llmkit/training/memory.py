@@ -160,17 +160,13 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
 @contextmanager
 def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
     """A model in training that makes no logits and looks at no values, of which fake tensors have none."""
-    from llmkit.attention.registry import find
     from llmkit.training.losses import headless
 
-    attention, was_training = model.config._attn_implementation, model.training
-    joins = attention == find("documents").interface_name
+    was_training = model.training
     # torch logs each operation that fails on fake tensors, with a traceback.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     muted, logger.disabled = logger.disabled, True
     model.train()
-    if joins:  # it looks for where texts begin; without values SDPA keeps as much
-        model.set_attn_implementation("sdpa")
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     try:
@@ -179,7 +175,5 @@ def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
     finally:
         if checkpointing:
             model.activation_checkpointing_disable()
-        if joins:
-            model.set_attn_implementation(attention)
         model.train(was_training)
         logger.disabled = muted
