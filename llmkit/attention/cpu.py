@@ -1,12 +1,13 @@
 """Our CPU kernel: C++ over an unrepeated key and value cache, for inference in float32 and bfloat16.
 
 What it does not claim it hands to SDPA: training, dropout, position biases, float16, masks that differ
-between heads, head sizes that are no multiple of 16, bfloat16 prompts on processors with AMX, and work too
-small to pay for the call.
+between heads, head sizes that are no multiple of 16, and what SDPA does as fast: work too small to pay for
+the call and, on processors with AMX, decoding in bfloat16 without grouped heads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from typing import Any
 
@@ -18,10 +19,12 @@ from llmkit.errors import NoticeWarning
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 LEVEL: str | None = None
-"""The instruction set; None is the best that the processor has."""
+"""The instruction set; None is the fastest that can be built for this processor."""
 _MOST_HEADS = 32
 """Query heads that may share a key head."""
 _told: set[str] = set()
+_Sizes = ctypes.c_int64 * 6
+_Strides = ctypes.c_int64 * 15
 
 
 @kernel(
@@ -94,14 +97,24 @@ def worth(
     if not _has_amx():
         # Several queries share the reading of a key, in which SDPA is the slower.
         return work * (4 if queries > 1 else 1) >= 1 << 17
-    # On such processors SDPA multiplies bfloat16 in tiles, which this kernel does not, and reads faster.
-    if dtype == torch.bfloat16:
+    # On such processors SDPA is faster than elsewhere, and heads that share no keys leave less to win.
+    grouped, half = heads > kv_heads, dtype == torch.bfloat16
+    if half and (
+        dim % 32 or not _tiles()
+    ):  # then this kernel does without matrix registers, and SDPA does not
         return queries == 1 and work >= 1 << 19
-    return queries >= 256 if queries > 1 else keys >= 1024 and work >= 1 << 22
+    if queries > 1:
+        return work >= 1 << 13 if grouped else queries >= (128 if half else 256)
+    return work >= 1 << 15 and (grouped or not half)
 
 
 def _has_amx() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _tiles() -> bool:
+    return available() and _level() == "amx"
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -122,7 +135,7 @@ def _tell_once(message: str) -> None:
 
 
 def _level() -> str:
-    return LEVEL or native_build.levels()[0]
+    return LEVEL or native_build.best()
 
 
 def _run(
@@ -138,27 +151,22 @@ def _run(
     batch, heads, queries, dim = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     output = torch.empty(batch, queries, heads, dim, dtype=query.dtype)
-    strides = [*query.stride()[:3], *key.stride()[:3], *value.stride()[:3]]
+    seen: tuple[int, ...] = (0, 0, 0)
     if mask is not None:
-        mask = mask if mask.stride(-1) == 1 else mask.contiguous()
         mask = mask.expand(batch, 1, queries, keys)
-        if mask.stride(-1) != 1:
-            mask = mask.contiguous()
-        strides += mask.stride()[:3]
-    else:
-        strides += [0, 0, 0]
-    out = output.stride()
-    strides += [out[0], out[2], out[1]]
-    sizes = torch.tensor([batch, heads, kv_heads, queries, keys, dim])
-    steps = torch.tensor(strides)
+        mask = mask if mask.stride(-1) == 1 else mask.contiguous()
+        seen = mask.stride()[:3]
+    strides = (*query.stride()[:3], *key.stride()[:3], *value.stride()[:3], *seen)
+    sizes = _Sizes(batch, heads, kv_heads, queries, keys, dim)
+    steps = _Strides(*strides, queries * heads * dim, dim, heads * dim)
     failed = native_build.load(_level())(
         query.data_ptr(),
         key.data_ptr(),
         value.data_ptr(),
         mask.data_ptr() if mask is not None else None,
         output.data_ptr(),
-        sizes.data_ptr(),
-        steps.data_ptr(),
+        sizes,
+        steps,
         scaling,
         int(is_causal and queries > 1),
         _KINDS[query.dtype],

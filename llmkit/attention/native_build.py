@@ -22,20 +22,33 @@ from typing import Any, cast
 
 _BROUGHT = Path(__file__).parent / "native"
 """Where a package that is built for one kind of machine may bring the compiled kernel along."""
-_SOURCE = _BROUGHT / "attend.cpp"
+_SOURCES = ("attend.cpp", "common.h", "tiles.h")
 _FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
 _X86 = {"x86_64", "AMD64"}
 # From the fastest on: a name, the compiler's flags, and the processor's flags that it needs.
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 LEVELS: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...] = (
+    (
+        "amx",
+        (
+            "-march=x86-64-v4",
+            "-mavx512bf16",
+            "-mavx512vbmi",
+            "-mamx-tile",
+            "-mamx-bf16",
+            "-mprefer-vector-width=512",
+        ),
+        _AVX512 | {"avx512_bf16", "avx512vbmi", "amx_tile", "amx_bf16"},
+    ),
     (
         "avx512bf16",
         ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"),
-        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512_bf16"}),
+        _AVX512 | {"avx512_bf16"},
     ),
     (
         "avx512",
         ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}),
+        _AVX512,
     ),
     ("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2", "f16c"})),
     ("portable", (), frozenset()),
@@ -53,13 +66,43 @@ def levels() -> list[str]:
     return [name for name, _, needs in LEVELS if needs <= have and (x86 or name == "portable")]
 
 
-@cache
+def best() -> str:
+    """The fastest of the processor's levels that can be built here: an old compiler may not know the newest.
+
+    Raises:
+        CannotBuildError: none can; of the first it is said why.
+    """
+    failures = []
+    for level in levels():
+        found = _tried(level)
+        if not isinstance(found, CannotBuildError):
+            return level
+        failures.append(found)
+    raise failures[0]
+
+
 def load(level: str) -> Callable[..., int]:
     """The kernel's function for one of `LEVELS`; built if it is not there.
 
     Raises:
         CannotBuildError: it cannot be had.
     """
+    found = _tried(level)
+    if isinstance(found, CannotBuildError):
+        raise found
+    return found
+
+
+@cache
+def _tried(level: str) -> Callable[..., int] | CannotBuildError:
+    """The function, or why there is none: a compiler that fails is asked once."""
+    try:
+        return _loaded(level)
+    except CannotBuildError as error:
+        return error
+
+
+def _loaded(level: str) -> Callable[..., int]:
     import torch  # noqa: F401  (its OpenMP runtime must be in the process first)
 
     path = _built(level)
@@ -80,7 +123,8 @@ def _built(level: str) -> Path:
     compiler = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
     flags = next(flags for name, flags, _ in LEVELS if name == level)
     command = [*_FLAGS, *flags, f"-DNAME=llmkit_attend_{level}"]
-    key = hashlib.sha256(b"\0".join([_SOURCE.read_bytes(), *(flag.encode() for flag in command)])).hexdigest()
+    parts = [*((_BROUGHT / name).read_bytes() for name in _SOURCES), *(flag.encode() for flag in command)]
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()
     name = f"attend-{level}-{platform.machine()}-{key[:16]}.so"
     for folder in (_BROUGHT, _cache()):
         if (folder / name).is_file():
@@ -99,7 +143,7 @@ def _built(level: str) -> Path:
         partial = str(folder / "partial.so")
     try:
         subprocess.run(
-            [compiler, *command, "-shared", str(_SOURCE), "-o", partial],
+            [compiler, *command, "-shared", str(_BROUGHT / _SOURCES[0]), "-o", partial],
             check=True,
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -77,6 +78,41 @@ def test_shapes_of_all_kinds(heads, kv_heads, dim, calls):
     assert (found - exact.transpose(1, 2)).abs().max() < 2e-6
 
 
+@pytest.mark.parametrize("queries", [1, 2, 5, 37])
+@pytest.mark.parametrize("dim", [16, 32, 64, 96, 256])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (3, 1), (6, 2), (24, 2), (32, 1)])
+def test_shapes_of_all_kinds_in_bfloat16(heads, kv_heads, dim, queries, calls):
+    """As above, with a row that sees nothing; each group size has its own way through the registers."""
+    query, key, value = inputs(2, heads, kv_heads, queries, 131, dim, torch.bfloat16)
+    mask = torch.ones(queries, 131, dtype=torch.bool).tril(131 - queries)[None, None].repeat(2, 1, 1, 1)
+    mask[1, :, :, :70] = False
+    mask[0, :, 0] = False
+    found, _ = cpu.attend(module(heads, kv_heads), query, key, value, mask, scaling=dim**-0.5)
+    scores = query.double() @ key.double().repeat_interleave(heads // kv_heads, 1).mT * dim**-0.5
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1).nan_to_num(0)
+    exact = (weights @ value.double().repeat_interleave(heads // kv_heads, 1)).transpose(1, 2)
+    assert calls
+    assert (found[0, 0] == 0).all()
+    # Weights and outputs are each rounded to 8 bits.
+    assert (found - exact).abs().max() < 0.01
+
+
+def test_matrix_registers_are_used_where_there_are_some():
+    assert ("amx" in native_build.levels()) == torch.cpu._is_amx_tile_supported()
+
+
+def test_the_matrix_registers_of_others_are_left_alone(calls):
+    made = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(256, 256, generator=made).bfloat16() for _ in range(2))
+    before = a @ b
+    for queries in (1, 40):
+        cpu.attend(
+            module(), *inputs(queries=queries, dtype=torch.bfloat16), None, scaling=0.125, is_causal=True
+        )
+        assert torch.equal(a @ b, before)
+    assert len(calls) == 2
+
+
 def test_large_scores_do_not_overflow(calls):
     query, key, value = inputs(queries=3, keys=200)
     found, _ = cpu.attend(module(), query * 300, key * 300, value, None, scaling=0.125, is_causal=False)
@@ -134,14 +170,14 @@ def test_without_a_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(cpu, "worth", lambda *a: True)
     monkeypatch.setattr(cpu, "_told", set())
-    native_build.load.cache_clear()
+    native_build._tried.cache_clear()
     try:
         tensors = inputs()
         with pytest.warns(UserWarning, match=r"SDPA runs instead: there is no C\+\+ compiler"):
             found, _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)
         again, _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)  # warns no more
     finally:
-        native_build.load.cache_clear()
+        native_build._tried.cache_clear()
     assert torch.equal(found, again)
 
 
@@ -156,19 +192,41 @@ def test_a_compiler_that_fails(tmp_path, monkeypatch):
     assert list((tmp_path / "cache/llmkit/native").iterdir()) == []
 
 
+def test_a_compiler_that_does_not_know_the_newest_instructions(tmp_path, monkeypatch, calls):
+    best, following = (*native_build.levels(), "portable")[:2]
+    if best == "portable":
+        pytest.skip("there is no level below")
+    old = tmp_path / "c++"
+    real = next(path for name in ("c++", "g++", "clang++") if (path := shutil.which(name)))
+    old.write_text(f'#!/bin/sh\ncase "$*" in *attend_{best}*) exit 1;; esac\nexec {real} "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("CXX", str(old))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    native_build._tried.cache_clear()
+    try:
+        assert native_build.best() == following
+        found, _ = cpu.attend(module(), *inputs(), None, scaling=0.125, is_causal=True)
+    finally:
+        native_build._tried.cache_clear()
+    exact, _ = cpu.attend(module(), *inputs(), None, scaling=0.125, is_causal=True)
+    assert calls
+    assert (found - exact).abs().max() < 1e-5
+
+
 def test_a_compiler_whose_output_does_not_load(tmp_path, monkeypatch, calls):
     """It says so; and what it left does not stay in the way of a better compiler."""
     broken = tmp_path / "c++"
     broken.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho no library > "$2"\n')
     broken.chmod(0o755)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    native_build.load.cache_clear()
+    native_build._tried.cache_clear()
     with monkeypatch.context() as patch:
         patch.setenv("CXX", str(broken))
         with pytest.raises(native_build.CannotBuildError, match="does not load"):
             native_build.load("portable")
+    native_build._tried.cache_clear()  # as another process does
     assert callable(native_build.load("portable"))
-    native_build.load.cache_clear()
+    native_build._tried.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, calls):
@@ -207,13 +265,11 @@ def test_torch_compile_sees_one_operation(calls):
     torch.library.opcheck(torch.ops.llmkit.cpu_attention, (*tensors, None, 0.125, True))
 
 
-def test_the_source_is_in_the_package():
-    assert (ROOT / "llmkit/attention/native/attend.cpp").is_file()
-    assert "torch" not in "".join(
-        line
-        for line in (ROOT / "llmkit/attention/native/attend.cpp").read_text().splitlines()
-        if "#include" in line
-    )
+def test_the_source_includes_nothing_of_torch():
+    folder = ROOT / "llmkit/attention/native"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(native_build._SOURCES)
+    lines = [line for name in native_build._SOURCES for line in (folder / name).read_text().splitlines()]
+    assert "torch" not in "".join(line for line in lines if "#include" in line)
 
 
 def test_training_is_told_once(monkeypatch):

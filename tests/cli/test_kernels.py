@@ -233,11 +233,11 @@ def test_without_a_compiler_it_is_said(tmp_path, tiny_model, monkeypatch):
     from llmkit.attention import native_build
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    native_build.load.cache_clear()
+    native_build._tried.cache_clear()
     try:
         found = run("generate", "a", "--attn", "cpu", "-m", tiny_model("llama"), "--max-new-tokens", 3)
     finally:
-        native_build.load.cache_clear()
+        native_build._tried.cache_clear()
     assert found.code == 0
     assert "cannot be built, SDPA runs instead: there is no C++ compiler" in found.err
 

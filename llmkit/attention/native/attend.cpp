@@ -5,69 +5,12 @@
 // packed once for all of them. This file is compiled once for each instruction set, with NAME as the function's
 // name; it includes nothing of torch. OpenMP's runtime is the one that the process has loaded.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <cstdlib>
-#if defined(__AVX512F__)
-#include <immintrin.h>
+#include "common.h"
+#if defined(__AMX_BF16__)
+#include "tiles.h"
 #endif
 
 namespace {
-
-typedef float vf __attribute__((vector_size(64), aligned(64)));
-typedef float vfu __attribute__((vector_size(64), aligned(4)));
-typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
-constexpr int L = 16;      // floats in a vector
-constexpr int KB = 64;     // keys in a block
-constexpr int ROWS = 32;   // rows in a tile, at most
-constexpr int MAX_D = 256; // largest head size
-constexpr float LOWEST = -3.0e38f;
-
-struct Job {
-    const char *q, *k, *v;
-    const uint8_t *mask; // null: none
-    char *out;
-    int64_t batch, heads, kv_heads, queries, keys, dim;
-    int64_t qs[3], ks[3], vs[3], ms[3], os[3]; // strides in elements: batch, head, position
-    float scale;
-    int causal;
-};
-
-inline float from_bf16(uint16_t x) {
-    uint32_t bits = (uint32_t)x << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
-inline uint16_t to_bf16(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline vf splat(float x) { return vf{} + x; }
-
-// exp(x) for x <= 0: 2^n times a polynomial of degree 6 (Taylor in ln 2 f, |f| <= 0.5), to about 1e-7.
-inline vf exp_v(vf x) {
-    vf low = splat(-87.0f);
-    x = x < low ? low : x;
-    vf t = x * 1.44269504088896341f;
-    vf magic = splat(12582912.0f);
-    vf n = (t + magic) - magic;
-    vf f = (t - n) * 0.693147180559945309f;
-    vf p = splat(1.0f / 720);
-    p = p * f + 1.0f / 120;
-    p = p * f + 1.0f / 24;
-    p = p * f + 1.0f / 6;
-    p = p * f + 0.5f;
-    p = p * f + 1.0f;
-    p = p * f + 1.0f;
-    vi e = (__builtin_convertvector(n, vi) + 127) << 23;
-    return p * (vf)e;
-}
 
 struct alignas(64) Scratch {
     float s[ROWS][KB];      // scores, then weights
@@ -85,31 +28,6 @@ struct alignas(64) Scratch {
     float vfl[KB][MAX_D];
 };
 
-#if defined(__AVX512F__)
-// 16 rows of 16 words, to 16 columns.
-inline void transpose16(const __m512i *in, uint32_t (*out)[L]) {
-    __m512i t[16], u[16];
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
-    }
-    for (int i = 0; i < 4; i++) {
-        u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        __m512i a = _mm512_shuffle_i32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_i32x4(u[i], u[i + 4], 0xdd);
-        __m512i c = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0x88), d = _mm512_shuffle_i32x4(u[i + 8], u[i + 12], 0xdd);
-        _mm512_store_si512(out[i], _mm512_shuffle_i32x4(a, c, 0x88));
-        _mm512_store_si512(out[i + 8], _mm512_shuffle_i32x4(a, c, 0xdd));
-        _mm512_store_si512(out[i + 4], _mm512_shuffle_i32x4(b, d, 0x88));
-        _mm512_store_si512(out[i + 12], _mm512_shuffle_i32x4(b, d, 0xdd));
-    }
-}
-#endif
-
 template <int R> void scores_f(const Scratch &w, float (*s)[KB], int row, int group, int dim) {
     vf acc[R];
     for (int r = 0; r < R; r++) acc[r] = vf{};
@@ -119,6 +37,50 @@ template <int R> void scores_f(const Scratch &w, float (*s)[KB], int row, int gr
     }
     for (int r = 0; r < R; r++) *(vf *)(s[row + r] + group * L) = acc[r];
 }
+
+#if defined(__AVX512F__)
+// Scores of 4 keys as they lie for R rows: each is a sum across a vector, 16 of them at once at the end. For few
+// rows that costs less than to pack the keys.
+template <int R> void scores_lying(Scratch &w, const float *const *k, int column, int dim) {
+    __m512 sums[16];
+    for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
+    for (int d = 0; d < dim; d += L) {
+        __m512 lines[4];
+        for (int i = 0; i < 4; i++) lines[i] = _mm512_loadu_ps(k[i] + d);
+        for (int r = 0; r < R; r++) {
+            __m512 q = _mm512_load_ps(w.qf[r] + d);
+            for (int i = 0; i < 4; i++) sums[4 * r + i] = _mm512_fmadd_ps(lines[i], q, sums[4 * r + i]);
+        }
+    }
+    __m512 pairs[8], fours[4];
+    for (int i = 0; i < 8; i++)
+        pairs[i] = _mm512_add_ps(_mm512_unpacklo_ps(sums[2 * i], sums[2 * i + 1]), _mm512_unpackhi_ps(sums[2 * i], sums[2 * i + 1]));
+    for (int i = 0; i < 4; i++) {
+        __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+        fours[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    // Each quarter of a vector has a share of a row's four sums.
+    __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(fours[0], fours[1], 0x88), _mm512_shuffle_f32x4(fours[0], fours[1], 0xdd));
+    __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(fours[2], fours[3], 0x88), _mm512_shuffle_f32x4(fours[2], fours[3], 0xdd));
+    __m512 all = _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+    alignas(64) float out[16];
+    _mm512_store_ps(out, all);
+    for (int r = 0; r < R; r++) memcpy(w.s[r] + column, out + 4 * r, 4 * sizeof(float));
+}
+
+void scores_lying(Scratch &w, const float *k, int64_t ks, int rows, int keys, int dim, const float *v, int64_t vs) {
+    for (int j = 0; j < keys; j += 4) {
+        // The values come next; asked for a few at a time, since the processor waits on more.
+        fetch((const char *)(v + j * vs), vs * 4, keys - j < 4 ? keys - j : 4, dim * 4);
+        const float *lines[4]; // beyond the last key any will do: what comes out is not looked at
+        for (int i = 0; i < 4; i++) lines[i] = k + (j + i < keys ? j + i : j) * ks;
+        if (rows == 1) scores_lying<1>(w, lines, j, dim);
+        else if (rows == 2) scores_lying<2>(w, lines, j, dim);
+        else if (rows == 3) scores_lying<3>(w, lines, j, dim);
+        else scores_lying<4>(w, lines, j, dim);
+    }
+}
+#endif
 
 template <int R> void values_f(Scratch &w, const float *rows, int64_t step, int row, int from, int keys) {
     // Four vectors of the output's dimensions at a time.
@@ -228,12 +190,6 @@ template <typename T> void pack_values_f(Scratch &w, const T *v, int64_t vs, int
         for (int d = 0; d < dim; d++) w.vfl[i][d] = widen<T>(v[i * vs + d]);
 }
 
-// Ask for the lines of a block that is read next, while this one is worked on.
-inline void fetch(const char *rows, int64_t step, int64_t count, int64_t bytes) {
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows + i * step + at, 0, 2);
-}
-
 // Which keys of a block the rows see. Returns 0: none, 1: some, 2: every row sees all.
 int look(Scratch &w, const Job &job, int64_t b, int64_t first, int count, int groups, int64_t k0, int keys) {
     int any = 0, all = 1;
@@ -269,6 +225,11 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
 #endif
     // Values in float32 whose rows are whole vectors are read where they lie.
     const bool direct = !Kind<T>::bf16 && dim % (4 * L) == 0;
+#if defined(__AVX512F__)
+    const bool lying = !Kind<T>::bf16 && rows <= 4;
+#else
+    const bool lying = false;
+#endif
     for (int r = 0; r < rows; r++) {
         const T *q = (const T *)job.q + b * job.qs[0] + (g * groups + r / count) * job.qs[1] + (first + r % count) * job.qs[2];
 #if defined(__AVX512BF16__)
@@ -290,15 +251,17 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
         else
 #endif
         {
-            pack_keys_f<T>(w, k + k0 * job.ks[2], job.ks[2], keys, dim);
+            if (!lying) pack_keys_f<T>(w, k + k0 * job.ks[2], job.ks[2], keys, dim);
             if (!direct) pack_values_f<T>(w, v + k0 * job.vs[2], job.vs[2], keys, dim);
         }
+#if !defined(__AMX_BF16__) // processors that have tiles read ahead well by themselves
         int64_t next = end - k0 - KB < KB ? end - k0 - KB : KB;
         if (next > 0) {
             int64_t size = sizeof(T);
             fetch((const char *)(k + (k0 + KB) * job.ks[2]), job.ks[2] * size, next, dim * size);
             fetch((const char *)(v + (k0 + KB) * job.vs[2]), job.vs[2] * size, next, dim * size);
         }
+#endif
         int wide = (keys + L - 1) / L;
 #if defined(__AVX512BF16__)
         if (pairs) {
@@ -312,6 +275,10 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
             }
         } else
 #endif
+#if defined(__AVX512F__)
+        if (lying) scores_lying(w, (const float *)(k + k0 * job.ks[2]), job.ks[2], rows, keys, dim, (const float *)(v + k0 * job.vs[2]), job.vs[2]);
+        else
+#endif
             for (int n = 0; n < wide; n++) {
                 int r = 0;
                 for (; r + 8 <= rows; r += 8) scores_f<8>(w, w.s, r, n, dim);
@@ -319,6 +286,10 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
                 for (; r < rows; r++) scores_f<1>(w, w.s, r, n, dim);
             }
         for (int r = 0; r < rows; r++) {
+            if (lying) { // the next block's keys, likewise
+                int64_t at = k0 + KB + r * KB / rows, n = (r + 1) * KB / rows - r * KB / rows;
+                if (at + n <= end) fetch((const char *)(k + at * job.ks[2]), job.ks[2] * sizeof(T), n, dim * sizeof(T));
+            }
             float *s = w.s[r];
             const uint8_t *row = w.seen[r % count];
             if (seen == 1)
@@ -396,11 +367,10 @@ template <typename T> int attend(const Job &job, int threads) {
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        Scratch *w = (Scratch *)aligned_alloc(64, sizeof(Scratch));
-        if (!w)
-            failed = 1;
-        else
-            memset(w, 0, sizeof(Scratch)); // what lies beyond a head's size is multiplied too, by nothing
+        // Kept for the thread's next call: the kernel's fresh pages cost as much as a short cache. What an earlier
+        // call left beyond a head's size is multiplied too, into what is not read.
+        static thread_local Scratch *w = (Scratch *)aligned_alloc(64, sizeof(Scratch));
+        if (!w) failed = 1;
 #pragma omp for schedule(dynamic, 1)
         for (int64_t n = 0; n < jobs; n++) {
             if (!w) continue;
@@ -410,7 +380,6 @@ template <typename T> int attend(const Job &job, int threads) {
             int here = (int)(job.queries - first < count ? job.queries - first : count);
             tile<T>(job, *w, b, g, first, here, groups);
         }
-        free(w);
     }
     return failed;
 }
@@ -426,5 +395,11 @@ extern "C" int NAME(const void *q, const void *k, const void *v, const void *mas
     if (job.dim > MAX_D || job.dim % L) return 1;
     int64_t *into[5] = {job.qs, job.ks, job.vs, job.ms, job.os};
     for (int i = 0; i < 5; i++) memcpy(into[i], strides + 3 * i, 3 * sizeof(int64_t));
+#if defined(__AMX_BF16__)
+    if (kind) {
+        int failed = tiles::attend(job, threads);
+        if (failed >= 0) return failed;
+    }
+#endif
     return kind ? attend<uint16_t>(job, threads) : attend<float>(job, threads);
 }
