@@ -20,7 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "world"))
 from talks import ABOUT, NEXT, WITH
 
-WORLD_TALKS = 5_000
+WORLD_TALKS = 8_000
+# Each real story is asked for so often, each time for other things in it where there are some.
+REQUESTS = 2
+# What is asked for is spoken of before so much of the story is over.
+EARLY = 0.5
 # A story that is told in two turns is cut after the sentence nearest to here.
 CUT_AT = 0.5
 SHARE_CUT = 0.4
@@ -72,11 +76,19 @@ def nouns(stories: list[str]) -> Counter[str]:
     )
 
 
-def wished(story: str, known: Counter[str]) -> list[tuple[str, str]]:
-    """What one could have wished for to be told this story: (word, as the request has it), rarest first."""
+def wished(story: str, known: Counter[str], early: float = 1.0) -> list[tuple[str, str]]:
+    """What one could have wished for to be told this story: (word, as the request has it), rarest first.
+
+    Args:
+        story: its text.
+        known: see `nouns`.
+        early: what comes first after this share of the text is not asked for.
+    """
     named = re.search(rf"\b({KINDS}) named ([A-Z][a-z]+)\b", story)
     found = {}
     for adjective, word in re.findall(r"\b(?:a|an|the) ([a-z]+ )?([a-z]{3,9})\b", story):
+        if story.find(word) > early * len(story):
+            continue
         if known[word] and len(re.findall(rf"\b{word}\b", story)) > 1 and adjective.strip() not in known:
             phrase = adjective + word
             found.setdefault(word, f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}")
@@ -97,11 +109,11 @@ def parted(story: str) -> tuple[str, str] | None:
 
 
 def asked_for(
-    stories: list[str], known: Counter[str], chance: random.Random
+    stories: list[str], known: Counter[str], chance: random.Random, early: float = 1.0
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Stories with a request for each, and the words that it asks for."""
     for story in stories:
-        wishes = wished(story, known)
+        wishes = wished(story, known, early)
         if wishes:
             chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
             asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
@@ -124,7 +136,12 @@ def prepare(world: Path, stories: Path, output: Path) -> dict[str, int]:
         for name in ("stories", "stories_heldout")
     )
     known = nouns(told)
-    talks = [conversation(story, asked, chance) for story, asked, _ in asked_for(told, known, chance)]
+    asked = {
+        (story, request)
+        for _ in range(REQUESTS)
+        for story, request, _ in asked_for(told, known, chance, EARLY)
+    }
+    talks = [conversation(story, request, chance) for story, request in sorted(asked)]
     lines = (world / "talks.jsonl").read_text(encoding="utf-8").splitlines()
     simulated = [json.loads(line) for line in chance.sample(lines, min(WORLD_TALKS, len(lines)))]
     rows = talks + simulated

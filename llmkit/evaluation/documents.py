@@ -8,6 +8,7 @@ Language Model Scoring (2020). An encoder-decoder predicts a target from its sou
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from llmkit.records.rows import Row
 
 
 @dataclass
-class Document:
+class Document(ABC):
     """What is scored of one text, whatever the model.
 
     Args:
@@ -34,17 +35,17 @@ class Document:
     unknown: int | None
     losses: dict[int, list[float]] = field(default_factory=dict, init=False)
 
+    @abstractmethod
     def __len__(self) -> int:
         """How many passes there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def length(self, index: int) -> int:
         """How many tokens pass `index` reads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, index: int) -> Pass:
         """Pass `index`."""
-        raise NotImplementedError
 
     def parts(self) -> list[range]:
         """The passes of each window, in order."""

@@ -198,30 +198,38 @@ def _special(ids: Ids) -> dict[str, Any]:
     return {"bos_token_id": ids.begin, "eos_token_id": ids.end, "pad_token_id": ids.padding}
 
 
-def _llama(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
-    from transformers import LlamaConfig
-
-    return LlamaConfig(**_grouped(shape, vocab_size, context), **_special(ids))
-
-
-def _qwen3(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
-    from transformers import Qwen3Config
-
-    head_dim = shape.width // heads(shape.width)
-    return Qwen3Config(**_grouped(shape, vocab_size, context), head_dim=head_dim, **_special(ids))
-
-
-def _grouped(shape: Shape, vocab_size: int, context: int) -> dict[str, Any]:
+def _common(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
+    """What most families' configurations call by the same names."""
     return {
         "vocab_size": vocab_size,
         "hidden_size": shape.width,
         "intermediate_size": shape.feed_forward,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": heads(shape.width),
-        "num_key_value_heads": key_value_heads(shape.width),
         "max_position_embeddings": context,
+        **_special(ids),
+    }
+
+
+def _grouped(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
+    return {
+        **_common(shape, vocab_size, context, ids),
+        "num_key_value_heads": key_value_heads(shape.width),
         "tie_word_embeddings": True,
     }
+
+
+def _llama(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**_grouped(shape, vocab_size, context, ids))
+
+
+def _qwen3(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+    from transformers import Qwen3Config
+
+    head_dim = shape.width // heads(shape.width)
+    return Qwen3Config(**_grouped(shape, vocab_size, context, ids), head_dim=head_dim)
 
 
 def _gpt2(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
@@ -241,31 +249,14 @@ def _gpt2(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedCo
 def _bert(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import BertConfig
 
-    return BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=heads(shape.width),
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=context,
-        **_special(ids),
-    )
+    return BertConfig(**_common(shape, vocab_size, context, ids))
 
 
 def _roformer(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import RoFormerConfig
 
-    return RoFormerConfig(
-        vocab_size=vocab_size,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=heads(shape.width),
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=context,
-        # On a CPU drawing it takes a fifth of the time; later encoders (ModernBERT) have none.
-        attention_probs_dropout_prob=0.0,
-        **_special(ids),
-    )
+    # On a CPU drawing dropout takes a fifth of the time; later encoders (ModernBERT) have none.
+    return RoFormerConfig(**_common(shape, vocab_size, context, ids), attention_probs_dropout_prob=0.0)
 
 
 def _bart(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:

@@ -183,7 +183,8 @@ def test_another_option_is_refused_by_name(target, old, new, reason):
 
 def test_an_equal_header_may_be_written_otherwise(target):
     start(target, {"a": (1, 2), "b": {"x": 1, "y": 2}})
-    start(target, {"b": {"y": 2, "x": 1}, "a": [1, 2]}, resume=True)
+    again = start(target, {"b": {"y": 2, "x": 1}, "a": [1, 2]}, resume=True)
+    assert again == {"a": [1, 2], "b": {"x": 1, "y": 2}}
 
 
 def test_another_input_file_is_refused_as_such(fake, source, unfinished):
