@@ -99,7 +99,7 @@ def load(spec: ModelSpec, *, new_head: bool = False, four_bits: bool = False) ->
     """Find, check, load and place the model that `spec` asks for.
 
     An adapter's folder as `spec.name` loads its base model with the adapter on it, and with the adapter's own
-    tokenizer where it has one.
+    tokenizer where it has one. An adapter's own generation_config.json counts either way.
 
     Args:
         spec: what is asked for.
@@ -378,8 +378,11 @@ def _check_adapter(folder: Path, spec: ModelSpec) -> None:
 
 def _put_adapter(model: PreTrainedModel, folder: Path, spec: ModelSpec) -> PreTrainedModel:
     from peft import PeftModel
+    from transformers import GenerationConfig
 
     try:
+        if (folder / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(folder)
         # A PeftModel stands in for the model it wraps in all that we call.
         wrapped: Any = PeftModel.from_pretrained(model, folder)
         return wrapped

@@ -111,6 +111,23 @@ def test_an_adapter_goes_on_its_base_by_flag_and_by_name(tiny_model: TinyModel, 
     assert by_flag.identity()["adapter"] is not None
 
 
+def test_an_adapter_brings_its_own_way_of_generating(tiny_model: TinyModel, tmp_path: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_model("llama")
+    tuned = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(target_modules=["q_proj"])
+    )
+    tuned.save_pretrained(tmp_path)
+    spec = ModelSpec(str(base), adapter=str(tmp_path))
+    assert load(spec).model.generation_config.temperature != 0.5
+    (tmp_path / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.5}')
+    assert load(spec).model.generation_config.temperature == 0.5
+    (tmp_path / "generation_config.json").write_text("{")
+    assert "does not fit this model" in refused(base, adapter=str(tmp_path))
+
+
 def test_an_adapter_folder_without_an_adapter_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
     assert "no adapter_config.json" in refused(tiny_model("llama"), adapter=str(tmp_path))
 
