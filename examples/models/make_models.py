@@ -45,8 +45,11 @@ FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
+_SAMPLED = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
 DECODING: dict[str, dict[str, Any]] = {
-    "stories": {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "repetition_penalty": 1.05},
+    "stories": {**_SAMPLED, "repetition_penalty": 1.05},
+    # An adapter's folder has no such file yet. A penalty would fall on the words that were asked for.
+    "storyteller": {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, **_SAMPLED},
     "translator": {"num_beams": 4, "max_new_tokens": 64},
 }
 
@@ -266,8 +269,10 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
     """
     folder = work / name / "model"
     card = folder / "README.md"
+    values: dict[str, Any] = dict(counts[name])
     if name == "storyteller":
-        ask_for_words(model, work)
+        ask_for_words(model, work, "asked")
+        values |= plain(work)
     rows = []
     for number, evaluation in enumerate(EVALUATIONS[name]):
         print(f"{name}: {evaluation.dataset}", flush=True)
@@ -275,7 +280,7 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
         into = ("--card", str(card), "--dataset", evaluation.dataset, "-o", str(scores), "--overwrite", "-q")
         llmkit("eval", *evaluation.of(model), str(work / evaluation.file), *into)
         rows += table(evaluation, json.loads(scores.read_text(encoding="utf-8")))
-    values: dict[str, Any] = {**counts[name], "results": "\n".join(rows)}
+    values["results"] = "\n".join(rows)
     if name == "stories":
         values |= measure_stories.measured(work / name, folder)
     # The header has YAML's own braces.
@@ -286,10 +291,28 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
     card.write_text(f"---\n{header}---\n{filled}", encoding="utf-8")
 
 
-def ask_for_words(model: str, work: Path) -> None:
-    """Have the held-out requests answered, and write for each word asked for whether it is there."""
+def plain(work: Path) -> dict[str, float]:
+    """How many of the words asked for the adapter's base has in what it writes after the requests."""
     folder = work / "storyteller"
-    answers = folder / "answers.jsonl"
+    base = json.loads((folder / "model" / "adapter_config.json").read_text(encoding="utf-8"))
+    ask_for_words(base["base_model_name_or_path"], work, "plain")
+    scores = folder / "scores-plain.json"
+    into = ("-o", str(scores), "--overwrite", "-q")
+    llmkit("eval", "--metric", "accuracy", str(folder / "plain.jsonl"), *into)
+    (found,) = json.loads(scores.read_text(encoding="utf-8"))["scores"]
+    return {"plain": found["score"], "plain_low": found["low"], "plain_high": found["high"]}
+
+
+def ask_for_words(model: str, work: Path, name: str) -> None:
+    """Have the held-out requests answered, and write for each word asked for whether it is there.
+
+    Args:
+        model: what answers.
+        work: the work folder.
+        name: of the file, under the storyteller's folder.
+    """
+    folder = work / "storyteller"
+    answers = folder / f"{name}_answers.jsonl"
     options = ("--max-new-tokens", "200", "--seed", "0", "-o", str(answers), "--overwrite", "-q")
     llmkit("generate", "--input", str(folder / "talks_test.jsonl"), "-m", model, *options)
     rows = []
@@ -298,7 +321,7 @@ def ask_for_words(model: str, work: Path) -> None:
             there = re.search(rf"\b{re.escape(word)}s?\b", row["generated_text"], re.IGNORECASE) is not None
             rows.append({"word": word, "prediction": "there" if there else "missing", "reference": "there"})
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "asked.jsonl").write_text(text, encoding="utf-8")
+    (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
 def table(evaluation: Evaluation, found: dict[str, Any]) -> list[str]:

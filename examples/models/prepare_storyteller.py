@@ -23,8 +23,8 @@ from talks import ABOUT, NEXT, WITH
 WORLD_TALKS = 8_000
 # Each real story is asked for so often, each time for other things in it where there are some.
 REQUESTS = 2
-# What is asked for is spoken of before so much of the story is over.
-EARLY = 0.5
+# In training, what is asked for is spoken of before so much of the story is over.
+EARLY = 0.4
 # A story that is told in two turns is cut after the sentence nearest to here.
 CUT_AT = 0.5
 SHARE_CUT = 0.4
@@ -76,24 +76,28 @@ def nouns(stories: list[str]) -> Counter[str]:
     )
 
 
-def wished(story: str, known: Counter[str], early: float = 1.0) -> list[tuple[str, str]]:
-    """What one could have wished for to be told this story: (word, as the request has it), rarest first.
+def wished(story: str, known: Counter[str], *, salient: bool) -> list[tuple[str, str]]:
+    """What one could have wished for to be told this story: (word, as the request has it).
 
     Args:
         story: its text.
         known: see `nouns`.
-        early: what comes first after this share of the text is not asked for.
+        salient: what the story is about, by how often it says it and how soon; otherwise what is rarest.
     """
     named = re.search(rf"\b({KINDS}) named ([A-Z][a-z]+)\b", story)
     found = {}
+    counts = Counter(re.findall(r"\b[a-z]{3,9}\b", story))
+    least = 3 if salient else 2
     for adjective, word in re.findall(r"\b(?:a|an|the) ([a-z]+ )?([a-z]{3,9})\b", story):
-        if story.find(word) > early * len(story):
-            continue
-        if known[word] and len(re.findall(rf"\b{word}\b", story)) > 1 and adjective.strip() not in known:
+        late = salient and story.find(word) > EARLY * len(story)
+        if known[word] and counts[word] >= least and not late and adjective.strip() not in known:
             phrase = adjective + word
             found.setdefault(word, f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}")
-    rare = sorted(found, key=lambda word: (known[word], word))[:2]
-    wishes = [(word, found[word]) for word in rare if not named or word != named[1]]
+    if salient:
+        chosen = sorted(found, key=lambda word: (-counts[word], word))[:3]
+    else:
+        chosen = sorted(found, key=lambda word: (known[word], word))[:2]
+    wishes = [(word, found[word]) for word in chosen if not named or word != named[1]]
     if named:
         wishes.append((named[2], f"a {named[1]} named {named[2]}"))
     return wishes
@@ -109,11 +113,11 @@ def parted(story: str) -> tuple[str, str] | None:
 
 
 def asked_for(
-    stories: list[str], known: Counter[str], chance: random.Random, early: float = 1.0
+    stories: list[str], known: Counter[str], chance: random.Random, *, salient: bool
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Stories with a request for each, and the words that it asks for."""
     for story in stories:
-        wishes = wished(story, known, early)
+        wishes = wished(story, known, salient=salient)
         if wishes:
             chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
             asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
@@ -139,18 +143,19 @@ def prepare(world: Path, stories: Path, output: Path) -> dict[str, int]:
     asked = {
         (story, request)
         for _ in range(REQUESTS)
-        for story, request, _ in asked_for(told, known, chance, EARLY)
+        for story, request, _ in asked_for(told, known, chance, salient=True)
     }
     talks = [conversation(story, request, chance) for story, request in sorted(asked)]
     lines = (world / "talks.jsonl").read_text(encoding="utf-8").splitlines()
     simulated = [json.loads(line) for line in chance.sample(lines, min(WORLD_TALKS, len(lines)))]
     rows = talks + simulated
     chance.shuffle(rows)
-    # Requests are short: what one asks for may have been asked for before, and then it judges nothing.
+    # Drawn by themselves, so that what is learnt does not change what is asked. Requests are short: one may
+    # have been learnt, and then it judges nothing.
     learnt = {row["messages"][0]["content"] for row in rows}
     requests = {
         asked: {"prompt": asked, "words": words}
-        for _, asked, words in asked_for(held_out, known, chance)
+        for _, asked, words in asked_for(held_out, known, random.Random(1), salient=False)
         if asked not in learnt
     }
     output.mkdir(parents=True, exist_ok=True)

@@ -117,9 +117,12 @@ def test_a_story_is_asked_for_by_what_is_in_it(example: Callable[[str], Any]) ->
     known = prepare.nouns(stories)
     assert {"kite", "rock"} <= set(known)
     assert not {"red", "warm", "small", "day"} & set(known)
-    wishes = dict(prepare.wished(stories[3], known))
+    wishes = dict(prepare.wished(stories[3], known, salient=False))
     assert wishes["kite"] in ("a red kite", "a kite")
     assert wishes["rock"] == "a rock"
+    # What it is about, it says three times and soon.
+    about = dict(prepare.wished(stories[3], known, salient=True))
+    assert set(about) == {"kite"}
     first, second = prepare.parted(stories[0])
     assert f"{first} {second}" == stories[0]
 

@@ -41,7 +41,7 @@ def work(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_card_s_scores_come_out_again(work: Path, case: str) -> None:
     name, evaluation = CASES[case]
     if name == "storyteller":
-        make.ask_for_words(name, work)
+        make.ask_for_words(name, work, "asked")
     result = run("eval", *evaluation.of(name), work / evaluation.file, "--json", "-q")
     assert result.code == 0, result.err
     told: dict[Any, Any] = make.scores_of(make.PACKAGE / name / "README.md")
