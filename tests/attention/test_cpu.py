@@ -122,6 +122,25 @@ def test_large_scores_do_not_overflow(calls):
     assert (found - exact.transpose(1, 2)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("queries", [1, 37])
+@pytest.mark.parametrize("steepness", [0.01, 0.1, 1.0])
+def test_scores_that_grow_from_key_to_key(queries, steepness, calls):
+    """The largest score grows in each block: slowly, just enough to matter, and by leaps."""
+    query, key, value = inputs(1, 4, 2, queries, 400, 64)
+    query, key = (
+        query.abs(),
+        torch.arange(400.0).reshape(1, 1, 400, 1) * steepness * torch.ones_like(key) / 64,
+    )
+    for dtype, limit in ((torch.float32, 3e-4), (torch.bfloat16, 0.02)):
+        tensors = [x.to(dtype) for x in (query, key, value)]
+        found, _ = cpu.attend(module(), *tensors, None, scaling=1.0, is_causal=False)
+        exact = torch.nn.functional.scaled_dot_product_attention(
+            *(x.double() for x in tensors), scale=1.0, enable_gqa=True
+        )
+        assert (found - exact.transpose(1, 2)).abs().max() < limit
+    assert len(calls) == 2
+
+
 def test_threads_do_not_change_a_bit(calls):
     tensors = inputs(queries=200, keys=200)
     before = torch.get_num_threads()

@@ -367,9 +367,9 @@ template <typename T> int attend(const Job &job, int threads) {
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        // Kept for the thread's next call: the kernel's fresh pages cost as much as a short cache. What an earlier
-        // call left beyond a head's size is multiplied too, into what is not read.
-        static thread_local Scratch *w = (Scratch *)aligned_alloc(64, sizeof(Scratch));
+        // What an earlier call left beyond a head's size is multiplied too, into what is not read.
+        static thread_local Kept kept;
+        Scratch *w = (Scratch *)kept.need(sizeof(Scratch));
         if (!w) failed = 1;
 #pragma omp for schedule(dynamic, 1)
         for (int64_t n = 0; n < jobs; n++) {

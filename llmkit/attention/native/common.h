@@ -90,6 +90,29 @@ inline void transpose16(const __m512i *in, uint32_t (*out)[L]) {
 }
 #endif
 
+// Memory that a thread keeps for its next call: the kernel's fresh pages cost as much as a short cache to read.
+struct Kept {
+    void *at = nullptr;
+    size_t bytes = 0;
+    // Null where there is none. What it held is lost.
+    void *need(size_t wanted) {
+        if (wanted > bytes) {
+            free(at);
+            bytes = (wanted + 63) / 64 * 64;
+            at = aligned_alloc(64, bytes);
+            if (!at) bytes = 0;
+        }
+        return at;
+    }
+    void keep_at_most(size_t most) {
+        if (bytes <= most) return;
+        free(at);
+        at = nullptr;
+        bytes = 0;
+    }
+    ~Kept() { free(at); }
+};
+
 // Ask for the lines of a block that is read next, while this one is worked on.
 inline void fetch(const char *rows, int64_t step, int64_t count, int64_t bytes) {
     for (int64_t i = 0; i < count; i++)

@@ -28,6 +28,7 @@ constexpr int BLOCK = 64;   // keys in a block
 constexpr int CHUNK = 32;    // keys in a tile of weights
 constexpr int CHUNKS = BLOCK / CHUNK;
 constexpr int GROUPS = 8;    // vectors of 16 queries at once, at most
+constexpr size_t KEEP = 64 << 20; // bytes that stay with a thread between calls
 constexpr int FEW = 8;       // up to so many queries the values are not turned over
 
 struct alignas(64) Config {
@@ -54,7 +55,7 @@ bool permitted() {
     return found;
 }
 
-// 2^x for x <= 0, to 1e-4: the weights are rounded to bfloat16's 4e-3.
+// 2^x for x <= 8, to 1e-4: the weights are rounded to bfloat16's 4e-3.
 inline __m512 exp2_v(__m512 x) {
     __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), f = _mm512_sub_ps(x, n);
     __m512 p = _mm512_fmadd_ps(f, _mm512_set1_ps(0.0559220356f), _mm512_set1_ps(0.242640083f));
@@ -74,6 +75,13 @@ inline uint32_t bits_of(const Job &job, int64_t b, int64_t position, int64_t key
     uint32_t there = job.keys - key < CHUNK ? (1u << (job.keys - key)) - 1 : ~0u;
     __m256i bytes = _mm256_maskz_loadu_epi8(there, job.mask + b * job.ms[0] + position * job.ms[2] + key);
     return _mm256_test_epi8_mask(bytes, bytes);
+}
+
+// Whether a largest score has grown by so much that what was summed beside the one before must shrink. Until then
+// weights may pass 1: bfloat16 and float32 hold 2^8 as exactly (the idea is that of FlashAttention-4).
+inline bool grown(__m512 before, __m512 after, float by) {
+    __m512 more = _mm512_mul_ps(_mm512_sub_ps(after, before), _mm512_set1_ps(by));
+    return _mm512_cmp_ps_mask(more, _mm512_set1_ps(8.0f), _CMP_GT_OQ) != 0;
 }
 
 // Which keys of a block each of `count` positions sees. Returns 0: none, 1: some, 2: each sees all.
@@ -182,6 +190,8 @@ template <bool SOME> void weigh(Work &w, int g, int chunks, int dim, float by) {
             }
     }
     __m512 after = _mm512_max_ps(_mm512_max_ps(tops[0], tops[1]), _mm512_max_ps(tops[2], tops[3]));
+    const bool moves = grown(before, after, by);
+    if (!moves) after = before;
     __m512 factor = _mm512_set1_ps(by), base = _mm512_mul_ps(after, factor), sums[2] = {};
     for (int c = 0; c < chunks; c++) {
         const float(*s)[L] = w.s[g % 2] + c * CHUNK;
@@ -201,7 +211,7 @@ template <bool SOME> void weigh(Work &w, int g, int chunks, int dim, float by) {
         }
     }
     __m512 total = _mm512_load_ps(w.total[g]), sum = _mm512_add_ps(sums[0], sums[1]);
-    if (_mm512_cmp_ps_mask(before, after, _CMP_NEQ_UQ)) {
+    if (moves) {
         __m512 less = shrunk(before, after, by);
         total = _mm512_mul_ps(total, less);
         for (int d = 0; d < dim; d++) _mm512_store_ps(w.o[g][d], _mm512_mul_ps(_mm512_load_ps(w.o[g][d]), less));
@@ -385,7 +395,8 @@ template <int N> void few(const Job &job, Work &w, int64_t b, int64_t g) {
             __m512i other = _mm512_and_si512(_mm512_add_epi32(lane, _mm512_set1_epi32(step)), _mm512_set1_epi32(L - 1));
             most = _mm512_max_ps(most, _mm512_permutexvar_ps(other, most));
         }
-        if (_mm512_cmp_ps_mask(before, most, _CMP_NEQ_UQ)) {
+        if (!grown(before, most, by)) most = before;
+        else {
             alignas(64) float less[L];
             __m512 by_how_much = shrunk(before, most, by);
             _mm512_store_ps(less, by_how_much);
@@ -478,23 +489,22 @@ int attend(const Job &job, int threads) {
         config.bytes[0] = config.bytes[1] = config.bytes[3] = (uint16_t)(4 * lanes);
         config.rows[4] = config.rows[5] = config.rows[6] = (uint8_t)lanes;
     }
+    // The values turned over, and the mask in bits, since every key head asks it anew.
+    static thread_local Kept shared_memory;
     uint16_t *turned = nullptr;
     uint32_t *packed = nullptr;
     if (!few_rows) {
-        turned = (uint16_t *)aligned_alloc(64, pairs * chunks * CHUNK * dim * sizeof(uint16_t));
-        // Every key head asks the mask anew.
-        if (job.mask) packed = (uint32_t *)malloc(job.batch * job.queries * chunks * sizeof(uint32_t));
-        if (!turned || (job.mask && !packed)) {
-            free(turned);
-            free(packed);
-            return 1;
-        }
+        const size_t values_take = sizeof(uint16_t) * pairs * chunks * CHUNK * dim;
+        const size_t mask_takes = job.mask ? sizeof(uint32_t) * job.batch * job.queries * chunks : 0;
+        turned = (uint16_t *)shared_memory.need(values_take + mask_takes);
+        if (!turned) return 1;
+        if (job.mask) packed = (uint32_t *)((char *)turned + values_take);
     }
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        // Kept for the thread's next call: the kernel's fresh pages cost as much as a short cache.
-        static thread_local Work *w = (Work *)aligned_alloc(64, sizeof(Work));
+        static thread_local Kept kept;
+        Work *w = (Work *)kept.need(sizeof(Work));
         Config before;
         __asm__ volatile("sttilecfg %0" : "=m"(before));
         __asm__ volatile("ldtilecfg %0" ::"m"(config));
@@ -538,8 +548,7 @@ int attend(const Job &job, int threads) {
         }
         __asm__ volatile("ldtilecfg %0" ::"m"(before));
     }
-    free(turned);
-    free(packed);
+    shared_memory.keep_at_most(KEEP);
     return failed;
 }
 
