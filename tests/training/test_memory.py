@@ -73,3 +73,19 @@ def test_the_plan_foretells_the_peak_within_a_fifth(
     assert done.returncode == 0, done.stderr
     foretold, measured = json.loads(plan.stdout)["memory"], json.loads(done.stdout)["peak_memory"]
     assert abs(foretold / measured - 1) < 0.2, (foretold, measured)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from the kernel")
+def test_the_peak_is_the_program_s_own() -> None:
+    """Not that of the program that was there before it in the process."""
+    import subprocess
+
+    own = (
+        "import torch; from llmkit.training.memory import measured_peak;"
+        " print(measured_peak(torch.device('cpu')))"
+    )
+    large = (
+        f"import os, sys; big = b'x' * (2 << 30); os.execv(sys.executable, [sys.executable, '-c', {own!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True)
+    assert 50e6 < int(done.stdout) < 1.5e9
