@@ -292,10 +292,10 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
 
 
 def plain(work: Path) -> dict[str, float]:
-    """How many of the words asked for the adapter's base has in what it writes after the requests."""
+    """How many of the words asked for `stories` has in its story without the adapter, decoded alike."""
     folder = work / "storyteller"
     base = json.loads((folder / "model" / "adapter_config.json").read_text(encoding="utf-8"))
-    ask_for_words(base["base_model_name_or_path"], work, "plain")
+    ask_for_words(base["base_model_name_or_path"], work, "plain", "--repetition-penalty", "1")
     scores = folder / "scores-plain.json"
     into = ("-o", str(scores), "--overwrite", "-q")
     llmkit("eval", "--metric", "accuracy", str(folder / "plain.jsonl"), *into)
@@ -303,17 +303,18 @@ def plain(work: Path) -> dict[str, float]:
     return {"plain": found["score"], "plain_low": found["low"], "plain_high": found["high"]}
 
 
-def ask_for_words(model: str, work: Path, name: str) -> None:
+def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
     """Have the held-out requests answered, and write for each word asked for whether it is there.
 
     Args:
         model: what answers.
         work: the work folder.
         name: of the file, under the storyteller's folder.
+        decoding: flags of `llmkit generate`.
     """
     folder = work / "storyteller"
     answers = folder / f"{name}_answers.jsonl"
-    options = ("--max-new-tokens", "200", "--seed", "0", "-o", str(answers), "--overwrite", "-q")
+    options = (*decoding, "--max-new-tokens", "200", "--seed", "0", "-o", str(answers), "--overwrite", "-q")
     llmkit("generate", "--input", str(folder / "talks_test.jsonl"), "-m", model, *options)
     rows = []
     for row in map(json.loads, answers.read_text(encoding="utf-8").splitlines()):
