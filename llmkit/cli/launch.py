@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ import typer
 
 from llmkit.cli import console
 from llmkit.errors import InputError
+
+_TELLING = 60
+"""Seconds that a process waits for the first to tell what is wrong, and to end with it."""
 
 
 def is_worker() -> bool:
@@ -32,6 +36,8 @@ def one_voice() -> Iterator[None]:
     except InputError as error:
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             raise
+        # The launcher ends all when one has ended: the first shall have told it by then.
+        time.sleep(_TELLING)
         raise typer.Exit(error.exit_code) from None
 
 

@@ -339,3 +339,20 @@ def test_two_hosts_train_together_and_survive_a_cut(
         time.sleep(0.1)
     process.terminate()
     assert "resuming after step" in process.communicate(timeout=60)[1]
+
+
+@pytest.mark.parametrize(("rank", "waits"), [("0", False), ("1", True)])
+def test_the_first_process_has_time_to_tell(rank: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher ends all processes with the first that ends, whichever that is."""
+    import typer
+
+    from llmkit.cli import launch
+    from llmkit.errors import InputError
+
+    waited: list[float] = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr(launch.time, "sleep", waited.append)
+    with pytest.raises(typer.Exit if waits else InputError) as caught, launch.one_voice():
+        raise InputError("rows.jsonl:2: broken")
+    assert bool(waited) == waits
+    assert caught.value.exit_code == 2
