@@ -131,12 +131,16 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
 
 
 def _show() -> Callable[[str, bool], None]:
-    """Pieces of the answer go to stdout; thoughts go to stderr, dim on a terminal."""
+    """Pieces of the answer go to stdout, from its first word on; thoughts go to stderr, dim on a terminal."""
     dim = sys.stderr.isatty()
-    thought = False
+    thought = begun = False
 
     def show(piece: str, is_reasoning: bool) -> None:
-        nonlocal thought
+        nonlocal thought, begun
+        if not is_reasoning:
+            # Many models begin with the space or the line break that their template leaves open.
+            piece = piece if begun else piece.lstrip()
+            begun = begun or bool(piece)
         if is_reasoning:
             print(f"\x1b[2m{piece}\x1b[0m" if dim else piece, end="", file=sys.stderr, flush=True)
         else:

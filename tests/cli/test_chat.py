@@ -192,8 +192,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(
     (messages,) = transcript(talk)
     assert [role for role, _ in messages] == ["user", "assistant"] * 3
     assert {text for _, text in messages[::2]} == {"Once upon a time"}
-    # stdout has the answers, and nothing else.
-    assert answers.read_bytes().decode() == "".join(text + "\n" for _, text in messages[1::2])
+    # stdout has the answers from their first words on, and nothing else.
+    assert answers.read_bytes().decode() == "".join(text.lstrip() + "\n" for _, text in messages[1::2])
     chat.process.send_signal(signal.SIGTERM)
     assert chat.process.wait(60) == 143
     assert termios.tcgetattr(chat.master) == chat.modes, "the terminal is left as it was found"
@@ -282,3 +282,12 @@ def test_without_a_model_the_embedded_storyteller_answers() -> None:
     result = run("chat", "--seed", "1", "--max-new-tokens", "60", stdin=json.dumps(asked) + "\n")
     assert result.code == 0, result.err
     assert len(result.out.split()) > 20
+
+
+def test_an_answer_is_shown_from_its_first_word_on(capsys: pytest.CaptureFixture[str]) -> None:
+    from llmkit.cli.chat import _show
+
+    show = _show()
+    for piece in (" ", "\n Once", " upon"):
+        show(piece, False)
+    assert capsys.readouterr().out == "Once upon"
