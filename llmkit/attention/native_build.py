@@ -59,6 +59,7 @@ class CannotBuildError(Exception):
     """There is no compiler, it failed, or its result cannot be loaded."""
 
 
+@cache
 def levels() -> list[str]:
     """The instruction sets that this processor has, the fastest first."""
     have = _processor()

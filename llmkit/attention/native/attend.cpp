@@ -286,9 +286,9 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
                 for (; r < rows; r++) scores_f<1>(w, w.s, r, n, dim);
             }
         for (int r = 0; r < rows; r++) {
-            if (lying) { // the next block's keys, likewise
+            if (lying) { // the next block's keys, likewise; after the last, what lies there is the next head's
                 int64_t at = k0 + KB + r * KB / rows, n = (r + 1) * KB / rows - r * KB / rows;
-                if (at + n <= end) fetch((const char *)(k + at * job.ks[2]), job.ks[2] * sizeof(T), n, dim * sizeof(T));
+                fetch((const char *)(k + at * job.ks[2]), job.ks[2] * sizeof(T), n, dim * sizeof(T));
             }
             float *s = w.s[r];
             const uint8_t *row = w.seen[r % count];
@@ -364,6 +364,8 @@ template <typename T> int attend(const Job &job, int threads) {
     int count = ROWS / groups;
     if (count > job.queries) count = (int)job.queries;
     int64_t tiles = (job.queries + count - 1) / count, jobs = job.batch * job.kv_heads * tiles;
+    // Tiles of one size are parted at once, so that each thread reads on from head to head.
+    const int64_t part = tiles > 1 ? 1 : (jobs + threads - 1) / threads;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
@@ -371,7 +373,7 @@ template <typename T> int attend(const Job &job, int threads) {
         static thread_local Kept kept;
         Scratch *w = (Scratch *)kept.need(sizeof(Scratch));
         if (!w) failed = 1;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, part)
         for (int64_t n = 0; n < jobs; n++) {
             if (!w) continue;
             // The longest tiles first: with causality the last queries see the most.

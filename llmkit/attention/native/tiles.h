@@ -524,7 +524,7 @@ int attend(const Job &job, int threads) {
             }
         }
         if (few_rows) {
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
             for (int64_t n = 0; n < pairs; n++) {
                 if (!w) continue;
                 int64_t b = n / job.kv_heads, g = n % job.kv_heads;
