@@ -92,22 +92,27 @@ def worth(
     """Whether there is work enough, as measured beside SDPA (`python -m tests.benchmarks attention`)."""
     tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)
     work = batch * kv_heads * keys * dim
-    if batch * kv_heads * tiles < torch.get_num_threads():
+    if work < 1 << 13 or batch * kv_heads * tiles < _threads():
         return False
     if not _has_amx():
         # Several queries share the reading of a key, in which SDPA is the slower.
         return work * (4 if queries > 1 else 1) >= 1 << 17
     # On such processors SDPA is faster than elsewhere, and heads that share no keys leave less to win.
     grouped, half = heads > kv_heads, dtype == torch.bfloat16
-    if half and (
-        dim % 32 or not _tiles()
-    ):  # then this kernel does without matrix registers, and SDPA does not
+    # Without tiles this kernel does without matrix registers, and SDPA does not.
+    if half and (dim % 32 or not _tiles()):
         return queries == 1 and work >= 1 << 19
     if queries > 1:
         return work >= 1 << 13 if grouped else queries >= (128 if half else 256)
     return work >= 1 << 15 and (grouped or not half)
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _threads() -> int:
+    return torch.get_num_threads()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _has_amx() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
