@@ -96,13 +96,17 @@ def measured_peak(device: torch.device) -> int:
     import resource
     import sys
 
-    try:
-        # Of this program alone: getrusage counts what ran in the process before it too.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    # Of this program alone, where the system tells: getrusage counts what ran in the process before it too.
+    status = Path("/proc/self/status")
+    own = (
+        status.read_text(encoding="utf-8", errors="replace").partition("VmHWM:")[2]
+        if status.is_file()
+        else ""
+    )
+    if own:
+        return int(own.split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def available(device: torch.device) -> int:

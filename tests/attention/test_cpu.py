@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -97,20 +99,40 @@ def test_shapes_of_all_kinds_in_bfloat16(heads, kv_heads, dim, queries, calls):
     assert (found - exact).abs().max() < 0.01
 
 
-def test_matrix_registers_are_used_where_there_are_some():
-    assert ("amx" in native_build.levels()) == torch.cpu._is_amx_tile_supported()
+@pytest.mark.skipif("amx" not in native_build.levels(), reason="this processor has no matrix registers")
+@pytest.mark.parametrize("queries", [1, 40])
+def test_matrix_registers_are_used_where_there_are_some(queries, calls, monkeypatch):
+    """They sum in another order than vectors do: the two differ in their last bits, and in no more."""
+    tensors = inputs(queries=queries, keys=200, dtype=torch.bfloat16)
+    found = {}
+    for level in ("amx", "avx512bf16"):
+        monkeypatch.setattr(cpu, "LEVEL", level)
+        found[level], _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)
+    assert not torch.equal(found["amx"], found["avx512bf16"])
+    assert (found["amx"] - found["avx512bf16"]).abs().max() < 0.02
 
 
-def test_the_matrix_registers_of_others_are_left_alone(calls):
-    made = torch.Generator().manual_seed(1)
-    a, b = (torch.randn(256, 256, generator=made).bfloat16() for _ in range(2))
-    before = a @ b
+@pytest.mark.skipif("amx" not in native_build.levels(), reason="this processor has no matrix registers")
+def test_the_matrix_registers_of_others_are_left_alone(tmp_path, calls):
+    """Their configuration belongs to the thread, and whoever set it counts on it."""
+    source, library = tmp_path / "tiles.c", tmp_path / "tiles.so"
+    source.write_text(
+        'void set(void *at) { __asm__ volatile("ldtilecfg (%0)" :: "r"(at)); }\n'
+        'void get(void *at) { __asm__ volatile("sttilecfg (%0)" :: "r"(at) : "memory"); }\n'
+    )
+    subprocess.run(["c++", "-x", "c", "-shared", "-fPIC", source, "-o", library], check=True)
+    tiles = ctypes.CDLL(str(library))
+    # Palette 1; two registers of 3 rows of 8 bytes, which no kernel here asks for.
+    theirs = bytes([1, *[0] * 15, 8, 0, 8, 0, *[0] * 28, 3, 3, *[0] * 14])
     for queries in (1, 40):
-        cpu.attend(
-            module(), *inputs(queries=queries, dtype=torch.bfloat16), None, scaling=0.125, is_causal=True
-        )
-        assert torch.equal(a @ b, before)
-    assert len(calls) == 2
+        tensors = inputs(queries=queries, dtype=torch.bfloat16)
+        cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)  # asks for leave to use them
+        tiles.set(theirs)
+        cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)
+        after = ctypes.create_string_buffer(64)
+        tiles.get(after)
+        tiles.set(bytes(64))
+        assert after.raw == theirs
 
 
 def test_large_scores_do_not_overflow(calls):
@@ -141,8 +163,9 @@ def test_scores_that_grow_from_key_to_key(queries, steepness, calls):
     assert len(calls) == 2
 
 
-def test_threads_do_not_change_a_bit(calls):
-    tensors = inputs(queries=200, keys=200)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_threads_do_not_change_a_bit(dtype, calls):
+    tensors = inputs(queries=200, keys=200, dtype=dtype)
     before = torch.get_num_threads()
     try:
         found = []
@@ -176,10 +199,14 @@ def test_what_is_handed_to_sdpa(change, options, calls):
     assert (found - exact.transpose(1, 2)).abs().max() < 2e-3
 
 
-def test_small_work_is_handed_over(monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_small_work_is_handed_over(dtype, monkeypatch):
+    """Without asking the compiler."""
     seen = []
     monkeypatch.setattr(cpu, "_run", lambda *a: seen.append(a))
-    cpu.attend(module(), *inputs(1, 4, 2, 1, 8), None, scaling=0.125)
+    monkeypatch.setattr(native_build, "_built", lambda *a: seen.append(a))
+    native_build._tried.cache_clear()
+    cpu.attend(module(), *inputs(1, 4, 2, 1, 8, dtype=dtype), None, scaling=0.125)
     assert seen == []
 
 
@@ -219,16 +246,16 @@ def test_a_compiler_that_does_not_know_the_newest_instructions(tmp_path, monkeyp
     real = next(path for name in ("c++", "g++", "clang++") if (path := shutil.which(name)))
     old.write_text(f'#!/bin/sh\ncase "$*" in *attend_{best}*) exit 1;; esac\nexec {real} "$@"\n')
     old.chmod(0o755)
-    monkeypatch.setenv("CXX", str(old))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     native_build._tried.cache_clear()
-    try:
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", str(old))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         assert native_build.best() == following
         found, _ = cpu.attend(module(), *inputs(), None, scaling=0.125, is_causal=True)
-    finally:
-        native_build._tried.cache_clear()
+    native_build._tried.cache_clear()
+    assert native_build.best() == best
     exact, _ = cpu.attend(module(), *inputs(), None, scaling=0.125, is_causal=True)
-    assert calls
+    assert len(calls) == 2
     assert (found - exact).abs().max() < 1e-5
 
 
@@ -260,6 +287,19 @@ def test_several_first_uses_at_once(tmp_path, monkeypatch, calls):
         found = set(pool.map(native_build._built, ["portable"] * 4))
     assert len(found) == 1
     assert [path.name for path in (tmp_path / "llmkit/native").iterdir()] == [found.pop().name]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torch_compile_keeps_one_graph_where_it_weighs_the_work(dtype):
+    """With the real `worth`, whatever it says."""
+    inside = torch.nn.Module()
+    inside.num_key_value_groups, inside.is_causal = 2, True
+
+    def run(query, key, value):
+        return cpu.attend(inside, query, key, value, None, scaling=0.125, is_causal=True)[0]
+
+    with torch.inference_mode():
+        torch.compile(run, backend="eager", fullgraph=True)(*inputs(queries=400, keys=400, dtype=dtype))
 
 
 def test_torch_compile_sees_one_operation(calls):
