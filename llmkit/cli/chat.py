@@ -52,9 +52,13 @@ def _reply_to_rows(
     """One reply a row; stdin is JSONL unless `--lines` makes each line a message."""
     if rows.check_output(outputs):
         return
-    if inputs.input is None and not inputs.lines:
+    unnamed = inputs.input is None and not inputs.lines
+    if unnamed:
         inputs = dataclasses.replace(inputs, input="-")
     source, _ = rows.open_source(None, inputs, field="prompt")
+    first = source.first() if unnamed and outputs.on_error == "fail" else None
+    if first is not None and first.error:
+        raise InputError(f"{first.where}: {first.error}; with --lines each line is a message")
     from llmkit.cli.loading import load_model
     from llmkit.tasks.chat import chat_options
     from llmkit.tasks.generation import Generation

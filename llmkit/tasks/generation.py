@@ -238,6 +238,8 @@ class Generation:
         """New token ids for each prompt; `keys` are their (row, sample), which choose the random numbers."""
         import torch
 
+        from llmkit.tasks.key_value_cache import roomy_cache
+
         if self.decoding.beam_sampling:
             torch.manual_seed(int(random_stream(self.seed, *keys[0], length=1)[0] * 2**32))
         input_ids, mask = self._pad([prompt.ids for prompt in prompts])
@@ -247,7 +249,8 @@ class Generation:
         criteria = [_stop_at(limits, start)] if min(limits) < max(limits) else []
         if stopped is not None:
             criteria.append(_stop_when(stopped))
-        past = cache.take(prompts[0].ids) if cache is not None else None
+        past: Any
+        past = cache.take(prompts[0].ids) if cache is not None else roomy_cache(self.loaded, max(limits))
         try:
             with torch.inference_mode():
                 output = model.generate(
@@ -265,7 +268,7 @@ class Generation:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a batch of {len(prompts)} prompts does not fit into memory") from error
-        if cache is not None and past is not None:
+        if cache is not None:
             cache.keep(past, output[0].tolist())
         return output[:, start:].tolist()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
@@ -48,25 +48,21 @@ class PrefixCache:
             cache.crop(-surplus)
         return cache
 
-    def keep(self, cache: DynamicCache, ids: Sequence[int]) -> None:
+    def keep(self, cache: DynamicCache | None, ids: Sequence[int]) -> None:
         """Hold on to a cache that `generate` filled.
 
         Args:
             cache: from `take`.
             ids: the prompt and the answer; the answer's last token has not gone through the model.
         """
-        self._cache, self.ids = cache, list(ids[: cache.get_seq_length()])
+        if cache is not None:
+            self._cache, self.ids = cache, list(ids[: cache.get_seq_length()])
 
     def _fresh(self) -> DynamicCache | None:
-        from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+        from llmkit.tasks.key_value_cache import roomy_cache
 
-        model: Any = self._loaded.model
-        own_kind = getattr(model.generation_config, "cache_implementation", None) is not None
-        if self._loaded.is_encoder_decoder or own_kind or not model._supports_default_dynamic_cache():
-            return None
-        cache = DynamicCache(config=model.config)
-        served = {DynamicLayer, DynamicSlidingWindowLayer}
-        return cache if {type(layer) for layer in cache.layers} <= served else None
+        cache = None if self._loaded.is_encoder_decoder else roomy_cache(self._loaded)
+        return cast("DynamicCache | None", cache)
 
 
 def _can_crop(cache: DynamicCache) -> bool:

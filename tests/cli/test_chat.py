@@ -260,6 +260,7 @@ def test_a_row_longer_than_the_context_loses_its_oldest_turns_and_says_so(model:
         ),
         ([], '{"messages": []}\n', "stdin:1: `messages` must be a list"),
         ([], '{"messages": [{"role": "user"}]}\n', "stdin:1: each of `messages` needs"),
+        ([], "Tell me a story\n", "with --lines each line is a message"),
     ],
 )
 def test_bad_usage(model: Path, arguments: list[str], stdin: str | None, said: str) -> None:

@@ -1,0 +1,142 @@
+"""A key-value cache with room to grow: a new token is written behind the others, which stay where they are.
+
+transformers' own dynamic cache copies all keys and values for each token that it adds, and beam search copies
+them once more, those of the encoder too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.cache_utils import (
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    EncoderDecoderCache,
+)
+
+if TYPE_CHECKING:
+    from llmkit.runtime.load import LoadedModel
+
+MOST_ROOM = 256
+"""Tokens; a copy of all once in so many costs little."""
+_SHORT = 128
+"""Up to so many tokens a copy costs less than the memory that lies between rows with room."""
+
+
+class RoomyLayer(DynamicLayer):
+    """A layer's keys and values, [batch, heads, tokens, head_dim] each, at the beginning of a longer buffer.
+
+    Args:
+        room: tokens that are expected to follow; where they outgrow it there is a copy, and room anew.
+    """
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = max(1, room)
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._spare: dict[str, torch.Tensor] = {}
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add keys and values, [batch, heads, new tokens, head_dim] each; returns all there are."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys = self.keys = self._joined("keys", self.keys, key_states)
+        values = self.values = self._joined("values", self.values, value_states)
+        return keys, values
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Give each row the tokens of another, as beam search asks."""
+        if self.get_seq_length() and not _stays(beam_idx):
+            self.keys = self._reordered("keys", self.keys, beam_idx)
+            self.values = self._reordered("values", self.values, beam_idx)
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self._buffers, self._spare = {}, {}
+        super().reset()
+
+    def _joined(self, name: str, held: Any, new: torch.Tensor) -> torch.Tensor:
+        length = held.shape[-2] if held.numel() else 0
+        total = length + new.shape[-2]
+        if total <= _SHORT:
+            return torch.cat([held, new], dim=-2) if length else new
+        buffer = self._buffers.get(name)
+        # Whoever crops or selects rows leaves a tensor here that is not the buffer's beginning.
+        if buffer is None or total > buffer.shape[-2] or (length and not _begins(held, buffer)):
+            buffer = new.new_empty(*new.shape[:-2], total + min(self._room, total), new.shape[-1])
+            if length:
+                buffer[..., :length, :] = held
+            self._buffers[name] = buffer
+            self._spare.pop(name, None)
+        buffer[..., length:total, :] = new
+        return buffer[..., :total, :]
+
+    def _reordered(self, name: str, held: Any, rows: torch.Tensor) -> torch.Tensor:
+        rows = rows.to(held.device)
+        buffer = self._buffers.get(name)
+        if buffer is None or len(rows) != len(held) or not _begins(held, buffer):
+            return held.index_select(0, rows)
+        spare = self._spare.get(name)
+        if spare is None:
+            spare = torch.empty_like(buffer)
+        found = spare[..., : held.shape[-2], :]
+        torch.index_select(held, 0, rows, out=found)
+        self._buffers[name], self._spare[name] = spare, buffer
+        return found
+
+
+class SharedLayer(DynamicLayer):
+    """What a layer sees of the encoder: the beams of a text see the same, in whatever order they come."""
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Nothing: beam search exchanges the beams of one text only."""
+
+
+def roomy_cache(
+    loaded: LoadedModel, new_tokens: int = MOST_ROOM
+) -> DynamicCache | EncoderDecoderCache | None:
+    """An empty cache for `generate` to fill.
+
+    It serves models whose attention keeps a key and a value for each token, or for those of a window.
+
+    Args:
+        loaded: the model.
+        new_tokens: how many tokens are to follow the prompt, at most.
+
+    Returns:
+        None for a model that keeps something else, or whose generation config names a cache of another kind.
+    """
+    model: Any = loaded.model
+    settings = model.generation_config
+    own_kind = settings.cache_implementation is not None or settings.use_cache is False
+    if own_kind or not model._supports_default_dynamic_cache():
+        return None
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    served = {DynamicLayer} if loaded.is_encoder_decoder else {DynamicLayer, DynamicSlidingWindowLayer}
+    if not {type(layer) for layer in cache.layers} <= served:
+        return None
+    room = min(new_tokens, MOST_ROOM)
+    cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    if not loaded.is_encoder_decoder:
+        return cache
+    across = DynamicCache()
+    across.layers = [SharedLayer() for _ in cache.layers]
+    return EncoderDecoderCache(cache, across)
+
+
+def _begins(held: torch.Tensor, buffer: torch.Tensor) -> bool:
+    """Whether a tensor is the beginning of a buffer's rows, where it lies."""
+    return (
+        held.data_ptr() == buffer.data_ptr()
+        and held.stride() == buffer.stride()
+        and held.shape[:-2] == buffer.shape[:-2]
+    )
+
+
+def _stays(beam_idx: torch.Tensor) -> bool:
+    """Whether each row keeps its own tokens; not asked of a GPU, which would have to be waited for."""
+    return beam_idx.device.type == "cpu" and bool((beam_idx == torch.arange(len(beam_idx))).all())
