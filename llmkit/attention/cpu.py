@@ -1,8 +1,8 @@
 """Our CPU kernel: C++ over an unrepeated key and value cache, for inference in float32 and bfloat16.
 
 What it does not claim it hands to SDPA: training, dropout, position biases, float16, masks that differ
-between heads, head sizes that are no multiple of 16, and what SDPA does as fast: work too small to pay for
-the call and, on processors with AMX, decoding in bfloat16 without grouped heads.
+between heads, head sizes that are no multiple of 16, and what SDPA does as fast (see `worth`): work too small
+to pay for the call and, on processors with AMX, most of what has no grouped heads.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def worth(
     batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int, dtype: torch.dtype
 ) -> bool:
     """Whether there is work enough, as measured beside SDPA (`python -m tests.benchmarks attention`)."""
-    tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)
+    tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)  # of rows, which are what threads share
     work = batch * kv_heads * keys * dim
     if work < 1 << 13 or batch * kv_heads * tiles < _threads():
         return False

@@ -60,11 +60,11 @@ class CannotBuildError(Exception):
 
 
 @cache
-def levels() -> list[str]:
+def levels() -> tuple[str, ...]:
     """The instruction sets that this processor has, the fastest first."""
     have = _processor()
     x86 = platform.machine() in _X86
-    return [name for name, _, needs in LEVELS if needs <= have and (x86 or name == "portable")]
+    return tuple(name for name, _, needs in LEVELS if needs <= have and (x86 or name == "portable"))
 
 
 def best() -> str:
@@ -165,7 +165,7 @@ def _cache() -> Path:
 
 @cache
 def _processor() -> frozenset[str]:
-    """The processor's flags, by the kernel's own list."""
+    """The processor's flags, as the operating system lists them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

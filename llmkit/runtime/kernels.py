@@ -6,11 +6,12 @@ A user's own file is verified once: what passed is remembered by the file's cont
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit import __version__
-from llmkit.errors import InputError
+from llmkit.errors import InputError, NoticeWarning
 
 if TYPE_CHECKING:
     from llmkit.attention.registry import Kernel
@@ -33,6 +34,12 @@ def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
 
     kernel = find(spec.attn, trust_remote_code=spec.trust_remote_code)
     require_device(kernel, device)
+    if kernel.name == "flex_attention" and device == "cpu":
+        warnings.warn(
+            "torch compiles flex_attention before its first use, which takes minutes on a CPU",
+            NoticeWarning,
+            stacklevel=2,
+        )
     if kernel.file is not None and spec.verify_attn:
         _prove(kernel, device)
     return kernel

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -133,6 +135,73 @@ def test_the_matrix_registers_of_others_are_left_alone(tmp_path, calls):
         tiles.get(after)
         tiles.set(bytes(64))
         assert after.raw == theirs
+
+
+@pytest.mark.parametrize("scaling", [-0.3, 0.0])
+@pytest.mark.parametrize("queries", [1, 37])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_turned_round_or_all_alike(dtype, queries, scaling, calls):
+    """A scale that is negative favours the smallest product; one of zero, none."""
+    tensors = inputs(queries=queries, keys=150, dtype=dtype)
+    found, _ = cpu.attend(module(), *tensors, None, scaling=scaling, is_causal=False)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        *(x.double() for x in tensors), scale=scaling, enable_gqa=True
+    )
+    assert calls == [dtype]
+    assert (found - exact.transpose(1, 2)).abs().max() < (5e-6 if dtype == torch.float32 else 0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect by the C library's name")
+@pytest.mark.parametrize("keys", [1, 31, 33, 63, 65, 129])
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("level", native_build.levels())
+def test_nothing_is_read_behind_the_last_key(level, dtype, queries, keys, calls, monkeypatch):
+    """Each tensor ends where memory does."""
+    monkeypatch.setattr(cpu, "LEVEL", level)
+    tensors = inputs(1, 4, 2, min(queries, keys), keys, 64, dtype)
+    at_the_edge = [_before_a_wall(x) for x in tensors]
+    found, _ = cpu.attend(module(), *at_the_edge, None, scaling=0.125, is_causal=True)
+    expected, _ = cpu.attend(module(), *tensors, None, scaling=0.125, is_causal=True)
+    assert len(calls) == 2
+    assert torch.equal(found, expected)
+
+
+def _before_a_wall(tensor):
+    """A copy whose last byte is the last that may be read: the page behind it is closed."""
+    size, page = tensor.numel() * tensor.element_size(), mmap.PAGESIZE
+    room = mmap.mmap(-1, (-(-size // page) + 1) * page)
+    wall = len(room) - page
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    assert libc.mprotect(ctypes.c_void_p(address + wall), page, 0) == 0  # no access at all
+    copy = torch.frombuffer(room, dtype=tensor.dtype, count=tensor.numel(), offset=wall - size)
+    copy = copy.view(tensor.shape)
+    copy.copy_(tensor)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "expected"),
+    [
+        # batch, heads, key heads, queries, keys, head size
+        ("bfloat16", (1, 8, 2, 1, 1024, 64), True),
+        ("bfloat16", (1, 8, 8, 1, 1024, 64), False),
+        ("bfloat16", (1, 8, 8, 1, 2048, 48), True),
+        ("bfloat16", (1, 8, 2, 64, 64, 64), True),
+        ("bfloat16", (1, 8, 8, 64, 64, 64), False),
+        ("bfloat16", (1, 8, 8, 128, 128, 64), True),
+        ("float32", (1, 8, 8, 128, 128, 64), False),
+        ("float32", (1, 8, 8, 256, 256, 64), True),
+        ("float32", (1, 8, 8, 1, 1024, 64), True),
+        ("float32", (1, 8, 2, 1, 16, 64), False),
+    ],
+)
+def test_what_is_worth_it_beside_matrix_registers(kind, sizes, expected, monkeypatch):
+    """Where SDPA uses them too, heads that share no keys leave little to win."""
+    for name, value in (("_has_amx", True), ("_tiles", True), ("_threads", 2)):
+        monkeypatch.setattr(cpu, name, lambda value=value: value)
+    assert cpu.worth(*sizes, getattr(torch, kind)) is expected
 
 
 def test_large_scores_do_not_overflow(calls):

@@ -1,4 +1,4 @@
-"""Our CPU kernel beside SDPA: decoding over a cache, masked prefill, and generation end to end.
+"""Our CPU kernel beside SDPA: decoding over a cache, masked prefill, and generation; and our cache.
 
 Shapes are those of models with grouped heads, masks have left padding as batches do. Runs alternate.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 # Seconds after which a shape gets no more rounds.
 PATIENCE = 20
@@ -56,16 +58,13 @@ def times(shape: tuple[int, ...], dtype: str, rounds: int) -> tuple[float, float
     return ours, sdpa, claimed
 
 
-def generation(rounds: int = 6, context: int = 1000, new: int = 32, batch: int = 8) -> None:
-    """Tokens per second of a 135M-parameter Llama, prefill and decoding apart, as `--dtype auto` runs it."""
+def llama_135m() -> Any:
+    """A 135M-parameter Llama with random weights, in the dtype that `--dtype auto` takes here."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llmkit.attention.interface import register
-    from llmkit.attention.registry import find
     from llmkit.runtime.device import cpu_has_bfloat16
 
-    dtype = "bfloat16" if cpu_has_bfloat16() else "float32"
     config = LlamaConfig(
         vocab_size=49152,
         hidden_size=576,
@@ -76,35 +75,65 @@ def generation(rounds: int = 6, context: int = 1000, new: int = 32, batch: int =
         max_position_embeddings=2048,
         tie_word_embeddings=True,
     )
-    model = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
-    ids = torch.randint(10, 49000, (batch, context))
-    mask = torch.ones_like(ids)
-    mask[0, :50] = 0  # a batch of unlike lengths is padded
-    taken: dict[str, list[tuple[float, float]]] = {"cpu": [], "sdpa": []}
+    return LlamaForCausalLM(config).to(torch.bfloat16 if cpu_has_bfloat16() else torch.float32).eval()
+
+
+def generate(model: Any, cache: Any, context: int, new: int, batch: int) -> tuple[float, float]:
+    """Seconds of prefill and of decoding, for a padded batch of random prompts."""
+    import torch
+
+    made = torch.Generator().manual_seed(0)
+    ids = torch.randint(10, 49000, (batch, context), generator=made)
+    seen = torch.ones_like(ids)
+    seen[0, :50] = 0  # a batch of unlike lengths is padded
     with torch.inference_mode():
-        for _ in range(rounds):
-            for name in taken:
-                model.set_attn_implementation(register(find(name)))
-                started = time.perf_counter()
-                step = model(ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
-                middle = time.perf_counter()
-                seen = mask
-                for _ in range(new):
-                    token = step.logits[:, -1].argmax(-1, keepdim=True)
-                    seen = torch.cat([seen, torch.ones_like(token)], dim=1)
-                    step = model(
-                        token, attention_mask=seen, past_key_values=step.past_key_values, use_cache=True
-                    )
-                taken[name].append((middle - started, time.perf_counter() - middle))
-    # The first round warms up.
-    prefill, decode, whole = (
-        {name: statistics.median(pick(one) for one in runs[1:]) for name, runs in taken.items()}
-        for pick in (lambda one: one[0], lambda one: one[1], sum)
-    )
-    print(f"\ngeneration, 135M parameters, {dtype}, batch {batch}, {context:,} tokens of context, {new} new")
-    for label, found in (("prefill", prefill), ("decoding", decode), ("together", whole)):
-        ours, sdpa = found["cpu"], found["sdpa"]
-        print(f"  {label:<9} cpu {ours:.2f} s, sdpa {sdpa:.2f} s, ratio {sdpa / ours:.2f}")
+        started = time.perf_counter()
+        step = model(ids, attention_mask=seen, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        middle = time.perf_counter()
+        for _ in range(new):
+            token = step.logits[:, -1].argmax(-1, keepdim=True)
+            seen = torch.cat([seen, torch.ones_like(token)], dim=1)
+            step = model(token, attention_mask=seen, past_key_values=cache, use_cache=True)
+    return middle - started, time.perf_counter() - middle
+
+
+def report(title: str, taken: dict[str, list[tuple[float, float]]]) -> None:
+    """Medians without the first round, which warms up; ratios of the second way to the first."""
+    print(f"\n{title}")
+    parts: dict[str, Callable[[tuple[float, float]], float]] = {
+        "prefill": lambda one: one[0],
+        "decoding": lambda one: one[1],
+        "together": sum,
+    }
+    for label, pick in parts.items():
+        found = {name: statistics.median(pick(one) for one in runs[1:]) for name, runs in taken.items()}
+        (ours, fast), (theirs, slow) = found.items()
+        print(f"  {label:<9} {ours} {fast:.2f} s, {theirs} {slow:.2f} s, ratio {slow / fast:.2f}")
+
+
+def end_to_end(rounds: int = 6, context: int = 1000, new: int = 32, batch: int = 8) -> None:
+    """Batched generation with a 135M-parameter Llama: kernel beside SDPA, then cache beside transformers'."""
+    from transformers import DynamicCache
+
+    from llmkit.attention.interface import register
+    from llmkit.attention.registry import find
+    from llmkit.tasks.key_value_cache import roomy_cache
+
+    model = llama_135m()
+    loaded: Any = SimpleNamespace(model=model, is_encoder_decoder=False)
+    size = f"135M parameters, {str(model.dtype)[6:]}, batch {batch}, {context:,} tokens of context, {new} new"
+    taken: dict[str, list[tuple[float, float]]] = {"cpu": [], "sdpa": []}
+    for _ in range(rounds):
+        for name in taken:
+            model.set_attn_implementation(register(find(name)))
+            taken[name].append(generate(model, roomy_cache(loaded, new), context, new, batch))
+    report(f"generation, {size}", taken)
+    taken = {"with room": [], "transformers' own": []}
+    for _ in range(rounds):
+        for name in taken:
+            cache = roomy_cache(loaded, new) if name == "with room" else DynamicCache(config=model.config)
+            taken[name].append(generate(model, cache, context, new, batch))
+    report(f"cache, {size}, sdpa", taken)
 
 
 def main() -> None:
@@ -119,7 +148,7 @@ def main() -> None:
                     f"  {shape!s:<32} cpu {ours:9.3f} ms  sdpa {sdpa:9.3f} ms  ratio {sdpa / ours:.2f}{note}",
                     flush=True,
                 )
-    generation()
+    end_to_end()
 
 
 if __name__ == "__main__":

@@ -270,3 +270,12 @@ def test_a_chat_template_is_seen(tmp_path: Path, tiny_model: TinyModel) -> None:
     assert not load(ModelSpec(str(tiny_model("llama")))).has_chat_template
     assert load(ModelSpec(str(tiny_model("llama", chat=True)))).has_chat_template
     assert make_tokenizer(chat=True).chat_template
+
+
+def test_a_kernel_that_takes_minutes_to_begin_is_told() -> None:
+    from llmkit.runtime.kernels import find_kernel
+
+    with pytest.warns(UserWarning, match="which takes minutes on a CPU"):
+        kernel = find_kernel(ModelSpec("stories", attn="flex_attention"), "cpu")
+    assert kernel is not None
+    assert kernel.name == "flex_attention"

@@ -191,7 +191,7 @@ template <typename T> void pack_values_f(Scratch &w, const T *v, int64_t vs, int
 }
 
 // Which keys of a block the rows see. Returns 0: none, 1: some, 2: every row sees all.
-int look(Scratch &w, const Job &job, int64_t b, int64_t first, int count, int groups, int64_t k0, int keys) {
+int look(Scratch &w, const Job &job, int64_t b, int64_t first, int count, int64_t k0, int keys) {
     int any = 0, all = 1;
     for (int i = 0; i < count; i++) {
         uint8_t *row = w.seen[i];
@@ -244,7 +244,7 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
     int64_t end = job.causal ? first + count + job.keys - job.queries : job.keys;
     for (int64_t k0 = 0; k0 < end; k0 += KB) {
         int keys = (int)(end - k0 < KB ? end - k0 : KB);
-        int seen = look(w, job, b, first, count, groups, k0, keys);
+        int seen = look(w, job, b, first, count, k0, keys);
         if (!seen) continue;
 #if defined(__AVX512BF16__)
         if (pairs) pack_b(w, (const uint16_t *)(k + k0 * job.ks[2]), (const uint16_t *)(v + k0 * job.vs[2]), job.ks[2], job.vs[2], keys, dim);
