@@ -110,16 +110,25 @@ def windowing(
     if kind == "seq2seq":
         return Windowing(kind, size, size, None, False, "none")
     if kind == "masked":
-        if bos != "auto":
-            raise InputError(f"--bos is about causal models, and {loaded.spec.name} is a masked one")
-        if loaded.tokenizer.mask_token_id is None:
-            raise InputError(
-                f"{loaded.spec.name} has no mask token, so that no token of a text can be hidden"
-            )
-        before, after = special_tokens(loaded)
-        if size - len(before) - len(after) < 2:
-            raise InputError(f"--window is {size}, and special tokens take {len(before) + len(after)} of it")
-        return Windowing(kind, size, min(step, size - len(before) - len(after)), None, False, "as trained")
+        return _masked_windowing(loaded, size, step, bos)
+    return _causal_windowing(loaded, size, step, bos, given)
+
+
+def _masked_windowing(loaded: LoadedModel, size: int, step: int, bos: str) -> Windowing:
+    """Windows that leave room for the special tokens on both sides."""
+    if bos != "auto":
+        raise InputError(f"--bos is about causal models, and {loaded.spec.name} is a masked one")
+    if loaded.tokenizer.mask_token_id is None:
+        raise InputError(f"{loaded.spec.name} has no mask token, so that no token of a text can be hidden")
+    before, after = special_tokens(loaded)
+    room = size - len(before) - len(after)
+    if room < 2:
+        raise InputError(f"--window is {size}, and special tokens take {len(before) + len(after)} of it")
+    return Windowing("masked", size, min(step, room), None, False, "as trained")
+
+
+def _causal_windowing(loaded: LoadedModel, size: int, step: int, bos: str, given: bool) -> Windowing:
+    """Windows with the token before a text, and where it stands, settled."""
     tokenizer = loaded.tokenizer
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if bos in ("first", "every") and token is None:
@@ -128,9 +137,9 @@ def windowing(
         by_itself = token is not None and tokenizer("a")["input_ids"][:1] == [token]
         bos = "every" if by_itself else "none" if given or token is None else "first"
     if bos == "none":
-        return Windowing(kind, size, step, None, False, "none")
+        return Windowing("causal", size, step, None, False, "none")
     written = tokenizer.convert_ids_to_tokens(token)
-    return Windowing(kind, size, step, token, bos == "every", f"{written},{bos}")
+    return Windowing("causal", size, step, token, bos == "every", f"{written},{bos}")
 
 
 def _kind(loaded: LoadedModel) -> str:
