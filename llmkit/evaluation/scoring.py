@@ -160,12 +160,7 @@ def score(
             range.
         RowError: a row lacks something, or a baseline's row has other references.
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"--confidence is {confidence}; it lies between 0 and 1, such as 0.95")
-    if resamples < 1:
-        raise InputError(f"--resamples is {resamples}; it must be at least 1")
-    if seed < 0:
-        raise InputError(f"the seed is {seed}; it must not be negative")
+    _check_options(confidence, resamples, seed)
 
     def corpus(group: str | None) -> _Corpus:
         return _Corpus(metrics, group, baseline is not None, resamples, seed)
@@ -177,14 +172,7 @@ def score(
         statistics = [metric.statistics(row) for metric in metrics]
         others = [metric.statistics(other) for metric in metrics] if other is not None else None
         reference_counts.add(len(row.references))
-        into = [everything]
-        if by is not None:
-            value = _group(row, by)
-            if value not in groups:
-                groups[value] = corpus(value)
-            if len(groups) > MAX_GROUPS:
-                raise InputError(f"{by!r} has more than {MAX_GROUPS} values; group by a field with few")
-            into.append(groups[value])
+        into = [everything] if by is None else [everything, _group(row, by, groups, corpus)]
         for one in into:
             one.add(row, statistics, others)
         if on_record is not None:
@@ -194,11 +182,24 @@ def score(
         raise InputError("there is nothing to score: the input has no rows")
     references = str(reference_counts.pop()) if len(reference_counts) == 1 else "var"
     scores = [s for one in (everything, *groups.values()) for s in one.scores(confidence, references)]
+    _check_all_scored(metrics, scores)
+    return Evaluation(everything.rows, scores, confidence, resamples, seed, by)
+
+
+def _check_options(confidence: float, resamples: int, seed: int) -> None:
+    if not 0 < confidence < 1:
+        raise InputError(f"--confidence is {confidence}; it lies between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise InputError(f"--resamples is {resamples}; it must be at least 1")
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; it must not be negative")
+
+
+def _check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None:
     scored = {one.metric for one in scores if one.group is None}
     for metric in metrics:
         if metric.name not in scored:
             raise InputError(f"{metric.name} has nothing to score: the texts are empty, or too short for it")
-    return Evaluation(everything.rows, scores, confidence, resamples, seed, by)
 
 
 class _Corpus:
@@ -343,7 +344,13 @@ def _ahead(
         yield from held
 
 
-def _group(row: Example, by: str) -> str:
+def _group(row: Example, by: str, groups: dict[str, _Corpus], corpus: Callable[[str], _Corpus]) -> _Corpus:
+    """The group that a row belongs to; one that is not in `groups` yet is made and put there."""
     if by not in row.data:
         raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")
-    return str(row.data[by])
+    value = str(row.data[by])
+    if value not in groups:
+        groups[value] = corpus(value)
+    if len(groups) > MAX_GROUPS:
+        raise InputError(f"{by!r} has more than {MAX_GROUPS} values; group by a field with few")
+    return groups[value]
