@@ -6,6 +6,7 @@ Zhang et al., BERTScore: Evaluating Text Generation with BERT (2020). The packag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from llmkit.errors import InputError
@@ -27,8 +28,7 @@ def bertscore(*, model: str | None = None, layer: int | None = None, device: str
         InputError: the package is missing, no model is named, or its layer is not known.
     """
     try:
-        from bert_score import BERTScorer
-        from bert_score.utils import model2layers
+        from bert_score import utils
     except ImportError as error:
         raise InputError(f"bertscore needs its package: pip install 'llmkit[bertscore]' ({error})") from error
     import transformers
@@ -40,49 +40,62 @@ def bertscore(*, model: str | None = None, layer: int | None = None, device: str
 
     if model is None:
         raise InputError("bertscore needs an encoder, such as roberta-large: name it with --bertscore-model")
-    layer = layer if layer is not None else model2layers.get(model)
+    layer = layer if layer is not None else utils.model2layers.get(model)
     if layer is None:
         raise InputError(
             f"--bertscore-model {model}: which of its layers is best is not known; give one with"
             " --bertscore-layer"
         )
     location = locate(model, ModelSpec(name=model, task="feature-extraction"))
-    place = choose_device(device, 0).device
+    matches = _Matches(_scorer(model, location.folder, layer, choose_device(device, 0).device))
+    return Metric(
+        name="bertscore",
+        scores=("bertscore_precision", "bertscore_recall", "bertscore_f1"),
+        signature=f"refs:max|model:{model}@{location.revision}|layer:{layer}|idf:no|rescaled:no"
+        f"|version:bert_score-{_version()}|transformers:{transformers.__version__}|llmkit-{__version__}",
+        statistics=matches.statistics,
+        corpus=means,
+        ahead=matches.ahead,
+    )
+
+
+def _scorer(model: str, folder: Path, layer: int, device: str) -> Any:
+    """The package's scorer, with the encoder loaded from its folder."""
+    from bert_score import BERTScorer
+
     try:
-        scorer: Any = BERTScorer(model_type=str(location.folder), num_layers=layer, device=place)
+        scorer: Any = BERTScorer(model_type=str(folder), num_layers=layer, device=device)
     except (AssertionError, OSError, ValueError, KeyError) as error:
         raise InputError(f"--bertscore-model {model}: {' '.join(str(error).split())}") from error
     tokenizer = scorer._tokenizer
     limit = scorer._model.config.max_position_embeddings
     # Without a length of its own a tokenizer has one that does not fit into its truncation.
     tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
+    return scorer
 
-    found: dict[tuple[str, tuple[str, ...]], list[float]] = {}
 
-    def ahead(examples: Sequence[Example]) -> None:
+class _Matches:
+    """The scores of the rows that were shown together last, each text with its references scored once."""
+
+    def __init__(self, scorer: Any) -> None:
+        self._scorer = scorer
+        self._found: dict[tuple[str, tuple[str, ...]], list[float]] = {}
+
+    def ahead(self, examples: Sequence[Example]) -> None:
+        found = self._found
         keys = {(prediction, tuple(references)) for prediction, references in map(texts, examples)}
         new = sorted(keys - found.keys())
         for key in list(found.keys() - keys):
             del found[key]
         if not new:
             return
-        scores = scorer.score([key[0] for key in new], [list(key[1]) for key in new])
+        scores = self._scorer.score([key[0] for key in new], [list(key[1]) for key in new])
         for number, key in enumerate(new):
             found[key] = [float(column[number]) for column in scores]
 
-    def statistics(example: Example) -> list[float]:
+    def statistics(self, example: Example) -> list[float]:
         prediction, references = texts(example)
-        return [*found[prediction, tuple(references)], 1.0]
-
-    return Metric(
-        name="bertscore",
-        scores=("bertscore_precision", "bertscore_recall", "bertscore_f1"),
-        signature=f"refs:max|model:{model}@{location.revision}|layer:{layer}|idf:no|rescaled:no"
-        f"|version:bert_score-{_version()}|transformers:{transformers.__version__}|llmkit-{__version__}",
-        statistics=statistics,
-        corpus=means,
-        ahead=ahead,
-    )
+        return [*self._found[prediction, tuple(references)], 1.0]
 
 
 def _version() -> str:
