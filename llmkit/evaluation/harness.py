@@ -57,6 +57,40 @@ def run_benchmarks(
         InputError: the harness is not installed, or there is no such task.
         LLMKitError: a task's data could not be had, or the harness failed.
     """
+    found = _run_harness(loaded, names, folder, shots, limit, batch_size, chat, seed)
+    about = f"lm_eval:{_version()}" + (f"|limit:{limit}" if limit is not None else "")
+    about += "|chat:yes" if chat else ""
+    scores = [
+        one
+        for task, results in found["results"].items()
+        for one in _scores(
+            task,
+            results,
+            found["samples"].get(task, []),
+            signature(
+                loaded,
+                f"task-version:{found['versions'].get(task)}|shots:{found['n-shot'].get(task)}|{about}",
+            ),
+            confidence,
+            resamples,
+            seed,
+        )
+    ]
+    rows = sum(len(samples) for samples in found["samples"].values())
+    return Evaluation(rows, scores, confidence, resamples, seed)
+
+
+def _run_harness(
+    loaded: LoadedModel,
+    names: Sequence[str],
+    folder: Path | None,
+    shots: int | None,
+    limit: int | None,
+    batch_size: int | None,
+    chat: bool,
+    seed: int,
+) -> Mapping[str, Any]:
+    """What `simple_evaluate` gives for our model: results, samples, versions and shots, by task."""
     try:
         import lm_eval
         from lm_eval.models.huggingface import HFLM
@@ -78,7 +112,7 @@ def run_benchmarks(
             backend="seq2seq" if loaded.is_encoder_decoder else "causal",
         )
         try:
-            found = lm_eval.simple_evaluate(
+            found: Mapping[str, Any] = lm_eval.simple_evaluate(
                 model=model,
                 tasks=list(names),
                 num_fewshot=shots,
@@ -96,26 +130,7 @@ def run_benchmarks(
             # Data sets, templates and metrics of the harness fail in ways of their own; `--debug` shows them.
             text = " ".join(str(error).split())[:300]
             raise LLMKitError(f"the harness failed on {', '.join(names)}: {text}") from error
-    about = f"lm_eval:{_version()}" + (f"|limit:{limit}" if limit is not None else "")
-    about += "|chat:yes" if chat else ""
-    scores = [
-        one
-        for task, results in found["results"].items()
-        for one in _scores(
-            task,
-            results,
-            found["samples"].get(task, []),
-            signature(
-                loaded,
-                f"task-version:{found['versions'].get(task)}|shots:{found['n-shot'].get(task)}|{about}",
-            ),
-            confidence,
-            resamples,
-            seed,
-        )
-    ]
-    rows = sum(len(samples) for samples in found["samples"].values())
-    return Evaluation(rows, scores, confidence, resamples, seed)
+    return found
 
 
 def _version() -> str:
