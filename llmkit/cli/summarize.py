@@ -70,19 +70,14 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Summarize a text of any length, with a model or by its own sentences."""
-    from llmkit.tasks.extractive import ExtractiveSummarization, SummaryLength
+    from llmkit.tasks.extractive import SummaryLength
 
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
     if extractive or model.model is None:
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
         if not rows.check_output(outputs):
-            source, single = _open(file, inputs)
-            task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
-            if model.model is None:
-                _run(task, source, outputs, single=single)
-            else:
-                _run_embedded(task, model, source, outputs, single=single)
+            _pick_sentences(file, model, inputs, outputs, length)
         return
     from llmkit.tasks.summarization import STRATEGIES, Summarization, SummaryOptions
 
@@ -157,6 +152,24 @@ def with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> Genera
     if not loaded.is_encoder_decoder or own is None or own < 2:
         return generation
     return dataclasses.replace(generation, max_new_tokens=own - 1)
+
+
+def _pick_sentences(
+    file: str | None,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    length: SummaryLength,
+) -> None:
+    """Summarize texts by their own sentences, weighed by a model's embeddings where one is named."""
+    from llmkit.tasks.extractive import ExtractiveSummarization
+
+    source, single = _open(file, inputs)
+    task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
+    if model.model is None:
+        _run(task, source, outputs, single=single)
+    else:
+        _run_embedded(task, model, source, outputs, single=single)
 
 
 def _run_embedded(
