@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from llmkit.cli.eval_flags import ColumnFlags, PerplexityFlags
     from llmkit.evaluation import Example, Metric
+    from llmkit.evaluation.reading import Windowing
     from llmkit.records.rows import Row
     from llmkit.runtime.load import LoadedModel
 
@@ -61,7 +62,7 @@ def likelihoods(
     Raises:
         InputError, LLMKitError: as `load`; as what is measured.
     """
-    from llmkit.evaluation import choices, perplexity, reading
+    from llmkit.evaluation import reading
     from llmkit.records.read import open_rows
 
     batch_size = flags.rows_per_batch()
@@ -81,9 +82,29 @@ def likelihoods(
         "notice": console.notice,
         "progress": _speed(bar),
     }
-    examples: Iterator[Example]
+    metric, examples = _measure(name, loaded, rows, how, flags, columns, joined=joined, **common)
+    if earlier is None:
+        return [metric], examples, None
+    from llmkit.evaluation.earlier import alongside
+
+    return [metric], *alongside(examples, earlier)
+
+
+def _measure(
+    name: str,
+    loaded: LoadedModel,
+    rows: Iterable[Row],
+    how: Windowing,
+    flags: PerplexityFlags,
+    columns: ColumnFlags,
+    *,
+    joined: bool,
+    **common: Any,
+) -> tuple[Metric, Iterator[Example]]:
+    """The metric of that name, and rows with what the model loses on them; `common` goes to any of them."""
+    from llmkit.evaluation import choices, perplexity
+
     if name == "perplexity":
-        metric = perplexity.perplexity(loaded, how, concatenated=joined)
         examples = perplexity.measure(
             loaded,
             rows,
@@ -94,19 +115,13 @@ def likelihoods(
             token_losses=flags.token_losses,
             **common,
         )
-    elif name == "multiple_choice":
-        metric = choices.multiple_choice(loaded, how)
+        return perplexity.perplexity(loaded, how, concatenated=joined), examples
+    if name == "multiple_choice":
         examples = choices.measure_choices(
             loaded, rows, how, field=flags.field, answer_field=columns.reference_field, **common
         )
-    else:
-        metric = choices.minimal_pairs(loaded, how)
-        examples = choices.measure_pairs(loaded, rows, how, **common)
-    if earlier is None:
-        return [metric], examples, None
-    from llmkit.evaluation.earlier import alongside
-
-    return [metric], *alongside(examples, earlier)
+        return choices.multiple_choice(loaded, how), examples
+    return choices.minimal_pairs(loaded, how), choices.measure_pairs(loaded, rows, how, **common)
 
 
 def _texts(source: str, flags: PerplexityFlags) -> tuple[Iterable[Row], bool]:
