@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json as json_module
-import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,12 +17,13 @@ from llmkit.cli import console, options
 from llmkit.cli.eval_benchmark import BenchmarkFlags, benchmark
 from llmkit.cli.eval_flags import ColumnFlags, MetricFlags, PerplexityFlags, ReportFlags
 from llmkit.cli.eval_likelihood import METRICS, check, likelihoods
+from llmkit.cli.eval_report import PerRecord, stem, tell, write
 from llmkit.cli.eval_task import Predictions, TaskFlags
 from llmkit.cli.options import flag
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.evaluation import Evaluation, Example, Metric
+    from llmkit.evaluation import Example, Metric
     from llmkit.evaluation.external import Module
     from llmkit.evaluation.page import Rows
     from llmkit.evaluation.scoring import Record
@@ -71,60 +70,25 @@ def run(
     from llmkit.evaluation.external import Module
     from llmkit.evaluation.page import Rows, as_page
 
+    flags = _Flags(tasks, columns, metrics, perplexity, model, decoding, report)
     if benchmarks.benchmark is not None:
-        others = [("FILE", file), ("--metric", metric), ("--by", by)]
-        _only_benchmarks(others, tasks, columns, metrics, perplexity, decoding, report)
+        _only_benchmarks([("FILE", file), ("--metric", metric), ("--by", by)], flags)
+        rows_per_batch = perplexity.rows_per_batch()
         evaluation = benchmark(
-            benchmarks,
-            model,
-            batch_size=perplexity.rows_per_batch(),
-            confidence=confidence,
-            resamples=resamples,
+            benchmarks, model, batch_size=rows_per_batch, confidence=confidence, resamples=resamples
         )
-        _tell(evaluation, report, benchmarks.benchmark)
+        tell(evaluation, report, benchmarks.benchmark)
         return
     _refuse(benchmarks, because="is about benchmarks: name one with --benchmark")
     names, modules = _names(_chosen(metric, tasks))
-    likely = next((name for name in names if name in METRICS), None)
     report.check()
     source = _source(file)
+    _refuse_ignored(flags, names, modules, by)
     bar = console.Progress("eval")
-    if tasks.task is None:
-        groups = (tasks, decoding) if likely is None else (decoding,)
-        _refuse(*groups, because="is about a model run by eval: name what it does with --task")
-    if likely is not None:
-        if names != [likely] or modules:
-            raise InputError(f"{likely} judges a model on texts, and the others predictions: run it apart")
-        allowed = ["baseline", *(["reference_field"] if likely == "multiple_choice" else [])]
-        because = f"is about predictions, and {likely} judges a model on texts"
-        _refuse(tasks, columns, metrics, because=because, but=[*allowed, "source", "to"])
-        check(likely, perplexity, per_record=report.per_record)
-    elif modules and (by is not None or columns.baseline is not None):
-        raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
-    predictions: Predictions | None = None
     with ExitStack() as files:
-        if likely is not None:
-            languages = (tasks.source, metrics.to)
-            work = _Work(*likelihoods(likely, source, perplexity, columns, model, languages, bar))
-        elif tasks.task is not None:
-            because = f"is about perplexity, not about --task {tasks.task}"
-            _refuse(perplexity, because=because, but=["field", "template", "batch_size"])
-            folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="llmkit-eval-")))
-            predictions = _predict(
-                source, tasks, model, decoding, columns, metrics, perplexity, report, folder
-            )
-            # --to also names the language to translate into, whatever measures the result.
-            scored = metrics if "bleu" in names else replace(metrics, to=None)
-            work = _work(predictions.examples(), str(predictions.path), names, columns, scored, bar)
-        else:
-            allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
-            because = f"is about {', '.join(METRICS)}: name one of them with --metric"
-            _refuse(perplexity, because=because, but=allowed)
-            because = "is about a model, which --task runs and --metric perplexity measures: name one of them"
-            _refuse(model, because=because, but=allowed)
-            work = _predictions(source, names, columns, metrics, bar)
+        work = _gather(source, names, flags, bar, files)
         work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
-        record = files.enter_context(_PerRecord(report.per_record)) if report.per_record else None
+        record = files.enter_context(PerRecord(report.per_record)) if report.per_record else None
         shown = Rows(model.seed or 0) if report.report is not None else None
         files.enter_context(bar)
         evaluation = score(
@@ -139,37 +103,74 @@ def run(
         )
     for module in work.modules:
         evaluation.scores.extend(module.scores())
+    predictions = work.predictions
     if predictions is not None:
         evaluation = replace(evaluation, model=predictions.signature)
-    _tell(evaluation, report, source)
+    tell(evaluation, report, source)
     if report.report is not None and shown is not None:
-        text = as_page(evaluation, shown, source=_stem(source), baseline=columns.baseline)
-        _write(report.report, text)
+        write(report.report, as_page(evaluation, shown, source=stem(source), baseline=columns.baseline))
         console.notice(f"the page is {report.report}")
     if predictions is not None and predictions.failed:
         console.notice(f"{predictions.failed} of {evaluation.rows} rows failed, scored as empty predictions")
         raise typer.Exit(3)
 
 
-def _only_benchmarks(
-    others: Sequence[tuple[str, str | None]],
-    tasks: TaskFlags,
-    columns: ColumnFlags,
-    metrics: MetricFlags,
-    perplexity: PerplexityFlags,
-    decoding: options.DecodingFlags,
-    report: ReportFlags,
-) -> None:
+@dataclass
+class _Flags:
+    """The groups of flags, filled in."""
+
+    tasks: TaskFlags
+    columns: ColumnFlags
+    metrics: MetricFlags
+    perplexity: PerplexityFlags
+    model: options.ModelFlags
+    decoding: options.DecodingFlags
+    report: ReportFlags
+
+
+def _only_benchmarks(others: Sequence[tuple[str, str | None]], flags: _Flags) -> None:
     """Refuse what a benchmark brings itself, or does not give."""
     because = "has no use beside --benchmark, which brings its own texts and metrics"
     for name, value in others:
         if value is not None:
             raise InputError(f"{name} {because}")
-    _refuse(tasks, columns, metrics, decoding, because=because)
-    _refuse(perplexity, because=because, but=["batch_size"])
+    _refuse(flags.tasks, flags.columns, flags.metrics, flags.decoding, because=because)
+    _refuse(flags.perplexity, because=because, but=["batch_size"])
     kept = ["json", "bare", "output", "overwrite", "card", "dataset"]
-    _refuse(report, because="is not written for a benchmark: its rows stay in the harness", but=kept)
-    report.check()
+    _refuse(flags.report, because="is not written for a benchmark: its rows stay in the harness", but=kept)
+    flags.report.check()
+
+
+def _refuse_ignored(flags: _Flags, names: list[str], modules: list[str], by: str | None) -> None:
+    """Refuse flags about anything but what is scored: texts, what a task writes, or given predictions."""
+    tasks, likely = flags.tasks, _likelihood(names)
+    if tasks.task is None:
+        groups = (tasks, flags.decoding) if likely is None else (flags.decoding,)
+        _refuse(*groups, because="is about a model run by eval: name what it does with --task")
+    if likely is not None:
+        if names != [likely] or modules:
+            raise InputError(f"{likely} judges a model on texts, and the others predictions: run it apart")
+        allowed = ["baseline", *(["reference_field"] if likely == "multiple_choice" else [])]
+        because = f"is about predictions, and {likely} judges a model on texts"
+        _refuse(tasks, flags.columns, flags.metrics, because=because, but=[*allowed, "source", "to"])
+        check(likely, flags.perplexity, per_record=flags.report.per_record)
+        return
+    if modules and (by is not None or flags.columns.baseline is not None):
+        raise InputError(f"{modules[0]} gives nothing to group or compare by: leave it or the flag out")
+    if tasks.task is not None:
+        because = f"is about perplexity, not about --task {tasks.task}"
+        _refuse(flags.perplexity, because=because, but=["field", "template", "batch_size"])
+    else:
+        allowed = ["seed", "offline", *(["trust_remote_code"] if modules else [])]
+        because = f"is about {', '.join(METRICS)}: name one of them with --metric"
+        _refuse(flags.perplexity, because=because, but=allowed)
+        because = "is about a model, which --task runs and --metric perplexity measures: name one of them"
+        _refuse(flags.model, because=because, but=allowed)
+
+
+def _likelihood(names: list[str]) -> str | None:
+    """The metric among `names` that judges a model on texts, if one does."""
+    return next((name for name in names if name in METRICS), None)
 
 
 def _chosen(metric: str | None, tasks: TaskFlags) -> str:
@@ -183,35 +184,47 @@ def _chosen(metric: str | None, tasks: TaskFlags) -> str:
     return default
 
 
-def _predict(
-    source: str,
-    tasks: TaskFlags,
-    model: options.ModelFlags,
-    decoding: options.DecodingFlags,
-    columns: ColumnFlags,
-    metrics: MetricFlags,
-    texts: PerplexityFlags,
-    report: ReportFlags,
-    folder: Path,
-) -> Predictions:
+def _gather(source: str, names: list[str], flags: _Flags, bar: console.Progress, files: ExitStack) -> _Work:
+    """What is to be scored: a model's losses on texts, what a task writes, or predictions that are there.
+
+    `files` outlives the scoring, and with it a task's predictions that are not kept.
+    """
+    columns, metrics = flags.columns, flags.metrics
+    likely = _likelihood(names)
+    if likely is not None:
+        languages = (flags.tasks.source, metrics.to)
+        return _Work(*likelihoods(likely, source, flags.perplexity, columns, flags.model, languages, bar))
+    if flags.tasks.task is None:
+        return _predictions(source, names, columns, metrics, bar)
+    folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="llmkit-eval-")))
+    predictions = _predict(source, flags, folder)
+    # --to also names the language to translate into, whatever measures the result.
+    scored = metrics if "bleu" in names else replace(metrics, to=None)
+    work = _work(predictions.examples(), str(predictions.path), names, columns, scored, bar)
+    work.predictions = predictions
+    return work
+
+
+def _predict(source: str, flags: _Flags, folder: Path) -> Predictions:
     """Run the model over the rows of `source`."""
     from llmkit.cli.eval_task import Request, predict
 
+    columns = flags.columns
     for name in ("references", "prediction_field"):
         if getattr(columns, name) is not None:
             shown = name.replace("_", "-")
             raise InputError(f"--{shown} is about predictions that are there; --task makes them")
     request = Request(
         rows=source,
-        task=tasks,
-        model=model,
-        decoding=decoding,
-        target=metrics.to,
-        field=texts.field,
-        template=texts.template,
+        task=flags.tasks,
+        model=flags.model,
+        decoding=flags.decoding,
+        target=flags.metrics.to,
+        field=flags.perplexity.field,
+        template=flags.perplexity.template,
         reference_field=columns.reference_field,
-        batch_size=texts.batch_size,
-        overwrite=report.overwrite,
+        batch_size=flags.perplexity.batch_size,
+        overwrite=flags.report.overwrite,
     )
     return predict(request, folder)
 
@@ -225,6 +238,7 @@ class _Work:
     baseline: Iterable[Example] | None = None
     sample: Sequence[Example] = ()
     modules: Sequence[Module] = ()
+    predictions: Predictions | None = None
 
 
 def _names(metric: str) -> tuple[list[str], list[str]]:
@@ -294,7 +308,7 @@ def _work(
     return _Work(metrics, _counted(itertools.chain(sample, rows), bar), others, sample)
 
 
-def _each(one: Record, work: _Work, record: _PerRecord | None, shown: Rows | None) -> None:
+def _each(one: Record, work: _Work, record: PerRecord | None, shown: Rows | None) -> None:
     """What happens to a row besides being scored."""
     for module in work.modules:
         module.add(one.row)
@@ -316,64 +330,3 @@ def _counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example
         yield row
         if count % 100 == 0:
             bar.update(0, f"{count} rows")
-
-
-class _PerRecord:
-    """`--per-record`: each row with its scores; the file appears when all rows were scored."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
-        self._partial = self._path.with_name(self._path.name + ".partial")
-
-    def __enter__(self) -> _PerRecord:
-        self._file = open(self._partial, "w", encoding="utf-8")
-        return self
-
-    def write(self, row: Example, scores: dict[str, float]) -> None:
-        from llmkit.records.strict_json import dumps
-
-        # A share of nothing (SQuAD's NoAns of a row with an answer, perplexity over no words) is no number
-        # and is left out.
-        numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
-        self._file.write(dumps({**row.data, "scores": numbers}) + "\n")
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._file.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
-
-
-def _tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
-    from llmkit.evaluation import report
-
-    text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
-    if flags.json:
-        print(text)
-    elif flags.bare:
-        print(report.as_bare(evaluation))
-    else:
-        print(report.as_table(evaluation))
-    if flags.output is not None:
-        _write(flags.output, text + "\n")
-        console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
-    if flags.card is not None:
-        from llmkit.evaluation.card import update_card
-
-        update_card(flags.card, evaluation, dataset=flags.dataset or _stem(source))
-        console.notice(f"{flags.card} has the scores in its model-index")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _stem(source: str) -> str:
-    """What to call a test set that has no name: its file, without folder and endings."""
-    if source.startswith("hf:"):
-        return source.removeprefix("hf:").split(":")[0]
-    return "stdin" if source == "-" else Path(source).name.split(".")[0]
