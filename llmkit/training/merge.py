@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
+from llmkit.training.run import try_writing
 
 if TYPE_CHECKING:
     import torch
@@ -114,15 +116,32 @@ def merge(
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is in the way.
+    """Refuse a folder that is in the way or cannot be written; nothing is touched yet.
 
     Raises:
-        InputError: it is a file, or not empty and not to be overwritten.
+        InputError: it is a file, not empty and not to be overwritten, or nothing can be put in its place.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"-o {output}: is a file; the model needs a folder")
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise InputError(f"-o {output}: not empty; --overwrite replaces it")
+    try:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"-o {output}: is a file; the model needs a folder")
+        if output.is_dir() and any(output.iterdir()) and not overwrite:
+            raise InputError(f"-o {output}: not empty; --overwrite replaces it")
+        place = _place(output)
+        if place.is_mount():
+            raise InputError(
+                f"-o {output}: a disk is mounted there and cannot be replaced; name a folder in it"
+            )
+        # A folder that is there is emptied; what takes its place is made beside it.
+        if place.exists():
+            try_writing(place)
+        try_writing(place.parent)
+    except OSError as error:
+        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+
+
+def _place(output: Path) -> Path:
+    """The folder by its own name: behind a symbolic link, which stays one, and behind `.`."""
+    return Path(os.path.realpath(output))
 
 
 def _task(spec: ModelSpec) -> str:
@@ -233,7 +252,8 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     """Write a folder beside the output, then put it in its place."""
     from llmkit.training.loop import no_bars
 
-    unfinished = output.with_name(output.name + ".partial")
+    place = _place(output)
+    unfinished = place.with_name(place.name + ".partial")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -241,10 +261,10 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
             loaded.model.save_pretrained(unfinished)
         loaded.tokenizer.save_pretrained(unfinished)
         (unfinished / "README.md").write_text(_card(loaded, output), encoding="utf-8")
-        if output.exists():
+        if place.exists():
             check_output(output, overwrite=overwrite)
-            shutil.rmtree(output)
-        unfinished.replace(output)
+            shutil.rmtree(place)
+        unfinished.replace(place)
     except OSError as error:
         raise LLMKitError(f"-o {output}: {error.strerror or error}") from None
     finally:

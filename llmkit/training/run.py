@@ -1,6 +1,6 @@
 """One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
 
-Public: `check_output`, `is_finished`, `first_alone`, `Run`.
+Public: `check_output`, `try_writing`, `is_finished`, `first_alone`, `Run`.
 """
 
 from __future__ import annotations
@@ -65,12 +65,22 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
             raise InputError(
                 f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew"
             )
-        # Tried, since permissions do not tell all of it (a disk mounted to be read).
-        nearest = next(folder for folder in (output, *output.parents) if folder.exists())
-        with TemporaryFile(dir=nearest, prefix=UNFINISHED):
-            pass
+        try_writing(output)
     except OSError as error:
         raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+
+
+def try_writing(folder: Path) -> None:
+    """Write in a folder, or in the nearest one above that is there, and leave nothing.
+
+    Tried, since permissions do not tell all of it (a disk mounted to be read; root, whom they do not bind).
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    with TemporaryFile(dir=nearest, prefix=UNFINISHED):
+        pass
 
 
 def is_finished(output: Path) -> bool:

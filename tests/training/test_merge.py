@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,38 @@ def test_bad_input(adapter: Path, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not fit"):
         merge(ModelSpec(str(other), adapter=str(adapter)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("file/out", "cannot write there: Not a directory"),
+        ("closed/out", "cannot write there: Permission denied"),
+        ("closed", "cannot write there: Permission denied"),
+        ("/proc/out", "cannot write there: "),
+        ("/proc", "/proc: a disk is mounted there"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_a_model_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str
+) -> None:
+    if output.startswith("closed") and os.geteuid() == 0:
+        pytest.skip("permission bits do not bind root")
+    if output.startswith("/proc") and not os.path.ismount("/proc"):
+        pytest.skip("no /proc here")
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("closed").mkdir(mode=0o500)
+    assert_refused(run("merge", "nonesuch/model", "--offline", "-o", output, "--overwrite"), said)
+    with pytest.raises(InputError, match=said):
+        merge(ModelSpec("nonesuch/model", offline=True), output, overwrite=True)
+    assert sorted(os.listdir()) == ["closed", "file"]
+
+
+def test_a_link_stays_one_and_its_folder_gets_the_model(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    merge(ModelSpec(str(adapter)), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder/config.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link"]
