@@ -78,6 +78,9 @@ class RecipeFlags:
     report_to: Annotated[
         str | None, flag("--report-to", metavar="NAME", help="tensorboard, trackio or wandb, too.")
     ] = None
+    on_error: Annotated[
+        str, flag("--on-error", metavar="fail|skip", help="At a bad row, or a document that is not UTF-8.")
+    ] = "fail"
     seed: Annotated[int, flag("--seed", help="Seed of everything random (42).")] = 42
     dtype: Annotated[
         str, flag("--dtype", help="Precision of training: auto, float32, bfloat16 or float16.")
@@ -122,7 +125,12 @@ def run(
         reading = _Reading()
         with launch.one_voice(), reading:
             found = plan(
-                corpus, chosen, eval_data=more["eval_data"], device=more["device"], on_read=reading.tell
+                corpus,
+                chosen,
+                eval_data=more["eval_data"],
+                device=more["device"],
+                on_read=reading.tell,
+                notice=console.notice,
             )
         if launch.speaks():
             show(dataclasses.asdict(found), run.json)
@@ -160,12 +168,15 @@ def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any
     from llmkit.training.pretrain import pretrain
 
     watcher, reading = Watcher("pretrain"), _Reading()
+    plans: list[Plan] = []
 
     def planned(plan: Plan) -> None:
+        plans.append(plan)
         reading.close()
         console.notice(
             f"{plan.parameters:,} parameters, {plan.documents:,} documents, {plan.tokens:,} tokens, "
             f"{plan.steps:,} steps of {plan.steps_per_epoch:,} an epoch"
+            + (f"; {plan.skipped:,} skipped" if plan.skipped else "")
         )
         console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")
         watcher.start(plan.steps)
@@ -190,3 +201,5 @@ def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
+        if any(plan.skipped for plan in plans):
+            raise typer.Exit(3)

@@ -9,11 +9,11 @@ import codecs
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, RowError
 from llmkit.records.read import has_rows, open_rows, open_text
 from llmkit.records.rows import default_column, text_of
 
@@ -22,6 +22,26 @@ _CHUNK = 1 << 20
 # What a Python string takes besides its characters, so that many short documents are not taken for few.
 _OVERHEAD = 50
 _RANKS = 1 << 64
+# Of what is skipped, so many reasons are kept: a corpus may have more bad rows than fit in memory.
+_REASONS = 5
+
+
+@dataclass
+class Skipped:
+    """What was left out of a corpus under `--on-error skip`.
+
+    Attributes:
+        count: rows, and documents of text files.
+        first: place and reason of the first few.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, error: RowError) -> None:
+        self.count += 1
+        if len(self.first) < _REASONS:
+            self.first.append(str(error))
 
 
 class Corpus:
@@ -35,10 +55,14 @@ class Corpus:
             a file that has it, and a blank line in a file that has not.
         whole: a text file is one document.
         field: the column; by default `text`, else the only one of a source's first row that holds a string.
+        on_error: "skip" leaves out a row without a text, and a document of a text file that is not UTF-8.
+
+    Attributes:
+        skipped: what was left out, so far.
 
     Iterating raises InputError where a source is missing, damaged, not UTF-8, has a row without a text (line
-    or row are named), or holds no document. Documents are stripped of white space around them, and empty ones
-    are left out.
+    or row are named), or holds no document; and where of all sources nothing is left. Documents are stripped
+    of white space around them, and empty ones are left out.
     """
 
     def __init__(
@@ -48,13 +72,17 @@ class Corpus:
         separator: str | None = None,
         whole: bool = False,
         field: str | None = None,
+        on_error: str = "fail",
     ) -> None:
         if separator == "":
             raise InputError("--separator is empty; --whole makes a file one document")
         if field is not None and not any(map(has_rows, sources)):
             raise InputError(f"--field {field}: plain text has no columns")
+        self.skipped = Skipped()
+        self._sources = list(map(str, sources))
+        kept = self.skipped if on_error == "skip" else None
         self._parts = [
-            (deque[str](), _documents(source, separator, whole, field)) for source in map(str, sources)
+            (deque[str](), _documents(source, separator, whole, field, kept)) for source in self._sources
         ]
 
     def head(self, size: int) -> tuple[list[str], bool]:
@@ -65,6 +93,9 @@ class Corpus:
 
         Returns:
             Documents, in the corpus's order, and whether they are all there are.
+
+        Raises:
+            InputError: as iterating.
         """
         waiting = deque(self._parts)
         left = size
@@ -79,13 +110,26 @@ class Corpus:
                 if turn <= 0:
                     waiting.append(part)
                     break
-        return [text for seen, _ in self._parts for text in seen], not waiting
+        found = [text for seen, _ in self._parts for text in seen]
+        if not found and not waiting:
+            raise self._nothing()
+        return found, not waiting
 
     def __iter__(self) -> Iterator[str]:
+        found = False
         for seen, rest in self._parts:
             while seen:
+                found = True
                 yield seen.popleft()
-            yield from rest
+            for text in rest:
+                found = True
+                yield text
+        if not found:
+            raise self._nothing()
+
+    def _nothing(self) -> InputError:
+        reason = f": {self.skipped.first[0]}" if self.skipped.first else ""
+        return InputError(f"{', '.join(self._sources)}: no document that can be used{reason}")
 
 
 @dataclass(frozen=True)
@@ -144,10 +188,20 @@ def _rank(seed: int, text: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode()).digest()[:8], "big")
 
 
-def _documents(source: str, separator: str | None, whole: bool, field: str | None) -> Iterator[str]:
-    texts = _row_texts(source, field) if has_rows(source) else _file_texts(source, separator, whole)
+def _documents(
+    source: str, separator: str | None, whole: bool, field: str | None, skipped: Skipped | None
+) -> Iterator[str]:
+    """The documents of a source; a bad one is put among the `skipped`, or without that ends it."""
+    lenient = skipped is not None
+    texts = _row_texts(source, field) if has_rows(source) else _file_texts(source, separator, whole, lenient)
     found = False
     for text in texts:
+        if isinstance(text, RowError):
+            if skipped is None:
+                raise text
+            skipped.add(text)
+            found = True
+            continue
         document = text.strip()
         if document:
             found = True
@@ -156,22 +210,44 @@ def _documents(source: str, separator: str | None, whole: bool, field: str | Non
         raise InputError(f"{source}: no document in it; a corpus needs text")
 
 
-def _row_texts(source: str, field: str | None) -> Iterator[str]:
+def _row_texts(source: str, field: str | None) -> Iterator[str | RowError]:
+    """The text of each row, or what is wrong with it."""
     for row in open_rows(source, split="train"):
-        if field is None and row.error is None:
-            field = default_column(row, ("text",))
-        yield text_of(row, field=field, template=None, defaults=())
+        try:
+            if field is None and row.error is None:
+                field = default_column(row, ("text",))
+            text: str | RowError = text_of(row, field=field, template=None, defaults=())
+        except RowError as error:
+            text = error
+        yield text
 
 
-def _file_texts(source: str, separator: str | None, whole: bool) -> Iterator[str]:
+def _file_texts(source: str, separator: str | None, whole: bool, lenient: bool) -> Iterator[str | RowError]:
+    """The texts of a file; `lenient`, what is wrong in place of one that is not UTF-8."""
     with open_text(source) as stream:
         if whole:
-            yield "".join(_chunks(stream, source))
-            return
-        if separator is None:
-            separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
-            stream.seek(0)
-        yield from _split(_chunks(stream, source), separator)
+            texts, separator = iter(["".join(_chunks(stream, source, lenient))]), ""
+        else:
+            if separator is None:
+                separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
+                stream.seek(0)
+            texts = _split(_chunks(stream, source, lenient), separator)
+        yield from _checked(texts, source, separator) if lenient else texts
+
+
+def _checked(texts: Iterable[str], source: str, separator: str) -> Iterator[str | RowError]:
+    """The texts, and in place of one that a bad byte left half a character in, where that byte is."""
+    line = 1
+    for text in texts:
+        found: str | RowError = text
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            good = text[: error.start]
+            before = good[good.rfind("\n") + 1 :]
+            found = _not_utf8(source, line + good.count("\n"), len(before.encode()) + 1)
+        yield found
+        line += text.count("\n") + separator.count("\n")
 
 
 def _has(stream: IO[bytes], mark: bytes) -> bool:
@@ -202,27 +278,32 @@ def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
     yield "".join([*held, end])
 
 
-def _chunks(stream: IO[bytes], source: str) -> Iterator[str]:
-    """Whole lines, about a megabyte at a time, with line ends of one character."""
+def _chunks(stream: IO[bytes], source: str, lenient: bool) -> Iterator[str]:
+    """Whole lines, about a megabyte at a time, with line ends of one character.
+
+    A byte that is not UTF-8 ends it; `lenient`, it comes as half a character, and reading goes on.
+    """
     number = 1
     while lines := stream.readlines(_CHUNK):
         if number == 1:
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
         try:
-            text = b"".join(lines).decode()
+            text = b"".join(lines).decode(errors="surrogateescape" if lenient else "strict")
         except UnicodeDecodeError:
-            raise _not_utf8(source, number, lines) from None
+            raise _first_bad(source, number, lines) from None
         yield text.replace("\r\n", "\n")
         number += len(lines)
 
 
-def _not_utf8(source: str, number: int, lines: list[bytes]) -> InputError:
+def _first_bad(source: str, number: int, lines: list[bytes]) -> RowError:
     for at, line in enumerate(lines, start=number):
         try:
             line.decode()
         except UnicodeDecodeError as error:
-            return InputError(
-                f"{source}:{at}: not UTF-8 (byte {error.start + 1} of the line); convert it, e.g."
-                " iconv -f latin1 -t utf-8"
-            )
+            return _not_utf8(source, at, error.start + 1)
     raise AssertionError
+
+
+def _not_utf8(source: str, line: int, byte: int) -> RowError:
+    reason = f"not UTF-8 (byte {byte} of the line); convert it, e.g. iconv -f latin1 -t utf-8"
+    return RowError(f"{source}:{line}", reason)

@@ -255,8 +255,15 @@ def _first(reading: Reading) -> str:
     return f": {reading.skipped[0]}" if reading.skipped else ""
 
 
-def bad_rows(reading: Reading, shown: int = 5) -> Iterator[str]:
-    """What to tell of the rows left out: the first few, and how many more."""
-    yield from reading.skipped[:shown]
-    if len(reading.skipped) > shown:
-        yield f"and {len(reading.skipped) - shown} more"
+def bad_rows(skipped: Sequence[str], count: int, shown: int = 5) -> Iterator[str]:
+    """What to tell of the rows left out: the first few, and how many more.
+
+    Args:
+        skipped: place and reason of each, or of as many as are shown.
+        count: of all.
+        shown: at most.
+    """
+    lines = skipped[:shown]
+    yield from (f"skipped: {line}" for line in lines)
+    if count > len(lines):
+        yield f"skipped: and {count - len(lines)} more"

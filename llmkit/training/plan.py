@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.training.examples import bad_rows
 from llmkit.training.recipe import Schedule, training_device, training_dtype
 from llmkit.training.tokenise import (
     HELD_OUT,
@@ -71,10 +72,16 @@ class Recipe(Schedule):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: counts, sizes and choices (`reason` says why that precision and device)."""
+    """What a run will do: counts, sizes and choices.
+
+    Attributes:
+        skipped: bad rows and documents that were left out.
+        reason: why that precision and device.
+    """
 
     documents: int
     held_out_documents: int
+    skipped: int
     tokens: int
     vocabulary: int
     blocks: int
@@ -144,6 +151,7 @@ def plan(
     eval_data: str | Path | None = None,
     device: str = "auto",
     on_read: OnRead = lambda documents, characters: None,
+    notice: Callable[[str], None] = lambda message: None,
 ) -> Plan:
     """Read the whole corpus and count; nothing is written.
 
@@ -153,7 +161,9 @@ def plan(
     place = Place.of(recipe, device)
     sources = identities(corpus, eval_data)
     learned, shape = _begin(corpus, recipe, eval_data)
-    return _plan(recipe, shape, write(learned, sources, shape.boundary, None, on_read), place)
+    counts = write(learned, sources, shape.boundary, None, on_read)
+    _tell_skipped(learned, notice)
+    return _plan(recipe, shape, counts, place)
 
 
 def tokenise(
@@ -163,6 +173,7 @@ def tokenise(
     *,
     eval_data: str | Path | None = None,
     on_read: OnRead = lambda documents, characters: None,
+    notice: Callable[[str], None] = lambda message: None,
 ) -> None:
     """Read the whole corpus as token ids into a new folder, from which `load` takes them.
 
@@ -173,6 +184,13 @@ def tokenise(
     sources = identities(corpus, eval_data)
     learned, shape = _begin(corpus, recipe, eval_data)
     write(learned, sources, shape.boundary, folder, on_read)
+    _tell_skipped(learned, notice)
+
+
+def _tell_skipped(learned: Learned, notice: Callable[[str], None]) -> None:
+    for skipped in learned.skipped:
+        for line in bad_rows(skipped.first, skipped.count):
+            notice(line)
 
 
 def load(folder: Path, recipe: Recipe, place: Place) -> Prepared:
@@ -292,6 +310,7 @@ def _plan(recipe: Recipe, shape: _Shape, counts: Counts, place: Place) -> Plan:
     return Plan(
         documents=counts.documents,
         held_out_documents=counts.held_out_documents,
+        skipped=counts.skipped,
         tokens=blocks * shape.room,
         vocabulary=shape.config.vocab_size,
         blocks=blocks,

@@ -116,7 +116,7 @@ def pretrain(
             if resume and counts_in(kept, identities(corpus, eval_data)):
                 return kept
             _clear(unfinished, output)
-            tokenise(corpus, recipe, unfinished, eval_data=eval_data, on_read=on_read)
+            tokenise(corpus, recipe, unfinished, eval_data=eval_data, on_read=on_read, notice=notice)
             return unfinished
 
         prepared = load(first_alone(place.device, read), recipe, place)

@@ -51,6 +51,7 @@ class Schedule:
         gradient_checkpointing: compute activations twice and keep none: slower, in less memory.
         compile: let `torch.compile` compile the model first.
         report_to: send the measurements to "tensorboard", "trackio" or "wandb" too.
+        on_error: "fail" at a bad row, or "skip" it.
     """
 
     epochs: float = 4.0
@@ -72,6 +73,7 @@ class Schedule:
     gradient_checkpointing: bool = False
     compile: bool = False
     report_to: str | None = None
+    on_error: str = "fail"
 
     def check(self) -> None:
         """Refuse what Trainer would refuse later with less of an explanation, or not at all.
@@ -86,6 +88,8 @@ class Schedule:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"--{name} {getattr(self, name)}: use {', '.join(allowed)}")
+        if self.on_error not in ("fail", "skip"):
+            raise InputError(f"--on-error {self.on_error}: use fail or skip")
         if self.report_to not in (None, *REPORTS):
             raise InputError(f"--report-to {self.report_to}: use {', '.join(REPORTS)}")
         for name in (

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import LLMKitError
 from llmkit.fingerprint import fingerprint
 from llmkit.records.read import has_rows, identity_of
-from llmkit.training.corpus import Corpus, Split, choose_split
+from llmkit.training.corpus import Corpus, Skipped, Split, choose_split
 from llmkit.training.tokens import Writer, batches, width
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Counts:
     Attributes:
         documents, tokens: learnt from, boundaries counted.
         held_out_documents, held_out_tokens, held_out_bytes: not learnt from.
+        skipped: bad rows and documents, of either side.
         digest: SHA-256 over the documents, by which a resumed run knows its corpus again.
     """
 
@@ -50,6 +51,7 @@ class Counts:
     held_out_documents: int
     held_out_tokens: int
     held_out_bytes: int
+    skipped: int
     digest: str
 
 
@@ -68,6 +70,11 @@ class Learned:
     held_out: Corpus | None
     split: Split
     tokenizer: Any
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What was left out of the corpora, so far."""
+        return [one.skipped for one in (self.corpus, self.held_out) if one is not None]
 
     def documents(self) -> Iterator[tuple[str, bool]]:
         """All documents, and whether each is held out."""
@@ -91,6 +98,7 @@ def learn(corpus: Sequence[str | Path], recipe: Recipe, kind: str, eval_data: st
             separator=recipe.separator,
             whole=recipe.whole,
             field=recipe.field if any(map(has_rows, sources)) or sources is corpus else None,
+            on_error=recipe.on_error,
         )
 
     read, held_out = opened(corpus), opened([eval_data]) if eval_data else None
@@ -189,7 +197,11 @@ def _encode(learned: Learned, boundary: int, folder: Path | None, on_read: OnRea
         on_read(sum(documents), characters)
     for side in sides:
         side.close()
-    return Counts(documents[0], sides[0].count, documents[1], sides[1].count, size, digest.hexdigest())
+    return Counts(
+        *(documents[0], sides[0].count, documents[1], sides[1].count, size),
+        skipped=sum(skipped.count for skipped in learned.skipped),
+        digest=digest.hexdigest(),
+    )
 
 
 def _files(folder: Path) -> dict[str, Any]:

@@ -50,7 +50,6 @@ class Recipe(Schedule):
         languages: from and to, where a column holds a text in several languages.
         source_prefix: put before each source.
         mark_shared_words: tell a model that reads answers off a context which of its words the question has.
-        on_error: "fail" at a bad row, or "skip" it.
     """
 
     epochs: float = 3.0
@@ -75,12 +74,9 @@ class Recipe(Schedule):
     languages: tuple[str, str] | None = None
     source_prefix: str = ""
     mark_shared_words: bool = False
-    on_error: str = "fail"
 
     def check(self) -> None:
         replace(self, batch_size=self.batch_size or 1)._check_schedule()
-        if self.on_error not in ("fail", "skip"):
-            raise InputError(f"--on-error {self.on_error}: use fail or skip")
         if self.lora_rank < 1:
             raise InputError(f"--lora-rank {self.lora_rank}: at least 1")
         for name in ("lora_dropout", "label_smoothing"):
@@ -201,8 +197,9 @@ def prepare(
     turn = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **told)
     train = encode(source, turn, on_error=recipe.on_error)
     held_out = encode(held, turn, on_error=recipe.on_error)
-    for line in (*bad_rows(train.reading), *bad_rows(held_out.reading)):
-        notice(f"skipped: {line}")
+    for reading in (train.reading, held_out.reading):
+        for line in bad_rows(reading.skipped, len(reading.skipped)):
+            notice(line)
     if recipe.packing and not flattens:
         raise InputError(
             f"--packing: {type(_bare(loaded.model)).__name__} cannot keep packed examples apart; without it"

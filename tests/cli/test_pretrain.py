@@ -100,6 +100,15 @@ def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
         (["corpus.txt", "bad.jsonl", "-o", "out"], "bad.jsonl:3: not JSON"),
         (["bad.jsonl", "-o", "out", "--field", "txt"], "bad.jsonl:1: no column 'txt'; did you mean 'text'?"),
         (["bad.jsonl", "--dry-run"], "bad.jsonl:3: not JSON"),
+        (["corpus.txt", "-o", "out", "--on-error", "retry"], "--on-error retry: use fail or skip"),
+        (
+            ["latin1.txt", "-o", "out", "--on-error", "skip"],
+            "latin1.txt: no document that can be used: latin1.txt:2: not UTF-8",
+        ),
+        (
+            ["corpus.txt", "-o", "out", "--on-error", "skip", "--eval-data", "latin1.txt"],
+            "latin1.txt: no document that can be used: latin1.txt:2: not UTF-8",
+        ),
         (["corpus.txt", "-o", "out", "--eval-data", "none.txt"], "none.txt: no such file"),
         (["hf:nobody", "-o", "out"], "hf:nobody: "),
     ],
@@ -119,6 +128,28 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in result.err
     assert result.err.count("\n") == 1
     assert result.out == ""
+
+
+def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [json.dumps({"text": f"Once there were {i} cats in a very old house."}) for i in range(80)]
+    Path("rows.jsonl").write_text("\n".join([*rows[:40], '{"text": ', '{"txt": "a"}', *rows[40:]]))
+    Path("held.txt").write_bytes(b"A very old house.\n\nna\xefve\n\nA cat.")
+    command = ["pretrain", "rows.jsonl", "--eval-data", "held.txt", *TINY, "--on-error", "skip", "--json"]
+    counted = run(*command, "--dry-run")
+    assert counted.code == 0, counted.err
+    plan = json.loads(counted.out)
+    assert (plan["documents"], plan["held_out_documents"], plan["skipped"]) == (80, 2, 3)
+    made = run(*command, "-o", "out", "--max-steps", "2")
+    assert made.code == 3, made.err
+    assert json.loads(made.out)["steps"] == 2
+    assert Path("out/model.safetensors").exists()
+    for told in (counted.err, made.err):
+        assert "skipped: rows.jsonl:41: not JSON" in told
+        assert "skipped: rows.jsonl:42: no column 'text'" in told
+        assert "skipped: held.txt:3: not UTF-8 (byte 3 of the line)" in told
+    assert "80 documents, " in made.err
+    assert "; 3 skipped" in made.err
 
 
 def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path: Path) -> None:

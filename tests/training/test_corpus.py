@@ -147,6 +147,51 @@ def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content:
         read(tmp_path / name)
 
 
+def test_bad_rows_are_left_out_and_counted_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    bad = ["{oops}", '{"body": "y"}', '{"text": null}', '["text"]', '{"text": "\\ud800"}', '{"text": {}}']
+    file.write_text("\n".join(['{"text": "one"}', *bad, '{"text": " "}', '{"text": "two"}']))
+    (tmp_path / "b.csv").write_bytes(b"text\ngood\nna\xefve\n")
+    corpus = Corpus([file, tmp_path / "b.csv"], on_error="skip")
+    head, complete = corpus.head(1000)
+    assert complete
+    assert head == list(corpus) == ["one", "two", "good"]
+    assert corpus.skipped.count == 7
+    lines = [reason.rpartition("/")[2].split(": ")[0] for reason in corpus.skipped.first]
+    assert lines == [f"a.jsonl:{number}" for number in range(2, 7)]
+    assert "no column 'text'; its columns are body" in corpus.skipped.first[1]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("between", ["\n\n", "\r\n\r\n", "\n<|endoftext|>\n"])
+def test_a_document_that_is_not_utf8_is_left_out_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, between: str
+) -> None:
+    documents = ["\ufeffone\nà".encode(), b"two\n\xc3\xa0 na\xefve\n\xff", "naïve".encode(), b"\xe9", b"last"]
+    file = tmp_path / "a.txt"
+    file.write_bytes(between.encode().join(documents))
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    corpus = Corpus([file], on_error="skip")
+    assert list(corpus) == ["one\nà", "naïve", "last"]
+    assert corpus.skipped.count == 2
+    assert "a.txt:5: not UTF-8 (byte 6 of the line); convert it" in corpus.skipped.first[0]
+    assert "a.txt:10: not UTF-8 (byte 1 of the line)" in corpus.skipped.first[1]
+
+
+def test_a_source_may_be_bad_throughout_but_not_all_of_them(tmp_path: Path) -> None:
+    for name, content in (("bad.txt", b"\xff"), ("good.txt", b"good"), ("empty.txt", b"\n")):
+        (tmp_path / name).write_bytes(content)
+    bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
+    assert read(bad, good, whole=True, on_error="skip") == ["good"]
+    message = r"bad\.txt: no document that can be used: .*bad\.txt:1: not UTF-8"
+    with pytest.raises(InputError, match=message):
+        read(bad, on_error="skip")
+    with pytest.raises(InputError, match=message):
+        Corpus([bad], on_error="skip").head(1000)
+    with pytest.raises(InputError, match=r"empty\.txt: no document in it"):
+        read(good, tmp_path / "empty.txt", on_error="skip")
+
+
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.txt: no such file"):
         read(tmp_path / "none.txt")

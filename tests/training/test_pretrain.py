@@ -164,6 +164,20 @@ def test_resuming_needs_the_same_options_and_corpus(
         train(corpus, tmp_path / "nothing", resume=True)
 
 
+def test_what_was_skipped_belongs_to_the_run(tmp_path: Path, stories: list[str]) -> None:
+    data, output, recipe = tmp_path / "data.jsonl", tmp_path / "out", replace(TINY, on_error="skip")
+    data.write_text("{\n" + "".join(json.dumps({"text": text}) + "\n" for text in stories))
+    said = list[str]()
+    with pytest.raises(KilledError):
+        train(data, output, recipe, on_step=kill_after(6), notice=said.append)
+    assert [line.partition("data.jsonl")[2][:10] for line in said] == [":1: not JS"]
+    with pytest.raises(InputError, match="--resume: on-error was 'skip' and is now 'fail'"):
+        train(data, output, resume=True)
+    plans = list[Any]()
+    train(data, output, recipe, resume=True, on_plan=plans.append)
+    assert [(found.documents + found.held_out_documents, found.skipped) for found in plans] == [(60, 1)]
+
+
 def test_an_output_in_use_is_refused_or_overwritten_with_care(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     train(corpus, output, replace(TINY, max_steps=1))
@@ -243,6 +257,7 @@ def test_nothing_is_printed(corpus: Path, tmp_path: Path, capfd: pytest.CaptureF
         ({"separator": ""}, "--separator is empty"),
         ({"eval_split": 1.0}, "--eval-split 1.0"),
         ({"save_steps": 5}, "--save-steps 5: a multiple of --eval-steps 4"),
+        ({"on_error": "retry"}, "--on-error retry: use fail or skip"),
         ({"arch": "rnn"}, "--arch rnn"),
         ({"params": "huge"}, "--params huge"),
     ],
