@@ -113,23 +113,7 @@ def load(spec: ModelSpec, *, new_head: bool = False, four_bits: bool = False) ->
     """
     import torch
 
-    location = locate(spec.name, spec)
-    adapter: Location | None = None
-    base = adapter_base(location.folder)
-    unpinned = replace(spec, revision=None)  # a revision belongs to the model that -m names
-    if base is not None:
-        # What ships as an adapter goes on what ships beside it.
-        boxed = unpinned.from_box or location.revision == "embedded"
-        adapter, location = location, locate(base, replace(unpinned, from_box=boxed))
-    if spec.adapter is not None:
-        if adapter is not None:
-            raise InputError(
-                f"{spec.name} is itself an adapter; give the base model with -m, or drop --adapter"
-            )
-        adapter = locate(spec.adapter, unpinned)
-    if adapter is not None:
-        _check_adapter(adapter.folder, spec)
-
+    location, adapter = _find(spec)
     checkpoint = inspect_checkpoint(
         location.folder,
         spec.name,
@@ -175,6 +159,27 @@ def load(spec: ModelSpec, *, new_head: bool = False, four_bits: bool = False) ->
         adapter=adapter.folder if adapter is not None else None,
         notes=notes,
     )
+
+
+def _find(spec: ModelSpec) -> tuple[Location, Location | None]:
+    """Where the model lies, and the adapter that goes on it."""
+    location = locate(spec.name, spec)
+    adapter: Location | None = None
+    base = adapter_base(location.folder)
+    unpinned = replace(spec, revision=None)  # a revision belongs to the model that -m names
+    if base is not None:
+        # What ships as an adapter goes on what ships beside it.
+        boxed = unpinned.from_box or location.revision == "embedded"
+        adapter, location = location, locate(base, replace(unpinned, from_box=boxed))
+    if spec.adapter is not None:
+        if adapter is not None:
+            raise InputError(
+                f"{spec.name} is itself an adapter; give the base model with -m, or drop --adapter"
+            )
+        adapter = locate(spec.adapter, unpinned)
+    if adapter is not None:
+        _check_adapter(adapter.folder, spec)
+    return location, adapter
 
 
 def finds_spans(spec: ModelSpec) -> bool:

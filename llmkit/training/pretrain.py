@@ -23,7 +23,7 @@ from llmkit.training.tokens import Documents
 
 if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
-    from llmkit.training.loop import Job, Step
+    from llmkit.training.loop import Job, Step, Teacher
 
 __all__ = ["Plan", "PretrainResult", "Recipe", "plan", "pretrain"]
 
@@ -98,8 +98,6 @@ def pretrain(
         InputError: bad options or input, or an output that is neither empty nor to be resumed or overwritten.
         LLMKitError: the loss became infinite, or the disk is full.
     """
-    import torch
-
     from llmkit.training.loop import no_bars
 
     recipe, output = recipe or Recipe(), Path(output)
@@ -109,7 +107,40 @@ def pretrain(
     check_output(output, resume=resume, overwrite=overwrite)
     if resume:
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe))
-    kept = output / "checkpoints" / "corpus"
+    prepared, run = _begin(corpus, output, recipe, place, eval_data, resume, on_read, notice)
+    on_plan(prepared.plan)
+    began = time.monotonic()
+    with no_bars():
+        teacher = run.train(_job(prepared, run), on_step)
+    seconds = time.monotonic() - began
+    model = _as_saved(teacher, save_dtype)
+    result = _result(model, prepared, run, teacher, seconds)
+    with no_bars():
+        run.finish(
+            lambda folder: _write(model, prepared, result, save_dtype, _kept(output) / TOKENIZER, folder),
+            last="config.json",
+            keep_checkpoints=keep_checkpoints,
+        )
+    return result
+
+
+def _kept(output: Path) -> Path:
+    """Where the corpus's token ids lie while the run lasts."""
+    return output / "checkpoints" / "corpus"
+
+
+def _begin(
+    corpus: Sequence[str | Path],
+    output: Path,
+    recipe: Recipe,
+    place: Place,
+    eval_data: str | Path | None,
+    resume: bool,
+    on_read: Callable[[int, int], None],
+    notice: Callable[[str], None],
+) -> tuple[Prepared, Run]:
+    """Read the corpus, or find it read by the run that is resumed, and open the run's folder."""
+    kept = _kept(output)
     with _unfinished(output) as unfinished:
 
         def read() -> Path:
@@ -131,35 +162,7 @@ def pretrain(
         if run.main and unfinished.exists():
             shutil.rmtree(kept, ignore_errors=True)
             unfinished.rename(kept)
-    on_plan(prepared.plan)
-    began = time.monotonic()
-    with no_bars():
-        teacher = run.train(_job(prepared, run), on_step)
-    seconds = time.monotonic() - began
-    # What is measured is what is saved: rounded to the precision of the file, computed in float32.
-    # accelerate wrapped the forward pass in autocast; without that wrapper it computes in float32 again.
-    model: Any = teacher.accelerator.unwrap_model(teacher.model, keep_fp32_wrapper=False)
-    model.to(getattr(torch, save_dtype)).float()
-    held_out = _measure(model, prepared) if prepared.held_out else None
-    causal = prepared.kind == "causal"
-    result = PretrainResult(
-        folder=output,
-        steps=teacher.state.global_step,
-        tokens=round((teacher.state.epoch or 0) * prepared.plan.tokens),
-        parameters=prepared.plan.parameters,
-        train_loss=[row["loss"] for row in teacher.state.log_history if "loss" in row][-1],
-        held_out_loss=held_out.loss if held_out else None,
-        perplexity=held_out.perplexity if held_out and causal else None,
-        bits_per_byte=held_out.bits_per_byte if held_out and causal else None,
-        seconds=seconds,
-    )
-    with no_bars():
-        run.finish(
-            lambda folder: _write(model, prepared, result, save_dtype, kept / TOKENIZER, folder),
-            last="config.json",
-            keep_checkpoints=keep_checkpoints,
-        )
-    return result
+    return prepared, run
 
 
 @contextlib.contextmanager
@@ -225,6 +228,32 @@ def _job(prepared: Prepared, run: Run) -> Job:
         measure=(lambda teacher: _measure(teacher.model, prepared)) if prepared.held_out else None,
         patience=recipe.early_stopping,
         optimizer=recipe.optimizer,
+    )
+
+
+def _as_saved(teacher: Teacher, dtype: str) -> Any:
+    """The trained model, rounded to the precision of the file and computing in float32."""
+    import torch
+
+    # accelerate wrapped the forward pass in autocast; without that wrapper it computes in float32 again.
+    model: Any = teacher.accelerator.unwrap_model(teacher.model, keep_fp32_wrapper=False)
+    return model.to(getattr(torch, dtype)).float()
+
+
+def _result(model: Any, prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> PretrainResult:
+    """Measure the model as it is saved, and sum up the run."""
+    held_out = _measure(model, prepared) if prepared.held_out else None
+    causal = prepared.kind == "causal"
+    return PretrainResult(
+        folder=run.output,
+        steps=teacher.state.global_step,
+        tokens=round((teacher.state.epoch or 0) * prepared.plan.tokens),
+        parameters=prepared.plan.parameters,
+        train_loss=[row["loss"] for row in teacher.state.log_history if "loss" in row][-1],
+        held_out_loss=held_out.loss if held_out else None,
+        perplexity=held_out.perplexity if held_out and causal else None,
+        bits_per_byte=held_out.bits_per_byte if held_out and causal else None,
+        seconds=seconds,
     )
 
 
