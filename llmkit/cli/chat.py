@@ -57,7 +57,7 @@ def _reply_to_rows(
         inputs = dataclasses.replace(inputs, input="-")
     source, _ = rows.open_source(None, inputs, field="prompt")
     first = source.first() if unnamed and outputs.on_error == "fail" else None
-    if first is not None and first.error:
+    if first is not None and first.error and first.error.startswith(("not JSON", "a JSON")):
         raise InputError(f"{first.where}: {first.error}; with --lines each line is a message")
     from llmkit.cli.loading import load_model
     from llmkit.tasks.chat import chat_options

@@ -6,6 +6,7 @@ them once more, those of the encoder too.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,14 +30,16 @@ class RoomyLayer(DynamicLayer):
     """A layer's keys and values, [batch, heads, tokens, head_dim] each, at the beginning of a longer buffer.
 
     Args:
-        room: tokens that are expected to follow; where they outgrow it there is a copy, and room anew.
+        room: tokens that are expected to follow a prompt; beyond them there is a copy now and then.
+        spare: a place for a buffer that is not in use, which the layers of a cache share.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, spare: dict[tuple[int, ...], torch.Tensor]) -> None:
         super().__init__()
-        self._room = max(1, room)
+        self._room = room
+        self._end = 0
+        self._spare = spare
         self._buffers: dict[str, torch.Tensor] = {}
-        self._spare: dict[str, torch.Tensor] = {}
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -44,6 +47,8 @@ class RoomyLayer(DynamicLayer):
         """Add keys and values, [batch, heads, new tokens, head_dim] each; returns all there are."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        if key_states.shape[-2] > 1 or not self._end:
+            self._end = self.get_seq_length() + key_states.shape[-2] + self._room
         keys = self.keys = self._joined("keys", self.keys, key_states)
         values = self.values = self._joined("values", self.values, value_states)
         return keys, values
@@ -56,7 +61,8 @@ class RoomyLayer(DynamicLayer):
 
     def reset(self) -> None:
         """Forget all tokens."""
-        self._buffers, self._spare = {}, {}
+        self._buffers, self._end = {}, 0
+        self._spare.clear()
         super().reset()
 
     def _joined(self, name: str, held: Any, new: torch.Tensor) -> torch.Tensor:
@@ -66,12 +72,16 @@ class RoomyLayer(DynamicLayer):
             return torch.cat([held, new], dim=-2) if length else new
         buffer = self._buffers.get(name)
         # Whoever crops or selects rows leaves a tensor here that is not the buffer's beginning.
-        if buffer is None or total > buffer.shape[-2] or (length and not _begins(held, buffer)):
-            buffer = new.new_empty(*new.shape[:-2], total + min(self._room, total), new.shape[-1])
+        fits = buffer is not None and total <= buffer.shape[-2] and buffer.shape[:-2] == new.shape[:-2]
+        if buffer is None or not fits or (length and not _begins(held, buffer)):
+            more = min(MOST_ROOM, total)
+            if self._end > total:
+                more = min(more, self._end - total)
+            buffer = new.new_empty(*new.shape[:-2], total + more, new.shape[-1])
             if length:
                 buffer[..., :length, :] = held
             self._buffers[name] = buffer
-            self._spare.pop(name, None)
+            self._spare.clear()
         buffer[..., length:total, :] = new
         return buffer[..., :total, :]
 
@@ -80,12 +90,12 @@ class RoomyLayer(DynamicLayer):
         buffer = self._buffers.get(name)
         if buffer is None or len(rows) != len(held) or not _begins(held, buffer):
             return held.index_select(0, rows)
-        spare = self._spare.get(name)
-        if spare is None:
+        spare = self._spare.pop(tuple(buffer.shape), None)
+        if spare is None or spare.device != buffer.device or spare.dtype != buffer.dtype:
             spare = torch.empty_like(buffer)
         found = spare[..., : held.shape[-2], :]
         torch.index_select(held, 0, rows, out=found)
-        self._buffers[name], self._spare[name] = spare, buffer
+        self._buffers[name], self._spare[tuple(buffer.shape)] = spare, buffer
         return found
 
 
@@ -113,14 +123,21 @@ def roomy_cache(
     model: Any = loaded.model
     settings = model.generation_config
     own_kind = settings.cache_implementation is not None or settings.use_cache is False
-    if own_kind or not model._supports_default_dynamic_cache():
+    # A model that drafts with its own first layers takes tokens back in a way of its own.
+    if own_kind or settings.assistant_early_exit is not None:
+        return None
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    takes_one = "past_key_values" in inspect.signature(plain.forward).parameters
+    if not takes_one or not model._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     served = {DynamicLayer} if loaded.is_encoder_decoder else {DynamicLayer, DynamicSlidingWindowLayer}
     if not {type(layer) for layer in cache.layers} <= served:
         return None
-    room = min(new_tokens, MOST_ROOM)
-    cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    spare: dict[tuple[int, ...], torch.Tensor] = {}
+    cache.layers = [
+        RoomyLayer(new_tokens, spare) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     if not loaded.is_encoder_decoder:
         return cache
     across = DynamicCache()

@@ -61,7 +61,10 @@ class PrefixCache:
     def _fresh(self) -> DynamicCache | None:
         from llmkit.tasks.key_value_cache import roomy_cache
 
-        cache = None if self._loaded.is_encoder_decoder else roomy_cache(self._loaded)
+        adapter = getattr(self._loaded.model, "active_peft_config", None)
+        # What a prompt-tuning adapter puts before the prompt lies in the cache too, and is no token of `ids`.
+        beyond = adapter is not None and adapter.is_prompt_learning
+        cache = None if self._loaded.is_encoder_decoder or beyond else roomy_cache(self._loaded)
         return cast("DynamicCache | None", cache)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,6 +128,8 @@ def check_output(output: Path, *, overwrite: bool) -> None:
         if output.is_dir() and any(output.iterdir()) and not overwrite:
             raise InputError(f"-o {output}: not empty; --overwrite replaces it")
         place = _place(output)
+        if place.is_symlink():
+            raise InputError(f"-o {output}: a link that leads to itself")
         if place.is_mount():
             raise InputError(
                 f"-o {output}: a disk is mounted there and cannot be replaced; name a folder in it"
@@ -253,14 +256,16 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.loop import no_bars
 
     place = _place(output)
-    unfinished = place.with_name(place.name + ".partial")
+    beside: Path | None = None
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=place.parent))
+        unfinished = beside / "model"
+        unfinished.mkdir()
         with no_bars():
             loaded.model.save_pretrained(unfinished)
         loaded.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(_card(loaded, output), encoding="utf-8")
+        (unfinished / "README.md").write_text(_card(loaded, place.name), encoding="utf-8")
         if place.exists():
             check_output(output, overwrite=overwrite)
             shutil.rmtree(place)
@@ -268,10 +273,11 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     except OSError as error:
         raise LLMKitError(f"-o {output}: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
-def _card(loaded: LoadedModel, output: Path) -> str:
+def _card(loaded: LoadedModel, name: str) -> str:
     base = loaded.spec.name if loaded.spec.adapter else _base_name(loaded)
     return f"""---
 library_name: transformers
@@ -279,7 +285,7 @@ base_model: {base}
 base_model_relation: merge
 ---
 
-# {output.resolve().name}
+# {name}
 
 {base} with the LoRA adapter {Path(loaded.spec.adapter or loaded.spec.name).name} added to its weights, by \
 `llmkit merge`.

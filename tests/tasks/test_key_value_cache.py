@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import (
+    DynamicCache,
+    MambaConfig,
+    MambaForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
 
 from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
 from llmkit.tasks import key_value_cache
@@ -17,6 +24,7 @@ from llmkit.tasks.prefix_cache import PrefixCache
 from tests.conftest import TinyModel
 
 PROMPTS = ["Once upon a time there was", "The", "One day, Tom and Lily went to the park to play"]
+pytestmark = pytest.mark.filterwarnings("error:An output with one or more elements was resized")
 STORY = " ".join(["The little dog went to the park and saw a cat with a red ball."] * 12)
 
 
@@ -78,9 +86,9 @@ def test_tokens_stay_where_they_are(stories: LoadedModel, monkeypatch: pytest.Mo
     assert len(set(places)) == layers
 
 
-def filled(*lengths: int, rows: int = 3) -> tuple[RoomyLayer, DynamicCache]:
+def filled(*lengths: int, rows: int = 3, room: int = 4) -> tuple[RoomyLayer, DynamicCache]:
     """A layer of each kind with the same random keys and values."""
-    layer, own = RoomyLayer(4), DynamicCache()
+    layer, own = RoomyLayer(room, {}), DynamicCache()
     add(layer, own, *lengths, rows=rows)
     return layer, own
 
@@ -121,10 +129,44 @@ def test_what_generate_does_to_a_cache() -> None:
     add(layer, own, 1, 1, rows=2)
     layer.reset()
     assert layer.get_seq_length() == 0
+    add(layer, DynamicCache(), 3, 1, rows=4)
     layer, own = filled(5, 1)
     layer.crop(-6)
     own.crop(-6)
     add(layer, own, 2, 1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_full_buffer_that_is_no_longer_the_cache() -> None:
+    """Its rows are as many and as long as the tensor that took its place, which ends where it does."""
+    layer, own = filled(4, 1, 1, room=2)
+    for cache in (layer, own):
+        cache.batch_select_indices(torch.tensor([1, 0, 2]))
+        cache.crop(-3)
+    add(layer, own, 1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_cache_cropped_to_nothing_takes_another_batch() -> None:
+    layer, _ = filled(4, 1)
+    layer.crop(-5)
+    keys, _ = layer.update(*torch.randn(2, 1, 2, 3, 8))
+    assert keys.shape == (1, 2, 3, 8)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_how_much_memory_it_holds(stories: LoadedModel, beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much as there are tokens in the end; with beams one layer's keys more, whatever the layers."""
+    made: list[Any] = []
+    monkeypatch.setattr(key_value_cache, "roomy_cache", lambda *a: made.append(roomy_cache(*a)) or made[-1])
+    options = GenerationOptions(max_new_tokens=60, num_beams=beams, greedy=True)
+    generate(stories, STORY, options)
+    layers = made[0].layers
+    held = sum(one.numel() for layer in layers for one in layer._buffers.values())
+    spare = sum(one.numel() for one in layers[0]._spare.values())
+    wanted = [(layer.get_seq_length() + 1) / layer._buffers["keys"].shape[-2] for layer in layers]
+    assert min(wanted) > 0.8
+    assert spare == (held // (2 * len(layers)) if beams > 1 else 0)
 
 
 @pytest.mark.usefixtures("soon")
@@ -154,12 +196,29 @@ def test_models_that_are_left_alone(tiny_model: TinyModel, tmp_path: Path) -> No
     model.model.generation_config.cache_implementation = None
     model.model.generation_config.use_cache = False
     assert roomy_cache(model) is None
-    from transformers import MambaConfig, MambaForCausalLM
+    model.model.generation_config.use_cache = True
+    model.model.generation_config.assistant_early_exit = 1
+    assert roomy_cache(model) is None
+    words = model.model.config.vocab_size
+    others = (
+        MambaForCausalLM(MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=words)),
+        OpenAIGPTLMHeadModel(OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=4, vocab_size=words)),
+    )
+    for other in others:
+        folder = tmp_path / type(other).__name__
+        other.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        loaded = load(ModelSpec(str(folder), device="cpu"))
+        assert roomy_cache(loaded) is None
+        assert generate(loaded, "The dog", GenerationOptions(max_new_tokens=3))
 
-    config = MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=model.model.config.vocab_size)
-    other = tmp_path / "mamba"
-    MambaForCausalLM(config).save_pretrained(other)
-    model.tokenizer.save_pretrained(other)
-    recurrent = load(ModelSpec(str(other), device="cpu"))
-    assert roomy_cache(recurrent) is None
-    assert generate(recurrent, "The dog", GenerationOptions(max_new_tokens=3))
+
+def test_a_conversation_with_a_prompt_tuning_adapter(tiny_model: TinyModel) -> None:
+    """Its own tokens are in no prompt: nothing is kept from one answer to the next."""
+    from peft import PromptTuningConfig, get_peft_model
+
+    model = load(ModelSpec(str(tiny_model("llama")), device="cpu"))
+    tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    model = replace(model, model=get_peft_model(model.model, tuned))
+    cache = PrefixCache(model)
+    assert cache.take([1, 2, 3]) is None

@@ -199,3 +199,13 @@ def test_a_link_stays_one_and_its_folder_gets_the_model(adapter: Path, tmp_path:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "folder/config.json").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link"]
+
+
+def test_what_lies_beside_the_output_is_left_alone(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/mine.txt").write_text("keep me")
+    merge(ModelSpec(str(adapter)), tmp_path / "out")
+    assert (tmp_path / "out.partial/mine.txt").read_text() == "keep me"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.partial"]
+    (tmp_path / "loop").symlink_to("loop")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "loop"), "a link that leads to itself")
