@@ -367,8 +367,11 @@ def test_torch_compile_keeps_one_graph_where_it_weighs_the_work(dtype):
     def run(query, key, value):
         return cpu.attend(inside, query, key, value, None, scaling=0.125, is_causal=True)[0]
 
+    tensors = inputs(queries=400, keys=400, dtype=dtype)
     with torch.inference_mode():
-        torch.compile(run, backend="eager", fullgraph=True)(*inputs(queries=400, keys=400, dtype=dtype))
+        # With a break in the graph this raises.
+        compiled = torch.compile(run, backend="eager", fullgraph=True)(*tensors)
+        assert torch.equal(compiled, run(*tensors))
 
 
 def test_torch_compile_sees_one_operation(calls):

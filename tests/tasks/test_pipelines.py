@@ -373,7 +373,8 @@ def test_bad_questions(
 
 def test_an_unknown_argument_is_told_of(answerer: Any) -> None:
     with pytest.warns(UserWarning, match="no argument tok_k"):
-        answerer(**ASKED, tok_k=3)
+        answer = answerer(**ASKED, tok_k=3)
+    assert answer == answerer(**ASKED)
 
 
 @pytest.fixture
