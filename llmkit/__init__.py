@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from llmkit.errors import InputError, LLMKitError
     from llmkit.runtime.load import LoadedModel, load
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.tasks.door import pipeline
     from llmkit.tasks.generation import GenerationOptions, generate
-    from llmkit.training.pretrain import pretrain
+    from llmkit.tasks.pipeline import pipeline
+    from llmkit.training.pretraining.pretrain import pretrain
 
 _HOME = {
     "GenerationOptions": "llmkit.tasks.generation",
@@ -27,8 +27,8 @@ _HOME = {
     "ModelSpec": "llmkit.runtime.spec",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
-    "pipeline": "llmkit.tasks.door",
-    "pretrain": "llmkit.training.pretrain",
+    "pipeline": "llmkit.tasks.pipeline",
+    "pretrain": "llmkit.training.pretraining.pretrain",
 }
 
 __all__ = [

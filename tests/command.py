@@ -63,7 +63,7 @@ class _Stdin(io.TextIOWrapper):
 
 def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
     """Run a command line in this process. Without `stdin`, stdin is a terminal that is not read."""
-    from llmkit.cli import console
+    from llmkit.cli.common import console
     from llmkit.cli.main import run_command
 
     source = _Stdin(stdin.encode() if isinstance(stdin, str) else stdin)

@@ -40,9 +40,9 @@ def measured(work: Path, folder: Path) -> dict[str, float]:
     """
     from llmkit.runtime.load import load
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.corpus import Corpus
     from llmkit.training.heldout import measure as held_out_loss
-    from llmkit.training.tokenizer import encode
+    from llmkit.training.pretraining.corpus import Corpus
+    from llmkit.training.pretraining.tokenizer import encode
 
     train, held_out = (list(Corpus([work / name])) for name in ("stories.txt", "stories_heldout.txt"))
     loaded = load(ModelSpec(name=str(folder), task="text-generation", device="cpu", dtype="float32"))

@@ -153,7 +153,7 @@ _OURS = {
     "reference": "llmkit.attention.reference:attend",
     "cpu": "llmkit.attention.cpu:attend",
     "flash": "llmkit.attention.flash:attend",
-    "documents": "llmkit.attention.documents:attend",
+    "documents": "llmkit.attention.packed:attend",
 }
 _FLASH = "transformers.integrations.flash_attention:flash_attention_forward"
 _NATIVE = {

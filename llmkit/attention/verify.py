@@ -1,7 +1,7 @@
 """Is a kernel right? It is run beside softmax(QKᵀ/√d_k)V in float64 over a matrix of cases.
 
 Only what the kernel declared is asked of it; what it did not is listed as not claimed. Where this ends
-`llmkit.attention.inside` goes on, with the kernel inside a model.
+`llmkit.attention.verify_model` goes on, with the kernel inside a model.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from llmkit.attention.cases import BACKWARD, BLOCK, TOLERANCES, Case, matrix
 from llmkit.attention.interface import additive, causal_pattern, forward
 from llmkit.attention.registry import Kernel
+from llmkit.attention.verify_cases import BACKWARD, BLOCK, TOLERANCES, Case, matrix
 from llmkit.errors import InputError
 
 IGNORED = ("it gives what attention without a mask gives", "it is causal, whatever the mask says")

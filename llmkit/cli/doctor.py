@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmkit.cli import console, options
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -130,7 +130,7 @@ def _devices() -> Iterator[Finding]:
 def _places() -> Iterator[Finding]:
     from huggingface_hub import constants, get_token
 
-    from llmkit.models.box import embedded_models
+    from llmkit.models.bundled import embedded_models
 
     names = [model.name for model in embedded_models()]
     missing = "the installation is not whole: pip install --force-reinstall llmkit"

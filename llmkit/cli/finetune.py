@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import console, launch, options, upload
-from llmkit.cli.options import flag
-from llmkit.cli.recipe_flags import RunFlags, Watcher, finished, merged, show
+from llmkit.cli.common import console, launch, options, upload
+from llmkit.cli.common.options import flag
+from llmkit.cli.common.recipe_flags import RunFlags, Watcher, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.training.tuning import Plan, Recipe
+    from llmkit.training.finetuning.plan import Plan, Recipe
 
 
 @dataclass
@@ -125,7 +125,7 @@ def run(
     chosen = _recipe(recipe, mapping, (more["from"], more["to"]), model.seed, model.dtype)
     spec = model.spec(task="text-generation", verb="generate")
     if run.dry_run:
-        from llmkit.training.tuning import prepare
+        from llmkit.training.finetuning.plan import prepare
 
         with launch.one_voice():
             plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
@@ -141,7 +141,7 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
     output = Path(more["output"] or _beside(files[0]))
     if finished(run, output):
         return
-    from llmkit.training.finetune import finetune
+    from llmkit.training.finetuning.finetune import finetune
 
     watcher = Watcher("finetune")
     plans: list[Plan] = []
@@ -198,7 +198,7 @@ def _recipe(
     seed: int | None,
     dtype: str,
 ) -> Recipe:
-    from llmkit.training.tuning import Recipe
+    from llmkit.training.finetuning.plan import Recipe
 
     if (languages[0] is None) != (languages[1] is None):
         raise InputError("give --from and --to together")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmkit.cli import console, options, rows
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.options import flag
 
 if TYPE_CHECKING:
     from llmkit.records.rows import Row
@@ -44,7 +44,7 @@ def run(
     if rows.check_output(outputs):
         return
     source, single = rows.open_source(text, inputs, field="prompt")
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
     from llmkit.tasks.generation import Generation
 
     loaded = load_model(model.spec(task="text-generation", verb="generate"))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import console, options
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
+    from llmkit.attention.benchmark import Limits, Timing
     from llmkit.attention.registry import Kernel
-    from llmkit.attention.timing import Limits, Timing
     from llmkit.attention.verify import Result
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -99,9 +99,9 @@ def _described(kernel: Kernel) -> dict[str, Any]:
 def _verify(
     name: str, model: str | None, device: str, quick: bool, json: bool, trust_remote_code: bool
 ) -> None:
-    from llmkit.attention.inside import small_model, verify_inside
     from llmkit.attention.registry import find
     from llmkit.attention.verify import verify
+    from llmkit.attention.verify_model import small_model, verify_inside
     from llmkit.runtime.device import choose_device
 
     kernel = find(name, trust_remote_code=trust_remote_code, flag="")
@@ -124,7 +124,7 @@ def _verify(
 
 def _load(name: str, device: str, dtype: str) -> Any:
     """The model, with the head that it was made with."""
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
     from llmkit.runtime.load import fills_masks, finds_spans, made_as
     from llmkit.runtime.spec import ModelSpec
 
@@ -179,7 +179,7 @@ def _bench(
         raise InputError(f"--picture {picture}: the picture is an SVG, name a file that ends in .svg")
     import torch
 
-    from llmkit.attention.timing import compare
+    from llmkit.attention.benchmark import compare
     from llmkit.runtime.device import choose_device
 
     device = choose_device(device, 0).device
@@ -191,7 +191,7 @@ def _bench(
         _print(_timings(found), left=1)
     console.notice(_limit_line(reached))
     if picture is not None:
-        from llmkit.text.svg import bars
+        from llmkit.text.html.svg import bars
 
         drawn, notes = [], []
         for one in found:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from llmkit.cli import console
+from llmkit.cli.common import console
 from llmkit.errors import LLMKitError
 
 VERBS = {

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli import console, options
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
 
 
 @options.expand

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from llmkit.cli import options
-from llmkit.cli.options import flag
+from llmkit.cli.common import options
+from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 
 # Well-known small models with open licences, for whoever has the network.
@@ -53,7 +53,7 @@ def run(
 
 
 def _show(name: str) -> None:
-    from llmkit.models.box import embedded_folder, embedded_models
+    from llmkit.models.bundled import embedded_folder, embedded_models
 
     folder = embedded_folder(name)
     if folder is None:
@@ -63,7 +63,7 @@ def _show(name: str) -> None:
 
 
 def _embedded() -> list[dict[str, Any]]:
-    from llmkit.models.box import embedded_models
+    from llmkit.models.bundled import embedded_models
 
     return [
         {

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import console, launch, options, upload
-from llmkit.cli.options import flag
-from llmkit.cli.recipe_flags import RunFlags, Watcher, finished, merged, show
+from llmkit.cli.common import console, launch, options, upload
+from llmkit.cli.common.options import flag
+from llmkit.cli.common.recipe_flags import RunFlags, Watcher, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.training.plan import Plan, Recipe
+    from llmkit.training.pretraining.plan import Plan, Recipe
 
 
 @dataclass
@@ -116,11 +116,11 @@ def run(
     )
     launch.launch(run.processes)
     launch.hush()
-    from llmkit.training.plan import Recipe
+    from llmkit.training.pretraining.plan import Recipe
 
     chosen = Recipe(**{**dataclasses.asdict(recipe), "separator": _unescaped(recipe.separator)})
     if run.dry_run:
-        from llmkit.training.plan import plan
+        from llmkit.training.pretraining.plan import plan
 
         reading = _Reading()
         with launch.one_voice(), reading:
@@ -165,7 +165,7 @@ def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any
     output = Path(more["output"])
     if finished(run, output):
         return
-    from llmkit.training.pretrain import pretrain
+    from llmkit.training.pretraining.pretrain import pretrain
 
     watcher, reading = Watcher("pretrain"), _Reading()
     plans: list[Plan] = []

@@ -6,16 +6,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli import console, options, rows
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
     from llmkit.records.read import RowSource
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.tasks.extractive_qa import ExtractiveQA
-    from llmkit.tasks.generative_qa import GenerativeQA
-    from llmkit.tasks.questions import QuestionSource
+    from llmkit.tasks.qa.extractive import ExtractiveQA
+    from llmkit.tasks.qa.generative import GenerativeQA
+    from llmkit.tasks.qa.questions import QuestionSource
     from llmkit.text.passages import Document
 
 
@@ -116,8 +116,8 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Answer questions from a text, with an extractive or a chat model."""
-    from llmkit.tasks.questions import QuestionSource
-    from llmkit.tasks.spans import AnswerOptions
+    from llmkit.tasks.qa.questions import QuestionSource
+    from llmkit.tasks.qa.spans import AnswerOptions
 
     wanted = AnswerOptions(**extraction.values())
     if rows.check_output(outputs):
@@ -143,7 +143,7 @@ def run(
 def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[Document], bool]:
     """The questions, the documents they are about, and whether there is just one question."""
     from llmkit.records.read import rows_of
-    from llmkit.tasks.questions import read_documents
+    from llmkit.tasks.qa.questions import read_documents
 
     if asked.question and inputs.input is not None:
         raise InputError("--question and --input were given: give one of them")
@@ -173,15 +173,15 @@ def load_task(
     writing: WritingFlags,
 ) -> ExtractiveQA | GenerativeQA:
     """The model, loaded as what it is."""
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
 
     if _finds_spans(model.spec(task="question-answering", verb="qa")):
-        from llmkit.tasks.extractive_qa import ExtractiveQA
+        from llmkit.tasks.qa.extractive import ExtractiveQA
 
         writing.refuse()
         return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
     from llmkit.tasks.generation import GenerationOptions
-    from llmkit.tasks.generative_qa import GenerativeQA
+    from llmkit.tasks.qa.generative import GenerativeQA
 
     extraction.refuse()
     decoding = GenerationOptions(
@@ -198,7 +198,7 @@ def load_task(
 
 
 def _finds_spans(spec: ModelSpec) -> bool:
-    from llmkit.cli.loading import quick_imports
+    from llmkit.cli.common.loading import quick_imports
 
     with quick_imports():
         from llmkit.runtime.load import finds_spans
@@ -207,7 +207,7 @@ def _finds_spans(spec: ModelSpec) -> bool:
 
 def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several: bool) -> None:
     """Write the answers to one question, one a line; from several texts with file and line, as grep does."""
-    from llmkit.tasks.extractive_qa import ExtractiveQA
+    from llmkit.tasks.qa.extractive import ExtractiveQA
 
     (prepared,) = task.prepare([next(iter(source))])
     if isinstance(prepared, Exception):
@@ -231,7 +231,7 @@ def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several
 
 def _tell(task: ExtractiveQA | GenerativeQA) -> None:
     """What the answers of a chat model leave to be known."""
-    from llmkit.tasks.generative_qa import GenerativeQA
+    from llmkit.tasks.qa.generative import GenerativeQA
 
     if not isinstance(task, GenerativeQA):
         return

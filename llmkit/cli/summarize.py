@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import console, options, rows
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.options import flag
 from llmkit.errors import InputError, RowError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from llmkit.records.rows import Row
     from llmkit.runtime.load import LoadedModel
     from llmkit.tasks.decoding import GenerationOptions
-    from llmkit.tasks.extractive import ExtractiveSummarization, SummaryLength
-    from llmkit.tasks.summarization import Summarization
+    from llmkit.tasks.summarization.abstractive import Summarization
+    from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
 _DEFAULT_TOKENS = 256
 _TOKENS_FOR_WORDS = 1024  # the default of --max-new-tokens where words bound the summary
@@ -70,7 +70,7 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Summarize a text of any length, with a model or by its own sentences."""
-    from llmkit.tasks.extractive import SummaryLength
+    from llmkit.tasks.summarization.extractive import SummaryLength
 
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
@@ -79,14 +79,14 @@ def run(
         if not rows.check_output(outputs):
             _pick_sentences(file, model, inputs, outputs, length)
         return
-    from llmkit.tasks.summarization import STRATEGIES, Summarization, SummaryOptions
+    from llmkit.tasks.summarization.abstractive import STRATEGIES, Summarization, SummaryOptions
 
     wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
     generation = _decoding(decoding, model, system, length)
     if rows.check_output(outputs):
         return
     source, single = _open(file, inputs)
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
 
     loaded = load_model(model.spec(task="text-generation"))
     if decoding.max_new_tokens == _DEFAULT_TOKENS and not length.given:
@@ -162,7 +162,7 @@ def _pick_sentences(
     length: SummaryLength,
 ) -> None:
     """Summarize texts by their own sentences, weighed by a model's embeddings where one is named."""
-    from llmkit.tasks.extractive import ExtractiveSummarization
+    from llmkit.tasks.summarization.extractive import ExtractiveSummarization
 
     source, single = _open(file, inputs)
     task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
@@ -180,7 +180,7 @@ def _run_embedded(
     *,
     single: bool,
 ) -> None:
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
     from llmkit.tasks.embeddings import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))

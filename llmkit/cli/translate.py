@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmkit.cli import console, options, rows
-from llmkit.cli.options import flag
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.options import flag
 from llmkit.errors import InputError, RowError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(
     row = next(iter(texts)) if single else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
-    from llmkit.cli.loading import load_model
+    from llmkit.cli.common.loading import load_model
     from llmkit.tasks.translation import Translation
 
     translation = Translation(

@@ -76,7 +76,7 @@ def configure(
 
 
 def _bleu_tokenizer(language: str | None, references: Sequence[str]) -> tuple[str, list[str]]:
-    from llmkit.evaluation.translation import tokenizer_for
+    from llmkit.evaluation.metrics.bleu import tokenizer_for
 
     tokenizer, reason = tokenizer_for(language, references)
     if tokenizer == "13a" and "pip install" not in reason:
@@ -90,7 +90,7 @@ def _look_tokenized(sample: Sequence[Example]) -> bool:
 
 
 def _rouge_words(chosen: dict[str, Any], references: Sequence[str]) -> list[str]:
-    from llmkit.evaluation.tokens import dropped_share
+    from llmkit.evaluation.metrics.tokens import dropped_share
 
     if chosen.get("tokenize", "auto") != "auto":
         return []

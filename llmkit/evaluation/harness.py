@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
+from llmkit.evaluation.likelihood.perplexity import signature
 from llmkit.evaluation.metric import Example, Metric, means
-from llmkit.evaluation.perplexity import signature
 from llmkit.evaluation.scoring import Evaluation, Score
 from llmkit.evaluation.scoring import score as score_rows
 

@@ -79,18 +79,18 @@ class Metric:
 
 
 _HOME = {
-    "bleu": "translation",
-    "chrf": "translation",
-    "chrf++": "translation",
-    "ter": "translation",
-    "rouge": "rouge",
-    "exact_match": "answers",
-    "f1": "answers",
-    "squad": "answers",
-    "squad_v2": "answers",
-    "accuracy": "answers",
-    "distinct": "diversity",
-    "repetition": "diversity",
+    "bleu": "metrics.bleu",
+    "chrf": "metrics.bleu",
+    "chrf++": "metrics.bleu",
+    "ter": "metrics.bleu",
+    "rouge": "metrics.rouge",
+    "exact_match": "metrics.answers",
+    "f1": "metrics.answers",
+    "squad": "metrics.answers",
+    "squad_v2": "metrics.answers",
+    "accuracy": "metrics.answers",
+    "distinct": "metrics.diversity",
+    "repetition": "metrics.diversity",
 }
 
 OF_MODELS = ("perplexity", "multiple_choice", "minimal_pairs")

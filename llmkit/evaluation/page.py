@@ -17,8 +17,8 @@ from typing import Any
 
 from llmkit.evaluation.report import score_cells, signatures
 from llmkit.evaluation.scoring import Evaluation, Record
-from llmkit.text.page import Cell, escape, page, table
-from llmkit.text.svg import Interval, histogram, intervals
+from llmkit.text.html.page import Cell, escape, page, table
+from llmkit.text.html.svg import Interval, histogram, intervals
 
 SHOWN = 8
 """Rows shown of each kind."""

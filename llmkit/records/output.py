@@ -24,7 +24,7 @@ from llmkit.errors import InputError, LLMKitError
 from llmkit.records import journal
 from llmkit.records.batches import Budget
 from llmkit.records.journal import Finished, Journal, Result, Window
-from llmkit.records.place import Place
+from llmkit.records.output_paths import Place
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
 from llmkit.fingerprint import fingerprint
+from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.checkpoint import (
     Checkpoint,
     adapter_base,
@@ -19,7 +20,6 @@ from llmkit.runtime.checkpoint import (
     inspect_checkpoint,
 )
 from llmkit.runtime.device import choose_device, choose_dtype
-from llmkit.runtime.kernels import find_kernel
 from llmkit.runtime.locate import Location, locate
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def _check_attention(model: PreTrainedModel, kernel: Kernel, name: str) -> None:
             f"--attn {kernel.name}: {type(model).__name__} does not use the attention interface and would run"
             f" {model.config._attn_implementation}; leave --attn out"
         )
-    from llmkit.attention.inside import check_taken
+    from llmkit.attention.verify_model import check_taken
 
     check_taken(kernel, model)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
-from llmkit.models.box import embedded_folder, embedded_models
+from llmkit.models.bundled import embedded_folder, embedded_models
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec

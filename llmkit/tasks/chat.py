@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.errors import InputError
 from llmkit.records.rows import Row
 from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.generation import Generation
-from llmkit.tasks.prefix_cache import PrefixCache
 from llmkit.tasks.transcripts import load_transcripts, save_transcript
 from llmkit.text.turns import parted, turns_of
 

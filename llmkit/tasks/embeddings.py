@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError
 from llmkit.records.batches import OutOfMemory
 from llmkit.tasks.generation import is_out_of_memory
-from llmkit.tasks.question_answering import most_positions
+from llmkit.tasks.qa.reader import most_positions
 
 if TYPE_CHECKING:
     import numpy as np

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig
 
+    from llmkit.engines.transformers.prefix_cache import PrefixCache
     from llmkit.runtime.load import LoadedModel
-    from llmkit.tasks.prefix_cache import PrefixCache
 
 __all__ = ["Generation", "GenerationOptions", "GenerationResult", "generate"]
 
@@ -238,7 +238,7 @@ class Generation:
         """New token ids for each prompt; `keys` are their (row, sample), which choose the random numbers."""
         import torch
 
-        from llmkit.tasks.key_value_cache import roomy_cache
+        from llmkit.engines.transformers.key_value_cache import roomy_cache
 
         if self.decoding.beam_sampling:
             torch.manual_seed(int(random_stream(self.seed, *keys[0], length=1)[0] * 2**32))

@@ -16,9 +16,9 @@ from llmkit.records.batches import Budget, Prepared
 from llmkit.records.rows import Row, text_of
 from llmkit.tasks.direction import Direction, find_direction
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
-from llmkit.tasks.parts import run_parts
-from llmkit.text.keep import Keeper
+from llmkit.tasks.sub_batches import run_parts
 from llmkit.text.layout import Layout, lay_out
+from llmkit.text.protected_spans import Keeper
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel

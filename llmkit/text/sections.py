@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llmkit.text.lines import unwrapped
 from llmkit.text.sentences import split_sentences
+from llmkit.text.unwrap import unwrapped
 
 Count = Callable[[Sequence[str]], list[int]]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from llmkit.training.encoding import IGNORED, Encoded
+from llmkit.training.finetuning.encoding import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np

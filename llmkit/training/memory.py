@@ -59,7 +59,7 @@ def peak(
     """
     import torch
 
-    from llmkit.training.losses import _CHUNK
+    from llmkit.training.loss import _CHUNK
 
     model: Any = loaded.model
     shape = (1, sum(lengths)) if flattens else (len(lengths), max(lengths))
@@ -170,7 +170,7 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
 @contextmanager
 def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
     """A model in training that makes no logits and looks at no values, of which fake tensors have none."""
-    from llmkit.training.losses import headless
+    from llmkit.training.loss import headless
 
     was_training = model.training
     # torch logs each operation that fails on fake tensors, with a traceback.

@@ -253,7 +253,7 @@ def _largest(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
 
 def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     """Write a folder beside the output, then put it in its place."""
-    from llmkit.training.loop import no_bars
+    from llmkit.training.trainer import no_bars
 
     place = _place(output)
     beside: Path | None = None

@@ -21,7 +21,7 @@ from llmkit.training import checkpoints
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from llmkit.training.loop import Job, Step, Teacher
+    from llmkit.training.trainer import Job, Step, Teacher
 
 # What a run writes into its folder; --overwrite removes these and nothing else.
 OURS = (
@@ -205,7 +205,7 @@ class Run:
 
         SIGINT and SIGTERM let the running step end and save a checkpoint before they take their usual way.
         """
-        from llmkit.training.loop import Teacher, Watch, no_bars, stop_at_signals
+        from llmkit.training.trainer import Teacher, Watch, no_bars, stop_at_signals
 
         with no_bars():
             watch = Watch(self.metrics, on_step)

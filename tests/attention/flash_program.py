@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from llmkit.attention.cases import matrix
 from llmkit.attention.flash import attend
 from llmkit.attention.registry import Kernel
 from llmkit.attention.verify import truth, verify
+from llmkit.attention.verify_cases import matrix
 
 KERNEL: Kernel = replace(attend.llmkit_kernel, name="flash")
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from llmkit.attention import cpu, native_build
-from llmkit.attention.inside import small_model, verify_inside
 from llmkit.attention.registry import find
 from llmkit.attention.verify import verify
+from llmkit.attention.verify_model import small_model, verify_inside
 from tests.command import ROOT
 
 

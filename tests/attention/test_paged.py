@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AttentionInterface, ContinuousBatchingConfig, GenerationConfig
 
-from llmkit.attention.inside import small_model, verify_inside
 from llmkit.attention.paged import paged
 from llmkit.attention.reference import attend as reference
 from llmkit.attention.registry import find, kernel
+from llmkit.attention.verify_model import small_model, verify_inside
 from llmkit.errors import InputError
 
 PROMPTS = [[5, 6, 7], [9] * 20, [11], [12, 13, 14, 15, 16, 17, 18, 19, 20]]

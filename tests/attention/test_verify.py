@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llmkit.attention.cases import matrix
-from llmkit.attention.documents import attend as documents
-from llmkit.attention.inside import running, small_model, verify_inside
 from llmkit.attention.interface import forward
+from llmkit.attention.packed import attend as documents
 from llmkit.attention.reference import attend as reference
 from llmkit.attention.registry import Kernel, find, kernel
 from llmkit.attention.verify import verify
+from llmkit.attention.verify_cases import matrix
+from llmkit.attention.verify_model import running, small_model, verify_inside
 
 SUPPORTS = ("gqa", "backward", "position_bias")
 

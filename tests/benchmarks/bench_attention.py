@@ -117,7 +117,7 @@ def end_to_end(rounds: int = 6, context: int = 1000, new: int = 32, batch: int =
 
     from llmkit.attention.interface import register
     from llmkit.attention.registry import find
-    from llmkit.tasks.key_value_cache import roomy_cache
+    from llmkit.engines.transformers.key_value_cache import roomy_cache
 
     model = llama_135m()
     loaded: Any = SimpleNamespace(model=model, is_encoder_decoder=False)

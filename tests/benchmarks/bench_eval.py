@@ -93,8 +93,8 @@ def compare_perplexity(mixed: bool, window: int = 128) -> None:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from llmkit.evaluation.perplexity import measure
-    from llmkit.evaluation.reading import windowing
+    from llmkit.evaluation.likelihood.perplexity import measure
+    from llmkit.evaluation.likelihood.windowing import windowing
     from llmkit.records.read import rows_of
     from llmkit.runtime.load import load
     from llmkit.runtime.spec import ModelSpec

@@ -19,7 +19,7 @@ STEP = """
 import json, resource, sys, time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from llmkit.training.losses import summed_loss
+from llmkit.training.loss import summed_loss
 tokens, chunked = int(sys.argv[1]), sys.argv[2] == "chunks"
 torch.manual_seed(0)
 model = LlamaForCausalLM(LlamaConfig(vocab_size=128_256, hidden_size=256, intermediate_size=768,

@@ -13,7 +13,7 @@ from tests.benchmarks.steps import Steps, watch_trainer
 
 def main(folder: str, output: str, count: str, options: str) -> None:
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.finetune import Recipe, finetune
+    from llmkit.training.finetuning.finetune import Recipe, finetune
 
     asked = json.loads(options)
     steps = Steps()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from llmkit.models.box import embedded_folder, embedded_models
+from llmkit.models.bundled import embedded_folder, embedded_models
 from tests.command import run
 
 

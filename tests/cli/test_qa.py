@@ -101,7 +101,7 @@ def test_an_interrupted_run_resumes_to_the_same_file(
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ("qa", "-m", model, "--input", file, "--batch-size", "3")
     assert run(*arguments, "-o", whole).code == 0
-    from llmkit.tasks.question_answering import SpanReader
+    from llmkit.tasks.qa.reader import SpanReader
 
     answer, calls = SpanReader.answer, []
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from llmkit.evaluation import score
-from llmkit.evaluation.perplexity import measure, perplexity
-from llmkit.evaluation.reading import windowing
+from llmkit.evaluation.likelihood.perplexity import measure, perplexity
+from llmkit.evaluation.likelihood.windowing import windowing
 from llmkit.records.read import rows_of
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec

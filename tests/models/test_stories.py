@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llmkit.models.box import embedded_folder
+from llmkit.models.bundled import embedded_folder
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.corpus import Corpus
 from llmkit.training.heldout import measure
-from llmkit.training.tokenizer import encode
+from llmkit.training.pretraining.corpus import Corpus
+from llmkit.training.pretraining.tokenizer import encode
 
 
 @pytest.fixture(scope="module")

@@ -273,7 +273,7 @@ def test_a_chat_template_is_seen(tmp_path: Path, tiny_model: TinyModel) -> None:
 
 
 def test_a_kernel_that_takes_minutes_to_begin_is_told() -> None:
-    from llmkit.runtime.kernels import find_kernel
+    from llmkit.runtime.attention_kernel import find_kernel
 
     with pytest.warns(UserWarning, match="which takes minutes on a CPU"):
         kernel = find_kernel(ModelSpec("stories", attn="flex_attention"), "cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmkit.training.batches import Batches, Flattened, Padded, Pairs, Rows, Spans
-from llmkit.training.encoding import IGNORED, Encoded
+from llmkit.training.finetuning.encoding import IGNORED, Encoded
 
 
 def epoch(batches: Batches, number: int = 0) -> list[list[int]]:

@@ -346,7 +346,7 @@ def test_the_first_process_has_time_to_tell(rank: str, waits: bool, monkeypatch:
     """A launcher ends all processes with the first that ends, whichever that is."""
     import typer
 
-    from llmkit.cli import launch
+    from llmkit.cli.common import launch
     from llmkit.errors import InputError
 
     waited: list[float] = []

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import Flattened, Padded
-from llmkit.training.encoding import Encoded
-from llmkit.training.losses import summed_loss
+from llmkit.training.finetuning.encoding import Encoded
+from llmkit.training.finetuning.plan import Prepared, Recipe, prepare
+from llmkit.training.loss import summed_loss
 from llmkit.training.packing import pack
-from llmkit.training.tuning import Prepared, Recipe, prepare
 
 TinyModel = Callable[..., Path]
 WHOLE = Recipe(lora=False, dtype="float32", packing=True, max_length=100, batch_size=2, eval_split=0.0)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.answers import accuracy
+from llmkit.evaluation.metrics.answers import accuracy
 from llmkit.evaluation.modules import compute, info
 
 
 class Accuracy(evaluate.Metric):
-    """`llmkit.evaluation.answers.accuracy` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.answers.accuracy` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(accuracy.__doc__, labels=True)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
+from llmkit.evaluation.metrics.bleu import bleu
 from llmkit.evaluation.modules import compute, info
-from llmkit.evaluation.translation import bleu
 
 
 class Bleu(evaluate.Metric):
-    """`llmkit.evaluation.translation.bleu` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.bleu.bleu` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(bleu.__doc__)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
+from llmkit.evaluation.metrics.bleu import chrf
 from llmkit.evaluation.modules import compute, info
-from llmkit.evaluation.translation import chrf
 
 
 class Chrf(evaluate.Metric):
-    """`llmkit.evaluation.translation.chrf` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.bleu.chrf` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(chrf.__doc__)

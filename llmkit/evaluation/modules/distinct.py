@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.diversity import distinct
+from llmkit.evaluation.metrics.diversity import distinct
 from llmkit.evaluation.modules import compute, info
 
 
 class Distinct(evaluate.Metric):
-    """`llmkit.evaluation.diversity.distinct` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.diversity.distinct` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(distinct.__doc__, references=False)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.answers import exact_match
+from llmkit.evaluation.metrics.answers import exact_match
 from llmkit.evaluation.modules import compute, info
 
 
 class ExactMatch(evaluate.Metric):
-    """`llmkit.evaluation.answers.exact_match` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.answers.exact_match` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(exact_match.__doc__)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.answers import f1
+from llmkit.evaluation.metrics.answers import f1
 from llmkit.evaluation.modules import compute, info
 
 
 class F1(evaluate.Metric):
-    """`llmkit.evaluation.answers.f1` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.answers.f1` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(f1.__doc__)

@@ -5,14 +5,14 @@ from typing import Any
 import evaluate
 
 from llmkit.evaluation import score
+from llmkit.evaluation.likelihood.perplexity import measure, perplexity
+from llmkit.evaluation.likelihood.windowing import windowing
 from llmkit.evaluation.modules import info
-from llmkit.evaluation.perplexity import measure, perplexity
-from llmkit.evaluation.reading import windowing
 from llmkit.records.read import rows_of
 
 
 class Perplexity(evaluate.Metric):
-    """`llmkit.evaluation.perplexity` over `evaluate`'s lists: the predictions are the texts."""
+    """`llmkit.evaluation.likelihood.perplexity` over `evaluate`'s lists: the predictions are the texts."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(perplexity.__doc__, references=False)

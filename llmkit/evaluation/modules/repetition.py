@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.diversity import repetition
+from llmkit.evaluation.metrics.diversity import repetition
 from llmkit.evaluation.modules import compute, info
 
 
 class Repetition(evaluate.Metric):
-    """`llmkit.evaluation.diversity.repetition` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.diversity.repetition` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(repetition.__doc__, references=False)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
+from llmkit.evaluation.metrics.rouge import rouge
 from llmkit.evaluation.modules import compute, info
-from llmkit.evaluation.rouge import rouge
 
 
 class Rouge(evaluate.Metric):
-    """`llmkit.evaluation.rouge.rouge` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.rouge.rouge` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(rouge.__doc__)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.answers import squad
+from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.modules import compute, info
 
 
 class Squad(evaluate.Metric):
-    """`llmkit.evaluation.answers.squad` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.answers.squad` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(squad.__doc__)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
-from llmkit.evaluation.answers import squad_v2
+from llmkit.evaluation.metrics.answers import squad_v2
 from llmkit.evaluation.modules import compute, info
 
 
 class SquadV2(evaluate.Metric):
-    """`llmkit.evaluation.answers.squad_v2` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.answers.squad_v2` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(squad_v2.__doc__)

@@ -4,12 +4,12 @@ from typing import Any
 
 import evaluate
 
+from llmkit.evaluation.metrics.bleu import ter
 from llmkit.evaluation.modules import compute, info
-from llmkit.evaluation.translation import ter
 
 
 class Ter(evaluate.Metric):
-    """`llmkit.evaluation.translation.ter` over `evaluate`'s lists."""
+    """`llmkit.evaluation.metrics.bleu.ter` over `evaluate`'s lists."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info(ter.__doc__)

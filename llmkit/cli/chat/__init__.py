@@ -1,0 +1,210 @@
+"""`llmkit chat`: a conversation in the terminal, or replies to a file of conversations."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from llmkit.cli.chat.commands import COMMANDS, Leave, Session, obey
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.options import flag
+from llmkit.errors import InputError, LLMKitError
+
+if TYPE_CHECKING:
+    from llmkit.runtime.load import LoadedModel
+    from llmkit.tasks.chat import Conversation, Reply
+    from llmkit.tasks.decoding import GenerationOptions
+
+
+@options.expand
+def run(
+    *,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    decoding: options.DecodingFlags,
+    system: Annotated[str | None, flag("--system", help="System message of the chat.")] = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Talk with a chat model in the terminal, or answer a file of conversations."""
+    from llmkit.tasks.decoding import GenerationOptions
+
+    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    if inputs.input is None and sys.stdin is not None and sys.stdin.isatty():
+        _refuse_row_flags(inputs, outputs)
+        _converse(model, wanted)
+    else:
+        _reply_to_rows(model, inputs, outputs, wanted)
+
+
+def _reply_to_rows(
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    wanted: GenerationOptions,
+) -> None:
+    """One reply a row; stdin is JSONL unless `--lines` makes each line a message."""
+    if rows.check_output(outputs):
+        return
+    unnamed = inputs.input is None and not inputs.lines
+    if unnamed:
+        inputs = dataclasses.replace(inputs, input="-")
+    source, _ = rows.open_source(None, inputs, field="prompt")
+    first = source.first() if unnamed and outputs.on_error == "fail" else None
+    if first is not None and first.error and first.error.startswith(("not JSON", "a JSON")):
+        raise InputError(f"{first.where}: {first.error}; with --lines each line is a message")
+    from llmkit.cli.common.loading import load_model
+    from llmkit.tasks.chat import chat_options
+    from llmkit.tasks.generation import Generation
+
+    loaded = load_model(model.spec(task="text-generation", verb="chat"))
+    generation = Generation(
+        loaded, chat_options(loaded, wanted), field=inputs.field, template=inputs.template
+    )
+    rows.run_rows(generation, source, outputs, verb="chat", field="generated_text")
+
+
+def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) -> None:
+    given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json}
+    for name, value in given.items():
+        if value:
+            raise InputError(f"--{name} is about rows: name them with --input, or pipe them in")
+    outputs.check()
+
+
+def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
+    """Read, answer, and again, until the user leaves."""
+    from llmkit.cli.common.loading import load_model
+    from llmkit.tasks.chat import Conversation
+
+    def open_model(name: str | None) -> LoadedModel:
+        # A revision and an adapter belong to the model that they were named with.
+        kept = name is None or name == model.model
+        changed: dict[str, Any] = {} if kept else {"model": name, "revision": None, "adapter": None}
+        return load_model(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
+
+    conversation = Conversation(open_model(None), wanted, on_drop=_tell_drop)
+    console.detail(f"seed {conversation.options.seed}")
+    session = Session(conversation, lambda ask: _answer(conversation, ask), open_model)
+    read = _line_reader()
+    console.notice(f"{conversation.loaded.spec.name}: /help lists the commands, Ctrl-D leaves")
+    while True:
+        try:
+            line = read()
+            if line.startswith("/") and not line.startswith("//"):
+                obey(session, line.strip())
+            elif line.strip():
+                text = line.removeprefix("/") if line.startswith("//") else line
+                session.answer(functools.partial(conversation.send, text))
+        except (EOFError, Leave):
+            return
+        except KeyboardInterrupt:
+            console.notice("Ctrl-D or /exit leaves")
+        except LLMKitError as error:
+            if console.state.debug:
+                raise
+            console.error(str(error))
+
+
+def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
+    """Show an answer as it is made; Ctrl-C ends it, and a second one ends it at once."""
+    with _interruptible() as stopped:
+        try:
+            reply = ask(_show(), stopped=stopped)
+        except KeyboardInterrupt:
+            print(flush=True)
+            console.notice("stopped; the message is taken back")
+            return
+    print(flush=True)
+    if not reply.kept:
+        console.notice("stopped; the message is taken back")
+    elif reply.finish_reason == "interrupted":
+        console.notice("stopped; the answer so far stays (/retry answers anew, /undo takes it back)")
+    elif reply.finish_reason == "length":
+        limit = conversation.options.max_new_tokens
+        more = (
+            f"/set max_new_tokens {2 * limit} allows more" if reply.tokens >= limit else "the context is full"
+        )
+        console.notice(f"cut after {reply.tokens} tokens; {more}")
+
+
+def _show() -> Callable[[str, bool], None]:
+    """Pieces of the answer go to stdout, from its first word on; thoughts go to stderr, dim on a terminal."""
+    dim = sys.stderr.isatty()
+    thought = begun = False
+
+    def show(piece: str, is_reasoning: bool) -> None:
+        nonlocal thought, begun
+        if not is_reasoning:
+            # Many models begin with the space or the line break that their template leaves open.
+            piece = piece if begun else piece.lstrip()
+            begun = begun or bool(piece)
+        if is_reasoning:
+            print(f"\x1b[2m{piece}\x1b[0m" if dim else piece, end="", file=sys.stderr, flush=True)
+        else:
+            if thought:
+                print("\n", file=sys.stderr, flush=True)
+            print(piece, end="", flush=True)
+        thought = is_reasoning
+
+    return show
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether Ctrl-C was pressed; the second time it is a KeyboardInterrupt."""
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell_drop(messages: int) -> None:
+    console.notice(
+        f"the conversation outgrew the context: the model no longer sees {messages} older messages"
+    )
+
+
+def _line_reader() -> Callable[[], str]:
+    """A function that reads one message, of several lines if the user likes, with editing and history."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.output import create_output
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: Any) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    @keys.add("c-j")
+    def new_line(event: Any) -> None:
+        event.current_buffer.insert_text("\n")
+
+    prompt: PromptSession[str] = PromptSession(
+        multiline=True,
+        key_bindings=keys,
+        prompt_continuation=". ",
+        completer=WordCompleter(list(COMMANDS), sentence=True),
+        complete_while_typing=False,
+        # stdout may be a file that takes the answers.
+        output=create_output(always_prefer_tty=True),
+    )
+    return lambda: prompt.prompt("> ")

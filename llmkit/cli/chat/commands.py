@@ -1,0 +1,172 @@
+"""The commands inside `llmkit chat`: a line that begins with a slash. What they say goes to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.cli.common import console
+from llmkit.errors import InputError
+
+if TYPE_CHECKING:
+    from llmkit.runtime.load import LoadedModel
+    from llmkit.tasks.chat import Conversation
+
+
+class Leave(Exception):  # noqa: N818 (it ends the chat and is no error)
+    """The user is done."""
+
+
+@dataclass
+class Session:
+    """What commands work on.
+
+    Attributes:
+        conversation: the conversation.
+        answer: shows what `send` or `retry`, given `on_text` and `stopped`, makes.
+        open_model: loads the model of a name, with the flags that the chat was begun with.
+    """
+
+    conversation: Conversation
+    answer: Callable[[Callable[..., Any]], None]
+    open_model: Callable[[str], LoadedModel]
+
+
+def obey(session: Session, line: str) -> None:
+    """Carry out a line such as ``/set temperature 0.7``.
+
+    Raises:
+        Leave: it was /exit.
+        InputError: no such command, or its argument is wrong.
+    """
+    name, _, argument = line.partition(" ")
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "/help lists them"
+        raise InputError(f"{name}: no such command; {hint} (a message that begins with / is written //)")
+    COMMANDS[name][0](session, argument.strip())
+
+
+def _help(session: Session, argument: str) -> None:
+    width = max(len(f"{name} {takes}") for name, (_, takes, _) in COMMANDS.items())
+    for name, (_, takes, about) in COMMANDS.items():
+        _say(f"  {f'{name} {takes}':<{width}}  {about}")
+    _say("Enter sends. Alt-Enter or Ctrl-J begins a new line; pasted lines stay together.")
+    _say("Ctrl-C stops an answer, Ctrl-D leaves.")
+
+
+def _save(session: Session, argument: str) -> None:
+    path = _path(argument, "/save")
+    count = session.conversation.save(path)
+    console.notice(f"{path} holds {count} conversation{'s' * (count > 1)}, this one last")
+
+
+def _load(session: Session, argument: str) -> None:
+    path = _path(argument, "/load")
+    count = session.conversation.load(path)
+    which = f"the last of {count} conversations" if count > 1 else "a conversation"
+    console.notice(f"{which} with {len(session.conversation.messages)} messages")
+
+
+def _system(session: Session, argument: str) -> None:
+    if argument:
+        session.conversation.system = "" if argument == '""' else argument
+    system = session.conversation.system
+    _say("no system message" if system is None else f"system message: {system}")
+
+
+def _undo(session: Session, argument: str) -> None:
+    taken = session.conversation.undo()
+    start = " ".join(str(taken[0]["content"]).split())
+    console.notice(f"taken back: {start[:60]}{'…' * (len(start) > 60)}")
+
+
+def _retry(session: Session, argument: str) -> None:
+    if not session.conversation.sampling:
+        console.notice("decoding is greedy: the same question gets the same answer; try /set temperature 0.7")
+    session.answer(session.conversation.retry)
+
+
+def _model(session: Session, argument: str) -> None:
+    if argument:
+        session.conversation.use(session.open_model(argument))
+    _say(session.conversation.loaded.spec.name)
+
+
+def _on_or_off(text: str) -> bool:
+    return {"on": True, "off": False}[text]
+
+
+_SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "max_new_tokens": (int, "a number"),
+    "temperature": (float, "a number"),
+    "top_p": (float, "a number"),
+    "top_k": (int, "a whole number"),
+    "min_p": (float, "a number"),
+    "repetition_penalty": (float, "a number"),
+    "num_beams": (int, "a whole number"),
+    "greedy": (_on_or_off, "on or off"),
+    "seed": (int, "a whole number"),
+}
+
+
+def _set(session: Session, argument: str) -> None:
+    name, _, text = argument.partition(" ")
+    name, text = name.replace("-", "_"), text.strip()
+    options = session.conversation.options
+    if not name:
+        for one in _SETTINGS:
+            _tell(session, one)
+        return
+    if name not in _SETTINGS:
+        raise InputError(f"/set {name}: there is {', '.join(_SETTINGS)}")
+    parse, wanted = _SETTINGS[name]
+    if text == "default":
+        value = next(field.default for field in dataclasses.fields(options) if field.name == name)
+    else:
+        try:
+            value = parse(text)
+        except (ValueError, KeyError):
+            raise InputError(f"/set {name} {text}: give {wanted}, or default") from None
+    session.conversation.set(**{name: value})
+    _tell(session, name)
+
+
+def _tell(session: Session, name: str) -> None:
+    value = getattr(session.conversation.options, name)
+    _say(f"{name}: {'as the model has it' if value is None else value}")
+
+
+def _exit(session: Session, argument: str) -> None:
+    raise Leave
+
+
+def _path(argument: str, command: str) -> str:
+    import os
+
+    if not argument:
+        raise InputError(f"{command}: name a file, such as {command} talk.jsonl")
+    return os.path.expanduser(argument)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# name -> (what it does, what it takes, what /help says)
+COMMANDS: dict[str, tuple[Callable[[Session, str], None], str, str]] = {
+    "/help": (_help, "", "Show this."),
+    "/save": (_save, "FILE", "Add the conversation to a JSONL file, a line of `messages` each."),
+    "/load": (_load, "FILE", "Go on with the last conversation of such a file."),
+    "/system": (_system, "TEXT", 'Set the system message; "" takes it away; without TEXT, show it.'),
+    "/undo": (_undo, "", "Take the last turn back."),
+    "/retry": (_retry, "", "Answer the last message anew."),
+    "/model": (_model, "NAME", "Go on with another model; without NAME, show which it is."),
+    "/set": (_set, "NAME VALUE", "Change a setting, such as temperature 0.7; without NAME, show all."),
+    "/exit": (_exit, "", "Leave."),
+}

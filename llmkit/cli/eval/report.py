@@ -1,0 +1,83 @@
+"""What `llmkit eval` tells of its scores, and the files that it writes."""
+
+from __future__ import annotations
+
+import json as json_module
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.cli.common import console
+from llmkit.cli.eval.flags import ReportFlags
+
+if TYPE_CHECKING:
+    from llmkit.evaluation import Evaluation, Example
+
+
+def tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
+    """Print the scores, and write `--output` and `--card`.
+
+    Args:
+        evaluation: the scores.
+        flags: how they are told, and where.
+        source: what was scored, for the name of the test set.
+    """
+    from llmkit.evaluation import report
+
+    text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
+    if flags.json:
+        print(text)
+    elif flags.bare:
+        print(report.as_bare(evaluation))
+    else:
+        print(report.as_table(evaluation))
+    if flags.output is not None:
+        write(flags.output, text + "\n")
+        console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
+    if flags.card is not None:
+        from llmkit.evaluation.card import update_card
+
+        update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
+        console.notice(f"{flags.card} has the scores in its model-index")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def stem(source: str) -> str:
+    """What to call a test set that has no name: its file, without folder and endings."""
+    if source.startswith("hf:"):
+        return source.removeprefix("hf:").split(":")[0]
+    return "stdin" if source == "-" else Path(source).name.split(".")[0]
+
+
+class PerRecord:
+    """`--per-record`: each row with its scores; the file appears when all rows were scored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._partial = self._path.with_name(self._path.name + ".partial")
+
+    def __enter__(self) -> PerRecord:
+        self._file = open(self._partial, "w", encoding="utf-8")
+        return self
+
+    def write(self, row: Example, scores: dict[str, float]) -> None:
+        """Add a row."""
+        from llmkit.records.strict_json import dumps
+
+        # A share of nothing (SQuAD's NoAns of a row with an answer, perplexity over no words) is no number
+        # and is left out.
+        numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
+        self._file.write(dumps({**row.data, "scores": numbers}) + "\n")
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._file.close()
+        if kind is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)

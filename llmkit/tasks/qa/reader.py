@@ -1,0 +1,333 @@
+"""Extractive question answering: the span of a context that answers a question, for any length of context.
+
+A context is tokenized once, however many questions are asked about it, and read in overlapping windows.
+The score of a span is P(start) * P(end), each a softmax over the window's context tokens and its [CLS]
+token, which stands for "no answer" (Devlin et al., BERT, 2019, section 4.3). So did the question-answering
+pipeline that transformers had up to 5.2, and `transformers_4` gives its results in every detail.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError
+from llmkit.records.batches import OutOfMemory
+from llmkit.tasks.generation import is_out_of_memory
+from llmkit.tasks.qa.spans import (
+    Answer,
+    AnswerOptions,
+    Answers,
+    best_spans,
+    pool_answers,
+    probabilities,
+    tidy,
+)
+from llmkit.text.overlap import shared_marks
+from llmkit.text.windows import overlapping_windows
+from llmkit.text.words import is_unspaced
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+# Padded tokens in one forward pass: enough to keep the device busy.
+_CPU_TOKENS = 8192
+_GPU_TOKENS = 65_536
+_SMALLEST_ROOM = 8
+
+
+@dataclass(frozen=True)
+class EncodedContext:
+    """A text as tokens: arrays `ids` [n], `offsets` [n, 2] in characters, `words` [n] (-1: in no word)."""
+
+    text: str
+    ids: np.ndarray
+    offsets: np.ndarray
+    words: np.ndarray
+
+
+@dataclass(frozen=True)
+class EncodedQuestion:
+    """What stands before and after a window of the context, as the tokenizer puts pairs together.
+
+    Attributes:
+        ids, types: token ids and token type ids of both parts.
+        head: how many of them stand before the context.
+        context_type: token type of the context.
+        no_answer: index in `ids` of the token that stands for "no answer"; None if there is none.
+        text: the question.
+    """
+
+    ids: list[int]
+    types: list[int]
+    head: int
+    context_type: int
+    no_answer: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A question with the windows in which its answer is looked for.
+
+    Attributes:
+        question: the question.
+        contexts: the texts.
+        windows: (context, first token, token after the last) each.
+        types: token types of each context, as long as its ids.
+    """
+
+    question: EncodedQuestion
+    contexts: Sequence[EncodedContext]
+    windows: list[tuple[int, int, int]]
+    types: Sequence[np.ndarray]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model reads for it."""
+        return sum(self.size(window) for window in self.windows)
+
+    def size(self, window: tuple[int, int, int]) -> int:
+        """Tokens that the model reads in one of its windows."""
+        return len(self.question.ids) + window[2] - window[1]
+
+
+class SpanReader:
+    """An extractive question-answering model at work.
+
+    Args:
+        model: a transformers model for question answering.
+        tokenizer: its tokenizer, one that knows character offsets.
+        options: see `AnswerOptions`.
+        device: where inputs go; None is where the model is.
+
+    Raises:
+        InputError: the tokenizer has no offsets, or the window is larger than the model allows.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, options: AnswerOptions, device: torch.device | None = None
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise InputError(
+                f"{type(tokenizer).__name__} does not tell which characters a token stands for;"
+                " use a model with a tokenizer.json"
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.options = options
+        self.device = model.device if device is None else device
+        self.window = _window(model, tokenizer, options)
+        self.tokens_at_once = _GPU_TOKENS if self.device.type == "cuda" else _CPU_TOKENS
+        self._shared = getattr(model.config, "shared_words_type", None)
+        self._question_first = tokenizer.padding_side == "right"
+        peft = getattr(model, "get_base_model", None)
+        self._parameters = inspect.signature((peft() if peft else model).forward).parameters
+
+    def encode_context(self, text: str) -> EncodedContext:
+        """Tokenize a text, whole."""
+        import numpy as np
+
+        (encoding,) = self.tokenizer([text], add_special_tokens=False, verbose=False).encodings
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        return EncodedContext(
+            text,
+            np.asarray(encoding.ids, dtype=np.int32),
+            np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2),
+            np.asarray(words, dtype=np.int32),
+        )
+
+    def encode_question(self, text: str) -> EncodedQuestion:
+        """Tokenize a question.
+
+        Raises:
+            InputError: nothing is left of it.
+        """
+        # It stands in for the context too, to see what the tokenizer puts around a pair.
+        (pair,) = self.tokenizer([text], [text], verbose=False).encodings
+        side = 1 if self._question_first else 0
+        sides = pair.sequence_ids
+        if side not in sides:
+            raise InputError("the question is empty")
+        begin, end = sides.index(side), len(sides) - sides[::-1].index(side)
+        ids = pair.ids[:begin] + pair.ids[end:]
+        mark = self.tokenizer.cls_token_id
+        return EncodedQuestion(
+            ids=ids,
+            types=pair.type_ids[:begin] + pair.type_ids[end:],
+            head=begin,
+            context_type=pair.type_ids[begin],
+            no_answer=ids.index(mark) if mark is not None and mark in ids else None,
+            text=text,
+        )
+
+    def reading(self, question: EncodedQuestion, contexts: Sequence[EncodedContext]) -> Reading:
+        """Lay windows over the contexts.
+
+        Raises:
+            InputError: the question leaves no room for a context, or there is nothing in the contexts.
+        """
+        room = self.window - len(question.ids)
+        longest = max(len(context.ids) for context in contexts)
+        if room < min(_SMALLEST_ROOM, longest):
+            raise InputError(
+                f"the question takes {len(question.ids)} of the {self.window} tokens that the model sees"
+                " at a time, which leaves no room for the context; shorten it"
+            )
+        if not longest:
+            raise InputError("the context is empty")
+        overlap = self.options.overlap
+        if overlap is None:
+            overlap = min(self.window // 2, 128)
+        if overlap >= room:
+            overlap = room // 2
+        windows = [
+            (i, start, stop)
+            for i, context in enumerate(contexts)
+            for start, stop in overlapping_windows(len(context.ids), room, overlap)
+        ]
+        return Reading(question, contexts, windows, [self._types(question, one) for one in contexts])
+
+    def answer(
+        self, readings: Sequence[Reading], progress: Callable[[int, int], None] | None = None
+    ) -> list[Answers]:
+        """Answer questions, with the windows of all of them in common batches.
+
+        Args:
+            readings: the questions.
+            progress: called after each forward pass with the windows done and those there are.
+
+        Raises:
+            OutOfMemory: the device has no room for several readings at once, or for one window.
+        """
+        found: list[dict[int, tuple[list[Answer], float]]] = [{} for _ in readings]
+        waiting = [(i, j) for i, reading in enumerate(readings) for j in range(len(reading.windows))]
+        waiting.sort(key=lambda one: -readings[one[0]].size(readings[one[0]].windows[one[1]]))
+        tokens = self.tokens_at_once
+        done = 0
+        while waiting:
+            first, window = waiting[0]
+            longest = readings[first].size(readings[first].windows[window])
+            batch = waiting[: max(tokens // longest, 1)]
+            try:
+                logits = self._logits([(readings[i], readings[i].windows[j]) for i, j in batch], longest)
+            except OutOfMemory:
+                # Several readings: whoever batched them halves the batch, and notes it for a resumed run.
+                if len(readings) > 1 or len(batch) == 1:
+                    raise
+                tokens = len(batch) * longest // 2
+                continue
+            for (i, j), start, end in zip(batch, *logits, strict=True):
+                found[i][j] = self._spans(readings[i], readings[i].windows[j], start, end)
+            del waiting[: len(batch)]
+            done += len(batch)
+            if progress is not None:
+                progress(done, done + len(waiting))
+        return [pool_answers([one[j] for j in sorted(one)], self.options) for one in found]
+
+    def _types(self, question: EncodedQuestion, context: EncodedContext) -> np.ndarray:
+        """Token types of a context; a model that was taught so sees which of its words the question has."""
+        import numpy as np
+
+        types = np.full(len(context.ids), question.context_type, dtype=np.int64)
+        if self._shared is not None:
+            types[shared_marks(question.text, context.text, context.offsets[:, 1])] = self._shared
+        return types
+
+    def _logits(
+        self, batch: list[tuple[Reading, tuple[int, int, int]]], longest: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Start and end logits, each [windows, longest] in float32."""
+        import numpy as np
+        import torch
+
+        ids = np.full((len(batch), longest), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        types = np.zeros_like(ids)
+        for i, (reading, (context, start, stop)) in enumerate(batch):
+            question, size = reading.question, reading.size((context, start, stop))
+            head, tail = question.head, size - len(question.ids) + question.head
+            ids[i, :head], ids[i, tail:size] = question.ids[:head], question.ids[head:]
+            types[i, :head], types[i, tail:size] = question.types[:head], question.types[head:]
+            ids[i, head:tail] = reading.contexts[context].ids[start:stop]
+            types[i, head:tail] = reading.types[context][start:stop]
+            mask[i, :size] = 1
+        named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        inputs: dict[str, Any] = {
+            name: torch.from_numpy(named[name]).to(self.device)
+            for name in self.tokenizer.model_input_names
+            if name in named and name in self._parameters
+        }
+        if "use_cache" in self._parameters:
+            inputs["use_cache"] = False
+        try:
+            with torch.inference_mode():
+                output = self.model(**inputs)
+                return output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"{len(batch)} windows of {longest} tokens do not fit into memory") from error
+
+    def _spans(
+        self, reading: Reading, window: tuple[int, int, int], start: np.ndarray, end: np.ndarray
+    ) -> tuple[list[Answer], float]:
+        """The best spans of one window, and the probability that there is none in it."""
+        which, first, stop = window
+        question, context = reading.question, reading.contexts[which]
+        head, length = question.head, stop - first
+        none = question.no_answer
+        mark = None if none is None else none if none < head else none + length
+        inside = slice(head, head + length)
+        starts, no_start = probabilities(start[inside], None if mark is None else start[mark])
+        ends, no_end = probabilities(end[inside], None if mark is None else end[mark])
+        # More than are wanted, because several may become one when they take in whole words.
+        count = self.options.top_k * 2 + 10 if self.options.align_to_words else self.options.top_k
+        spans = []
+        for s, e, score in best_spans(starts, ends, count, self.options.max_answer_tokens):
+            a, b = self._characters(context, first + s, first + e, first, stop)
+            spans.append(Answer(context.text[a:b], score, a, b, which))
+        return spans, no_start * no_end
+
+    def _characters(
+        self, context: EncodedContext, first: int, last: int, start: int, stop: int
+    ) -> tuple[int, int]:
+        """The characters of tokens `first` to `last` of a context, in the window from `start` to `stop`."""
+        if not self.options.transformers_4:
+            start, stop = 0, len(context.ids)
+        words, offsets = context.words, context.offsets
+        a, b = int(offsets[first, 0]), int(offsets[last, 1])
+        if self.options.align_to_words and words[first] >= 0 and words[last] >= 0:
+            left, right = first, last
+            while left > start and words[left - 1] == words[first]:
+                left -= 1
+            while right + 1 < stop and words[right + 1] == words[last]:
+                right += 1
+            c, d = int(offsets[left, 0]), int(offsets[right, 1])
+            # A "word" of a script without spaces is a whole clause to many tokenizers.
+            if self.options.transformers_4 or not is_unspaced(context.text[c:a] + context.text[b:d]):
+                a, b = c, d
+        return (a, b) if self.options.transformers_4 else tidy(context.text, a, b)
+
+
+def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
+    """Tokens that the model may see at a time."""
+    most = int(min(tokenizer.model_max_length, most_positions(model)))
+    if options.window is None:
+        return min(most, 384)
+    if options.window > most and not options.transformers_4:
+        raise InputError(f"--window {options.window}: the model sees {most} tokens at most")
+    return min(options.window, most)
+
+
+def most_positions(model: Any) -> float:
+    """How many tokens the position embeddings of the model reach."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return float("inf")
+    # RoBERTa and its kin count positions from the padding index on.
+    skipped = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
+    return positions if skipped is None else positions - skipped - 1

@@ -1,0 +1,376 @@
+"""Extractive summaries: sentences of the text itself, found by how central they are. No model is needed.
+
+Sentences are ranked by continuous LexRank (Erkan and Radev, LexRank: Graph-based Lexical Centrality as
+Salience in Text Summarization, JAIR 22, 2004, section 3.3) over tf-idf vectors, or over a model's embeddings,
+and taken by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), so that no two say the same.
+The graph has an edge between any two sentences, but it is never written down: with X the matrix of unit
+vectors, its product with v is X(X'v). Time and memory are linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmkit.errors import InputError, RowError
+from llmkit.records.batches import Budget, Prepared
+from llmkit.records.rows import Row, text_of
+from llmkit.text.sentences import split_sentences
+from llmkit.text.unwrap import unwrapped
+from llmkit.text.words import count_words, search_terms
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from llmkit.tasks.embeddings import SentenceEmbedder
+
+DEFAULT_FIELDS = ("text", "document", "article")
+
+_DEFAULT_WORDS = 150
+_DEFAULT_SHARE = 1 / 3
+_DAMPING = 0.85
+_RELEVANCE = 0.7  # against novelty, in maximal marginal relevance
+_BLOCKS = 100
+_SHORT = 8  # words; shorter sentences ("Chapter IV.", "He nodded.") are taken only where there are no others
+
+
+@dataclass(frozen=True)
+class SummaryLength:
+    """How long a summary may be, in words as `text.words.count_words` counts them.
+
+    Attributes:
+        min_words: at least so many, where the text has them.
+        max_words: never more.
+        ratio: about this share of the text's words, above 0 and below 1.
+
+    Raises:
+        InputError: a bound that cannot be, or a least above a most.
+    """
+
+    min_words: int | None = None
+    max_words: int | None = None
+    ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("min_words", "max_words"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be 1 or more")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise InputError("--ratio must be above 0 and below 1: it is a share of the text's words")
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise InputError(
+                f"--min-words {self.min_words} is more than --max-words {self.max_words}; change one of them"
+            )
+
+    @property
+    def given(self) -> bool:
+        """Whether the user said anything."""
+        return self != SummaryLength()
+
+    def bounds(self, words: int) -> tuple[int, int]:
+        """The least and the most words for a text of `words` words."""
+        least = self.min_words or 0
+        limits = [] if self.max_words is None else [self.max_words]
+        if self.ratio is not None:
+            limits.append(math.ceil(self.ratio * words))
+        if not limits:
+            limits = [_DEFAULT_WORDS, math.ceil(_DEFAULT_SHARE * words)]
+        return least, max(min(limits), least, 1)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """An extractive summary.
+
+    Attributes:
+        text: the sentences, in the order of the text, each as it stands there.
+        spans: where they stand: (start, end) in characters of the text.
+    """
+
+    text: str
+    spans: list[tuple[int, int]]
+
+
+def extract(
+    text: str,
+    length: SummaryLength | None = None,
+    embed: Callable[[Sequence[str]], np.ndarray] | None = None,
+) -> Extract:
+    """Summarize a text by sentences picked from it.
+
+    Args:
+        text: of any length and script.
+        length: how long the summary may be; by default a third of the text and at most 150 words.
+        embed: gives each sentence its vector, of length 1: [sentences, dimensions]; None is tf-idf.
+
+    Raises:
+        InputError: the text is empty, or every sentence is longer than `length.max_words`.
+    """
+    length = length or SummaryLength()
+    spans = split_sentences(unwrapped(text))
+    if not spans:
+        raise InputError("the text is empty")
+    sentences = [text[start:end] for start, end in spans]
+    sizes = [count_words(sentence) for sentence in sentences]
+    least, most = length.bounds(sum(sizes))
+    if length.max_words is not None and min(sizes) > most:
+        raise InputError(
+            f"no sentence has {most} words or fewer (the shortest has {min(sizes)}); raise --max-words"
+        )
+    vectors: _Vectors
+    if embed is None:
+        vectors = _tf_idf([search_terms(sentence) for sentence in sentences])
+    else:
+        vectors = _DenseVectors(embed(sentences))
+    picked = _pick(vectors, _lexrank(vectors), sizes, least, most, hard=length.max_words is not None)
+    chosen = [spans[i] for i in sorted(picked)]
+    return Extract(_joined([text[start:end] for start, end in chosen]), chosen)
+
+
+class ExtractiveSummarization:
+    """What `cli.rows.run_rows` runs: rows with a text in, `summary_text` out.
+
+    Args:
+        length: see `extract`.
+        field: the column that holds the text; None takes `text`, `document`, `article` or the only one.
+        template: a text over several columns.
+        embedder: compares sentences by a model's embeddings; None by tf-idf.
+    """
+
+    seed = 0
+    seed_given = False
+    tokens_written = 0
+
+    def __init__(
+        self,
+        length: SummaryLength,
+        *,
+        field: str | None = None,
+        template: str | None = None,
+        embedder: SentenceEmbedder | None = None,
+    ) -> None:
+        self.length = length
+        self.field = field
+        self.template = template
+        self.embedder = embedder
+
+    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+        """Take each row's text; one without becomes its RowError."""
+        return [self._prepare(row) for row in rows]
+
+    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+        """Summarize each text: its `summary_text`."""
+        return [self._summarize(one) for one in batch]
+
+    def budget(self, batch_size: int | None) -> Budget:
+        """A row at a time, unless told: there is nothing to gain from batches."""
+        return Budget(tokens=None, rows=batch_size or 1, new_tokens=0)
+
+    def header(self) -> dict[str, Any]:
+        """All that the results depend on, besides the rows, as JSON: for the journal."""
+        import llmkit
+
+        return {
+            **({} if self.embedder is None else self.embedder.loaded.identity()),
+            "extractive": "lexrank",
+            "llmkit": llmkit.__version__,
+            "length": asdict(self.length),
+            "field": self.field,
+            "template": self.template,
+        }
+
+    def _prepare(self, row: Row) -> Prepared | RowError:
+        try:
+            text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
+        except RowError as error:
+            return error
+        return Prepared(row=row, length=len(text), payload=text)
+
+    def _summarize(self, one: Prepared) -> dict[str, Any] | RowError:
+        try:
+            return {"summary_text": extract(one.payload, self.length, self.embedder).text}
+        except InputError as error:
+            return RowError(one.row.where, str(error))
+
+
+class _Vectors(Protocol):
+    """Sentences' unit vectors, as far as ranking and picking look at them."""
+
+    @property
+    def sentences(self) -> int: ...
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
+        """To each sentence the mass of all others, by how like they are (0 or more): [sentences]."""
+        ...
+
+    def similarity_to(self, row: int) -> np.ndarray:
+        """The cosine of every sentence with one of them: [sentences]."""
+        ...
+
+
+@dataclass(frozen=True)
+class _DenseVectors:
+    """A model's embeddings, [sentences, dimensions].
+
+    A cosine c counts as (1 + c) / 2 in the walk: embeddings may point away from each other, and a walk has
+    no negative steps.
+    """
+
+    matrix: np.ndarray
+
+    @property
+    def sentences(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        return np.maximum((mass.sum() + self.matrix @ (self.matrix.T @ mass)) / 2 - mass, 0.0)
+
+    def similarity_to(self, row: int) -> np.ndarray:
+        cosines: np.ndarray = self.matrix @ self.matrix[row]
+        return cosines
+
+
+@dataclass(frozen=True)
+class _SparseVectors:
+    """A sparse matrix of unit row vectors: entry k is `weights[k]` at (`rows[k]`, `terms[k]`).
+
+    Entries are sorted by term; those of term t begin at `starts[t]`.
+    """
+
+    rows: np.ndarray
+    terms: np.ndarray
+    weights: np.ndarray
+    starts: np.ndarray
+    shape: tuple[int, int]
+
+    @property
+    def sentences(self) -> int:
+        return self.shape[0]
+
+    def spread(self, mass: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        sentences, terms = self.shape
+        in_terms = np.bincount(self.terms, self.weights * mass[self.rows], minlength=terms)
+        reached = np.bincount(self.rows, self.weights * in_terms[self.terms], minlength=sentences)
+        # The difference of two equal numbers is not quite 0.
+        return np.maximum(reached - self._itself * mass, 0.0)
+
+    @cached_property
+    def _itself(self) -> np.ndarray:
+        import numpy as np
+
+        return np.bincount(self.rows, self.weights**2, minlength=self.shape[0])
+
+    def similarity_to(self, row: int) -> np.ndarray:
+        import numpy as np
+
+        cosines = np.zeros(self.shape[0])
+        for entry in np.flatnonzero(self.rows == row):
+            term = self.terms[entry]
+            others = slice(self.starts[term], self.starts[term + 1])
+            cosines[self.rows[others]] += self.weights[entry] * self.weights[others]
+        return cosines
+
+
+def _tf_idf(sentences: list[list[str]]) -> _SparseVectors:
+    """Term counts times inverse document frequency, each sentence's vector of length 1.
+
+    A document is a sentence. In a book it is a block of sentences, a hundredth of the text: among thousands
+    of sentences even `she` would be rare enough to count.
+    """
+    import numpy as np
+
+    blocks = min(len(sentences), _BLOCKS)
+    vocabulary: dict[str, int] = {}
+    found: list[tuple[int, int, int]] = []
+    for i, sentence in enumerate(sentences):
+        for term, count in Counter(sentence).items():
+            found.append((vocabulary.setdefault(term, len(vocabulary)), i, count))
+    entries = np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
+    block = entries[:, 1] * blocks // len(sentences)
+    in_blocks = np.unique(entries[:, 0] * blocks + block) // blocks
+    idf = np.log(blocks / np.bincount(in_blocks, minlength=len(vocabulary)))
+    # What stands in most blocks of a book is no topic of it.
+    entries = entries[idf[entries[:, 0]] > (math.log(2) if blocks == _BLOCKS else 0)]
+    terms, rows = entries[:, 0], entries[:, 1]
+    counts = entries[:, 2] * idf[terms]
+    weights = counts / np.sqrt(np.bincount(rows, counts**2, minlength=len(sentences)))[rows]
+    starts = np.searchsorted(terms, np.arange(len(vocabulary) + 1))
+    return _SparseVectors(rows, terms, weights, starts, (len(sentences), len(vocabulary)))
+
+
+def _lexrank(vectors: _Vectors) -> np.ndarray:
+    """The stationary distribution of a walk that goes from sentence to similar sentence.
+
+    From each it goes to another in proportion to their cosine, or with 1 - `_DAMPING` anywhere. A sentence
+    is not its own neighbour, else one like no other would keep all that it has; from there the walk goes
+    anywhere, as from PageRank's dangling nodes.
+    """
+    import numpy as np
+
+    sentences = vectors.sentences
+    degree = vectors.spread(np.ones(sentences))
+    alone = degree < 1e-9
+    share = np.where(alone, 0.0, 1 / np.where(alone, 1.0, degree))
+    rank = np.full(sentences, 1 / sentences)
+    for _ in range(100):
+        after = _DAMPING * vectors.spread(rank * share)
+        after += (1 - after.sum()) / sentences
+        moved = np.abs(after - rank).sum()
+        rank = after
+        if moved < 1e-7:
+            break
+    return rank
+
+
+def _pick(
+    vectors: _Vectors, rank: np.ndarray, sizes: list[int], least: int, most: int, *, hard: bool
+) -> list[int]:
+    """Sentences by maximal marginal relevance, until the summary is as long as it may be.
+
+    One that would be too long is passed over while the summary is less than half full. Where `most` is not
+    `hard`, one sentence is taken whatever its length, and `least` is reached even if it takes one more.
+    """
+    import numpy as np
+
+    size = np.array(sizes)
+    relevance = rank / rank.max()
+    open_ = size <= most if hard else np.ones(len(sizes), dtype=bool)
+    long = open_ & (size >= _SHORT)
+    if long.any() and size[long].sum() >= max(least, 1):
+        open_ = long
+    redundancy = np.zeros(len(sizes))
+    picked: list[int] = []
+    words = 0
+    while open_.any():
+        value = np.where(open_, _RELEVANCE * relevance - (1 - _RELEVANCE) * redundancy, -np.inf)
+        best = int(value.argmax())
+        open_[best] = False
+        fits = words + sizes[best] <= most or (not hard and (not picked or words < least))
+        if fits:
+            picked.append(best)
+            words += sizes[best]
+            redundancy = np.maximum(redundancy, vectors.similarity_to(best))
+        elif words >= max(least, most / 2):
+            break
+    return picked
+
+
+def _joined(sentences: list[str]) -> str:
+    """Sentences as one paragraph; none of the scripts whose full stop is a wide one puts a space after it."""
+    parts = [s if _ends_wide(s) else s + " " for s in sentences[:-1]]
+    return "".join([*parts, sentences[-1]])
+
+
+def _ends_wide(sentence: str) -> bool:
+    last = sentence[-1]
+    return unicodedata.category(last).startswith("P") and unicodedata.east_asian_width(last) in "WF"

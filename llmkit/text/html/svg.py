@@ -1,0 +1,235 @@
+"""Small pictures as SVG, in the colours of `text.page`.
+
+Public: `bars`, `histogram`, `intervals`, `Interval`, `lines`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmkit.text.html.page import escape
+
+_COLOURS = ("var(--main)", "var(--other)")
+
+
+def histogram(
+    series: Sequence[tuple[str, Sequence[float]]],
+    *,
+    limits: tuple[float, float] | None = None,
+    bins: int = 20,
+) -> str:
+    """How often values fall where, for one series or for two side by side.
+
+    Args:
+        series: a name and finite values each.
+        limits: of the axis; None takes the values'.
+        bins: how many bars.
+    """
+    width, height, left, bottom, top = 440, 180, 8, 24, 18
+    every = [value for _, values in series for value in values]
+    low, high = limits or (min(every), max(every))
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts = [_count(values, low, high, bins) for _, values in series]
+    # Shares, not counts: the two may differ in how many values they have.
+    shares = [
+        [count / max(1, len(values)) for count in row]
+        for (_, values), row in zip(series, counts, strict=True)
+    ]
+    tallest = max(max(row) for row in shares) or 1
+    slot = (width - 2 * left) / bins
+    bar = slot * 0.86 / len(series)
+    parts = []
+    for which, (row, numbers) in enumerate(zip(shares, counts, strict=True)):
+        for i, share in enumerate(row):
+            if not numbers[i]:
+                continue
+            tall = (height - bottom - top) * share / tallest
+            x, y = left + i * slot + slot * 0.07 + which * bar, height - bottom - tall
+            ends = f"{_short(low + i * (high - low) / bins)} to {_short(low + (i + 1) * (high - low) / bins)}"
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{tall:.1f}"'
+                f' fill="{_COLOURS[which]}"><title>{ends}: {numbers[i]} ({share:.1%})</title></rect>'
+            )
+    y = height - bottom
+    parts.append(f'<line x1="{left}" x2="{width - left}" y1="{y}" y2="{y}" stroke="var(--line)"/>')
+    for i in range(5):
+        x = left + i * (width - 2 * left) / 4
+        anchor = ("start", "middle", "middle", "middle", "end")[i]
+        at = _short(low + i * (high - low) / 4)
+        parts.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{at}</text>')
+    if len(series) > 1:
+        parts += _legend([name for name, _ in series])
+    what = "Histogram of " + " and ".join(name for name, _ in series)
+    return _svg(width, height, what, parts)
+
+
+def bars(values: Sequence[tuple[str, float]], *, unit: str, notes: Sequence[str] = ()) -> str:
+    """Named lengths, one below the other, each with its number: a picture that stands alone.
+
+    Args:
+        values: a name and a length of 0 or more each.
+        unit: what the numbers count.
+        notes: one for each value, to stand behind its number.
+    """
+    row, letter = 22, 6.7  # a letter's width, on the average and rounded up
+    left = max(120.0, letter * max((len(name) for name, _ in values), default=0) + 8)
+    right = 90 + letter * max(map(len, notes), default=0)
+    width = round(left + 250 + right)
+    longest = max((value for _, value in values), default=0.0) or 1.0
+    parts = []
+    for i, (name, value) in enumerate(values):
+        y, long = i * row, 250 * value / longest
+        note = f" ({escape(notes[i])})" if notes else ""
+        parts.append(
+            f'<text x="{left - 8:.1f}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{left:.1f}" y="{y + 3}" width="{long:.1f}" height="{row - 6}" fill="#1f6feb"/>'
+            f'<text x="{left + long + 6:.1f}" y="{y + 15}">{_short(value)} {escape(unit)}{note}</text>'
+        )
+    style = "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; }</style>"
+    label = escape(f"Bars of {len(values)} values in {unit}")
+    inside = "\n".join([style, *parts])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {row * len(values)}" role="img"'
+        f' aria-label="{label}">\n{inside}\n</svg>\n'
+    )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point with its interval, and what it is called."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
+    """Points with whiskers, one below the other.
+
+    Args:
+        points: their ends are finite.
+        zero: draw where 0 is, as differences want.
+    """
+    width, row, left, bottom = 640, 26, 150, 22
+    height = row * len(points) + bottom
+    low = min([p.low for p in points] + ([0.0] if zero else []))
+    high = max([p.high for p in points] + ([0.0] if zero else []))
+    room = (high - low) * 0.04 or 0.5
+    low, high = low - room, high + room
+
+    def x(value: float) -> float:
+        return left + (value - low) / (high - low) * (width - left - 12)
+
+    parts = []
+    if zero:
+        parts.append(
+            f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height - bottom}" stroke="var(--soft)"'
+            ' stroke-dasharray="3 3"/>'
+        )
+    for i, p in enumerate(points):
+        y = i * row + row / 2
+        parts.append(
+            f'<text x="0" y="{y + 4:.1f}">{escape(p.name[:22])}</text>'
+            f'<line x1="{x(p.low):.1f}" x2="{x(p.high):.1f}" y1="{y}" y2="{y}" stroke="var(--main)"'
+            f' stroke-width="3"/><circle cx="{x(p.value):.1f}" cy="{y}" r="5" fill="var(--main)">'
+            f"<title>{_short(p.value)} ({_short(p.low)} to {_short(p.high)})</title></circle>"
+        )
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        at = low + share * (high - low)
+        parts.append(f'<text x="{x(at):.1f}" y="{height - 4}" text-anchor="{anchor}">{_short(at)}</text>')
+    return _svg(width, height, "Scores and their intervals", parts)
+
+
+def _count(values: Sequence[float], low: float, high: float, bins: int) -> list[int]:
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, max(0, int((value - low) / (high - low) * bins)))] += 1
+    return counts
+
+
+def _legend(names: Sequence[str]) -> list[str]:
+    parts, x = [], 8.0
+    for name, colour in zip(names, _COLOURS, strict=False):
+        parts.append(
+            f'<rect x="{x:.0f}" y="2" width="10" height="10" fill="{colour}"/>'
+            f'<text x="{x + 15:.0f}" y="11">{escape(name)}</text>'
+        )
+        x += 40 + 7 * len(name)
+    return parts
+
+
+def _short(value: float) -> str:
+    """Four significant digits: an axis's label."""
+    return "0" if math.isclose(value, 0, abs_tol=1e-12) else f"{value:.4g}"
+
+
+def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
+    inside = "\n".join(parts)
+    return (
+        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(label)}">\n{inside}\n</svg>'
+    )
+
+
+def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str, up: str) -> str:
+    """Curves over a common axis: a picture that stands alone, light or dark as its reader's system is.
+
+    Args:
+        series: a name and finite (x, y) points each, two at most; one of few points shows them as dots.
+        across: what x is.
+        up: what y is.
+    """
+    width, height, left, bottom, top = 640, 300, 56, 40, 26
+    points = [point for _, curve in series for point in curve]
+    (x_low, x_high), (y_low, y_high) = (
+        (min(values), max(values)) for values in zip(*points or [(0.0, 0.0)], strict=True)
+    )
+    x_span, y_span = x_high - x_low or 1.0, y_high - y_low or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - x_low) / x_span * (width - left - 12),
+            height - bottom - (y - y_low) / y_span * (height - bottom - top),
+        )
+
+    parts = [
+        "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; } .a { stroke: #1f6feb; } "
+        ".b { stroke: #9a6700; } .fa { fill: #1f6feb; } .fb { fill: #9a6700; } .grid { stroke: #d0d7de; } "
+        "@media (prefers-color-scheme: dark) { text { fill: #9aa4af; } .grid { stroke: #343a41; } "
+        ".a { stroke: #6cb0ff; } .b { stroke: #e3b341; } .fa { fill: #6cb0ff; } .fb { fill: #e3b341; } }"
+        "</style>"
+    ]
+    for i in range(5):
+        x, y = x_low + i / 4 * x_span, y_low + i / 4 * y_span
+        at_x, at_y = place(x, y)
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{width - 12}" y1="{at_y:.1f}" y2="{at_y:.1f}"/>'
+            f'<text x="{left - 8}" y="{at_y + 4:.1f}" text-anchor="end">{_short(y)}</text>'
+            f'<text x="{at_x:.1f}" y="{height - 22}" text-anchor="middle">{_short(x)}</text>'
+        )
+    parts.append(
+        f'<text x="{(left + width) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(across)}</text>'
+        f'<text x="4" y="14">{escape(up)}</text>'
+    )
+    for letter, (name, curve), legend in zip("ab", series, (width - 240, width - 120), strict=False):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))
+        parts.append(f'<polyline class="{letter}" points="{path}" fill="none" stroke-width="2"/>')
+        if len(curve) <= 40:
+            parts += [
+                f'<circle class="f{letter}" cx="{place(x, y)[0]:.1f}" cy="{place(x, y)[1]:.1f}" r="3.5">'
+                f"<title>{_short(x)}: {_short(y)}</title></circle>"
+                for x, y in curve
+            ]
+        parts.append(
+            f'<rect class="f{letter}" x="{legend}" y="5" width="10" height="10"/>'
+            f'<text x="{legend + 15}" y="14">{escape(name)}</text>'
+        )
+    inside = "\n".join(parts)
+    label = escape(f"{up} over {across}: {' and '.join(name for name, _ in series)}")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
+        f' aria-label="{label}">\n{inside}\n</svg>\n'
+    )

@@ -1,0 +1,60 @@
+"""The model card (README.md) that a pretrained model's folder gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmkit.training.pretraining.plan import Prepared
+    from llmkit.training.pretraining.pretrain import PretrainResult
+
+
+_TAGS = {
+    "causal": "text-generation",
+    "masked": "fill-mask",
+    "spans": "text2text-generation",
+    "infilling": "text2text-generation",
+}
+
+
+def card(prepared: Prepared, result: PretrainResult) -> str:
+    """What the folder holds, how it was made, and how well it predicts held-out text."""
+    recipe, plan, config = prepared.recipe, prepared.plan, prepared.config
+    shape = ", ".join(
+        f"{getattr(config, name):,}" for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
+    )
+    shared = getattr(config, "num_key_value_heads", None)
+    held_out = (
+        f"| held-out documents | {plan.held_out_documents:,} |\n"
+        f"| held-out loss | {result.held_out_loss:.4f} nats/token |\n"
+        if result.held_out_loss is not None
+        else ""
+    )
+    if result.perplexity is not None:
+        held_out += f"| held-out perplexity | {result.perplexity:.3f} |\n"
+        held_out += f"| held-out bits per byte | {result.bits_per_byte:.4f} |\n"
+    return f"""---
+library_name: transformers
+pipeline_tag: {_TAGS[prepared.kind]}
+---
+
+# {result.folder.resolve().name}
+
+A {recipe.arch} language model of {plan.parameters:,} parameters, trained from nothing with `llmkit pretrain`.
+
+| | |
+|---|---|
+| layers, width, heads{" (key-value)" if shared else ""} | {shape}{f" ({shared})" if shared else ""} |
+| vocabulary | {plan.vocabulary:,} (byte-level BPE) |
+| context | {recipe.max_length:,} tokens |
+| training documents | {plan.documents:,} ({plan.tokens:,} tokens) |
+| training | {result.steps:,} steps, {result.tokens:,} tokens, {plan.dtype}, \
+{plan.device.partition(":")[0]} |
+| last training loss | {result.train_loss:.4f} nats/token |
+{held_out}
+Held-out documents are whole; each is scored from its own start, its end included. Recipe: learning rate
+{recipe.lr:g} ({recipe.scheduler}, warmup {recipe.warmup:g}), weight decay {recipe.weight_decay:g},
+{recipe.batch_size} x {recipe.gradient_accumulation} blocks a step, seed {recipe.seed}.
+
+Fill in before you share it: the training text and its licence, what the model is for, and its limits.
+"""

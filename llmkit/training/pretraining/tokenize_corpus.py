@@ -1,0 +1,216 @@
+"""A corpus to a folder of token ids, in one pass that holds little of it in memory.
+
+Public: `learn`, `Learned`, `write`, `Counts`, `counts_in`, `identities`, and the names in the folder.
+
+It holds the tokenizer, the ids of both sides, and `corpus.json`, which is written last: with it the folder is
+whole, and a resumed run reads the corpus no more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import LLMKitError
+from llmkit.fingerprint import fingerprint
+from llmkit.records.read import has_rows, identity_of
+from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
+from llmkit.training.pretraining.token_file import Writer, batches, width
+
+if TYPE_CHECKING:
+    from llmkit.training.pretraining.plan import Recipe
+
+TOKENIZER, TRAIN, HELD_OUT, LENGTHS = "tokenizer", "train.bin", "held_out.bin", "held_out.lengths"
+_INFO = "corpus.json"
+# Characters that are encoded at a time: `tokenizers` takes about 200 bytes for each token until it is done.
+_BATCH = 1 << 20
+
+OnRead = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a corpus holds, each side for itself.
+
+    Attributes:
+        documents, tokens: learnt from, boundaries counted.
+        held_out_documents, held_out_tokens, held_out_bytes: not learnt from.
+        skipped: bad rows and documents, of either side.
+        digest: SHA-256 over the documents, by which a resumed run knows its corpus again.
+    """
+
+    documents: int
+    tokens: int
+    held_out_documents: int
+    held_out_tokens: int
+    held_out_bytes: int
+    skipped: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was chosen from the beginning of a corpus.
+
+    Attributes:
+        corpus: all of it, still to be read.
+        held_out: a corpus of held-out documents of its own.
+        split: of `corpus`; nothing is held out of it where there is `held_out`.
+        tokenizer: trained on what is not held out, or taken.
+    """
+
+    corpus: Corpus
+    held_out: Corpus | None
+    split: Split
+    tokenizer: Any
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What was left out of the corpora, so far."""
+        return [one.skipped for one in (self.corpus, self.held_out) if one is not None]
+
+    def documents(self) -> Iterator[tuple[str, bool]]:
+        """All documents, and whether each is held out."""
+        for text in self.corpus:
+            yield text, self.split.holds_out(text)
+        for text in self.held_out or ():
+            yield text, True
+
+
+def learn(corpus: Sequence[str | Path], recipe: Recipe, kind: str, eval_data: str | Path | None) -> Learned:
+    """Look at the beginning of a corpus: choose what is held out, and train the tokenizer.
+
+    Raises:
+        InputError: a bad option, sources that cannot be read or are too small.
+    """
+    from llmkit.training.pretraining.tokenizer import load_tokenizer, train_tokenizer
+
+    def opened(sources: Sequence[str | Path]) -> Corpus:
+        return Corpus(
+            sources,
+            separator=recipe.separator,
+            whole=recipe.whole,
+            field=recipe.field if any(map(has_rows, sources)) or sources is corpus else None,
+            on_error=recipe.on_error,
+        )
+
+    read, held_out = opened(corpus), opened([eval_data]) if eval_data else None
+    head, complete = read.head(recipe.tokenizer_text * 10**6)
+    split = choose_split(head, 0 if held_out else recipe.eval_split, recipe.seed, complete=complete)
+    if recipe.tokenizer == "train":
+        kept = (text for text in head if not split.holds_out(text))
+        tokenizer = train_tokenizer(kept, recipe.vocab_size, recipe.max_length, kind)
+    else:
+        tokenizer = load_tokenizer(recipe.tokenizer, kind)
+    return Learned(read, held_out, split, tokenizer)
+
+
+def write(
+    learned: Learned, sources: list[Any], boundary: int, folder: Path | None, on_read: OnRead
+) -> Counts:
+    """Read the whole corpus as token ids into an empty folder, or only count them.
+
+    Args:
+        learned: of `learn`; its corpus is used up.
+        sources: of `identities`.
+        boundary: the id between documents.
+        folder: made where it is not there; None counts.
+        on_read: called now and then with documents and characters read.
+
+    Raises:
+        InputError: a source that cannot be read.
+        LLMKitError: the disk is full; the folder is removed.
+    """
+    try:
+        if folder is None:
+            return _encode(learned, boundary, None, on_read)
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = _encode(learned, boundary, folder, on_read)
+        learned.tokenizer.save_pretrained(folder / TOKENIZER)
+        info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
+        (folder / _INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        return counts
+    except Exception as error:
+        # tokenizers has an error of its own for a full disk.
+        if not isinstance(error, OSError) and "os error" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise LLMKitError(
+            f"{folder}: {reason}; the corpus's token ids need room there, 2 to 4 bytes each; make some and"
+            " repeat the command"
+        ) from error
+    finally:
+        if folder is not None and not (folder / _INFO).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def counts_in(folder: Path, sources: list[Any] | None = None) -> Counts | None:
+    """What a folder of `write` holds; None where it is not whole, or was made from other sources."""
+    try:
+        info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
+        if sources not in (None, info.pop("sources")) or info.pop("files") != _files(folder):
+            return None
+        return Counts(**info)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def identities(corpus: Sequence[str | Path], eval_data: str | Path | None) -> list[Any]:
+    """What tells these sources from others, as JSON.
+
+    Raises:
+        InputError: one is not there.
+    """
+    return [identity_of(source) for source in (*corpus, *([eval_data] if eval_data else []))]
+
+
+def _encode(learned: Learned, boundary: int, folder: Path | None, on_read: OnRead) -> Counts:
+    from llmkit.training.pretraining.tokenizer import encode
+
+    def path(name: str) -> Path | None:
+        return folder / name if folder else None
+
+    dtype = width(len(learned.tokenizer))
+    sides = (
+        Writer(path(TRAIN), dtype, boundary),
+        Writer(path(HELD_OUT), dtype, boundary, path(LENGTHS)),
+    )
+    documents, size, characters, digest = [0, 0], 0, 0, hashlib.sha256()
+    for batch in batches(learned.documents(), _BATCH):
+        ids = encode(learned.tokenizer, [text for text, _ in batch])
+        for held in (False, True):
+            part = [row for row, (_, side) in zip(ids, batch, strict=True) if side == held]
+            sides[held].add(part)
+            documents[held] += len(part)
+        for text, held in batch:
+            raw = text.encode()
+            digest.update(b"%d %d\n" % (held, len(raw)) + raw)
+            size += len(raw) if held else 0
+            characters += len(text)
+        on_read(sum(documents), characters)
+    for side in sides:
+        side.close()
+    return Counts(
+        *(documents[0], sides[0].count, documents[1], sides[1].count, size),
+        skipped=sum(skipped.count for skipped in learned.skipped),
+        digest=digest.hexdigest(),
+    )
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.name != _INFO and file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                found[str(file.relative_to(folder))] = fingerprint(descriptor)
+            finally:
+                os.close(descriptor)
+    return found

@@ -1,0 +1,335 @@
+"""`transformers.Trainer` as all our training needs it: silent, exact to the token, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
+from transformers.utils import logging
+
+from llmkit.errors import LLMKitError
+from llmkit.training.batches import Batches, Rows, learnt
+from llmkit.training.finetuning.encoding import IGNORED
+from llmkit.training.heldout import HeldOut
+from llmkit.training.optimizer import Muon, muon_groups
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands; what its progress callback receives.
+
+    Attributes:
+        step: optimizer steps done, of `steps`.
+        loss: training loss in nats a token (or a pair), of the steps since the last report; None in a
+            held-out report.
+        learning_rate: of the last step.
+        gradient_norm: before clipping at 1.
+        tokens_per_second: read by all processes, padding not counted, since this process began.
+        memory: bytes: what this process has on a CPU, and on a GPU the most that it had allocated.
+        seconds_left: of training; None while there is nothing to tell it from.
+        held_out: the held-out loss, where it was just measured.
+    """
+
+    step: int
+    steps: int
+    loss: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    tokens_per_second: float
+    memory: int
+    seconds_left: float | None
+    held_out: HeldOut | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a Trainer is given.
+
+    Attributes:
+        model: gives ``{"loss": sum}`` for its inputs and `labels` (see `losses`).
+        rows: the training examples.
+        batches: their order; it must have rank and world of this process.
+        collate: examples to the model's inputs, `labels` among them.
+        arguments: fields of `TrainingArguments`.
+        measure: the held-out loss of the model as it stands, given `Teacher`; None where nothing is held out.
+        patience: held-out measurements without improvement after which training stops; 0 never.
+        optimizer: of `recipe.OPTIMIZERS`.
+    """
+
+    model: Any
+    rows: Any
+    batches: Batches
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    arguments: dict[str, Any]
+    measure: Callable[[Teacher], HeldOut] | None = None
+    patience: int = 0
+    optimizer: str = "adamw"
+
+
+class Teacher(Trainer):
+    """A Trainer whose loss is exact to the token and whose checkpoints appear whole.
+
+    The loss of a step is the sum over all targets (or pairs) of the step, in all its forward passes and
+    processes, divided by their number. `evaluate` is the job's own measurement.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, job: Job, watch: Watch) -> None:
+        callbacks: list[TrainerCallback] = [watch]
+        if job.patience and job.measure:
+            callbacks.append(EarlyStoppingCallback(early_stopping_patience=job.patience))
+        args = TrainingArguments(**job.arguments)
+        args._n_gpu = min(1, args.n_gpu)  # several GPUs take several processes, never DataParallel
+        super().__init__(
+            model=job.model,
+            args=args,
+            train_dataset=job.rows,
+            # Only asked whether it is there.
+            eval_dataset=[0] if job.measure else None,
+            data_collator=job.collate,
+            callbacks=callbacks,
+        )
+        self.remove_callback(PrinterCallback)
+        self.job = job
+        self.tokens = 0
+        self.last_held_out: HeldOut | None = None
+        watch.trainer = self
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None and self.job.optimizer == "muon":
+            taught: Any = self.model if model is None else model
+            decayed = self.get_decay_parameter_names(taught)
+            self.optimizer = Muon(
+                muon_groups(taught, decayed, self.args.weight_decay),
+                lr=self.args.learning_rate,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+            )
+        return super().create_optimizer(model)
+
+    def get_train_dataloader(self) -> Any:
+        # accelerate would shard the batches anew and fill up the last; ours are this process's already.
+        return torch.utils.data.DataLoader(
+            Rows(self.job.rows),  # type: ignore[arg-type]
+            batch_sampler=self.job.batches,
+            collate_fn=self.job.collate,
+            pin_memory=self.args.device.type == "cuda",
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The batches of a step, and how much is learnt from them in all processes together."""
+        found = []
+        for _ in range(num_batches):
+            batch = next(epoch_iterator, None)
+            if batch is None:
+                break
+            found.append(batch)
+        counts = [0, 0]
+        for batch in found:
+            counts[0] += learnt(batch)
+            mask = batch.get("attention_mask")
+            counts[1] += batch["input_ids"].numel() if mask is None else int(mask.sum())
+            if "decoder_input_ids" in batch:
+                counts[1] += int((batch["labels"] != IGNORED).sum())
+        total = torch.tensor(counts, device=device)
+        if self.args.world_size > 1:
+            total = self.accelerator.reduce(total, "sum")
+        self.tokens += int(total[1])
+        return found, total[0].clamp(min=1)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        # Gradients are averaged over processes, and what is wanted is their sum.
+        return model(**inputs)["loss"] * (self.args.world_size / num_items_in_batch)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        assert self.job.measure is not None
+        with self.compute_loss_context_manager():
+            held_out = self.job.measure(self)
+        metrics = {"eval_loss": held_out.loss}
+        if held_out.accuracy is None:
+            metrics["eval_perplexity"] = held_out.perplexity
+        else:
+            metrics["eval_reward_accuracy"] = held_out.accuracy
+            metrics["eval_reward_margin"] = held_out.margin or 0.0
+        if held_out.utf8_bytes is not None:
+            metrics["eval_bits_per_byte"] = held_out.bits_per_byte
+        self.last_held_out = held_out
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write it under another name and rename it when it is whole; only then may an older one go."""
+        folder, limit = Path(str(self.args.output_dir)), self.args.save_total_limit
+        unfinished, name = folder / "unfinished", f"checkpoint-{self.state.global_step}"
+        main = self.is_world_process_zero()
+        if main:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.args.output_dir, self.args.save_total_limit = str(unfinished), None
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            self._point_at_best(folder, to_come=name)
+            if main:
+                self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
+                _sync(unfinished / name)
+                shutil.rmtree(folder / name, ignore_errors=True)
+                (unfinished / name).replace(folder / name)
+        except Exception as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            # torch and safetensors have errors of their own for a full disk.
+            if isinstance(error, OSError) or "writing file" in str(error) or "No space" in str(error):
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+                raise LLMKitError(
+                    f"{folder / name}: {reason}; it is not saved, those before it are, and --resume goes on"
+                    " from the newest"
+                ) from error
+            raise
+        finally:
+            self.args.output_dir, self.args.save_total_limit = str(folder), limit
+        if main:
+            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _point_at_best(self, folder: Path, to_come: str | None = None) -> None:
+        """Name the best checkpoint by where it lies now: the folder may have been moved since."""
+        best = f"checkpoint-{self.state.best_global_step}"
+        there = self.state.best_global_step and (best == to_come or (folder / best).is_dir())
+        self.state.best_model_checkpoint = str(folder / best) if there else None
+
+
+class Watch(TrainerCallback):
+    """Writes metrics.jsonl, reports progress, and stops at a signal with a checkpoint."""
+
+    def __init__(self, metrics: Path, on_step: Callable[[Step], None]) -> None:
+        self.metrics = metrics
+        self.on_step = on_step
+        self.stopped = False
+        self.trainer: Teacher
+        self._start = (0, 0.0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = (state.global_step, time.monotonic())
+        self.trainer._point_at_best(Path(args.output_dir))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        epoch = math.floor((state.epoch or 0) + 1e-9)
+        self.trainer.job.batches.set_epoch(epoch)
+        if hasattr(self.trainer.job.rows, "set_epoch"):
+            self.trainer.job.rows.set_epoch(epoch)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        stopped = torch.tensor(int(self.stopped), device=args.device)
+        if args.world_size > 1:  # a signal may reach one process a step before the other
+            stopped = self.trainer.accelerator.reduce(stopped, "sum")
+        if stopped:
+            self.stopped = control.should_save = control.should_training_stop = True
+        elif state.global_step == state.max_steps and args.eval_strategy != "no":
+            control.should_evaluate = True
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs: dict[str, Any] = kwargs["logs"]
+        if "train_runtime" in logs:
+            return
+        loss = logs.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise LLMKitError(f"the training loss is {loss} at step {state.global_step}: try a smaller --lr")
+        if not state.is_world_process_zero:
+            return
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        first, since = self._start
+        passed, done = time.monotonic() - since, state.global_step - first
+        self.on_step(
+            Step(
+                step=state.global_step,
+                steps=state.max_steps,
+                loss=loss,
+                learning_rate=logs.get("learning_rate"),
+                gradient_norm=logs.get("grad_norm"),
+                tokens_per_second=self.trainer.tokens / max(passed, 1e-9),
+                memory=_memory(args.device),
+                seconds_left=passed / done * (state.max_steps - state.global_step) if done else None,
+                held_out=self.trainer.last_held_out if "eval_loss" in logs else None,
+            )
+        )
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk hold every file before the folder gets its name."""
+    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar on stderr for each checkpoint that it writes."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def stop_at_signals(watch: Watch) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end training after the running step, with a checkpoint; then let them through.
+
+    An exception from a handler could come in the middle of an optimizer step, and what would be saved then
+    is neither the step before nor the one after. A second signal does not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        watch.stopped = True
+        received.append(number)
+        restore()
+
+    for number in before:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
+    if received:
+        signal.raise_signal(received[0])

@@ -1,0 +1,50 @@
+"""The models in the box: what each must be to ship, and that each verb runs on its own."""
+
+import json
+
+import pytest
+import yaml
+
+from llmkit.models.bundled import DEFAULTS, EmbeddedModel, embedded_folder, embedded_models
+
+# Bytes at most: what the package may weigh.
+LIMITS = {"stories": 10e6, "storyteller": 10e6, "translator": 20e6, "reader": 25e6}
+
+
+@pytest.fixture(params=embedded_models(), ids=lambda model: model.name)
+def model(request: pytest.FixtureRequest) -> EmbeddedModel:
+    found: EmbeddedModel = request.param
+    return found
+
+
+def test_every_verb_s_model_is_there() -> None:
+    assert set(DEFAULTS.values()) == {model.name for model in embedded_models()} == set(LIMITS)
+
+
+def test_it_is_small_and_holds_no_pickle_and_no_code(model: EmbeddedModel) -> None:
+    assert model.bytes <= LIMITS[model.name]
+    assert {path.suffix for path in model.folder.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+
+
+def test_its_card_tells_licence_data_recipe_results_and_limits(model: EmbeddedModel) -> None:
+    card = (model.folder / "README.md").read_text(encoding="utf-8")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert {"license", "language", "library_name", "pipeline_tag", "tags"} <= set(header)
+    for title in ("## Data", "## Recipe", "## Limits"):
+        assert title in card
+    assert model.scores
+    for result in header["model-index"][0]["results"]:
+        for metric in result["metrics"]:
+            low, high = metric["args"]["interval"]
+            assert low <= metric["value"] <= high
+            # The table tells the same.
+            assert f"{metric['value']:.4g}" in card.split("---\n", 2)[2]
+    assert "BASELINE" not in card
+    assert "{" not in card.split("---\n", 2)[2].replace("{`", "")
+
+
+def test_an_adapter_names_its_base_as_the_box_does() -> None:
+    folder = embedded_folder("storyteller")
+    assert folder is not None
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "stories"

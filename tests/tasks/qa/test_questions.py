@@ -1,0 +1,127 @@
+"""Where questions and contexts come from: rows, files, folders."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import InputError, RowError
+from llmkit.records.rows import Row
+from llmkit.tasks.qa.questions import QuestionSource, read_documents
+from llmkit.text.passages import Document
+
+
+def row(**data: Any) -> Row:
+    return Row(0, data, "x.jsonl:1")
+
+
+def test_a_row_gives_a_question_and_its_context() -> None:
+    source = QuestionSource()
+    one = row(question="Who?", context="Tom\r\n did.", id=5)
+    assert source.question(one) == "Who?"
+    (passage,) = source.contexts(one, "Who?")
+    assert passage.text == "Tom\r\n did."
+    assert source.place(passage.document, 0) == {}
+
+
+def test_other_columns_and_a_template() -> None:
+    one = row(q="Who", about="Tom", story="Tom did.")
+    source = QuestionSource(template="{q} was {about}?", context_field="story")
+    assert source.question(one) == "Who was Tom?"
+    assert source.contexts(one, "")[0].text == "Tom did."
+    assert QuestionSource(field="q", context_field="story").question(one) == "Who"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"context": "Tom did."}, "no question: the row has no column `question`"),
+        ({"question": " \n", "context": "Tom did."}, "the question is empty"),
+        ({"question": "Who?", "context": "\t\r\n "}, "the context is empty"),
+        ({"question": "Who?", "context": ""}, "the context is empty"),
+        ({"question": "Who?", "context": None}, "null"),
+        ({"question": "Who?", "text": "Tom did."}, "no context: the row has no column `context`"),
+    ],
+)
+def test_rows_that_cannot_be_asked(data: dict[str, Any], said: str) -> None:
+    source = QuestionSource()
+    with pytest.raises(RowError, match=said):
+        source.contexts(row(**data), source.question(row(**data)))
+
+
+def test_a_context_beside_the_documents_is_refused() -> None:
+    source = QuestionSource(documents=[Document("a.txt", "Tom did.")])
+    with pytest.raises(RowError, match="drop one"):
+        source.contexts(row(question="Who?", context="x"), "Who?")
+
+
+def test_one_document_is_read_whole_and_several_by_their_best_passages() -> None:
+    long = Document("long.txt", "The moon is far. " * 500)
+    (whole,) = QuestionSource(documents=[long]).contexts(row(), "moon?")
+    assert whole.text == long.text
+    some = QuestionSource(documents=[long], passages=3).contexts(row(), "moon?")
+    assert len(some) == 3
+    short = Document("short.txt", "Who ate?\n\nThe cat ate.")
+    several = QuestionSource(documents=[long, short] * 3).contexts(row(), "What did the cat eat?")
+    assert len(several) == 20
+    assert several[0].document is short
+    with pytest.raises(InputError, match="--passages"):
+        QuestionSource(passages=0)
+
+
+def test_an_answer_from_documents_has_a_file_and_a_line() -> None:
+    document = Document("a.txt", "one\r\ntwo\n")
+    source = QuestionSource(documents=[document])
+    assert source.place(document, 5) == {"file": "a.txt", "line": 2}
+    assert source.place(document, None) == {"file": None, "line": None}
+
+
+def test_files_are_read_character_for_character(tmp_path: Path) -> None:
+    text = "\tone\r\n\r\ncaf\u0065\u0301 🙂\rtwo"
+    (tmp_path / "a.md").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("a.md", "b.txt.gz"):
+        (document,) = read_documents([str(tmp_path / name)])
+        assert document.text == text
+        assert document.name == str(tmp_path / name)
+
+
+def test_a_folder_is_its_text_files_and_the_rest_is_named(tmp_path: Path) -> None:
+    for name, data in {
+        "b.txt": b"two", "a/x.md": b"one", ".hidden": b"no", ".git/config": b"no",
+        "c.bin": b"\xff\xfe\x00", "d.jsonl": b"{}", "empty.txt": b"", "blank.txt": b" \n",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    told: list[str] = []
+    found = read_documents([str(tmp_path)], told.append)
+    assert [document.text for document in found] == ["two", "one"]
+    assert len(told) == 4
+    assert all(any(name in line for line in told) for name in ("c.bin", "d.jsonl", "empty", "blank"))
+    assert [d.text for d in read_documents([str(tmp_path), str(tmp_path / "b.txt")])] == ["two", "one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("gone.txt", None, "no such file"),
+        ("blank.txt", b" \r\n\t", "holds only white space"),
+        ("empty.txt", b"", "is empty"),
+        ("latin.txt", b"caf\xe9", "not UTF-8"),
+        ("rows.jsonl", b"{}", "go to --input"),
+        ("rows.csv.gz", b"a,b", "go to --input"),
+    ],
+)
+def test_files_that_are_no_context(tmp_path: Path, name: str, data: bytes | None, said: str) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=said):
+        read_documents([str(tmp_path / name)])
+
+
+def test_a_folder_without_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no text file in this folder"):
+        read_documents([str(tmp_path)])

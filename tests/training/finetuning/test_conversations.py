@@ -1,0 +1,237 @@
+"""Which tokens of a conversation the assistant says, by chat templates of the field's several kinds."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmkit.training.finetuning.conversations import conversation_of, learnt_spans
+from tests.tiny import make_tokenizer
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MARKED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>"
+    "{% endif %}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DEFAULT_SYSTEM = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are of help.<|im_end|>\n{% endif %}"
+    + CHATML
+)
+LLAMA3 = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+# Gemma: the system's words stand in the first turn of the user.
+GEMMA = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set first = messages[0].content + '\n\n' %}"
+    "{% set rest = messages[1:] %}{% else %}{% set first = '' %}{% set rest = messages %}{% endif %}"
+    "{% for m in rest %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ first if loop.first }}"
+    "{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+# Mistral: no prompt of its own before the answer, and the system's words in the last turn of the user.
+MISTRAL = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content + '\n\n' %}"
+    "{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}"
+    "{% set users = rest | selectattr('role', 'equalto', 'user') | list %}"
+    "{% for m in rest %}{% if m.role == 'user' %}[INST] {{ system if m == users[-1] }}{{ m.content }}[/INST]"
+    "{% else %} {{ m.content | trim }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+# Qwen3: what was thought in turns before the last question is left out, and the last answer always thinks.
+QWEN3 = (
+    "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% set words = m.content.split('</think>')[-1].lstrip('\n') %}"
+    "{% set thought = m.content.split('</think>')[0].split('<think>')[-1].strip('\n')"
+    " if '</think>' in m.content else '' %}<|im_start|>assistant\n"
+    "{% if loop.index0 > ns.last and (loop.last or thought) %}<think>\n{{ thought }}\n</think>\n\n{% endif %}"
+    "{{ words }}<|im_end|>\n{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# Models that only think open the thought themselves.
+OPENED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].lstrip('\n') }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+NO_END = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+END_ONLY_AT_THE_END = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    "{{ eos_token if loop.last and m.role == 'assistant' }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+# Phi 3: the text's end after the last turn's own.
+TWO_ENDS = (
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}"
+)
+Messages = list[dict[str, Any]]
+
+
+def say(*turns: str, system: str | None = None) -> Messages:
+    """A conversation in turns of user and assistant."""
+    first = [{"role": "system", "content": system}] if system else []
+    return [
+        *first,
+        *({"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)),
+    ]
+
+
+# The user says the assistant's words before it does.
+TWICE = say("Say moon, or say dog.", "dog", "And now moon?", "moon\nand moon")
+THINKING = say(
+    "Say moon.", "<think>\nmoon?\n</think>\n\nmoon", "And dog?", "<think>\ndog!\n</think>\n\ndog\nhere"
+)
+# template, conversation, what the assistant says in it
+CASES: dict[str, tuple[str, Messages, list[str]]] = {
+    "chatml": (CHATML, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
+    "generation markers": (MARKED, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
+    "a default system prompt": (DEFAULT_SYSTEM, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
+    "llama 3": (LLAMA3, TWICE, ["dog<|eot_id|>", "moon\nand moon<|eot_id|>"]),
+    "llama 3, trimmed": (LLAMA3, say("Hi", "  dog \n"), ["dog<|eot_id|>"]),
+    "gemma": (GEMMA, say("a", "b", "c", "d", system="moon"), ["b<end_of_turn>", "d<end_of_turn>"]),
+    "mistral": (MISTRAL, TWICE, [" dog</s>", " moon\nand moon</s>"]),
+    "mistral, the system at the last turn": (
+        MISTRAL,
+        say("Say dog", "dog", "Say cat", "cat", system="moon"),
+        [" dog</s>", " cat</s>"],
+    ),
+    "qwen 3": (QWEN3, TWICE, ["dog<|im_end|>", "<think>\n\n</think>\n\nmoon\nand moon<|im_end|>"]),
+    "qwen 3, thinking": (
+        QWEN3,
+        THINKING,
+        ["moon<|im_end|>", "<think>\ndog!\n</think>\n\ndog\nhere<|im_end|>"],
+    ),
+    "qwen 3, two lines in an earlier turn": (
+        QWEN3,
+        say("a", "dog\n\ncat", "b", "moon"),
+        ["dog\n\ncat<|im_end|>", "<think>\n\n</think>\n\nmoon<|im_end|>"],
+    ),
+    "an opened thought": (OPENED, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
+    "an opened thought, thinking": (OPENED, THINKING, ["moon<|im_end|>", "dog\nhere<|im_end|>"]),
+    "nothing at the end": (NO_END, TWICE, ["dog", "moon\nand moon"]),
+    "an end at the very end": (END_ONLY_AT_THE_END, TWICE, [" dog", " moon\nand moon</s>"]),
+    "two ends": (TWO_ENDS, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>\n</s>"]),
+    "changed everywhere": (
+        CHATML.replace("m.content", "m.content | upper"),
+        say("a", "b", "c", "d"),
+        ["B<|im_end|>", "D<|im_end|>"],
+    ),
+    "changed by its place": (
+        CHATML.replace("m.content", "(m.content if loop.last else m.content | upper)"),
+        say("a", "b", "c", "d"),
+        ["B<|im_end|>", "d<|im_end|>"],
+    ),
+    "the assistant begins": (CHATML, say("Hi", "dog", "x", "cat")[1:], ["dog<|im_end|>", "cat<|im_end|>"]),
+    "other letters": (
+        CHATML,
+        say("猫？", "猫在椅子上🙂", "a", "é"),
+        ["猫在椅子上🙂<|im_end|>", "é<|im_end|>"],
+    ),
+}
+MARKS = ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
+
+
+@pytest.fixture(scope="module")
+def speaking() -> Callable[[str], Any]:
+    """A byte-level tokenizer with a template, in whose vocabulary the marks of turns are."""
+
+    def make(template: str) -> Any:
+        tokenizer = make_tokenizer()
+        tokenizer.add_special_tokens(
+            {"extra_special_tokens": [*MARKS, "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]"]}
+        )
+        tokenizer.chat_template = template
+        return tokenizer
+
+    return make
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_learnt_is_what_the_assistant_says_and_its_end(
+    speaking: Callable[[str], Any], case: str
+) -> None:
+    template, messages, said = CASES[case]
+    tokenizer = speaking(template)
+    ids, spans = learnt_spans(tokenizer, messages)
+    assert [tokenizer.decode(ids[start:end]) for start, end in spans] == said
+    # All else is there too, and is as the template has it.
+    assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
+
+
+def test_every_other_token_is_one_that_a_prompt_has(speaking: Callable[[str], Any]) -> None:
+    """What comes before an answer in training is, token by token, what comes before it in use."""
+    for case in ("chatml", "gemma", "mistral", "an opened thought", "llama 3"):
+        template, messages, _ = CASES[case]
+        tokenizer = speaking(template)
+        ids, spans = learnt_spans(tokenizer, messages)
+        asked = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True)["input_ids"]
+        opened = len(tokenizer.encode("<think>\n", add_special_tokens=False)) if template is OPENED else 0
+        assert ids[: spans[-1][0]] == asked[: len(asked) - opened], case
+
+
+REFUSED = {
+    "roles": (GEMMA, say("a", "b", "c")[1:], "refuses it: Conversation roles must alternate"),
+    "nothing said": (CHATML, say("a"), "the assistant says nothing in it"),
+    "empty": (CHATML.replace("<|im_end|>\n", ""), say("a", ""), "the assistant says nothing in it"),
+    "left out": (
+        "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+        say("a", "dog"),
+        "leaves out what the assistant says in turn 2",
+    ),
+    "early turns left out": (
+        "{% for m in messages[-2:] %}{{ m.role }} {{ m.content }}\n{% endfor %}",
+        say("a", "b", "c", "d"),
+        "changes what the assistant says in turn 2, so that it cannot be found",
+    ),
+    "no content": (
+        "{% for m in messages %}{{ 'x' + m.content }}{% endfor %}",
+        [*say("a"), {"role": "assistant", "content": None, "tool_calls": [{}]}],
+        "the chat template refuses it: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_conversation_whose_answers_are_not_found_is_refused(
+    speaking: Callable[[str], Any], case: str
+) -> None:
+    template, messages, reason = REFUSED[case]
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        learnt_spans(speaking(template), messages)
+
+
+def test_both_forms_of_conversations_are_read() -> None:
+    shared = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "system", "value": ""}]
+    assert [(m["role"], m["content"]) for m in conversation_of(shared)] == [
+        ("user", "a"),
+        ("assistant", "b"),
+        ("system", ""),
+    ]
+    assert conversation_of(say("a", "b")) == say("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("text", "no list of turns"),
+        ([], "no list of turns"),
+        (["a"], "turn 1 of its messages is no object"),
+        ([*say("a"), {"role": "assistant"}], "turn 2 of its messages needs a role and a content"),
+        ([{"from": "human"}], "turn 1 of its messages needs a role and a content"),
+    ],
+)
+def test_what_is_no_conversation_is_refused(value: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        conversation_of(value)

@@ -1,0 +1,51 @@
+"""The card of a pretrained model says what was made, and only what was measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmkit.training.pretraining.pretrain import PretrainResult, Recipe, pretrain
+
+TINY = Recipe(params="20k", vocab_size=270, max_length=32, batch_size=4, max_steps=2, dtype="float32")
+
+
+def made(corpus: Path, folder: Path, recipe: Recipe) -> tuple[PretrainResult, str]:
+    result = pretrain([corpus], folder, recipe, device="cpu")
+    return result, (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arch", "tag", "more"),
+    [("llama", "text-generation", {}), ("bert", "fill-mask", {"params": "60k", "vocab_size": 400})],
+)
+def test_it_tells_what_was_made_and_measured(
+    stories: list[str],
+    write_corpus: Callable[..., Path],
+    tmp_path: Path,
+    arch: str,
+    tag: str,
+    more: dict[str, str | int],
+) -> None:
+    recipe = Recipe(**{**vars(TINY), "arch": arch, **more})
+    result, text = made(write_corpus(stories), tmp_path / "a model", recipe)
+    _, head, body = text.split("---\n", 2)
+    assert yaml.safe_load(head) == {"library_name": "transformers", "pipeline_tag": tag}
+    assert body.startswith("\n# a model\n")
+    assert f"A {arch} language model of {result.parameters:,} parameters" in body
+    assert "| training documents | 57 (" in body
+    assert "| held-out documents | 3 |" in body
+    assert f"| held-out loss | {result.held_out_loss:.4f} nats/token |" in body
+    # A loss of spoiled blocks is no perplexity.
+    assert ("perplexity" in body) == ("bits per byte" in body) == (arch == "llama")
+    assert "learning rate\n0.002 (cosine, warmup 0.05)" in body
+
+
+def test_without_held_out_documents_it_claims_nothing(
+    stories: list[str], write_corpus: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = Recipe(**{**vars(TINY), "eval_split": 0.0})
+    _, text = made(write_corpus(stories), tmp_path / "out", recipe)
+    assert "| training documents | 60 (" in text
+    assert "| held-out" not in text

@@ -1,0 +1,434 @@
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llmkit.errors import InputError, LLMKitError
+from llmkit.training.heldout import measure
+from llmkit.training.pretraining import tokenize_corpus as reading
+from llmkit.training.pretraining.plan import Place, Recipe, load, plan, tokenise
+from llmkit.training.pretraining.pretrain import PretrainResult, pretrain
+
+Write = Callable[..., Path]
+TINY = Recipe(
+    params="20k",
+    vocab_size=270,
+    max_steps=12,
+    lr=1e-2,
+    batch_size=4,
+    max_length=32,
+    eval_steps=4,
+    dtype="float32",
+)
+
+
+class KilledError(Exception):
+    """Stands for a process that ends between two steps."""
+
+
+def train(corpus: Path, output: Path, recipe: Recipe = TINY, **options: Any) -> PretrainResult:
+    return pretrain([corpus], output, recipe, device="cpu", **options)
+
+
+def kill_after(step: int) -> Callable[[Any], None]:
+    def watch(seen: Any) -> None:
+        if seen.step == step and seen.loss is not None:
+            raise KilledError
+
+    return watch
+
+
+def metrics(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def corpus(write_corpus: Write, stories: list[str]) -> Path:
+    return write_corpus(stories)
+
+
+def test_the_finished_folder_is_a_model_that_has_learned(corpus: Path, tmp_path: Path) -> None:
+    result = train(corpus, tmp_path / "out", replace(TINY, max_steps=40))
+    losses = [row["loss"] for row in metrics(result.folder) if "loss" in row]
+    assert len(losses) == 40
+    assert losses[-1] < losses[0] - 0.5
+    assert {file.name for file in result.folder.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "README.md",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    model = AutoModelForCausalLM.from_pretrained(result.folder)
+    assert model.num_parameters() == result.parameters
+    assert model.config.use_cache
+    tokenizer = AutoTokenizer.from_pretrained(result.folder)
+    prompt = tokenizer("Once upon a time", return_tensors="pt")
+    assert model.generate(**prompt, max_new_tokens=4).shape[1] > prompt["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_held_out_loss_reported_is_that_of_the_saved_weights(
+    corpus: Path, tmp_path: Path, dtype: str
+) -> None:
+    result = train(corpus, tmp_path / "out", replace(TINY, dtype=dtype), save_dtype="float16")
+    tokenise([corpus], TINY, tmp_path / "ids")
+    prepared = load(tmp_path / "ids", TINY, Place.of(TINY, "cpu"))
+    stored = load_file(tmp_path / "out/model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    again = measure(model, prepared.held_out, boundary=0, context=32, utf8_bytes=prepared.held_out_bytes)
+    assert result.held_out_loss == pytest.approx(again.loss, rel=1e-6)
+    assert result.bits_per_byte == pytest.approx(again.bits_per_byte, rel=1e-6)
+
+
+@pytest.fixture
+def strange(write_corpus: Write) -> Path:
+    """Held-out text in characters that training never shows: the more is learned, the less likely it is."""
+    return write_corpus(["@#%&*+=~^{}[]<>" * 3] * 4, "strange.txt")
+
+
+def test_the_weights_kept_are_the_best_ones_measured(corpus: Path, tmp_path: Path, strange: Path) -> None:
+    result = train(corpus, tmp_path / "out", replace(TINY, max_steps=24, eval_steps=8), eval_data=strange)
+    measured = [row["eval_loss"] for row in metrics(result.folder) if "eval_loss" in row]
+    assert len(measured) == 3
+    assert measured[0] < measured[-1]
+    assert result.held_out_loss == pytest.approx(measured[0], rel=1e-5)
+
+
+def test_training_stops_when_the_held_out_loss_stalls(corpus: Path, tmp_path: Path, strange: Path) -> None:
+    recipe = replace(TINY, max_steps=100, eval_steps=8, early_stopping=2)
+    assert train(corpus, tmp_path / "out", recipe, eval_data=strange).steps == 24
+
+
+@pytest.mark.parametrize("step", [6, 9, 12])
+def test_a_resumed_run_equals_one_that_was_never_stopped(corpus: Path, tmp_path: Path, step: int) -> None:
+    # Twelve steps of nine an epoch: killed within an epoch, at its end, and after the last step.
+    recipe = replace(TINY, eval_steps=3, gradient_accumulation=2)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(corpus, whole, recipe)
+    with pytest.raises(KilledError):
+        train(corpus, stopped, recipe, on_step=kill_after(step))
+    assert not (stopped / "config.json").exists()
+    train(corpus, stopped, recipe, resume=True)
+    assert metrics(stopped) == metrics(whole)
+    ours, theirs = load_file(stopped / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (stopped / "tokenizer.json").read_bytes() == (whole / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_torn_checkpoint_is_skipped_with_a_notice(corpus: Path, tmp_path: Path, name: str) -> None:
+    output, notices = tmp_path / "out", list[str]()
+    with pytest.raises(KilledError):
+        train(corpus, output, on_step=kill_after(10))
+    torn = output / "checkpoints/checkpoint-8" / name
+    torn.write_bytes(torn.read_bytes()[:-20])
+    seen = list[int]()
+    train(corpus, output, resume=True, notice=notices.append, on_step=lambda s: seen.append(s.step))
+    assert "checkpoint-8 is torn" in notices[0]
+    assert notices[1] == "resuming after step 4"
+    assert seen[0] == 5
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(corpus: Path, tmp_path: Path) -> None:
+    output, notices = tmp_path / "out", list[str]()
+    with pytest.raises(KilledError):
+        train(corpus, output, on_step=kill_after(2))
+    train(corpus, output, resume=True, notice=notices.append)
+    assert notices == ["no whole checkpoint: starting from the beginning"]
+    assert [row["step"] for row in metrics(output) if "loss" in row] == list(range(1, 13))
+
+
+def test_resuming_needs_the_same_options_and_corpus(
+    corpus: Path, tmp_path: Path, write_corpus: Write, stories: list[str]
+) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(KilledError):
+        train(corpus, output, on_step=kill_after(6))
+    with pytest.raises(InputError, match=r"--resume: lr was 0\.01 and is now 0\.02"):
+        train(corpus, output, replace(TINY, lr=0.02), resume=True)
+    with pytest.raises(InputError, match="--resume: corpus was"):
+        train(write_corpus(stories[1:], "other.txt"), output, resume=True)
+    with pytest.raises(InputError, match="holds no unfinished run"):
+        train(corpus, tmp_path / "nothing", resume=True)
+
+
+def test_what_was_skipped_belongs_to_the_run(tmp_path: Path, stories: list[str]) -> None:
+    data, output, recipe = tmp_path / "data.jsonl", tmp_path / "out", replace(TINY, on_error="skip")
+    data.write_text("{\n" + "".join(json.dumps({"text": text}) + "\n" for text in stories))
+    said = list[str]()
+    with pytest.raises(KilledError):
+        train(data, output, recipe, on_step=kill_after(6), notice=said.append)
+    assert [line.partition("data.jsonl")[2][:10] for line in said] == [":1: not JS"]
+    with pytest.raises(InputError, match="--resume: on-error was 'skip' and is now 'fail'"):
+        train(data, output, resume=True)
+    plans = list[Any]()
+    train(data, output, recipe, resume=True, on_plan=plans.append)
+    assert [(found.documents + found.held_out_documents, found.skipped) for found in plans] == [(60, 1)]
+
+
+def test_an_output_in_use_is_refused_or_overwritten_with_care(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    train(corpus, output, replace(TINY, max_steps=1))
+    (output / "notes.md").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        train(corpus, output)
+    with pytest.raises(InputError, match="exclude each other"):
+        train(corpus, output, resume=True, overwrite=True)
+    assert train(corpus, output, replace(TINY, max_steps=2), overwrite=True).steps == 2
+    assert (output / "notes.md").read_text() == "mine"
+    with pytest.raises(InputError, match="is a file"):
+        train(corpus, corpus)
+
+
+def test_bad_input_leaves_an_earlier_model_alone(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    train(corpus, output, replace(TINY, max_steps=1))
+    with pytest.raises(InputError, match="fills no block"):
+        train(corpus, output, replace(TINY, max_length=10**6), overwrite=True)
+    assert (output / "model.safetensors").exists()
+
+
+def test_held_out_documents_of_their_own_leave_the_corpus_whole(
+    corpus: Path, tmp_path: Path, write_corpus: Write, stories: list[str]
+) -> None:
+    held_out = write_corpus(stories[:5], "held.txt")
+    found = plan([corpus], TINY, eval_data=held_out, device="cpu")
+    assert (found.documents, found.held_out_documents) == (60, 5)
+    found = plan([corpus], replace(TINY, eval_split=0.1), device="cpu")
+    assert (found.documents, found.held_out_documents) == (54, 6)
+
+
+def test_without_held_out_documents_the_last_weights_are_kept(corpus: Path, tmp_path: Path) -> None:
+    result = train(corpus, tmp_path / "out", replace(TINY, eval_split=0, max_steps=3))
+    assert (result.held_out_loss, result.perplexity, result.bits_per_byte) == (None, None, None)
+    assert "held-out loss" not in (result.folder / "README.md").read_text()
+    assert (result.folder / "model.safetensors").exists()
+
+
+def test_a_tokenizer_can_be_taken_over(corpus: Path, tmp_path: Path) -> None:
+    first = train(corpus, tmp_path / "first", replace(TINY, max_steps=1))
+    recipe = replace(TINY, tokenizer=str(first.folder), max_steps=1)
+    second = train(corpus, tmp_path / "second", recipe)
+    files = [r.folder / "tokenizer.json" for r in (first, second)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_checkpoints_stay_when_asked(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "out", keep_checkpoints=True)
+    assert (tmp_path / "out/checkpoints/checkpoint-12/optimizer.pt").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run(corpus: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, lr=1e30, warmup=0, eval_split=0)
+    with pytest.raises(LLMKitError, match="smaller --lr"):
+        train(corpus, tmp_path / "out", recipe)
+
+
+def test_nothing_is_printed(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(corpus, tmp_path / "out", replace(TINY, max_steps=2))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheduler": "cubic"}, "--scheduler cubic: use cosine"),
+        ({"dtype": "int8"}, "--dtype int8"),
+        ({"dtype": "float16"}, "needs a CUDA device"),
+        ({"epochs": 0}, "--epochs 0: more than 0"),
+        ({"lr": float("nan")}, "--lr nan: more than 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"weight_decay": -1}, "--weight-decay -1: not below 0"),
+        ({"max_length": 4}, "--max-length 4"),
+        ({"tokenizer_text": 0}, "--tokenizer-text 0: at least 1 MB"),
+        ({"field": "text"}, "--field text: plain text has no columns"),
+        ({"separator": ""}, "--separator is empty"),
+        ({"eval_split": 1.0}, "--eval-split 1.0"),
+        ({"save_steps": 5}, "--save-steps 5: a multiple of --eval-steps 4"),
+        ({"on_error": "retry"}, "--on-error retry: use fail or skip"),
+        ({"arch": "rnn"}, "--arch rnn"),
+        ({"params": "huge"}, "--params huge"),
+    ],
+)
+def test_bad_options_are_named(corpus: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(corpus, tmp_path / "out", replace(TINY, **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_numbered_gpu_is_refused_with_what_to_do(corpus: Path) -> None:
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES=1"):
+        plan([corpus], TINY, device="cuda:1")
+
+
+def test_an_output_that_cannot_be_written_is_refused(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot write there"):
+        train(corpus, tmp_path / "file" / "out")
+
+
+def test_a_run_that_was_moved_keeps_its_best_weights(corpus: Path, tmp_path: Path, strange: Path) -> None:
+    recipe = replace(TINY, max_steps=24, eval_steps=8)
+    with pytest.raises(KilledError):
+        train(corpus, tmp_path / "here", recipe, eval_data=strange, on_step=kill_after(20))
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    result = train(corpus, tmp_path / "there", recipe, eval_data=strange, resume=True)
+    measured = [row["eval_loss"] for row in metrics(result.folder) if "eval_loss" in row]
+    assert measured[0] < measured[-1]
+    assert result.held_out_loss == pytest.approx(measured[0], rel=1e-5)
+
+
+HEADS = {
+    "qwen3": "CausalLM",
+    "gpt2": "CausalLM",
+    "bert": "MaskedLM",
+    "roformer": "MaskedLM",
+    "t5": "Seq2SeqLM",
+    "bart": "Seq2SeqLM",
+}
+
+
+@pytest.mark.parametrize("arch", HEADS)
+def test_every_architecture_learns_and_loads_as_what_it_is(corpus: Path, tmp_path: Path, arch: str) -> None:
+    import transformers
+
+    recipe = replace(TINY, arch=arch, params="60k", vocab_size=400, max_steps=40, eval_steps=20, lr=5e-3)
+    result = train(corpus, tmp_path / "out", recipe)
+    losses = [row["loss"] for row in metrics(result.folder) if "loss" in row]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 2
+    model = getattr(transformers, f"AutoModelFor{HEADS[arch]}").from_pretrained(result.folder)
+    assert model.num_parameters() == result.parameters
+    assert result.held_out_loss is not None
+    assert (result.bits_per_byte is None) == (HEADS[arch] != "CausalLM")
+    card = (result.folder / "README.md").read_text()
+    assert f"A {arch} language model" in card
+    tokenizer = AutoTokenizer.from_pretrained(result.folder)
+    ids = tokenizer("Once upon a time", return_tensors="pt")["input_ids"]
+    reads = {"input_ids": ids, "decoder_input_ids": ids} if HEADS[arch] == "Seq2SeqLM" else {"input_ids": ids}
+    assert torch.isfinite(model(**reads).logits).all()
+
+
+@pytest.mark.parametrize("arch", ["bert", "t5"])
+def test_a_resumed_run_spoils_its_text_as_one_that_was_never_stopped(
+    corpus: Path, tmp_path: Path, arch: str
+) -> None:
+    recipe = replace(TINY, arch=arch, params="60k", vocab_size=400, eval_steps=3)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(corpus, whole, recipe)
+    with pytest.raises(KilledError):
+        train(corpus, stopped, recipe, on_step=kill_after(8))
+    train(corpus, stopped, recipe, resume=True)
+    assert metrics(stopped) == metrics(whole)
+    ours, theirs = load_file(stopped / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def packed(kind: str, stories: list[str], folder: Path) -> Path:
+    """The stories as rows, in a file of a kind."""
+    rows = [{"text": story, "note": "x"} for story in stories]
+    file = folder / f"rows.{kind}"
+    if kind == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    else:
+        file.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    return file
+
+
+@pytest.fixture
+def whole(corpus: Path, tmp_path: Path) -> Path:
+    """A run of twelve steps, nine an epoch, that was never stopped."""
+    train(corpus, tmp_path / "whole", replace(TINY, eval_steps=3, gradient_accumulation=2))
+    return tmp_path / "whole"
+
+
+def assert_same(output: Path, whole: Path) -> None:
+    assert metrics(output) == metrics(whole)
+    ours, theirs = load_file(output / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert {file.name for file in output.iterdir()} == {file.name for file in whole.iterdir()}
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("kind", ["jsonl.gz", "parquet"])
+def test_a_streamed_run_goes_on_from_its_token_ids_or_makes_them_anew(
+    whole: Path,
+    stories: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    torn: bool,
+) -> None:
+    recipe = replace(TINY, eval_steps=3, gradient_accumulation=2)
+    data, stopped = packed(kind, stories, tmp_path), tmp_path / "stopped"
+    with pytest.raises(KilledError):
+        # Within an epoch, and at its end.
+        train(data, stopped, recipe, on_step=kill_after(9 if torn else 6))
+    ids = stopped / "checkpoints/corpus/train.bin"
+    if torn:
+        ids.write_bytes(ids.read_bytes()[:-20])
+    else:
+        monkeypatch.setattr(reading, "Corpus", None)  # the corpus is not opened again
+    train(data, stopped, recipe, resume=True)
+    assert_same(stopped, whole)
+
+
+def test_the_same_documents_from_elsewhere_are_the_same_corpus(
+    whole: Path, corpus: Path, stories: list[str], tmp_path: Path
+) -> None:
+    recipe, stopped = replace(TINY, eval_steps=3, gradient_accumulation=2), tmp_path / "stopped"
+    with pytest.raises(KilledError):
+        train(corpus, stopped, recipe, on_step=kill_after(6))
+    with pytest.raises(InputError, match="--resume: corpus was"):
+        train(packed("parquet", stories[::-1], tmp_path), stopped, recipe, resume=True)
+    train(packed("jsonl.gz", stories, tmp_path), stopped, recipe, resume=True)
+    assert_same(stopped, whole)
+
+
+def test_what_a_kill_while_reading_leaves_is_not_in_the_way(corpus: Path, tmp_path: Path) -> None:
+    left = tmp_path / "out/unfinished-corpus"
+    left.mkdir(parents=True)
+    (left / "train.bin").write_bytes(b"half")
+    result = train(corpus, tmp_path / "out", replace(TINY, max_steps=1))
+    assert not left.exists()
+    assert (result.folder / "model.safetensors").exists()
+
+
+def test_counting_agrees_with_what_is_written(corpus: Path, tmp_path: Path) -> None:
+    for arch in ("llama", "bert", "t5"):
+        recipe = replace(TINY, arch=arch, params="60k", vocab_size=400)
+        tokenise([corpus], recipe, tmp_path / arch)
+        prepared = load(tmp_path / arch, recipe, Place.of(recipe, "cpu"))
+        counted = plan([corpus], recipe, device="cpu")
+        assert counted == prepared.plan
+        assert (counted.blocks, counted.held_out_documents) == (len(prepared.train), 3)
+        assert prepared.held_out is not None
+    assert {file.name for file in tmp_path.iterdir()} == {"corpus.txt", "llama", "bert", "t5"}
+
+
+def test_a_corpus_longer_than_the_tokenizer_s_text_is_split_by_threshold(
+    tmp_path: Path, write_corpus: Write
+) -> None:
+    """A million characters and more: 3,000 documents, of which 300 are expected (sd 16)."""
+    file = write_corpus([f"{i} " + "one two three four " * 20 for i in range(3000)])
+    recipe = replace(TINY, tokenizer_text=1, eval_split=0.1)
+    found = plan([file], recipe, device="cpu")
+    assert found.documents + found.held_out_documents == 3000
+    assert 230 < found.held_out_documents < 370
+    assert found.held_out_documents != 300
+    exact = plan([file], replace(recipe, tokenizer_text=100), device="cpu")
+    assert exact.held_out_documents == 300
