@@ -22,7 +22,7 @@ from llmkit.attention.verify import reason
 
 
 @dataclass(frozen=True)
-class Shape:
+class AttentionShape:
     """What is timed: sizes, and whether it is a prefill (queries = keys, causal) or a decoding step."""
 
     name: str
@@ -46,11 +46,11 @@ class Shape:
 
 
 SHAPES = (
-    Shape("prefill 128", 1, 32, 8, 128, 128, 64),
-    Shape("prefill 512", 1, 32, 8, 512, 512, 64),
-    Shape("prefill 512, batch 4", 4, 32, 8, 512, 512, 64),
-    Shape("decode, 1,024 cached", 1, 32, 8, 1, 1024, 64),
-    Shape("decode, 1,024 cached, batch 8", 8, 32, 8, 1, 1024, 64),
+    AttentionShape("prefill 128", 1, 32, 8, 128, 128, 64),
+    AttentionShape("prefill 512", 1, 32, 8, 512, 512, 64),
+    AttentionShape("prefill 512, batch 4", 4, 32, 8, 512, 512, 64),
+    AttentionShape("decode, 1,024 cached", 1, 32, 8, 1, 1024, 64),
+    AttentionShape("decode, 1,024 cached, batch 8", 8, 32, 8, 1, 1024, 64),
 )
 
 
@@ -98,7 +98,7 @@ def compare(
     *,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    shapes: Sequence[Shape] = SHAPES,
+    shapes: Sequence[AttentionShape] = SHAPES,
     rounds: int = 7,
 ) -> tuple[Limits, list[Timing]]:
     """Time kernels by turns, so that a noisy machine disturbs all of them alike.
@@ -151,7 +151,7 @@ def compare(
     return reached, found
 
 
-def _run(kernel: Kernel, shape: Shape, tensors: Sequence[torch.Tensor]) -> Callable[[], object]:
+def _run(kernel: Kernel, shape: AttentionShape, tensors: Sequence[torch.Tensor]) -> Callable[[], object]:
     query, key, value = tensors
     attend = forward(kernel)
     mask: Any = None

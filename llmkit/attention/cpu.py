@@ -47,7 +47,7 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention of every query to every key that its mask lets it see; for shapes see `registry.Kernel`."""
     if torch.is_grad_enabled() and query.requires_grad:
-        _tell_once("the cpu attention kernel has no backward pass: SDPA runs in training")
+        _notify_once("the cpu attention kernel has no backward pass: SDPA runs in training")
     ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
     if ours and available():
         if torch.compiler.is_compiling():
@@ -128,12 +128,12 @@ def available() -> bool:
     try:
         native_build.load(_level())
     except native_build.CannotBuildError as error:
-        _tell_once(f"the cpu attention kernel cannot be built, SDPA runs instead: {error}")
+        _notify_once(f"the cpu attention kernel cannot be built, SDPA runs instead: {error}")
         return False
     return True
 
 
-def _tell_once(message: str) -> None:
+def _notify_once(message: str) -> None:
     if message not in _told:
         _told.add(message)
         warnings.warn(message, NoticeWarning, stacklevel=3)

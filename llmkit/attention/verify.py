@@ -99,7 +99,9 @@ def _inputs(case: Case, device: str) -> _Inputs:
         text = (torch.arange(k, device=device) >= k // 2).long()
         inputs.seen &= (text[k - q :, None] == text[None])[None, None]
     for row in range(b):
-        empty = k if case.dark and row == 0 else (row + 1) * k // (b + 2) if case.padding else 0
+        empty = (
+            k if case.first_row_fully_masked and row == 0 else (row + 1) * k // (b + 2) if case.padding else 0
+        )
         if case.padding == "right":
             inputs.tokens[row, k - empty :] = False
         elif empty:
@@ -216,7 +218,7 @@ def call(
     keywords: dict[str, Any] = {
         name: x.to(query.dtype) if isinstance(x, torch.Tensor) else x for name, x in inputs.extra.items()
     }
-    plain = case.padding is None and not case.dark
+    plain = case.padding is None and not case.first_row_fully_masked
     if kernel.mask == "additive":
         mask = additive(mask, query.dtype)
     elif kernel.mask == "padding":
@@ -268,7 +270,7 @@ def _lacks(kernel: Kernel, case: Case) -> str:
     missing = sorted(case.needs - kernel.supports)
     if missing:
         return ", ".join(missing)
-    if kernel.mask == "none" and (case.padding or case.dark or case.packed or case.window):
+    if kernel.mask == "none" and (case.padding or case.first_row_fully_masked or case.packed or case.window):
         return "it takes no mask"
     if kernel.mask == "padding" and case.packed and "packed" not in kernel.supports:
         return "packed"

@@ -37,7 +37,7 @@ class Case:
         window: how many keys a query sees at most, its own included.
         softcap, sinks, bias: as of the models that have them.
         packed: two texts in a row, neither of which sees the other.
-        dark: the first row sees nothing at all.
+        first_row_fully_masked: the first row sees nothing at all.
         strided: the inputs are views, as a model's projections are.
         dtype: of the inputs.
         backward: gradients are compared as well.
@@ -57,7 +57,7 @@ class Case:
     sinks: bool = False
     bias: bool = False
     packed: bool = False
-    dark: bool = False
+    first_row_fully_masked: bool = False
     strided: bool = False
     dtype: str = "float32"
     backward: bool = False
@@ -87,7 +87,7 @@ def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
         replace(short, name="fewer key and value heads", kv_heads=2),
         replace(short, name="cached decoding, one token", queries=1, keys=33),
         replace(short, name="cached decoding, several tokens", queries=5, keys=33),
-        replace(short, name="a row that sees nothing", dark=True),
+        replace(short, name="a row that sees nothing", first_row_fully_masked=True),
         replace(short, name="several texts in a row", packed=True),
         replace(short, name="gradients", backward=True, kv_heads=2),
     ]
@@ -113,7 +113,7 @@ def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
         replace(short, name="position bias", bias=True),
         replace(short, name="position bias, left padding", bias=True, padding="left"),
         replace(short, name="gradients, left padding", backward=True, padding="left"),
-        replace(short, name="gradients, a row that sees nothing", backward=True, dark=True),
+        replace(short, name="gradients, a row that sees nothing", backward=True, first_row_fully_masked=True),
         replace(short, name="gradients, several texts", backward=True, packed=True),
     ]
     cases += [

@@ -13,16 +13,17 @@ import typer
 
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import flag
-from llmkit.cli.common.recipe_flags import RunFlags, Watcher, finished, merged, show
+from llmkit.cli.common.recipe_flags import RunFlags, TrainingDisplay, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.training.finetuning.plan import Plan, Recipe
+    from llmkit.training.finetuning.plan import FinetunePlan
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 
 @dataclass
-class RecipeFlags:
-    """The fields of `training.tuning.Recipe`, as flags."""
+class FinetuneFlags:
+    """The fields of `FinetuneRecipe`, as flags."""
 
     lora: Annotated[bool, flag("--lora/--full", help="An adapter (the default), or the whole model.")] = True
     lora_rank: Annotated[int, flag("--lora-rank", help="Rank of the adapter's matrices (16).")] = 16
@@ -97,7 +98,7 @@ def run(
         Path | None, flag("-o", "--output", metavar="FOLDER", help="The result's folder (DATA-finetuned).")
     ] = None,
     model: options.ModelFlags,
-    recipe: RecipeFlags,
+    recipe: FinetuneFlags,
     run: RunFlags,
     eval_data: Annotated[str | None, flag("--eval-data", metavar="FILE", help="Held-out rows.")] = None,
     map: Annotated[
@@ -121,15 +122,15 @@ def run(
     )
     files, mapping = _parted(data, more["map"])
     launch.launch(run.processes)
-    launch.hush()
+    launch.mute_other_ranks()
     chosen = _recipe(recipe, mapping, (more["from"], more["to"]), model.seed, model.dtype)
     spec = model.spec(task="text-generation", verb="generate")
     if run.dry_run:
         from llmkit.training.finetuning.plan import prepare
 
-        with launch.one_voice():
+        with launch.report_once():
             plan = prepare(files, spec, chosen, eval_data=more["eval_data"], notice=console.notice).plan
-        if launch.speaks():
+        if launch.is_main_process():
             show(dataclasses.asdict(plan), run.json)
         return
     if run.push_to_hub:
@@ -137,21 +138,21 @@ def run(
     _train(files, spec, chosen, run, more)
 
 
-def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
+def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"] or _beside(files[0]))
     if finished(run, output):
         return
     from llmkit.training.finetuning.finetune import finetune
 
-    watcher = Watcher("finetune")
-    plans: list[Plan] = []
+    display = TrainingDisplay("finetune")
+    plans: list[FinetunePlan] = []
 
-    def planned(plan: Plan) -> None:
+    def planned(plan: FinetunePlan) -> None:
         plans.append(plan)
         _tell(plan)
-        watcher.start(plan.steps)
+        display.start(plan.steps)
 
-    with launch.one_voice(), watcher.interrupted(output):
+    with launch.report_once(), display.interrupted(output):
         result = finetune(
             files,
             output,
@@ -165,10 +166,10 @@ def _train(files: list[str], spec: Any, recipe: Recipe, run: RunFlags, more: dic
             # As it would be given anew.
             command=shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")]),
             on_plan=planned,
-            on_step=watcher.step,
+            on_step=display.step,
             notice=console.notice,
         )
-    if launch.speaks():
+    if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
@@ -192,13 +193,13 @@ def _parted(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[s
 
 
 def _recipe(
-    flags: RecipeFlags,
+    flags: FinetuneFlags,
     mapping: tuple[tuple[str, str], ...],
     languages: tuple[str | None, str | None],
     seed: int | None,
     dtype: str,
-) -> Recipe:
-    from llmkit.training.finetuning.plan import Recipe
+) -> FinetuneRecipe:
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
 
     if (languages[0] is None) != (languages[1] is None):
         raise InputError("give --from and --to together")
@@ -206,7 +207,7 @@ def _recipe(
     size = str(values.pop("batch_size"))
     if size != "auto" and not (size.isdigit() and int(size) > 0):
         raise InputError(f"--batch-size {size}: give a number of rows, or auto")
-    return Recipe(
+    return FinetuneRecipe(
         **values,
         batch_size=0 if size == "auto" else int(size),
         mapping=mapping,
@@ -222,7 +223,7 @@ def _beside(file: str) -> Path:
     return Path(f"{name.split('.')[0] or 'model'}-finetuned")
 
 
-def _tell(plan: Plan) -> None:
+def _tell(plan: FinetunePlan) -> None:
     left_out = [
         f"{number:,} {what}"
         for number, what in ((plan.skipped, "skipped"), (plan.dropped, "dropped"), (plan.truncated, "cut"))

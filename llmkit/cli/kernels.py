@@ -125,13 +125,13 @@ def _verify(
 def _load(name: str, device: str, dtype: str) -> Any:
     """The model, with the head that it was made with."""
     from llmkit.cli.common.loading import load_model
-    from llmkit.runtime.load import fills_masks, finds_spans, made_as
+    from llmkit.runtime.load import is_extractive_qa, is_masked_lm, saved_architecture
     from llmkit.runtime.spec import ModelSpec
 
     spec = ModelSpec(name=name, device=device, dtype=dtype)
-    if fills_masks(spec):
+    if is_masked_lm(spec):
         spec = replace(spec, task="fill-mask")
-    elif made_as(spec) and finds_spans(spec):
+    elif saved_architecture(spec) and is_extractive_qa(spec):
         spec = replace(spec, task="question-answering")
     return load_model(spec).model
 

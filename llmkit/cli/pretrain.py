@@ -13,16 +13,17 @@ import typer
 
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import flag
-from llmkit.cli.common.recipe_flags import RunFlags, Watcher, finished, merged, show
+from llmkit.cli.common.recipe_flags import RunFlags, TrainingDisplay, finished, merged, show
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.training.pretraining.plan import Plan, Recipe
+    from llmkit.training.pretraining.plan import PretrainPlan
+    from llmkit.training.pretraining.recipe import PretrainRecipe
 
 
 @dataclass
-class RecipeFlags:
-    """The fields of `training.plan.Recipe`, as flags."""
+class PretrainFlags:
+    """The fields of `PretrainRecipe`, as flags."""
 
     arch: Annotated[str, flag("--arch", help="llama, qwen3, gpt2, bert, roformer, t5 or bart (llama).")] = (
         "llama"
@@ -101,7 +102,7 @@ def run(
     output: Annotated[
         Path | None, flag("-o", "--output", metavar="FOLDER", help="The model's folder.")
     ] = None,
-    recipe: RecipeFlags,
+    recipe: PretrainFlags,
     run: RunFlags,
     eval_data: Annotated[str | None, flag("--eval-data", metavar="FILE", help="Held-out documents.")] = None,
     device: Annotated[str, flag("--device", help="auto, cpu, cuda or mps.")] = "auto",
@@ -115,15 +116,15 @@ def run(
         run, recipe, output=output, eval_data=eval_data, device=device, save_dtype=save_dtype
     )
     launch.launch(run.processes)
-    launch.hush()
-    from llmkit.training.pretraining.plan import Recipe
+    launch.mute_other_ranks()
+    from llmkit.training.pretraining.recipe import PretrainRecipe
 
-    chosen = Recipe(**{**dataclasses.asdict(recipe), "separator": _unescaped(recipe.separator)})
+    chosen = PretrainRecipe(**{**dataclasses.asdict(recipe), "separator": _unescaped(recipe.separator)})
     if run.dry_run:
         from llmkit.training.pretraining.plan import plan
 
         reading = _Reading()
-        with launch.one_voice(), reading:
+        with launch.report_once(), reading:
             found = plan(
                 corpus,
                 chosen,
@@ -132,7 +133,7 @@ def run(
                 on_read=reading.tell,
                 notice=console.notice,
             )
-        if launch.speaks():
+        if launch.is_main_process():
             show(dataclasses.asdict(found), run.json)
         return
     if more["output"] is None:
@@ -161,16 +162,16 @@ class _Reading(console.Progress):
         self.update(characters, f"{documents:,} documents, {size:,.0f} MB, {speed:.1f} MB/s")
 
 
-def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any]) -> None:
+def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"])
     if finished(run, output):
         return
     from llmkit.training.pretraining.pretrain import pretrain
 
-    watcher, reading = Watcher("pretrain"), _Reading()
-    plans: list[Plan] = []
+    display, reading = TrainingDisplay("pretrain"), _Reading()
+    plans: list[PretrainPlan] = []
 
-    def planned(plan: Plan) -> None:
+    def planned(plan: PretrainPlan) -> None:
         plans.append(plan)
         reading.close()
         console.notice(
@@ -179,9 +180,9 @@ def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any
             + (f"; {plan.skipped:,} skipped" if plan.skipped else "")
         )
         console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")
-        watcher.start(plan.steps)
+        display.start(plan.steps)
 
-    with launch.one_voice(), watcher.interrupted(output), reading:
+    with launch.report_once(), display.interrupted(output), reading:
         result = pretrain(
             corpus,
             output,
@@ -194,10 +195,10 @@ def _train(corpus: list[str], recipe: Recipe, run: RunFlags, more: dict[str, Any
             keep_checkpoints=run.keep_checkpoints,
             on_read=reading.tell,
             on_plan=planned,
-            on_step=watcher.step,
+            on_step=display.step,
             notice=console.notice,
         )
-    if launch.speaks():
+    if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)

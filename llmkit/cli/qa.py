@@ -175,7 +175,7 @@ def load_task(
     """The model, loaded as what it is."""
     from llmkit.cli.common.loading import load_model
 
-    if _finds_spans(model.spec(task="question-answering", verb="qa")):
+    if _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
         from llmkit.tasks.qa.extractive import ExtractiveQA
 
         writing.refuse()
@@ -197,12 +197,12 @@ def load_task(
     return task
 
 
-def _finds_spans(spec: ModelSpec) -> bool:
+def _is_extractive_qa(spec: ModelSpec) -> bool:
     from llmkit.cli.common.loading import quick_imports
 
     with quick_imports():
-        from llmkit.runtime.load import finds_spans
-    return finds_spans(spec)
+        from llmkit.runtime.load import is_extractive_qa
+    return is_extractive_qa(spec)
 
 
 def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several: bool) -> None:

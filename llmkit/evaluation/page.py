@@ -31,7 +31,7 @@ _PIECES = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 
 @dataclass
-class Rows:
+class PlottedRows:
     """What is kept of the rows: give each to `add` as it is scored.
 
     Args:
@@ -87,7 +87,7 @@ def lower_is_better(name: str) -> bool:
     return bool(_LOWER_IS_BETTER.match(name))
 
 
-def as_page(evaluation: Evaluation, rows: Rows, *, source: str, baseline: str | None = None) -> str:
+def as_page(evaluation: Evaluation, rows: PlottedRows, *, source: str, baseline: str | None = None) -> str:
     """The page.
 
     Args:
@@ -109,7 +109,7 @@ def as_page(evaluation: Evaluation, rows: Rows, *, source: str, baseline: str | 
     first = next(iter(rows.scores), "")
     if rows.moved():
         parts += [
-            f"<h2>Rows that differ most from the baseline ({escape(first)})</h2>",
+            f"<h2>PlottedRows that differ most from the baseline ({escape(first)})</h2>",
             *map(_row, rows.moved()),
         ]
     best = "Best rows" if rows.worst() else "All rows"
@@ -149,7 +149,7 @@ def _scores(evaluation: Evaluation) -> list[str]:
     return parts
 
 
-def _distributions(evaluation: Evaluation, rows: Rows) -> str:
+def _distributions(evaluation: Evaluation, rows: PlottedRows) -> str:
     scales = {score.name: score.scale for score in evaluation.scores}
     figures = []
     for name, values in rows.scores.items():

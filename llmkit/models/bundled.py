@@ -1,6 +1,6 @@
 """The models that ship inside the package: a folder each, with weights, tokenizer and card.
 
-Public: `DEFAULTS`, `EmbeddedModel`, `Score`, `embedded_folder`, `embedded_models`.
+Public: `DEFAULTS`, `EmbeddedModel`, `ModelScore`, `embedded_folder`, `embedded_models`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DEFAULTS = {"generate": "stories", "chat": "storyteller", "translate": "translat
 
 
 @dataclass(frozen=True)
-class Score:
+class ModelScore:
     """A result from a card's ``model-index``.
 
     Attributes:
@@ -49,7 +49,7 @@ class EmbeddedModel:
     licence: str
     bytes: int
     summary: str
-    scores: tuple[Score, ...]
+    scores: tuple[ModelScore, ...]
 
 
 def embedded_folder(name: str) -> Path | None:
@@ -84,7 +84,7 @@ def _describe(folder: Path) -> EmbeddedModel:
         bytes=sum(path.stat().st_size for path in folder.iterdir()),
         summary=" ".join(paragraphs[0].split()),
         scores=tuple(
-            Score(result["dataset"]["name"], metric.get("name", metric["type"]), float(metric["value"]))
+            ModelScore(result["dataset"]["name"], metric.get("name", metric["type"]), float(metric["value"]))
             for model in card.get("model-index", [])
             for result in model["results"]
             for metric in result["metrics"]

@@ -1,6 +1,6 @@
 """Which rows run together: as many as a budget of tokens and rows allows.
 
-Public: `Prepared`, `Budget`, `next_batch`, `OutOfMemory`. The plan is a pure function of the rows that are
+Public: `PreparedRow`, `Budget`, `next_batch`, `OutOfMemory`. The plan is a pure function of the rows that are
 left and the budget, so a resumed run makes the batches that an uninterrupted one would have made.
 """
 
@@ -19,7 +19,7 @@ class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIte
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRow:
     """A row ready to run.
 
     Attributes:
@@ -50,7 +50,7 @@ class Budget:
     rows: int | None
     new_tokens: int
 
-    def halved(self, batch: Sequence[Prepared]) -> Budget | None:
+    def halved(self, batch: Sequence[PreparedRow]) -> Budget | None:
         """The budget to go on with when `batch` did not fit into memory; None if it was one row.
 
         Halved is what the batch took, not what it might have taken: the last batch of a window can be far
@@ -64,12 +64,12 @@ class Budget:
         return replace(self, tokens=len(batch) * (longest + self.new_tokens) // 2)
 
 
-def longest_first(prepared: Prepared) -> tuple[int, int]:
+def longest_first(prepared: PreparedRow) -> tuple[int, int]:
     """The key by which `next_batch` wants its rows sorted: longest first, then in input order."""
     return -prepared.length, prepared.row.index
 
 
-def next_batch(pending: Sequence[Prepared], budget: Budget) -> list[Prepared]:
+def next_batch(pending: Sequence[PreparedRow], budget: Budget) -> list[PreparedRow]:
     """Take the next batch from the front of `pending`, which is sorted by `longest_first`."""
     if not pending:
         return []

@@ -10,7 +10,7 @@
 When a window is complete the file is replaced, atomically, by its first three lines; windows, batches and
 budgets are appended. So only its end can be torn, and reading stops at the first line that is not whole.
 
-Public: `Failure`, `Result`, `Finished`, `Window`, `Journal`, `read`, and a function for each kind of line.
+Public: `Failure`, `Result`, `Finished`, `CommitWindow`, `Journal`, `read`; a function for each kind of line.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Finished:
 
 
 @dataclass
-class Window:
+class CommitWindow:
     """The window being worked on: its first row's index, its rows, their hash, the results so far."""
 
     first: int
@@ -82,7 +82,7 @@ class Journal:
     header: dict[str, Any]
     finished: Finished
     budget: Budget | None
-    window: Window | None = None
+    window: CommitWindow | None = None
     pid: int | None = None
     size: int = 0
 
@@ -108,7 +108,7 @@ def pid_line() -> bytes:
     return _line({"pid": os.getpid()})
 
 
-def window_line(window: Window) -> bytes:
+def window_line(window: CommitWindow) -> bytes:
     return _line({"window": window.first, "rows": window.rows, "sha256": window.sha256})
 
 
@@ -159,7 +159,7 @@ def _take(journal: Journal, entry: dict[str, Any]) -> None:
     if "pid" in entry:
         journal.pid = int(entry["pid"])
     elif "window" in entry:
-        journal.window = Window(entry["window"], entry["rows"], entry["sha256"])
+        journal.window = CommitWindow(entry["window"], entry["rows"], entry["sha256"])
     elif "budget" in entry:
         journal.budget = _as_budget(entry["budget"])
     elif journal.window is None:

@@ -23,8 +23,8 @@ from typing import Any, Self, TextIO
 from llmkit.errors import InputError, LLMKitError
 from llmkit.records import journal
 from llmkit.records.batches import Budget
-from llmkit.records.journal import Finished, Journal, Result, Window
-from llmkit.records.output_paths import Place
+from llmkit.records.journal import CommitWindow, Finished, Journal, Result
+from llmkit.records.output_paths import OutputPaths
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 
@@ -39,7 +39,7 @@ def check(path: str | Path, *, resume: bool = False, overwrite: bool = False) ->
         InputError: the path cannot be written, the file or an unfinished run is there and neither flag
             was given, or another process is writing it.
     """
-    return Place(path).check(resume=resume, overwrite=overwrite)
+    return OutputPaths(path).check(resume=resume, overwrite=overwrite)
 
 
 class JournaledOutput:
@@ -79,13 +79,13 @@ class JournaledOutput:
         self.done_rows = 0
         self.failed = 0
         self.budget: Budget | None = None
-        self._place = Place(path)
+        self._place = OutputPaths(path)
         self._resume, self._overwrite, self._adopt = resume, overwrite, adopt
         self._running = hashlib.sha256()
         self._ahead = self._running
         self._sha256 = self._running.hexdigest()
         self._bytes = 0
-        self._unfinished: Window | None = None
+        self._unfinished: CommitWindow | None = None
         self._committed = 0
         self._partial_fd = self._journal_fd = -1
 
@@ -142,7 +142,7 @@ class JournaledOutput:
         self._ahead = self._running.copy()
         journal.hash_rows(rows, digest, self._ahead)
         known, self._unfinished = self._unfinished, None
-        window = Window(self.done_rows, len(rows), digest.hexdigest())
+        window = CommitWindow(self.done_rows, len(rows), digest.hexdigest())
         if known is None:
             self._append(journal.window_line(window))
             return {}

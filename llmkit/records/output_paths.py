@@ -1,6 +1,6 @@
 """An output file's place on the disk: the files beside it, what may be there already, and the lock.
 
-Public: `Place`.
+Public: `OutputPaths`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmkit.records import journal
 _OTHER_FORMATS = (".gz", ".csv", ".tsv", ".parquet")
 
 
-class Place:
+class OutputPaths:
     """Where an output goes.
 
     A symbolic link is followed, so that the last rename does not replace the link.

@@ -13,15 +13,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, Prepared, longest_first, next_batch
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow, longest_first, next_batch
 from llmkit.records.journal import Failure, Result
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.read import RowSource
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 
-Prepare = Callable[[list[Row]], Sequence[Prepared | RowError]]
-Work = Callable[[list[Prepared]], Sequence[dict[str, Any] | RowError]]
+Prepare = Callable[[list[Row]], Sequence[PreparedRow | RowError]]
+Work = Callable[[list[PreparedRow]], Sequence[dict[str, Any] | RowError]]
 OnProgress = Callable[[int, int, list[dict[str, Any]] | None, float | None], None]
 
 
@@ -157,7 +157,7 @@ class _Run:
         rows_out = [_row_out(row, results[row.index]) for row in rows]
         self.output.end_window(rows_out, self.failed - failed_before)
 
-    def _ready(self, rows: list[Row]) -> tuple[list[Prepared], dict[int, Result]]:
+    def _ready(self, rows: list[Row]) -> tuple[list[PreparedRow], dict[int, Result]]:
         """Rows prepared and sorted for `next_batch`, and the results of those that cannot run."""
         readable = [row for row in rows if row.error is None]
         prepared = self.prepare(readable) if readable else []
@@ -170,7 +170,7 @@ class _Run:
                 pending.append(item)
         return sorted(pending, key=longest_first), self._settled(errors)
 
-    def _answers(self, batch: list[Prepared]) -> dict[int, Result] | None:
+    def _answers(self, batch: list[PreparedRow]) -> dict[int, Result] | None:
         """Run one batch: results by row index; None if memory ran out and a smaller budget is set."""
         try:
             answers = self.work(batch)

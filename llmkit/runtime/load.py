@@ -169,8 +169,8 @@ def _find(spec: ModelSpec) -> tuple[Location, Location | None]:
     unpinned = replace(spec, revision=None)  # a revision belongs to the model that -m names
     if base is not None:
         # What ships as an adapter goes on what ships beside it.
-        boxed = unpinned.from_box or location.revision == "embedded"
-        adapter, location = location, locate(base, replace(unpinned, from_box=boxed))
+        boxed = unpinned.bundled or location.revision == "embedded"
+        adapter, location = location, locate(base, replace(unpinned, bundled=boxed))
     if spec.adapter is not None:
         if adapter is not None:
             raise InputError(
@@ -182,7 +182,7 @@ def _find(spec: ModelSpec) -> tuple[Location, Location | None]:
     return location, adapter
 
 
-def finds_spans(spec: ModelSpec) -> bool:
+def is_extractive_qa(spec: ModelSpec) -> bool:
     """Whether the model that `spec` names is made for extractive question answering, by its config.json.
 
     One that does not tell what it is made for counts as such: loading finds out.
@@ -190,20 +190,20 @@ def finds_spans(spec: ModelSpec) -> bool:
     Raises:
         InputError, LLMKitError: as `load`.
     """
-    named = made_as(spec)
+    named = saved_architecture(spec)
     return not named or any("ForQuestionAnswering" in name for name in named)
 
 
-def fills_masks(spec: ModelSpec) -> bool:
+def is_masked_lm(spec: ModelSpec) -> bool:
     """Whether the model that `spec` names is a masked language model, by its config.json.
 
     Raises:
         InputError, LLMKitError: as `load`.
     """
-    return any(name.endswith("ForMaskedLM") for name in made_as(spec))
+    return any(name.endswith("ForMaskedLM") for name in saved_architecture(spec))
 
 
-def made_as(spec: ModelSpec) -> list[str]:
+def saved_architecture(spec: ModelSpec) -> list[str]:
     """The classes that the model was made as, by its config.json; empty where that does not tell.
 
     Raises:

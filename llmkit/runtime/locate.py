@@ -51,7 +51,7 @@ def locate(name: str, spec: ModelSpec) -> Location:
         what = "a folder" if embedded is None else "in the box"
         raise InputError(f"--revision {spec.revision} is about models of the Hub, and {name} is {what}")
     if embedded is not None:
-        if not spec.from_box and any((path / f"{kind}.json").is_file() for kind in _CONFIGS):
+        if not spec.bundled and any((path / f"{kind}.json").is_file() for kind in _CONFIGS):
             raise InputError(
                 f"{name} is a model in the box and a folder here: name the folder ./{name}, or leave this"
                 " folder for the one in the box"

@@ -25,7 +25,7 @@ class ModelSpec:
         allow_bin: read ``pytorch_model.bin`` (with ``weights_only=True``) where there is no safetensors file.
         offline: never ask the network.
         cache_dir: where downloads are kept; None is the Hub's own cache.
-        from_box: the embedded model is meant, even where a folder has its name too.
+        bundled: the embedded model is meant, even where a folder has its name too.
     """
 
     name: str
@@ -40,4 +40,4 @@ class ModelSpec:
     allow_bin: bool = False
     offline: bool = False
     cache_dir: Path | None = None
-    from_box: bool = False
+    bundled: bool = False

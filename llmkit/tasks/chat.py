@@ -20,7 +20,7 @@ from llmkit.tasks.transcripts import load_transcripts, save_transcript
 from llmkit.text.turns import parted, turns_of
 
 if TYPE_CHECKING:
-    from llmkit.records.batches import Prepared
+    from llmkit.records.batches import PreparedRow
     from llmkit.runtime.load import LoadedModel
 
 OnText = Callable[[str, bool], None]
@@ -203,7 +203,7 @@ class Conversation:
             kept=kept,
         )
 
-    def _prompt(self, messages: list[dict[str, Any]]) -> Prepared:
+    def _prompt(self, messages: list[dict[str, Any]]) -> PreparedRow:
         system, rest = parted(messages)
         turn = turns_of(messages)
         # Keyed by its turn, an answer draws the same numbers however the conversation came there.

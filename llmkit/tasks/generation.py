@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.tasks.decoding import (
     Decoding,
@@ -84,7 +84,7 @@ def generate(
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     generation = Generation(_loaded(model), options or GenerationOptions())
 
-    def work(batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         return [{"results": [asdict(one) for one in results]} for results in generation.run(batch)]
 
     lines = io.StringIO()
@@ -137,11 +137,11 @@ class Generation:
         self.seed = draw_seed() if options.seed is None else options.seed
         self.tokens_written = 0
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Tokenize rows; one that cannot be a prompt becomes its RowError."""
         return self.prompts.prepare(rows)
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Run a batch and return the fields that each row gains.
 
         Raises:
@@ -153,7 +153,7 @@ class Generation:
             fields.append(self._fields(one.payload, results))
         return fields
 
-    def run(self, batch: Sequence[Prepared]) -> list[list[GenerationResult]]:
+    def run(self, batch: Sequence[PreparedRow]) -> list[list[GenerationResult]]:
         """Run a batch and return each row's results.
 
         Raises:
@@ -174,7 +174,7 @@ class Generation:
 
     def stream(
         self,
-        prompt: Prepared,
+        prompt: PreparedRow,
         on_text: Callable[[str, bool], None],
         *,
         sample: int = 0,
@@ -238,7 +238,7 @@ class Generation:
         """New token ids for each prompt; `keys` are their (row, sample), which choose the random numbers."""
         import torch
 
-        from llmkit.engines.transformers.key_value_cache import roomy_cache
+        from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
         if self.decoding.beam_sampling:
             torch.manual_seed(int(random_stream(self.seed, *keys[0], length=1)[0] * 2**32))
@@ -250,7 +250,9 @@ class Generation:
         if stopped is not None:
             criteria.append(_stop_when(stopped))
         past: Any
-        past = cache.take(prompts[0].ids) if cache is not None else roomy_cache(self.loaded, max(limits))
+        past = (
+            cache.take(prompts[0].ids) if cache is not None else preallocated_cache(self.loaded, max(limits))
+        )
         try:
             with torch.inference_mode():
                 output = model.generate(

@@ -64,7 +64,7 @@ def pipeline(task: str, model: str | LoadedModel | None = None, **options: Any) 
             raise InputError(
                 f"pipeline({task!r}) needs a model: a Hub id or a folder (`llmkit models` suggests some)"
             )
-        model = load(ModelSpec(name, task=_LOADED_FOR[kind], **{"from_box": model is None, **of_model}))
+        model = load(ModelSpec(name, task=_LOADED_FOR[kind], **{"bundled": model is None, **of_model}))
     elif of_model:
         raise InputError(f"the model is loaded already; {', '.join(sorted(of_model))} cannot change it")
     if kind == "text-generation" and model.is_encoder_decoder:

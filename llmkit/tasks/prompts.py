@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Prepared
+from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.text.reasoning import OPEN
 from llmkit.text.turns import leave_turns, turns_of
@@ -71,12 +71,12 @@ class PromptMaker:
         if options.truncate == "turns" and not self.chat:
             raise InputError("--truncate turns is about conversations; use left or right for plain prompts")
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Tokenize rows together; a row that cannot be a prompt becomes its RowError."""
         texts: list[str | list[dict[str, Any]] | RowError] = [self._content(row) for row in rows]
         plain = [text for text in texts if isinstance(text, str)]
         encoded = iter([] if self.chat or not plain else self._tokenize(plain))
-        made: list[Prepared | RowError] = []
+        made: list[PreparedRow | RowError] = []
         for row, content in zip(rows, texts, strict=True):
             if isinstance(content, RowError):
                 made.append(content)
@@ -87,7 +87,7 @@ class PromptMaker:
             except RowError as error:
                 made.append(error)
             else:
-                made.append(Prepared(row=row, length=len(prompt.ids), payload=prompt))
+                made.append(PreparedRow(row=row, length=len(prompt.ids), payload=prompt))
         return made
 
     def _content(self, row: Row) -> str | list[dict[str, Any]] | RowError:

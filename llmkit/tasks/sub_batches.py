@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmkit.records.batches import Budget, OutOfMemory, Prepared, longest_first, next_batch
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow, longest_first, next_batch
 from llmkit.tasks.generation import Generation, GenerationResult
 
 
 def run_parts(
     generation: Generation,
-    prompts: Sequence[Prepared],
+    prompts: Sequence[PreparedRow],
     limit: Budget,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[list[GenerationResult]]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.tasks.direction import Direction, find_direction
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
 from llmkit.tasks.sub_batches import run_parts
-from llmkit.text.layout import Layout, lay_out
-from llmkit.text.protected_spans import Keeper
+from llmkit.text.layout import TextLayout, lay_out
+from llmkit.text.protected_spans import ProtectedSpans
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -52,8 +52,8 @@ class TranslationResult:
 class _Document:
     """A text on its way: where its passages stand, and their prompts."""
 
-    layout: Layout
-    prompts: list[Prepared]
+    layout: TextLayout
+    prompts: list[PreparedRow]
 
 
 def translate(
@@ -127,7 +127,7 @@ class Translation:
         self.generation = Generation(loaded, options)
         for name, value in self.direction.decoding:
             setattr(self.generation.decoding.config, name, value)
-        self.keeper = None if keep is None else Keeper(keep)
+        self.keeper = None if keep is None else ProtectedSpans(keep)
         self.terms = None if keep is None else sorted(set(keep))
         self.field = field
         self.template = template
@@ -170,11 +170,11 @@ class Translation:
             "template": self.template,
         }
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Cut rows' texts into passages and tokenize them. A text without a letter has none."""
         return [self._prepare(row) for row in rows]
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Translate rows: the field `translation_text` for each, and a reasoning model's `reasoning`."""
         fields: list[dict[str, Any] | RowError] = []
         for result in self.run(batch):
@@ -185,7 +185,7 @@ class Translation:
             fields.append(field)
         return fields
 
-    def run(self, batch: Sequence[Prepared]) -> list[TranslationResult]:
+    def run(self, batch: Sequence[PreparedRow]) -> list[TranslationResult]:
         """Translate prepared rows, all their passages together.
 
         Raises:
@@ -201,7 +201,7 @@ class Translation:
             for document, draft, candidates, lost in zip(documents, drafts, texts, apart, strict=True)
         ]
 
-    def _prepare(self, row: Row) -> Prepared | RowError:
+    def _prepare(self, row: Row) -> PreparedRow | RowError:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
@@ -219,9 +219,9 @@ class Translation:
         longest = max((prompt.length for prompt in prompts), default=0)
         new_tokens = self.generation.options.max_new_tokens
         length = len(prompts) * (longest + new_tokens) - new_tokens if prompts else 0
-        return Prepared(row=row, length=length, payload=_Document(layout, prompts))
+        return PreparedRow(row=row, length=length, payload=_Document(layout, prompts))
 
-    def _prompts(self, passages: Sequence[str], row: Row, *, first: int) -> list[Prepared | RowError]:
+    def _prompts(self, passages: Sequence[str], row: Row, *, first: int) -> list[PreparedRow | RowError]:
         """Prompts for passages of a row; `first` is the number of the first among all that it ever has."""
         message, prefix = self.direction.message, self.direction.prefix
         if self.direction.source_token is not None:
@@ -267,13 +267,13 @@ class Translation:
     def _too_long(self, passages: Sequence[str]) -> list[bool]:
         return [length > self._window for length in self._lengths(passages)]
 
-    def _answers(self, prompts: Sequence[Prepared]) -> list[list[GenerationResult]]:
+    def _answers(self, prompts: Sequence[PreparedRow]) -> list[list[GenerationResult]]:
         answers = run_parts(self.generation, prompts, self.limit, self.progress)
         self._look_for_cuts(prompts, answers)
         return answers
 
     def _look_for_cuts(
-        self, prompts: Sequence[Prepared], answers: Sequence[Sequence[GenerationResult]]
+        self, prompts: Sequence[PreparedRow], answers: Sequence[Sequence[GenerationResult]]
     ) -> None:
         for one, candidates in zip(prompts, answers, strict=True):
             most = one.payload.new_tokens
@@ -284,7 +284,7 @@ class Translation:
                     " raise --max-new-tokens (others will not be told)"
                 )
 
-    def _keep(self, batch: Sequence[Prepared], texts: list[list[list[str]]]) -> list[list[str]]:
+    def _keep(self, batch: Sequence[PreparedRow], texts: list[list[list[str]]]) -> list[list[str]]:
         """Translate once more, in parts around what is to be kept, the passages that lost some of it.
 
         Args:
@@ -297,8 +297,8 @@ class Translation:
         apart: list[list[str]] = [[] for _ in batch]
         if self.keeper is None:
             return apart
-        again: list[tuple[int, int, Layout]] = []
-        prompts: list[Prepared] = []
+        again: list[tuple[int, int, TextLayout]] = []
+        prompts: list[PreparedRow] = []
         for i, one in enumerate(batch):
             begun = len(prompts)
             for j, passage in enumerate(one.payload.layout.passages):
@@ -339,12 +339,12 @@ def _reasoning(draft: Sequence[Sequence[GenerationResult]]) -> str:
     return "\n\n".join(answer.reasoning for answers in draft for answer in answers if answer.reasoning)
 
 
-def _around(passage: str, keeper: Keeper) -> Layout:
+def _around(passage: str, keeper: ProtectedSpans) -> TextLayout:
     """The parts of a passage that stand between what is to be kept and have letters."""
-    return Layout(passage, ((0, len(passage)),)).without(keeper.spans(passage))
+    return TextLayout(passage, ((0, len(passage)),)).without(keeper.spans(passage))
 
 
-def _spared(layout: Layout, keeper: Keeper) -> Layout:
+def _spared(layout: TextLayout, keeper: ProtectedSpans) -> TextLayout:
     """The layout without passages that say nothing besides what is to be kept, and with nothing of that cut
     in two: where the border of a passage ran through it (`<a title="Oh. No">`) it is in no passage."""
     starts = [start for start, _ in layout.spans]
@@ -355,12 +355,12 @@ def _spared(layout: Layout, keeper: Keeper) -> Layout:
             broken.append((begin, end))
     whole = layout.without(broken) if broken else layout
     speaking = (span for span in whole.spans if _around(layout.text[slice(*span)], keeper).spans)
-    return Layout(layout.text, tuple(speaking))
+    return TextLayout(layout.text, tuple(speaking))
 
 
-def _whole(prompts: Sequence[Prepared | RowError]) -> list[Prepared]:
+def _whole(prompts: Sequence[PreparedRow | RowError]) -> list[PreparedRow]:
     """The prompts, none of which failed, or the first failure raised."""
     for prompt in prompts:
         if isinstance(prompt, RowError):
             raise prompt
-    return [prompt for prompt in prompts if isinstance(prompt, Prepared)]
+    return [prompt for prompt in prompts if isinstance(prompt, PreparedRow)]

@@ -17,7 +17,7 @@ _CLAUSE_END = re.compile(r"[,;:–—،؛](?=\s)|[、，；：]|\s(?=\()")
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """A text and the passages in it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Layout:
     def passages(self) -> list[str]:
         return [self.text[start:end] for start, end in self.spans]
 
-    def cut(self, too_long: Callable[[Sequence[str]], Sequence[bool]]) -> Layout:
+    def cut(self, too_long: Callable[[Sequence[str]], Sequence[bool]]) -> TextLayout:
         """The layout with passages halved, and halved again, until none is too long.
 
         Args:
@@ -50,9 +50,9 @@ class Layout:
                 else:
                     halved += [(start, start + left), (start + right, end)]
             waiting = halved
-        return Layout(self.text, tuple(sorted(done)))
+        return TextLayout(self.text, tuple(sorted(done)))
 
-    def without(self, ranges: Sequence[tuple[int, int]]) -> Layout:
+    def without(self, ranges: Sequence[tuple[int, int]]) -> TextLayout:
         """The layout with ranges of the text, in order, taken out of its passages.
 
         What is left of a passage stays in parts, those without a letter aside.
@@ -64,7 +64,7 @@ class Layout:
                 if has_letters(part):
                     found.append((start + len(part) - len(part.lstrip()), start + len(part.rstrip())))
                 start = max(start, stop)
-        return Layout(self.text, tuple(found))
+        return TextLayout(self.text, tuple(found))
 
     def filled(self, replacements: Sequence[str], *, spaces: bool | None = None) -> str:
         """The text with other passages in the places of its own.
@@ -85,7 +85,7 @@ class Layout:
         return "".join([*parts, self.text[end:]])
 
 
-def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> Layout:
+def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> TextLayout:
     """Find the passages of a text: its sentences, or whole lines.
 
     What holds no letter (numbers, rules, emoji) is no passage, nor are the bullets and numbers of lists.
@@ -108,7 +108,7 @@ def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> L
         end = start + len(text[start:end].rstrip())
         if has_letters(text[start:end]):
             found.append((start, end))
-    return Layout(text, tuple(found))
+    return TextLayout(text, tuple(found))
 
 
 def has_letters(text: str) -> bool:

@@ -17,7 +17,7 @@ _PLACEHOLDERS = (
 )
 
 
-class Keeper:
+class ProtectedSpans:
     """Finds what must come through: `{name}`, `${x}`, `%s`, URLs, e-mail addresses, tags, and `terms`.
 
     A term counts where it stands as a word of its own (in scripts without spaces, anywhere); upper and

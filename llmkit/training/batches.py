@@ -1,6 +1,6 @@
 """Examples on their way into a step: which go together, and how they stand beside each other.
 
-Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Preferences`, `Singles`, `Spans`, `learnt`.
+Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Preferences`, `SingletonBatches`, `Spans`, `learnt`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Singles(Sequence[Sequence[int]]):
+class SingletonBatches(Sequence[Sequence[int]]):
     """`[[0], [1], ...]` of a length, not held in memory."""
 
     def __init__(self, length: int) -> None:
@@ -125,7 +125,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowDataset:
     """A dataset that answers `~index` with the row whose targets count for nothing."""
 
     items: Any
@@ -145,7 +145,7 @@ Inputs = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Flattened:
-    """Rows one after another in a single one, positions counted anew in each.
+    """RowDataset one after another in a single one, positions counted anew in each.
 
     Returns `input_ids`, `position_ids` and `labels`, (1, tokens) each.
 
@@ -172,7 +172,7 @@ class Flattened:
 
 @dataclass(frozen=True)
 class Padded:
-    """Rows below each other, filled up on the right.
+    """RowDataset below each other, filled up on the right.
 
     Returns `input_ids`, `attention_mask` and `labels`, (rows, longest) each.
 

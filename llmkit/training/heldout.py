@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmkit.training.batches import Rows, learnt
+from llmkit.training.batches import RowDataset, learnt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -121,7 +121,7 @@ def measure_rows(
     # A process left without rows runs some whose targets count for nothing.
     batches += [~batches[0]] * (-len(batches) % world)
     total = torch.zeros(4, dtype=torch.float64)
-    was_training, device, muted = model.training, next(model.parameters()).device, Rows(rows)
+    was_training, device, muted = model.training, next(model.parameters()).device, RowDataset(rows)
     model.eval()
     with torch.no_grad():
         for batch in batches[rank::world]:

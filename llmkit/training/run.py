@@ -1,6 +1,6 @@
 """One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
 
-Public: `check_output`, `try_writing`, `is_finished`, `first_alone`, `Run`.
+Public: `check_output`, `try_writing`, `is_finished`, `run_on_main_process`, `Run`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmkit.training import checkpoints
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from llmkit.training.trainer import Job, Step, Teacher
+    from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
 # What a run writes into its folder; --overwrite removes these and nothing else.
 OURS = (
@@ -94,7 +94,7 @@ def is_finished(output: Path) -> bool:
     return any((output / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
-def first_alone(device: str, work: Callable[[], Any]) -> Any:
+def run_on_main_process(device: str, work: Callable[[], Any]) -> Any:
     """Have the first process do something for all, who wait for it however long it takes, and get its result.
 
     Raises:
@@ -200,16 +200,16 @@ class Run:
                 )
         return cls(output, start, state.is_main_process)
 
-    def train(self, job: Job, on_step: Callable[[Step], None]) -> Teacher:
+    def train(self, job: Job, on_step: Callable[[Step], None]) -> SummedLossTrainer:
         """Run the training; the Trainer's model then has the weights that were best on what is held out.
 
         SIGINT and SIGTERM let the running step end and save a checkpoint before they take their usual way.
         """
-        from llmkit.training.trainer import Teacher, Watch, no_bars, stop_at_signals
+        from llmkit.training.trainer import MetricsCallback, SummedLossTrainer, no_bars, stop_at_signals
 
         with no_bars():
-            watch = Watch(self.metrics, on_step)
-            teacher = Teacher(job, watch)
+            watch = MetricsCallback(self.metrics, on_step)
+            teacher = SummedLossTrainer(job, watch)
             with stop_at_signals(watch), _others_lost():
                 teacher.train(resume_from_checkpoint=str(self.start) if self.start else None)
         return teacher

@@ -22,7 +22,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
 from llmkit.errors import LLMKitError
-from llmkit.training.batches import Batches, Rows, learnt
+from llmkit.training.batches import Batches, RowDataset, learnt
 from llmkit.training.finetuning.encoding import IGNORED
 from llmkit.training.heldout import HeldOut
 from llmkit.training.optimizer import Muon, muon_groups
@@ -65,7 +65,7 @@ class Job:
         batches: their order; it must have rank and world of this process.
         collate: examples to the model's inputs, `labels` among them.
         arguments: fields of `TrainingArguments`.
-        measure: the held-out loss of the model as it stands, given `Teacher`; None where nothing is held out.
+        measure: held-out loss of the trained model, given the trainer; None without held-out rows.
         patience: held-out measurements without improvement after which training stops; 0 never.
         optimizer: of `recipe.OPTIMIZERS`.
     """
@@ -75,12 +75,12 @@ class Job:
     batches: Batches
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
     arguments: dict[str, Any]
-    measure: Callable[[Teacher], HeldOut] | None = None
+    measure: Callable[[SummedLossTrainer], HeldOut] | None = None
     patience: int = 0
     optimizer: str = "adamw"
 
 
-class Teacher(Trainer):
+class SummedLossTrainer(Trainer):
     """A Trainer whose loss is exact to the token and whose checkpoints appear whole.
 
     The loss of a step is the sum over all targets (or pairs) of the step, in all its forward passes and
@@ -89,7 +89,7 @@ class Teacher(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, job: Job, watch: Watch) -> None:
+    def __init__(self, job: Job, watch: MetricsCallback) -> None:
         callbacks: list[TrainerCallback] = [watch]
         if job.patience and job.measure:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=job.patience))
@@ -124,7 +124,7 @@ class Teacher(Trainer):
     def get_train_dataloader(self) -> Any:
         # accelerate would shard the batches anew and fill up the last; ours are this process's already.
         return torch.utils.data.DataLoader(
-            Rows(self.job.rows),  # type: ignore[arg-type]
+            RowDataset(self.job.rows),  # type: ignore[arg-type]
             batch_sampler=self.job.batches,
             collate_fn=self.job.collate,
             pin_memory=self.args.device.type == "cuda",
@@ -215,14 +215,14 @@ class Teacher(Trainer):
         self.state.best_model_checkpoint = str(folder / best) if there else None
 
 
-class Watch(TrainerCallback):
+class MetricsCallback(TrainerCallback):
     """Writes metrics.jsonl, reports progress, and stops at a signal with a checkpoint."""
 
     def __init__(self, metrics: Path, on_step: Callable[[Step], None]) -> None:
         self.metrics = metrics
         self.on_step = on_step
         self.stopped = False
-        self.trainer: Teacher
+        self.trainer: SummedLossTrainer
         self._start = (0, 0.0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -303,7 +303,7 @@ def no_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_at_signals(watch: Watch) -> Iterator[None]:
+def stop_at_signals(watch: MetricsCallback) -> Iterator[None]:
     """Let SIGINT and SIGTERM end training after the running step, with a checkpoint; then let them through.
 
     An exception from a handler could come in the middle of an optimizer step, and what would be saved then

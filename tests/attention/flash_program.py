@@ -65,7 +65,7 @@ def packed():
             tell(f"packed, {name}, causal={causal}", off, off < 2e-5)
 
 
-def dark():
+def first_row_fully_masked():
     """A row that sees nothing gives exact zeros, forward and backward, and so does a decoded one."""
     mask = torch.ones(2, 33)
     mask[0] = 0
@@ -77,7 +77,7 @@ def dark():
             out.sum().backward()
             parts += [q.grad, k.grad, v.grad]
         zero = all(bool((x[0] == 0).all()) and bool(torch.isfinite(x).all()) for x in parts)
-        tell(f"dark, {queries} queries", None, zero)
+        tell(f"first_row_fully_masked, {queries} queries", None, zero)
 
 
 def compiled():

@@ -58,7 +58,7 @@ def test_the_proof(tmp_path):
 
 
 @needs_triton
-@pytest.mark.parametrize(("part", "cases"), [("packed", 4), ("dark", 2)])
+@pytest.mark.parametrize(("part", "cases"), [("packed", 4), ("first_row_fully_masked", 2)])
 def test_by_itself(part, cases, tmp_path):
     found = told(part, interpreted=True, cache=tmp_path)
     assert [one for one in found.values() if not one["passed"]] == []

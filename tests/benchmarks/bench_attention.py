@@ -117,7 +117,7 @@ def end_to_end(rounds: int = 6, context: int = 1000, new: int = 32, batch: int =
 
     from llmkit.attention.interface import register
     from llmkit.attention.registry import find
-    from llmkit.engines.transformers.key_value_cache import roomy_cache
+    from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
     model = llama_135m()
     loaded: Any = SimpleNamespace(model=model, is_encoder_decoder=False)
@@ -126,12 +126,14 @@ def end_to_end(rounds: int = 6, context: int = 1000, new: int = 32, batch: int =
     for _ in range(rounds):
         for name in taken:
             model.set_attn_implementation(register(find(name)))
-            taken[name].append(generate(model, roomy_cache(loaded, new), context, new, batch))
+            taken[name].append(generate(model, preallocated_cache(loaded, new), context, new, batch))
     report(f"generation, {size}", taken)
     taken = {"with room": [], "transformers' own": []}
     for _ in range(rounds):
         for name in taken:
-            cache = roomy_cache(loaded, new) if name == "with room" else DynamicCache(config=model.config)
+            cache = (
+                preallocated_cache(loaded, new) if name == "with room" else DynamicCache(config=model.config)
+            )
             taken[name].append(generate(model, cache, context, new, batch))
     report(f"cache, {size}, sdpa", taken)
 

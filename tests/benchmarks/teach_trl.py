@@ -23,7 +23,7 @@ def main(folder: str, output: str, count: str, options: str) -> None:
     steps = Steps()
     watch_trainer(steps, first=1)
 
-    class Watch(TrainerCallback):
+    class MetricsCallback(TrainerCallback):
         def on_step_end(self, *arguments: Any, **keywords: Any) -> None:
             steps.end()
 
@@ -43,7 +43,7 @@ def main(folder: str, output: str, count: str, options: str) -> None:
             "json", data_files=f"{folder}/rows.jsonl", split="train", cache_dir=f"{output}/cache"
         ),
         processing_class=AutoTokenizer.from_pretrained(f"{folder}/model"),
-        callbacks=[Watch()],
+        callbacks=[MetricsCallback()],
         args=SFTConfig(
             output_dir=output,
             max_length=512,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
 from llmkit.records.output import JournaledOutput
 from llmkit.records.process import process
 from llmkit.records.read import open_rows
@@ -33,7 +33,7 @@ def prepare(rows):
     return [
         RowError(row.where, "is marked bad")
         if "bad" in row.data.get("text", "")
-        else Prepared(row, len(row.data["text"]), row.data["text"])
+        else PreparedRow(row, len(row.data["text"]), row.data["text"])
         for row in rows
     ]
 

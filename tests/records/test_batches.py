@@ -3,12 +3,12 @@ import random
 
 import pytest
 
-from llmkit.records.batches import Budget, Prepared, longest_first, next_batch
+from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
 from llmkit.records.rows import Row
 
 
 def prepared(*lengths):
-    rows = [Prepared(Row(i, {}, f"x:{i + 1}"), length, None) for i, length in enumerate(lengths)]
+    rows = [PreparedRow(Row(i, {}, f"x:{i + 1}"), length, None) for i, length in enumerate(lengths)]
     return sorted(rows, key=longest_first)
 
 

@@ -7,14 +7,14 @@ import pytest
 from llmkit.errors import InputError
 from llmkit.records import journal
 from llmkit.records.batches import Budget
-from llmkit.records.journal import Failure, Finished, Window
+from llmkit.records.journal import CommitWindow, Failure, Finished
 from llmkit.records.rows import Row
 
 
 def whole_journal():
     return [
         journal.head({"seed": 7}, Finished(32, 900, "ab" * 32, 1, Budget(100, None, 5))),
-        journal.window_line(Window(32, 16, "cd" * 32)),
+        journal.window_line(CommitWindow(32, 16, "cd" * 32)),
         journal.batch_line([(40, {"answer": "雪 \ud83d"}), (33, Failure("it failed"))]),
         journal.budget_line(Budget(50, None, 5)),
         journal.batch_line([(32, {"answer": ""})]),
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert found.header == {"seed": 7}
     assert found.finished == Finished(32, 900, "ab" * 32, 1, Budget(100, None, 5))
     assert found.budget == Budget(50, None, 5)
-    assert found.window == Window(
+    assert found.window == CommitWindow(
         32,
         16,
         "cd" * 32,

@@ -4,38 +4,38 @@ import os
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.records.output_paths import Place
+from llmkit.records.output_paths import OutputPaths
 
 
 @pytest.mark.parametrize("name", ["", "-"])
 def test_stdout_is_not_a_file(name):
     with pytest.raises(InputError, match="--output takes a file; without it, rows go to stdout"):
-        Place(name)
+        OutputPaths(name)
 
 
 @pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.tsv", "out.parquet", "OUT.GZ"])
 def test_a_name_that_promises_another_format_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name}: the output is plain JSONL"):
-        Place(tmp_path / name)
+        OutputPaths(tmp_path / name)
 
 
 def test_places_that_cannot_hold_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a folder; name a file in it"):
-        Place(tmp_path)
+        OutputPaths(tmp_path)
     with pytest.raises(InputError, match=r"there is no folder .*/nope; make it first"):
-        Place(tmp_path / "nope" / "out.jsonl")
+        OutputPaths(tmp_path / "nope" / "out.jsonl")
     with pytest.raises(InputError, match=r"there is no folder .*/file; make it first"):
-        Place(tmp_path / "file" / "out.jsonl")
+        OutputPaths(tmp_path / "file" / "out.jsonl")
     with pytest.raises(InputError, match="is not a regular file; leave --output out and redirect stdout"):
-        Place("/dev/null")
+        OutputPaths("/dev/null")
 
 
 def test_a_name_that_is_too_long_is_told(tmp_path):
     with pytest.raises(InputError, match="File name too long"):
-        Place(tmp_path / ("x" * 300)).lock(fresh=True)
+        OutputPaths(tmp_path / ("x" * 300)).lock(fresh=True)
     with pytest.raises(InputError, match="File name too long"):
-        Place(tmp_path / ("x" * 250)).lock(fresh=True)
+        OutputPaths(tmp_path / ("x" * 250)).lock(fresh=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
@@ -43,7 +43,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(InputError, match="no permission to write in"):
-            Place(tmp_path / "out.jsonl")
+            OutputPaths(tmp_path / "out.jsonl")
     finally:
         tmp_path.chmod(0o700)
 
@@ -51,12 +51,12 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 def test_a_read_only_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="no permission to write in"):
-        Place(tmp_path / "out.jsonl")
+        OutputPaths(tmp_path / "out.jsonl")
 
 
 def test_a_folder_in_the_way_of_the_partial_file(tmp_path):
     (tmp_path / "out.jsonl.partial").mkdir()
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     with pytest.raises(InputError, match="an unfinished run is here"):
         place.check(resume=False, overwrite=False)
     with pytest.raises(InputError, match="Is a directory; write the output elsewhere"):
@@ -68,14 +68,14 @@ def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     with pytest.raises(InputError, match=r"cannot be locked .*; write the output to a local disk"):
         place.lock(fresh=True)
 
 
 def test_the_lock_is_not_given_on_a_file_that_was_renamed_meanwhile(tmp_path, monkeypatch):
     """Another process finishes between this one's opening and its locking of the partial file."""
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     place.partial.write_text("")
     flock = fcntl.flock
 
@@ -90,7 +90,7 @@ def test_the_lock_is_not_given_on_a_file_that_was_renamed_meanwhile(tmp_path, mo
 
 
 def test_two_fresh_runs_at_once_give_one_lock(tmp_path):
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     fd = place.lock(fresh=True)
     for fresh in (True, False):
         with pytest.raises(InputError, match="another process is writing it"):
@@ -100,7 +100,7 @@ def test_two_fresh_runs_at_once_give_one_lock(tmp_path):
 
 
 def test_a_partial_file_that_appeared_since_the_check_is_not_touched(tmp_path):
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     place.check(resume=False, overwrite=False)
     place.partial.write_text("another's")
     with pytest.raises(InputError, match="another process is writing it"):
@@ -109,7 +109,7 @@ def test_a_partial_file_that_appeared_since_the_check_is_not_touched(tmp_path):
 
 
 def test_a_file_finished_since_the_check_is_not_written_over(tmp_path):
-    place = Place(tmp_path / "out.jsonl")
+    place = OutputPaths(tmp_path / "out.jsonl")
     place.check(resume=False, overwrite=False)
     place.final.write_text("another's")
     with pytest.raises(InputError, match=r"out\.jsonl exists"):

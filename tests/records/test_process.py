@@ -6,14 +6,14 @@ import tracemalloc
 import pytest
 
 from llmkit.errors import LLMKitError, RowError
-from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.process import Summary, process
 from llmkit.records.read import open_rows, rows_of
 
 
 def prepare(rows):
-    return [Prepared(row, len(row.data["text"]), row.data["text"]) for row in rows]
+    return [PreparedRow(row, len(row.data["text"]), row.data["text"]) for row in rows]
 
 
 def to_stream(source, work, *, budget=None, **options):
@@ -76,7 +76,7 @@ def test_progress_tells_rows_failures_fields_and_the_share_done(tmp_path):
 
     def ready(rows):
         return [
-            RowError(row.where, "bad") if "bad" in row.data["text"] else Prepared(row, 4, "abcd")
+            RowError(row.where, "bad") if "bad" in row.data["text"] else PreparedRow(row, 4, "abcd")
             for row in rows
         ]
 
@@ -120,7 +120,9 @@ def troubled(tmp_path):
 
 def fussy_prepare(rows):
     return [
-        RowError(row.where, "is unfit") if row.data["text"] == "unfit" else Prepared(row, 1, row.data["text"])
+        RowError(row.where, "is unfit")
+        if row.data["text"] == "unfit"
+        else PreparedRow(row, 1, row.data["text"])
         for row in rows
     ]
 

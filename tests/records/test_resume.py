@@ -10,14 +10,14 @@ import sys
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.output import JournaledOutput
 from llmkit.records.process import process
 from llmkit.records.read import rows_of
 
 
 def prepare(rows):
-    return [Prepared(row, len(row.data["text"]), row.data["text"]) for row in rows]
+    return [PreparedRow(row, len(row.data["text"]), row.data["text"]) for row in rows]
 
 
 def counts(summary):

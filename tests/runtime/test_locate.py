@@ -85,7 +85,7 @@ def test_a_folder_with_an_embedded_model_s_name_is_not_passed_over_in_silence(
     with pytest.raises(InputError, match=r"in the box and a folder here: name the folder \./stories"):
         locate("stories", spec)
     assert locate("./stories", spec).revision == "local"
-    assert locate("stories", dataclasses.replace(spec, from_box=True)).revision == "embedded"
+    assert locate("stories", dataclasses.replace(spec, bundled=True)).revision == "embedded"
 
 
 def test_a_name_near_an_embedded_one_is_guessed() -> None:

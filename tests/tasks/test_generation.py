@@ -12,7 +12,7 @@ import torch
 import llmkit
 from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, generate, load
 from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
 from llmkit.records.read import rows_of
 from llmkit.records.rows import Row
 from llmkit.tasks.generation import Generation
@@ -43,10 +43,10 @@ def loaded(tiny_model: TinyModel) -> Any:
     return get
 
 
-def prepared(generation: Generation, *texts: str) -> list[Prepared]:
+def prepared(generation: Generation, *texts: str) -> list[PreparedRow]:
     found = generation.prepare(list(rows_of(texts)))
     assert not [one for one in found if isinstance(one, RowError)]
-    return [one for one in found if isinstance(one, Prepared)]
+    return [one for one in found if isinstance(one, PreparedRow)]
 
 
 def texts(results: list[list[llmkit.tasks.generation.GenerationResult]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.records.batches import Budget, OutOfMemory, Prepared
+from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.tasks.generation import GenerationResult
 from llmkit.tasks.sub_batches import run_parts
@@ -21,7 +21,7 @@ class Model:
         self.calls: list[list[int]] = []
         self.tokens_written = 0
 
-    def run(self, batch: Sequence[Prepared]) -> list[list[Any]]:
+    def run(self, batch: Sequence[PreparedRow]) -> list[list[Any]]:
         self.calls.append([one.row.index for one in batch])
         if len(batch) > self.room:
             raise OutOfMemory("too many")
@@ -33,11 +33,11 @@ def _result(text: str) -> Any:
     return GenerationResult(**{**dict.fromkeys(names, ""), "text": text, "tokens": 2})  # type: ignore[arg-type]
 
 
-def prompts(*lengths: int) -> list[Prepared]:
-    return [Prepared(Row(i, {}, ""), length, None) for i, length in enumerate(lengths)]
+def prompts(*lengths: int) -> list[PreparedRow]:
+    return [PreparedRow(Row(i, {}, ""), length, None) for i, length in enumerate(lengths)]
 
 
-def run(model: Any, parts: list[Prepared], limit: Budget) -> list[str]:
+def run(model: Any, parts: list[PreparedRow], limit: Budget) -> list[str]:
     told: list[tuple[int, int]] = []
     answers = run_parts(model, parts, limit, lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)

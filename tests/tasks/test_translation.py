@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.records.batches import Prepared
+from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
@@ -54,7 +54,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, t5: LoadedModel) -> Rewrite:
     def put(rewrite: Callable[[str], str]) -> list[str]:
         seen: list[str] = []
 
-        def run(self: Generation, batch: Sequence[Prepared]) -> list[list[Any]]:
+        def run(self: Generation, batch: Sequence[PreparedRow]) -> list[list[Any]]:
             passages = [one.payload.text.removeprefix(PREFIX) for one in batch]
             seen.extend(passages)
             return [[replace(real[0], text=rewrite(passage), tokens=1)] for passage in passages]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.text.protected_spans import Keeper
+from llmkit.text.protected_spans import ProtectedSpans
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from llmkit.text.protected_spans import Keeper
     ],
 )
 def test_placeholders_are_known(text: str, kept: list[str]) -> None:
-    assert [text[start:end] for start, end in Keeper().spans(text)] == kept
+    assert [text[start:end] for start, end in ProtectedSpans().spans(text)] == kept
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,17 @@ def test_placeholders_are_known(text: str, kept: list[str]) -> None:
     ],
 )
 def test_terms_are_words_of_their_own(term: str, text: str, times: int) -> None:
-    assert len(Keeper([term]).spans(text)) == times
+    assert len(ProtectedSpans([term]).spans(text)) == times
 
 
 def test_the_longest_term_wins() -> None:
     text = "New York City"
-    assert [text[a:b] for a, b in Keeper(["New York", "New York City"]).spans(text)] == ["New York City"]
+    assert [text[a:b] for a, b in ProtectedSpans(["New York", "New York City"]).spans(text)] == [
+        "New York City"
+    ]
 
 
 def test_what_is_lost_is_counted() -> None:
-    keeper = Keeper(["Acme"])
+    keeper = ProtectedSpans(["Acme"])
     assert keeper.lost("{a} {a} Acme", "{a} Acme {a}!") == []
     assert keeper.lost("{a} {a} Acme", "{a} ACME") == ["{a}", "Acme"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.training.batches import Batches, Flattened, Padded, Pairs, Rows, Spans
+from llmkit.training.batches import Batches, Flattened, Padded, Pairs, RowDataset, Spans
 from llmkit.training.finetuning.encoding import IGNORED, Encoded
 
 
@@ -88,7 +88,7 @@ def test_a_process_without_a_row_runs_one_that_counts_for_nothing() -> None:
     parts = [epoch(Batches([[0], [1], [2]], 1, rank=rank, world=4)) for rank in range(4)]
     assert [len(part) for part in parts] == [1] * 4
     (spare,) = (part[0][0] for part in parts if part[0][0] < 0)
-    rows = Rows([Encoded([10 + i, 11], [11, 1]) for i in range(3)])
+    rows = RowDataset([Encoded([10 + i, 11], [11, 1]) for i in range(3)])
     assert list(rows[spare].ids) == list(rows[~spare].ids)
     assert list(rows[spare].targets) == [IGNORED, IGNORED]
     assert list(rows[~spare].targets) == [11, 1]

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import Flattened, Padded
 from llmkit.training.finetuning.encoding import Encoded
-from llmkit.training.finetuning.plan import Prepared, Recipe, prepare
+from llmkit.training.finetuning.plan import PreparedRow, Recipe, prepare
 from llmkit.training.loss import summed_loss
 from llmkit.training.packing import pack
 
@@ -79,7 +79,7 @@ def texts(tmp_path: Path) -> Path:
     return file
 
 
-def ready(texts: Path, model: Path, attn: str | None = None, notices: list[str] | None = None) -> Prepared:
+def ready(texts: Path, model: Path, attn: str | None = None, notices: list[str] | None = None) -> PreparedRow:
     spec = ModelSpec(str(model), device="cpu", attn=attn)
     return prepare([texts], spec, WHOLE, notice=(notices if notices is not None else []).append)
 
@@ -95,7 +95,7 @@ def alone(folder: Path, rows: list[Encoded]) -> tuple[float, dict[str, torch.Ten
     return total.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_learns_as_alone(prepared: Prepared, folder: Path) -> None:
+def assert_learns_as_alone(prepared: PreparedRow, folder: Path) -> None:
     model: Any = prepared.loaded.model
     summed_loss(model)
     model.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import lexicon_world as lex
-from entities import Act, Adjective, Character, Place, Thing, Word
+from entities import Act, Adjective, Character, OutputPaths, Thing, Word
 from lexicon_things import ADJECTIVES, COLOUR_KEYS, THINGS
 
 CHILD_ADJECTIVES = (
@@ -205,7 +205,7 @@ class Cast:
 
     # ---- places, activities, words
 
-    def place(self, *kinds: str) -> Place:
+    def place(self, *kinds: str) -> OutputPaths:
         pool = [
             p for p in lex.PLACES if any(f" {kind} " in p.kind for kind in kinds) and p.key not in self.keys
         ]
@@ -213,7 +213,7 @@ class Cast:
         self.keys.add(place.key)
         return place
 
-    def spot(self, kind: str) -> Place:
+    def spot(self, kind: str) -> OutputPaths:
         pool = [p for p in lex.SPOTS if f" {kind} " in p.kind and p.key not in self.keys]
         spot = self.rng.choice(pool)
         self.keys.add(spot.key)

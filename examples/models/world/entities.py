@@ -122,7 +122,7 @@ class Thing:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class OutputPaths:
     """A place with its prepositions: in the park, im Park; to the park, in den Park."""
 
     noun: Noun
@@ -193,4 +193,4 @@ class Word:
     de: str
 
 
-Entity = Character | Thing | Place | Act | Word
+Entity = Character | Thing | OutputPaths | Act | Word

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from entities import Act, Noun, Place, Word
+from entities import Act, Noun, OutputPaths, Word
 
 GIRLS_TABLE = """
 Lily Lucy Mia Anna Sara Sue Jane Molly Daisy Sally Amy Jill Emma Mary Alice Emily Jenny Lila Sarah Susie
@@ -160,15 +160,15 @@ in village|in in n Dorf|home_town
 """
 
 
-def _place(line: str) -> Place:
+def _place(line: str) -> OutputPaths:
     left, right, kinds = line.split("|")
     en_in, en = left.split()
     de_in, de_to, gender, de = right.split()
-    return Place(Noun(en.replace("_", " "), de, gender, ""), en_in, de_in, de_to, f" {kinds} ")
+    return OutputPaths(Noun(en.replace("_", " "), de, gender, ""), en_in, de_in, de_to, f" {kinds} ")
 
 
 PLACES = [_place(line) for line in PLACES_TABLE.strip().splitlines()]
-HOME = Place(
+HOME = OutputPaths(
     Noun("house", "Haus", "n", "Häuser"),
     "in",
     "in",
@@ -176,7 +176,7 @@ HOME = Place(
     " home ",
     ("at home", "home", "zu Hause", "nach Hause"),
 )
-ROOM = Place(Noun("room", "Zimmer", "n", "Zimmer"), "in", "in", "in", " home ")
+ROOM = OutputPaths(Noun("room", "Zimmer", "n", "Zimmer"), "in", "in", "in", " home ")
 
 # Where things hide: English preposition, noun; German preposition, gender, noun; kinds.
 SPOTS_TABLE = """
@@ -207,12 +207,14 @@ on swing|auf f Schaukel|out
 """
 
 
-def _spot(line: str) -> Place:
+def _spot(line: str) -> OutputPaths:
     left, right, kinds = line.split("|")
     en_in, en = left.split()
     de_in, gender, de = right.split()
     plural = "Blätter" if gender == "p" else ""
-    return Place(Noun(en, plural or de, gender, plural), en_in.replace("_", " "), de_in, de_in, f" {kinds} ")
+    return OutputPaths(
+        Noun(en, plural or de, gender, plural), en_in.replace("_", " "), de_in, de_in, f" {kinds} "
+    )
 
 
 SPOTS = [_spot(line) for line in SPOTS_TABLE.strip().splitlines()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import english
 import german
-from entities import Act, Character, Entity, Noun, Place, Thing
+from entities import Act, Character, Entity, Noun, OutputPaths, Thing
 from template import Mark, Mentions, Node, Slot, Span, Verb
 
 CASE_LETTERS = {"n": "nom", "a": "acc", "d": "dat", "g": "gen"}
@@ -99,7 +99,7 @@ class Realiser:
             return self._english_character(entity, form)
         if isinstance(entity, Thing):
             return self._english_thing(entity, form)
-        if isinstance(entity, Place):
+        if isinstance(entity, OutputPaths):
             return entity.english(form)
         if isinstance(entity, Act):
             return entity.english(form or "inf", self.tense)
@@ -194,7 +194,7 @@ class Realiser:
             return self._german_character(entity, form, case)
         if isinstance(entity, Thing):
             return self._german_thing(entity, form, case)
-        if isinstance(entity, Place):
+        if isinstance(entity, OutputPaths):
             return entity.german(form, case)
         if isinstance(entity, Act):
             return entity.german(form or "inf", self.tense)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 import english
-from entities import Character, Entity, Place, Thing
+from entities import Character, Entity, OutputPaths, Thing
 from events import EventKind, Telling
 from leads import LEADS
 from realise import Realiser
@@ -256,7 +256,7 @@ class Story:
                 found += [who for who in people if who not in found]
         return found
 
-    def found(self, kind: type[Thing] | type[Place]) -> list[Entity]:
+    def found(self, kind: type[Thing] | type[OutputPaths]) -> list[Entity]:
         """The things or the places that the story names, in order."""
         named: list[Entity] = []
         for sentence in self.sentences:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import english
-from entities import Character, Place, Thing
+from entities import Character, OutputPaths, Thing
 from make import told
 from questions import questions_of
 from story import Story
@@ -119,8 +119,8 @@ def _wishes(story: Story, rng: random.Random) -> str:
     things = [_thing(thing, rng) for thing in story.found(Thing) if isinstance(thing, Thing)]
     places = [
         f"the {place.key}"
-        for place in story.found(Place)
-        if isinstance(place, Place) and " out " in place.kind
+        for place in story.found(OutputPaths)
+        if isinstance(place, OutputPaths) and " out " in place.kind
     ]
     pool = others + things + rng.sample(places, min(1, len(places)))
     items += rng.sample(pool, min(len(pool), rng.choice((0, 1, 1, 1, 2, 2))))

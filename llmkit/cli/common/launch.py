@@ -23,13 +23,13 @@ def is_worker() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that prints what all of them would."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
-def one_voice() -> Iterator[None]:
+def report_once() -> Iterator[None]:
     """Of bad input, which all processes find, the first of each machine tells."""
     try:
         yield
@@ -41,9 +41,9 @@ def one_voice() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
 
 
-def hush() -> None:
+def mute_other_ranks() -> None:
     """Leave notices to the first process."""
-    if not speaks():
+    if not is_main_process():
         console.state.quiet = True
 
 

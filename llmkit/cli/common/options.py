@@ -187,7 +187,7 @@ class ModelFlags:
             allow_bin=self.allow_bin,
             offline=self.offline,
             cache_dir=self.cache_dir,
-            from_box=self.model is None,
+            bundled=self.model is None,
         )
 
 

@@ -91,12 +91,12 @@ def finished(run: RunFlags, output: Path) -> bool:
     if not run.resume or run.overwrite or not is_finished(output):
         return False
     console.notice(f"{output} is finished already; nothing to do (--overwrite starts anew)")
-    if run.push_to_hub and launch.speaks():
+    if run.push_to_hub and launch.is_main_process():
         upload.push(output, run.push_to_hub)
     return True
 
 
-class Watcher:
+class TrainingDisplay:
     """Turns what a run reports into notices, and on a terminal into a table that stands and changes."""
 
     def __init__(self, verb: str) -> None:

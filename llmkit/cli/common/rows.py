@@ -21,7 +21,7 @@ from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError, RowError
 
 if TYPE_CHECKING:
-    from llmkit.records.batches import Budget, Prepared
+    from llmkit.records.batches import Budget, PreparedRow
     from llmkit.records.process import Summary
     from llmkit.records.read import RowSource
     from llmkit.records.rows import Row
@@ -46,10 +46,10 @@ class RowTask(Protocol):
     @property
     def tokens_written(self) -> int: ...
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Make rows ready to run."""
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Run a batch: the fields that each row gains."""
 
     def budget(self, batch_size: int | None) -> Budget:
@@ -60,7 +60,7 @@ class RowTask(Protocol):
 
 
 @runtime_checkable
-class InParts(Protocol):
+class InSubBatches(Protocol):
     """A `RowTask` that cuts its rows into parts and calls the model on those.
 
     Attributes:
@@ -187,7 +187,7 @@ def to_file(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str) 
         task.seed = output.header["seed"]
         _set_threads(output.header)
         budget = Budget(**output.header["budget"])
-        if isinstance(task, InParts):
+        if isinstance(task, InSubBatches):
             task.limit = budget
         try:
             summary = _process(task, source, flags, output, budget, verb)

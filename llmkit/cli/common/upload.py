@@ -15,7 +15,7 @@ def ask(repository: str) -> None:
     Raises:
         InputError: there is nobody to ask, or the answer is no.
     """
-    if not launch.speaks():
+    if not launch.is_main_process():
         return
     if repository.count("/") != 1:
         raise InputError(f"--push-to-hub {repository}: name it USER/NAME")

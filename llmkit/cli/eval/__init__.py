@@ -25,7 +25,7 @@ from llmkit.errors import InputError
 if TYPE_CHECKING:
     from llmkit.evaluation import Example, Metric
     from llmkit.evaluation.external import Module
-    from llmkit.evaluation.page import Rows
+    from llmkit.evaluation.page import PlottedRows
     from llmkit.evaluation.scoring import Record
 
 REFERENCE_FREE = ("distinct", "repetition")
@@ -38,7 +38,7 @@ def run(
     *,
     file: Annotated[
         str | None,
-        typer.Argument(help="Rows with predictions, or plain lines with --references; - is stdin."),
+        typer.Argument(help="PlottedRows with predictions, or plain lines with --references; - is stdin."),
     ] = None,
     metric: Annotated[
         str | None,
@@ -68,7 +68,7 @@ def run(
     """Score predictions or a model, with confidence intervals."""
     from llmkit.evaluation import score
     from llmkit.evaluation.external import Module
-    from llmkit.evaluation.page import Rows, as_page
+    from llmkit.evaluation.page import PlottedRows, as_page
 
     flags = _Flags(tasks, columns, metrics, perplexity, model, decoding, report)
     if benchmarks.benchmark is not None:
@@ -89,7 +89,7 @@ def run(
         work = _gather(source, names, flags, bar, files)
         work.modules = [Module(name, work.sample, trusted=model.trust_remote_code) for name in modules]
         record = files.enter_context(PerRecord(report.per_record)) if report.per_record else None
-        shown = Rows(model.seed or 0) if report.report is not None else None
+        shown = PlottedRows(model.seed or 0) if report.report is not None else None
         files.enter_context(bar)
         evaluation = score(
             work.metrics,
@@ -308,7 +308,7 @@ def _work(
     return _Work(metrics, _counted(itertools.chain(sample, rows), bar), others, sample)
 
 
-def _each(one: Record, work: _Work, record: PerRecord | None, shown: Rows | None) -> None:
+def _each(one: Record, work: _Work, record: PerRecord | None, shown: PlottedRows | None) -> None:
     """What happens to a row besides being scored."""
     for module in work.modules:
         module.add(one.row)

@@ -158,9 +158,9 @@ def _load(model: options.ModelFlags) -> LoadedModel:
     from llmkit.cli.common.loading import load_model, quick_imports
 
     with quick_imports():
-        from llmkit.runtime.load import fills_masks
+        from llmkit.runtime.load import is_masked_lm
     spec = model.spec(task="text-generation", verb="generate")
-    if fills_masks(spec):
+    if is_masked_lm(spec):
         spec = model.spec(task="fill-mask", verb="generate")
     return load_model(spec)
 

@@ -20,13 +20,13 @@ from transformers.cache_utils import (
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
-MOST_ROOM = 256
+MAX_EXTRA_TOKENS = 256
 """Tokens; a copy of all once in so many costs little."""
 _SHORT = 128
 """Up to so many tokens a copy costs less than the memory that lies between rows with room."""
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """A layer's keys and values, [batch, heads, tokens, head_dim] each, at the beginning of a longer buffer.
 
     Args:
@@ -74,7 +74,7 @@ class RoomyLayer(DynamicLayer):
         # Whoever crops or selects rows leaves a tensor here that is not the buffer's beginning.
         fits = buffer is not None and total <= buffer.shape[-2] and buffer.shape[:-2] == new.shape[:-2]
         if buffer is None or not fits or (length and not _begins(held, buffer)):
-            more = min(MOST_ROOM, total)
+            more = min(MAX_EXTRA_TOKENS, total)
             if self._end > total:
                 more = min(more, self._end - total)
             buffer = new.new_empty(*new.shape[:-2], total + more, new.shape[-1])
@@ -106,8 +106,8 @@ class SharedLayer(DynamicLayer):
         """Nothing: beam search exchanges the beams of one text only."""
 
 
-def roomy_cache(
-    loaded: LoadedModel, new_tokens: int = MOST_ROOM
+def preallocated_cache(
+    loaded: LoadedModel, new_tokens: int = MAX_EXTRA_TOKENS
 ) -> DynamicCache | EncoderDecoderCache | None:
     """An empty cache for `generate` to fill.
 
@@ -136,7 +136,8 @@ def roomy_cache(
         return None
     spare: dict[tuple[int, ...], torch.Tensor] = {}
     cache.layers = [
-        RoomyLayer(new_tokens, spare) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        PreallocatedLayer(new_tokens, spare) if type(layer) is DynamicLayer else layer
+        for layer in cache.layers
     ]
     if not loaded.is_encoder_decoder:
         return cache

@@ -59,12 +59,12 @@ class PrefixCache:
             self._cache, self.ids = cache, list(ids[: cache.get_seq_length()])
 
     def _fresh(self) -> DynamicCache | None:
-        from llmkit.engines.transformers.key_value_cache import roomy_cache
+        from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
         adapter = getattr(self._loaded.model, "active_peft_config", None)
         # What a prompt-tuning adapter puts before the prompt lies in the cache too, and is no token of `ids`.
         beyond = adapter is not None and adapter.is_prompt_learning
-        cache = None if self._loaded.is_encoder_decoder or beyond else roomy_cache(self._loaded)
+        cache = None if self._loaded.is_encoder_decoder or beyond else preallocated_cache(self._loaded)
         return cast("DynamicCache | None", cache)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from llmkit.errors import RowError
-from llmkit.evaluation.likelihood.token_losses import Loss
+from llmkit.evaluation.likelihood.loss import Loss
 from llmkit.evaluation.metric import Example
 from llmkit.records.rows import Row
 

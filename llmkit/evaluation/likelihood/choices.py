@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RowError
 from llmkit.evaluation.likelihood.baseline import as_data
+from llmkit.evaluation.likelihood.loss import Loss
 from llmkit.evaluation.likelihood.perplexity import signature
-from llmkit.evaluation.likelihood.token_losses import Loss
 from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
 from llmkit.evaluation.metric import Example, Metric, means
 from llmkit.records.rows import Row, text_of

@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llmkit.evaluation.likelihood.token_losses import Loss, Pass
+from llmkit.evaluation.likelihood.loss import Loss, Pass
 from llmkit.evaluation.likelihood.windows import Window
 from llmkit.records.rows import Row
 
 
 @dataclass
-class Document(ABC):
+class ScoredText(ABC):
     """What is scored of one text, whatever the model.
 
     Args:
@@ -26,7 +26,7 @@ class Document(ABC):
         text: the scored text.
         words: how many words it has.
         unknown: the token for text that the tokenizer does not know, or None.
-        losses: by the pass's index, the loss of each token that it scores, in nats; filled in by `Batches`.
+        losses: by the pass's index, the loss of each token that it scores, in nats; from `LossBatches`.
     """
 
     row: Row
@@ -68,7 +68,7 @@ class Document(ABC):
 
 
 @dataclass
-class CausalDocument(Document):
+class CausalDocument(ScoredText):
     """A text that is predicted from left to right.
 
     Args:
@@ -98,7 +98,7 @@ class CausalDocument(Document):
 
 
 @dataclass
-class MaskedDocument(Document):
+class MaskedDocument(ScoredText):
     """A text whose tokens are masked one at a time, and predicted from both sides.
 
     Args:
@@ -139,7 +139,7 @@ class MaskedDocument(Document):
 
 
 @dataclass
-class TargetDocument(Document):
+class TargetDocument(ScoredText):
     """A text that an encoder-decoder predicts from another.
 
     Args:

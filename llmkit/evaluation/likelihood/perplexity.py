@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.evaluation.likelihood.baseline import as_data
-from llmkit.evaluation.likelihood.passes import Document
-from llmkit.evaluation.likelihood.token_losses import Loss
+from llmkit.evaluation.likelihood.loss import Loss
+from llmkit.evaluation.likelihood.passes import ScoredText
 from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
 from llmkit.evaluation.metric import Example, Metric
 from llmkit.records.rows import Row, text_of
@@ -147,11 +147,11 @@ def _concatenated(texts: Sequence[tuple[Row, str]]) -> Iterator[tuple[Row, str]]
         yield Row(0, {}, texts[0][0].where), SEPARATOR.join(text for _, text in texts)
 
 
-def _whole(document: Document) -> Example:
+def _whole(document: ScoredText) -> Example:
     return Example([document.loss()], (), document.row.data, document.row.where)
 
 
-def _windows(document: Document) -> Iterator[Example]:
+def _windows(document: ScoredText) -> Iterator[Example]:
     """Each window of a document, with its share of the words and bytes."""
     parts = document.parts()
     counts = [sum(len(document.losses[index]) for index in part) for part in parts]

@@ -8,59 +8,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import LLMKitError
+from llmkit.evaluation.likelihood.loss import Pass
 
 if TYPE_CHECKING:
     import torch
 
-    from llmkit.evaluation.likelihood.passes import Document
+    from llmkit.evaluation.likelihood.passes import ScoredText
     from llmkit.runtime.load import LoadedModel
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What a model lost on a text, or on one window's share of it.
-
-    Args:
-        nll: negative log-likelihood of the scored tokens, in nats.
-        tokens: how many were scored.
-        words: the text's words, as `text.words.count_words` counts them.
-        bytes: the text's bytes in UTF-8.
-        unknown: tokens that stand for text which the tokenizer does not know.
-        token_ids: the scored tokens.
-        token_losses: the loss of each, in nats.
-    """
-
-    nll: float
-    tokens: int
-    words: float
-    bytes: float
-    unknown: int
-    token_ids: tuple[int, ...] = field(default=(), repr=False)
-    token_losses: tuple[float, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One run of a model.
-
-    Args:
-        fed: the tokens that it reads; those of the decoder, where it has one.
-        places: where its predictions count.
-        targets: the tokens that are right there.
-        source: what the encoder of an encoder-decoder reads.
-    """
-
-    fed: Sequence[int]
-    places: range
-    targets: Sequence[int]
-    source: Sequence[int] | None = None
-
-
-class Batches:
+class LossBatches:
     """Runs passes in batches, padded on the right.
 
     Args:
@@ -88,7 +48,7 @@ class Batches:
         self._keeps = "logits_to_keep" in names
         self._options = {"use_cache": False} if "use_cache" in names else {}
 
-    def run(self, documents: Sequence[Document]) -> None:
+    def run(self, documents: Sequence[ScoredText]) -> None:
         """Fill in the losses of all passes, longest first; halve the batches when memory runs out."""
         import torch
 

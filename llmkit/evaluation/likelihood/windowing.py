@@ -1,7 +1,7 @@
 """How a model reads texts to be scored: which tokens come before one, in what windows, by what kind of pass.
 
 Perplexity, multiple choice and minimal pairs all ask what a model loses on a text; this is where a text
-becomes a `Document`, and where documents are run.
+becomes a `ScoredText`, and where documents are run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.evaluation.likelihood.passes import CausalDocument, Document, MaskedDocument, TargetDocument
-from llmkit.evaluation.likelihood.token_losses import Batches
+from llmkit.evaluation.likelihood.passes import CausalDocument, MaskedDocument, ScoredText, TargetDocument
+from llmkit.evaluation.likelihood.token_losses import LossBatches
 from llmkit.evaluation.likelihood.windows import check_windows, two_sided, windows
 from llmkit.records.rows import Row
 from llmkit.text.words import count_words, is_unspaced
@@ -173,7 +173,7 @@ class Reader:
         if how.kind == "masked":
             self._before, self._after = special_tokens(loaded)
 
-    def document(self, row: Row, text: str, context: str | None = None) -> Document:
+    def document(self, row: Row, text: str, context: str | None = None) -> ScoredText:
         """A text, and what it is predicted from; only the text is scored.
 
         Args:
@@ -204,7 +204,7 @@ class Reader:
         whole = self._ids(context + ("" if apart else " ") + text)
         return whole, min(len(self._ids(context.rstrip())), len(whole))
 
-    def _causal(self, row: Row, text: str, context: str | None) -> Document:
+    def _causal(self, row: Row, text: str, context: str | None) -> ScoredText:
         how = self._how
         ids, given = (self._ids(text), 0) if not context else self._joined(text, context)
         if how.bos is not None:
@@ -212,7 +212,7 @@ class Reader:
         cut = list(windows(len(ids), how.window, how.stride, given=max(given, 1), repeat_bos=how.repeat_bos))
         return CausalDocument(*self._about(row, text), ids, cut, how.repeat_bos)
 
-    def _masked(self, row: Row, text: str, context: str | None) -> Document:
+    def _masked(self, row: Row, text: str, context: str | None) -> ScoredText:
         how = self._how
         ids, given = (self._ids(text), 0) if not context else self._joined(text, context)
         size = how.window - len(self._before) - len(self._after)
@@ -231,7 +231,7 @@ class Reader:
             mask,
         )
 
-    def _target(self, row: Row, text: str, context: str | None) -> Document:
+    def _target(self, row: Row, text: str, context: str | None) -> ScoredText:
         if context is None:
             raise RowError(
                 row.where,
@@ -262,12 +262,12 @@ class Reader:
 def run(
     loaded: LoadedModel,
     how: Windowing,
-    groups: Iterable[list[Document]],
+    groups: Iterable[list[ScoredText]],
     *,
     batch_size: int | None = None,
     notice: Callable[[str], None] = lambda message: None,
     progress: Callable[[int], None] = lambda tokens: None,
-) -> Iterator[list[Document]]:
+) -> Iterator[list[ScoredText]]:
     """Run documents, sorted by length over many of them; they come back in order with their losses.
 
     Args:
@@ -285,8 +285,8 @@ def run(
     tokens = logits // loaded.model.get_output_embeddings().weight.shape[0]
     if loaded.device.type == "cpu":
         tokens = min(tokens, _CPU_TOKENS)
-    batches = Batches(loaded, batch_size, max(how.window, tokens), notice, progress)
-    held: list[list[Document]] = []
+    batches = LossBatches(loaded, batch_size, max(how.window, tokens), notice, progress)
+    held: list[list[ScoredText]] = []
     waiting = 0
     for group in groups:
         held.append(group)
@@ -297,6 +297,6 @@ def run(
     yield from _finished(held, batches)
 
 
-def _finished(held: list[list[Document]], batches: Batches) -> list[list[Document]]:
+def _finished(held: list[list[ScoredText]], batches: LossBatches) -> list[list[ScoredText]]:
     batches.run([document for group in held for document in group])
     return held

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.reader import EncodedContext, Reading, SpanReader
@@ -60,10 +60,10 @@ class ExtractiveQA:
         self.reader = SpanReader(loaded.model, loaded.tokenizer, options, loaded.device)
         self._encoded: dict[str, EncodedContext] = {}
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Tokenize questions, and each of their contexts once."""
         before, self._encoded = self._encoded, {}
-        made: list[Prepared | RowError] = []
+        made: list[PreparedRow | RowError] = []
         for row in rows:
             try:
                 question = self.source.question(row)
@@ -75,10 +75,10 @@ class ExtractiveQA:
             except InputError as error:
                 made.append(RowError(row.where, str(error)))
             else:
-                made.append(Prepared(row=row, length=reading.tokens, payload=_Asked(reading, passages)))
+                made.append(PreparedRow(row=row, length=reading.tokens, payload=_Asked(reading, passages)))
         return made
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Answer a batch of questions and return the fields that each row gains.
 
         Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.tasks.generation import Generation
 from llmkit.tasks.qa.questions import QuestionSource
@@ -104,11 +104,11 @@ class GenerativeQA:
     def seed(self, seed: int) -> None:
         self.generation.seed = seed
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Choose what of the context the model is given, and write the prompts."""
         return [self._prepare(row) for row in rows]
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Run a batch and return the fields that each row gains.
 
         Raises:
@@ -132,7 +132,7 @@ class GenerativeQA:
         """All that the results depend on, besides the rows and the seed, as JSON: for the journal."""
         return {**self.generation.header(), "no_answer": self.no_answer, **self.source.header()}
 
-    def _prepare(self, row: Row) -> Prepared | RowError:
+    def _prepare(self, row: Row) -> PreparedRow | RowError:
         try:
             question = self.source.question(row)
             given = self._choose(row, question)
@@ -147,7 +147,7 @@ class GenerativeQA:
         content = _PROMPT.format(text=text, question=question.strip(), unless=unless)
         return [{"role": "user", "content": content}]
 
-    def _prompt(self, row: Row, question: str, given: Sequence[Passage]) -> Prepared:
+    def _prompt(self, row: Row, question: str, given: Sequence[Passage]) -> PreparedRow:
         messages = self._messages(question, given)
         (made,) = self.generation.prepare([Row(row.index, {"messages": messages}, row.where)])
         if isinstance(made, RowError):

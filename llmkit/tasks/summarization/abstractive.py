@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
 from llmkit.tasks.sub_batches import run_parts
@@ -72,7 +72,7 @@ class _Text:
 
 
 # What a text asks of the model next, until it has its summary: it is sent the answers in order.
-_Steps = Generator[list[Prepared], list[GenerationResult], GenerationResult]
+_Steps = Generator[list[PreparedRow], list[GenerationResult], GenerationResult]
 
 
 class Summarization:
@@ -141,18 +141,18 @@ class Summarization:
     def tokens_written(self) -> int:
         return self.generation.tokens_written
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Take and measure each row's text; a row without one becomes its RowError."""
         taken = [self._text(row) for row in rows]
         sizes = iter(self._count([text for text in taken if isinstance(text, str)]))
         return [
             text
             if isinstance(text, RowError)
-            else Prepared(row, size := next(sizes), _Text(text, count_words(text), size))
+            else PreparedRow(row, size := next(sizes), _Text(text, count_words(text), size))
             for row, text in zip(rows, taken, strict=True)
         ]
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Summarize a batch: the `summary_text` (and `reasoning`) of each row.
 
         Raises:
@@ -165,7 +165,7 @@ class Summarization:
             for result in self.run(batch)
         ]
 
-    def run(self, batch: Sequence[Prepared]) -> list[GenerationResult | RowError]:
+    def run(self, batch: Sequence[PreparedRow]) -> list[GenerationResult | RowError]:
         """Summarize a batch; at each step the parts of all its texts run together.
 
         Raises:
@@ -173,7 +173,7 @@ class Summarization:
         """
         steps = [self._steps(one) for one in batch]
         results: dict[int, GenerationResult | RowError] = {}
-        asked: dict[int, list[Prepared]] = {}
+        asked: dict[int, list[PreparedRow]] = {}
 
         def advance(i: int, answers: list[GenerationResult] | None) -> None:
             asked.pop(i, None)
@@ -273,7 +273,7 @@ class Summarization:
             return error
         return text if text.strip() else RowError(row.where, "the text is empty")
 
-    def _steps(self, one: Prepared) -> _Steps:
+    def _steps(self, one: PreparedRow) -> _Steps:
         text: _Text = one.payload
         parts = self._split(text.text, self.room, self.room // 8)
         if len(parts) > 1:
@@ -289,7 +289,7 @@ class Summarization:
         most = self.options.length.max_words
         return result if most is None else replace(result, text=_at_most(result.text, most))
 
-    def _map_reduce(self, one: Prepared, parts: list[str]) -> _Steps:
+    def _map_reduce(self, one: PreparedRow, parts: list[str]) -> _Steps:
         stage: Stage = "part"
         asked = 1  # the number 0 is the last request's
         while len(parts) > 1:
@@ -309,7 +309,7 @@ class Summarization:
             parts, stage = summaries, "summaries"
         return (yield from self._last(one, parts[0], "summaries"))
 
-    def _refine(self, one: Prepared, text: str) -> _Steps:
+    def _refine(self, one: PreparedRow, text: str) -> _Steps:
         half = self.room // 2
         parts = self._split(text, half, half // 8)
         self._told(len(parts))
@@ -325,7 +325,7 @@ class Summarization:
             summary = _written(one, answers)[0]
         raise AssertionError("a text has parts")
 
-    def _last(self, one: Prepared, text: str, stage: Stage, place: str = "") -> _Steps:
+    def _last(self, one: PreparedRow, text: str, stage: Stage, place: str = "") -> _Steps:
         """The request whose answer is the summary, under the user's bounds."""
         whole: _Text = one.payload
         prompt = self._prompt(one.row, 0, text, stage, place, self._wish(whole))
@@ -341,7 +341,7 @@ class Summarization:
         (answer,) = yield [_bounded(prompt, limit, min(least, limit))]
         return replace(answer, text=answer.text.strip())
 
-    def _request(self, one: Prepared, number: int, text: str, stage: Stage, place: str) -> Prepared:
+    def _request(self, one: PreparedRow, number: int, text: str, stage: Stage, place: str) -> PreparedRow:
         """A request whose answer is read again: a quarter of the window at most, so that levels shrink."""
         tokens = self.room // 4
         words = max(int(tokens / 2 * one.payload.words / max(one.payload.tokens, 1)), 10)
@@ -351,7 +351,7 @@ class Summarization:
         limit = prompt.payload.new_tokens if self.chat else min(prompt.payload.new_tokens, tokens)
         return _bounded(prompt, limit, min(least, limit))
 
-    def _prompt(self, row: Row, number: int, text: str, stage: Stage, place: str, wish: str) -> Prepared:
+    def _prompt(self, row: Row, number: int, text: str, stage: Stage, place: str, wish: str) -> PreparedRow:
         data: dict[str, Any]
         if self.chat:
             style = self.options.style or "paragraph"
@@ -378,11 +378,11 @@ class Summarization:
         self.on_parts(parts)
 
 
-def _bounded(prompt: Prepared, limit: int, least: int) -> Prepared:
+def _bounded(prompt: PreparedRow, limit: int, least: int) -> PreparedRow:
     return replace(prompt, payload=replace(prompt.payload, new_tokens=limit, least_tokens=least))
 
 
-def _written(one: Prepared, answers: list[GenerationResult]) -> list[str]:
+def _written(one: PreparedRow, answers: list[GenerationResult]) -> list[str]:
     texts = [answer.text.strip() for answer in answers if answer.text.strip()]
     if not texts:
         raise RowError(one.row.where, "the model wrote nothing for any of its parts")

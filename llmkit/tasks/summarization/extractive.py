@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, RowError
-from llmkit.records.batches import Budget, Prepared
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.text.sentences import split_sentences
 from llmkit.text.unwrap import unwrapped
@@ -160,11 +160,11 @@ class ExtractiveSummarization:
         self.template = template
         self.embedder = embedder
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
         """Take each row's text; one without becomes its RowError."""
         return [self._prepare(row) for row in rows]
 
-    def work(self, batch: Sequence[Prepared]) -> list[dict[str, Any] | RowError]:
+    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
         """Summarize each text: its `summary_text`."""
         return [self._summarize(one) for one in batch]
 
@@ -185,14 +185,14 @@ class ExtractiveSummarization:
             "template": self.template,
         }
 
-    def _prepare(self, row: Row) -> Prepared | RowError:
+    def _prepare(self, row: Row) -> PreparedRow | RowError:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
-        return Prepared(row=row, length=len(text), payload=text)
+        return PreparedRow(row=row, length=len(text), payload=text)
 
-    def _summarize(self, one: Prepared) -> dict[str, Any] | RowError:
+    def _summarize(self, one: PreparedRow) -> dict[str, Any] | RowError:
         try:
             return {"summary_text": extract(one.payload, self.length, self.embedder).text}
         except InputError as error:

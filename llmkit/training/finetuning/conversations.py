@@ -1,6 +1,6 @@
 """Conversations as finetuning reads them, and which of their tokens the assistant says.
 
-Public: `conversation_of`, `learnt_spans`.
+Public: `conversation_of`, `target_spans`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def conversation_of(value: Any) -> list[dict[str, Any]]:
     return found
 
 
-def learnt_spans(
+def target_spans(
     tokenizer: Any, messages: list[dict[str, Any]], *, after: int = 0
 ) -> tuple[list[int], list[tuple[int, int | None]]]:
     """Token ids of a conversation, and the ranges of them that the assistant says.

@@ -18,7 +18,7 @@ from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
 from llmkit.training.finetuning.answer_spans import answer_span, answers_of, token_span
 from llmkit.training.finetuning.columns import BadRowError, Columns
-from llmkit.training.finetuning.conversations import conversation_of, learnt_spans
+from llmkit.training.finetuning.conversations import conversation_of, target_spans
 from llmkit.training.finetuning.prompt_boundary import fitted, prompt_and_rest
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class _Rows:
 
     def _conversation(self, messages: list[dict[str, Any]], after: int = 0) -> list[Encoded]:
         try:
-            ids, spans = learnt_spans(self.tokenizer, messages, after=after)
+            ids, spans = target_spans(self.tokenizer, messages, after=after)
         except ValueError as error:
             raise BadRowError(str(error)) from None
         return self._masked(ids, spans)

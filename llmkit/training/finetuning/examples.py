@@ -1,6 +1,6 @@
 """Files of rows as examples in memory, read and checked before any training starts.
 
-Public: `read_examples`, `Examples`, `Reading`, `Source`.
+Public: `read_examples`, `Examples`, `ReadOptions`, `Source`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Reading:
+class ReadOptions:
     """What was found in the files.
 
     Attributes:
@@ -52,7 +52,7 @@ class Source:
 
     columns: Columns
     rows: list[Row]
-    reading: Reading
+    reading: ReadOptions
 
     @property
     def talks(self) -> bool:
@@ -81,7 +81,7 @@ class Source:
         keys = [self._key(row, seed) for row in self.rows]
         ranked = sorted(set(keys))
         if share == 0:
-            return self, Source(self.columns, [], Reading())
+            return self, Source(self.columns, [], ReadOptions())
         count = max(1, round(share * len(ranked)))
         if count >= len(ranked):
             raise InputError(
@@ -94,7 +94,7 @@ class Source:
             sides[key in held].append(row)
         return (
             Source(self.columns, sides[0], self.reading),
-            Source(self.columns, sides[1], Reading(rows=len(sides[1]))),
+            Source(self.columns, sides[1], ReadOptions(rows=len(sides[1]))),
         )
 
     def _key(self, row: Row, seed: int) -> bytes:
@@ -131,7 +131,7 @@ def read_source(
     Raises:
         InputError: with file, line and reason.
     """
-    reading, kept = Reading(), list[Row]()
+    reading, kept = ReadOptions(), list[Row]()
     columns: Columns | None = None
     for file in files:
         for row in open_rows(file, split="train").through(flat):
@@ -170,7 +170,7 @@ class Examples:
     """
 
     items: list[Encoded]
-    reading: Reading
+    reading: ReadOptions
 
     def __len__(self) -> int:
         return len(self.items)
@@ -251,7 +251,7 @@ def _blank_line(file: str | Path, row: Row) -> bool:
     return name.endswith(".txt") and not str(row.data.get("text", "")).strip()
 
 
-def _first(reading: Reading) -> str:
+def _first(reading: ReadOptions) -> str:
     return f": {reading.skipped[0]}" if reading.skipped else ""
 
 

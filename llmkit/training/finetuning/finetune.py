@@ -6,65 +6,29 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
-from llmkit.training.finetuning.plan import Plan, Prepared, Recipe, prepare
+from llmkit.training.finetuning.plan import FinetuneInputs, FinetunePlan, prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
+from llmkit.training.finetuning.result import FinetuneResult
 from llmkit.training.recipe import DTYPES, arguments
 from llmkit.training.run import Run, check_output
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.heldout import HeldOut
-    from llmkit.training.trainer import Job, Step, Teacher
+    from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
-__all__ = ["FinetuneResult", "Plan", "Recipe", "finetune", "prepare"]
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """A finished run.
-
-    Attributes:
-        folder: of the adapter or the model.
-        steps: optimizer steps done.
-        kept_step: the one whose weights are kept: the best of those measured, or the last.
-        parameters, trained_parameters: of the model with its adapter, and of them those that were trained.
-        train_loss: nats a target (or a pair), the last one reported.
-        held_out_before, held_out_loss: nats a target (or a pair) on the held-out rows, before and with the
-            kept weights; None where nothing is held out.
-        perplexity: exp of `held_out_loss`, for a language model.
-        reward_accuracy_before, reward_accuracy, reward_margin: of preferences, on the held-out rows: see
-            `heldout.HeldOut`. Before, nothing has gained on anything: a half, and a margin of 0.
-        peak_memory: bytes: the most that this process had on a CPU, that was allocated on a GPU.
-        tokens_per_second: read while training, held-out measurements included in the time.
-        seconds: of training, in this process.
-    """
-
-    folder: Path
-    steps: int
-    kept_step: int
-    parameters: int
-    trained_parameters: int
-    train_loss: float
-    held_out_before: float | None
-    held_out_loss: float | None
-    perplexity: float | None
-    reward_accuracy_before: float | None
-    reward_accuracy: float | None
-    reward_margin: float | None
-    peak_memory: int
-    tokens_per_second: float
-    seconds: float
+__all__ = ["FinetunePlan", "FinetuneRecipe", "FinetuneResult", "finetune", "prepare"]
 
 
 def finetune(
     data: Sequence[str | Path],
     output: str | Path,
     spec: ModelSpec,
-    recipe: Recipe | None = None,
+    recipe: FinetuneRecipe | None = None,
     *,
     eval_data: str | Path | None = None,
     save_dtype: str = "auto",
@@ -72,7 +36,7 @@ def finetune(
     overwrite: bool = False,
     keep_checkpoints: bool = False,
     command: str = "",
-    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_plan: Callable[[FinetunePlan], None] = lambda plan: None,
     on_step: Callable[[Step], None] = lambda step: None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> FinetuneResult:
@@ -103,7 +67,7 @@ def finetune(
     """
     from llmkit.training.finetuning.report import write_report
 
-    recipe, output = recipe or Recipe(), Path(output)
+    recipe, output = recipe or FinetuneRecipe(), Path(output)
     if save_dtype not in ("auto", *DTYPES):
         raise InputError(f"--save-dtype {save_dtype}: use auto, {', '.join(DTYPES)}")
     check_output(output, resume=resume, overwrite=overwrite)
@@ -137,7 +101,7 @@ def finetune(
     return result
 
 
-def _options(prepared: Prepared, recipe: Recipe) -> dict[str, Any]:
+def _options(prepared: FinetuneInputs, recipe: FinetuneRecipe) -> dict[str, Any]:
     """What makes this run this run, as JSON."""
     loaded = prepared.loaded
     weights = loaded.identity() if loaded.revision == "local" else {}
@@ -151,7 +115,7 @@ def _options(prepared: Prepared, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _with_loss(prepared: Prepared) -> Prepared:
+def _with_loss(prepared: FinetuneInputs) -> FinetuneInputs:
     """Give the model its loss; and pairs what they are compared with, while the model is what it was."""
     from llmkit.training.finetuning.preferences import BETA, preference_loss, score
     from llmkit.training.loss import summed_loss, summed_span_loss
@@ -174,7 +138,7 @@ def _with_loss(prepared: Prepared) -> Prepared:
     return prepared
 
 
-def _job(prepared: Prepared, run: Run) -> Job:
+def _job(prepared: FinetuneInputs, run: Run) -> Job:
     from transformers import set_seed
 
     from llmkit.training.trainer import Job
@@ -208,7 +172,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
     )
 
 
-def _measure(teacher: Teacher, prepared: Prepared) -> HeldOut:
+def _measure(teacher: SummedLossTrainer, prepared: FinetuneInputs) -> HeldOut:
     from llmkit.training.heldout import measure_rows
 
     accelerator = teacher.accelerator
@@ -223,7 +187,7 @@ def _measure(teacher: Teacher, prepared: Prepared) -> HeldOut:
     )
 
 
-def _result(prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> FinetuneResult:
+def _result(prepared: FinetuneInputs, run: Run, teacher: SummedLossTrainer, seconds: float) -> FinetuneResult:
     from llmkit.training.memory import measured_peak
 
     state, plan = teacher.state, prepared.plan
@@ -262,7 +226,7 @@ def _exp(value: float) -> float:
 
 
 def _write(
-    model: Any, prepared: Prepared, result: FinetuneResult, save_dtype: str, command: str, folder: Path
+    model: Any, prepared: FinetuneInputs, result: FinetuneResult, save_dtype: str, command: str, folder: Path
 ) -> None:
     """Write a standard adapter's or model's folder, with its tokenizer and card."""
     import torch
@@ -287,7 +251,7 @@ def _write(
     (folder / "README.md").write_text(card(prepared, result, command), encoding="utf-8")
 
 
-def _stored_dtype(prepared: Prepared) -> str:
+def _stored_dtype(prepared: FinetuneInputs) -> str:
     from llmkit.runtime.checkpoint import inspect_checkpoint
 
     loaded = prepared.loaded

@@ -1,6 +1,6 @@
 """Tell the tokenizer of a many-language model which languages it is between.
 
-Public: `tell_languages`.
+Public: `set_languages`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 
 
-def tell_languages(
+def set_languages(
     loaded: LoadedModel, languages: tuple[str, str] | None, kind: str, columns: Columns
 ) -> None:
     """Have the tokenizer put the languages' tokens where NLLB, M2M100 and mBART read them.

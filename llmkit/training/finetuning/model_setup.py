@@ -16,7 +16,7 @@ from llmkit.training.finetuning.columns import Columns
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.finetuning.plan import Recipe
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 
 def check_attention(spec: ModelSpec, device: str) -> None:
@@ -35,7 +35,7 @@ def check_attention(spec: ModelSpec, device: str) -> None:
 
 
 def load_for_training(
-    spec: ModelSpec, recipe: Recipe, dtype: str, columns: Columns, notice: Callable[[str], None]
+    spec: ModelSpec, recipe: FinetuneRecipe, dtype: str, columns: Columns, notice: Callable[[str], None]
 ) -> tuple[LoadedModel, bool]:
     """The model that a recipe is about, its adapter on it where it wants one.
 
@@ -56,9 +56,11 @@ def load_for_training(
     """
     from transformers import set_seed
 
-    from llmkit.runtime.load import fills_masks, finds_spans, load
+    from llmkit.runtime.load import is_extractive_qa, is_masked_lm, load
 
-    spans = columns.objective == "answers" and (fills_masks(spec) or _finds_spans(finds_spans, spec))
+    spans = columns.objective == "answers" and (
+        is_masked_lm(spec) or _is_extractive_qa(is_extractive_qa, spec)
+    )
     spec = replace(spec, task="question-answering" if spans else "text-generation")
     set_seed(recipe.seed)  # a new head's weights are drawn while it loads
     loaded = load(
@@ -121,10 +123,10 @@ def trained(model: Any) -> tuple[int, int]:
     return sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
 
 
-def _finds_spans(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
-    from llmkit.runtime.load import made_as
+def _is_extractive_qa(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
+    from llmkit.runtime.load import saved_architecture
 
-    return bool(made_as(spec)) and finds(spec)
+    return bool(saved_architecture(spec)) and finds(spec)
 
 
 def _flattens(loaded: LoadedModel, asked: str | None, packing: bool, notice: Callable[[str], None]) -> bool:
@@ -181,7 +183,7 @@ def _strays(model: Any) -> tuple[float, float]:
     return off, leak
 
 
-def _with_adapter(loaded: LoadedModel, recipe: Recipe, spans: bool) -> Any:
+def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
     model: Any = loaded.model

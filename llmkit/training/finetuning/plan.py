@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.training.finetuning.encoding import CHAT_TEMPLATE, encoder, kind_of
-from llmkit.training.finetuning.examples import Examples, Reading, Source, bad_rows, encode, read_source
-from llmkit.training.finetuning.languages import tell_languages
-from llmkit.training.finetuning.prompt_layout import Layout, layout_of
+from llmkit.training.finetuning.examples import Examples, ReadOptions, Source, bad_rows, encode, read_source
+from llmkit.training.finetuning.languages import set_languages
+from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.packing import pack
-from llmkit.training.recipe import Schedule, training_device, training_dtype
+from llmkit.training.recipe import training_device, training_dtype
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -26,75 +27,8 @@ if TYPE_CHECKING:
 AUTO_ROWS = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Schedule):
-    """The options of a finetuning run; a resumed run must have the same.
-
-    Attributes:
-        lr: None is 2e-4 for an adapter and 2e-5 for the whole model; for preferences a quarter of it.
-        batch_size: rows a forward pass; 0 finds the most that fit and keeps `AUTO_ROWS` a step.
-        lora: train an adapter (Hu et al. 2021) and leave the model as it is; else the whole model.
-        lora_rank: of the adapter's matrices.
-        lora_alpha: its scale; None is twice the rank.
-        lora_dropout: on the adapter's input, while training.
-        target_modules: names of layers that get one, separated by commas; None is every linear layer but the
-            head.
-        dora: learn direction and magnitude apart (Liu et al. 2024).
-        rslora: scale by the root of the rank (Kalajdzievski 2023).
-        qlora: keep the frozen model in 4 bits (Dettmers et al. 2023); needs bitsandbytes.
-        packing: fill rows of `max_length` with several examples each, which do not see each other.
-        label_smoothing: share of each target's probability spread over the vocabulary.
-        dpo_beta: of preferences: what departing from the model as it was costs; None is 0.1.
-        objective: where the columns allow several; see `columns.ROLES`.
-        mapping: (role, column) pairs.
-        languages: from and to, where a column holds a text in several languages.
-        source_prefix: put before each source.
-        mark_shared_words: tell a model that reads answers off a context which of its words the question has.
-    """
-
-    epochs: float = 3.0
-    lr: float | None = None
-    warmup: float = 0.03
-    weight_decay: float = 0.0
-    batch_size: int = 8
-    max_length: int = 1024
-    lora: bool = True
-    lora_rank: int = 16
-    lora_alpha: int | None = None
-    lora_dropout: float = 0.0
-    target_modules: str | None = None
-    dora: bool = False
-    rslora: bool = False
-    qlora: bool = False
-    packing: bool = False
-    label_smoothing: float = 0.0
-    dpo_beta: float | None = None
-    objective: str | None = None
-    mapping: tuple[tuple[str, str], ...] = ()
-    languages: tuple[str, str] | None = None
-    source_prefix: str = ""
-    mark_shared_words: bool = False
-
-    def check(self) -> None:
-        replace(self, batch_size=self.batch_size or 1)._check_schedule()
-        if self.lora_rank < 1:
-            raise InputError(f"--lora-rank {self.lora_rank}: at least 1")
-        for name in ("lora_dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: a share from 0 up to 1")
-        if self.dpo_beta is not None and not self.dpo_beta > 0:
-            raise InputError(f"--dpo-beta {self.dpo_beta}: more than 0")
-        if not self.lora and (self.dora or self.rslora or self.qlora or self.target_modules):
-            raise InputError(
-                "--full trains the whole model: --dora, --rslora, --qlora and --target-modules are LoRA's"
-            )
-
-    def _check_schedule(self) -> None:
-        super().check()
-
-
 @dataclass(frozen=True)
-class Plan:
+class FinetunePlan:
     """What a run will do.
 
     Attributes:
@@ -135,7 +69,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FinetuneInputs:
     """A run that is ready to start.
 
     Attributes:
@@ -149,8 +83,8 @@ class Prepared:
         layout: of the prompts; None where there is nothing to tell of it.
     """
 
-    plan: Plan
-    recipe: Recipe
+    plan: FinetunePlan
+    recipe: FinetuneRecipe
     loaded: LoadedModel
     kind: str
     train: Examples
@@ -158,18 +92,18 @@ class Prepared:
     batches: Batches
     collate: Callable[[Sequence[Any]], Any]
     fingerprint: str
-    reading: Reading
-    layout: Layout | None
+    reading: ReadOptions
+    layout: PromptLayout | None
 
 
 def prepare(
     data: Sequence[str | Path],
     spec: ModelSpec,
-    recipe: Recipe,
+    recipe: FinetuneRecipe,
     *,
     eval_data: str | Path | None = None,
     notice: Callable[[str], None] = lambda message: None,
-) -> Prepared:
+) -> FinetuneInputs:
     """Read and check the rows, load the model, and count: all but the training.
 
     Raises:
@@ -191,7 +125,7 @@ def prepare(
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
-    tell_languages(loaded, recipe.languages, kind, source.columns)
+    set_languages(loaded, recipe.languages, kind, source.columns)
     told: dict[str, Any] = {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
     marked = getattr(loaded.model.config, "shared_words_type", None)
     turn = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **told)
@@ -214,7 +148,7 @@ def prepare(
     layout = layout_of(source.columns, kind, loaded.tokenizer, **told)
     if layout is not None:
         notice(f"prompts are laid out as {layout.quoted}{layout.conditions}; lay yours out so, too")
-    return Prepared(
+    return FinetuneInputs(
         plan, recipe, loaded, kind, train, held_out, batches, collate, fingerprint, source.reading, layout
     )
 
@@ -224,7 +158,7 @@ def _kind(loaded: LoadedModel) -> str:
 
 
 def _sources(
-    data: Sequence[str | Path], recipe: Recipe, eval_data: str | Path | None
+    data: Sequence[str | Path], recipe: FinetuneRecipe, eval_data: str | Path | None
 ) -> tuple[Source, Source]:
     options: dict[str, Any] = {"mapping": dict(recipe.mapping), "on_error": recipe.on_error}
     source = read_source(data, objective=recipe.objective, **options)
@@ -235,8 +169,14 @@ def _sources(
 
 
 def _sized(
-    loaded: LoadedModel, kind: str, train: Examples, recipe: Recipe, flattens: bool, length: int, dtype: str
-) -> tuple[Recipe, int | None]:
+    loaded: LoadedModel,
+    kind: str,
+    train: Examples,
+    recipe: FinetuneRecipe,
+    flattens: bool,
+    length: int,
+    dtype: str,
+) -> tuple[FinetuneRecipe, int | None]:
     """The recipe with a batch size, and the memory that it takes at its largest batch.
 
     `--batch-size auto` takes the largest divisor of the rows of a step that fits; the rest is accumulated, so
@@ -303,11 +243,11 @@ def _shift(loaded: LoadedModel) -> Callable[[Any], Any]:
     return own or (lambda labels: torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1))
 
 
-def _batches(train: Examples, recipe: Recipe, length: int, *, grouped: bool) -> Batches:
-    from llmkit.training.batches import Batches, Singles
+def _batches(train: Examples, recipe: FinetuneRecipe, length: int, *, grouped: bool) -> Batches:
+    from llmkit.training.batches import Batches, SingletonBatches
 
     lengths = train.lengths
-    units = pack(lengths, length) if recipe.packing else Singles(len(train))
+    units = pack(lengths, length) if recipe.packing else SingletonBatches(len(train))
     return Batches(
         units,
         recipe.batch_size,
@@ -324,19 +264,19 @@ def _plan(
     held_out: Examples,
     source: Source,
     kind: str,
-    recipe: Recipe,
+    recipe: FinetuneRecipe,
     batches: Batches,
     device: str,
     dtype: str,
     reason: str,
-) -> Plan:
+) -> FinetunePlan:
     steps = recipe.max_steps or math.ceil(recipe.epochs * batches.steps)
     # Twice an epoch, but no more than twenty times in all: of few rows an epoch is soon over.
     seldom = max(1, batches.steps // 2, math.ceil(steps / 20))
     eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or seldom)
     reading = train.reading
     usual = (2e-4 if recipe.lora else 2e-5) / (4 if kind == "preference" else 1)
-    return Plan(
+    return FinetunePlan(
         objective=source.columns.objective,
         learns=kind,
         rows=reading.rows,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from llmkit.training.finetuning.examples import Examples
-    from llmkit.training.finetuning.plan import Recipe
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 BETA = 0.1  # as in the paper's experiments, and TRL's default
 # The first version whose `add_fused_lm_head` works where there is no Triton.
@@ -48,7 +48,7 @@ def require_trl() -> None:
         raise InputError(f"{get} (TRL is {version} here, and {_TRL} is the least)")
 
 
-def check(recipe: Recipe, objective: str) -> None:
+def check(recipe: FinetuneRecipe, objective: str) -> None:
     """Refuse options that preferences do not know, and those that only they know.
 
     Raises:

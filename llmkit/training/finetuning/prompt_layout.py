@@ -1,6 +1,6 @@
 """How a run lays out its prompts: whoever asks the taught model must lay theirs out alike.
 
-Public: `layout_of`, `Layout`.
+Public: `layout_of`, `PromptLayout`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PromptLayout:
     """What stands before that which is learnt.
 
     Attributes:
@@ -52,7 +52,7 @@ def layout_of(
     *,
     languages: tuple[str, str] | None = None,
     source_prefix: str = "",
-) -> Layout | None:
+) -> PromptLayout | None:
     """The layout of the prompts of such rows; None where there are none, or they are a column as it stands.
 
     Args:
@@ -68,7 +68,7 @@ def layout_of(
     if text in map(_mark, (*names.values(), *(languages or ()))):
         return None
     turn = kind != "seq2seq" and tokenizer.chat_template is not None
-    return Layout(text, turn, names.get("input"))
+    return PromptLayout(text, turn, names.get("input"))
 
 
 def _mark(name: str) -> str:

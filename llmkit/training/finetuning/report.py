@@ -11,13 +11,13 @@ from llmkit.text.html.svg import lines
 from llmkit.training.finetuning.preferences import BETA
 
 if TYPE_CHECKING:
-    from llmkit.training.finetuning.finetune import FinetuneResult
-    from llmkit.training.finetuning.plan import Prepared
+    from llmkit.training.finetuning.plan import FinetuneInputs
+    from llmkit.training.finetuning.result import FinetuneResult
 
 _TAGS = {"causal": "text-generation", "preference": "text-generation", "spans": "question-answering"}
 
 
-def write_report(metrics: Path, prepared: Prepared, result: FinetuneResult, command: str) -> None:
+def write_report(metrics: Path, prepared: FinetuneInputs, result: FinetuneResult, command: str) -> None:
     """Write loss.svg and report.html beside metrics.jsonl.
 
     Args:
@@ -52,7 +52,7 @@ def curve(rows: list[dict[str, Any]], up: str = "nats a token") -> str:
     return lines([one for one in series if one[1]], across="step", up=up)
 
 
-def card(prepared: Prepared, result: FinetuneResult, command: str) -> str:
+def card(prepared: FinetuneInputs, result: FinetuneResult, command: str) -> str:
     """The model card, with the metadata that the Hub reads."""
     import yaml
 
@@ -105,7 +105,7 @@ Fill in before you share it: the training data and its licence, what the model i
 """
 
 
-def _prompts(prepared: Prepared) -> str:
+def _prompts(prepared: FinetuneInputs) -> str:
     """A paragraph on the layout of prompts, where there is something to tell."""
     layout = prepared.layout
     if layout is None:
@@ -119,7 +119,7 @@ It was taught on prompts that are laid out so{layout.conditions}, and wants your
 """
 
 
-def _sentence(prepared: Prepared, result: FinetuneResult) -> str:
+def _sentence(prepared: FinetuneInputs, result: FinetuneResult) -> str:
     what = "A LoRA adapter for" if hasattr(prepared.loaded.model, "peft_config") else "A finetuned"
     base = prepared.loaded.spec.name
     return (
@@ -127,7 +127,7 @@ def _sentence(prepared: Prepared, result: FinetuneResult) -> str:
     )
 
 
-def _data(prepared: Prepared) -> list[tuple[str, str]]:
+def _data(prepared: FinetuneInputs) -> list[tuple[str, str]]:
     plan = prepared.plan
     return [
         ("rows read", f"{plan.rows:,}"),
@@ -138,7 +138,7 @@ def _data(prepared: Prepared) -> list[tuple[str, str]]:
     ]
 
 
-def _recipe(prepared: Prepared) -> list[tuple[str, str]]:
+def _recipe(prepared: FinetuneInputs) -> list[tuple[str, str]]:
     plan, recipe = prepared.plan, prepared.recipe
     rows = "packed rows" if recipe.packing else "rows"
     found = [
@@ -157,7 +157,7 @@ def _recipe(prepared: Prepared) -> list[tuple[str, str]]:
     return found
 
 
-def _unit(prepared: Prepared) -> str:
+def _unit(prepared: FinetuneInputs) -> str:
     return "pair" if prepared.kind == "preference" else "token"
 
 

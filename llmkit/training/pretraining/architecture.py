@@ -19,7 +19,7 @@ _WIDTHS = [16, 32, 48, *range(64, 256, 32), *range(256, 1024, 64), *range(1024, 
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """A transformer's measures; an encoder-decoder has `layers` on each side."""
 
     layers: int
@@ -50,8 +50,8 @@ class Architecture:
 
     kind: str
     feed_forward: float
-    count: Callable[[Shape, int, int], int]
-    config: Callable[[Shape, int, int, Ids], PreTrainedConfig]
+    count: Callable[[ModelShape, int, int], int]
+    config: Callable[[ModelShape, int, int, Ids], PreTrainedConfig]
 
 
 def parse_size(text: str | int) -> int:
@@ -112,23 +112,23 @@ def key_value_heads(width: int) -> int:
     return heads(width) // 2 if heads(width) % 2 == 0 else heads(width)
 
 
-def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> Shape:
+def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> ModelShape:
     """The shape of a model of `size` parameters.
 
     The width wanted per layer grows from about 40 at a million parameters to 128 at a billion, where
     published models stand (Llama 3.2 1B: 2048 / 16).
     """
     wanted = 128 * min(1.0, (size / 1e9) ** (1 / 6))
-    best: tuple[float, Shape] | None = None
+    best: tuple[float, ModelShape] | None = None
     for width in _WIDTHS:
         for layers in range(1, 129):
-            without = family.count(Shape(layers, width, 0), vocab_size, context)
+            without = family.count(ModelShape(layers, width, 0), vocab_size, context)
             if without >= size:
                 break
-            each = family.count(Shape(layers, width, 1), vocab_size, context) - without
+            each = family.count(ModelShape(layers, width, 1), vocab_size, context) - without
             step = 64 if width >= 512 else 16
             feed_forward = max(step, round((size - without) / each / step) * step)
-            shape = Shape(layers, width, feed_forward)
+            shape = ModelShape(layers, width, feed_forward)
             ratio = feed_forward / width / family.feed_forward
             off = abs(family.count(shape, vocab_size, context) / size - 1)
             # How far a fit may move the feed-forward layer from its usual width.
@@ -145,20 +145,20 @@ def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> Sh
     return best[1]
 
 
-def _count_llama(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_llama(shape: ModelShape, vocab_size: int, context: int) -> int:
     width = shape.width
     attention = 2 * width * width + 2 * width * (width // heads(width)) * key_value_heads(width)
     layer = attention + 3 * width * shape.feed_forward + 2 * width
     return vocab_size * width + shape.layers * layer + width
 
 
-def _count_qwen3(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_qwen3(shape: ModelShape, vocab_size: int, context: int) -> int:
     # Queries and keys have a norm over each head's dimensions.
     norms = 2 * (shape.width // heads(shape.width))
     return _count_llama(shape, vocab_size, context) + shape.layers * norms
 
 
-def _biased(shape: Shape, attentions: int) -> int:
+def _biased(shape: ModelShape, attentions: int) -> int:
     """A layer whose projections and norms have biases, as BERT, GPT-2 and BART have it."""
     width = shape.width
     attention = attentions * (4 * width * width + 4 * width)
@@ -166,28 +166,28 @@ def _biased(shape: Shape, attentions: int) -> int:
     return attention + feed_forward + 2 * width * (attentions + 1)
 
 
-def _count_gpt2(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_gpt2(shape: ModelShape, vocab_size: int, context: int) -> int:
     return (vocab_size + context + 2) * shape.width + shape.layers * _biased(shape, 1)
 
 
-def _count_bert(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_bert(shape: ModelShape, vocab_size: int, context: int) -> int:
     width = shape.width
     head = width * width + 3 * width + vocab_size
     return (vocab_size + context + 4) * width + shape.layers * _biased(shape, 1) + head
 
 
-def _count_roformer(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_roformer(shape: ModelShape, vocab_size: int, context: int) -> int:
     # No learnt positions, but a table of sines that each head turns by.
     sines = context * (shape.width // heads(shape.width))
     return _count_bert(shape, vocab_size, 0) + sines
 
 
-def _count_bart(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_bart(shape: ModelShape, vocab_size: int, context: int) -> int:
     embeddings = (vocab_size + 2 * (context + 2) + 4) * shape.width
     return embeddings + shape.layers * (_biased(shape, 1) + _biased(shape, 2))
 
 
-def _count_t5(shape: Shape, vocab_size: int, context: int) -> int:
+def _count_t5(shape: ModelShape, vocab_size: int, context: int) -> int:
     width = shape.width
     feed_forwards = 2 * 3 * width * shape.feed_forward
     layer = 3 * 4 * width * width + feed_forwards + 5 * width
@@ -198,7 +198,7 @@ def _special(ids: Ids) -> dict[str, Any]:
     return {"bos_token_id": ids.begin, "eos_token_id": ids.end, "pad_token_id": ids.padding}
 
 
-def _common(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
+def _common(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
     """What most families' configurations call by the same names."""
     return {
         "vocab_size": vocab_size,
@@ -211,7 +211,7 @@ def _common(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str, 
     }
 
 
-def _grouped(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
+def _grouped(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
     return {
         **_common(shape, vocab_size, context, ids),
         "num_key_value_heads": key_value_heads(shape.width),
@@ -219,20 +219,20 @@ def _grouped(shape: Shape, vocab_size: int, context: int, ids: Ids) -> dict[str,
     }
 
 
-def _llama(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _llama(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import LlamaConfig
 
     return LlamaConfig(**_grouped(shape, vocab_size, context, ids))
 
 
-def _qwen3(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _qwen3(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import Qwen3Config
 
     head_dim = shape.width // heads(shape.width)
     return Qwen3Config(**_grouped(shape, vocab_size, context, ids), head_dim=head_dim)
 
 
-def _gpt2(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _gpt2(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import GPT2Config
 
     return GPT2Config(
@@ -246,20 +246,20 @@ def _gpt2(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedCo
     )
 
 
-def _bert(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _bert(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import BertConfig
 
     return BertConfig(**_common(shape, vocab_size, context, ids))
 
 
-def _roformer(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _roformer(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import RoFormerConfig
 
     # On a CPU drawing dropout takes a fifth of the time; later encoders (ModernBERT) have none.
     return RoFormerConfig(**_common(shape, vocab_size, context, ids), attention_probs_dropout_prob=0.0)
 
 
-def _bart(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _bart(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import BartConfig
 
     sides: dict[str, Any] = {}
@@ -280,7 +280,7 @@ def _bart(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedCo
     )
 
 
-def _t5(shape: Shape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
+def _t5(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import T5Config
 
     return T5Config(

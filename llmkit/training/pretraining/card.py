@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmkit.training.pretraining.plan import Prepared
-    from llmkit.training.pretraining.pretrain import PretrainResult
+    from llmkit.training.pretraining.plan import PretrainInputs
+    from llmkit.training.pretraining.result import PretrainResult
 
 
 _TAGS = {
@@ -17,7 +17,7 @@ _TAGS = {
 }
 
 
-def card(prepared: Prepared, result: PretrainResult) -> str:
+def card(prepared: PretrainInputs, result: PretrainResult) -> str:
     """What the folder holds, how it was made, and how well it predicts held-out text."""
     recipe, plan, config = prepared.recipe, prepared.plan, prepared.config
     shape = ", ".join(

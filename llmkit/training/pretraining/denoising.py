@@ -148,7 +148,7 @@ def _segments(total: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Specials:
+class SpecialTokenIds:
     """What a text is dressed in.
 
     Attributes:
@@ -180,7 +180,7 @@ class Denoising:
 
     blocks: Blocks
     kind: str
-    specials: Specials
+    specials: SpecialTokenIds
     seed: int
     epoch: int = field(default=0)
 

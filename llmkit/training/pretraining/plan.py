@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
 from llmkit.training.finetuning.examples import bad_rows
+from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, check_filled, width
 from llmkit.training.pretraining.tokenize_corpus import (
     HELD_OUT,
@@ -25,7 +25,7 @@ from llmkit.training.pretraining.tokenize_corpus import (
     learn,
     write,
 )
-from llmkit.training.recipe import Schedule, training_device, training_dtype
+from llmkit.training.recipe import training_device, training_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -41,37 +41,8 @@ AUTO_CLASSES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Schedule):
-    """The options of a pretraining run; a resumed run must have the same.
-
-    Attributes:
-        arch: architecture; see `architecture.ARCHITECTURES`.
-        params: number of parameters, such as "3m" (see `architecture.parse_size`).
-        tokenizer: "train", or a folder that holds a tokenizer.json.
-        vocab_size: ids of a trained tokenizer, at most.
-        tokenizer_text: megabytes of text on which it is trained at most, from the beginnings of all files.
-            Of a corpus that is no longer, `eval_split` is met to the document; of a longer one about.
-        separator, whole, field: how files fall into documents (see `corpus.Corpus`).
-    """
-
-    arch: str = "llama"
-    params: str = "3m"
-    tokenizer: str = "train"
-    vocab_size: int = 4096
-    tokenizer_text: int = 100
-    separator: str | None = None
-    whole: bool = False
-    field: str | None = None
-
-    def check(self) -> None:
-        super().check()
-        if self.tokenizer_text < 1:
-            raise InputError(f"--tokenizer-text {self.tokenizer_text}: at least 1 MB")
-
-
 @dataclass(frozen=True)
-class Plan:
+class PretrainPlan:
     """What a run will do: counts, sizes and choices.
 
     Attributes:
@@ -96,7 +67,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PretrainInputs:
     """A run that is ready to start.
 
     Attributes:
@@ -108,8 +79,8 @@ class Prepared:
         digest: of the corpus.
     """
 
-    plan: Plan
-    recipe: Recipe
+    plan: PretrainPlan
+    recipe: PretrainRecipe
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerFast
     kind: str
@@ -121,7 +92,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceChoice:
     """Where and in what precision a run computes, and why; told before a long corpus is read."""
 
     device: str
@@ -129,7 +100,7 @@ class Place:
     reason: str
 
     @classmethod
-    def of(cls, recipe: Recipe, asked: str) -> Place:
+    def of(cls, recipe: PretrainRecipe, asked: str) -> DeviceChoice:
         """Check the recipe and choose.
 
         Raises:
@@ -146,19 +117,19 @@ class Place:
 
 def plan(
     corpus: Sequence[str | Path],
-    recipe: Recipe,
+    recipe: PretrainRecipe,
     *,
     eval_data: str | Path | None = None,
     device: str = "auto",
     on_read: OnRead = lambda documents, characters: None,
     notice: Callable[[str], None] = lambda message: None,
-) -> Plan:
+) -> PretrainPlan:
     """Read the whole corpus and count; nothing is written.
 
     Raises:
         InputError: a bad option, a corpus that cannot be read or is too small.
     """
-    place = Place.of(recipe, device)
+    place = DeviceChoice.of(recipe, device)
     sources = identities(corpus, eval_data)
     learned, shape = _begin(corpus, recipe, eval_data)
     counts = write(learned, sources, shape.boundary, None, on_read)
@@ -168,7 +139,7 @@ def plan(
 
 def tokenise(
     corpus: Sequence[str | Path],
-    recipe: Recipe,
+    recipe: PretrainRecipe,
     folder: Path,
     *,
     eval_data: str | Path | None = None,
@@ -193,7 +164,7 @@ def _tell_skipped(learned: Learned, notice: Callable[[str], None]) -> None:
             notice(line)
 
 
-def load(folder: Path, recipe: Recipe, place: Place) -> Prepared:
+def load(folder: Path, recipe: PretrainRecipe, place: DeviceChoice) -> PretrainInputs:
     """All but the training, from a folder of `tokenise` for this recipe.
 
     Raises:
@@ -212,7 +183,7 @@ def load(folder: Path, recipe: Recipe, place: Place) -> Prepared:
         ids = Tokens(folder / HELD_OUT, dtype)
         causal = shape.kind == "causal"
         held_out = Documents(ids, Tokens(folder / LENGTHS, "int64")) if causal else shape.rows(ids, recipe)
-    return Prepared(
+    return PretrainInputs(
         plan,
         recipe,
         shape.config,
@@ -226,14 +197,14 @@ def load(folder: Path, recipe: Recipe, place: Place) -> Prepared:
     )
 
 
-def _kind(recipe: Recipe) -> str:
+def _kind(recipe: PretrainRecipe) -> str:
     from llmkit.training.pretraining.architecture import architecture
 
     return architecture(recipe.arch).kind
 
 
 def _begin(
-    corpus: Sequence[str | Path], recipe: Recipe, eval_data: str | Path | None
+    corpus: Sequence[str | Path], recipe: PretrainRecipe, eval_data: str | Path | None
 ) -> tuple[Learned, _Shape]:
     learned = learn(corpus, recipe, _kind(recipe), eval_data)
     return learned, _Shape.of(learned.tokenizer, recipe)
@@ -256,7 +227,7 @@ class _Shape:
     room: int
 
     @classmethod
-    def of(cls, tokenizer: Any, recipe: Recipe) -> _Shape:
+    def of(cls, tokenizer: Any, recipe: PretrainRecipe) -> _Shape:
         from llmkit.training.pretraining.architecture import Ids, build_config
         from llmkit.training.pretraining.tokenizer import specials
 
@@ -278,7 +249,7 @@ class _Shape:
         )
         return cls(tokenizer, config, kind, boundary, room)
 
-    def rows(self, ids: Tokens, recipe: Recipe) -> Blocks | Denoising:
+    def rows(self, ids: Tokens, recipe: PretrainRecipe) -> Blocks | Denoising:
         """What is learnt from, or for another kind than causal measured on."""
         blocks = Blocks(ids, self.room)
         if self.kind == "causal":
@@ -298,7 +269,7 @@ def count_parameters(config: PreTrainedConfig, kind: str = "causal") -> int:
         return getattr(transformers, AUTO_CLASSES[kind]).from_config(config).num_parameters()
 
 
-def _plan(recipe: Recipe, shape: _Shape, counts: Counts, place: Place) -> Plan:
+def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, place: DeviceChoice) -> PretrainPlan:
     check_filled(counts.tokens, shape.room)
     if counts.held_out_documents and shape.kind != "causal":
         check_filled(counts.held_out_tokens, shape.room, "held-out")
@@ -307,7 +278,7 @@ def _plan(recipe: Recipe, shape: _Shape, counts: Counts, place: Place) -> Plan:
     per_epoch = math.ceil(blocks / (recipe.batch_size * recipe.gradient_accumulation * world))
     steps = recipe.max_steps or math.ceil(recipe.epochs * per_epoch)
     eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or max(1, per_epoch // 2))
-    return Plan(
+    return PretrainPlan(
         documents=counts.documents,
         held_out_documents=counts.held_out_documents,
         skipped=counts.skipped,

@@ -8,58 +8,39 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.training import checkpoints
 from llmkit.training.pretraining.card import card
-from llmkit.training.pretraining.plan import AUTO_CLASSES, Place, Plan, Prepared, Recipe, load, plan, tokenise
+from llmkit.training.pretraining.plan import (
+    AUTO_CLASSES,
+    DeviceChoice,
+    PretrainInputs,
+    PretrainPlan,
+    load,
+    plan,
+    tokenise,
+)
+from llmkit.training.pretraining.recipe import PretrainRecipe
+from llmkit.training.pretraining.result import PretrainResult
 from llmkit.training.pretraining.token_file import Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import DTYPES, arguments
-from llmkit.training.run import UNFINISHED, Run, check_output, first_alone
+from llmkit.training.run import UNFINISHED, Run, check_output, run_on_main_process
 
 if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
-    from llmkit.training.trainer import Job, Step, Teacher
+    from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
-__all__ = ["Plan", "PretrainResult", "Recipe", "plan", "pretrain"]
-
-
-@dataclass(frozen=True)
-class PretrainResult:
-    """A finished run.
-
-    Attributes:
-        folder: the model's folder.
-        steps: optimizer steps done, of which the kept weights may be an earlier one.
-        tokens: training tokens seen.
-        parameters: embeddings included, tied ones once.
-        train_loss: nats a token, the last one reported.
-        held_out_loss: nats a token of the kept weights on the held-out documents, in float32; None
-            where there are none.
-        perplexity: exp of it.
-        bits_per_byte: of the held-out text.
-        seconds: of training, in this process.
-    """
-
-    folder: Path
-    steps: int
-    tokens: int
-    parameters: int
-    train_loss: float
-    held_out_loss: float | None
-    perplexity: float | None
-    bits_per_byte: float | None
-    seconds: float
+__all__ = ["PretrainPlan", "PretrainRecipe", "PretrainResult", "plan", "pretrain"]
 
 
 def pretrain(
     corpus: Sequence[str | Path],
     output: str | Path,
-    recipe: Recipe | None = None,
+    recipe: PretrainRecipe | None = None,
     *,
     eval_data: str | Path | None = None,
     device: str = "auto",
@@ -68,7 +49,7 @@ def pretrain(
     overwrite: bool = False,
     keep_checkpoints: bool = False,
     on_read: Callable[[int, int], None] = lambda documents, characters: None,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_plan: Callable[[PretrainPlan], None] = lambda plan: None,
     on_step: Callable[[Step], None] = lambda step: None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> PretrainResult:
@@ -100,10 +81,10 @@ def pretrain(
     """
     from llmkit.training.trainer import no_bars
 
-    recipe, output = recipe or Recipe(), Path(output)
+    recipe, output = recipe or PretrainRecipe(), Path(output)
     if save_dtype not in DTYPES:
         raise InputError(f"--save-dtype {save_dtype}: use {', '.join(DTYPES)}")
-    place = Place.of(recipe, device)
+    place = DeviceChoice.of(recipe, device)
     check_output(output, resume=resume, overwrite=overwrite)
     if resume:
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe))
@@ -132,13 +113,13 @@ def _kept(output: Path) -> Path:
 def _begin(
     corpus: Sequence[str | Path],
     output: Path,
-    recipe: Recipe,
-    place: Place,
+    recipe: PretrainRecipe,
+    place: DeviceChoice,
     eval_data: str | Path | None,
     resume: bool,
     on_read: Callable[[int, int], None],
     notice: Callable[[str], None],
-) -> tuple[Prepared, Run]:
+) -> tuple[PretrainInputs, Run]:
     """Read the corpus, or find it read by the run that is resumed, and open the run's folder."""
     kept = _kept(output)
     with _unfinished(output) as unfinished:
@@ -150,7 +131,7 @@ def _begin(
             tokenise(corpus, recipe, unfinished, eval_data=eval_data, on_read=on_read, notice=notice)
             return unfinished
 
-        prepared = load(first_alone(place.device, read), recipe, place)
+        prepared = load(run_on_main_process(place.device, read), recipe, place)
         run = Run.open(
             output,
             {**dataclasses.asdict(recipe), "corpus": prepared.digest},
@@ -188,11 +169,11 @@ def _clear(folder: Path, output: Path) -> None:
         raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
 
 
-def _job(prepared: Prepared, run: Run) -> Job:
+def _job(prepared: PretrainInputs, run: Run) -> Job:
     """A freshly initialised model and all that it is to be taught."""
     import transformers
 
-    from llmkit.training.batches import Batches, Padded, Pairs, Singles
+    from llmkit.training.batches import Batches, Padded, Pairs, SingletonBatches
     from llmkit.training.loss import summed_loss
     from llmkit.training.trainer import Job
 
@@ -204,7 +185,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
     shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     summed_loss(model)
     batches = Batches(
-        Singles(len(prepared.train)),
+        SingletonBatches(len(prepared.train)),
         recipe.batch_size,
         recipe.gradient_accumulation,
         seed=recipe.seed,
@@ -231,7 +212,7 @@ def _job(prepared: Prepared, run: Run) -> Job:
     )
 
 
-def _as_saved(teacher: Teacher, dtype: str) -> Any:
+def _as_saved(teacher: SummedLossTrainer, dtype: str) -> Any:
     """The trained model, rounded to the precision of the file and computing in float32."""
     import torch
 
@@ -240,7 +221,9 @@ def _as_saved(teacher: Teacher, dtype: str) -> Any:
     return model.to(getattr(torch, dtype)).float()
 
 
-def _result(model: Any, prepared: Prepared, run: Run, teacher: Teacher, seconds: float) -> PretrainResult:
+def _result(
+    model: Any, prepared: PretrainInputs, run: Run, teacher: SummedLossTrainer, seconds: float
+) -> PretrainResult:
     """Measure the model as it is saved, and sum up the run."""
     held_out = _measure(model, prepared) if prepared.held_out else None
     causal = prepared.kind == "causal"
@@ -257,7 +240,7 @@ def _result(model: Any, prepared: Prepared, run: Run, teacher: Teacher, seconds:
     )
 
 
-def _measure(model: Any, prepared: Prepared) -> HeldOut:
+def _measure(model: Any, prepared: PretrainInputs) -> HeldOut:
     """The held-out loss: of whole documents for a causal model, else of blocks spoiled always alike."""
     from llmkit.training.batches import Padded, Pairs
     from llmkit.training.heldout import measure, measure_rows
@@ -278,7 +261,7 @@ def _measure(model: Any, prepared: Prepared) -> HeldOut:
 
 
 def _write(
-    model: Any, prepared: Prepared, result: PretrainResult, dtype: str, tokenizer: Path, folder: Path
+    model: Any, prepared: PretrainInputs, result: PretrainResult, dtype: str, tokenizer: Path, folder: Path
 ) -> None:
     """Write a standard Hugging Face folder."""
     import torch

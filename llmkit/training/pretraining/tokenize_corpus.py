@@ -25,7 +25,7 @@ from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_sp
 from llmkit.training.pretraining.token_file import Writer, batches, width
 
 if TYPE_CHECKING:
-    from llmkit.training.pretraining.plan import Recipe
+    from llmkit.training.pretraining.recipe import PretrainRecipe
 
 TOKENIZER, TRAIN, HELD_OUT, LENGTHS = "tokenizer", "train.bin", "held_out.bin", "held_out.lengths"
 _INFO = "corpus.json"
@@ -84,7 +84,9 @@ class Learned:
             yield text, True
 
 
-def learn(corpus: Sequence[str | Path], recipe: Recipe, kind: str, eval_data: str | Path | None) -> Learned:
+def learn(
+    corpus: Sequence[str | Path], recipe: PretrainRecipe, kind: str, eval_data: str | Path | None
+) -> Learned:
     """Look at the beginning of a corpus: choose what is held out, and train the tokenizer.
 
     Raises:

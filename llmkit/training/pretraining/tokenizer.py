@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.training.pretraining.corpus import END_OF_TEXT
-from llmkit.training.pretraining.denoising import Specials
+from llmkit.training.pretraining.denoising import SpecialTokenIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
-class Dress:
+class SpecialTokens:
     """The special tokens of a kind of model, and how a text stands between them.
 
     Attributes:
@@ -36,19 +36,21 @@ class Dress:
 
 
 # By `architecture.Architecture.kind`, with the names that the first of each kind used.
-DRESSES = {
-    "causal": Dress(
+SPECIAL_TOKENS = {
+    "causal": SpecialTokens(
         dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
         f"{END_OF_TEXT} $A",
         f"{END_OF_TEXT} $A {END_OF_TEXT} $B",
     ),
-    "masked": Dress(
+    "masked": SpecialTokens(
         {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"},
         "[CLS] $A [SEP]",
         "[CLS] $A [SEP] $B:1 [SEP]:1",
     ),
-    "spans": Dress({"pad_token": "<pad>", "eos_token": "</s>"}, "$A </s>", "$A </s> $B </s>", sentinels=100),
-    "infilling": Dress(
+    "spans": SpecialTokens(
+        {"pad_token": "<pad>", "eos_token": "</s>"}, "$A </s>", "$A </s> $B </s>", sentinels=100
+    ),
+    "infilling": SpecialTokens(
         {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "mask_token": "<mask>"},
         "<s> $A </s>",
         "<s> $A </s> </s> $B </s>",
@@ -63,7 +65,7 @@ def train_tokenizer(
 
     For a causal model `<|endoftext|>` is id 0 and is beginning, end and padding at once; encoding a text puts
     it in front, as it stands in front of every training document. The other kinds have the tokens of BERT, T5
-    and BART (`DRESSES`).
+    and BART (`SPECIAL_TOKENS`).
 
     Args:
         documents: training text only: a tokenizer that saw the held-out part would flatter the model.
@@ -77,7 +79,7 @@ def train_tokenizer(
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    dress = DRESSES[kind]
+    dress = SPECIAL_TOKENS[kind]
     smallest = 256 + len(dress.tokens)
     if vocab_size < smallest:
         specials = END_OF_TEXT if kind == "causal" else f"{len(dress.tokens)} special tokens"
@@ -111,7 +113,7 @@ def train_tokenizer(
     )
 
 
-def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> Specials:
+def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> SpecialTokenIds:
     """What the tokenizer puts around a text, and what it spoils texts with.
 
     Raises:
@@ -131,7 +133,7 @@ def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> Specials:
     end = tuple(dressed[start + len(bare) :])
     if not end:
         raise InputError("--tokenizer: it puts no token after a text, so texts cannot be told apart")
-    return Specials(
+    return SpecialTokenIds(
         begin=tuple(dressed[:start]),
         end=end,
         mask=tokenizer.mask_token_id,

@@ -18,7 +18,7 @@ from transformers import (
 
 from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
 from llmkit.engines.transformers import key_value_cache
-from llmkit.engines.transformers.key_value_cache import RoomyLayer, roomy_cache
+from llmkit.engines.transformers.key_value_cache import PreallocatedLayer, preallocated_cache
 from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.tasks.generation import Generation
 from tests.conftest import TinyModel
@@ -32,12 +32,12 @@ STORY = " ".join(["The little dog went to the park and saw a cat with a red ball
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room from the third token on, and copies into a larger one now and then."""
     monkeypatch.setattr(key_value_cache, "_SHORT", 2)
-    monkeypatch.setattr(key_value_cache, "MOST_ROOM", 5)
+    monkeypatch.setattr(key_value_cache, "MAX_EXTRA_TOKENS", 5)
 
 
 def own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the cache to transformers."""
-    monkeypatch.setattr(key_value_cache, "roomy_cache", lambda *arguments: None)
+    monkeypatch.setattr(key_value_cache, "preallocated_cache", lambda *arguments: None)
 
 
 @pytest.mark.usefixtures("soon")
@@ -50,7 +50,7 @@ def test_the_same_text_as_with_the_cache_of_transformers(
     model = load(ModelSpec(str(tiny_model(family)), device="cpu"))
     options = GenerationOptions(max_new_tokens=20, num_beams=beams)
     ours = generate(model, PROMPTS, options)
-    assert roomy_cache(model) is not None
+    assert preallocated_cache(model) is not None
     own_cache(monkeypatch)
     assert ours == generate(model, PROMPTS, options)
 
@@ -72,28 +72,28 @@ def test_a_long_prompt(stories: LoadedModel, beams: int | None, monkeypatch: pyt
 def test_tokens_stay_where_they_are(stories: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """No step of decoding copies the keys that are there."""
     places: list[int] = []
-    update = RoomyLayer.update
+    update = PreallocatedLayer.update
 
-    def seen(self: RoomyLayer, *arguments: Any, **more: Any) -> Any:
+    def seen(self: PreallocatedLayer, *arguments: Any, **more: Any) -> Any:
         keys, values = update(self, *arguments, **more)
         places.append(keys.data_ptr())
         return keys, values
 
-    monkeypatch.setattr(RoomyLayer, "update", seen)
+    monkeypatch.setattr(PreallocatedLayer, "update", seen)
     generate(stories, STORY, GenerationOptions(max_new_tokens=20, greedy=True))
     layers = stories.model.config.num_hidden_layers
     assert len(places) > 10 * layers
     assert len(set(places)) == layers
 
 
-def filled(*lengths: int, rows: int = 3, room: int = 4) -> tuple[RoomyLayer, DynamicCache]:
+def filled(*lengths: int, rows: int = 3, room: int = 4) -> tuple[PreallocatedLayer, DynamicCache]:
     """A layer of each kind with the same random keys and values."""
-    layer, own = RoomyLayer(room, {}), DynamicCache()
+    layer, own = PreallocatedLayer(room, {}), DynamicCache()
     add(layer, own, *lengths, rows=rows)
     return layer, own
 
 
-def add(layer: RoomyLayer, own: DynamicCache, *lengths: int, rows: int = 3) -> None:
+def add(layer: PreallocatedLayer, own: DynamicCache, *lengths: int, rows: int = 3) -> None:
     for length in lengths:
         keys, values = torch.randn(2, rows, 2, length, 8)
         layer.update(keys, values)
@@ -101,7 +101,7 @@ def add(layer: RoomyLayer, own: DynamicCache, *lengths: int, rows: int = 3) -> N
         same(layer, own)
 
 
-def same(layer: RoomyLayer, own: DynamicCache) -> None:
+def same(layer: PreallocatedLayer, own: DynamicCache) -> None:
     assert layer.get_seq_length() == own.get_seq_length()
     assert torch.equal(layer.keys, own.layers[0].keys)
     assert torch.equal(layer.values, own.layers[0].values)
@@ -162,7 +162,9 @@ def test_a_cache_cropped_to_nothing_takes_another_batch() -> None:
 def test_how_much_memory_it_holds(stories: LoadedModel, beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As much as there are tokens in the end; with beams one layer's keys more, whatever the layers."""
     made: list[Any] = []
-    monkeypatch.setattr(key_value_cache, "roomy_cache", lambda *a: made.append(roomy_cache(*a)) or made[-1])
+    monkeypatch.setattr(
+        key_value_cache, "preallocated_cache", lambda *a: made.append(preallocated_cache(*a)) or made[-1]
+    )
     options = GenerationOptions(max_new_tokens=60, num_beams=beams, greedy=True)
     generate(stories, STORY, options)
     layers = made[0].layers
@@ -194,15 +196,15 @@ def test_a_conversation_goes_on_in_its_room(tiny_model: TinyModel) -> None:
 def test_models_that_are_left_alone(tiny_model: TinyModel, tmp_path: Path) -> None:
     """Those whose cache is of another kind, or that want none."""
     model = load(ModelSpec(str(tiny_model("llama")), device="cpu"))
-    assert roomy_cache(model) is not None
+    assert preallocated_cache(model) is not None
     model.model.generation_config.cache_implementation = "static"
-    assert roomy_cache(model) is None
+    assert preallocated_cache(model) is None
     model.model.generation_config.cache_implementation = None
     model.model.generation_config.use_cache = False
-    assert roomy_cache(model) is None
+    assert preallocated_cache(model) is None
     model.model.generation_config.use_cache = True
     model.model.generation_config.assistant_early_exit = 1
-    assert roomy_cache(model) is None
+    assert preallocated_cache(model) is None
     words = model.model.config.vocab_size
     others = (
         MambaForCausalLM(MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=words)),
@@ -213,7 +215,7 @@ def test_models_that_are_left_alone(tiny_model: TinyModel, tmp_path: Path) -> No
         other.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         loaded = load(ModelSpec(str(folder), device="cpu"))
-        assert roomy_cache(loaded) is None
+        assert preallocated_cache(loaded) is None
         assert generate(loaded, "The dog", GenerationOptions(max_new_tokens=3))
 
 
@@ -224,5 +226,5 @@ def test_a_conversation_with_a_prompt_tuning_adapter(tiny_model: TinyModel) -> N
     model = load(ModelSpec(str(tiny_model("llama")), device="cpu"))
     tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     model = replace(model, model=get_peft_model(model.model, tuned))
-    assert roomy_cache(model) is not None
+    assert preallocated_cache(model) is not None
     assert PrefixCache(model).take([1, 2, 3]) is None

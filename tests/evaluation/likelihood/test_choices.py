@@ -14,7 +14,7 @@ from llmkit.evaluation.likelihood.choices import (
     minimal_pairs,
     multiple_choice,
 )
-from llmkit.evaluation.likelihood.token_losses import Loss
+from llmkit.evaluation.likelihood.loss import Loss
 from llmkit.evaluation.likelihood.windowing import windowing
 from llmkit.evaluation.metric import Example
 from llmkit.records.rows import Row

@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.records.batches import OutOfMemory
-from llmkit.runtime.load import LoadedModel, finds_spans, load
+from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.qa.reader import SpanReader
 from llmkit.tasks.qa.spans import Answer, AnswerOptions, Answers
@@ -230,8 +230,8 @@ def test_a_tokenizer_without_offsets_is_refused(loaded: LoadedModel) -> None:
 
 
 def test_which_models_find_spans(tiny_model: TinyModel) -> None:
-    assert finds_spans(ModelSpec(str(tiny_model("bert-qa"))))
-    assert not finds_spans(ModelSpec(str(tiny_model("llama"))))
+    assert is_extractive_qa(ModelSpec(str(tiny_model("bert-qa"))))
+    assert not is_extractive_qa(ModelSpec(str(tiny_model("llama"))))
 
 
 def test_a_model_that_was_shown_shared_words_is_shown_them_again(tiny_model: TinyModel) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.training.finetuning.conversations import conversation_of, learnt_spans
+from llmkit.training.finetuning.conversations import conversation_of, target_spans
 from tests.tiny import make_tokenizer
 
 CHATML = (
@@ -164,7 +164,7 @@ def test_what_is_learnt_is_what_the_assistant_says_and_its_end(
 ) -> None:
     template, messages, said = CASES[case]
     tokenizer = speaking(template)
-    ids, spans = learnt_spans(tokenizer, messages)
+    ids, spans = target_spans(tokenizer, messages)
     assert [tokenizer.decode(ids[start:end]) for start, end in spans] == said
     # All else is there too, and is as the template has it.
     assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
@@ -175,7 +175,7 @@ def test_every_other_token_is_one_that_a_prompt_has(speaking: Callable[[str], An
     for case in ("chatml", "gemma", "mistral", "an opened thought", "llama 3"):
         template, messages, _ = CASES[case]
         tokenizer = speaking(template)
-        ids, spans = learnt_spans(tokenizer, messages)
+        ids, spans = target_spans(tokenizer, messages)
         asked = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True)["input_ids"]
         opened = len(tokenizer.encode("<think>\n", add_special_tokens=False)) if template is OPENED else 0
         assert ids[: spans[-1][0]] == asked[: len(asked) - opened], case
@@ -209,7 +209,7 @@ def test_a_conversation_whose_answers_are_not_found_is_refused(
 ) -> None:
     template, messages, reason = REFUSED[case]
     with pytest.raises(ValueError, match=re.escape(reason)):
-        learnt_spans(speaking(template), messages)
+        target_spans(speaking(template), messages)
 
 
 def test_both_forms_of_conversations_are_read() -> None:

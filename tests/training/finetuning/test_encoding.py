@@ -14,7 +14,8 @@ from llmkit.errors import InputError
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.finetuning.columns import recognise
 from llmkit.training.finetuning.encoding import IGNORED, BadRowError, Encoded, encoder, kind_of
-from llmkit.training.finetuning.plan import Recipe, prepare
+from llmkit.training.finetuning.plan import prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.loss import summed_loss
 from tests.parity.folders import make_folder
 from tests.tiny import make_tokenizer
@@ -382,7 +383,9 @@ def test_the_loss_of_pairs_is_the_one_that_transformers_computes(family: str, tm
     file = tmp_path / "pairs.jsonl"
     pairs = [("the sea", "das Meer"), ("the town was calm and the boat", "die Inseln sind da"), ("a", "ein")]
     file.write_text("".join(json.dumps({"source": a, "target": b}) + "\n" for a, b in pairs), "utf-8")
-    recipe = Recipe(lora=False, dtype="float32", batch_size=3, eval_split=0, languages=("en", "German"))
+    recipe = FinetuneRecipe(
+        lora=False, dtype="float32", batch_size=3, eval_split=0, languages=("en", "German")
+    )
     prepared = prepare([file], ModelSpec(str(tmp_path), device="cpu"), recipe)
     told = FAMILIES[family][0]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, **told)
@@ -403,7 +406,7 @@ def test_a_model_of_many_languages_must_be_told_them(tmp_path: Path) -> None:
     make_folder("nllb", tmp_path)
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"source": "the sea", "target": "das Meer"}\n' * 2, "utf-8")
-    spec, recipe = ModelSpec(str(tmp_path), device="cpu"), Recipe(lora=False, eval_split=0)
+    spec, recipe = ModelSpec(str(tmp_path), device="cpu"), FinetuneRecipe(lora=False, eval_split=0)
     with pytest.raises(InputError, match="say --from and --to"):
         prepare([file], spec, recipe)
     with pytest.raises(InputError, match="--to fr"):

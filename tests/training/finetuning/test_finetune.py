@@ -17,11 +17,15 @@ from transformers import AutoModelForCausalLM, AutoModelForQuestionAnswering, Au
 from llmkit.errors import InputError, LLMKitError
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.finetuning.finetune import FinetuneResult, finetune
-from llmkit.training.finetuning.plan import Recipe, prepare
+from llmkit.training.finetuning.finetune import finetune
+from llmkit.training.finetuning.plan import prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
+from llmkit.training.finetuning.result import FinetuneResult
 
 TinyModel = Callable[..., Path]
-QUICK = Recipe(max_steps=12, lr=1e-2, batch_size=2, max_length=64, eval_steps=4, dtype="float32", lora_rank=4)
+QUICK = FinetuneRecipe(
+    max_steps=12, lr=1e-2, batch_size=2, max_length=64, eval_steps=4, dtype="float32", lora_rank=4
+)
 WORDS = ["dog", "cat", "moon", "ball", "house", "park"]
 
 
@@ -68,7 +72,9 @@ def rows(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def teach(data: Path, output: Path, model: Path, recipe: Recipe = QUICK, **options: Any) -> FinetuneResult:
+def teach(
+    data: Path, output: Path, model: Path, recipe: FinetuneRecipe = QUICK, **options: Any
+) -> FinetuneResult:
     return finetune([data], output, ModelSpec(str(model), device="cpu"), recipe, **options)
 
 

@@ -16,12 +16,15 @@ from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import sides
 from llmkit.training.finetuning.encoding import IGNORED
 from llmkit.training.finetuning.finetune import finetune
-from llmkit.training.finetuning.plan import Prepared, Recipe, prepare
+from llmkit.training.finetuning.plan import FinetuneInputs, prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 pytest.importorskip("trl")
 
 TinyModel = Callable[..., Path]
-QUICK = Recipe(max_steps=12, lr=1e-2, batch_size=4, max_length=64, eval_steps=4, dtype="float32", lora_rank=4)
+QUICK = FinetuneRecipe(
+    max_steps=12, lr=1e-2, batch_size=4, max_length=64, eval_steps=4, dtype="float32", lora_rank=4
+)
 WORDS = ["dog", "cat", "moon", "ball", "house", "park"]
 
 
@@ -47,7 +50,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def ready(file: Path, model: Path, recipe: Recipe = QUICK) -> Prepared:
+def ready(file: Path, model: Path, recipe: FinetuneRecipe = QUICK) -> FinetuneInputs:
     return prepare([file], ModelSpec(str(model), device="cpu"), recipe)
 
 
@@ -214,7 +217,7 @@ TALKS = {
 }
 
 
-def parts(prepared: Prepared) -> tuple[str, str, str, str]:
+def parts(prepared: FinetuneInputs) -> tuple[str, str, str, str]:
     """What is read and what is learnt, of the first pair's chosen and rejected text."""
     (pair,) = prepared.train.items
     tokenizer, told = prepared.loaded.tokenizer, []

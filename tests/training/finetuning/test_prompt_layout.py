@@ -6,14 +6,14 @@ import pytest
 
 from llmkit.training.finetuning.columns import recognise
 from llmkit.training.finetuning.encoding import encoder
-from llmkit.training.finetuning.prompt_layout import Layout, layout_of
+from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
 from tests.tiny import make_tokenizer
 
 SECTIONS = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
 LANGUAGES = ("en", "de")
 
 
-def told(columns: str, kind: str = "causal", *, chat: bool = False, **options: Any) -> Layout | None:
+def told(columns: str, kind: str = "causal", *, chat: bool = False, **options: Any) -> PromptLayout | None:
     return layout_of(recognise(columns.split()), kind, make_tokenizer(chat=chat), **options)
 
 
@@ -42,16 +42,16 @@ def test_it_is_what_the_model_reads_before_what_it_learns(columns: str, text: st
 
 def test_an_encoder_reads_its_source_with_the_prefix_alone() -> None:
     layout = told("source target", "seq2seq", source_prefix="summarize: ")
-    assert layout == Layout("summarize: {source}", False, None)
+    assert layout == PromptLayout("summarize: {source}", False, None)
     layout = told("instruction input output", "seq2seq")
-    assert layout == Layout(SECTIONS.strip(), False, "input")
+    assert layout == PromptLayout(SECTIONS.strip(), False, "input")
     layout = told("translation", "seq2seq", source_prefix="to German: ", languages=LANGUAGES)
-    assert layout == Layout("to German: {en}", False, None)
+    assert layout == PromptLayout("to German: {en}", False, None)
 
 
 def test_within_a_chat_template_it_is_the_user_s_turn() -> None:
     layout = told("instruction input output", chat=True)
-    assert layout == Layout("{instruction}\n\n{input}", True, "input")
+    assert layout == PromptLayout("{instruction}\n\n{input}", True, "input")
     assert layout.quoted == r'"{instruction}\n\n{input}"'
     assert layout.conditions == (
         " (the user's turn in the chat template; the part with {input} only where a row has one)"

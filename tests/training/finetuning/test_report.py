@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.finetuning.finetune import FinetuneResult
-from llmkit.training.finetuning.plan import Prepared, Recipe, prepare
+from llmkit.training.finetuning.plan import FinetuneInputs, prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.finetuning.report import card, curve, write_report
+from llmkit.training.finetuning.result import FinetuneResult
 
 ROWS = [
     {"step": 0, "eval_loss": 4.0},
@@ -25,10 +26,12 @@ ROWS = [
 
 
 @pytest.fixture
-def prepared(tiny_model: Callable[..., Path], tmp_path: Path) -> Prepared:
+def prepared(tiny_model: Callable[..., Path], tmp_path: Path) -> FinetuneInputs:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(f'{{"prompt": "say {i}", "completion": " {i}"}}\n' for i in range(8)), "utf-8")
-    recipe = Recipe(lora_rank=4, lora_alpha=12, dora=True, dtype="float32", batch_size=2, packing=True)
+    recipe = FinetuneRecipe(
+        lora_rank=4, lora_alpha=12, dora=True, dtype="float32", batch_size=2, packing=True
+    )
     return prepare([file], ModelSpec(str(tiny_model("llama")), device="cpu"), recipe)
 
 
@@ -64,7 +67,7 @@ def test_the_curve_is_a_picture_of_both_losses() -> None:
     ElementTree.fromstring(curve(ROWS[1:2]))
 
 
-def test_the_page_tells_results_and_recipe_and_runs_nothing(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_page_tells_results_and_recipe_and_runs_nothing(prepared: FinetuneInputs, tmp_path: Path) -> None:
     folder = tmp_path / "a<b>&c"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
@@ -80,7 +83,7 @@ def test_the_page_tells_results_and_recipe_and_runs_nothing(prepared: Prepared, 
     assert legend((folder / "loss.svg").read_text(encoding="utf-8")) == {"training", "held out"}
 
 
-def test_the_card_has_the_metadata_that_the_hub_reads(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_card_has_the_metadata_that_the_hub_reads(prepared: FinetuneInputs, tmp_path: Path) -> None:
     folder = tmp_path / "a: b"
     text = card(prepared, result(folder), "llmkit finetune rows.jsonl")
     header = yaml.safe_load(text.split("---\n")[1])
@@ -100,13 +103,13 @@ def test_the_card_has_the_metadata_that_the_hub_reads(prepared: Prepared, tmp_pa
 
 
 def test_the_card_tells_how_prompts_are_laid_out(
-    prepared: Prepared, tiny_model: Callable[..., Path], tmp_path: Path
+    prepared: FinetuneInputs, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     file, told = tmp_path / "tasks.jsonl", list[str]()
     row = '{{"instruction": "say {0}", "input": "now", "output": "{0}"}}\n'
     file.write_text("".join(row.format(i) for i in range(8)), "utf-8")
     spec = ModelSpec(str(tiny_model("llama")), device="cpu")
-    instructed = prepare([file], spec, Recipe(dtype="float32"), notice=told.append)
+    instructed = prepare([file], spec, FinetuneRecipe(dtype="float32"), notice=told.append)
     text = card(instructed, result(tmp_path / "out"), "")
     (program,) = re.findall(r"```python\n(.*)\n```", text)
     layout = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"

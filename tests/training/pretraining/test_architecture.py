@@ -3,7 +3,7 @@ import torch
 import transformers
 
 from llmkit.errors import InputError
-from llmkit.training.pretraining.architecture import ARCHITECTURES, Ids, Shape, build_config, parse_size
+from llmkit.training.pretraining.architecture import ARCHITECTURES, Ids, ModelShape, build_config, parse_size
 
 IDS = Ids(begin=3, end=1, padding=2)
 CLASSES = {
@@ -66,8 +66,8 @@ def test_every_architecture_meets_the_size(arch: str, params: str, vocab_size: i
 
 
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
-@pytest.mark.parametrize("shape", [Shape(3, 64, 160), Shape(2, 256, 1024)])
-def test_parameters_are_counted_as_transformers_makes_them(arch: str, shape: Shape) -> None:
+@pytest.mark.parametrize("shape", [ModelShape(3, 64, 160), ModelShape(2, 256, 1024)])
+def test_parameters_are_counted_as_transformers_makes_them(arch: str, shape: ModelShape) -> None:
     family = ARCHITECTURES[arch]
     model = build(arch, family.config(shape, 500, 100, IDS))
     assert family.count(shape, 500, 100) == model.num_parameters()

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmkit.training.pretraining.pretrain import PretrainResult, Recipe, pretrain
+from llmkit.training.pretraining.pretrain import pretrain
+from llmkit.training.pretraining.recipe import PretrainRecipe
+from llmkit.training.pretraining.result import PretrainResult
 
-TINY = Recipe(params="20k", vocab_size=270, max_length=32, batch_size=4, max_steps=2, dtype="float32")
+TINY = PretrainRecipe(params="20k", vocab_size=270, max_length=32, batch_size=4, max_steps=2, dtype="float32")
 
 
-def made(corpus: Path, folder: Path, recipe: Recipe) -> tuple[PretrainResult, str]:
+def made(corpus: Path, folder: Path, recipe: PretrainRecipe) -> tuple[PretrainResult, str]:
     result = pretrain([corpus], folder, recipe, device="cpu")
     return result, (folder / "README.md").read_text(encoding="utf-8")
 
@@ -28,7 +30,7 @@ def test_it_tells_what_was_made_and_measured(
     tag: str,
     more: dict[str, str | int],
 ) -> None:
-    recipe = Recipe(**{**vars(TINY), "arch": arch, **more})
+    recipe = PretrainRecipe(**{**vars(TINY), "arch": arch, **more})
     result, text = made(write_corpus(stories), tmp_path / "a model", recipe)
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head) == {"library_name": "transformers", "pipeline_tag": tag}
@@ -45,7 +47,7 @@ def test_it_tells_what_was_made_and_measured(
 def test_without_held_out_documents_it_claims_nothing(
     stories: list[str], write_corpus: Callable[..., Path], tmp_path: Path
 ) -> None:
-    recipe = Recipe(**{**vars(TINY), "eval_split": 0.0})
+    recipe = PretrainRecipe(**{**vars(TINY), "eval_split": 0.0})
     _, text = made(write_corpus(stories), tmp_path / "out", recipe)
     assert "| training documents | 60 (" in text
     assert "| held-out" not in text

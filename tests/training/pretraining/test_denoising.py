@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from llmkit.training.pretraining.denoising import Denoising, Specials, corrupt_spans, infill, mask_tokens
+from llmkit.training.pretraining.denoising import (
+    Denoising,
+    SpecialTokenIds,
+    corrupt_spans,
+    infill,
+    mask_tokens,
+)
 from llmkit.training.pretraining.token_file import Blocks
 
 MASK, END, SENTINELS = 4, 1, tuple(range(90, 100))
@@ -85,7 +91,7 @@ def test_infilling_takes_a_third_away_and_leaves_the_rest_in_order() -> None:
 
 
 def dataset(kind: str) -> Denoising:
-    specials = Specials(begin=(3,), end=(END,), mask=MASK, sentinels=SENTINELS, vocab_size=90)
+    specials = SpecialTokenIds(begin=(3,), end=(END,), mask=MASK, sentinels=SENTINELS, vocab_size=90)
     return Denoising(
         Blocks(np.concatenate([text(40, seed) for seed in range(5)]), 40), kind, specials, seed=7
     )

@@ -14,11 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llmkit.errors import InputError, LLMKitError
 from llmkit.training.heldout import measure
 from llmkit.training.pretraining import tokenize_corpus as reading
-from llmkit.training.pretraining.plan import Place, Recipe, load, plan, tokenise
-from llmkit.training.pretraining.pretrain import PretrainResult, pretrain
+from llmkit.training.pretraining.plan import DeviceChoice, load, plan, tokenise
+from llmkit.training.pretraining.pretrain import pretrain
+from llmkit.training.pretraining.recipe import PretrainRecipe
+from llmkit.training.pretraining.result import PretrainResult
 
 Write = Callable[..., Path]
-TINY = Recipe(
+TINY = PretrainRecipe(
     params="20k",
     vocab_size=270,
     max_steps=12,
@@ -34,7 +36,7 @@ class KilledError(Exception):
     """Stands for a process that ends between two steps."""
 
 
-def train(corpus: Path, output: Path, recipe: Recipe = TINY, **options: Any) -> PretrainResult:
+def train(corpus: Path, output: Path, recipe: PretrainRecipe = TINY, **options: Any) -> PretrainResult:
     return pretrain([corpus], output, recipe, device="cpu", **options)
 
 
@@ -83,7 +85,7 @@ def test_the_held_out_loss_reported_is_that_of_the_saved_weights(
 ) -> None:
     result = train(corpus, tmp_path / "out", replace(TINY, dtype=dtype), save_dtype="float16")
     tokenise([corpus], TINY, tmp_path / "ids")
-    prepared = load(tmp_path / "ids", TINY, Place.of(TINY, "cpu"))
+    prepared = load(tmp_path / "ids", TINY, DeviceChoice.of(TINY, "cpu"))
     stored = load_file(tmp_path / "out/model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
@@ -412,7 +414,7 @@ def test_counting_agrees_with_what_is_written(corpus: Path, tmp_path: Path) -> N
     for arch in ("llama", "bert", "t5"):
         recipe = replace(TINY, arch=arch, params="60k", vocab_size=400)
         tokenise([corpus], recipe, tmp_path / arch)
-        prepared = load(tmp_path / arch, recipe, Place.of(recipe, "cpu"))
+        prepared = load(tmp_path / arch, recipe, DeviceChoice.of(recipe, "cpu"))
         counted = plan([corpus], recipe, device="cpu")
         assert counted == prepared.plan
         assert (counted.blocks, counted.held_out_documents) == (len(prepared.train), 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llmkit.errors import InputError, LLMKitError
-from llmkit.training.batches import Singles
+from llmkit.training.batches import SingletonBatches
 from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, Writer, check_filled, width
 
 
@@ -68,7 +68,7 @@ def test_a_corpus_shorter_than_a_block_is_refused() -> None:
 
 
 def test_singles_are_lists_of_one() -> None:
-    assert [list(one) for one in Singles(3)] == [[0], [1], [2]]
-    assert [list(one) for one in Singles(3)[1:]] == [[1], [2]]
+    assert [list(one) for one in SingletonBatches(3)] == [[0], [1], [2]]
+    assert [list(one) for one in SingletonBatches(3)[1:]] == [[1], [2]]
     with pytest.raises(IndexError):
-        Singles(3)[3]
+        SingletonBatches(3)[3]
