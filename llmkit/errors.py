@@ -1,9 +1,23 @@
-"""The errors that llmkit raises on purpose, each with the exit code the command line gives it.
+"""Errors that llmkit raises on purpose, with the exit code that the command line gives each.
 
-A message says what was wrong, where (file and line, or flag), and what to do next. The command line
-prints it as one line. Of what is neither an LLMKitError nor an OSError it says that it is a bug; `--debug`
-shows the traceback of either.
+    LLMKitError              something failed while running (exit code 1)
+      OutOfMemory            a batch did not fit; callers halve it and try again
+      InputError             bad usage or bad input (exit code 2)
+        OptionError          one option has a bad value, or does not go with another
+        RowError             one row of the input is bad
+    NoticeWarning            a warning that the command line shows as a notice
+
+A message says what was wrong, where (file and line, or option), and what to do next; the command line prints
+it as one line. Any other exception, `OSError` excepted, is reported as a bug; `--debug` shows the traceback.
+
+Code below `cli/` names options as Python does: `` `num_beams` `` in backticks, or ``num_beams=4`` and
+``resume=True`` where it says what to set. The command line shows them as flags (`--num-beams 4`, `--resume`)
+and a server as JSON fields. Columns are written "column `source`", which stays as it is.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class LLMKitError(Exception):
@@ -12,17 +26,35 @@ class LLMKitError(Exception):
     exit_code = 1
 
 
+class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIteration is)
+    """A batch did not fit into memory; the caller halves it and tries again."""
+
+
 class InputError(LLMKitError):
-    """Bad usage or bad input: a flag, a file, a row or a model name (exit code 2)."""
+    """Bad usage or bad input: an option, a file, a row or a model name (exit code 2)."""
 
     exit_code = 2
 
 
-class RowError(InputError):
-    """One row is bad. `--on-error skip` turns it into an `error` field in the output row.
+class OptionError(InputError):
+    """An option has a bad value, or does not go with another.
 
-    Args:
-        where: the row's place, such as ``data.jsonl:3``.
+    Attributes:
+        option: name of the option in Python, such as ``max_new_tokens``.
+        reason: rest of the sentence that begins with the option: "must be 1 or more".
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(f"`{option}` {reason}")
+        self.option = option
+        self.reason = reason
+
+
+class RowError(InputError):
+    """One row is bad. `on_error="skip"` turns it into an `error` field in the output row.
+
+    Attributes:
+        where: place of the row, such as ``data.jsonl:3``.
         reason: what is wrong with it, and what to do.
     """
 
@@ -33,4 +65,18 @@ class RowError(InputError):
 
 
 class NoticeWarning(UserWarning):
-    """What a user should know and no error is; the command line shows it as its own notice."""
+    """A warning for the user that is no error; the command line shows it as a notice."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean NAME?"`` with the known name nearest to `name`, or an empty string."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """Return the text of an error as one line of at most `limit` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -29,13 +29,23 @@ def rows_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def assert_refused(result: Result, said: str, code: int = 2) -> None:
-    """The command said one line on stderr, with `said` in it, nothing on stdout, and exited with `code`."""
+def assert_refused(result: Result, *mentions: str, option: str | None = None, code: int = 2) -> None:
+    """Check that the command ended with one line of error on stderr and nothing on stdout.
+
+    Args:
+        result: of `run`.
+        mentions: facts that the line must hold, such as a file name with its line or a value, not wording.
+        option: Python name of the option that the line must name, as its flag.
+        code: exit code.
+    """
     assert result.code == code, result.err
     assert result.out == ""
     assert result.err.startswith("llmkit: error: ")
     assert result.err.count("\n") == 1
-    assert said in result.err
+    for fact in mentions:
+        assert fact in result.err
+    if option is not None:
+        assert f"--{option.replace('_', '-')}" in result.err
 
 
 class _Captured(io.TextIOWrapper):

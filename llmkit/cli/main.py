@@ -55,6 +55,7 @@ class VerbGroup(TyperGroup):
             one = typer.Typer(add_completion=False, rich_markup_mode=None)
             one.command(cmd_name)(module.run)
             self.commands[cmd_name] = typer.main.get_command(one)
+        console.use_flags(flags_of(self.commands[cmd_name]))
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -69,6 +70,17 @@ class VerbGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
+
+
+def flags_of(command: Any) -> dict[str, tuple[str, str | None]]:
+    """Return each option of a command with its long flag and, for a switch, the flag that turns it off."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for parameter in command.params:
+        on = [name for name in parameter.opts if name.startswith("--")]
+        off = [name for name in parameter.secondary_opts if name.startswith("--")]
+        if on:
+            found[parameter.name] = on[0], off[0] if off else None
+    return found
 
 
 def _version(value: bool) -> None:
@@ -131,6 +143,7 @@ def main() -> NoReturn:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line in this process and return its exit code."""
+    console.use_flags({})
     try:
         result = app(arguments, prog_name="llmkit", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -1,6 +1,6 @@
 """Which rows run together: as many as a budget of tokens and rows allows.
 
-Public: `PreparedRow`, `Budget`, `next_batch`, `OutOfMemory`. The plan is a pure function of the rows that are
+Public: `PreparedRow`, `Budget`, `next_batch`. The plan is a pure function of the rows that are
 left and the budget, so a resumed run makes the batches that an uninterrupted one would have made.
 """
 
@@ -10,12 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmkit.errors import LLMKitError
 from llmkit.records.rows import Row
-
-
-class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIteration is)
-    """A batch did not fit into memory; `process` halves the budget and tries again."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow, longest_first, next_batch
+from llmkit.errors import OutOfMemory, RowError
+from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
 from llmkit.records.journal import Failure, Result
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.read import RowSource

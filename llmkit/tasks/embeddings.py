@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
-from llmkit.records.batches import OutOfMemory
-from llmkit.tasks.generation import is_out_of_memory
+from llmkit.errors import InputError, OutOfMemory
+from llmkit.runtime.memory import is_out_of_memory
 from llmkit.tasks.qa.reader import most_positions
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
+from llmkit.errors import OutOfMemory, RowError
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
+from llmkit.runtime.memory import is_out_of_memory
 from llmkit.tasks.decoding import (
     Decoding,
     GenerationOptions,
@@ -382,16 +383,6 @@ def _stop_when(stopped: Callable[[], bool]) -> Callable[..., torch.Tensor]:
         return torch.full((input_ids.shape[0],), stopped(), dtype=torch.bool, device=input_ids.device)
 
     return criterion
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether what torch raised says that memory ran out."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU allocator raises a plain RuntimeError.
-    return "DefaultCPUAllocator" in str(error) or "can't allocate memory" in str(error)
 
 
 def _token_budget(loaded: LoadedModel) -> int:

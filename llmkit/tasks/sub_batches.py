@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow, longest_first, next_batch
+from llmkit.errors import OutOfMemory
+from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
 from llmkit.tasks.generation import Generation, GenerationResult
 
 

@@ -11,8 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
+from llmkit.errors import OutOfMemory, RowError
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.output import JournaledOutput
 from llmkit.records.process import process
 from llmkit.records.read import open_rows

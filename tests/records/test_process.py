@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from llmkit.errors import LLMKitError, RowError
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
+from llmkit.errors import LLMKitError, OutOfMemory, RowError
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.process import Summary, process
 from llmkit.records.read import open_rows, rows_of

@@ -11,8 +11,8 @@ import torch
 
 import llmkit
 from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, generate, load
-from llmkit.errors import RowError
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
+from llmkit.errors import OutOfMemory, RowError
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.read import rows_of
 from llmkit.records.rows import Row
 from llmkit.tasks.generation import Generation

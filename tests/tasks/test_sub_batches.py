@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.records.batches import Budget, OutOfMemory, PreparedRow
+from llmkit.errors import OutOfMemory
+from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.tasks.generation import GenerationResult
 from llmkit.tasks.sub_batches import run_parts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -26,6 +27,9 @@ class _State:
 
 
 state = _State()
+_flags: dict[str, tuple[str, str | None]] = {}
+_OPTION = re.compile(r"(?<!column )`(\w+)`")
+_ASSIGNMENT = re.compile(r"\b(\w+)=(?:(True|False)\b|(\"[^\"]*\"|[^\s,;:)]+))")
 
 
 class ClosedPipe(BaseException):
@@ -68,21 +72,49 @@ def _show(
         _as_ever(message, category, filename, lineno, file, line)
 
 
+def use_flags(flags: dict[str, tuple[str, str | None]]) -> None:
+    """Set the flags of the running verb: option name -> its flag, and the flag that turns it off."""
+    _flags.clear()
+    _flags.update(flags)
+
+
+def with_flags(message: str) -> str:
+    """Show the options that a message of the library names as flags of the running verb.
+
+    `` `num_beams` `` becomes ``--num-beams``, ``num_beams=4`` becomes ``--num-beams 4``, ``chat=False``
+    becomes ``--no-chat``. Names that are no option of the verb stay as they are.
+    """
+
+    def assignment(found: re.Match[str]) -> str:
+        name, switch, value = found.groups()
+        if name not in _flags:
+            return found.group(0)
+        on, off = _flags[name]
+        if switch is None:
+            return f"{on} {value.strip(chr(34))}"
+        return on if switch == "True" else off or f"{on} off"
+
+    def option(found: re.Match[str]) -> str:
+        return _flags[found.group(1)][0] if found.group(1) in _flags else found.group(0)
+
+    return _OPTION.sub(option, _ASSIGNMENT.sub(assignment, message))
+
+
 def notice(message: str) -> None:
     """Tell the user something that they should know; `-q` turns it off."""
     if not state.quiet:
-        print(f"llmkit: {message}", file=sys.stderr, flush=True)
+        print(f"llmkit: {with_flags(message)}", file=sys.stderr, flush=True)
 
 
 def detail(message: str) -> None:
     """Tell the user a choice that was made for them; shown with `-v`."""
     if state.verbose:
-        print(f"llmkit: {message}", file=sys.stderr, flush=True)
+        print(f"llmkit: {with_flags(message)}", file=sys.stderr, flush=True)
 
 
 def error(message: str) -> None:
     """Print an error as one line."""
-    print(f"llmkit: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"llmkit: error: {' '.join(with_flags(message).split())}", file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
-from llmkit.records.batches import OutOfMemory
-from llmkit.tasks.generation import is_out_of_memory
+from llmkit.errors import InputError, OutOfMemory
+from llmkit.runtime.memory import is_out_of_memory
 from llmkit.tasks.qa.spans import (
     Answer,
     AnswerOptions,

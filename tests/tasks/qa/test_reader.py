@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import InputError
-from llmkit.records.batches import OutOfMemory
+from llmkit.errors import InputError, OutOfMemory
 from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.qa.reader import SpanReader
