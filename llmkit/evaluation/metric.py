@@ -116,7 +116,7 @@ def make(name: str, **options: Any) -> Metric:
     if name in OF_MODELS:
         home = "perplexity" if name == "perplexity" else "choices"
         raise InputError(f"{name} judges a model, not predictions: use llmkit.evaluation.{home}")
-    module = importlib.import_module(f"llmkit.evaluation.{_HOME.get(name, name)}")
+    module = importlib.import_module(f"llmkit.evaluation.{_HOME.get(name, 'metrics.' + name)}")
     if name == "chrf++":
         name, options = "chrf", {"word_order": 2, **options}
     metric: Metric = getattr(module, name)(**options)

@@ -193,7 +193,7 @@ def test_training_needs_a_backward(tmp_path):
 def test_bench(tmp_path, monkeypatch):
     import llmkit.attention.benchmark as timing
 
-    monkeypatch.setattr(timing, "SHAPES", (timing.Shape("tiny", 1, 4, 2, 8, 8, 16),))
+    monkeypatch.setattr(timing, "SHAPES", (timing.AttentionShape("tiny", 1, 4, 2, 8, 8, 16),))
     monkeypatch.setattr(
         timing.compare, "__kwdefaults__", {**timing.compare.__kwdefaults__, "shapes": timing.SHAPES}
     )

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from llmkit.evaluation import examples, make, score
-from llmkit.evaluation.page import SAMPLED, SHOWN, Rows, as_page, lower_is_better, marked
+from llmkit.evaluation.page import SAMPLED, SHOWN, PlottedRows, as_page, lower_is_better, marked
 from llmkit.evaluation.scoring import Record
 
 VOID = {"meta"}
@@ -46,7 +46,7 @@ def read(page):
 
 
 def make_page(metric, rows, baseline=None, **options):
-    kept = Rows()
+    kept = PlottedRows()
     evaluation = score([make(metric)], rows, baseline=baseline, resamples=20, on_record=kept.add, **options)
     return kept, as_page(evaluation, kept, source="test", baseline="old.jsonl" if baseline else None)
 
@@ -73,7 +73,7 @@ def test_the_rows_that_moved_most():
     assert [one.row.where for one in kept.moved()] == ["row 2", "row 3"]
     text = "".join(read(page).text)
     assert "against old.jsonl" in text
-    assert "Rows that differ most from the baseline" in text
+    assert "PlottedRows that differ most from the baseline" in text
     assert "x y" in text
 
 
@@ -117,7 +117,7 @@ def test_direction(name, lower):
 
 
 def test_memory_does_not_grow_with_the_rows():
-    kept = Rows()
+    kept = PlottedRows()
     (row,) = examples(["a"], ["a"])
     for n in range(SAMPLED + 500):
         kept.add(Record(row, {"f1": float(n)}))

@@ -14,12 +14,14 @@ from transformers import AutoModelForCausalLM
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import Flattened, Padded
 from llmkit.training.finetuning.encoding import Encoded
-from llmkit.training.finetuning.plan import PreparedRow, Recipe, prepare
+from llmkit.training.finetuning.plan import FinetuneInputs, FinetuneRecipe, prepare
 from llmkit.training.loss import summed_loss
 from llmkit.training.packing import pack
 
 TinyModel = Callable[..., Path]
-WHOLE = Recipe(lora=False, dtype="float32", packing=True, max_length=100, batch_size=2, eval_split=0.0)
+WHOLE = FinetuneRecipe(
+    lora=False, dtype="float32", packing=True, max_length=100, batch_size=2, eval_split=0.0
+)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,9 @@ def texts(tmp_path: Path) -> Path:
     return file
 
 
-def ready(texts: Path, model: Path, attn: str | None = None, notices: list[str] | None = None) -> PreparedRow:
+def ready(
+    texts: Path, model: Path, attn: str | None = None, notices: list[str] | None = None
+) -> FinetuneInputs:
     spec = ModelSpec(str(model), device="cpu", attn=attn)
     return prepare([texts], spec, WHOLE, notice=(notices if notices is not None else []).append)
 
@@ -95,7 +99,7 @@ def alone(folder: Path, rows: list[Encoded]) -> tuple[float, dict[str, torch.Ten
     return total.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_learns_as_alone(prepared: PreparedRow, folder: Path) -> None:
+def assert_learns_as_alone(prepared: FinetuneInputs, folder: Path) -> None:
     model: Any = prepared.loaded.model
     summed_loss(model)
     model.eval()
