@@ -179,19 +179,20 @@ class PromptMaker:
     def _content(self, row: Row) -> str | Messages | RowError:
         try:
             if "messages" in row.data and self.field is None and self.template is None:
-                return self._checked(row.data["messages"], row.where)
+                return self._conversation(row.data["messages"], row.where)
             return text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
 
     def _checked(self, content: Any, where: str) -> str | Messages:
-        if isinstance(content, str):
-            return check_text(content, where)
+        return check_text(content, where) if isinstance(content, str) else self._conversation(content, where)
+
+    def _conversation(self, messages: Any, where: str) -> Messages:
         if not self.chat:
             raise RowError(
                 where, f"`messages` needs a chat model, and {self.name} runs without a chat template"
             )
-        return check_messages(content, where)
+        return check_messages(messages, where)
 
     def _make(
         self, contents: Sequence[str | Messages | RowError], where: Sequence[str], keys: Sequence[int]

@@ -89,7 +89,7 @@ def test_no_answer_has_no_place(loaded: LoadedModel) -> None:
 
 def test_no_answer_needs_a_token_for_it(tiny_model: TinyModel) -> None:
     model = load(ModelSpec(str(tiny_model("bert-qa")), task="question-answering"))
-    with pytest.raises(InputError, match="--no-answer"):
+    with pytest.raises(InputError, match="`no_answer`"):
         ExtractiveQA(model, AnswerOptions(no_answer=True), QuestionSource())
 
 
