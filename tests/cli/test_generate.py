@@ -170,7 +170,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
         (["x", "--resume"], None, "--resume is about a file"),
         (["x", "--top-p", "7"], None, "--top-p must be above 0"),
         (["x", "--device", "tpu"], None, "--device tpu: not a device"),
-        (["x", "--system", "Be brief"], None, "has no chat template"),
+        (["x", "--system", "Be brief"], None, "--system needs a chat template"),
         (["x", "-o", "/nowhere/out.jsonl"], None, "/nowhere"),
     ],
 )

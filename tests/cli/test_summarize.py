@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import assert_refused, rows_of, run, spawn
+from tests.command import ROOT, assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 
 NEWS = (
@@ -117,7 +117,7 @@ def test_a_run_is_not_resumed_with_another_models_embeddings(tiny_model: TinyMod
     file.write_text("".join(json.dumps({"text": NEWS[i:]}) + "\n" for i in range(5)))
     command = ("summarize", "--extractive", "--input", file, "-o", out)
     model = ("-m", tiny_model("bert-qa"))
-    stopped = spawn(*command, *model, env={"PYTHONPATH": str(_killer(tmp_path))})
+    stopped = spawn(*command, *model, env={"PYTHONPATH": f"{_killer(tmp_path)}:{ROOT}"})
     assert stopped.returncode == -9
     assert_refused(run(*command, "--resume", "-m", tiny_model("gpt2")), "cannot resume: model was")
     assert_refused(run(*command, "--resume"), "cannot resume")
@@ -176,9 +176,9 @@ def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
     [
         (["--extractive", "--style", "bullets"], "--style: about a model that writes; --extractive picks"),
         (["--extractive", "--num-beams", "2"], "--num-beams: about a model that writes"),
-        (["--strategy", "guess"], "--strategy guess: use map-reduce, refine, truncate"),
-        (["--style", "bullets"], "takes no instructions"),
-        (["--system", "Be brief"], "has no chat template"),
+        (["--strategy", "guess"], "--strategy cannot be 'guess'; use map-reduce, refine, truncate"),
+        (["--style", "bullets"], "--style needs a chat model"),
+        (["--system", "Be brief"], "--system needs a chat template"),
         (["--num-return-sequences", "2", "--num-beams", "2"], "a text has one summary"),
         (["--window", "4000"], "has room for"),
     ],
@@ -229,7 +229,7 @@ def test_a_killed_run_resumes_byte_for_byte(model: Path, tmp_path: Path) -> None
     file.write_text("".join(rows[:5]) + "{broken\n" + "".join(rows[5:]))
     arguments = ("summarize", "-m", model, *SHORT, *sampled, "--on-error", "skip", "--input", file, "-o")
     assert run(*arguments, tmp_path / "whole.jsonl").code == 3
-    stopped = spawn(*arguments, out, env={"PYTHONPATH": str(_killer(tmp_path))})
+    stopped = spawn(*arguments, out, env={"PYTHONPATH": f"{_killer(tmp_path)}:{ROOT}"})
     assert stopped.returncode == -9
     assert not out.exists()
     assert run(*arguments, out, "--resume").code == 3

@@ -67,7 +67,7 @@ def prompt_ids(loaded: LoadedModel, messages: list[dict[str, Any]]) -> list[int]
 
 def afresh(conversation: Conversation, message: str) -> str:
     """What a conversation with the same past answers when nothing is cached."""
-    other = Conversation(conversation.loaded, conversation.options)
+    other = Conversation(conversation.engine, conversation.options)
     other.messages = list(conversation.messages)
     return other.send(message).text
 
@@ -233,18 +233,18 @@ def test_settings_and_models_change_under_a_conversation(chat_model: Any, tiny_m
     conversation.set(max_new_tokens=3)
     cut = conversation.retry()
     assert (cut.tokens, cut.finish_reason) == (3, "length")
-    with pytest.raises(InputError, match="temperature must be 0 or more"):
+    with pytest.raises(InputError, match="`temperature` must be 0 or more"):
         conversation.set(temperature=-1.0)
     conversation.set(greedy=True)
     conversation.use(chat_model("gpt2"))
     assert conversation.send("And?").text == afresh_before_last(conversation)
     with pytest.raises(InputError, match="has no chat template"):
         conversation.use(load(ModelSpec(str(tiny_model("llama")), device="cpu")))
-    assert conversation.loaded is chat_model("gpt2")
+    assert conversation.engine.name == chat_model("gpt2").spec.name
 
 
 def afresh_before_last(conversation: Conversation) -> str:
-    other = Conversation(conversation.loaded, conversation.options)
+    other = Conversation(conversation.engine, conversation.options)
     other.messages = conversation.messages[:-2]
     return other.send(conversation.messages[-2]["content"]).text
 
@@ -281,7 +281,7 @@ def test_an_answer_that_breaks_leaves_the_conversation_as_it_was(llama: LoadedMo
     assert conversation.send("And the dog?").text == expected
 
 
-def test_thoughts_are_told_apart_and_stay_only_where_the_template_reads_them(llama: LoadedModel) -> None:
+def test_thoughts_come_marked_and_stay_only_where_the_template_reads_them(llama: LoadedModel) -> None:
     opens = CHAT_TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
     for template, stays in ((opens, False), (opens + "{# m.reasoning_content #}", True)):
         llama.tokenizer.chat_template = template
@@ -327,7 +327,7 @@ def test_what_the_template_refuses_is_an_error_and_no_turn(llama: LoadedModel) -
 
 
 def test_several_answers_are_no_conversation(llama: LoadedModel) -> None:
-    with pytest.raises(InputError, match="--num-return-sequences"):
+    with pytest.raises(InputError, match="num_return_sequences"):
         Conversation(llama, dataclasses.replace(SAMPLED, num_return_sequences=2))
 
 

@@ -15,13 +15,13 @@ from tests.text.test_languages import codes_of
 def model(
     model_type: str, *tokens: str, name: str = "some/model", template: str | None = None, **config: Any
 ) -> Any:
-    """As much of a loaded model as tells its languages: a config, and a tokenizer with these tokens."""
+    """The parts of an engine that name its languages: a config, and a tokenizer with these tokens."""
     vocab = {"<unk>": 0, "a": 1, "</s>": 2, **{token: 3 + i for i, token in enumerate(tokens)}}
     config.setdefault("vocab_size", 1000)
     decoder_only = model_type in {"llama", "gemma3_text"}
     return SimpleNamespace(
-        spec=SimpleNamespace(name=name),
-        model=SimpleNamespace(config=SimpleNamespace(model_type=model_type, **config)),
+        name=name,
+        config=SimpleNamespace(model_type=model_type, **config),
         tokenizer=_Tokenizer(vocab, template),
         is_encoder_decoder=not decoder_only,
         has_chat_template=template is not None,
@@ -41,15 +41,15 @@ class _Tokenizer:
     def get_vocab(self) -> dict[str, int]:
         return self._vocab
 
-    def __call__(self, text: str) -> dict[str, list[int]]:
-        return {"input_ids": [self._vocab[self.src_lang], 1, 2]}
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[self._vocab[self.src_lang], 1, 2] for _ in texts]}
 
 
 class _FirstMBart(_Tokenizer):
     """Puts it after the text."""
 
-    def __call__(self, text: str) -> dict[str, list[int]]:
-        return {"input_ids": [1, 2, self._vocab[self.src_lang]]}
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[1, 2, self._vocab[self.src_lang]] for _ in texts]}
 
 
 def refused(loaded: Any, source: str | None, target: str | None) -> str:
@@ -63,7 +63,7 @@ def test_nllb_gets_both_codes() -> None:
     direction = find_direction(loaded, "German", "zh-Hant")
     vocab = loaded.tokenizer.get_vocab()
     assert direction.source_token == "deu_Latn"
-    assert direction.decoding == (("forced_bos_token_id", vocab["zho_Hant"]),)
+    assert direction.first_token == vocab["zho_Hant"]
     assert (direction.prefix, direction.message, direction.notes) == ("", None, ())
 
 
@@ -77,23 +77,34 @@ def test_m2m100_lists_its_codes_apart_from_the_vocabulary() -> None:
     loaded.tokenizer.lang_code_to_id = {code: 100 + i for i, code in enumerate(codes_of("m2m100"))}
     direction = find_direction(loaded, "eng", "deu")
     assert direction.source_token == "en"
-    assert direction.decoding == (("forced_bos_token_id", 100 + codes_of("m2m100").index("de")),)
+    assert direction.first_token == 100 + codes_of("m2m100").index("de")
 
 
 def test_the_first_mbart_begins_its_answer_otherwise_than_mbart_50() -> None:
     fifty = model("mbart", *codes_of("mbart"))
     index = fifty.tokenizer.get_vocab()["ro_RO"]
-    assert find_direction(fifty, "en", "ro").decoding == (("forced_bos_token_id", index),)
+    direction = find_direction(fifty, "en", "ro")
+    assert (direction.first_token, direction.decoder_start_token) == (index, None)
     fifty.tokenizer = _FirstMBart(fifty.tokenizer.get_vocab(), None)
-    assert find_direction(fifty, "en", "ro").decoding == (("decoder_start_token_id", index),)
+    direction = find_direction(fifty, "en", "ro")
+    assert (direction.first_token, direction.decoder_start_token) == (None, index)
+
+
+def test_a_tokenizer_gets_its_language_back() -> None:
+    fifty = model("mbart", *codes_of("mbart"))
+    vocab = fifty.tokenizer.get_vocab()
+    fifty.tokenizer.src_lang = "fr_XX"
+    direction = find_direction(fifty, "en", "ro")
+    assert direction.encode(fifty.tokenizer, ["a"]) == [[vocab["en_XX"], 1, 2]]
+    assert fifty.tokenizer.src_lang == "fr_XX"
 
 
 def test_a_model_with_language_tokens_must_be_told_both() -> None:
     loaded = model("mbart", "en_XX", "de_DE")
     assert refused(loaded, None, "de") == (
-        "some/model must be told the language of the text: name it with --from (it has de_DE, en_XX)"
+        "some/model needs the language of the text: name it with `source` (it has de_DE, en_XX)"
     )
-    assert "the language to write: name it with --to" in refused(loaded, "en", None)
+    assert "the language to write: name it with `target`" in refused(loaded, "en", None)
     assert "it has de_DE, en_XX" in refused(loaded, "en", "fr")
 
 
@@ -120,8 +131,8 @@ def test_marian_for_one_pair_need_not_be_told(name: str, pair: dict[str, str]) -
         assert direction.target is not None
         assert (direction.source.tag, direction.target.tag) == ("en", "de")
         assert (direction.prefix, direction.notes) == ("", ())
-    assert f"--from fr: {name} translates en" in refused(loaded, "fr", "de")
-    assert f"--to fr: {name} translates en" in refused(loaded, "en", "fr")
+    assert f"source=fr: {name} translates en" in refused(loaded, "fr", "de")
+    assert f"target=fr: {name} translates en" in refused(loaded, "en", "fr")
 
 
 def test_marian_that_does_not_say_its_pair() -> None:
@@ -136,9 +147,9 @@ def test_marian_with_several_targets_gets_the_target_s_token() -> None:
     prefixes = [find_direction(loaded, "en", target).prefix for target in ("fra", "pt-BR", "pt", "zh")]
     assert prefixes == [">>fr<< ", ">>pt_br<< ", ">>pt<< ", ">>cmn_Hans<< "]
     assert find_direction(loaded, None, "fr").source is not None
-    assert "--to de: Helsinki-NLP/opus-mt-en-ROMANCE does not know German" in refused(loaded, "en", "de")
-    assert "must be told the language to write" in refused(loaded, "en", None)
-    assert "--from de: Helsinki-NLP/opus-mt-en-ROMANCE takes en" in refused(loaded, "de", "fr")
+    assert "target=de: Helsinki-NLP/opus-mt-en-ROMANCE does not know German" in refused(loaded, "en", "de")
+    assert "needs the language to write" in refused(loaded, "en", None)
+    assert "source=de: Helsinki-NLP/opus-mt-en-ROMANCE takes en" in refused(loaded, "de", "fr")
 
 
 def test_marian_with_a_pair_and_tokens_for_dialects() -> None:
@@ -152,8 +163,8 @@ def test_marian_with_a_pair_and_tokens_for_dialects() -> None:
 def test_t5_is_told_in_words() -> None:
     direction = find_direction(model("t5"), "en", "deu")
     assert direction.prefix == "translate English to German: "
-    assert "must be told both languages" in refused(model("mt5"), None, "de")
-    assert "--to tyv: no such language" in refused(model("t5"), "en", "tyv")
+    assert "needs both languages" in refused(model("mt5"), None, "de")
+    assert "`target` tyv: no such language" in refused(model("t5"), "en", "tyv")
 
 
 def test_t5_that_says_what_it_was_trained_for() -> None:
@@ -173,7 +184,7 @@ def test_madlad_gets_the_target_s_token() -> None:
 def test_fsmt_has_one_pair() -> None:
     loaded = model("fsmt", langs=["en", "ru"])
     assert find_direction(loaded, "en", "ru").notes == ()
-    assert "--to de: some/model translates en to ru" in refused(loaded, "en", "de")
+    assert "target=de: some/model translates en to ru" in refused(loaded, "en", "de")
 
 
 def content(direction: Direction) -> Any:
@@ -188,7 +199,7 @@ def test_chat_models_are_asked() -> None:
     assert asked.startswith("Translate the following text from English into Traditional Chinese.")
     assert asked.endswith("\n\nHi")
     assert "text into German" in content(find_direction(model("llama", template="x"), None, "de"))
-    assert "name it with --to" in refused(model("llama", template="x"), "en", None)
+    assert "name it with `target`" in refused(model("llama", template="x"), "en", None)
 
 
 def test_translategemma_s_template_takes_codes() -> None:
@@ -196,13 +207,13 @@ def test_translategemma_s_template_takes_codes() -> None:
     assert content(find_direction(loaded, "English", "pt-BR")) == [
         {"type": "text", "source_lang_code": "en", "target_lang_code": "pt-BR", "text": "Hi"}
     ]
-    assert "name it with --from" in refused(loaded, None, "de")
+    assert "name it with `source`" in refused(loaded, None, "de")
 
 
 def test_models_that_cannot_be_told() -> None:
     assert "use a translation model or a chat model" in refused(model("llama"), "en", "de")
     (note,) = find_direction(model("bart"), "en", "de").notes
-    assert note == "some/model is not told of languages; it gets the text as it stands"
+    assert note == "some/model takes no languages; it gets the text as it is"
 
 
 def test_the_same_language_twice() -> None:
@@ -241,10 +252,10 @@ def test_an_encoder_decoder_s_own_prefixes_are_taken(
 def test_pairs_without_a_prefix_of_their_own_are_refused() -> None:
     loaded = model("bart", name="translator", task_specific_params=TASKS)
     assert refused(loaded, "en", "fr") == (
-        "--from en --to fr: translator translates en to de, de to en, zh-Hant to ja only; name another model"
-        " with -m"
+        "source=en target=fr: translator translates en to de, de to en, zh-Hant to ja only; name another"
+        " `model`"
     )
-    assert refused(loaded, None, "fr").startswith("--to fr: translator translates")
+    assert refused(loaded, None, "fr").startswith("target=fr: translator translates")
     assert refused(loaded, None, None) == (
-        "translator translates en to de, de to en, zh-Hant to ja: name the language with --to"
+        "translator translates en to de, de to en, zh-Hant to ja: name the language with `target`"
     )

@@ -11,11 +11,16 @@ import torch
 
 import llmkit
 from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, generate, load
-from llmkit.errors import OutOfMemory, RowError
-from llmkit.records.batches import Budget, PreparedRow
-from llmkit.records.read import rows_of
+from llmkit.engines.base import Request
+from llmkit.engines.open import as_engine
+from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.errors import OptionError, OutOfMemory, RowError
+from llmkit.records.batches import Budget
 from llmkit.records.rows import Row
-from llmkit.tasks.generation import Generation
+from llmkit.records.task import fields_of_one
+from llmkit.runtime.padding import pad
+from llmkit.tasks.generation import Generation, GenerationResult, stream
+from llmkit.tasks.prompts import Prompt
 from tests.conftest import TinyModel
 
 PROMPTS = [
@@ -43,25 +48,30 @@ def loaded(tiny_model: TinyModel) -> Any:
     return get
 
 
-def prepared(generation: Generation, *texts: str) -> list[PreparedRow]:
-    found = generation.prepare(list(rows_of(texts)))
-    assert not [one for one in found if isinstance(one, RowError)]
-    return [one for one in found if isinstance(one, PreparedRow)]
+def generation_of(loaded: LoadedModel, options: GenerationOptions) -> Generation:
+    return Generation(as_engine(loaded), options)
 
 
-def texts(results: list[list[llmkit.tasks.generation.GenerationResult]]) -> list[str]:
-    return [one.text for row in results for one in row]
+def prepared(generation: Generation, *texts: str) -> list[Prompt]:
+    return generation.prompts.prepare_all(texts)
+
+
+def fields(generation: Generation, text: str) -> dict[str, Any]:
+    return fields_of_one(generation, Row(0, {"prompt": text}, "x:1"), generation.budget(None))
+
+
+def texts(results: list[GenerationResult]) -> list[str]:
+    return [text for result in results for text in result.texts]
 
 
 @pytest.mark.parametrize("family", DECODERS)
 def test_left_padded_logits_equal_single_ones(loaded: Any, family: str) -> None:
     """Prefill and three cached decoding steps, each row of a batch against the row alone."""
     model = loaded(family)
-    generation = Generation(model, SHORT)
-    ids = [one.payload.ids for one in prepared(generation, *PROMPTS)]
+    ids = [one.ids or [] for one in prepared(generation_of(model, SHORT), *PROMPTS)]
 
     def step_logits(rows: list[list[int]]) -> torch.Tensor:
-        input_ids, mask = generation._pad(rows)
+        input_ids, mask = pad(rows, model.tokenizer.pad_token_id, model.tokenizer.padding_side)
         start = input_ids.shape[1]
 
         def force(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -88,7 +98,7 @@ def test_left_padded_logits_equal_single_ones(loaded: Any, family: str) -> None:
 @pytest.mark.parametrize("family", DECODERS + ENCODER_DECODERS)
 @pytest.mark.parametrize("options", [SHORT, SAMPLED], ids=["greedy", "sampled"])
 def test_a_batch_writes_what_single_runs_write(loaded: Any, family: str, options: GenerationOptions) -> None:
-    generation = Generation(loaded(family), options)
+    generation = generation_of(loaded(family), options)
     batch = prepared(generation, *PROMPTS)
     together = generation.run(batch)
     alone = [generation.run([one])[0] for one in batch]
@@ -100,11 +110,11 @@ def test_a_batch_writes_what_single_runs_write(loaded: Any, family: str, options
 @pytest.mark.parametrize("options", [SHORT, SAMPLED], ids=["greedy", "sampled"])
 def test_streamed_pieces_add_up_to_the_answer(loaded: Any, family: str, options: GenerationOptions) -> None:
     options = dataclasses.replace(options, max_new_tokens=90)
-    generation = Generation(loaded(family), options)
+    generation = generation_of(loaded(family), options)
     for prompt in prepared(generation, *PROMPTS):
         pieces: list[str] = []
         result = generation.stream(prompt, lambda text, thought, pieces=pieces: pieces.append(text))
-        assert "".join(pieces) == result.text == generation.run([prompt])[0][0].text
+        assert "".join(pieces) == result.text == generation.run([prompt])[0].text
 
 
 def test_greedy_is_what_transformers_generates(loaded: Any) -> None:
@@ -117,12 +127,12 @@ def test_greedy_is_what_transformers_generates(loaded: Any) -> None:
 
 
 def test_a_sample_depends_on_seed_and_row_alone(loaded: Any) -> None:
-    generation = Generation(loaded("llama"), SAMPLED)
+    generation = generation_of(loaded("llama"), SAMPLED)
     batch = prepared(generation, *PROMPTS)
     whole = generation.run(batch)
     assert generation.run(list(reversed(batch))) == list(reversed(whole))
     assert generation.run(batch[3:]) == whole[3:]
-    other = Generation(loaded("llama"), dataclasses.replace(SAMPLED, seed=8))
+    other = generation_of(loaded("llama"), dataclasses.replace(SAMPLED, seed=8))
     assert other.run(batch) != whole
     same_text_twice = generation.run(prepared(generation, "The", "The"))
     assert same_text_twice[0] != same_text_twice[1]
@@ -132,11 +142,12 @@ def test_samples_follow_the_models_distribution(loaded: Any) -> None:
     """4,000 first tokens against softmax(logits / temperature) cut to top-k: chi-squared at 0.1%."""
     model = loaded("llama")
     options = GenerationOptions(max_new_tokens=1, temperature=0.7, top_k=8, num_return_sequences=4000, seed=1)
-    generation = Generation(model, options)
+    generation = generation_of(model, options)
     (prompt,) = prepared(generation, "The cat")
-    ids = generation._generate([prompt.payload] * 4000, [(0, sample) for sample in range(4000)])
+    request = Request(dataclasses.replace(generation.sampling, max_new_tokens=1), prompt.ids, key=(1, 0, 0))
+    ids = [one.ids for one in generation.engine.generate([request])[0]]
     with torch.inference_mode():
-        logits = model.model(torch.tensor([prompt.payload.ids])).logits[0, -1].double() / 0.7
+        logits = model.model(torch.tensor([prompt.ids])).logits[0, -1].double() / 0.7
     top = logits.topk(8)
     expected = 4000 * top.values.softmax(-1)
     counts = torch.tensor([sum(row[0] == token for row in ids) for token in top.indices.tolist()])
@@ -173,10 +184,11 @@ def test_a_drawn_seed_differs_from_run_to_run(loaded: Any) -> None:
 def test_several_answers_to_one_prompt(loaded: Any, family: str) -> None:
     three = dataclasses.replace(SAMPLED, num_return_sequences=3)
     results = generate(loaded(family), PROMPTS, three)
-    assert [len(row) for row in results] == [3] * len(PROMPTS)
-    assert all(len({one.text for one in row}) > 1 for row in results)
+    assert [len(result.texts) for result in results] == [3] * len(PROMPTS)
+    assert all(len(set(result.texts)) > 1 for result in results)
     # The first of several samples is the one that a single sample would have been.
-    assert [row[0] for row in results] == [row[0] for row in generate(loaded(family), PROMPTS, SAMPLED)]
+    alone = generate(loaded(family), PROMPTS, SAMPLED)
+    assert [result.answers[0] for result in results] == [result.answers[0] for result in alone]
 
 
 def test_beam_search_returns_its_best_beams(loaded: Any) -> None:
@@ -193,7 +205,7 @@ def test_beam_search_returns_its_best_beams(loaded: Any) -> None:
 
 def test_beam_samples_do_not_depend_on_neighbours(loaded: Any) -> None:
     options = dataclasses.replace(SAMPLED, num_beams=2)
-    generation = Generation(loaded("llama"), options)
+    generation = generation_of(loaded("llama"), options)
     batch = prepared(generation, *PROMPTS)
     assert generation.run(batch)[2] == generation.run([batch[2]])[0]
 
@@ -201,10 +213,10 @@ def test_beam_samples_do_not_depend_on_neighbours(loaded: Any) -> None:
 def test_the_repetition_penalty_does_not_see_padding(loaded: Any, tiny_model: TinyModel) -> None:
     """The pad token is the end token here: penalising it would keep padded rows from ending."""
     model = load(ModelSpec(str(tiny_model("gpt2", pad=False, bos=False))))
-    generation = Generation(model, dataclasses.replace(SHORT, repetition_penalty=5.0))
+    generation = generation_of(model, dataclasses.replace(SHORT, repetition_penalty=5.0))
     batch = prepared(generation, *PROMPTS)
     assert generation.run(batch) == [generation.run([one])[0] for one in batch]
-    assert generation.run(batch) != Generation(model, SHORT).run(batch)
+    assert generation.run(batch) != generation_of(model, SHORT).run(batch)
 
 
 def test_stop_strings_end_the_text_and_are_left_out(loaded: Any) -> None:
@@ -212,10 +224,10 @@ def test_stop_strings_end_the_text_and_are_left_out(loaded: Any) -> None:
     (whole,) = texts(generate(model, PROMPTS[0], dataclasses.replace(SHORT, max_new_tokens=40)))
     stop = whole[10:13]
     options = dataclasses.replace(SHORT, max_new_tokens=40, stop=(stop, "never there"))
-    ((result,),) = generate(model, PROMPTS[0], options)
+    (result,) = generate(model, PROMPTS[0], options)
     assert result.text == whole[: whole.index(stop)]
     assert result.tokens < 40
-    generation = Generation(model, options)
+    generation = generation_of(model, options)
     pieces: list[str] = []
     generation.stream(prepared(generation, PROMPTS[0])[0], lambda text, thought: pieces.append(text))
     assert "".join(pieces) == result.text
@@ -225,27 +237,27 @@ def test_a_prompt_longer_than_the_context_is_refused_or_cut(loaded: Any) -> None
     model = loaded("llama")  # 128 positions
     long = " ".join(["moon"] * 300) + " and the last words"
     with pytest.raises(
-        InputError, match=r"the prompt has \d+ tokens and .* sees 128; cut it with --truncate"
+        InputError, match=r"prompt 1: the prompt has \d+ tokens and .* sees 128; cut it with truncate="
     ):
         generate(model, long, SHORT)
     for side, start in (("left", "the last words"), ("right", "moon moon")):
-        generation = Generation(model, dataclasses.replace(SHORT, truncate=side))
+        generation = generation_of(model, dataclasses.replace(SHORT, truncate=side))
         (prompt,) = prepared(generation, long)
-        assert len(prompt.payload.ids) == 128 - 12
-        assert prompt.payload.ids[0] == model.tokenizer.bos_token_id
-        assert start in model.tokenizer.decode(prompt.payload.ids)
-        assert generation.run([prompt])[0][0].tokens <= 12
+        assert len(prompt.ids) == 128 - 12
+        assert prompt.ids[0] == model.tokenizer.bos_token_id
+        assert start in model.tokenizer.decode(prompt.ids)
+        assert generation.run([prompt])[0].tokens <= 12
 
 
 def test_an_answer_ends_where_the_context_does_whoever_is_beside_it(loaded: Any) -> None:
     model = loaded("llama")
-    generation = Generation(model, GenerationOptions(max_new_tokens=100))
+    generation = generation_of(model, GenerationOptions(max_new_tokens=100))
     near_full = model.tokenizer.decode([50] * 119)
     batch = prepared(generation, near_full, "The")
-    assert batch[0].payload.new_tokens == 128 - len(batch[0].payload.ids) < 100
+    assert batch[0].new_tokens == 128 - batch[0].length < 100
     together = generation.run(batch)
     assert together == [generation.run([one])[0] for one in batch]
-    assert together[0][0].tokens <= batch[0].payload.new_tokens
+    assert together[0].tokens <= batch[0].new_tokens
 
 
 def test_a_long_input_of_an_encoder_decoder_is_refused_or_cut(loaded: Any) -> None:
@@ -261,50 +273,96 @@ def test_an_empty_prompt_starts_from_the_start_token(loaded: Any) -> None:
     assert texts(generate(loaded("gpt2"), "", SHORT))
 
 
+def test_a_result_says_what_it_took(loaded: Any) -> None:
+    model = loaded("llama")
+    (result,) = generate(model, PROMPTS[0], dataclasses.replace(SAMPLED, num_return_sequences=2))
+    assert result.prompt_tokens == len(model.tokenizer(PROMPTS[0])["input_ids"])
+    assert result.tokens == sum(answer.tokens for answer in result.answers) <= 24
+    assert result.seed == 7
+    assert (result.text, result.finish_reason) == (result.texts[0], result.answers[0].finish_reason)
+
+
+def test_a_stream_is_an_iterator_that_ends_with_the_result(loaded: Any) -> None:
+    model = loaded("llama")
+    (expected,) = generate(model, PROMPTS[0], SAMPLED)
+    *pieces, last = stream(model, PROMPTS[0], SAMPLED)
+    assert "".join(piece.text for piece in pieces) == expected.text
+    assert len(pieces) > 2
+    assert (last.text, last.result) == ("", expected)
+    assert all(piece.result is None for piece in pieces)
+
+
+def test_a_stream_that_is_closed_stops_the_model(loaded: Any) -> None:
+    model, written = loaded("llama"), 0
+
+    def count(*arguments: Any) -> None:
+        nonlocal written
+        written += 1
+
+    handle = model.model.register_forward_hook(count)
+    try:
+        pieces = stream(model, PROMPTS[0], dataclasses.replace(SAMPLED, max_new_tokens=100))
+        next(pieces)
+        pieces.close()  # type: ignore[attr-defined]
+        seen = written
+        assert seen < 100
+        assert written == seen
+    finally:
+        handle.remove()
+
+
+def test_a_stream_raises_what_the_model_raises(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OptionError, match="num_return_sequences"):
+        list(stream(loaded("llama"), "x", dataclasses.replace(SAMPLED, num_return_sequences=2)))
+    monkeypatch.setattr(loaded("llama").model, "generate", lambda **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(stream(loaded("llama"), "x", SHORT))
+
+
 def test_no_prompts_no_answers(loaded: Any) -> None:
     assert generate(loaded("llama"), [], SHORT) == []
 
 
 def test_a_name_is_loaded(tiny_model: TinyModel, loaded: Any) -> None:
-    assert generate(str(tiny_model("llama")), PROMPTS, SHORT) == generate(loaded("llama"), PROMPTS, SHORT)
+    options = dataclasses.replace(SHORT, seed=0)
+    assert generate(str(tiny_model("llama")), PROMPTS, options) == generate(loaded("llama"), PROMPTS, options)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("option", "value"),
     [
-        ({"max_new_tokens": 0}, "--max-new-tokens"),
-        ({"temperature": -1.0}, "--temperature"),
-        ({"top_p": 1.5}, "--top-p"),
-        ({"top_k": -1}, "--top-k"),
-        ({"min_p": 2.0}, "--min-p"),
-        ({"num_beams": 0}, "--num-beams"),
-        ({"repetition_penalty": 0.0}, "--repetition-penalty"),
-        ({"stop": ("",)}, "--stop"),
-        ({"truncate": "middle"}, "--truncate"),
-        ({"num_return_sequences": 0}, "--num-return-sequences"),
+        ("max_new_tokens", 0),
+        ("temperature", -1.0),
+        ("top_p", 1.5),
+        ("top_k", -1),
+        ("min_p", 2.0),
+        ("num_beams", 0),
+        ("repetition_penalty", 0.0),
+        ("stop", ("",)),
+        ("truncate", "middle"),
+        ("num_return_sequences", 0),
     ],
 )
-def test_bad_options_name_their_flag(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        GenerationOptions(**options)
+def test_bad_options_are_named(option: str, value: Any) -> None:
+    with pytest.raises(OptionError) as raised:
+        GenerationOptions(**{option: value})
+    assert raised.value.option == option
 
 
 def test_several_greedy_answers_are_bad_usage(loaded: Any) -> None:
-    with pytest.raises(InputError, match="add --temperature, or --num-beams of at least 2"):
+    with pytest.raises(OptionError, match=r"num_return_sequences.*add `temperature`, or set num_beams=2"):
         generate(loaded("llama"), "x", GenerationOptions(num_return_sequences=2))
 
 
 @pytest.mark.parametrize("temperature", [None, 0.8])
 def test_more_answers_than_beams_are_bad_usage(loaded: Any, temperature: float | None) -> None:
     options = GenerationOptions(num_beams=2, num_return_sequences=4, temperature=temperature)
-    with pytest.raises(InputError, match=r"--num-return-sequences 4 .* 2 beams; give --num-beams 4"):
+    with pytest.raises(OptionError, match=r"num_return_sequences` is 4.* 2 beams; set num_beams=4"):
         generate(loaded("llama"), "x", options)
 
 
-def test_out_of_memory_is_told_apart_from_other_failures(
-    loaded: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generation = Generation(loaded("llama"), SHORT)
+def test_out_of_memory_is_no_other_failure(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = generation_of(loaded("llama"), SHORT)
     batch = prepared(generation, "The")
 
     def fail(error: Exception) -> None:
@@ -325,11 +383,11 @@ def test_out_of_memory_is_told_apart_from_other_failures(
 
 
 def test_the_budget_counts_all_sequences_of_a_row(loaded: Any) -> None:
-    one = Generation(loaded("llama"), SHORT).budget(None)
-    four = Generation(loaded("llama"), dataclasses.replace(SAMPLED, num_return_sequences=4)).budget(None)
+    one = generation_of(loaded("llama"), SHORT).budget(None)
+    four = generation_of(loaded("llama"), dataclasses.replace(SAMPLED, num_return_sequences=4)).budget(None)
     assert one.tokens is not None
     assert four.tokens == one.tokens // 4
-    assert Generation(loaded("llama"), SHORT).budget(8) == Budget(tokens=None, rows=8, new_tokens=12)
+    assert generation_of(loaded("llama"), SHORT).budget(8) == Budget(tokens=None, rows=8, new_tokens=12)
 
 
 class TestChat:
@@ -340,11 +398,11 @@ class TestChat:
         return load(ModelSpec(str(tiny_model("llama", chat=True))))
 
     def ids(self, model: LoadedModel, data: dict[str, Any], **options: Any) -> str:
-        generation = Generation(model, GenerationOptions(max_new_tokens=4, **options))
-        (prompt,) = generation.prepare([Row(index=0, data=data, where="x:1")])
-        if isinstance(prompt, RowError):
-            raise prompt
-        return model.tokenizer.decode(prompt.payload.ids)
+        generation = generation_of(model, GenerationOptions(max_new_tokens=4, **options))
+        (row,) = generation.prepare([Row(index=0, data=data, where="x:1")])
+        if isinstance(row, RowError):
+            raise row
+        return model.tokenizer.decode(row.payload.ids)
 
     def test_a_prompt_is_a_turn_with_one_start_token(self, model: LoadedModel) -> None:
         assert self.ids(model, {"prompt": "Hi"}) == "<s><|user|>Hi</s><|assistant|>"
@@ -377,32 +435,28 @@ class TestChat:
 
     def test_chat_flags_need_a_template(self, loaded: Any) -> None:
         for options in ({"chat": True}, {"system": "S"}):
-            with pytest.raises(InputError, match="has no chat template"):
-                Generation(loaded("llama"), GenerationOptions(**options))
+            with pytest.raises(InputError, match="needs a chat template"):
+                generation_of(loaded("llama"), GenerationOptions(**options))
 
     def test_thoughts_go_into_a_field_of_their_own(
         self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        generation = Generation(model, GenerationOptions(max_new_tokens=30))
+        generation = generation_of(model, GenerationOptions(max_new_tokens=30))
         answer = model.tokenizer("<think>\nhm\n</think>\n\nFour.", add_special_tokens=False)["input_ids"]
-        batch = prepared(generation, "2+2?")
-        monkeypatch.setattr(generation, "_generate", lambda prompts, keys: [answer] * len(prompts))
-        assert generation.work(batch) == [{"generated_text": "Four.", "reasoning": "hm"}]
+        monkeypatch.setattr(TransformersEngine, "_forward", lambda self, rows, settings: [answer])
+        assert fields(generation, "2+2?") == {"generated_text": "Four.", "reasoning": "hm"}
 
 
 def test_full_text_gives_the_prompt_back(loaded: Any) -> None:
     model = loaded("llama")
     (text,) = texts(generate(model, PROMPTS[0], SHORT))
-    generation = Generation(model, dataclasses.replace(SHORT, full_text=True))
-    (fields,) = generation.work(prepared(generation, PROMPTS[0]))
-    assert fields == {"generated_text": PROMPTS[0] + text}
+    generation = generation_of(model, dataclasses.replace(SHORT, full_text=True))
+    assert fields(generation, PROMPTS[0]) == {"generated_text": PROMPTS[0] + text}
 
 
 def test_several_answers_are_a_list_in_the_row(loaded: Any) -> None:
-    generation = Generation(loaded("llama"), dataclasses.replace(SAMPLED, num_return_sequences=2))
-    (fields,) = generation.work(prepared(generation, PROMPTS[0]))
-    assert isinstance(fields, dict)
-    assert len(fields["generated_text"]) == 2
+    generation = generation_of(loaded("llama"), dataclasses.replace(SAMPLED, num_return_sequences=2))
+    assert len(fields(generation, PROMPTS[0])["generated_text"]) == 2
 
 
 def test_pipeline_is_transformers_own_on_our_model(tiny_model: TinyModel) -> None:

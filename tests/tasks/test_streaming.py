@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from llmkit.tasks.streaming import AnswerStreamer, decode
 from tests.tiny import make_tokenizer
@@ -23,9 +22,8 @@ TEXTS = [
 def stream(tokenizer: object, ids: list[int], **options: object) -> list[str]:
     pieces: list[str] = []
     streamer = AnswerStreamer(tokenizer, lambda text, thought: pieces.append(text), **options)
-    streamer.put(torch.tensor([[1, 2, 3]]))  # the prompt, which is not shown
     for token in ids:
-        streamer.put(torch.tensor([token]))
+        streamer.put([token])
     streamer.end()
     return pieces
 
@@ -70,14 +68,13 @@ def test_special_tokens_are_not_shown() -> None:
     assert "".join(stream(tokenizer, ids)) == "The cat"
 
 
-def test_thoughts_are_told_apart() -> None:
+def test_thoughts_come_marked() -> None:
     tokenizer = make_tokenizer()
     ids = tokenizer("<think>hm</think>\n\nFour.", add_special_tokens=False)["input_ids"]
-    told: list[tuple[str, bool]] = []
-    streamer = AnswerStreamer(tokenizer, lambda text, thought: told.append((text, thought)), thinking=False)
-    streamer.put(torch.tensor([[1]]))
+    seen: list[tuple[str, bool]] = []
+    streamer = AnswerStreamer(tokenizer, lambda text, thought: seen.append((text, thought)), thinking=False)
     for token in ids:
-        streamer.put(torch.tensor([token]))
+        streamer.put([token])
     streamer.end()
-    assert "".join(text for text, thought in told if thought) == "hm"
-    assert "".join(text for text, thought in told if not thought) == "Four."
+    assert "".join(text for text, thought in seen if thought) == "hm"
+    assert "".join(text for text, thought in seen if not thought) == "Four."

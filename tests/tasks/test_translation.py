@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import InputError
-from llmkit.records.batches import PreparedRow
+from llmkit.engines.open import as_engine
+from llmkit.errors import InputError, RowError
 from llmkit.records.rows import Row
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.tasks.generation import Generation, GenerationOptions
-from llmkit.tasks.translation import Translation, translate
+from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
+from llmkit.tasks.prompts import Prompt
+from llmkit.tasks.translation import Translation, TranslationResult, translate
 from tests.conftest import TinyModel
 from tests.parity.folders import make_folder
 from tests.text.test_layout import PIECES
 
 SHORT = GenerationOptions(max_new_tokens=8)
+SEEDED = GenerationOptions(max_new_tokens=8, seed=1)
 PREFIX = "translate English to German: "
 TEXT = "# Report\r\n\r\n\tThe boat went out. Anna asked!  \n\n\n- 1912\n- They don't see it now.\n"
 
@@ -49,15 +51,17 @@ Rewrite = Callable[[Callable[[str], str]], list[str]]
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch, t5: LoadedModel) -> Rewrite:
     """Put a function in the place of the model; returns the passages that it is given."""
-    (real,) = Generation(t5, SHORT).run(_prompt(t5))
+    generation = Generation(as_engine(t5), SHORT)
+    (real,) = generation.run([generation.prompts.prepare_one("a")])
 
     def put(rewrite: Callable[[str], str]) -> list[str]:
         seen: list[str] = []
 
-        def run(self: Generation, batch: Sequence[PreparedRow]) -> list[list[Any]]:
-            passages = [one.payload.text.removeprefix(PREFIX) for one in batch]
+        def run(self: Generation, batch: Sequence[Prompt]) -> list[GenerationResult]:
+            passages = [str(one.text).removeprefix(PREFIX) for one in batch]
             seen.extend(passages)
-            return [[replace(real[0], text=rewrite(passage), tokens=1)] for passage in passages]
+            answers = [replace(real.answers[0], text=rewrite(passage), tokens=1) for passage in passages]
+            return [replace(real, answers=[answer]) for answer in answers]
 
         monkeypatch.setattr(Generation, "run", run)
         return seen
@@ -65,8 +69,10 @@ def answering(monkeypatch: pytest.MonkeyPatch, t5: LoadedModel) -> Rewrite:
     return put
 
 
-def _prompt(loaded: LoadedModel) -> list[Any]:
-    return Generation(loaded, SHORT).prepare([Row(0, {"text": "a"}, "")])
+def run(task: Translation, *rows: Row) -> list[TranslationResult]:
+    prepared = [one for one in task.prepare(rows) if not isinstance(one, RowError)]
+    assert len(prepared) == len(rows)
+    return task.run([one.payload for one in prepared], task.budget(None))
 
 
 def to_german(loaded: LoadedModel, texts: str | list[str], **more: Any) -> list[str]:
@@ -113,18 +119,18 @@ def test_spaces_between_sentences_are_those_of_the_target(t5: LoadedModel, answe
 
 
 def test_what_is_kept_comes_through(t5: LoadedModel, answering: Rewrite) -> None:
-    told: list[str] = []
+    notices: list[str] = []
     seen = answering(str.lower)
-    task = Translation(t5, SHORT, source="en", target="de", keep=["Anna"], notice=told.append)
+    engine = as_engine(t5)
+    task = Translation(engine, SHORT, source="en", target="de", keep=["Anna"], notice=notices.append)
     text = "Ask Anna and {NAME}. Go on. See %s.\n{NAME}\nAnna"
-    prepared: Any = task.prepare([Row(3, {"text": text}, "x.jsonl:4")])
-    (result,) = task.run(prepared)
+    (result,) = run(task, Row(3, {"text": text}, "x.jsonl:4"))
     assert result.texts == ["ask Anna and {NAME}. go on. see %s.\n{NAME}\nAnna"]
-    assert result.apart == ["Anna", "{NAME}"]
-    assert told == [
-        "x.jsonl:4: Anna did not come through; what stands around it is translated apart",
-        "x.jsonl:4: {NAME} did not come through; what stands around it is translated apart",
-    ]
+    assert result.separated == ["Anna", "{NAME}"]
+    assert [
+        notice.startswith(f"x.jsonl:4: the model lost {term}")
+        for notice, term in zip(notices, ["Anna", "{NAME}"], strict=True)
+    ] == [True, True]
     assert seen[3:] == ["Ask", "and"]  # nothing else was translated twice
 
 
@@ -148,11 +154,14 @@ def test_what_is_kept_is_not_cut_in_two(t5: LoadedModel, answering: Rewrite) -> 
 
 def test_two_directions_of_one_model_do_not_disturb_each_other(folder: Callable[[str], Path]) -> None:
     loaded = load(ModelSpec(str(folder("nllb")), device="cpu"))
-    rows = [Row(0, {"text": "The islands are a day away."}, "x")]
-    there = Translation(loaded, SHORT, source="en", target="de")
-    alone = there.run(there.prepare(rows))  # type: ignore[arg-type]
-    Translation(loaded, SHORT, source="ro", target="de")
-    assert there.run(there.prepare(rows)) == alone  # type: ignore[arg-type]
+    row = Row(0, {"text": "The islands are a day away."}, "x")
+    there = Translation(as_engine(loaded), SEEDED, source="en", target="de")
+    alone = run(there, row)
+    before = loaded.tokenizer.src_lang
+    other = Translation(as_engine(loaded), SEEDED, source="ro", target="de")
+    assert run(other, row) != alone
+    assert run(there, row) == alone
+    assert loaded.tokenizer.src_lang == before
 
 
 @pytest.mark.parametrize(
@@ -211,26 +220,29 @@ def test_several_translations_of_one_text(t5: LoadedModel) -> None:
     assert [text.count("\n\n") for text in result.texts] == [1, 1]
 
 
-def test_an_answer_that_reached_its_limit_is_told_once(t5: LoadedModel) -> None:
-    told: list[str] = []
-    task = Translation(t5, GenerationOptions(max_new_tokens=2), source="en", target="de", notice=told.append)
-    rows = [Row(i, {"text": "The cat sat. The dog sat."}, f"x:{i + 1}") for i in range(3)]
-    task.run(task.prepare(rows))  # type: ignore[arg-type]
-    assert len(told) == 1
-    assert "reached the 2 tokens that it may have" in told[0]
+def test_an_answer_that_reached_its_limit_is_reported_once(t5: LoadedModel) -> None:
+    notices: list[str] = []
+    options = GenerationOptions(max_new_tokens=2, seed=5)
+    task = Translation(as_engine(t5), options, source="en", target="de", notice=notices.append)
+    results = run(task, *(Row(i, {"text": "The cat sat. The dog sat."}, f"x:{i + 1}") for i in range(3)))
+    assert len(notices) == 1
+    assert "a passage reached its limit of 2 tokens" in notices[0]
+    assert {(one.finish_reason, one.tokens, one.seed) for one in results} == {("length", 4, 5)}
+    lengths = [len(t5.tokenizer(PREFIX + text)["input_ids"]) for text in ("The cat sat.", "The dog sat.")]
+    assert results[0].prompt_tokens == sum(lengths)
 
 
 def test_samples_of_a_row_do_not_depend_on_its_neighbours(t5: LoadedModel) -> None:
     options = GenerationOptions(max_new_tokens=8, temperature=1.0, seed=7)
     rows = [Row(i, {"text": f"The cat {i}. And a dog."}, "x") for i in range(3)]
 
-    def run(chosen: list[Row]) -> list[list[str]]:
-        task = Translation(t5, options, source="en", target="de")
-        return [result.texts for result in task.run(task.prepare(chosen))]  # type: ignore[arg-type]
+    def texts(chosen: list[Row]) -> list[list[str]]:
+        task = Translation(as_engine(t5), options, source="en", target="de")
+        return [result.texts for result in run(task, *chosen)]
 
-    assert run(rows)[2] == run(rows[2:])[0]
-    sentences = run(rows)[0][0]
-    assert sentences != run(rows)[1][0]
+    assert texts(rows)[2] == texts(rows[2:])[0]
+    sentences = texts(rows)[0][0]
+    assert sentences != texts(rows)[1][0]
 
 
 def test_a_model_that_sees_too_little(tiny_model: TinyModel) -> None:

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
+from llmkit.engines.open import as_engine
 from llmkit.engines.transformers import key_value_cache
 from llmkit.engines.transformers.key_value_cache import PreallocatedLayer, preallocated_cache
 from llmkit.engines.transformers.prefix_cache import PrefixCache
@@ -48,7 +49,7 @@ def test_the_same_text_as_with_the_cache_of_transformers(
 ) -> None:
     """Full attention, a sliding window beside it, an encoder; token by token, and with beams that move."""
     model = load(ModelSpec(str(tiny_model(family)), device="cpu"))
-    options = GenerationOptions(max_new_tokens=20, num_beams=beams)
+    options = GenerationOptions(max_new_tokens=20, num_beams=beams, seed=0)
     ours = generate(model, PROMPTS, options)
     assert preallocated_cache(model) is not None
     own_cache(monkeypatch)
@@ -62,7 +63,7 @@ def stories() -> LoadedModel:
 
 @pytest.mark.parametrize("beams", [None, 2])
 def test_a_long_prompt(stories: LoadedModel, beams: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = GenerationOptions(max_new_tokens=12, num_beams=beams, greedy=True)
+    options = GenerationOptions(max_new_tokens=12, num_beams=beams, greedy=True, seed=0)
     prompts = [STORY, STORY[:700]]
     ours = generate(stories, prompts, options)
     own_cache(monkeypatch)
@@ -179,14 +180,12 @@ def test_how_much_memory_it_holds(stories: LoadedModel, beams: int, monkeypatch:
 def test_a_conversation_goes_on_in_its_room(tiny_model: TinyModel) -> None:
     """A second prompt shares the beginning of the first one's cache."""
     model = load(ModelSpec(str(tiny_model("llama")), device="cpu"))
-    generation = Generation(model, GenerationOptions(max_new_tokens=8))
+    generation = Generation(as_engine(model), GenerationOptions(max_new_tokens=8))
     cache = PrefixCache(model)
 
     def answer(text: str, kept: PrefixCache | None) -> str:
-        from llmkit.records.read import rows_of
-
-        (prompt,) = generation.prepare(list(rows_of([text])))
-        return generation.stream(prompt, lambda *piece: None, cache=kept).text  # type: ignore[arg-type]
+        prompt = generation.prompts.prepare_one(text)
+        return generation.stream(prompt, lambda *piece: None, session=kept).text
 
     for text in ("Once upon a time", "Once upon a time there was a dog", "Once upon a cat"):
         assert answer(text, cache) == answer(text, None)

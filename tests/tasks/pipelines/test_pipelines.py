@@ -408,5 +408,5 @@ def test_a_model_s_own_prefix_is_chosen_by_the_languages(
 
 
 def test_a_pair_that_a_model_has_no_prefix_for_is_refused(of_two_directions: LoadedModel) -> None:
-    with pytest.raises(InputError, match=r"--from en --to fr: .* translates en to de, de to en only"):
+    with pytest.raises(InputError, match=r"source=en target=fr: .* translates en to de, de to en only"):
         llmkit.pipeline("translation_en_to_fr", of_two_directions)

@@ -26,7 +26,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 def answered(task: ExtractiveQA, *rows: dict[str, Any]) -> list[Any]:
     prepared = task.prepare([Row(i, data, f"x:{i + 1}") for i, data in enumerate(rows)])
-    fields = iter(task.work([one for one in prepared if not isinstance(one, RowError)]))
+    fields = iter(task.fields([one for one in prepared if not isinstance(one, RowError)], task.budget(None)))
     return [one if isinstance(one, RowError) else next(fields) for one in prepared]
 
 
@@ -89,7 +89,7 @@ def test_no_answer_has_no_place(loaded: LoadedModel) -> None:
 
 def test_no_answer_needs_a_token_for_it(tiny_model: TinyModel) -> None:
     model = load(ModelSpec(str(tiny_model("bert-qa")), task="question-answering"))
-    with pytest.raises(InputError, match="--no-answer"):
+    with pytest.raises(InputError, match="`no_answer`"):
         ExtractiveQA(model, AnswerOptions(no_answer=True), QuestionSource())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.engines.open import as_engine
 from llmkit.errors import InputError, RowError
 from llmkit.records.rows import Row
 from llmkit.runtime.load import LoadedModel, load
@@ -32,9 +33,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def task_saying(loaded: LoadedModel, reply: str, source: QuestionSource, **options: Any) -> GenerativeQA:
-    task = GenerativeQA(loaded, GenerationOptions(max_new_tokens=20), source, **options)
-    said: Any = SimpleNamespace(text=reply, reasoning="", tokens=5)
-    task.generation.run = lambda batch: [[said] for _ in batch]  # type: ignore[method-assign]
+    task = GenerativeQA(as_engine(loaded), GenerationOptions(max_new_tokens=20), source, **options)
+    result: Any = SimpleNamespace(text=reply, reasoning="")
+    task.generation.run = lambda batch: [result for _ in batch]  # type: ignore[method-assign]
     return task
 
 
@@ -42,7 +43,7 @@ def answered(task: GenerativeQA, data: dict[str, Any]) -> Any:
     (prepared,) = task.prepare([Row(0, data, "x:1")])
     if isinstance(prepared, RowError):
         return prepared
-    (fields,) = task.work([prepared])
+    (fields,) = task.fields([prepared], task.budget(None))
     return fields
 
 
@@ -54,7 +55,7 @@ def test_a_quotation_is_found_in_the_original(loaded: LoadedModel) -> None:
     assert fields == {
         "answer": "The cat", "score": None, "start": start, "end": start + len(quoted), "quotation": quoted,
     }  # fmt: skip
-    assert (task.misquoted, task.shortened, task.tokens_written) == (0, 0, 5)
+    assert (task.misquoted, task.shortened) == (0, 0)
 
 
 def test_a_quotation_that_is_not_there_is_not_passed_on(loaded: LoadedModel) -> None:
@@ -101,7 +102,7 @@ def test_a_long_context_is_given_by_its_best_passages_in_order(loaded: LoadedMod
     prompt = loaded.tokenizer.decode(prepared.payload.prompt.ids)
     assert "Zebras eat grass." in prompt
     assert "Question: What do zebras eat?" in prompt
-    (fields,) = task.work([prepared])
+    (fields,) = task.fields([prepared], task.budget(None))
     assert (fields["file"], fields["line"]) == ("zoo.txt", 121)
     assert text[fields["start"] : fields["end"]] == "Zebras eat grass."
 
@@ -115,15 +116,15 @@ def test_a_context_that_fits_is_given_whole(loaded: LoadedModel) -> None:
 
 
 def test_the_model_really_runs(loaded: LoadedModel) -> None:
-    task = GenerativeQA(loaded, GenerationOptions(max_new_tokens=4), QuestionSource())
+    task = GenerativeQA(as_engine(loaded), GenerationOptions(max_new_tokens=4), QuestionSource())
     fields = answered(task, {"question": "Who sat?", "context": STORY})
     assert isinstance(fields["answer"], str)
-    assert 1 <= task.tokens_written <= 4
+    assert 1 <= task.run_state.tokens_written <= 4
 
 
 @pytest.mark.parametrize("times", [1, 20, 400])
 def test_no_room_for_a_passage(loaded: LoadedModel, times: int) -> None:
-    task = GenerativeQA(loaded, GenerationOptions(max_new_tokens=900), QuestionSource())
+    task = GenerativeQA(as_engine(loaded), GenerationOptions(max_new_tokens=900), QuestionSource())
     error = answered(task, {"question": "Who sat? " * times, "context": STORY})
     assert isinstance(error, RowError)
     assert "sees 1024 tokens, too few for the question and a passage" in str(error)
@@ -133,4 +134,4 @@ def test_models_without_a_chat_template_are_sent_to_their_verb(tiny_model: TinyM
     for family, verb in (("llama", "llmkit generate"), ("t5", "llmkit translate")):
         model = load(ModelSpec(str(tiny_model(family))))
         with pytest.raises(InputError, match=verb):
-            GenerativeQA(model, GenerationOptions(), QuestionSource())
+            GenerativeQA(as_engine(model), GenerationOptions(), QuestionSource())

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, load
+from llmkit.engines.open import as_engine
 from llmkit.errors import RowError
 from llmkit.records.read import rows_of
-from llmkit.tasks.summarization.abstractive import Summarization, SummaryOptions
+from llmkit.tasks.summarization.abstractive import Summarization, Text
 from llmkit.tasks.summarization.extractive import SummaryLength
+from llmkit.tasks.summarization.options import SummaryOptions
 from llmkit.text.words import count_words
 from tests.conftest import TinyModel
 
@@ -58,16 +60,24 @@ class Listener:
 
 
 def summaries(task: Summarization, *texts: str) -> list[str]:
+    results = task.run(measured(task, *texts), task.budget(None))
+    return [result.text for result in results if not isinstance(result, RowError)]
+
+
+def measured(task: Summarization, *texts: str) -> list[Text]:
     prepared = [one for one in task.prepare(list(rows_of(texts))) if not isinstance(one, RowError)]
     assert len(prepared) == len(texts)
-    results = task.run(prepared)
-    return [result.text for result in results if not isinstance(result, RowError)]
+    return [one.payload for one in prepared]
+
+
+def summarizer(loaded: LoadedModel, *arguments: Any) -> Summarization:
+    return Summarization(as_engine(loaded), *arguments)
 
 
 def refused(task: Summarization, text: str) -> str:
     (prepared,) = task.prepare(list(rows_of([text])))
     if not isinstance(prepared, RowError):
-        (result,) = task.run([prepared])
+        (result,) = task.run([prepared.payload], task.budget(None))
         assert isinstance(result, RowError)
         return str(result)
     return str(prepared)
@@ -87,7 +97,7 @@ def covered(text: str, parts: list[str]) -> bool:
 
 def test_a_text_that_fits_is_summarized_at_once(bart: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Listener(bart, monkeypatch)
-    task = Summarization(bart, SHORT)
+    task = summarizer(bart, SHORT)
     summaries(task, f"  {TEXT}\n")
     assert heard.calls == [[TEXT]]
     assert (task.long_texts, task.parts) == (0, 0)
@@ -96,7 +106,7 @@ def test_a_text_that_fits_is_summarized_at_once(bart: LoadedModel, monkeypatch: 
 def test_map_reduce_reads_every_word(bart: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Listener(bart, monkeypatch)
     told: list[int] = []
-    task = Summarization(bart, SHORT)
+    task = summarizer(bart, SHORT)
     task.on_parts = told.append
     (summary,) = summaries(task, LONG)
     assert summary
@@ -109,7 +119,7 @@ def test_map_reduce_reads_every_word(bart: LoadedModel, monkeypatch: pytest.Monk
 def test_neighbouring_parts_share_a_paragraph(bart: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Listener(bart, monkeypatch)
     text = "\n\n".join(f"Moon {i}." for i in range(60))
-    task = Summarization(bart, SHORT)
+    task = summarizer(bart, SHORT)
     told: list[int] = []
     task.on_parts = told.append
     summaries(task, text)
@@ -122,7 +132,7 @@ def test_refine_reads_every_word_after_the_summary_so_far(
     bart: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = Listener(bart, monkeypatch)
-    task = Summarization(bart, SHORT, SummaryOptions(strategy="refine"))
+    task = summarizer(bart, SHORT, SummaryOptions(strategy="refine"))
     summaries(task, LONG)
     assert all(len(call) == 1 for call in heard.calls)
     assert len(heard.calls) == task.parts
@@ -131,7 +141,7 @@ def test_refine_reads_every_word_after_the_summary_so_far(
 
 def test_truncate_reads_the_beginning(bart: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Listener(bart, monkeypatch)
-    task = Summarization(bart, SHORT, SummaryOptions(strategy="truncate"))
+    task = summarizer(bart, SHORT, SummaryOptions(strategy="truncate"))
     summaries(task, LONG)
     (text,) = heard.texts
     assert LONG.startswith(text)
@@ -140,12 +150,12 @@ def test_truncate_reads_the_beginning(bart: LoadedModel, monkeypatch: pytest.Mon
 
 
 def test_a_smaller_window_makes_more_parts(bart: LoadedModel) -> None:
-    task = Summarization(bart, SHORT)
-    narrow = Summarization(bart, SHORT, SummaryOptions(window=60))
+    task = summarizer(bart, SHORT)
+    narrow = summarizer(bart, SHORT, SummaryOptions(window=60))
     summaries(task, LONG), summaries(narrow, LONG)
     assert narrow.parts > task.parts
-    with pytest.raises(InputError, match=f"--window 5000: .* has room for {task.room} tokens"):
-        Summarization(bart, SHORT, SummaryOptions(window=5000))
+    with pytest.raises(InputError, match=f"`window` is 5000, .* has room for {task.room} tokens"):
+        summarizer(bart, SHORT, SummaryOptions(window=5000))
 
 
 @pytest.mark.parametrize("strategy", ["map-reduce", "refine", "truncate"])
@@ -156,11 +166,14 @@ def test_rows_run_together_and_are_summarized_as_alone(
     sampled = GenerationOptions(max_new_tokens=8, temperature=1.0, seed=3)
     texts = [LONG, TEXT, LONG[: len(LONG) // 2], LONG]
     heard = Listener(bart, monkeypatch)
-    together = summaries(Summarization(bart, sampled, options), *texts)
+    together = summaries(summarizer(bart, sampled, options), *texts)
     calls = len(heard.calls)
     heard.calls.clear()
-    prepared = Summarization(bart, sampled, options).prepare(list(rows_of(texts)))
-    alone = [Summarization(bart, sampled, options).run([one])[0] for one in prepared]  # type: ignore[list-item]
+    rows = measured(summarizer(bart, sampled, options), *texts)
+    alone = []
+    for one in rows:
+        task = summarizer(bart, sampled, options)
+        alone += task.run([one], task.budget(None))
     assert together == [one.text for one in alone if not isinstance(one, RowError)]
     assert calls < len(heard.calls)
     assert together[0] != together[3]  # the same text, with random numbers of its own
@@ -171,7 +184,7 @@ def test_a_chat_model_is_asked_for_what_the_user_wants(
 ) -> None:
     heard = Listener(chat, monkeypatch)
     options = SummaryOptions(SummaryLength(min_words=5, max_words=20), style="bullets")
-    summaries(Summarization(chat, SHORT, options), TEXT)
+    summaries(summarizer(chat, SHORT, options), TEXT)
     (asked,) = heard.texts
     assert "Write 5 to 20 words." in asked
     assert "bullet points" in asked
@@ -183,7 +196,7 @@ def test_a_chat_model_reads_every_word_and_is_told_which_part(
     chat: LoadedModel, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     heard = Listener(chat, monkeypatch)
-    task = Summarization(chat, SHORT, SummaryOptions(strategy=strategy))
+    task = summarizer(chat, SHORT, SummaryOptions(strategy=strategy))
     summaries(task, LONG)
     inside = [text.split("<text>\n")[1].split("\n</text>")[0] for text in heard.texts]
     if strategy == "refine":
@@ -197,19 +210,19 @@ def test_a_chat_model_reads_every_word_and_is_told_which_part(
 def test_a_prefix_stands_before_each_part(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     t5 = load(ModelSpec(str(tiny_model("t5")), device="cpu"))
     heard = Listener(t5, monkeypatch)
-    summaries(Summarization(t5, SHORT, SummaryOptions(prefix="tl;dr: ")), TEXT)
+    summaries(summarizer(t5, SHORT, SummaryOptions(prefix="tl;dr: ")), TEXT)
     t5.model.config.task_specific_params = {"summarization": {"prefix": "summarize: ", "num_beams": 3}}
-    task = Summarization(t5, SHORT)
+    task = summarizer(t5, SHORT)
     summaries(task, TEXT)
     assert heard.texts == [f"tl;dr: {TEXT}", f"summarize: {TEXT}"]
-    assert task.generation.decoding.config.num_beams == 3
-    assert Summarization(t5, GenerationOptions(greedy=True)).generation.decoding.config.num_beams in (None, 1)
+    assert task.generation.sampling.num_beams == 3
+    assert summarizer(t5, GenerationOptions(greedy=True)).generation.sampling.num_beams == 1
 
 
 def test_words_bound_the_summary(bart: LoadedModel) -> None:
     for most in (1, 2, 5):
         options = SummaryOptions(SummaryLength(max_words=most))
-        for summary in summaries(Summarization(bart, GenerationOptions(), options), TEXT, LONG):
+        for summary in summaries(summarizer(bart, GenerationOptions(), options), TEXT, LONG):
             assert count_words(summary) <= most
 
 
@@ -218,17 +231,16 @@ def test_a_model_that_would_end_at_once_goes_on_to_the_least(
 ) -> None:
     model = load(ModelSpec(str(tiny_model("bart")), device="cpu"))
     model.model.final_logits_bias[0, model.tokenizer.eos_token_id] = 1e4
-    silent = Summarization(model, SHORT)
+    silent = summarizer(model, SHORT)
     assert summaries(silent, TEXT) == [""]
     assert "the model wrote nothing" in refused(silent, LONG)
     for beams in (None, 2):
         options = SummaryOptions(SummaryLength(min_words=6, max_words=40))
-        task = Summarization(model, GenerationOptions(num_beams=beams), options)
-        (prepared,) = task.prepare(list(rows_of([TEXT])))
-        assert not isinstance(prepared, RowError)
-        (result,) = task.run([prepared])
+        task = summarizer(model, GenerationOptions(num_beams=beams), options)
+        (text,) = measured(task, TEXT)
+        (result,) = task.run([text], task.budget(None))
         assert not isinstance(result, RowError)
-        rate = prepared.payload.tokens / prepared.payload.words
+        rate = text.tokens / text.words
         assert 6 * rate <= result.tokens <= 6 * rate + 3
 
 
@@ -236,9 +248,8 @@ def test_a_models_own_least_does_not_bind_short_texts(tiny_model: TinyModel) -> 
     model = load(ModelSpec(str(tiny_model("bart")), device="cpu"))
     model.model.generation_config.min_length = 60
     model.model.final_logits_bias[0, model.tokenizer.eos_token_id] = 1e4
-    task = Summarization(model, GenerationOptions(max_new_tokens=100))
-    prepared = task.prepare(list(rows_of(["The cat sat on the mat.", LONG[:150]])))
-    short, long = task.run(prepared)  # type: ignore[arg-type]
+    task = summarizer(model, GenerationOptions(max_new_tokens=100))
+    short, long = task.run(measured(task, "The cat sat on the mat.", LONG[:150]), task.budget(None))
     assert not isinstance(short, RowError)
     assert not isinstance(long, RowError)
     assert short.tokens < 12
@@ -248,7 +259,7 @@ def test_a_models_own_least_does_not_bind_short_texts(tiny_model: TinyModel) -> 
 def test_summaries_as_long_as_the_text_are_an_error_and_no_endless_loop(
     bart: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = Summarization(bart, SHORT)
+    task = summarizer(bart, SHORT)
     monkeypatch.setattr(
         "llmkit.tasks.generation.decode", lambda tokenizer, ids: "A whole new sentence. " * 40
     )
@@ -257,7 +268,7 @@ def test_summaries_as_long_as_the_text_are_an_error_and_no_endless_loop(
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_an_empty_text(bart: LoadedModel, text: str) -> None:
-    assert refused(Summarization(bart, SHORT), text) == "argument:1: the text is empty"
+    assert refused(summarizer(bart, SHORT), text) == "argument:1: the text is empty"
 
 
 def test_models_and_options_that_do_not_go_together(
@@ -267,16 +278,16 @@ def test_models_and_options_that_do_not_go_together(
     small = load(ModelSpec(str(tiny_model("llama", chat=True)), device="cpu"))
     for model, options, said in [
         (base, SummaryOptions(), "has no chat template, so it continues texts"),
-        (bart, SummaryOptions(style="bullets"), "--style: .* takes no instructions"),
-        (chat, SummaryOptions(prefix="x"), "--prefix is for models without a chat template"),
+        (bart, SummaryOptions(style="bullets"), "`style` needs a chat model"),
+        (chat, SummaryOptions(prefix="x"), "`prefix` is for models without a chat template"),
         (small, SummaryOptions(), "sees 128 tokens, of which the request takes"),
     ]:
         with pytest.raises(InputError, match=said):
-            Summarization(model, SHORT, options)
-    with pytest.raises(InputError, match="--num-return-sequences"):
-        Summarization(bart, GenerationOptions(num_return_sequences=2, temperature=1.0))
+            summarizer(model, SHORT, options)
+    with pytest.raises(InputError, match="num_return_sequences"):
+        summarizer(bart, GenerationOptions(num_return_sequences=2, temperature=1.0))
     for bad in ({"strategy": "guess"}, {"style": "verse"}, {"window": 3}):
-        with pytest.raises(InputError, match=f"--{next(iter(bad))}"):
+        with pytest.raises(InputError, match=f"`{next(iter(bad))}`"):
             SummaryOptions(**bad)  # type: ignore[arg-type]
 
 
@@ -288,7 +299,7 @@ def test_a_novel_reaches_the_model_whole(
     t5 = load(ModelSpec(str(tiny_model("t5")), device="cpu"))
     heard = Listener(t5, monkeypatch)
     told: list[int] = []
-    task = Summarization(t5, SHORT)
+    task = summarizer(t5, SHORT)
     task.on_parts = told.append
     summaries(task, novel)
     assert len(novel.split()) > 100_000
