@@ -228,8 +228,7 @@ def _tokens(tokens: Sequence[str], losses: Sequence[float]) -> str:
         share = min(80.0, 8 * loss)
         shown = escape(token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n"))
         parts.append(
-            f'<span title="{loss:.2f} nats" style="background: color-mix(in srgb, var(--other) {share:.0f}%,'
-            f' transparent)">{shown}</span>'
+            f'<span title="{loss:.2f} nats" style="background: rgb(205 140 20 / {share:.0f}%)">{shown}</span>'
         )
     return _text("Tokens, colored by their loss", "".join(parts))
 

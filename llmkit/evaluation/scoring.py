@@ -78,11 +78,11 @@ def score_rows(
     check_options(confidence, resamples, seed)
     baselines = baselines or {}
 
-    def corpus(group: str | None) -> Corpus:
-        return Corpus(metrics, len(baselines) + 1, group=group, resamples=resamples, seed=seed)
+    def corpus(group: str | None) -> ScoredCorpus:
+        return ScoredCorpus(metrics, len(baselines) + 1, group=group, resamples=resamples, seed=seed)
 
     everything = corpus(None)
-    groups: dict[str, Corpus] = {}
+    groups: dict[str, ScoredCorpus] = {}
     for row, *others in prefetched(metrics, paired(rows, baselines)):
         statistics = [[metric.statistics(one) for metric in metrics] for one in (row, *others)]
         into = [everything] if by is None else [everything, _group(row, by, groups, corpus)]
@@ -118,7 +118,7 @@ def check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None
             raise InputError(f"{metric.name} has nothing to score: the texts are empty, or too short for it")
 
 
-class Corpus:
+class ScoredCorpus:
     """Rows of one or more systems; their statistics stand side by side in one resampler.
 
     Args:
@@ -335,7 +335,9 @@ def prefetched(metrics: Sequence[Metric], rows: Iterator[list[Example]]) -> Iter
         yield from held
 
 
-def _group(row: Example, by: str, groups: dict[str, Corpus], corpus: Callable[[str], Corpus]) -> Corpus:
+def _group(
+    row: Example, by: str, groups: dict[str, ScoredCorpus], corpus: Callable[[str], ScoredCorpus]
+) -> ScoredCorpus:
     """Return the group of a row; a new one is made and put into `groups`."""
     if by not in row.data:
         raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")

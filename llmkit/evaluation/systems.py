@@ -11,7 +11,7 @@ from llmkit.evaluation.metric import Example, Metric
 from llmkit.evaluation.report import as_json
 from llmkit.evaluation.resampling import p_value
 from llmkit.evaluation.results import Evaluation
-from llmkit.evaluation.scoring import Corpus, check_all_scored, check_options, paired, prefetched
+from llmkit.evaluation.scoring import ScoredCorpus, check_all_scored, check_options, paired, prefetched
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def score_systems(
     check_options(confidence, resamples, seed)
     names = list(systems)
     (first, *others) = systems.values()
-    corpus = Corpus(metrics, len(names), resamples=resamples, seed=seed, swaps=False)
+    corpus = ScoredCorpus(metrics, len(names), resamples=resamples, seed=seed, swaps=False)
     for row in prefetched(metrics, paired(first, dict(zip(names[1:], others, strict=True)), names[0])):
         corpus.add(row, [[metric.statistics(one) for metric in metrics] for one in row])
     if corpus.rows == 0:
@@ -84,7 +84,9 @@ def score_systems(
     return Systems(evaluations, _p_values(metrics, corpus, names), confidence)
 
 
-def _p_values(metrics: Sequence[Metric], corpus: Corpus, names: Sequence[str]) -> dict[str, dict[str, float]]:
+def _p_values(
+    metrics: Sequence[Metric], corpus: ScoredCorpus, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Return the p-value of each system against the best one, by score."""
     import numpy as np
 

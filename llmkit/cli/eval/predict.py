@@ -85,7 +85,7 @@ class Predictions:
     """
 
     path: Path
-    inputs: Inputs
+    inputs: KeptRows
     columns: TaskColumns
     signature: str
 
@@ -107,7 +107,7 @@ class Predictions:
 
 
 @dataclass
-class Inputs:
+class KeptRows:
     """Rows of the input, kept in a file while the model runs.
 
     Attributes:
@@ -190,7 +190,7 @@ def predict(request: Request, task: TaskColumns, folder: Path) -> Predictions:
     if first is None:
         raise InputError(f"{request.rows}: no rows in it")
     text, reference = _columns(request, task, first)
-    inputs = Inputs(folder / "inputs.jsonl", reference, _colliding(request, task, text, first))
+    inputs = KeptRows(folder / "inputs.jsonl", reference, _colliding(request, task, text, first))
     if inputs.remove & first.data.keys() and kept is not None:
         console.notice(f"{kept} has no input column {', '.join(sorted(inputs.remove & first.data.keys()))}")
     source.through(inputs.keep).through(lambda found: _joined(found, text))

@@ -162,7 +162,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class _Text:
+class _TokenizedText:
     """Tokens of a text, all of them and by sentence."""
 
     tokens: list[str]
@@ -182,9 +182,9 @@ def _scorer(
 
     # Cached: the next call has the same reference when several systems are scored together.
     @lru_cache(maxsize=64)
-    def parse(text: str) -> _Text:
+    def parse(text: str) -> _TokenizedText:
         parts = [words(part) for part in _split(text, split)] if wants_sentences else []
-        return _Text(parts[0] if len(parts) == 1 and split == "newline" else words(text), parts)
+        return _TokenizedText(parts[0] if len(parts) == 1 and split == "newline" else words(text), parts)
 
     def overlaps(reference: str, prediction: str) -> list[Overlap]:
         target, output = parse(reference), parse(prediction)
@@ -228,7 +228,7 @@ def _ngrams(reference: list[str], prediction: list[str], n: int) -> Overlap:
     return _overlap(hits, max(0, len(reference) - n + 1), max(0, len(prediction) - n + 1))
 
 
-def _summary_level(target: _Text, output: _Text) -> Overlap:
+def _summary_level(target: _TokenizedText, output: _TokenizedText) -> Overlap:
     """Return ROUGE-Lsum: for each reference sentence, the union of its LCS with every predicted sentence.
 
     As in ROUGE-1.5.5, and unlike Lin's paper, a token counts no more often than either side has it.

@@ -72,10 +72,10 @@ def test_bare_numbers_alone(rows):
 
 def test_stdin_is_rows():
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
-    for arguments in ([], ["-"]):
-        done = spawn("eval", *arguments, "--metric", "f1", "--bare", input=lines)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "0.8667\n", "")
-    assert spawn("eval", "--metric", "f1", input="").stderr.endswith("the input has no rows\n")
+    done = spawn("eval", "--metric", "f1", "--bare", input=lines)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0.8667\n", "")
+    assert llmkit("-", "--metric", "f1", "--bare", stdin=lines) == (0, "0.8667\n", "")
+    assert_refused(run("eval", "--metric", "f1", stdin=""), "no rows")
 
 
 def test_plain_lines(tmp_path):
@@ -293,8 +293,8 @@ def test_perplexity_over_no_words_is_left_out(tiny_model, tmp_path):
 
 def test_perplexity_from_stdin_is_one_text(text, tiny_model):
     arguments = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--bare", "-q"]
-    piped = spawn("eval", *arguments, input=text.read_text(encoding="utf-8"))
-    assert piped.stdout == llmkit(*arguments, text)[1] != ""
+    piped = llmkit(*arguments, stdin=text.read_text(encoding="utf-8"))
+    assert piped[1] == llmkit(*arguments, text)[1] != ""
 
 
 @pytest.mark.parametrize(
@@ -404,3 +404,137 @@ def test_token_losses_in_the_report(text, tiny_model, tmp_path):
         "--metric", "perplexity", text, "--lines", "-q", "-m", tiny_model("gpt2"), "--report", page, *losses
     )
     assert "Tokens, colored by their loss" in page.read_text()
+
+
+def write_systems(rows):
+    """Three systems: as the references, as two of three, and as none."""
+    gold = ["the cat sat", "a dog ran home", "two birds", "one fish", "red ball", "blue sky"]
+    names = ("good", "half", "none")
+    outputs = [gold, [*gold[:3], "x", "y", "z"], ["x"] * 6]
+    return [
+        rows([{"prediction": p, "reference": r} for p, r in zip(out, gold, strict=True)], f"{name}.jsonl")
+        for name, out in zip(names, outputs, strict=True)
+    ]
+
+
+def test_several_systems_in_one_table(rows, tmp_path):
+    files = write_systems(rows)
+    table = evaluate("--metric", "f1,exact_match", *files)
+    assert [line.split() for line in table.splitlines()[:4]] == [
+        ["system", "f1", "exact_match", "rows"],
+        ["good", "1.0000*", "1.0000*", "6"],
+        ["half", "0.5000", "0.5000", "6"],
+        ["none", "0.0000", "0.0000", "6"],
+    ]
+    target = tmp_path / "all.json"
+    code, out, _ = llmkit("--metric", "f1", *files, "--json", "-o", target)
+    assert code == 0
+    found = json.loads(out)
+    assert json.loads(target.read_text(encoding="utf-8")) == found
+    assert found["best"] == {"f1": ["good"]}
+    assert [one["name"] for one in found["systems"]] == ["good", "half", "none"]
+    for option, value in [("by", "x"), ("baseline", files[0]), ("per-record", "x"), ("card", "README.md")]:
+        assert_refused(run("eval", "--metric", "f1", *files, f"--{option}", value), option=option)
+    assert_refused(run("eval", "--metric", "f1", *files, "--bare"), option="bare")
+    assert_refused(run("eval", "--metric", "f1", files[0], files[0]), "good.jsonl")
+    assert_refused(run("eval", "--metric", "f1", files[0], rows(ROWS, "o.jsonl")), "o.jsonl:1")
+    assert_refused(run("eval", "--metric", "perplexity", *files), "half.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("form", "part"),
+    [
+        ("latex", r"f1 & 0.8667 & 0.8000 to 1.0000 & 3 \\"),
+        ("markdown", "| f1 | 0.8667 |"),
+        ("csv", ",f1,0.866"),
+    ],
+)
+def test_tables_in_other_forms(rows, form, part):
+    assert part in evaluate("--metric", "f1", rows(), "--table", form)
+
+
+def test_several_baselines(rows):
+    good, half, none = write_systems(rows)
+    command = ("--metric", "f1", half, "--baseline", good, "--baseline", none)
+    (score,) = json.loads(evaluate(*command, "--json"))["scores"]
+    assert [one["name"] for one in score["baselines"]] == [str(good), str(none)]
+    assert [one["difference"] for one in score["baselines"]] == [-0.5, 0.5]
+    assert score["baseline"]["difference"] == -0.5
+    lines = evaluate(*command).splitlines()
+    assert str(good) in lines[1]
+    assert str(none) in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("column", "gold", "metrics"),
+    [
+        ("translation_text", "target", ["bleu", "chrf"]),
+        ("summary_text", "highlights", ["rouge1", "rouge2", "rougeL", "rougeLsum"]),
+        ("generated_text", "completion", ["rouge1", "rouge2", "rougeL", "rougeLsum"]),
+        ("answer", "answers", ["exact_match", "f1"]),
+    ],
+)
+def test_result_columns_of_the_verbs_are_found(rows, column, gold, metrics):
+    made = [{"text": "t", column: row["prediction"], gold: row["references"]} for row in ROWS]
+    code, out, err = llmkit(rows(made), "--json")
+    assert code == 0, err
+    assert "--metric" in err
+    found = json.loads(out)["scores"]
+    assert [one["name"] for one in found] == metrics
+    plain = json.loads(
+        evaluate(rows(), "--metric", ",".join({m[:5] if "rouge" in m else m: 0 for m in metrics}), "--json")
+    )
+    assert [one["score"] for one in found] == [one["score"] for one in plain["scores"]]
+
+
+def test_rows_that_a_verb_skipped_are_empty_predictions(rows):
+    made = [
+        {"prompt": "p", "generated_text": "a b", "completion": "a b"},
+        {"completion": "c", "error": "bad"},
+    ]
+    code, out, err = llmkit(rows(made), "--metric", "f1", "--bare")
+    assert (code, out) == (3, "0.5000\n")
+    assert "1 of 2 rows failed" in err
+    # Without a verb's column, a row that lacks the prediction is an error.
+    assert_refused(run("eval", "--metric", "f1", rows([ROWS[0], {"reference": "a", "error": "b"}])), ":2: ")
+
+
+def test_plain_lines_have_usual_metrics(tmp_path):
+    (tmp_path / "out.de").write_text("Der Hund läuft nach Hause\n", encoding="utf-8")
+    (tmp_path / "ref.de").write_text("Der Hund läuft nach Hause\n", encoding="utf-8")
+    code, out, err = llmkit(tmp_path / "out.de", "--references", tmp_path / "ref.de", "--bare")
+    assert (code, out) == (0, "100.0000\n100.0000\n")
+    assert "--metric bleu,chrf" in err
+
+
+def test_shares_of_all_rows_have_intervals(rows):
+    same = rows([{"prediction": "a", "reference": "a"}] * 6)
+    found = json.loads(evaluate("--metric", "exact_match", same, "--json"))["scores"][0]
+    assert (found["low"], found["high"], found["interval"]) == (pytest.approx(0.6097, abs=1e-4), 1, "wilson")
+    assert "exact_match: wilson" in evaluate("--metric", "exact_match", same)
+
+
+def test_answers_in_chinese_are_compared_by_characters(rows):
+    chinese = rows([{"prediction": "天安门广场", "reference": "天安门"}])
+    code, out, err = llmkit("--metric", "f1,squad", chinese, "--bare")
+    assert (code, out) == (0, "0.7500\n0.0000\n75.0000\n")
+    assert err.count("characters") == 1
+    assert "--answer-words" in err
+
+
+def test_perplexity_of_nothing_is_an_error(rows, tiny_model):
+    one = rows([{"text": "a"}])
+    model = ["-m", tiny_model("gpt2", bos=False), "--bos", "none", "-q"]
+    assert_refused(run("eval", "--metric", "perplexity", one, *model), "perplexity")
+
+
+def test_files_are_written_before_stdout(rows, tmp_path):
+    """A reader that closes stdout at once (`| head -0`) costs no file."""
+    page, scores = tmp_path / "page.html", tmp_path / "scores.json"
+    command = [sys.executable, "-m", "llmkit", "eval", "--metric", "f1", str(rows()), "-q"]
+    files = ["--report", str(page), "-o", str(scores)]
+    done = subprocess.Popen([*command, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdout.close()
+    assert done.wait() == 0
+    assert page.exists()
+    assert scores.exists()

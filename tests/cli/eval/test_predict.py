@@ -152,31 +152,34 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> Non
     rows = [
         {"prompt": f"{name} saw a {thing}", "completion": "It was big."}
         for name in ("Tom", "Lily", "Ben", "Anna", "Max", "Sue", "Tim", "Mia")
-        for thing in ("dog", "cat", "bird", "ball", "tree", "car", "cake", "fish")
-        for _ in range(4)
+        for thing in ("dog", "ball", "tree", "cake")
     ]
     data = write(tmp_path / "d.jsonl", rows)
     command = [
-        *(sys.executable, "-m", "llmkit", "eval", "--task", "generate", "--metric", "f1", "--json", "-q"),
-        *(str(data), "--max-new-tokens", "40", "--batch-size", "8", "--save-predictions"),
+        *("eval", "--task", "generate", "--metric", "f1", "--json", "-q"),
+        *(str(data), "--max-new-tokens", "24", "--batch-size", "4", "--save-predictions"),
     ]
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
-    first = subprocess.run([*command, str(whole)], capture_output=True, text=True, check=True)
-    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    partial = [*tmp_path.glob("killed.jsonl*")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", *command, str(killed)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    partial: list[Path] = []
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        partial = [path for path in tmp_path.glob("killed.jsonl*") if path.stat().st_size > 3000]
-        if partial:
-            break
-        time.sleep(0.01)
+    while process.poll() is None and time.monotonic() < deadline and not partial:
+        partial = [path for path in tmp_path.glob("killed.jsonl*") if path.stat().st_size > 800]
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert partial
-    assert not killed.exists() or killed.read_bytes() != whole.read_bytes()
-    again = subprocess.run([*command, str(killed), "--resume"], capture_output=True, text=True, check=True)
+    assert not killed.exists()
+    again = run(*command, killed, "--resume")
+    first = run(*command, whole)
+    assert (again.code, first.code) == (0, 0)
     assert killed.read_bytes() == whole.read_bytes()
-    assert again.stdout == first.stdout
+    assert again.out == first.out
+    assert run(*command, killed, "--resume").out == first.out  # also when it is finished already
 
 
 def test_bad_input(tmp_path: Path, marian: Path) -> None:

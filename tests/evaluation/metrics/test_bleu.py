@@ -179,6 +179,6 @@ def test_japanese_tokenizer_says_what_it_needs(monkeypatch):
     tokenizer, reason = tokenizer_for(None, ["これは日本語の文です。"])
     assert tokenizer == "char"
     assert "pip install 'llmkit[ja]'" in reason
-    with pytest.raises(OptionError, match="ja-mecab.*pip install") as caught:
+    with pytest.raises(OptionError, match=r"ja-mecab.*pip install") as caught:
         make("bleu", tokenize="ja-mecab")
     assert caught.value.option == "tokenize"
