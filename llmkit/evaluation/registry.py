@@ -6,7 +6,6 @@ text and the flags of `llmkit eval`, the modules for Hugging Face's `evaluate` a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +89,8 @@ def check_name(name: str) -> None:
     """Raise an InputError with the nearest name unless `name` is a metric."""
     if name in METRICS:
         return
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), METRICS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
     raise InputError(f"no such metric: {name!r}; {hint}")
