@@ -61,7 +61,7 @@ def toy_length(*, letters: bool = False) -> Metric:
 def test_a_new_metric_takes_a_function_and_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from llmkit.evaluation import registry
     from llmkit.evaluation.card import update_card
-    from llmkit.evaluation.score import score
+    from llmkit.evaluation.score_lists import score
 
     monkeypatch.setitem(registry.METRICS, "toy", "test:toy_length")
     monkeypatch.setattr(

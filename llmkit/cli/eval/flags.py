@@ -57,8 +57,8 @@ class IntervalFlags:
 
     GROUP = "Scoring"
 
-    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals (0.95).")] = 0.95
-    resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps (1000).")] = 1000
+    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
+    resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 1000
 
 
 @dataclass

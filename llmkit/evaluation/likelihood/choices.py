@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RowError
-from llmkit.evaluation.likelihood.baseline import as_data
-from llmkit.evaluation.likelihood.loss import Loss
 from llmkit.evaluation.likelihood.perplexity import signature
-from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
 from llmkit.evaluation.metric import Declaration, Example, Metric, declare, means
 from llmkit.records.rows import Row, text_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and in functions: `llmkit eval --help` imports this module for its declarations
+    from llmkit.evaluation.likelihood.loss import Loss
+    from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.runtime.load import LoadedModel
 
 # Column names of public data sets.
@@ -124,6 +123,9 @@ def measure_choices(
         RowError: a row lacks something, or its answer is none of its choices.
         OutOfMemory: a single choice does not fit into memory.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     reader = Reader(loaded, how)
     context = given or _question
     answers: list[int] = []
@@ -172,6 +174,9 @@ def measure_pairs(
         RowError: a row lacks a sentence.
         OutOfMemory: a single sentence does not fit into memory.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     reader = Reader(loaded, how)
 
     def groups() -> Iterator[list[Any]]:

@@ -16,14 +16,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import OptionError
-from llmkit.evaluation.likelihood.baseline import as_data
-from llmkit.evaluation.likelihood.loss import Loss
-from llmkit.evaluation.likelihood.passes import ScoredText
-from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
 from llmkit.evaluation.metric import Declaration, Example, Metric, declare
 from llmkit.records.rows import Row, text_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and in functions: `llmkit eval --help` imports this module for its declaration
+    from llmkit.evaluation.likelihood.loss import Loss
+    from llmkit.evaluation.likelihood.passes import ScoredText
+    from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.evaluation.metric import Matrix
     from llmkit.runtime.load import LoadedModel
 
@@ -142,6 +141,9 @@ def measure(
         OutOfMemory: a single window does not fit into memory.
         LLMKitError: a loss is not a finite number.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     if concatenated and given is not None:
         raise OptionError("given", "is the context of single texts and does not go with concatenate=True")
     reader = Reader(loaded, how)
