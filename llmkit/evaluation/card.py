@@ -1,7 +1,7 @@
-"""Results into a model card's `model-index`, which the Hub shows beside the model.
+"""Write scores into the `model-index` of a model card, which the Hub shows beside the model.
 
-Only the `model-index` block of the card's YAML header is written anew; every other byte of the file,
-comments and order included, stays as it was.
+Only the `model-index` block of the card's YAML header is rewritten; every other byte of the file stays as it
+is, comments and order included.
 """
 
 from __future__ import annotations
@@ -11,27 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError, LLMKitError
-from llmkit.evaluation.scoring import Evaluation
+from llmkit.errors import InputError, LLMKitError, OptionError
+from llmkit.evaluation.results import Evaluation
 
 _HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
-# From the key to the next one; the items of its list may stand at the margin.
+# From the key to the next key; the items of its list may have no indent.
 _BLOCK = re.compile(r"^model-index[ \t]*:.*?(?=^[^\s#-]|\Z)", re.DOTALL | re.MULTILINE)
-
-TASKS = {
-    "bleu": "translation",
-    "chrf": "translation",
-    "chrf+": "translation",
-    "chrf++": "translation",
-    "ter": "translation",
-    "rouge": "summarization",
-    "exact_match": "question-answering",
-    "f1": "question-answering",
-    "squad": "question-answering",
-    "squad_v2": "question-answering",
-    "accuracy": "text-classification",
-}
 
 
 def check_card(path: Path) -> None:
@@ -40,12 +26,12 @@ def check_card(path: Path) -> None:
 
 
 def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
-    """Write the scores over all rows into a card; a metric that is there already gets the new value.
+    """Write the scores over all rows into a card; a metric that is already there gets the new value.
 
     Args:
         path: the card, a README.md.
         evaluation: the scores.
-        dataset: the test set's name, or its id on the Hub.
+        dataset: name of the test set, or its id on the Hub.
 
     Raises:
         InputError: there is no card at `path`, or its header is not YAML.
@@ -63,9 +49,7 @@ def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
     changed = _with_block(text, header, index)
     _, _, after = _parse(path, changed)
     if {**after, "model-index": None} != {**data, "model-index": None}:
-        raise LLMKitError(
-            f"{path}: its header is laid out in a way that cannot be edited; nothing was written"
-        )
+        raise LLMKitError(f"{path}: the layout of its header cannot be edited; nothing was written")
     temporary = path.resolve().with_name(f"{path.name}.{os.getpid()}.new")
     temporary.write_text(changed, encoding="utf-8", newline="")
     temporary.chmod(path.stat().st_mode)
@@ -77,7 +61,7 @@ def _read(path: Path) -> tuple[str, re.Match[str] | None, dict[str, Any]]:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; --card takes the README.md of a model") from None
+        raise OptionError("card", f"must name the README.md of a model; {path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
     return _parse(path, text)
@@ -97,13 +81,13 @@ def _parse(path: Path, text: str) -> tuple[str, re.Match[str] | None, dict[str, 
 
 
 def _results(model: str, evaluation: Evaluation, dataset: str) -> list[dict[str, Any]]:
-    """The scores in the Hub's own layout."""
+    """Return the scores in the Hub's layout."""
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     results = [
         EvalResult(
-            task_type=TASKS.get(score.metric, "text-generation"),
+            task_type=score.task,
             dataset_type=dataset,
             dataset_name=dataset,
             metric_type=score.metric,
@@ -130,7 +114,7 @@ def _results(model: str, evaluation: Evaluation, dataset: str) -> list[dict[str,
 
 
 def _merge(results: list[dict[str, Any]], new: dict[str, Any]) -> None:
-    """Put a result's metrics into the one for the same task and test set, or add it."""
+    """Put the metrics of a result into the entry for the same task and test set, or add the result."""
     for result in results:
         same_task = result.get("task", {}).get("type") == new["task"]["type"]
         if same_task and result.get("dataset", {}).get("name") == new["dataset"]["name"]:
@@ -141,9 +125,9 @@ def _merge(results: list[dict[str, Any]], new: dict[str, Any]) -> None:
     metrics = result.setdefault("metrics", [])
     for metric in new["metrics"]:
         key = (metric["type"], metric["name"])
-        places = [i for i, old in enumerate(metrics) if (old.get("type"), old.get("name")) == key]
-        if places:
-            metrics[places[0]] = metric
+        same = [i for i, old in enumerate(metrics) if (old.get("type"), old.get("name")) == key]
+        if same:
+            metrics[same[0]] = metric
         else:
             metrics.append(metric)
 
@@ -156,10 +140,10 @@ def _with_block(text: str, header: re.Match[str] | None, index: list[dict[str, A
     block = block.replace("\n", newline)
     if header is None:
         return f"---{newline}{block}---{newline}{text}"
-    inside = header.group(1)
-    old = _BLOCK.search(inside)
+    content = header.group(1)
+    old = _BLOCK.search(content)
     if old is not None:
-        inside = inside[: old.start()] + block + inside[old.end() :]
+        content = content[: old.start()] + block + content[old.end() :]
     else:
-        inside += block
-    return text[: header.start(1)] + inside + text[header.end(1) :]
+        content += block
+    return text[: header.start(1)] + content + text[header.end(1) :]

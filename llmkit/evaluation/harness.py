@@ -1,24 +1,23 @@
-"""Benchmarks of EleutherAI's lm-evaluation-harness, on a model that we loaded and placed.
+"""Benchmarks of EleutherAI's lm-evaluation-harness on a model loaded by llmkit.
 
-The harness brings its tasks and prompts; the model, its device, precision and attention are ours, and so are
-the intervals wherever a score is a mean over samples.
+The harness brings tasks and prompts. llmkit brings the model with its device, precision and attention, and
+the intervals of scores that are means over samples.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, did_you_mean, one_line
 from llmkit.evaluation.likelihood.perplexity import signature
 from llmkit.evaluation.metric import Example, Metric, means
-from llmkit.evaluation.scoring import Evaluation, Score
-from llmkit.evaluation.scoring import score as score_rows
+from llmkit.evaluation.results import Evaluation, Score
+from llmkit.evaluation.scoring import score_rows
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -43,19 +42,19 @@ def run_benchmarks(
 
     Args:
         loaded: the model.
-        names: of the harness's tasks and groups.
-        folder: further tasks, as the harness's YAML files.
-        shots: examples in each prompt; None is the task's own number.
-        limit: of each task's samples, the first so many.
-        batch_size: None is the harness's automatic one on a GPU, and 16 on a CPU.
-        chat: prompts are put into the model's chat template.
-        confidence: of the intervals.
-        resamples: bootstrap samples.
-        seed: of the samples, and of the examples in the prompts.
+        names: names of tasks and groups of the harness.
+        folder: folder with further tasks, as YAML files of the harness.
+        shots: solved examples in each prompt; None is the task's own number.
+        limit: number of samples of each task, the first ones; None is all.
+        batch_size: samples in a batch; None is the harness's automatic size on a GPU, and 16 on a CPU.
+        chat: put the prompts into the model's chat template.
+        confidence: confidence of the intervals.
+        resamples: number of bootstrap samples.
+        seed: seed of the samples, and of the examples in the prompts.
 
     Raises:
         InputError: the harness is not installed, or there is no such task.
-        LLMKitError: a task's data could not be had, or the harness failed.
+        LLMKitError: the data of a task could not be loaded, or the harness failed.
     """
     found = _run_harness(loaded, names, folder, shots, limit, batch_size, chat, seed)
     about = f"lm_eval:{_version()}" + (f"|limit:{limit}" if limit is not None else "")
@@ -90,17 +89,17 @@ def _run_harness(
     chat: bool,
     seed: int,
 ) -> Mapping[str, Any]:
-    """What `simple_evaluate` gives for our model: results, samples, versions and shots, by task."""
+    """Return the result of `simple_evaluate`: results, samples, versions and shots, by task."""
     try:
         import lm_eval
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise InputError(
-            f"--benchmark needs EleutherAI's harness: pip install 'llmkit[benchmarks]' ({error})"
+            f"`benchmark` needs EleutherAI's harness: pip install 'llmkit[benchmarks]' ({error})"
         ) from error
 
-    with contextlib.redirect_stdout(sys.stderr):  # what the harness prints is no result of ours
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results; the harness prints to it
         manager = TaskManager(include_path=folder, verbosity="ERROR")
         _check_names(names, manager.all_tasks)
         automatic = "auto" if loaded.device.type == "cuda" else _CPU_BATCH
@@ -127,9 +126,8 @@ def _run_harness(
                 verbosity="ERROR",
             )
         except Exception as error:
-            # Data sets, templates and metrics of the harness fail in ways of their own; `--debug` shows them.
-            text = " ".join(str(error).split())[:300]
-            raise LLMKitError(f"the harness failed on {', '.join(names)}: {text}") from error
+            # Data sets, templates and metrics of the harness may raise anything.
+            raise LLMKitError(f"the harness failed on {', '.join(names)}: {one_line(error)}") from error
     return found
 
 
@@ -142,9 +140,8 @@ def _version() -> str:
 def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--benchmark-folder names a folder with more"
-            raise InputError(f"no such benchmark: {name!r}; {hint}")
+            hint = did_you_mean(name, known) or "; `benchmark_folder` names a folder with more"
+            raise InputError(f"no such benchmark: {name!r}{hint}")
 
 
 def _scores(
@@ -156,12 +153,12 @@ def _scores(
     resamples: int,
     seed: int,
 ) -> list[Score]:
-    """A task's scores, with intervals where a score is the mean over its samples."""
+    """Return the scores of a task, with intervals if a score is the mean over its samples."""
     values: dict[str, float] = {}
     for key, value in results.items():
-        name, _, kept = key.partition(",")
-        if isinstance(value, float | int) and kept and not name.endswith("_stderr"):
-            values[name if kept == "none" else f"{name} ({kept})"] = float(value)
+        name, _, selection = key.partition(",")  # such as "acc,none"
+        if isinstance(value, float | int) and selection and not name.endswith("_stderr"):
+            values[name if selection == "none" else f"{name} ({selection})"] = float(value)
     averaged = [name for name, value in values.items() if _is_mean(name, value, samples)]
     spread: dict[str, Score] = {}
     if averaged:
@@ -172,6 +169,7 @@ def _scores(
             statistics=lambda example: [*(float(example.data[name]) for name in averaged), 1.0],
             corpus=means,
             needs_references=False,
+            shares={name: len(averaged) for name in averaged if _is_share(name, samples)},
         )
         rows = [Example("", (), dict(sample), f"{task}:{n}") for n, sample in enumerate(samples, 1)]
         drawn = score_rows([metric], rows, confidence=confidence, resamples=resamples, seed=seed)
@@ -186,6 +184,7 @@ def _scores(
             metric=task,
             signature=about,
             scale=1 if name in spread else None,
+            interval=spread[name].interval if name in spread else None,
         )
         for name, value in values.items()
     ]
@@ -196,3 +195,8 @@ def _is_mean(name: str, value: float, samples: Sequence[Mapping[str, Any]]) -> b
     if not numbers or not all(isinstance(number, bool | int | float) for number in numbers):
         return False
     return math.isclose(math.fsum(map(float, numbers)) / len(numbers), value, rel_tol=1e-9, abs_tol=1e-12)  # type: ignore[arg-type]
+
+
+def _is_share(name: str, samples: Sequence[Mapping[str, Any]]) -> bool:
+    """Return True if every sample has 0 or 1 for a score, so that its mean is a share."""
+    return all(float(sample[name]) in (0.0, 1.0) for sample in samples)

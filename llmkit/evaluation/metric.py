@@ -1,23 +1,22 @@
-"""What a metric is, and which ones there are.
+"""The parts of a metric: examples, sufficient statistics, scores, and the declaration of each metric.
 
-Every metric here is decomposable: a row leaves a few numbers (its sufficient statistics), the numbers of
-all rows are summed, and the score is a function of the sum. BLEU's numbers are n-gram counts, a mean's
-are the value and a one. That is what lets `scoring` keep no rows in memory and `resampling` draw a
-thousand samples of a corpus without scoring any text twice.
+Every metric is decomposable: a row yields a few numbers (its sufficient statistics), the numbers of all rows
+are summed, and the score is a function of the sum. BLEU sums n-gram counts; a mean sums the value and a one.
+So `scoring` keeps no rows in memory, and `resampling` draws a thousand samples of a corpus without scoring
+any text twice.
 
 This module knows nothing of files, models or any particular metric.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import OptionError, RowError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,43 +24,49 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
+P = ParamSpec("P")
+
 
 @dataclass(frozen=True)
 class Example:
     """One row to be scored.
 
-    Args:
-        prediction: what the system gave; a text, or for `accuracy` any label.
-        references: what is right, one or more of the same kind; empty where the metric allows it.
+    Attributes:
+        prediction: output of the system; a text, or any label for `accuracy`.
+        references: correct answers, one or more of the same kind; empty where the metric allows it.
         data: the whole row, for metrics that read another column of it.
-        where: the row's place, for error messages.
+        where: place of the row, for error messages.
+        failed: True if the system gave no output for this row; `prediction` is then empty.
     """
 
     prediction: Any
     references: Sequence[Any] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     where: str = "row"
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric with its options chosen.
 
-    Args:
-        name: what the user calls it.
-        scores: the names of the numbers it gives, in the order in which `corpus` gives them.
-        signature: what another person needs to get the same numbers, `key:value` joined by `|`; the
-            number of references is put in front when the rows have been read.
-        statistics: an example's sufficient statistics, always of one length.
-        corpus: sums of statistics, one sample a row (samples x statistics), to scores
-            (samples x `scores`).
-        record: as `corpus`, for one example standing alone; where it is None, `corpus` serves.
-        details: the summed statistics to the numbers behind each score (precision, brevity penalty).
-        kept: numbers of an example that cannot be summed, for `whole`.
-        whole: everything `kept` (rows x numbers) to further scores, which get no interval.
-        scale: the score of a perfect system, 1 or 100; None where there is none (perplexity).
-        needs_references: False where the prediction alone is judged.
-        ahead: called with some examples before `statistics` is with each, for what is quicker together.
+    Attributes:
+        name: name of the metric for the user.
+        scores: names of its scores, in the order of the columns of `corpus`.
+        signature: options and versions that reproduce the scores, as `key:value` joined by `|`. `scoring`
+            puts the number of references in front.
+        statistics: computes the sufficient statistics of an example, always of one length.
+        corpus: maps sums of statistics (samples x statistics) to scores (samples x `scores`).
+        record: as `corpus`, for a single example; None uses `corpus`.
+        details: maps the summed statistics to further numbers of each score (precision, brevity penalty).
+        unsummable: computes numbers of an example that cannot be summed, for `from_all_rows`.
+        from_all_rows: maps all `unsummable` numbers (rows x numbers) to further scores without an interval.
+        prefetch: receives some examples before `statistics` receives each of them, for batched computation.
+        scale: score of a perfect system, 1 or 100; None if there is none (perplexity).
+        shares: scores that are shares of rows, each with the index of the statistic that counts these rows.
+        needs_references: False if the metric looks at the prediction alone.
+        lower_is_better: True for errors and losses.
+        task: the Hub's name of the task that the metric usually judges.
     """
 
     name: str
@@ -71,73 +76,95 @@ class Metric:
     corpus: Callable[[Matrix], Matrix]
     record: Callable[[Matrix], Matrix] | None = None
     details: Callable[[Sequence[float]], dict[str, dict[str, float]]] | None = None
-    kept: Callable[[Example], Sequence[float]] | None = None
-    whole: Callable[[Matrix], dict[str, float]] | None = None
+    unsummable: Callable[[Example], Sequence[float]] | None = None
+    from_all_rows: Callable[[Matrix], dict[str, float]] | None = None
+    prefetch: Callable[[Sequence[Example]], None] | None = None
     scale: int | None = 1
+    shares: Mapping[str, int] = field(default_factory=dict)
     needs_references: bool = True
-    ahead: Callable[[Sequence[Example]], None] | None = None
+    lower_is_better: bool = False
+    task: str = "text-generation"
 
 
-_HOME = {
-    "bleu": "metrics.bleu",
-    "chrf": "metrics.bleu",
-    "chrf++": "metrics.bleu",
-    "ter": "metrics.bleu",
-    "rouge": "metrics.rouge",
-    "exact_match": "metrics.answers",
-    "f1": "metrics.answers",
-    "squad": "metrics.answers",
-    "squad_v2": "metrics.answers",
-    "accuracy": "metrics.answers",
-    "distinct": "metrics.diversity",
-    "repetition": "metrics.diversity",
-}
+@dataclass(frozen=True)
+class MetricOption:
+    """An option of a metric that the command line and `llmkit.score` offer.
 
-OF_MODELS = ("perplexity", "multiple_choice", "minimal_pairs")
-"""Metrics that judge a model and not a file of predictions."""
-NAMES = (*_HOME, *OF_MODELS)
-"""Every metric that needs no further package."""
-EXTRAS = ("bertscore",)
-"""Those that need one, in a module of their name."""
-
-
-def make(name: str, **options: Any) -> Metric:
-    """Build a metric that scores predictions.
-
-    Args:
-        name: one of `NAMES` and `EXTRAS`, except `OF_MODELS`.
-        options: the keyword arguments of the function of that name in its module.
-
-    Raises:
-        InputError: no metric is called so (the message gives the nearest name), or an option's value is
-            not one it takes.
+    Attributes:
+        name: name of the option; metrics that share an option share its name.
+        type: type of its value.
+        help: one sentence about it.
+        parameter: keyword argument of the metric's function, where it is not called `name`.
+        metavar: placeholder for the value in the help text.
     """
-    check_name(name)
-    if name in OF_MODELS:
-        home = "perplexity" if name == "perplexity" else "choices"
-        raise InputError(f"{name} judges a model, not predictions: use llmkit.evaluation.{home}")
-    module = importlib.import_module(f"llmkit.evaluation.{_HOME.get(name, 'metrics.' + name)}")
-    if name == "chrf++":
-        name, options = "chrf", {"word_order": 2, **options}
-    metric: Metric = getattr(module, name)(**options)
-    return metric
+
+    name: str
+    type: type
+    help: str
+    parameter: str = ""
+    metavar: str | None = None
 
 
-def check_name(name: str) -> None:
-    """Raise an InputError with the nearest name unless `name` is a metric."""
-    known = (*NAMES, *EXTRAS)
-    if name in known:
-        return
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    raise InputError(f"no such metric: {name!r}; {hint}")
+Adapt = Callable[[Mapping[str, Any], Sequence[Example], str | None], tuple[dict[str, Any], list[str]]]
+"""Chooses options that the user left open.
+
+Takes the keyword arguments that the user gave, a sample of the rows and the target language (or None).
+Returns keyword arguments to add, and a sentence for each choice that the user should know.
+"""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The facts about a metric that the command line, `evaluate` modules and model cards use.
+
+    Attributes:
+        summary: a few words for the help text.
+        task: the Hub's name of the task that the metric usually judges.
+        needs_references: False if the metric looks at the prediction alone.
+        lower_is_better: True for errors and losses.
+        options: options that the user can set.
+        adapt: chooses options that the user left open.
+        uses_language: True if `adapt` looks at the target language.
+        takes_labels: True if predictions may be whole numbers as well as texts.
+        reads: None if the metric scores predictions. For a metric that runs a model over texts, the options
+            of reading that apply to it.
+    """
+
+    summary: str
+    task: str = "text-generation"
+    needs_references: bool = True
+    lower_is_better: bool = False
+    options: tuple[MetricOption, ...] = ()
+    adapt: Adapt | None = None
+    uses_language: bool = False
+    takes_labels: bool = False
+    reads: frozenset[str] | None = None
+
+
+def declare(declaration: Declaration) -> Callable[[Callable[P, Metric]], Callable[P, Metric]]:
+    """Attach a declaration to a function that builds a metric; the metric takes its facts from there."""
+
+    def decorate(build: Callable[P, Metric]) -> Callable[P, Metric]:
+        @functools.wraps(build)
+        def declared(*args: P.args, **kwargs: P.kwargs) -> Metric:
+            return replace(
+                build(*args, **kwargs),
+                needs_references=declaration.needs_references,
+                lower_is_better=declaration.lower_is_better,
+                task=declaration.task,
+            )
+
+        declared.declaration = declaration  # type: ignore[attr-defined]
+        return declared
+
+    return decorate
 
 
 def text(value: Any, what: str, where: str) -> str:
-    """A prediction or reference as text; numbers are written out.
+    """Return a prediction or reference as text; numbers are written out.
 
     Raises:
-        RowError: it is missing, not a number (NaN), or neither a text nor a number.
+        RowError: the value is missing, not a number (NaN), or neither a text nor a number.
     """
     if isinstance(value, str):
         return value
@@ -151,7 +178,7 @@ def text(value: Any, what: str, where: str) -> str:
 
 
 def texts(example: Example) -> tuple[str, list[str]]:
-    """The prediction and the references, all as texts.
+    """Return the prediction and the references, all as texts.
 
     Raises:
         RowError: one of them is not a text, or there are no references.
@@ -163,11 +190,11 @@ def texts(example: Example) -> tuple[str, list[str]]:
 
 
 def means(sums: Matrix) -> Matrix:
-    """The `corpus` of a metric that is a mean: the last statistic is a one, the others are the values."""
+    """Return means: the last statistic is a one, the others are the values. Serves as `Metric.corpus`."""
     return sums[:, :-1] / sums[:, -1:]
 
 
-def choose(option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise an InputError that lists `allowed` unless `value` is among them."""
+def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise an OptionError that lists `allowed` unless `value` is among them."""
     if value not in allowed:
-        raise InputError(f"{option} is {value!r}; it can be {', '.join(allowed)}")
+        raise OptionError(option, f"must be one of {', '.join(allowed)}, not {value!r}")

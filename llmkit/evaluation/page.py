@@ -1,7 +1,7 @@
-"""An evaluation as one page: scores and intervals, how rows differ, the best and the worst of them.
+"""Show an evaluation as one HTML page: scores, intervals, distribution over rows, best and worst rows.
 
-Rows are looked at as they are scored. Of their scores a sample is kept, and of the rows themselves the few
-that are shown, so that memory does not grow with their number.
+Memory does not grow with the number of rows: the page keeps a sample of their scores, and the few rows that
+it shows.
 """
 
 from __future__ import annotations
@@ -16,29 +16,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.evaluation.report import score_cells, signatures
-from llmkit.evaluation.scoring import Evaluation, Record
+from llmkit.evaluation.results import Evaluation, Record
 from llmkit.text.html.page import Cell, escape, page, table
 from llmkit.text.html.svg import Interval, histogram, intervals
 
 SHOWN = 8
-"""Rows shown of each kind."""
+"""Number of best rows, of worst rows, and of rows that differ most from the baseline."""
 SAMPLED = 10_000
-"""Rows whose scores are kept for the pictures."""
+"""Number of rows whose scores are kept for the plots."""
 LONGEST = 2_000
-"""Characters of a text that are shown."""
-_LOWER_IS_BETTER = re.compile(r"ter|(word_)?perplexity|bits_per_byte|repetition")
+"""Number of characters shown of a text."""
 _PIECES = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 
 @dataclass
 class PlottedRows:
-    """What is kept of the rows: give each to `add` as it is scored.
+    """Rows for a page; `add` takes each row after it was scored.
 
-    Args:
-        seed: of the sample.
+    Attributes:
+        seed: seed of the sample of rows.
+        lower_is_better: the first score is an error or a loss.
+        count: number of rows so far.
+        scores: sampled scores of single rows, by name.
+        others: the same of the first baseline.
     """
 
     seed: int = 0
+    lower_is_better: bool = False
     count: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
     others: dict[str, list[float]] = field(default_factory=dict)
@@ -50,51 +54,46 @@ class PlottedRows:
         self._moved: list[tuple[float, int, Record]] = []
 
     def add(self, record: Record) -> None:
-        """Look at a row."""
-        place = self.count if self.count < SAMPLED else self._random.randrange(self.count + 1)
+        """Add a row."""
+        slot = self.count if self.count < SAMPLED else self._random.randrange(self.count + 1)
         self.count += 1
-        if place < SAMPLED:
-            _put(self.scores, record.scores, place)
+        if slot < SAMPLED:
+            _put(self.scores, record.scores, slot)
             if record.baseline_scores is not None:
-                _put(self.others, record.baseline_scores, place)
+                _put(self.others, record.baseline_scores, slot)
         value = next(iter(record.scores.values()))
         if not math.isfinite(value):
             return
-        goodness = -value if lower_is_better(next(iter(record.scores))) else value
-        _keep(self._best, goodness, self.count, record)
-        _keep(self._worst, -goodness, self.count, record)
+        goodness = -value if self.lower_is_better else value
+        _keep_highest(self._best, goodness, self.count, record)
+        _keep_highest(self._worst, -goodness, self.count, record)
         if record.baseline_scores is not None:
             other = next(iter(record.baseline_scores.values()))
             if math.isfinite(other) and other != value:
-                _keep(self._moved, abs(value - other), self.count, record)
+                _keep_highest(self._moved, abs(value - other), self.count, record)
 
     def best(self) -> list[Record]:
-        """The rows with the best first score, best first."""
+        """Return the rows with the best first score, best first."""
         return _sorted(self._best)
 
     def worst(self) -> list[Record]:
-        """Those with the worst, worst first, unless they are among the best."""
+        """Return the rows with the worst first score, worst first, without those among the best."""
         shown = {id(record) for record in self.best()}
         return [record for record in _sorted(self._worst) if id(record) not in shown]
 
     def moved(self) -> list[Record]:
-        """Those on which the system and the baseline differ most."""
+        """Return the rows on which system and baseline differ most."""
         return _sorted(self._moved)
 
 
-def lower_is_better(name: str) -> bool:
-    """Whether a score is an error or a loss."""
-    return bool(_LOWER_IS_BETTER.match(name))
-
-
 def as_page(evaluation: Evaluation, rows: PlottedRows, *, source: str, baseline: str | None = None) -> str:
-    """The page.
+    """Return the page as HTML.
 
     Args:
         evaluation: the scores.
-        rows: what was kept while they were made.
-        source: the name of what was scored.
-        baseline: that of the baseline.
+        rows: rows collected while they were scored.
+        source: name of the scored file.
+        baseline: name of the baseline.
     """
     against = f", against {escape(baseline)}" if baseline is not None else ""
     noun = "row" if evaluation.rows == 1 else "rows"
@@ -109,7 +108,7 @@ def as_page(evaluation: Evaluation, rows: PlottedRows, *, source: str, baseline:
     first = next(iter(rows.scores), "")
     if rows.moved():
         parts += [
-            f"<h2>PlottedRows that differ most from the baseline ({escape(first)})</h2>",
+            f"<h2>Rows that differ most from the baseline ({escape(first)})</h2>",
             *map(_row, rows.moved()),
         ]
     best = "Best rows" if rows.worst() else "All rows"
@@ -117,7 +116,7 @@ def as_page(evaluation: Evaluation, rows: PlottedRows, *, source: str, baseline:
         if found:
             parts += [f"<h2>{title} by {escape(first)}</h2>", *map(_row, found)]
     parts += [
-        "<h2>To get these numbers again</h2>",
+        "<h2>To reproduce these numbers</h2>",
         f"<pre>{escape(chr(10).join(signatures(evaluation)))}</pre>",
     ]
     return page(f"{source}: evaluation", "\n".join(parts))
@@ -140,7 +139,7 @@ def _scores(evaluation: Evaluation) -> list[str]:
         for score in overall
         if score.low is not None and score.high is not None and math.isfinite(score.high)
     ]
-    # Scores of one scale fit one axis; a perplexity and its bits per byte do not.
+    # Scores of one scale share an axis; a perplexity and its bits per byte cannot.
     if len(points) > 1 and len({score.scale for score in overall}) == 1 and overall[0].scale is not None:
         parts.append(_figure(intervals(points), f"Scores with their {percent} intervals"))
     if differences and len({score.scale for score in overall}) == 1:
@@ -169,7 +168,7 @@ def _distributions(evaluation: Evaluation, rows: PlottedRows) -> str:
 
 
 def _row(record: Record) -> str:
-    """One row: its texts beside each other, with what is only in one of them marked."""
+    """Return one row: its texts, with their differences marked."""
     example = record.row
     numbers = " ".join(
         f"<span>{escape(name)} {value:.4g}</span>"
@@ -204,7 +203,7 @@ def _row(record: Record) -> str:
 
 
 def marked(prediction: str, reference: str) -> tuple[str, str]:
-    """Both as HTML, with `ins` around what the prediction alone has and `del` around what it lacks."""
+    """Return both as HTML, with `ins` around additions of the prediction and `del` around missing text."""
     one, two = _PIECES.findall(_cut(prediction)), _PIECES.findall(_cut(reference))
     ours, theirs = [], []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
@@ -215,7 +214,7 @@ def marked(prediction: str, reference: str) -> tuple[str, str]:
 
 
 def _nearest(prediction: str, references: Sequence[str]) -> str | None:
-    """The reference that shares most with the prediction."""
+    """Return the reference that shares most words with the prediction."""
     if not references:
         return None
     words = set(prediction.split())
@@ -223,20 +222,19 @@ def _nearest(prediction: str, references: Sequence[str]) -> str | None:
 
 
 def _tokens(tokens: Sequence[str], losses: Sequence[float]) -> str:
-    """Tokens on a ground that is the deeper the more was lost on each."""
+    """Return tokens on a background whose strength shows the loss of each."""
     parts = []
     for token, loss in zip(tokens[:LONGEST], losses[:LONGEST], strict=True):
         share = min(80.0, 8 * loss)
         shown = escape(token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n"))
         parts.append(
-            f'<span title="{loss:.2f} nats" style="background: color-mix(in srgb, var(--other) {share:.0f}%,'
-            f' transparent)">{shown}</span>'
+            f'<span title="{loss:.2f} nats" style="background: rgb(205 140 20 / {share:.0f}%)">{shown}</span>'
         )
-    return _text("Tokens, by what was lost on each", "".join(parts))
+    return _text("Tokens, colored by their loss", "".join(parts))
 
 
-def _text(label: str, inside: str) -> str:
-    return f'<h3>{escape(label)}</h3><div class="text">{inside}</div>'
+def _text(label: str, html: str) -> str:
+    return f'<h3>{escape(label)}</h3><div class="text">{html}</div>'
 
 
 def _plain(value: Any) -> str:
@@ -251,17 +249,17 @@ def _figure(picture: str, caption: str) -> str:
     return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _put(into: dict[str, list[float]], scores: dict[str, float], place: int) -> None:
+def _put(into: dict[str, list[float]], scores: dict[str, float], slot: int) -> None:
     for name, value in scores.items():
-        kept = into.setdefault(name, [])
-        if place < len(kept):
-            kept[place] = value
+        values = into.setdefault(name, [])
+        if slot < len(values):
+            values[slot] = value
         else:
-            kept.append(value)
+            values.append(value)
 
 
-def _keep(heap: list[tuple[float, int, Record]], value: float, number: int, record: Record) -> None:
-    """Keep the `SHOWN` highest, the earlier ones of equals."""
+def _keep_highest(heap: list[tuple[float, int, Record]], value: float, number: int, record: Record) -> None:
+    """Keep the `SHOWN` highest values; of equal ones the earlier."""
     item = (value, -number, record)
     if len(heap) < SHOWN:
         heapq.heappush(heap, item)

@@ -1,4 +1,4 @@
-"""An evaluation as a table, as JSON, and as bare numbers."""
+"""Show an evaluation as a table, as JSON, or as bare numbers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from dataclasses import asdict
 from typing import Any
 
 from llmkit import __version__
-from llmkit.evaluation.scoring import Evaluation, Score
+from llmkit.evaluation.results import Comparison, Evaluation, Score
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything in it, as JSON has it; an interval that is not there and an infinite score are null."""
+    """Return everything as JSON; a missing interval and an infinite score are null."""
     result: dict[str, Any] = _finite(asdict(evaluation))
     for score in result["scores"]:
-        if score["baseline"] is None:
-            del score["baseline"]
+        baselines = score.pop("baselines")
+        if baselines:
+            score["baseline"] = {key: value for key, value in baselines[0].items() if key != "name"}
+        if len(baselines) > 1:
+            score["baselines"] = list(baselines)
         if evaluation.by is None:
             del score["group"]
+        del score["task"], score["lower_is_better"]
     for name in ("by", "model"):
         if result[name] is None:
             del result[name]
@@ -26,35 +30,49 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def as_bare(evaluation: Evaluation) -> str:
-    """The scores over all rows, four decimals, one a line."""
+    """Return the scores over all rows with four decimals, one a line."""
     return "\n".join(f"{score.score:.4f}" for score in evaluation.scores if score.group is None)
 
 
 def as_table(evaluation: Evaluation) -> str:
-    """Columns for a person, and below them what is needed to get the numbers again."""
-    rows = score_cells(evaluation)
-    left = 1 if evaluation.by is None else 2  # names stand left, numbers right
-    lines = [_line(cells, widths, left) for widths in [_widths(rows)] for cells in rows]
-    return "\n".join([*lines, "", *signatures(evaluation)])
+    """Return an aligned table, and below it everything needed to reproduce the numbers."""
+    left = 1 if evaluation.by is None else 2  # names are aligned left, numbers right
+    return "\n".join([aligned(score_cells(evaluation), left), "", *signatures(evaluation)])
 
 
 def score_cells(evaluation: Evaluation) -> list[list[str]]:
-    """The scores as the rows of a table, after its head."""
+    """Return the rows of a table, its head first; a score has one row for each baseline."""
     percent = f"{100 * evaluation.confidence:g}%"
-    paired = any(score.baseline for score in evaluation.scores)
+    baselines = max((len(score.baselines) for score in evaluation.scores), default=0)
     head = [evaluation.by] if evaluation.by is not None else []
     head += ["metric", "score", f"{percent} interval", "rows"]
-    if paired:
+    if baselines:
+        head += ["against"] if baselines > 1 else []
         head += ["baseline", "difference", f"{percent} interval", "p (bootstrap)", "p (randomization)"]
     rows = [head]
     for score in evaluation.scores:
         cells = [score.group or "(all)"] if evaluation.by is not None else []
-        cells += [score.name, _number(score.score, score), _interval(score.low, score.high, score)]
+        cells += [score.name, number(score.score, score), _interval(score.low, score.high, score)]
         cells.append(str(score.rows))
-        if paired:
-            cells += _compared(score)
-        rows.append(cells)
+        if not score.baselines:
+            rows.append(cells + [""] * (len(head) - len(cells)))
+        for i, other in enumerate(score.baselines):
+            before = cells if i == 0 else [""] * len(cells)
+            rows.append([*before, *([other.name] if baselines > 1 else []), *_compared(score, other)])
     return rows
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a table as aligned text; the first `left` columns are aligned left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for cells in rows:
+        padded = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
 
 
 def _finite(value: Any) -> Any:
@@ -65,13 +83,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _compared(score: Score) -> list[str]:
-    other = score.baseline
-    if other is None:
-        return ["", "", "", "", ""]
+def _compared(score: Score, other: Comparison) -> list[str]:
     return [
-        _number(other.score, score),
-        _number(other.difference, score, sign="+"),
+        number(other.score, score),
+        number(other.difference, score, sign="+"),
         _interval(other.low, other.high, score, sign="+"),
         f"{other.p_bootstrap:.4f}",
         f"{other.p_randomization:.4f}",
@@ -79,33 +94,24 @@ def _compared(score: Score) -> list[str]:
 
 
 def signatures(evaluation: Evaluation) -> list[str]:
-    """What another person needs to get the same numbers, a line for each metric."""
+    """Return everything needed to reproduce the numbers, line by line."""
     found = {score.metric: score.signature for score in evaluation.scores if score.group is None}
     lines = [f"{metric}: {signature}" for metric, signature in found.items()]
     if evaluation.model is not None:
         lines.insert(0, f"model: {evaluation.model}")
+    shares = [score.name for score in evaluation.scores if score.interval == "wilson" and score.group is None]
+    if shares:
+        lines.append(f"intervals of {', '.join(dict.fromkeys(shares))}: wilson")
     drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
     return [*lines, f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}"]
 
 
-def _number(value: float, score: Score, sign: str = "") -> str:
-    """Two decimals of a hundred, four of anything else."""
+def number(value: float, score: Score, sign: str = "") -> str:
+    """Return a value with two decimals on a scale of 100, and with four on any other."""
     return f"{value:{sign}.{2 if score.scale == 100 else 4}f}"
 
 
 def _interval(low: float | None, high: float | None, score: Score, sign: str = "") -> str:
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
-    return f"{_number(low, score, sign)} to {_number(high, score, sign)}"
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    aligned = [
-        cell.ljust(width) if i < left else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(aligned).rstrip()
+    return f"{number(low, score, sign)} to {number(high, score, sign)}"

@@ -1,12 +1,12 @@
-"""Bootstrap samples and random swaps of a corpus, drawn from its rows' sufficient statistics as they pass.
+"""Intervals and p-values: bootstrap samples, random swaps, and Wilson's interval of a share.
 
-Nothing grows with the number of rows: a row's statistics are added into the running sums of every sample,
-as often as that sample drew the row, and are forgotten. Samples of a corpus of at most `BLOCK` rows are
-drawn with replacement in the usual way. For a longer one the size would have to be known beforehand, so
-each row's count is drawn from Poisson(1) instead, to which the usual counts tend (Hanley and MacGibbon
-2006; Chamandy et al., "Estimating uncertainty for massive data streams", 2012).
+Memory does not grow with the number of rows: the statistics of a row are added to the running sums of every
+sample, as often as that sample drew the row. Samples of a corpus of at most `BLOCK` rows are drawn with
+replacement. For a longer corpus that would need its size beforehand, so the count of each row is drawn from
+Poisson(1) instead, the limit of the usual counts (Hanley and MacGibbon 2006; Chamandy et al., "Estimating
+uncertainty for massive data streams", 2012).
 
-This module knows nothing of metrics: statistics in, sums of statistics out.
+This module knows nothing of metrics: it turns statistics into sums of statistics.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 BLOCK = 1024
-"""Rows held back before they are added to the samples, and the longest corpus sampled exactly."""
+"""Rows buffered before they are added to the samples, and the longest corpus sampled with replacement."""
 
 
 @dataclass(frozen=True)
 class Sums:
     """Sums of statistics over one corpus.
 
-    Args:
-        rows: how many rows there were.
-        total: over all rows, the system's statistics and then the baseline's (columns).
-        samples: over each bootstrap sample (samples x columns).
-        swapped: over the corpus with the two systems' outputs swapped in a random half of the rows
-            (samples x columns); None without a baseline.
+    Attributes:
+        rows: number of rows.
+        total: sums over all rows; the statistics of all systems side by side (columns).
+        samples: sums over each bootstrap sample (samples x columns).
+        swapped: for every system but the first, sums over the corpus with the outputs of the first system
+            and this one swapped in a random half of the rows (samples x columns of the two).
     """
 
     rows: int
     total: Matrix
     samples: Matrix
-    swapped: Matrix | None
+    swapped: list[Matrix]
 
 
 class Resampler:
-    """Takes rows one at a time and keeps the sums of every sample.
+    """Take rows one at a time and keep the sums of every sample.
 
     Args:
-        samples: how many samples are drawn of each kind.
-        seed: the same seed gives the same samples, whatever is in the rows.
-        paired: each row is a system's statistics followed by as many of a baseline's.
+        samples: number of bootstrap samples, and of random swaps.
+        seed: seed of the samples; they do not depend on the contents of the rows.
+        systems: a row holds the statistics of that many systems, equally many of each.
+        swaps: swap the outputs of the first system with those of each other one.
     """
 
-    def __init__(self, *, samples: int, seed: int, paired: bool = False) -> None:
+    def __init__(self, *, samples: int, seed: int, systems: int = 1, swaps: bool = True) -> None:
         import numpy as np
 
-        self._samples, self._paired = samples, paired
+        self._samples, self._systems, self._swap = samples, systems, swaps and systems > 1
         self._draws = np.random.default_rng([seed, 0])
         self._swaps = np.random.default_rng([seed, 1])
         self._held: list[Sequence[float]] = []
@@ -64,13 +65,13 @@ class Resampler:
         self._sums: Sums | None = None
 
     def add(self, row: Sequence[float]) -> None:
-        """Count a row in; all rows have one length."""
+        """Add a row; all rows have one length."""
         if len(self._held) == BLOCK:
             self._flush(_poisson)
         self._held.append(row)
 
     def finish(self) -> Sums:
-        """The sums over all rows that were added.
+        """Return the sums over all rows.
 
         Raises:
             ValueError: there was no row.
@@ -89,25 +90,24 @@ class Resampler:
         self._held = []
         total = block.sum(axis=0)
         samples = draw(self._draws, self._samples, len(block)) @ block
-        swapped = None
-        if self._paired:
-            swap = self._swaps.integers(0, 2, (self._samples, len(block)), dtype=np.uint8)
-            system, baseline = np.split(block, 2, axis=1)
-            moved = swap.astype(np.float64) @ (baseline - system)
-            swapped = total + np.hstack([moved, -moved])
-        if self._sums is None:
-            self._sums = Sums(self._rows, total, samples, swapped)
-        else:
+        swapped: list[Matrix] = []
+        if self._swap:
+            swap = self._swaps.integers(0, 2, (self._samples, len(block)), dtype=np.uint8).astype(np.float64)
+            system, *others = np.split(block, self._systems, axis=1)
+            for other in others:
+                moved = swap @ (other - system)
+                swapped.append(np.hstack([system.sum(axis=0) + moved, other.sum(axis=0) - moved]))
+        if self._sums is not None:
             last = self._sums
-            if swapped is not None and last.swapped is not None:
-                swapped += last.swapped
-            self._sums = Sums(self._rows, last.total + total, last.samples + samples, swapped)
+            total, samples = last.total + total, last.samples + samples
+            swapped = [before + now for before, now in zip(last.swapped, swapped, strict=True)]
+        self._sums = Sums(self._rows, total, samples, swapped)
 
 
 def interval(values: Matrix, confidence: float) -> tuple[float | None, float | None]:
-    """The bootstrap percentile interval: the middle `confidence` of a score over all samples.
+    """Return the bootstrap percentile interval: the middle `confidence` of a score over all samples.
 
-    Samples in which the score is undefined (NaN) are left out; if all are, there is no interval.
+    Samples with an undefined score (NaN) are left out; if all are undefined, there is no interval.
     """
     import numpy as np
 
@@ -119,25 +119,44 @@ def interval(values: Matrix, confidence: float) -> tuple[float | None, float | N
     return float(low), float(high)
 
 
-def p_value(differences: Matrix, observed: float, centre: float = 0.0) -> float:
-    """How often chance alone moves a difference at least as far as the one observed, in either direction.
+def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
+    """Return the two-sided p-value: how often chance alone gives a difference as large as the observed one.
 
-    One is added above and below, so that the value is never 0 (Phipson and Smyth 2010).
+    One is added to both counts, so the value is never 0 (Phipson and Smyth 2010).
 
     Args:
-        differences: a score's difference over each sample.
-        observed: its difference over the corpus.
-        centre: what the differences vary about: 0 for random swaps (approximate randomization); the
-            observed difference for bootstrap samples, which are shifted to the null hypothesis
-            (Riezler and Maxwell 2005).
+        differences: difference of a score in each sample.
+        observed: difference over the corpus.
+        center: mean of the differences under their distribution: 0 for random swaps (approximate
+            randomization), the observed difference for bootstrap samples, which are shifted to the null
+            hypothesis (Riezler and Maxwell 2005).
     """
     import numpy as np
 
     differences = differences[~np.isnan(differences)]
-    # Swapping all rows or none gives the observed difference again, up to rounding.
+    # Swapping all rows or none gives the observed difference, up to rounding.
     slack = 1e-9 * max(1.0, abs(observed))
-    extreme = int(np.count_nonzero(np.abs(differences - centre) >= abs(observed) - slack))
+    extreme = int(np.count_nonzero(np.abs(differences - center) >= abs(observed) - slack))
     return (extreme + 1) / (len(differences) + 1)
+
+
+def wilson(share: float, rows: float, confidence: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a share.
+
+    Unlike the bootstrap it is not empty where all rows or none count: 6 of 6 gives 0.61 to 1. See Wilson
+    (1927), Probable Inference, the Law of Succession, and Statistical Inference, J. Am. Stat. Assoc. 22.
+
+    Args:
+        share: share of the rows, 0 to 1.
+        rows: number of rows, at least 1.
+        confidence: confidence of the interval, between 0 and 1.
+    """
+    from statistics import NormalDist  # its import takes milliseconds, which `--help` saves
+
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    center = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows * rows)) ** 0.5
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def _with_replacement(draws: np.random.Generator, samples: int, rows: int) -> Matrix:
@@ -157,7 +176,10 @@ def _poisson(draws: np.random.Generator, samples: int, rows: int) -> Matrix:
 
 @cache
 def _poisson_table() -> Matrix:
-    """Poisson(1) at 65,536 evenly spaced probabilities: mean 1, variance 1 - 3e-5, ten times the speed."""
+    """Return quantiles of Poisson(1) at 65,536 evenly spaced probabilities.
+
+    Their mean is 1 and their variance 1 - 3e-5; drawing from the table is ten times faster.
+    """
     from math import exp, factorial
 
     import numpy as np

@@ -1,119 +1,34 @@
-"""Score rows with any number of metrics: every number with its interval, and with a baseline its p-value."""
+"""Score rows with any number of metrics: every score has an interval, and with baselines p-values."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.evaluation.metric import Example, Metric
-from llmkit.evaluation.resampling import Resampler, Sums, interval, p_value
+from llmkit.evaluation.resampling import Resampler, Sums, interval, p_value, wilson
+from llmkit.evaluation.results import Comparison, Evaluation, Record, Score
 
 if TYPE_CHECKING:
     from llmkit.evaluation.metric import Matrix
 
 MAX_GROUPS = 200
-"""Each group keeps the sums of all its samples; a field with more values than this is no grouping."""
-AHEAD = 256
-"""Rows that a metric sees together that is quicker so."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A score against the same score of a baseline, on the same rows.
-
-    Args:
-        score: the baseline's.
-        difference: the system's less the baseline's.
-        low: lower end of the difference's interval (paired bootstrap).
-        high: its upper end.
-        p_bootstrap: p-value of the paired bootstrap, two-sided (Koehn 2004, Riezler and Maxwell 2005).
-        p_randomization: p-value of paired approximate randomization, two-sided (Noreen 1989).
-    """
-
-    score: float
-    difference: float
-    low: float | None
-    high: float | None
-    p_bootstrap: float
-    p_randomization: float
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number and what is needed to get it again.
-
-    Args:
-        name: the score's name, such as `rougeL`.
-        score: the number.
-        low: lower end of its confidence interval; None where it has none (a single row, a threshold).
-        high: its upper end.
-        rows: how many rows it is over.
-        metric: the metric that gave it.
-        signature: that metric's options and versions.
-        scale: what a perfect system scores, 1 or 100; None where there is no such number.
-        group: the value of the grouping field; None over all rows.
-        details: the numbers behind the score.
-        baseline: the comparison with a baseline.
-    """
-
-    name: str
-    score: float
-    low: float | None
-    high: float | None
-    rows: int
-    metric: str
-    signature: str
-    scale: int | None
-    group: str | None = None
-    details: dict[str, float] = field(default_factory=dict)
-    baseline: Comparison | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All scores, those over all rows first, then group by group in order of appearance.
-
-    `model` tells what model wrote the predictions and how, where that is known.
-    """
-
-    rows: int
-    scores: list[Score]
-    confidence: float
-    resamples: int
-    seed: int
-    by: str | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """A row that was scored.
-
-    Args:
-        row: the row.
-        scores: its own.
-        baseline: how the baseline answered it.
-        baseline_scores: the scores of that.
-    """
-
-    row: Example
-    scores: dict[str, float]
-    baseline: Example | None = None
-    baseline_scores: dict[str, float] | None = None
+"""Each group keeps the sums of all its samples; a column with more values than this is no grouping."""
+PREFETCH_ROWS = 256
+"""Rows passed at a time to `Metric.prefetch`."""
 
 
 def examples(
     predictions: Sequence[Any], references: Sequence[Any] | None = None, **columns: Sequence[Any]
 ) -> list[Example]:
-    """Rows to score, from lists.
+    """Make rows to score from lists.
 
     Args:
-        predictions: one a row.
-        references: for each row one reference, or a list of them; None for metrics that need none.
+        predictions: one for each row.
+        references: for each row one reference, or a list of them; None for metrics without references.
         columns: further columns, such as a group.
 
     Raises:
@@ -131,170 +46,226 @@ def examples(
     return rows
 
 
-def score(
+def score_rows(
     metrics: Sequence[Metric],
     rows: Iterable[Example],
     *,
-    baseline: Iterable[Example] | None = None,
+    baselines: Mapping[str, Iterable[Example]] | None = None,
     by: str | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
     on_record: Callable[[Record], None] | None = None,
 ) -> Evaluation:
-    """Score rows as they come; memory does not grow with their number.
+    """Score rows one at a time; memory does not grow with their number.
 
     Args:
-        metrics: what to score with, from `metric.make` or from the metrics' own functions.
+        metrics: metrics to compute, from `registry.make` or from their own functions.
         rows: predictions and references.
-        baseline: the same rows as another system answered them, in the same order. Their references may
-            be empty; the system's are used.
-        by: a column; each of its values is scored apart as well, as if its rows stood alone.
-        confidence: of the intervals, between 0 and 1.
-        resamples: bootstrap samples, and random swaps.
-        seed: of the samples.
-        on_record: called with each row as it was scored.
+        baselines: by name, the same rows in the same order as other systems answered them. Their references
+            may be empty; those of `rows` are used.
+        by: a column; rows with the same value are also scored by themselves.
+        confidence: confidence of the intervals, between 0 and 1.
+        resamples: number of bootstrap samples and of random swaps.
+        seed: seed of the samples.
+        on_record: receives each row after it was scored.
 
     Raises:
-        InputError: there are no rows, the baseline has another number of them, or an option is out of
-            range.
-        RowError: a row lacks something, or a baseline's row has other references.
+        InputError: there are no rows, a baseline has another number of rows, or there is nothing to score.
+        OptionError: an option is out of range.
+        RowError: a row lacks something, or a row of a baseline has other references.
     """
-    _check_options(confidence, resamples, seed)
+    check_options(confidence, resamples, seed)
+    baselines = baselines or {}
 
-    def corpus(group: str | None) -> _Corpus:
-        return _Corpus(metrics, group, baseline is not None, resamples, seed)
+    def corpus(group: str | None) -> ScoredCorpus:
+        return ScoredCorpus(metrics, len(baselines) + 1, group=group, resamples=resamples, seed=seed)
 
     everything = corpus(None)
-    groups: dict[str, _Corpus] = {}
-    reference_counts: set[int] = set()
-    for row, other in _ahead(metrics, _paired(rows, baseline)):
-        statistics = [metric.statistics(row) for metric in metrics]
-        others = [metric.statistics(other) for metric in metrics] if other is not None else None
-        reference_counts.add(len(row.references))
+    groups: dict[str, ScoredCorpus] = {}
+    for row, *others in prefetched(metrics, paired(rows, baselines)):
+        statistics = [[metric.statistics(one) for metric in metrics] for one in (row, *others)]
         into = [everything] if by is None else [everything, _group(row, by, groups, corpus)]
         for one in into:
-            one.add(row, statistics, others)
+            one.add([row, *others], statistics)
         if on_record is not None:
-            theirs = _record_scores(metrics, others) if others is not None else None
-            on_record(Record(row, _record_scores(metrics, statistics), other, theirs))
+            on_record(_record(metrics, [row, *others], statistics))
     if everything.rows == 0:
         raise InputError("there is nothing to score: the input has no rows")
-    references = str(reference_counts.pop()) if len(reference_counts) == 1 else "var"
-    scores = [s for one in (everything, *groups.values()) for s in one.scores(confidence, references)]
-    _check_all_scored(metrics, scores)
-    return Evaluation(everything.rows, scores, confidence, resamples, seed, by)
+    names = list(baselines)
+    scores_found = [
+        s for one in (everything, *groups.values()) for s in one.scores(confidence, baselines=names)
+    ]
+    check_all_scored(metrics, scores_found)
+    return Evaluation(everything.rows, scores_found, confidence, resamples, seed, by)
 
 
-def _check_options(confidence: float, resamples: int, seed: int) -> None:
+def check_options(confidence: float, resamples: int, seed: int) -> None:
+    """Raise an OptionError unless the options of the intervals are possible."""
     if not 0 < confidence < 1:
-        raise InputError(f"--confidence is {confidence}; it lies between 0 and 1, such as 0.95")
+        raise OptionError("confidence", f"must lie between 0 and 1, such as 0.95, not {confidence}")
     if resamples < 1:
-        raise InputError(f"--resamples is {resamples}; it must be at least 1")
+        raise OptionError("resamples", f"must be 1 or more, not {resamples}")
     if seed < 0:
-        raise InputError(f"the seed is {seed}; it must not be negative")
+        raise OptionError("seed", f"must be 0 or more, not {seed}")
 
 
-def _check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None:
+def check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None:
+    """Raise an InputError if a metric gave no score over all rows."""
     scored = {one.metric for one in scores if one.group is None}
     for metric in metrics:
         if metric.name not in scored:
             raise InputError(f"{metric.name} has nothing to score: the texts are empty, or too short for it")
 
 
-class _Corpus:
-    """The rows of one group: one resampler whose columns are all metrics' statistics side by side."""
+class ScoredCorpus:
+    """Rows of one or more systems; their statistics stand side by side in one resampler.
+
+    Args:
+        metrics: metrics to compute.
+        systems: number of systems that answered the rows.
+        group: value of the grouping column.
+        resamples: number of bootstrap samples and of random swaps.
+        seed: seed of the samples.
+        swaps: swap outputs of the first system with those of the others, for `Comparison`.
+
+    Attributes:
+        rows: number of rows so far.
+    """
 
     def __init__(
-        self, metrics: Sequence[Metric], group: str | None, paired: bool, resamples: int, seed: int
+        self,
+        metrics: Sequence[Metric],
+        systems: int = 1,
+        *,
+        group: str | None = None,
+        resamples: int,
+        seed: int,
+        swaps: bool = True,
     ) -> None:
         self.rows = 0
-        self._metrics, self._group, self._paired = metrics, group, paired
-        self._resampler = Resampler(samples=resamples, seed=seed, paired=paired)
-        self._kept = {metric.name: array("d") for metric in metrics if metric.kept}
+        self._metrics, self._group = metrics, group
+        self._resampler = Resampler(samples=resamples, seed=seed, systems=systems, swaps=swaps)
+        self._unsummable = [{metric.name: array("d") for metric in metrics} for _ in range(systems)]
         self._widths: list[int] = []
+        self._reference_counts: set[int] = set()
+        self._sums: Sums | None = None
 
-    def add(
-        self,
-        row: Example,
-        statistics: Sequence[Sequence[float]],
-        baseline: Sequence[Sequence[float]] | None,
-    ) -> None:
+    def add(self, row: Sequence[Example], statistics: Sequence[Sequence[Sequence[float]]]) -> None:
+        """Add a row: for each system its example, and the statistics of each metric."""
         self.rows += 1
-        self._widths = [len(columns) for columns in statistics]
-        self._resampler.add([value for columns in (*statistics, *(baseline or ())) for value in columns])
+        self._widths = [len(columns) for columns in statistics[0]]
+        self._reference_counts.add(len(row[0].references))
+        self._resampler.add([value for system in statistics for columns in system for value in columns])
         for metric in self._metrics:
-            if metric.kept is not None:
-                self._kept[metric.name].extend(metric.kept(row))
+            if metric.unsummable is not None:
+                for example, numbers in zip(row, self._unsummable, strict=True):
+                    numbers[metric.name].extend(metric.unsummable(example))
 
-    def scores(self, confidence: float, references: str) -> Iterator[Score]:
+    def scores(self, confidence: float, *, system: int = 0, baselines: Sequence[str] = ()) -> Iterator[Score]:
+        """Yield the scores of a system, compared with the others if their names are given."""
         import numpy as np
 
-        sums = self._resampler.finish()
-        start, offset = 0, sum(self._widths)
-        for metric, width in zip(self._metrics, self._widths, strict=True):
-            one = slice(start, start + width)
-            two = slice(offset + start, offset + start + width)
-            start += width
-            total = metric.corpus(sums.total[None, one])[0]
-            samples = metric.corpus(sums.samples[:, one])
-            compare = _comparer(metric, sums, one, two, total, samples) if self._paired else None
-            details = metric.details(sums.total[one].tolist()) if metric.details else {}
-            about = self._about(metric, references)
+        for metric, columns in zip(self._metrics, self.columns(system), strict=True):
+            sums = self.sums()
+            total = metric.corpus(sums.total[None, columns])[0]
+            samples = metric.corpus(sums.samples[:, columns])
+            compare = [self._comparer(metric, columns, name, i) for i, name in enumerate(baselines)]
+            details = metric.details(sums.total[columns].tolist()) if metric.details else {}
+            about = self._about(metric)
             for i, name in enumerate(metric.scores):
-                if np.isnan(total[i]):  # a share of no rows, such as SQuAD's HasAns where nothing has
+                if np.isnan(total[i]):  # a share of no rows, such as SQuAD's HasAns if no row has an answer
                     continue
-                low, high = interval(samples[:, i], confidence) if self.rows > 1 else (None, None)
+                low, high, method = self._interval(
+                    metric, name, float(total[i]), samples[:, i], sums.total[columns], confidence
+                )
                 yield Score(
                     name,
                     float(total[i]),
                     low,
                     high,
                     **about,
+                    interval=method,
                     details=details.get(name, {}),
-                    baseline=compare(i, confidence) if compare else None,
+                    baselines=tuple(one(i, confidence) for one in compare),
                 )
-            if metric.whole is not None:
-                kept = np.array(self._kept[metric.name]).reshape(self.rows, -1)
-                for name, value in metric.whole(kept).items():
+            if metric.from_all_rows is not None:
+                numbers = np.array(self._unsummable[system][metric.name]).reshape(self.rows, -1)
+                for name, value in metric.from_all_rows(numbers).items():
                     yield Score(name, value, None, None, **about)
 
-    def _about(self, metric: Metric, references: str) -> dict[str, Any]:
-        nrefs = f"nrefs:{references}|" if metric.needs_references else ""
+    def sums(self) -> Sums:
+        """Return the sums over all rows; no row can be added afterwards."""
+        if self._sums is None:
+            self._sums = self._resampler.finish()
+        return self._sums
+
+    def columns(self, system: int) -> Iterator[slice]:
+        """Yield the columns of each metric's statistics of a system."""
+        start = system * sum(self._widths)
+        for width in self._widths:
+            yield slice(start, start + width)
+            start += width
+
+    def _interval(
+        self, metric: Metric, name: str, value: float, samples: Matrix, sums: Matrix, confidence: float
+    ) -> tuple[float | None, float | None, str | None]:
+        """Return the ends of an interval, and its method."""
+        if self.rows < 2:
+            return None, None, None
+        if name in metric.shares and metric.scale is not None:
+            low, high = wilson(value / metric.scale, float(sums[metric.shares[name]]), confidence)
+            return low * metric.scale, high * metric.scale, "wilson"
+        ends = interval(samples, confidence)
+        if ends[0] == ends[1] and value in (0, metric.scale):
+            # All rows have the worst or the best score: the bootstrap cannot tell how far others differ.
+            return None, None, None
+        return *ends, "bootstrap" if ends[0] is not None else None
+
+    def _comparer(
+        self, metric: Metric, columns: slice, name: str, number: int
+    ) -> Callable[[int, float], Comparison]:
+        """Return the function that compares a score of the first system with baseline `number`."""
+        sums, width = self.sums(), sum(self._widths)
+        theirs = slice(columns.start + (number + 1) * width, columns.stop + (number + 1) * width)
+        beside = slice(columns.start + width, columns.stop + width)
+        total = metric.corpus(sums.total[None, columns])[0]
+        other = metric.corpus(sums.total[None, theirs])[0]
+        drawn = metric.corpus(sums.samples[:, columns]) - metric.corpus(sums.samples[:, theirs])
+        pair = sums.swapped[number]
+        swapped = metric.corpus(pair[:, columns]) - metric.corpus(pair[:, beside])
+
+        def compare(i: int, confidence: float) -> Comparison:
+            difference = float(total[i] - other[i])
+            low, high = interval(drawn[:, i], confidence)
+            return Comparison(
+                name=name,
+                score=float(other[i]),
+                difference=difference,
+                low=low,
+                high=high,
+                p_bootstrap=p_value(drawn[:, i], difference, center=difference),
+                p_randomization=p_value(swapped[:, i], difference),
+            )
+
+        return compare
+
+    def _about(self, metric: Metric) -> dict[str, Any]:
+        counts = self._reference_counts
+        references = str(next(iter(counts))) if len(counts) == 1 else "var"
         return {
             "rows": self.rows,
             "metric": metric.name,
-            "signature": nrefs + metric.signature,
+            "signature": (f"nrefs:{references}|" if metric.needs_references else "") + metric.signature,
             "scale": metric.scale,
             "group": self._group,
+            "lower_is_better": metric.lower_is_better,
+            "task": metric.task,
         }
 
 
-def _comparer(
-    metric: Metric, sums: Sums, one: slice, two: slice, total: Matrix, samples: Matrix
-) -> Callable[[int, float], Comparison]:
-    """How the system's statistics (columns `one`) and the baseline's (`two`) compare, score by score."""
-    assert sums.swapped is not None
-    other = metric.corpus(sums.total[None, two])[0]
-    drawn = samples - metric.corpus(sums.samples[:, two])
-    swapped = metric.corpus(sums.swapped[:, one]) - metric.corpus(sums.swapped[:, two])
-
-    def compare(i: int, confidence: float) -> Comparison:
-        difference = float(total[i] - other[i])
-        low, high = interval(drawn[:, i], confidence)
-        return Comparison(
-            score=float(other[i]),
-            difference=difference,
-            low=low,
-            high=high,
-            p_bootstrap=p_value(drawn[:, i], difference, centre=difference),
-            p_randomization=p_value(swapped[:, i], difference),
-        )
-
-    return compare
-
-
-def _record_scores(metrics: Sequence[Metric], statistics: Sequence[Sequence[float]]) -> dict[str, float]:
+def record_scores(metrics: Sequence[Metric], statistics: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return the scores of a single row from its statistics of each metric."""
     import numpy as np
 
     scores: dict[str, float] = {}
@@ -305,52 +276,74 @@ def _record_scores(metrics: Sequence[Metric], statistics: Sequence[Sequence[floa
     return scores
 
 
-def _paired(
-    rows: Iterable[Example], baseline: Iterable[Example] | None
-) -> Iterator[tuple[Example, Example | None]]:
-    if baseline is None:
-        for row in rows:
-            yield row, None
-        return
-    for count, (row, other) in enumerate(zip_longest(rows, baseline)):
-        if row is None or other is None:
-            longer, shorter = (
-                ("the baseline", "the system") if row is None else ("the system", "the baseline")
-            )
+def _record(
+    metrics: Sequence[Metric], row: Sequence[Example], statistics: Sequence[Sequence[Sequence[float]]]
+) -> Record:
+    """Return a scored row of the system and the first baseline."""
+    ours = record_scores(metrics, statistics[0])
+    if len(row) == 1:
+        return Record(row[0], ours)
+    return Record(row[0], ours, row[1], record_scores(metrics, statistics[1]))
+
+
+def paired(
+    rows: Iterable[Example], others: Mapping[str, Iterable[Example]], name: str = "the system"
+) -> Iterator[list[Example]]:
+    """Yield each row of a system with the same row of the others, which take its references.
+
+    Args:
+        rows: rows of the system.
+        others: rows of the other systems, by name.
+        name: name of the system, for error messages.
+
+    Raises:
+        InputError: the systems differ in their number of rows.
+        RowError: another system has other references.
+    """
+    names = [name, *others]
+    for count, answers in enumerate(zip_longest(rows, *others.values())):
+        ended = [name for name, answer in zip(names, answers, strict=True) if answer is None]
+        if ended:
+            longer = next(name for name in names if name not in ended)
             raise InputError(
-                f"{longer} has more rows than {shorter}, which ends after {count}; "
-                "the two must answer the same rows in the same order"
+                f"{longer} has more rows than {ended[0]}, which ends after {count}; "
+                "all systems must answer the same rows in the same order"
             )
-        if other.references and list(other.references) != list(row.references):
-            raise RowError(
-                other.where,
-                f"its references are not those of {row.where}; "
-                "the baseline must answer the same rows in the same order",
-            )
-        yield row, Example(other.prediction, row.references, other.data, other.where)
+        row, *theirs = answers
+        for other in theirs:
+            if other.references and list(other.references) != list(row.references):
+                raise RowError(
+                    other.where,
+                    f"its references are not those of {row.where}; "
+                    "all systems must answer the same rows in the same order",
+                )
+        yield [
+            row,
+            *(Example(o.prediction, row.references, o.data, o.where, o.failed) for o in theirs),
+        ]
 
 
-def _ahead(
-    metrics: Sequence[Metric], pairs: Iterator[tuple[Example, Example | None]]
-) -> Iterator[tuple[Example, Example | None]]:
-    """The same pairs, some at a time shown to the metrics that ask for it."""
-    waiting = [metric.ahead for metric in metrics if metric.ahead is not None]
+def prefetched(metrics: Sequence[Metric], rows: Iterator[list[Example]]) -> Iterator[list[Example]]:
+    """Yield the same rows, after showing some at a time to the metrics that prefetch."""
+    waiting = [metric.prefetch for metric in metrics if metric.prefetch is not None]
     if not waiting:
-        yield from pairs
+        yield from rows
         return
-    while held := list(islice(pairs, AHEAD)):
-        for show in waiting:
-            show([one for pair in held for one in pair if one is not None])
+    while held := list(islice(rows, PREFETCH_ROWS)):
+        for prefetch in waiting:
+            prefetch([example for row in held for example in row])
         yield from held
 
 
-def _group(row: Example, by: str, groups: dict[str, _Corpus], corpus: Callable[[str], _Corpus]) -> _Corpus:
-    """The group that a row belongs to; one that is not in `groups` yet is made and put there."""
+def _group(
+    row: Example, by: str, groups: dict[str, ScoredCorpus], corpus: Callable[[str], ScoredCorpus]
+) -> ScoredCorpus:
+    """Return the group of a row; a new one is made and put into `groups`."""
     if by not in row.data:
         raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")
     value = str(row.data[by])
     if value not in groups:
         groups[value] = corpus(value)
     if len(groups) > MAX_GROUPS:
-        raise InputError(f"{by!r} has more than {MAX_GROUPS} values; group by a field with few")
+        raise InputError(f"{by!r} has more than {MAX_GROUPS} values; group by a column with few")
     return groups[value]

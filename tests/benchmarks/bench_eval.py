@@ -54,10 +54,10 @@ def hub_bleu(predictions: list[str], references: list[str]) -> float:
 
 def ours(name: str) -> Callable[[list[str], list[str]], float]:
     """Our metric with its interval; gives rougeL or BLEU."""
-    from llmkit.evaluation import examples, make, score
+    from llmkit.evaluation import examples, make, score_rows
 
     def run(predictions: list[str], references: list[str]) -> float:
-        found = score([make(name)], examples(predictions, references)).scores
+        found = score_rows([make(name)], examples(predictions, references)).scores
         return next(one.score for one in found if one.name in ("rougeL", "bleu"))
 
     return run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.errors import InputError
-from llmkit.evaluation import examples, make, score
+from llmkit.errors import InputError, OptionError
+from llmkit.evaluation import examples, make, score_rows
 from llmkit.evaluation.card import check_card, update_card
 
 CARD = """---
@@ -24,7 +24,7 @@ The end."""
 
 
 def evaluation(name="f1", prediction="a cat"):
-    return score([make(name)], examples([prediction, "dog"], ["a cat", "hot dog"]), resamples=20)
+    return score_rows([make(name)], examples([prediction, "dog"], ["a cat", "hot dog"]), resamples=20)
 
 
 def results(path):
@@ -126,5 +126,6 @@ def test_a_broken_card_is_left_alone(tmp_path, text, message):
 
 
 def test_no_card(tmp_path):
-    with pytest.raises(InputError, match="no such file; --card takes the README"):
+    with pytest.raises(OptionError, match="README") as caught:
         check_card(tmp_path / "README.md")
+    assert caught.value.option == "card"

@@ -7,7 +7,7 @@ import pytest
 from llmkit.errors import InputError, RowError
 from llmkit.evaluation import examples
 from llmkit.evaluation.external import Module, is_module
-from tests.command import run
+from tests.command import assert_refused, run
 
 MODULE = '''
 """A metric of the tests."""
@@ -71,7 +71,7 @@ def test_a_row_that_it_does_not_take(module):
     rows = examples(["a", "b"], [["a"], ["c", "d"]])
     one = Module(module(ONE, "strict"), rows[:1], trusted=False)
     one.add(rows[0])
-    with pytest.raises(RowError, match="row 2: 2 references, where earlier rows have one"):
+    with pytest.raises(RowError, match="row 2: 2 references"):
         one.add(rows[1])
 
 
@@ -86,7 +86,7 @@ def test_a_module_that_is_not_there(evaluate_folder):
 
 
 def test_code_from_the_hub_must_be_trusted():
-    with pytest.raises(InputError, match=r"evaluate:bertscore runs code from the Hub: .*--trust-remote-code"):
+    with pytest.raises(InputError, match=r"evaluate:bertscore .*trust_remote_code=True"):
         Module("evaluate:bertscore", [], trusted=False)
 
 
@@ -105,6 +105,4 @@ def test_from_the_command_line(module, tmp_path):
         run("eval", "--metric", f"f1,{path}", tmp_path / "p.jsonl", "--bare").out
         == "0.5000\n0.0000\n1.0000\n"
     )
-    refused = run("eval", "--metric", path, tmp_path / "p.jsonl", "--by", "n")
-    assert refused.code == 2
-    assert "command.py gives nothing to group or compare by" in refused.err
+    assert_refused(run("eval", "--metric", path, tmp_path / "p.jsonl", "--by", "n"), path, option="by")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmkit.evaluation import score
+from llmkit.evaluation import score_rows
 from llmkit.evaluation.likelihood.perplexity import measure, perplexity
 from llmkit.evaluation.likelihood.windowing import windowing
 from llmkit.records.read import rows_of
@@ -50,7 +50,7 @@ def test_same_windows_same_numbers(window):
     how = windowing(loaded, window=window, stride=window, bos="first")
     found = {
         one.name: one.score
-        for one in score([perplexity(loaded, how)], measure(loaded, rows_of(TEXTS), how)).scores
+        for one in score_rows([perplexity(loaded, how)], measure(loaded, rows_of(TEXTS), how)).scores
     }
     assert found["word_perplexity"] == pytest.approx(weighted_perplexity(words), rel=1e-5)
     assert found["bits_per_byte"] == pytest.approx(bits_per_byte(size), rel=1e-5)
@@ -106,9 +106,9 @@ def test_benchmarks_of_the_harness(own_task):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--benchmark", "own_question"], "no such benchmark: 'own_question'; did you mean own_questions?"),
-        (["--benchmark", "own_questions", "--limit", "0"], "--limit is 0: give a number from 1 up"),
-        (["--benchmark", "own_questions", "--chat-prompts"], "stories has no chat template"),
+        (["--benchmark", "own_question"], "own_questions?"),
+        (["--benchmark", "own_questions", "--limit", "0"], "--limit"),
+        (["--benchmark", "own_questions", "--chat-prompts"], "--chat-prompts"),
     ],
 )
 def test_bad_benchmarks(own_task, arguments, message):
@@ -117,16 +117,16 @@ def test_bad_benchmarks(own_task, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "option"),
     [
-        (["--benchmark", "x", "--metric", "f1"], "--metric has no use beside --benchmark"),
-        (["--benchmark", "x", "--window", "9"], "--window has no use beside --benchmark"),
-        (["--benchmark", "x", "--per-record", "y"], "--per-record is not written for a benchmark"),
-        (["--metric", "f1", "--shots", "2", "z"], "--shots is about benchmarks: name one with --benchmark"),
+        (["--benchmark", "x", "--metric", "f1"], "metric"),
+        (["--benchmark", "x", "--window", "9"], "window"),
+        (["--benchmark", "x", "--per-record", "y"], "per_record"),
+        (["--metric", "f1", "--shots", "2", "z"], "shots"),
     ],
 )
-def test_flags_around_benchmarks(arguments, message):
-    assert_refused(run("eval", *arguments), message)
+def test_flags_around_benchmarks(arguments, option):
+    assert_refused(run("eval", *arguments), option=option)
 
 
 def test_without_the_harness(monkeypatch):

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.evaluation import NAMES, examples, make, score
-from llmkit.evaluation.metric import OF_MODELS
+from llmkit.evaluation import examples, make, score_rows
 from llmkit.evaluation.modules import path
+from llmkit.evaluation.registry import of_predictions
 
 PREDICTIONS = ["the cat sat", "a dog ran home"]
 REFERENCES = [["the cat sat down", "a cat"], ["the dog ran home"]]
@@ -21,14 +21,14 @@ def load(evaluate_folder):
     """`evaluate.load`, by the metric's name."""
     import evaluate
 
-    return lambda name: evaluate.load(path(name), cache_dir=str(evaluate_folder / "cache"))
+    return lambda name: evaluate.load(path(), name, cache_dir=str(evaluate_folder / "cache"))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OF_MODELS])
+@pytest.mark.parametrize("name", [name for name in of_predictions() if name != "bertscore"])
 def test_each_gives_its_own_scores(load, name):
     metric = make(name)
     references = REFERENCES if metric.needs_references else None
-    expected = score([metric], examples(PREDICTIONS, references), resamples=1).scores
+    expected = score_rows([metric], examples(PREDICTIONS, references), resamples=1).scores
     inputs = {"predictions": PREDICTIONS} | ({"references": references} if references else {})
     assert load(name).compute(**inputs) == {one.name: one.score for one in expected}
 
@@ -42,6 +42,9 @@ def test_combined(load):
     for prediction, reference in zip(PREDICTIONS, REFERENCES, strict=True):
         both.add(prediction=prediction, reference=reference)
     assert both.compute() == found
+    prefixed = evaluate.combine([load("bleu"), load("rouge")], force_prefix=True)
+    found = prefixed.compute(predictions=PREDICTIONS, references=REFERENCES)
+    assert {"bleu_bleu", "rouge_rouge1"} <= set(found)
 
 
 def test_one_reference_a_row_and_options(load):
@@ -61,9 +64,10 @@ def test_perplexity(load, tiny_model):
     assert set(found) == {"perplexity", "word_perplexity", "bits_per_byte"}
 
 
-def test_a_name_that_is_none():
-    with pytest.raises(InputError, match="did you mean bleu"):
-        path("blue")
+@pytest.mark.parametrize(("name", "known"), [("blue", "bleu"), (None, "rouge")])
+def test_a_name_that_is_none(load, name, known):
+    with pytest.raises(InputError, match=known):
+        load(name)
 
 
 def test_the_package_alone_needs_no_evaluate():

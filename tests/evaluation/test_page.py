@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from llmkit.evaluation import examples, make, score
-from llmkit.evaluation.page import SAMPLED, SHOWN, PlottedRows, as_page, lower_is_better, marked
-from llmkit.evaluation.scoring import Record
+from llmkit.evaluation import examples, make, score_rows
+from llmkit.evaluation.page import SAMPLED, SHOWN, PlottedRows, as_page, marked
+from llmkit.evaluation.registry import declaration_of
+from llmkit.evaluation.results import Record
 
 VOID = {"meta"}
 
@@ -45,9 +46,11 @@ def read(page):
     return reader
 
 
-def make_page(metric, rows, baseline=None, **options):
-    kept = PlottedRows()
-    evaluation = score([make(metric)], rows, baseline=baseline, resamples=20, on_record=kept.add, **options)
+def make_page(name, rows, baseline=None, **options):
+    metric = make(name)
+    kept = PlottedRows(lower_is_better=metric.lower_is_better)
+    options["baselines"] = {"old.jsonl": baseline} if baseline else None
+    evaluation = score_rows([metric], rows, resamples=20, on_record=kept.add, **options)
     return kept, as_page(evaluation, kept, source="test", baseline="old.jsonl" if baseline else None)
 
 
@@ -73,7 +76,7 @@ def test_the_rows_that_moved_most():
     assert [one.row.where for one in kept.moved()] == ["row 2", "row 3"]
     text = "".join(read(page).text)
     assert "against old.jsonl" in text
-    assert "PlottedRows that differ most from the baseline" in text
+    assert "Rows that differ most from the baseline" in text
     assert "x y" in text
 
 
@@ -110,10 +113,15 @@ def test_differences_are_marked(prediction, reference, ours, theirs):
 
 @pytest.mark.parametrize(
     ("name", "lower"),
-    [("ter", True), ("perplexity", True), ("bits_per_byte", True), ("bleu", False), ("rouge1", False)],
+    [("ter", True), ("perplexity", True), ("repetition", True), ("bleu", False), ("rouge", False)],
 )
 def test_direction(name, lower):
-    assert lower_is_better(name) is lower
+    assert declaration_of(name).lower_is_better is lower
+
+
+def test_the_best_row_has_the_lowest_error():
+    kept, _ = make_page("ter", examples(["a b", "x y"], ["a b", "a b"]))
+    assert kept.best()[0].row.where == "row 1"
 
 
 def test_memory_does_not_grow_with_the_rows():

@@ -10,7 +10,7 @@ from llmkit.evaluation.report import as_bare, as_json, as_table
 
 BLEU = Score("bleu", 27.123456, 25.0, 29.25, 3000, "bleu", "nrefs:1|tok:13a", 100)
 ROUGE = Score("rougeL", 0.40524, None, None, 1, "rouge", "nrefs:1|stem:porter", 1)
-BETTER = Comparison(26.0, 1.123456, -0.5, 2.75, 0.0419, 0.0399)
+BETTER = Comparison("old", 26.0, 1.123456, -0.5, 2.75, 0.0419, 0.0399)
 
 
 def evaluation(*scores, by=None):
@@ -29,7 +29,7 @@ def test_table():
 
 
 def test_table_with_a_baseline():
-    compared = Score(**{**vars(BLEU), "baseline": BETTER})
+    compared = Score(**{**vars(BLEU), "baselines": (BETTER,)})
     head, row = as_table(evaluation(compared)).splitlines()[:2]
     assert head.split()[-6:] == ["95%", "interval", "p", "(bootstrap)", "p", "(randomization)"]
     assert row.split()[6:] == ["26.00", "+1.12", "-0.50", "to", "+2.75", "0.0419", "0.0399"]
@@ -55,6 +55,7 @@ def test_json_holds_everything_and_is_json():
         "metric": "bleu",
         "signature": "nrefs:1|tok:13a",
         "scale": 100,
+        "interval": None,
         "details": {},
     }
     assert (found["scores"][1]["score"], found["scores"][1]["high"]) == (None, None)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from llmkit.evaluation import resampling
-from llmkit.evaluation.resampling import Resampler, interval, p_value
+from llmkit.evaluation.resampling import Resampler, interval, p_value, wilson
 
 
-def resample(columns, *, samples=1000, seed=0, paired=False):
-    resampler = Resampler(samples=samples, seed=seed, paired=paired)
+def resample(columns, *, samples=1000, seed=0, systems=1):
+    resampler = Resampler(samples=samples, seed=seed, systems=systems)
     for row in columns:
         resampler.add(row)
     return resampler.finish()
@@ -51,16 +51,16 @@ def test_coverage_of_the_interval(monkeypatch, block):
 
 
 def test_p_values_are_uniform_where_there_is_no_difference():
-    """Two systems that differ by chance alone are told apart at 5% about once in twenty times."""
+    """Two systems that differ by chance alone differ significantly at 5% about once in twenty times."""
     generator = np.random.default_rng(5)
     randomization, bootstrap = 0, 0
     for seed in range(400):
         rows = generator.normal(0, 1, (120, 2))
-        sums = resample(rows.tolist(), samples=300, seed=seed, paired=True)
+        sums = resample(rows.tolist(), samples=300, seed=seed, systems=2)
         difference = (sums.total[0] - sums.total[1]) / 120
         drawn = (sums.samples[:, 0] - sums.samples[:, 1]) / 120
-        swapped = (sums.swapped[:, 0] - sums.swapped[:, 1]) / 120
-        bootstrap += p_value(drawn, difference, centre=difference) < 0.05
+        swapped = (sums.swapped[0][:, 0] - sums.swapped[0][:, 1]) / 120
+        bootstrap += p_value(drawn, difference, center=difference) < 0.05
         randomization += p_value(swapped, difference) < 0.05
     assert 0.03 <= randomization / 400 <= 0.075
     assert 0.03 <= bootstrap / 400 <= 0.075
@@ -68,16 +68,16 @@ def test_p_values_are_uniform_where_there_is_no_difference():
 
 def test_swapping_keeps_the_sum_of_both():
     rows = np.random.default_rng(1).random((50, 4))
-    sums = resample(rows.tolist(), samples=20, paired=True)
-    both = sums.swapped[:, :2] + sums.swapped[:, 2:]
+    sums = resample(rows.tolist(), samples=20, systems=2)
+    both = sums.swapped[0][:, :2] + sums.swapped[0][:, 2:]
     assert both == pytest.approx(np.tile(sums.total[:2] + sums.total[2:], (20, 1)))
 
 
 def test_all_swaps_of_few_rows_are_as_far_as_the_difference():
     """With one row, swapped or not, the difference keeps its size, rounding or no rounding: p is 1."""
-    sums = resample([(0.1, 0.3)], samples=50, paired=True)
+    sums = resample([(0.1, 0.3)], samples=50, systems=2)
     difference = float(sums.total[0] - sums.total[1])
-    assert p_value(sums.swapped[:, 0] - sums.swapped[:, 1], difference) == 1
+    assert p_value(sums.swapped[0][:, 0] - sums.swapped[0][:, 1], difference) == 1
 
 
 def test_the_seed_decides():
@@ -100,3 +100,12 @@ def test_p_value_is_never_zero():
 def test_nothing_to_resample():
     with pytest.raises(ValueError, match="nothing to resample"):
         Resampler(samples=10, seed=0).finish()
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_s_interval(hits, rows, low, high):
+    """Newcombe 1998, Two-sided confidence intervals for the single proportion, table I, method 3."""
+    assert wilson(hits / rows, rows, 0.95) == pytest.approx((low, high), abs=5e-5)

@@ -1,87 +1,152 @@
-"""`llmkit eval`'s own flags, in groups that `options.expand` unfolds."""
+"""Flags of `llmkit eval`, in groups by subject; `modes` says which groups apply to which run."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from llmkit.cli.common import options
 from llmkit.cli.common.options import flag
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
+from llmkit.evaluation.columns import TASKS, TaskColumns
+from llmkit.evaluation.metric import MetricOption
+from llmkit.evaluation.registry import METRICS, declaration_of
+
+TABLES = ("text", "latex", "markdown", "csv")
+_SUMMARIES = ", ".join(f"{name} ({declaration_of(name).summary})" for name in METRICS)
+_METRIC_HELP = f"{_SUMMARIES}; the path of an `evaluate` module, or evaluate:NAME."
 
 
 @dataclass
-class MetricFlags:
-    """Options of the metrics; None leaves the metric's own default, or the choice, to us."""
+class ScoringFlags:
+    """What is measured, and against what."""
 
-    to: Annotated[
-        str | None, flag("--to", metavar="LANG", help="Target language; decides BLEU's tokenizer too.")
-    ] = None
-    tokenize: Annotated[
-        str | None, flag("--tokenize", help="BLEU's tokenizer: 13a, intl, zh, char, ja-mecab, none, ...")
-    ] = None
-    smooth: Annotated[
-        str | None, flag("--smooth", help="BLEU's smoothing: exp, floor, add-k or none (exp).")
-    ] = None
-    lowercase: Annotated[bool | None, flag("--lowercase", help="BLEU and chrF without case.")] = None
-    word_order: Annotated[int | None, flag("--word-order", help="Word n-grams in chrF; 2 is chrF++.")] = None
-    stemmer: Annotated[bool | None, flag("--stemmer", help="ROUGE over Porter stems.")] = None
-    rouge_words: Annotated[
+    GROUP = "Scoring"
+
+    metric: Annotated[
         str | None,
-        flag("--rouge-words", help="default (a-z and 0-9, as rouge_score), unicode (all scripts) or auto."),
+        flag(
+            "--metric",
+            metavar="NAME,...",
+            help=_METRIC_HELP,
+        ),
     ] = None
-    rouge_split: Annotated[
-        str | None, flag("--rouge-split", help="A sentence of ROUGE-Lsum: newline, sentences, or auto.")
+    reference_field: Annotated[
+        str | None,
+        flag("--reference-field", metavar="NAME", help="Column of the references, or of the correct choice."),
     ] = None
-    normalize: Annotated[
-        bool | None, flag("--normalize", help="exact_match without case, articles and punctuation.")
+    baseline: Annotated[
+        list[str] | None,
+        flag(
+            "--baseline",
+            metavar="FILE",
+            help="Predictions of another system for the same rows, or a --per-record file; may be repeated.",
+        ),
     ] = None
-    no_answer_threshold: Annotated[
-        float | None, flag("--no-answer-threshold", help="squad_v2: above it there is no answer (1.0).")
+    by: Annotated[
+        str | None,
+        flag("--by", metavar="NAME", help="Also score the rows of each value of this column separately."),
     ] = None
-    bertscore_model: Annotated[
-        str | None, flag("--bertscore-model", metavar="NAME|DIR", help="bertscore's encoder.")
-    ] = None
-    bertscore_layer: Annotated[
-        int | None, flag("--bertscore-layer", help="Its layer (the one its authors chose, if they did).")
-    ] = None
+
+
+@dataclass
+class IntervalFlags:
+    """Intervals and p-values."""
+
+    GROUP = "Scoring"
+
+    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
+    resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 1000
 
 
 @dataclass
 class ColumnFlags:
-    """Where the predictions and the references are."""
+    """Columns and files of predictions."""
+
+    GROUP = "Predictions"
 
     references: Annotated[
         list[str] | None,
-        flag("--references", metavar="FILE", help="Plain lines to compare with; may be repeated."),
+        flag("--references", metavar="FILE", help="Plain lines with references; may be repeated."),
     ] = None
     prediction_field: Annotated[
-        str | None, flag("--prediction-field", metavar="NAME", help="Column of the predictions (prediction).")
-    ] = None
-    reference_field: Annotated[
-        str | None,
-        flag("--reference-field", metavar="NAME", help="Column of the references, or of the right choice."),
-    ] = None
-    baseline: Annotated[
         str | None,
         flag(
-            "--baseline",
-            metavar="FILE",
-            help="Another system's predictions, or --per-record, of the same rows.",
+            "--prediction-field",
+            metavar="NAME",
+            help="Column of the predictions (prediction, or the result column of a verb).",
         ),
     ] = None
 
 
 @dataclass
-class PerplexityFlags:
-    """How a model is run over texts."""
+class TargetFlags:
+    """The target language."""
+
+    GROUP = "Languages"
+
+    to: Annotated[
+        str | None, flag("--to", metavar="LANG", help="Target language; also chooses BLEU's tokenizer.")
+    ] = None
+
+
+@dataclass
+class TextFlags:
+    """Texts that a model reads."""
+
+    GROUP = "Texts"
+
+    source: Annotated[
+        str | None, flag("--from", metavar="LANG", help="Source language of a translation model.")
+    ] = None
+    field: Annotated[
+        str | None, flag("--field", metavar="NAME", help="Column of the text, or of the choices.")
+    ] = None
+    template: Annotated[
+        str | None,
+        flag("--template", metavar="TEXT", help="Text over several columns, such as 'Q: {question}'."),
+    ] = None
+
+
+@dataclass
+class BatchFlags:
+    """Batches of a model."""
+
+    GROUP = "Texts"
+
+    batch_size: Annotated[
+        str,
+        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch, or auto: as memory allows."),
+    ] = "auto"
+
+    def rows_per_batch(self) -> int | None:
+        """Return `batch_size` as a number; None for auto.
+
+        Raises:
+            OptionError: it is neither.
+        """
+        if self.batch_size == "auto":
+            return None
+        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
+            raise OptionError("batch_size", f"must be a number of windows or auto, not {self.batch_size}")
+        return int(self.batch_size)
+
+
+@dataclass
+class LikelihoodFlags:
+    """Windows and context for metrics of likelihood."""
+
+    GROUP = "Likelihood"
 
     window: Annotated[
-        int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (all it can).")
+        int | None,
+        flag("--window", metavar="TOKENS", help="Tokens that the model sees at a time (its context length)."),
     ] = None
     stride: Annotated[
         int | None,
-        flag("--stride", metavar="TOKENS", help="Tokens predicted per further window (half the window)."),
+        flag("--stride", metavar="TOKENS", help="Tokens predicted by each further window (half the window)."),
     ] = None
     bos: Annotated[
         str,
@@ -90,50 +155,113 @@ class PerplexityFlags:
         ),
     ] = "auto"
     concatenate: Annotated[
-        bool, flag("--concatenate", help="The rows are one text, with a blank line between them.")
+        bool, flag("--concatenate", help="Score the rows as one text, with a blank line between them.")
     ] = False
-    lines: Annotated[bool, flag("--lines", help="Each line of a text file is a text of its own.")] = False
-    field: Annotated[
-        str | None, flag("--field", metavar="NAME", help="The column with the text, or with the choices.")
-    ] = None
+    lines: Annotated[bool, flag("--lines", help="Score each line of a text file as a text of its own.")] = (
+        False
+    )
     given: Annotated[
         str | None,
         flag(
             "--given",
             metavar="NAME|TEXT",
-            help="Column, or template, of what the text is predicted from: a question, or a source.",
+            help="Column, or template, of the context of a text: a question, or the source of a translation.",
         ),
     ] = None
-    template: Annotated[
-        str | None,
-        flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
-    ] = None
     token_losses: Annotated[
-        bool, flag("--token-losses", help="Give --per-record each token and its loss in nats as well.")
+        bool, flag("--token-losses", help="Add each token and its loss in nats to --per-record.")
     ] = False
-    batch_size: Annotated[
-        str,
-        flag("--batch-size", metavar="auto|N", help="Windows or rows per batch, or auto: as memory allows."),
-    ] = "auto"
-
-    def rows_per_batch(self) -> int | None:
-        """`--batch-size` as a number; None for auto."""
-        if self.batch_size == "auto":
-            return None
-        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
-            raise InputError(f"--batch-size {self.batch_size}: give a number of windows, or auto")
-        return int(self.batch_size)
 
 
 @dataclass
-class ReportFlags:
-    """What is told, and where."""
+class TaskFlags:
+    """A model that eval runs itself before it scores."""
 
-    json: Annotated[bool, flag("--json", help="Everything as JSON on stdout.")] = False
-    bare: Annotated[bool, flag("--bare", help="The numbers alone, one a line.")] = False
-    output: Annotated[
-        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
+    GROUP = "Task"
+
+    task: Annotated[
+        str | None,
+        flag("--task", metavar="VERB", help=f"Run a model over the rows first: {', '.join(TASKS)}."),
     ] = None
+    save_predictions: Annotated[
+        Path | None,
+        flag(
+            "--save-predictions",
+            metavar="FILE",
+            help="Keep the predictions of --task; a killed run can be resumed.",
+        ),
+    ] = None
+    resume: Annotated[bool, flag("--resume", help="Continue an unfinished --save-predictions.")] = False
+    on_error: Annotated[
+        str,
+        flag(
+            "--on-error",
+            metavar="fail|skip",
+            help="skip scores a row that failed as an empty prediction.",
+        ),
+    ] = "fail"
+    no_answer: Annotated[
+        bool, flag("--no-answer", help="--task qa: leave the answer empty where the text has none.")
+    ] = False
+    truncate: options.Truncate = None
+
+    def columns(self, source_language: str | None) -> TaskColumns:
+        """Return the columns of the task.
+
+        Args:
+            source_language: value of `--from`.
+
+        Raises:
+            OptionError: there is no such task, or an option applies to another one.
+        """
+        assert self.task is not None
+        if self.task not in TASKS:
+            raise OptionError("task", f"must be one of {', '.join(TASKS)}, not {self.task}")
+        for option, value, task in (
+            ("source", source_language, "translate"),
+            ("no_answer", self.no_answer or None, "qa"),
+            ("truncate", self.truncate, "generate"),
+        ):
+            if value is not None and self.task != task:
+                raise OptionError(option, f"applies to task={task}")
+        if self.resume and self.save_predictions is None:
+            raise OptionError("resume", "needs the file of the predictions, `save_predictions`")
+        return TASKS[self.task]
+
+
+@dataclass
+class BenchmarkFlags:
+    """Benchmarks of EleutherAI's harness."""
+
+    GROUP = "Benchmarks"
+
+    benchmark: Annotated[
+        str | None,
+        flag("--benchmark", metavar="NAME,...", help="Tasks of lm-evaluation-harness, such as arc_easy."),
+    ] = None
+    benchmark_folder: Annotated[
+        Path | None,
+        flag(
+            "--benchmark-folder", metavar="DIR", help="Folder with more tasks, as YAML files of the harness."
+        ),
+    ] = None
+    shots: Annotated[
+        int | None, flag("--shots", help="Solved examples in each prompt (the task's own number).")
+    ] = None
+    limit: Annotated[
+        int | None, flag("--limit", metavar="N", help="Only the first N samples of each benchmark.")
+    ] = None
+    chat_prompts: Annotated[
+        bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
+    ] = False
+
+
+@dataclass
+class RecordFlags:
+    """Files about single rows."""
+
+    GROUP = "Output"
+
     per_record: Annotated[
         Path | None,
         flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
@@ -142,35 +270,116 @@ class ReportFlags:
         Path | None,
         flag("--report", metavar="FILE.html", help="Write a page with the scores, and best and worst rows."),
     ] = None
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace files that are there.")] = False
+
+
+@dataclass
+class ReportFlags:
+    """Form and files of the scores."""
+
+    GROUP = "Output"
+
+    json: Annotated[bool, flag("--json", help="Print everything as JSON.")] = False
+    bare: Annotated[bool, flag("--bare", help="Print the numbers alone, one a line.")] = False
+    table: Annotated[
+        str | None, flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)} (text).")
+    ] = None
+    output: Annotated[
+        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
+    ] = None
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
     card: Annotated[
-        Path | None, flag("--card", metavar="README.md", help="Put the scores into this model card.")
+        Path | None, flag("--card", metavar="README.md", help="Write the scores into this model card.")
     ] = None
     dataset: Annotated[
         str | None,
-        flag("--dataset", metavar="NAME", help="What --card calls the test set (the file's name)."),
+        flag("--dataset", metavar="NAME", help="Name of the test set in --card (name of the file)."),
     ] = None
 
-    def check(self) -> None:
-        """Refuse what cannot be written before anything is scored."""
+    def check(self, records: RecordFlags) -> None:
+        """Refuse files that cannot be written, before anything is scored.
+
+        Raises:
+            InputError: a file exists or cannot be written.
+            OptionError: an option is wrong, or does not go with another.
+        """
         from llmkit.records import output
 
-        if self.json and self.bare:
-            raise InputError("--json and --bare were given: use one of them")
-        named = {"--output": self.output, "--per-record": self.per_record, "--report": self.report}
+        forms = [name for name in ("json", "bare", "table") if getattr(self, name)]
+        if len(forms) > 1:
+            raise OptionError(forms[1], f"does not go with `{forms[0]}`; set one of them")
+        if self.table is not None and self.table not in TABLES:
+            raise OptionError("table", f"must be one of {', '.join(TABLES)}, not {self.table}")
         taken: dict[Path, str] = {}
+        named = {"output": self.output, "per_record": records.per_record, "report": records.report}
         for name, path in named.items():
             if path is None:
                 continue
             first = taken.setdefault(path.resolve(), name)
             if first != name:
-                raise InputError(f"{first} and {name} name the same file")
+                raise OptionError(name, f"names the same file as `{first}`")
             if path.exists() and not self.overwrite:
-                raise InputError(f"{path} exists: --overwrite replaces it")
+                raise InputError(f"{path} exists; overwrite=True replaces it")
             output.check(path, overwrite=self.overwrite)
         if self.card is not None:
             from llmkit.evaluation.card import check_card
 
             check_card(self.card)
         elif self.dataset is not None:
-            raise InputError("--dataset is about a model card: name it with --card")
+            raise OptionError(
+                "dataset", "is the name of a test set in a model card; name the card with `card`"
+            )
+
+
+def _metric_fields() -> list[tuple[str, Any, Any]]:
+    """Return a field for each option that metrics declare; its help ends in the metrics that have it."""
+    found: dict[str, list[str]] = {}
+    declared: dict[str, MetricOption] = {}
+    for metric in METRICS:
+        for option in declaration_of(metric).options:
+            declared.setdefault(option.name, option)
+            found.setdefault(option.name, []).append(metric)
+    fields: list[tuple[str, Any, Any]] = []
+    for name, option in declared.items():
+        spelling = f"--{name.replace('_', '-')}"
+        more = {"metavar": option.metavar} if option.metavar else {}
+        declaration = flag(spelling, help=f"{', '.join(found[name])}: {option.help}", **more)
+        fields.append((name, Annotated[option.type | None, declaration], dataclasses.field(default=None)))
+    return fields
+
+
+if TYPE_CHECKING:
+
+    @dataclass
+    class MetricFlags:
+        """Options of the metrics, from their declarations; None leaves the choice to the metric."""
+
+else:
+    MetricFlags = dataclasses.make_dataclass(
+        "MetricFlags", _metric_fields(), namespace={"GROUP": "Metrics", "__doc__": "Options of the metrics."}
+    )
+
+
+@dataclass
+class Flags:
+    """All groups of flags, filled in; the names of the fields are those in `modes.MODES`."""
+
+    files: list[str]
+    scoring: ScoringFlags
+    intervals: IntervalFlags
+    columns: ColumnFlags
+    target: TargetFlags
+    metrics: MetricFlags
+    task: TaskFlags
+    texts: TextFlags
+    batches: BatchFlags
+    likelihood: LikelihoodFlags
+    benchmarks: BenchmarkFlags
+    model: options.ModelFlags
+    decoding: options.DecodingFlags
+    records: RecordFlags
+    report: ReportFlags
+
+    def metric_options(self) -> dict[str, Any]:
+        """Return the options of metrics that the user gave."""
+        given = dataclasses.asdict(self.metrics)
+        return {name: value for name, value in given.items() if value is not None}

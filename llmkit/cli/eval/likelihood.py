@@ -1,160 +1,175 @@
-"""`llmkit eval` where a model is judged by how probable it finds texts."""
+"""`llmkit eval --metric perplexity` and its kin: judge a model by the likelihood of texts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options
-from llmkit.errors import InputError
+from llmkit.cli.eval.flags import Flags
+from llmkit.cli.eval.modes import given, metric_names
+from llmkit.cli.eval.work import Work, baselines, only_file, score_work
+from llmkit.errors import OptionError
+from llmkit.evaluation.registry import declaration_of, of_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from llmkit.cli.eval.flags import ColumnFlags, PerplexityFlags
     from llmkit.evaluation import Example, Metric
     from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.records.rows import Row
     from llmkit.runtime.load import LoadedModel
 
-METRICS = ("perplexity", "multiple_choice", "minimal_pairs")
-# What is about texts as a whole, and not about choices or pairs of them.
-_TEXTS = ["bos", "concatenate", "lines", "template", "token_losses"]
 
-
-def check(name: str, flags: PerplexityFlags, *, per_record: Path | None) -> None:
-    """Refuse flags that the metric would ignore.
+def run(flags: Flags) -> None:
+    """Score a model on texts, questions or pairs of sentences.
 
     Raises:
-        InputError: one was given.
+        InputError, LLMKitError: bad usage or rows; as `load`; as the measurement.
     """
-    if name != "perplexity":
-        texts = [*_TEXTS, *(["field"] if name == "minimal_pairs" else [])]
-        found = options.given(flags, but=[f for f in vars(flags) if f not in texts])
-        if found:
-            raise InputError(f"{found[0]} is about perplexity: {name} has no use for it")
-    if flags.token_losses and per_record is None:
-        raise InputError("--token-losses go into a file of rows: name it with --per-record")
-
-
-def likelihoods(
-    name: str,
-    source: str,
-    flags: PerplexityFlags,
-    columns: ColumnFlags,
-    model: options.ModelFlags,
-    languages: tuple[str | None, str | None],
-    bar: console.Progress,
-) -> tuple[list[Metric], Iterable[Example], Iterable[Example] | None]:
-    """The metric, the model's losses, and those of the baseline.
-
-    Args:
-        name: of `METRICS`.
-        source: the texts, questions or pairs.
-        flags: how the model reads them.
-        columns: `--reference-field` is the column of the right choice.
-        model: which model.
-        languages: `--from` and `--to`, for translation models.
-        bar: told how far it is.
-
-    Raises:
-        InputError, LLMKitError: as `load`; as what is measured.
-    """
-    from llmkit.evaluation.likelihood import windowing as reading
+    from llmkit.evaluation.likelihood.baseline import alongside
+    from llmkit.evaluation.likelihood.windowing import windowing
     from llmkit.records.read import open_rows
 
-    batch_size = flags.rows_per_batch()
-    earlier = open_rows(columns.baseline) if columns.baseline is not None else None
-    rows, joined = _texts(source, flags) if name == "perplexity" else (open_rows(source), False)
-    loaded = _load(model)
-    _tell_languages(loaded, *languages)
-    given = _given(flags.given)
-    context = given is not None or name == "multiple_choice"
-    how = reading.windowing(
-        loaded, window=flags.window, stride=flags.stride, bos=flags.bos, given=context and flags.bos == "auto"
+    (name,) = metric_names(flags.scoring.metric)
+    check(name, flags)
+    source = only_file(flags)
+    bar = console.Progress("eval")
+    batch_size = flags.batches.rows_per_batch()
+    others = baselines(flags, source)
+    earlier = [open_rows(one) for one in others]
+    joined = False
+    rows: Iterable[Row]
+    if name == "perplexity":
+        rows, joined = texts(source, flags)
+    else:
+        rows = open_rows(source)
+    loaded = load(flags.model)
+    set_languages(loaded, flags.texts.source, flags.target.to)
+    context = context_of(flags.likelihood.given)
+    how = windowing(
+        loaded,
+        window=flags.likelihood.window,
+        stride=flags.likelihood.stride,
+        bos=flags.likelihood.bos,
+        given=(context is not None or name == "multiple_choice") and flags.likelihood.bos == "auto",
     )
-    console.notice(how.told())
+    console.notice(how.describe())
     common: dict[str, Any] = {
-        "given": given,
+        "given": context,
         "batch_size": batch_size,
         "notice": console.notice,
-        "progress": _speed(bar),
+        "progress": speed(bar),
     }
-    metric, examples = _measure(name, loaded, rows, how, flags, columns, joined=joined, **common)
-    if earlier is None:
-        return [metric], examples, None
-    from llmkit.evaluation.likelihood.baseline import alongside
-
-    return [metric], *alongside(examples, earlier)
+    metric, examples = measurement(Measurement(name, loaded, rows, how, joined), flags, common)
+    ours, theirs = alongside(examples, earlier)
+    work = Work(source, [metric], ours, dict(zip(others, theirs, strict=True)))
+    score_work(work, flags, bar)
 
 
-def _measure(
-    name: str,
-    loaded: LoadedModel,
-    rows: Iterable[Row],
-    how: Windowing,
-    flags: PerplexityFlags,
-    columns: ColumnFlags,
-    *,
-    joined: bool,
-    **common: Any,
-) -> tuple[Metric, Iterator[Example]]:
-    """The metric of that name, and rows with what the model loses on them; `common` goes to any of them."""
+def check(name: str, flags: Flags) -> None:
+    """Refuse options that apply to other metrics of likelihood.
+
+    Raises:
+        OptionError: one was given.
+    """
+    reads = declaration_of(name).reads or frozenset()
+    choosable = frozenset().union(*(declaration_of(one).reads or () for one in of_models()))
+    for group in (flags.likelihood, flags.texts, flags.scoring):
+        for option in given(group):
+            if option in choosable - reads:
+                users = [one for one in of_models() if option in (declaration_of(one).reads or ())]
+                raise OptionError(option, f"applies to {', '.join(users)}, not to {name}")
+    if flags.likelihood.token_losses and flags.records.per_record is None:
+        raise OptionError("token_losses", "needs a file of rows, `per_record`")
+
+
+@dataclass
+class Measurement:
+    """A metric of likelihood on a model.
+
+    Attributes:
+        name: name of the metric.
+        loaded: the model.
+        rows: texts, questions or pairs.
+        how: windows of the model.
+        joined: the rows are one text.
+    """
+
+    name: str
+    loaded: LoadedModel
+    rows: Iterable[Row]
+    how: Windowing
+    joined: bool
+
+
+def measurement(what: Measurement, flags: Flags, common: dict[str, Any]) -> tuple[Metric, Iterator[Example]]:
+    """Return the metric, and the rows with their losses; `common` are options of all measurements."""
     from llmkit.evaluation.likelihood import choices, perplexity
 
-    if name == "perplexity":
+    loaded, rows, how = what.loaded, what.rows, what.how
+    if what.name == "perplexity":
         examples = perplexity.measure(
             loaded,
             rows,
             how,
-            field=flags.field,
-            template=flags.template,
-            concatenated=joined,
-            token_losses=flags.token_losses,
+            field=flags.texts.field,
+            template=flags.texts.template,
+            concatenated=what.joined,
+            token_losses=flags.likelihood.token_losses,
             **common,
         )
-        return perplexity.perplexity(loaded, how, concatenated=joined), examples
-    if name == "multiple_choice":
+        return perplexity.perplexity(loaded, how, concatenated=what.joined), examples
+    if what.name == "multiple_choice":
         examples = choices.measure_choices(
-            loaded, rows, how, field=flags.field, answer_field=columns.reference_field, **common
+            loaded,
+            rows,
+            how,
+            field=flags.texts.field,
+            answer_field=flags.scoring.reference_field,
+            **common,
         )
         return choices.multiple_choice(loaded, how), examples
     return choices.minimal_pairs(loaded, how), choices.measure_pairs(loaded, rows, how, **common)
 
 
-def _texts(source: str, flags: PerplexityFlags) -> tuple[Iterable[Row], bool]:
-    """The texts, and whether all are one."""
+def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
+    """Return the texts, and True if all are one.
+
+    Raises:
+        OptionError: an option does not go with the input, or with another.
+    """
     from llmkit.evaluation.rows import lines
     from llmkit.records.flatten import flat
     from llmkit.records.read import open_rows
 
+    options_ = flags.likelihood
     suffix = Path(source.removesuffix(".gz")).suffix
-    columns = (flags.field, flags.template, flags.given)
+    columns = (flags.texts.field, flags.texts.template, options_.given)
     plain = suffix == ".txt" or (source == "-" and not any(columns))
-    if flags.lines and not plain:
-        raise InputError("--lines is about a text file; the rows of another are texts of their own already")
-    if flags.given is not None and flags.concatenate:
-        raise InputError("--concatenate makes one text of all, and --given is what each is predicted from")
-    whole = plain and not flags.lines
-    rows = lines(source) if plain and flags.lines else open_rows(source, whole=whole).through(flat)
-    return rows, whole or flags.concatenate
+    if options_.lines and not plain:
+        raise OptionError("lines", "applies to a text file; each row of another file is a text already")
+    if options_.given is not None and options_.concatenate:
+        raise OptionError("concatenate", "does not go with `given`, the context of single texts")
+    whole = plain and not options_.lines
+    rows = lines(source) if plain and options_.lines else open_rows(source, whole=whole).through(flat)
+    return rows, whole or options_.concatenate
 
 
-def _given(flag: str | None) -> Callable[[Row], str] | None:
-    """`--given`: a column, or a template over columns."""
+def context_of(given: str | None) -> Callable[[Row], str] | None:
+    """Return the function for the context of a row: a column, or a template over columns."""
     from llmkit.records.rows import text_of
 
-    if flag is None:
+    if given is None:
         return None
-    if "{" in flag:
-        return lambda row: text_of(row, field=None, template=flag, defaults=())
-    return lambda row: text_of(row, field=flag, template=None, defaults=())
+    if "{" in given:
+        return lambda row: text_of(row, field=None, template=given, defaults=())
+    return lambda row: text_of(row, field=given, template=None, defaults=())
 
 
-def _load(model: options.ModelFlags) -> LoadedModel:
-    """The model, loaded as the kind of language model that it is."""
+def load(model: options.ModelFlags) -> LoadedModel:
+    """Load the model as a masked or a causal language model or an encoder-decoder."""
     from llmkit.cli.common.loading import load_model, quick_imports
 
     with quick_imports():
@@ -165,15 +180,21 @@ def _load(model: options.ModelFlags) -> LoadedModel:
     return load_model(spec)
 
 
-def _tell_languages(loaded: LoadedModel, source: str | None, target: str | None) -> None:
-    """Tell the tokenizer of a many-language model which languages it is between."""
+def set_languages(loaded: LoadedModel, source: str | None, target: str | None) -> None:
+    """Set the languages of a multilingual model's tokenizer.
+
+    Raises:
+        OptionError: the model has no languages to set.
+    """
     tokenizer: Any = loaded.tokenizer
     if not hasattr(tokenizer, "src_lang"):
-        if source is not None or target is not None:
-            raise InputError(
-                f"--from and --to: {loaded.spec.name} is not told of languages; write what it is told with"
-                " --given, such as 'translate English to German: {source}'"
-            )
+        for option, value in (("source", source), ("to", target)):
+            if value is not None:
+                raise OptionError(
+                    option,
+                    f"does not apply to {loaded.spec.name}, whose tokenizer has no languages; write them into"
+                    " `given`, such as 'translate English to German: {source}'",
+                )
         return
     from llmkit.engines.open import as_engine
     from llmkit.tasks.direction import find_direction
@@ -184,11 +205,12 @@ def _tell_languages(loaded: LoadedModel, source: str | None, target: str | None)
     tokenizer.tgt_lang = tokenizer.convert_ids_to_tokens(begins).strip("_")
 
 
-def _speed(bar: console.Progress) -> Callable[[int], None]:
+def speed(bar: console.Progress) -> Callable[[int], None]:
+    """Return a function that shows the number of scored tokens and their rate."""
     started = time.monotonic()
 
-    def tell(tokens: int) -> None:
+    def show(tokens: int) -> None:
         rate = tokens / max(time.monotonic() - started, 1e-9)
         bar.update(0, f"{tokens} tokens, {rate:.0f} tokens/s")
 
-    return tell
+    return show

@@ -1,15 +1,22 @@
-"""`llmkit eval --task`: run a verb's model over the rows, then hand its output to the metrics."""
+"""`llmkit eval --task`: run a verb's model over the rows, then score its output."""
 
 from __future__ import annotations
 
+import itertools
+import re
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.options import flag
-from llmkit.errors import InputError, RowError
+from llmkit.cli.eval.flags import Flags, TaskFlags
+from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
+from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
+from llmkit.errors import InputError, OptionError, RowError
+from llmkit.evaluation.columns import TaskColumns
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Example
@@ -18,138 +25,151 @@ if TYPE_CHECKING:
     from llmkit.tasks.decoding import GenerationOptions
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A verb that eval can run.
+def run(flags: Flags) -> None:
+    """Run the task over the input, then score its predictions.
 
-    Attributes:
-        result: the column that it writes.
-        sources: columns that its input is looked for in.
-        references: columns that the references are looked for in, besides `references` and `reference`.
-        metrics: what it is scored by where `--metric` is left out.
+    Raises:
+        InputError, LLMKitError: as the verb, and as `score_rows`.
     """
+    columns = flags.task.columns(flags.texts.source)
+    source = only_file(flags)
+    if flags.scoring.metric is None:
+        flags.scoring.metric = columns.metrics
+        console.notice(f"metric={columns.metrics}: usual for task={flags.task.task}")
+    if flags.decoding.num_return_sequences != 1:
+        raise OptionError("num_return_sequences", "must be 1: eval scores one prediction for each row")
+    ours, modules = chosen_metrics(flags, source, ())
+    with ExitStack() as files:
+        folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="llmkit-eval-")))
+        predictions = predict(_request(flags, source), columns, folder)
+        examples = predictions.examples()
+        sample = list(itertools.islice(examples, PEEK))
+        work = Work(
+            source,
+            configured(ours, flags, sample, language=given_language(flags, ours)),
+            itertools.chain(sample, examples),
+            baselines={name: baseline_rows(name, flags) for name in baselines(flags, str(predictions.path))},
+            model=predictions.signature,
+        )
+        score_modules(work, modules, sample, flags)
 
-    result: str
-    sources: tuple[str, ...]
-    references: tuple[str, ...]
-    metrics: str
 
-
-TASKS = {
-    "translate": _Task("translation_text", ("source", "text"), ("target",), "bleu,chrf"),
-    "summarize": _Task(
-        "summary_text",
-        ("document", "article", "source", "text"),
-        ("summary", "highlights", "target"),
-        "rouge",
-    ),
-    "qa": _Task("answer", ("question",), ("answers", "answer"), "exact_match,f1"),
-    "generate": _Task("generated_text", ("prompt", "text"), ("completion", "target", "output"), "rouge"),
-}
-
-
-@dataclass
-class TaskFlags:
-    """A model run by eval itself."""
-
-    task: Annotated[
-        str | None,
-        flag("--task", metavar="VERB", help="Run the model first: translate, summarize, qa or generate."),
-    ] = None
-    source: Annotated[
-        str | None, flag("--from", metavar="LANG", help="Source language of --task translate.")
-    ] = None
-    save_predictions: Annotated[
-        Path | None,
-        flag(
-            "--save-predictions", metavar="FILE", help="Keep what --task wrote; a killed run can be resumed."
-        ),
-    ] = None
-    resume: Annotated[bool, flag("--resume", help="Go on with an unfinished --save-predictions.")] = False
-    on_error: Annotated[
-        str,
-        flag("--on-error", metavar="fail|skip", help="skip scores a row that failed as an empty prediction."),
-    ] = "fail"
-    no_answer: Annotated[
-        bool, flag("--no-answer", help="--task qa: answer nothing where the text has no answer.")
-    ] = False
-    truncate: options.Truncate = None
-
-    def chosen(self) -> _Task:
-        """The task that was named.
-
-        Raises:
-            InputError: there is none of that name, or a flag is about another.
-        """
-        assert self.task is not None
-        if self.task not in TASKS:
-            raise InputError(f"--task {self.task}: use {', '.join(TASKS)}")
-        if self.source is not None and self.task != "translate":
-            raise InputError("--from is about --task translate")
-        if self.no_answer and self.task != "qa":
-            raise InputError("--no-answer is about --task qa")
-        if self.truncate is not None and self.task != "generate":
-            raise InputError("--truncate is about --task generate")
-        if self.resume and self.save_predictions is None:
-            raise InputError("--resume is about a file: name it with --save-predictions")
-        return TASKS[self.task]
+def _request(flags: Flags, source: str) -> Request:
+    return Request(
+        rows=source,
+        task=flags.task,
+        model=flags.model,
+        decoding=flags.decoding,
+        source=flags.texts.source,
+        target=flags.target.to,
+        field=flags.texts.field,
+        template=flags.texts.template,
+        reference_field=flags.scoring.reference_field,
+        by=flags.scoring.by,
+        batch_size=flags.batches.batch_size,
+        overwrite=flags.report.overwrite,
+    )
 
 
 @dataclass
 class Predictions:
-    """What a model wrote, as a file, and what is known of it.
+    """Predictions of a model, and the rows that they belong to.
+
+    References and all other columns come from the input as it was before the model ran: a verb's result
+    column may have the name of an input column, such as `answer`.
 
     Attributes:
-        path: the verb's JSONL output.
-        reference: the column of the references.
-        signature: the model and how it was run.
-        failed: rows without a prediction, counted as they are read.
+        path: JSONL file that the verb wrote.
+        inputs: the rows of the input, written before the model ran.
+        columns: columns of the task.
+        signature: the model and its options.
     """
 
     path: Path
-    task: _Task
-    reference: str
+    inputs: KeptRows
+    columns: TaskColumns
     signature: str
-    failed: int = 0
 
     def examples(self) -> Iterator[Example]:
-        """Rows to score; one that failed has an empty prediction."""
-        from llmkit.evaluation.rows import from_rows
+        """Yield rows to score; a row that failed has an empty prediction."""
+        from llmkit.evaluation import Example
+        from llmkit.evaluation.rows import references_of
         from llmkit.records.read import open_rows
 
-        source = open_rows(self.path).through(self._with_failures)
-        return from_rows(source, prediction_field=self.task.result, reference_field=self.reference)
+        result = self.columns.result
+        for given, made in zip(self.inputs.read(), open_rows(self.path), strict=True):
+            # The result column was removed from the input, so its presence shows success.
+            failed = result not in made.data
+            prediction = "" if failed else made.data[result]
+            data = {**given.data, **{k: v for k, v in made.data.items() if k not in given.data}}
+            if result in given.data:
+                data["prediction"] = prediction
+            yield Example(prediction, references_of(given, self.inputs.reference), data, given.where, failed)
 
-    def _with_failures(self, found: Iterator[Row]) -> Iterator[Row]:
-        for row in found:
-            if self.task.result not in row.data and "error" in row.data:
-                self.failed += 1
-                row = replace(row, data={**row.data, self.task.result: ""})
-            yield row
+
+@dataclass
+class KeptRows:
+    """Rows of the input, kept in a file while the model runs.
+
+    Attributes:
+        path: the file.
+        reference: column of the references.
+        remove: columns that are removed from the rows that the model gets.
+    """
+
+    path: Path
+    reference: str
+    remove: frozenset[str]
+
+    def keep(self, found: Iterable[Row]) -> Iterator[Row]:
+        """Write each row to the file, and yield it without the columns in `remove`.
+
+        Raises:
+            RowError: a row could not be read or has no references, so that it cannot be scored.
+        """
+        from llmkit.evaluation.rows import references_of
+        from llmkit.records.strict_json import dumps
+
+        with open(self.path, "w", encoding="utf-8") as file:
+            for row in found:
+                references_of(row, self.reference)
+                file.write(dumps({"data": row.data, "where": row.where}) + "\n")
+                yield replace(row, data={k: v for k, v in row.data.items() if k not in self.remove})
+
+    def read(self) -> Iterator[Row]:
+        """Yield the rows as they were."""
+        from llmkit.records.read import open_rows
+        from llmkit.records.rows import Row
+
+        for kept in open_rows(self.path):
+            yield Row(kept.index, kept.data["data"], kept.data["where"])
 
 
 @dataclass
 class Request:
-    """Everything that a model in the loop is asked for."""
+    """A run of a model over rows: the flags of `llmkit eval` that it takes."""
 
     rows: str
     task: TaskFlags
     model: options.ModelFlags
     decoding: options.DecodingFlags
+    source: str | None
     target: str | None
     field: str | None
     template: str | None
     reference_field: str | None
+    by: str | None
     batch_size: str
     overwrite: bool
 
 
-def predict(request: Request, folder: Path) -> Predictions:
+def predict(request: Request, task: TaskColumns, folder: Path) -> Predictions:
     """Run the verb over all rows.
 
     Args:
-        request: what was asked for.
-        folder: a folder that lasts until the predictions are scored, for those that are not kept.
+        request: the run.
+        task: columns of the task.
+        folder: folder for temporary files, which must exist until the predictions are scored.
 
     Raises:
         InputError, LLMKitError: as the verb.
@@ -157,9 +177,6 @@ def predict(request: Request, folder: Path) -> Predictions:
     from llmkit.records.flatten import flat
     from llmkit.records.read import open_rows
 
-    task = request.task.chosen()
-    if request.decoding.num_return_sequences != 1:
-        raise InputError("--num-return-sequences: eval scores one prediction a row")
     kept = request.task.save_predictions
     outputs = options.OutputFlags(
         output=kept or folder / "predictions.jsonl",
@@ -173,49 +190,74 @@ def predict(request: Request, folder: Path) -> Predictions:
     first = source.first()
     if first is None:
         raise InputError(f"{request.rows}: no rows in it")
-    field, reference = _columns(request, task, first)
-    source.through(lambda found: _joined(found, field))
-    work = _build(request, field)
+    text, reference = _columns(request, task, first)
+    inputs = KeptRows(folder / "inputs.jsonl", reference, _colliding(request, task, text, first))
+    if inputs.remove & first.data.keys() and kept is not None:
+        console.notice(f"{kept} has no input column {', '.join(sorted(inputs.remove & first.data.keys()))}")
+    source.through(inputs.keep).through(lambda found: _joined(found, text))
+    work = _build(request, text)
     path, verb = outputs.output, request.task.task
     assert path is not None
     assert verb is not None
-    if not finished:
+    if finished:
+        for _ in source:  # fills `inputs`
+            pass
+    else:
         summary = rows.to_file(work, source, outputs, verb=verb)
         if kept is not None:
             rows.report_rows(summary, kept)
-    return Predictions(path, task, reference, _signature(verb, work))
+    return Predictions(path, inputs, task, _signature(verb, work))
 
 
-def _columns(request: Request, task: _Task, first: Row) -> tuple[str | None, str]:
-    """The columns of the input (None leaves it to the verb) and of the references, by the first row.
+def _colliding(request: Request, task: TaskColumns, text: str | None, first: Row) -> frozenset[str]:
+    """Return the columns that the verb writes, which are removed from its input.
 
     Raises:
-        InputError: a column cannot be told.
+        OptionError: the verb reads one of them.
+    """
+    written = frozenset({task.result, *task.others, "error"})
+    option = "template" if request.template is not None else "field"
+    read = {text} if request.template is None else set(re.findall(r"\{([^{}]+)\}", request.template))
+    for name in sorted(written & first.data.keys()):
+        if name in read:
+            raise OptionError(option, f"reads column `{name}`, which the task writes; rename it in the input")
+    return written
+
+
+def _columns(request: Request, task: TaskColumns, first: Row) -> tuple[str | None, str]:
+    """Return the column of the input (None leaves it to the verb) and of the references, by the first row.
+
+    Raises:
+        OptionError: no column looks like references, or there is no such column.
+        RowError: the first row could not be read.
     """
     if first.error is not None:
         raise RowError(first.where, first.error)
-    field, reference = request.field, request.reference_field
+    text, reference = request.field, request.reference_field
     columns = first.data
-    if field is None and request.template is None:
-        spoken = _spoken(request.task.source, columns)
-        field = next((name for name in (*task.sources, *spoken) if name in columns), None)
+    if text is None and request.template is None:
+        named = _named_after(request.source, columns)
+        text = next((name for name in (*task.sources, *named) if name in columns), None)
     if reference is None:
-        spoken = _spoken(request.target, columns) if request.task.task == "translate" else []
-        known = ("references", "reference", *task.references, *spoken)
-        reference = next((name for name in known if name in columns and name != field), None)
+        named = _named_after(request.target, columns) if request.task.task == "translate" else []
+        known = ("references", "reference", *task.references, *named)
+        reference = next((name for name in known if name in columns and name != text), None)
     if reference is None:
-        raise InputError(
-            f"{first.where}: which column has the references? its columns are {', '.join(columns)};"
-            " name one with --reference-field"
+        raise OptionError(
+            "reference_field",
+            f"must name the column of the references; {first.where} has {', '.join(columns)}",
         )
-    if reference not in columns:
-        raise InputError(f"{first.where}: no column {reference!r}; its columns are {', '.join(columns)}")
-    console.detail(f"reads {field or request.template or 'the text'}, and compares with {reference}")
-    return field, reference
+    for option, name in (("reference_field", reference), ("by", request.by)):
+        if name is not None and name not in columns:
+            raise OptionError(
+                option, f"names {name!r}; the columns of {first.where} are {', '.join(columns)}"
+            )
+    console.detail(f"reads {text or request.template or 'the text'}, and compares with {reference}")
+    return text, reference
 
 
-def _spoken(language: str | None, columns: Iterable[str]) -> list[str]:
-    """The columns that are named after a language: `de`, `deu` or `German`."""
+def _named_after(language: str | None, columns: Iterable[str]) -> list[str]:
+    """Return the columns that are named after a language: `de`, `deu` or `German`."""
     from llmkit.text.languages import find_language, same_language
 
     if language is None:
@@ -231,7 +273,7 @@ def _spoken(language: str | None, columns: Iterable[str]) -> list[str]:
 
 
 def _joined(found: Iterable[Row], field: str | None) -> Iterator[Row]:
-    """Texts that come as lists of sentences, put together."""
+    """Yield the rows; a text that is a list of sentences is joined."""
     for row in found:
         value = row.data.get(field) if field is not None else None
         if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
@@ -240,7 +282,7 @@ def _joined(found: Iterable[Row], field: str | None) -> Iterator[Row]:
 
 
 def _build(request: Request, field: str | None) -> Task[Any]:
-    """The verb's work on rows, with the model loaded."""
+    """Build the verb's work on rows, with the model loaded."""
     build = {"translate": _translate, "summarize": _summarize, "qa": _qa, "generate": _generate}
     assert request.task.task is not None
     return build[request.task.task](request, field)
@@ -249,7 +291,7 @@ def _build(request: Request, field: str | None) -> Task[Any]:
 def _decoding(request: Request) -> GenerationOptions:
     from llmkit.tasks.decoding import GenerationOptions
 
-    # A model that samples by its own configuration must give the same score to whoever runs it again.
+    # With seed 0, a model that samples by its own configuration gives the same score in every run.
     return GenerationOptions(**request.decoding.values(), seed=request.model.seed or 0)
 
 
@@ -258,11 +300,11 @@ def _translate(request: Request, field: str | None) -> Task[Any]:
     from llmkit.tasks.translation import Translation
     from llmkit.text.languages import find_pair
 
-    find_pair(request.task.source, request.target)
+    find_pair(request.source, request.target)
     return Translation(
         open_engine(request.model.spec(task="text-generation", verb="translate")),
         _decoding(request),
-        source=request.task.source,
+        source=request.source,
         target=request.target,
         field=field,
         template=request.template,
@@ -311,7 +353,7 @@ def _generate(request: Request, field: str | None) -> Task[Any]:
 
 
 def _signature(verb: str, work: Task[Any]) -> str:
-    """The model and how it was run, in the manner of the metrics' signatures."""
+    """Return the model and its options, in the form of the metrics' signatures."""
     header = dict(work.header())
     parts = {"task": verb}
     for key in ("from", "to", "model", "revision", "dtype", "attention", "extractive"):

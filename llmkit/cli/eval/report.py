@@ -1,4 +1,4 @@
-"""What `llmkit eval` tells of its scores, and the files that it writes."""
+"""Print the scores of `llmkit eval`, and write its files."""
 
 from __future__ import annotations
 
@@ -14,23 +14,18 @@ if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example
 
 
-def tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
-    """Print the scores, and write `--output` and `--card`.
+def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
+    """Write `--output` and `--card`, then print the scores.
 
     Args:
         evaluation: the scores.
-        flags: how they are told, and where.
-        source: what was scored, for the name of the test set.
+        flags: form and files of the scores.
+        source: name of the input, for the name of the test set.
     """
-    from llmkit.evaluation import report
+    from llmkit.evaluation import report, tables
 
     text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
-    if flags.json:
-        print(text)
-    elif flags.bare:
-        print(report.as_bare(evaluation))
-    else:
-        print(report.as_table(evaluation))
+    # Files first: a closed stdout (`| head`) must not cost them.
     if flags.output is not None:
         write(flags.output, text + "\n")
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
@@ -39,24 +34,30 @@ def tell(evaluation: Evaluation, flags: ReportFlags, source: str) -> None:
 
         update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
         console.notice(f"{flags.card} has the scores in its model-index")
+    if flags.json:
+        print(text)
+    elif flags.bare:
+        print(report.as_bare(evaluation))
+    else:
+        print(tables.of_scores(evaluation, flags.table or "text"))
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
 def stem(source: str) -> str:
-    """What to call a test set that has no name: its file, without folder and endings."""
+    """Return a name for a test set: the name of its file without folder and suffixes."""
     if source.startswith("hf:"):
         return source.removeprefix("hf:").split(":")[0]
     return "stdin" if source == "-" else Path(source).name.split(".")[0]
 
 
 class PerRecord:
-    """`--per-record`: each row with its scores; the file appears when all rows were scored."""
+    """The file of `--per-record`: each row with its scores. It appears when all rows were scored."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
@@ -70,8 +71,7 @@ class PerRecord:
         """Add a row."""
         from llmkit.records.strict_json import dumps
 
-        # A share of nothing (SQuAD's NoAns of a row with an answer, perplexity over no words) is no number
-        # and is left out.
+        # A share of no rows is NaN (SQuAD's NoAns of a row with an answer), and JSON has no NaN.
         numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
         self._file.write(dumps({**row.data, "scores": numbers}) + "\n")
 

@@ -1,7 +1,7 @@
-"""What an earlier run of a model left in its rows, as the baseline of this one.
+"""Losses of an earlier run as the baseline of this one.
 
-Two models need not be in memory together to be compared: `--per-record` of the first is the second's
-`--baseline`.
+Two models are compared without being in memory together: `per_record` of the first run is `baseline` of the
+second.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from llmkit.records.rows import Row
 
 
 def as_data(loss: Loss) -> dict[str, float]:
-    """A loss as a row holds it under `losses`."""
-    kept = asdict(loss)
-    return {name: kept[name] for name in ("nll", "tokens", "words", "bytes", "unknown")}
+    """Return a loss as a row stores it in the column `losses`."""
+    values = asdict(loss)
+    return {name: values[name] for name in ("nll", "tokens", "words", "bytes", "unknown")}
 
 
-def alongside(rows: Iterable[Example], left: Iterable[Row]) -> tuple[Iterator[Example], Iterator[Example]]:
-    """`rows`, and beside them the examples of the rows that an earlier run left.
+def alongside(
+    rows: Iterable[Example], earlier: Iterable[Iterable[Row]]
+) -> tuple[Iterator[Example], list[Iterator[Example]]]:
+    """Check the rows of earlier runs against the rows of this one, while both are read.
 
     Args:
         rows: examples whose prediction is losses.
-        left: rows with losses, of the same texts in the same order.
+        earlier: for each earlier run, rows with losses of the same texts in the same order.
 
     Returns:
-        Both as iterators to be drawn from in turn, the first one first.
+        The rows, and the examples of each earlier run. Take one of each in turn, `rows` first.
 
     Raises:
-        RowError: a row holds no losses, or those of other texts.
+        RowError: a row holds no losses, or those of another text.
     """
     latest: list[Example] = []
 
@@ -43,33 +45,33 @@ def alongside(rows: Iterable[Example], left: Iterable[Row]) -> tuple[Iterator[Ex
             yield example
         latest.clear()
 
-    def theirs() -> Iterator[Example]:
-        for example in _examples(left):
-            if latest and not _alike(latest[0].prediction, example.prediction):
+    def theirs(run: Iterable[Row]) -> Iterator[Example]:
+        for example in _examples(run):
+            if latest and not _same_text(latest[0].prediction, example.prediction):
                 raise RowError(
                     example.where,
-                    f"its losses are not of the text of {latest[0].where}; the baseline must be of the same"
-                    " texts in the same order (windows differ between tokenizers: score texts with --lines)",
+                    f"its losses are not of the text of {latest[0].where}; a baseline must have the same"
+                    " texts in the same order (windows differ between tokenizers: set lines=True)",
                 )
             yield example
 
-    return ours(), theirs()
+    return ours(), [theirs(run) for run in earlier]
 
 
-def _examples(left: Iterable[Row]) -> Iterator[Example]:
-    for row in left:
+def _examples(rows: Iterable[Row]) -> Iterator[Example]:
+    for row in rows:
         if row.error is not None:
             raise RowError(row.where, row.error)
         try:
             losses = [Loss(**loss) for loss in row.data["losses"]]
         except (KeyError, TypeError):
             raise RowError(
-                row.where, "no losses in it; --baseline takes what --per-record wrote for another model"
+                row.where, "no column `losses`; `baseline` takes the `per_record` file of another model"
             ) from None
         yield Example(losses, (), row.data, row.where)
 
 
-def _alike(ours: list[Loss], theirs: list[Loss]) -> bool:
+def _same_text(ours: list[Loss], theirs: list[Loss]) -> bool:
     return len(ours) == len(theirs) and all(
         math.isclose(a.bytes, b.bytes) and math.isclose(a.words, b.words)
         for a, b in zip(ours, theirs, strict=True)

@@ -1,9 +1,9 @@
 """Choices between texts by their likelihood: multiple choice, and minimal pairs.
 
-A model chooses what it finds more probable. A long choice is less probable than a short one, whatever it
-says, so that multiple choice is also scored per token and per byte of the choice (Gao, Multiple Choice
-Normalization in LM Evaluation, 2021). Minimal pairs are sentences of which one is right (Warstadt et al.,
-BLiMP, 2020).
+A model chooses the text with the highest likelihood. Long texts have a lower likelihood than short ones, so
+multiple choice is also scored per token and per byte of the choice (Gao 2021, Multiple Choice Normalization
+in LM Evaluation, https://blog.eleuther.ai/multiple-choice-normalization/). Minimal pairs are two sentences of
+which one is correct (Warstadt et al. 2020, BLiMP, arXiv:1912.00582).
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RowError
-from llmkit.evaluation.likelihood.baseline import as_data
-from llmkit.evaluation.likelihood.loss import Loss
 from llmkit.evaluation.likelihood.perplexity import signature
-from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
-from llmkit.evaluation.metric import Example, Metric, means
+from llmkit.evaluation.metric import Declaration, Example, Metric, declare, means
 from llmkit.records.rows import Row, text_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and in functions: `llmkit eval --help` imports this module for its declarations
+    from llmkit.evaluation.likelihood.loss import Loss
+    from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.runtime.load import LoadedModel
 
-# What the field's data sets call the columns.
+# Column names of public data sets.
 QUESTIONS = ("question", "question_stem", "ctx", "goal", "context", "prompt", "query", "premise")
 CHOICES = ("choices", "endings", "options")
 NUMBERED = (("sol1", "sol2"), ("choice1", "choice2"), ("option1", "option2"), ("ending0", "ending1"))
@@ -31,17 +30,28 @@ GOOD = ("sentence_good", "good")
 BAD = ("sentence_bad", "bad")
 
 
+@declare(
+    Declaration(
+        "of a model, by likelihood",
+        needs_references=False,
+        reads=frozenset({"field", "given", "reference_field"}),
+    )
+)
 def multiple_choice(loaded: LoadedModel, how: Windowing) -> Metric:
-    """The metric over examples whose prediction is the choices' losses and whose reference is the right one.
+    """Build multiple choice for examples from `measure_choices`.
 
-    Its scores are shares of questions answered right: `accuracy` chooses by the whole choice's likelihood,
-    `accuracy_per_token` and `accuracy_per_byte` by the likelihood over the choice's length.
+    Its scores are shares of correctly answered questions: `accuracy` chooses by the likelihood of the whole
+    choice, `accuracy_per_token` and `accuracy_per_byte` by the likelihood divided by its length.
+
+    Args:
+        loaded: the model.
+        how: windows of the model, from `windowing.windowing`.
     """
 
     def statistics(example: Example) -> list[float]:
         losses: Sequence[Loss] = example.prediction
         (right,) = example.references
-        found = (_best(losses, _whole), _best(losses, _per_token), _best(losses, _per_byte))
+        found = (_best(losses, _total), _best(losses, _per_token), _best(losses, _per_byte))
         return [*(float(choice == right) for choice in found), 1.0]
 
     return Metric(
@@ -50,20 +60,27 @@ def multiple_choice(loaded: LoadedModel, how: Windowing) -> Metric:
         signature=signature(loaded, how.signature),
         statistics=statistics,
         corpus=means,
-        needs_references=False,
+        shares={"accuracy": 3, "accuracy_per_token": 3, "accuracy_per_byte": 3},
     )
 
 
+@declare(
+    Declaration("of a model, correct and wrong sentences", needs_references=False, reads=frozenset({"given"}))
+)
 def minimal_pairs(loaded: LoadedModel, how: Windowing) -> Metric:
-    """The metric over examples whose prediction is the losses of the good sentence and of the bad one.
+    """Build minimal pairs for examples from `measure_pairs`.
 
-    Its scores are shares of pairs in which the good one is the more probable: `accuracy` as a whole,
-    `accuracy_per_token` over its length in tokens. Equally probable ones count as wrong.
+    Its scores are shares of pairs whose correct sentence has the higher likelihood: `accuracy` as a whole,
+    `accuracy_per_token` divided by its length in tokens. Equal likelihoods count as wrong.
+
+    Args:
+        loaded: the model.
+        how: windows of the model, from `windowing.windowing`.
     """
 
     def statistics(example: Example) -> list[float]:
         good, bad = example.prediction
-        return [float(_whole(good) < _whole(bad)), float(_per_token(good) < _per_token(bad)), 1.0]
+        return [float(_total(good) < _total(bad)), float(_per_token(good) < _per_token(bad)), 1.0]
 
     return Metric(
         name="minimal_pairs",
@@ -71,7 +88,7 @@ def minimal_pairs(loaded: LoadedModel, how: Windowing) -> Metric:
         signature=signature(loaded, how.signature),
         statistics=statistics,
         corpus=means,
-        needs_references=False,
+        shares={"accuracy": 2, "accuracy_per_token": 2},
     )
 
 
@@ -91,20 +108,24 @@ def measure_choices(
         loaded: the model.
         rows: questions with their choices: a list, the object `{"text": [...], "label": [...]}` of ARC, or
             columns such as `sol1` and `sol2`.
-        how: from `reading.windowing`, with `given`.
-        given: what the choices are to continue; None takes the column of the question.
-        field: the column with the choices; None takes the first of `CHOICES` or `NUMBERED`.
-        answer_field: the column with the right one: its index from 0, its label or letter, or the choice
-            itself; None takes the first of `ANSWERS`.
-        options: as of `reading.run`.
+        how: windows of the model, from `windowing.windowing` with `given`.
+        given: returns the text that the choices continue; None uses the column of the question.
+        field: column with the choices; None uses the first of `CHOICES` or `NUMBERED`.
+        answer_field: column with the correct choice: its index from 0, its label or letter, or the choice
+            itself; None uses the first of `ANSWERS`.
+        options: keyword arguments of `windowing.run`.
 
-    Returns:
-        Examples whose prediction is a `Loss` for each choice, and whose reference is the right one's index.
-        Their data gains `losses` and `prediction`, the choice with the highest likelihood.
+    Yields:
+        Examples whose prediction is a `Loss` for each choice and whose reference is the index of the correct
+        one. Their data gains `losses` and `prediction`, the choice with the highest likelihood.
 
     Raises:
         RowError: a row lacks something, or its answer is none of its choices.
+        OutOfMemory: a single choice does not fit into memory.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     reader = Reader(loaded, how)
     context = given or _question
     answers: list[int] = []
@@ -124,7 +145,7 @@ def measure_choices(
         data = {
             **group[0].row.data,
             "losses": [as_data(loss) for loss in losses],
-            "prediction": texts[_best(losses, _whole)],
+            "prediction": texts[_best(losses, _total)],
         }
         yield Example(losses, [answers[number]], data, group[0].row.where)
 
@@ -142,16 +163,20 @@ def measure_pairs(
     Args:
         loaded: the model.
         rows: with `sentence_good` and `sentence_bad`, or `good` and `bad`.
-        how: from `reading.windowing`.
-        given: what stands before both, if anything does.
-        options: as of `reading.run`.
+        how: windows of the model, from `windowing.windowing`.
+        given: returns the context of both sentences; None gives them none.
+        options: keyword arguments of `windowing.run`.
 
-    Returns:
-        Examples whose prediction is the `Loss` of the good sentence and that of the bad one.
+    Yields:
+        Examples whose prediction is the `Loss` of the correct sentence and that of the wrong one.
 
     Raises:
-        RowError: a row lacks one.
+        RowError: a row lacks a sentence.
+        OutOfMemory: a single sentence does not fit into memory.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     reader = Reader(loaded, how)
 
     def groups() -> Iterator[list[Any]]:
@@ -168,7 +193,7 @@ def measure_pairs(
         yield Example(losses, (), data, group[0].row.where)
 
 
-def _whole(loss: Loss) -> float:
+def _total(loss: Loss) -> float:
     return loss.nll
 
 
@@ -181,41 +206,42 @@ def _per_byte(loss: Loss) -> float:
 
 
 def _best(losses: Sequence[Loss], cost: Callable[[Loss], float]) -> int:
-    """The choice with the lowest cost, the first of several."""
+    """Return the index of the lowest cost, the first of several."""
     return min(range(len(losses)), key=lambda i: cost(losses[i]))
 
 
 def _question(row: Row) -> str:
-    return text_of(row, field=_first(row, QUESTIONS, "--given"), template=None, defaults=())
+    return text_of(row, field=_first(row, QUESTIONS, "given"), template=None, defaults=())
 
 
 def _sentence(row: Row, names: Sequence[str]) -> str:
     return text_of(row, field=_first(row, names, None), template=None, defaults=())
 
 
-def _first(row: Row, names: Sequence[str], flag: str | None) -> str:
+def _first(row: Row, names: Sequence[str], option: str | None) -> str:
+    """Return the first of the columns `names` that a row has; `option` names the column otherwise."""
     for name in names:
         if name in row.data:
             return name
-    advice = f" (name it with {flag})" if flag is not None else ""
+    advice = f"; name one with `{option}`" if option is not None else ""
     raise RowError(
         row.where, f"no column {' or '.join(names[:2])}; its columns are {', '.join(row.data)}{advice}"
     )
 
 
 def _choices(row: Row, field: str | None) -> tuple[list[str], list[str]]:
-    """The choices, and what they are called."""
+    """Return the choices and their labels."""
     if field is None and not any(name in row.data for name in CHOICES):
         for names in NUMBERED:
             if all(name in row.data for name in names):
-                # More of them count on: sol1, sol2, sol3.
+                # There may be more than two: sol1, sol2, sol3.
                 stem, number = names[0][:-1], int(names[0][-1])
                 texts = []
                 while f"{stem}{number}" in row.data:
                     texts.append(row.data[f"{stem}{number}"])
                     number += 1
                 return _texts(row, stem, texts), [str(i) for i in range(int(names[0][-1]), number)]
-    name = field or _first(row, CHOICES, "--field")
+    name = field or _first(row, CHOICES, "field")
     value: Any = row.data.get(name)
     labels: Any = None
     if isinstance(value, Mapping):
@@ -235,7 +261,7 @@ def _texts(row: Row, name: str, values: Sequence[Any]) -> list[str]:
 
 
 def _answer(row: Row, field: str | None, choices: Sequence[str], labels: Sequence[str]) -> int:
-    name = field or _first(row, ANSWERS, "--reference-field")
+    name = field or _first(row, ANSWERS, "reference_field")
     value = row.data.get(name)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
         return value

@@ -1,4 +1,4 @@
-"""One forward pass of a model over a text, and the loss it gives."""
+"""Input of a forward pass over a text, and its loss."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Loss:
-    """What a model lost on a text, or on one window's share of it.
+    """Loss of a model on a text, or on one window of it.
 
-    Args:
+    Attributes:
         nll: negative log-likelihood of the scored tokens, in nats.
-        tokens: how many were scored.
-        words: the text's words, as `text.words.count_words` counts them.
-        bytes: the text's bytes in UTF-8.
-        unknown: tokens that stand for text which the tokenizer does not know.
+        tokens: number of scored tokens.
+        words: number of words in the text, as `text.words.count_words` counts them.
+        bytes: size of the text in UTF-8.
+        unknown: number of scored tokens that are the tokenizer's unknown token.
         token_ids: the scored tokens.
-        token_losses: the loss of each, in nats.
+        token_losses: loss of each scored token, in nats.
     """
 
     nll: float
@@ -31,16 +31,16 @@ class Loss:
 
 @dataclass(frozen=True)
 class Pass:
-    """One run of a model.
+    """Input and targets of one forward pass.
 
-    Args:
-        fed: the tokens that it reads; those of the decoder, where it has one.
-        places: where its predictions count.
-        targets: the tokens that are right there.
-        source: what the encoder of an encoder-decoder reads.
+    Attributes:
+        ids: input tokens; for an encoder-decoder those of the decoder.
+        positions: positions in `ids` whose predictions are scored.
+        targets: the correct token for each of these positions.
+        source: input tokens of the encoder of an encoder-decoder.
     """
 
-    fed: Sequence[int]
-    places: range
+    ids: Sequence[int]
+    positions: range
     targets: Sequence[int]
     source: Sequence[int] | None = None

@@ -1,8 +1,8 @@
-"""Texts as the passes that score them: one class for each kind of model.
+"""Forward passes that score a text: one class for each kind of model.
 
-A causal model predicts a window's tokens in one pass. A masked one sees both sides of a token, so that each
-token takes a pass of its own, in which it is masked: the pseudo-log-likelihood of Salazar et al., Masked
-Language Model Scoring (2020). An encoder-decoder predicts a target from its source.
+A causal model predicts all tokens of a window in one pass. A masked model sees both sides of a token, so each
+token needs a pass of its own, in which it is masked: the pseudo-log-likelihood of Salazar et al. (2020),
+Masked Language Model Scoring, arXiv:1910.14659. An encoder-decoder predicts a target from its source.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from llmkit.records.rows import Row
 
 @dataclass
 class ScoredText(ABC):
-    """What is scored of one text, whatever the model.
+    """A text to be scored, with the losses of its passes.
 
-    Args:
-        row: where the text is from.
+    Attributes:
+        row: row of the text.
         text: the scored text.
-        words: how many words it has.
-        unknown: the token for text that the tokenizer does not know, or None.
-        losses: by the pass's index, the loss of each token that it scores, in nats; from `LossBatches`.
+        words: number of its words.
+        unknown: id of the tokenizer's unknown token, or None.
+        losses: by index of the pass, the loss of each token that it scores, in nats; `LossBatches` fills it.
     """
 
     row: Row
@@ -37,22 +37,27 @@ class ScoredText(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many passes there are."""
+        """Return the number of passes."""
 
     @abstractmethod
     def length(self, index: int) -> int:
-        """How many tokens pass `index` reads."""
+        """Return the number of tokens that pass `index` reads."""
 
     @abstractmethod
     def read(self, index: int) -> Pass:
-        """Pass `index`."""
+        """Return pass `index`."""
 
     def parts(self) -> list[range]:
-        """The passes of each window, in order."""
+        """Return the passes of each window, in order."""
         return [range(index, index + 1) for index in range(len(self))]
 
     def loss(self, of: Sequence[int] | None = None, share: float = 1.0) -> Loss:
-        """What was lost in all passes, or in some, to which a share of the text's words and bytes belongs."""
+        """Return the loss of the text, or of some of its passes.
+
+        Args:
+            of: indices of the passes; None is all.
+            share: share of the text's words and bytes that belongs to these passes.
+        """
         of = range(len(self)) if of is None else of
         tokens = [token for index in of for token in self.read(index).targets]
         losses = [loss for index in of for loss in self.losses[index]]
@@ -71,9 +76,9 @@ class ScoredText(ABC):
 class CausalDocument(ScoredText):
     """A text that is predicted from left to right.
 
-    Args:
-        ids: its tokens, after the beginning-of-sequence token if it has one, and after its context.
-        windows: over `ids`.
+    Attributes:
+        ids: the beginning-of-sequence token if there is one, the context, and the tokens of the text.
+        windows: windows over `ids`.
         repeat_bos: each window begins with ids[0].
     """
 
@@ -90,24 +95,24 @@ class CausalDocument(ScoredText):
 
     def read(self, index: int) -> Pass:
         window = self.windows[index]
-        fed = self.ids[window.start : window.end]
+        ids = self.ids[window.start : window.end]
         if window.start and self.repeat_bos:
-            fed = [self.ids[0], *fed]
+            ids = [self.ids[0], *ids]
         targets = self.ids[window.end - window.scored + 1 : window.end + 1]
-        return Pass(fed, range(len(fed) - window.scored, len(fed)), targets)
+        return Pass(ids, range(len(ids) - window.scored, len(ids)), targets)
 
 
 @dataclass
 class MaskedDocument(ScoredText):
     """A text whose tokens are masked one at a time, and predicted from both sides.
 
-    Args:
-        ids: its tokens.
-        windows: over `ids`: the tokens from `start` to `end` are read.
-        scored: by window, the tokens of it that are scored.
-        before: the model's special tokens before a text, such as [CLS].
-        after: those after it.
-        mask: the token that hides one.
+    Attributes:
+        ids: the tokens of the text.
+        windows: start and end of each window over `ids`.
+        scored: for each window, the positions that are scored.
+        before: special tokens before a text, such as [CLS].
+        after: special tokens after it.
+        mask: id of the mask token.
     """
 
     ids: list[int]
@@ -118,7 +123,7 @@ class MaskedDocument(ScoredText):
     mask: int
 
     def __post_init__(self) -> None:
-        self._passes = [(window, place) for window, places in enumerate(self.scored) for place in places]
+        self._passes = [(window, at) for window, scored in enumerate(self.scored) for at in scored]
 
     def __len__(self) -> int:
         return len(self._passes)
@@ -128,24 +133,24 @@ class MaskedDocument(ScoredText):
         return len(self.before) + end - start + len(self.after)
 
     def read(self, index: int) -> Pass:
-        window, place = self._passes[index]
+        window, at = self._passes[index]
         start, end = self.windows[window]
-        fed = [*self.before, *self.ids[start:place], self.mask, *self.ids[place + 1 : end], *self.after]
-        at = len(self.before) + place - start
-        return Pass(fed, range(at, at + 1), [self.ids[place]])
+        ids = [*self.before, *self.ids[start:at], self.mask, *self.ids[at + 1 : end], *self.after]
+        masked = len(self.before) + at - start
+        return Pass(ids, range(masked, masked + 1), [self.ids[at]])
 
     def parts(self) -> list[range]:
-        return list(self.scored)  # a pass's index is its token's
+        return list(self.scored)  # the index of a pass is that of its token
 
 
 @dataclass
 class TargetDocument(ScoredText):
     """A text that an encoder-decoder predicts from another.
 
-    Args:
-        source: the tokens that the encoder reads.
-        target: those that are scored, with the end-of-sequence token if the model writes one.
-        start: what the decoder begins with.
+    Attributes:
+        source: input tokens of the encoder.
+        target: scored tokens, with the end-of-sequence token if the model writes one.
+        start: first input tokens of the decoder.
     """
 
     source: list[int]
@@ -159,5 +164,5 @@ class TargetDocument(ScoredText):
         return len(self.source) + len(self.start) + len(self.target) - 1
 
     def read(self, index: int) -> Pass:
-        fed = [*self.start, *self.target[:-1]]
-        return Pass(fed, range(len(self.start) - 1, len(fed)), self.target, self.source)
+        ids = [*self.start, *self.target[:-1]]
+        return Pass(ids, range(len(self.start) - 1, len(ids)), self.target, self.source)

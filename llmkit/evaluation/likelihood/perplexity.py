@@ -1,11 +1,11 @@
-"""How well a language model predicts texts: perplexity per token and per word, and bits per byte.
+"""Perplexity of a language model on texts, per token and per word, and bits per byte.
 
-Every token is scored exactly once, from the most context that the window gives it, and what is divided by
-is counted here and not inferred from any loss function's mean. Losses are taken from the logits in float32
-(float64 where the model is), whatever the model computes in, and summed in float64.
+Every token is scored exactly once, with as much context as the window allows. Tokens, words and bytes are
+counted here, not inferred from the mean of a loss function. Losses are computed from the logits in float32
+(float64 for a model in float64) and summed in float64.
 
-A masked model's are pseudo-perplexities (Salazar et al. 2020), which compare masked models with each other
-and not with causal ones; an encoder-decoder's are those of a target after its source.
+Masked models get pseudo-perplexities (Salazar et al. 2020, arXiv:1910.14659), which compare masked models
+with each other, not with causal ones. Encoder-decoders are scored on a target after its source.
 """
 
 from __future__ import annotations
@@ -15,27 +15,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
-from llmkit.evaluation.likelihood.baseline import as_data
-from llmkit.evaluation.likelihood.loss import Loss
-from llmkit.evaluation.likelihood.passes import ScoredText
-from llmkit.evaluation.likelihood.windowing import Reader, Windowing, run
-from llmkit.evaluation.metric import Example, Metric
+from llmkit.errors import OptionError
+from llmkit.evaluation.metric import Declaration, Example, Metric, declare
 from llmkit.records.rows import Row, text_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and in functions: `llmkit eval --help` imports this module for its declaration
+    from llmkit.evaluation.likelihood.loss import Loss
+    from llmkit.evaluation.likelihood.passes import ScoredText
+    from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.evaluation.metric import Matrix
     from llmkit.runtime.load import LoadedModel
 
 SEPARATOR = "\n\n"
-"""Between documents that are concatenated."""
+"""Text between concatenated documents."""
 
 
+@declare(
+    Declaration(
+        "of a model, on texts",
+        needs_references=False,
+        lower_is_better=True,
+        reads=frozenset({"bos", "concatenate", "field", "given", "lines", "template", "token_losses"}),
+    )
+)
 def perplexity(loaded: LoadedModel, how: Windowing, *, concatenated: bool = False) -> Metric:
-    """The metric over examples whose prediction is one `Loss`.
+    """Build perplexity for examples whose prediction is one `Loss`.
 
-    Its scores are `perplexity` (per token: tokenizers differ, so that it compares only models that share
-    one), `word_perplexity`, and `bits_per_byte`, which compares any models on one text.
+    Its scores are `perplexity` (per token, for models that share a tokenizer), `word_perplexity`, and
+    `bits_per_byte`, which compares any models on the same text.
+
+    Args:
+        loaded: the model.
+        how: windows of the model, from `windowing.windowing`.
+        concatenated: all texts were scored as one.
     """
 
     def statistics(example: Example) -> list[float]:
@@ -46,8 +58,9 @@ def perplexity(loaded: LoadedModel, how: Windowing, *, concatenated: bool = Fals
     def corpus(sums: Matrix) -> Matrix:
         import numpy as np
 
-        nll = sums[:, 0]
-        # Nothing lost on nothing is NaN, and left out; a perplexity beyond float64 is infinite.
+        # No scored token, word or byte gives NaN, and `scoring` leaves it out. A perplexity above the range
+        # of float64 is infinite.
+        nll = np.where(sums[:, 1] > 0, sums[:, 0], np.nan)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             per_token, per_word = np.exp(nll / sums[:, 1]), np.exp(nll / sums[:, 2])
             bits = nll / math.log(2) / sums[:, 3]
@@ -66,12 +79,16 @@ def perplexity(loaded: LoadedModel, how: Windowing, *, concatenated: bool = Fals
         corpus=corpus,
         details=details,
         scale=None,
-        needs_references=False,
     )
 
 
 def signature(loaded: LoadedModel, reading: str) -> str:
-    """What a model's likelihoods depend on, in the manner of sacreBLEU's signatures."""
+    """Return everything that a model's likelihoods depend on, in the form of sacreBLEU's signatures.
+
+    Args:
+        loaded: the model.
+        reading: `key:value` pairs joined by `|` that tell how the texts are read.
+    """
     import torch
     import transformers
 
@@ -103,27 +120,32 @@ def measure(
     Args:
         loaded: the model.
         rows: the texts.
-        how: from `reading.windowing`.
-        field: the column with the text; None takes `text`, or the only column of texts.
-        template: a text over several columns instead.
-        given: what a row's text is predicted from, and is not scored: an encoder-decoder's source.
-        concatenated: all texts are one, with `SEPARATOR` between them, and an example is one window of it:
-            the smallest share that an interval can resample. Otherwise an example is a row.
-        batch_size: windows per batch; None is as many as fit a budget.
-        token_losses: each example's data gains the scored tokens (`tokens`) and the loss of each in nats
-            (`token_losses`).
-        notice: called when a batch did not fit into memory.
-        progress: called after each batch with the number of tokens scored so far.
+        how: windows of the model, from `windowing.windowing`.
+        field: column with the text; None uses `text`, or the only column of texts.
+        template: template over several columns instead.
+        given: returns the context of a row's text, which is not scored; for an encoder-decoder its source.
+        concatenated: score all texts as one, with `SEPARATOR` between them. An example is then a window, the
+            smallest part that can be resampled for an interval; otherwise it is a row.
+        batch_size: windows in a batch; None is as many as fit a budget.
+        token_losses: add the scored tokens (`tokens`) and their losses in nats (`token_losses`) to the data
+            of each example.
+        notice: receives a sentence when a batch did not fit into memory.
+        progress: receives the number of tokens scored so far, after each batch.
 
-    Returns:
-        Examples whose prediction is one `Loss`, in the order of the rows; their data gains it under `losses`.
+    Yields:
+        Examples whose prediction is one `Loss`, in the order of the rows. Their data gains it as `losses`.
 
     Raises:
-        RowError: a row has no text, or an encoder-decoder no source for it.
-        LLMKitError: a single window does not fit into memory, or the model's loss is not a number.
+        OptionError: `given` does not go with `concatenated`.
+        RowError: a row has no text, or no source for an encoder-decoder.
+        OutOfMemory: a single window does not fit into memory.
+        LLMKitError: a loss is not a finite number.
     """
+    from llmkit.evaluation.likelihood.baseline import as_data
+    from llmkit.evaluation.likelihood.windowing import Reader, run
+
     if concatenated and given is not None:
-        raise InputError("texts that are given something each cannot be concatenated")
+        raise OptionError("given", "is the context of single texts and does not go with concatenate=True")
     reader = Reader(loaded, how)
     texts: Iterator[tuple[Row, str]] = (
         (row, text_of(row, field=field, template=template, defaults=("text",))) for row in rows
@@ -152,7 +174,7 @@ def _whole(document: ScoredText) -> Example:
 
 
 def _windows(document: ScoredText) -> Iterator[Example]:
-    """Each window of a document, with its share of the words and bytes."""
+    """Yield each window of a document, with its share of the words and bytes."""
     parts = document.parts()
     counts = [sum(len(document.losses[index]) for index in part) for part in parts]
     first = 0

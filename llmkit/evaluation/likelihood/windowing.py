@@ -1,7 +1,7 @@
-"""How a model reads texts to be scored: which tokens come before one, in what windows, by what kind of pass.
+"""Windows, context and forward passes for metrics of likelihood.
 
-Perplexity, multiple choice and minimal pairs all ask what a model loses on a text; this is where a text
-becomes a `ScoredText`, and where documents are run.
+Perplexity, multiple choice and minimal pairs share this module: it turns a text into a `ScoredText` and runs
+the model over many of them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.evaluation.likelihood.passes import CausalDocument, MaskedDocument, ScoredText, TargetDocument
 from llmkit.evaluation.likelihood.token_losses import LossBatches
 from llmkit.evaluation.likelihood.windows import check_windows, two_sided, windows
+from llmkit.evaluation.metric import check_choice
 from llmkit.records.rows import Row
 from llmkit.text.words import count_words, is_unspaced
 
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
 
 BOS = ("auto", "first", "every", "none")
 DEFAULT_WINDOW = 1024
-"""For models that limit the context in no way."""
+"""Window of models whose context has no limit."""
 _LOGITS = {"cpu": 1 << 26, "cuda": 1 << 29}
-"""Logits held at a time (256 MB and 2 GB in float32); with the vocabulary's size they bound a batch."""
+"""Maximum number of logits in a batch, by device: 256 MB and 2 GB in float32."""
 _CPU_TOKENS = 1024
-"""Tokens in a batch on a CPU: more of them leave its caches (`python -m tests.benchmarks eval`)."""
-_READ_AHEAD = 32
-"""Batches' worth of windows that are sorted by length together."""
+"""Maximum number of tokens in a batch on a CPU: more leave its caches (`python -m tests.benchmarks eval`)."""
+_SORTED_BATCHES = 32
+"""Number of batches whose windows are sorted by length together."""
 
 
 @dataclass(frozen=True)
 class Windowing:
-    """How texts are cut up for one model.
+    """Windows of a model over a text.
 
-    Args:
+    Attributes:
         kind: `causal`, `masked` or `seq2seq`.
-        window: the most tokens fed at a time.
-        stride: the most new tokens predicted by each window after the first.
-        bos: the token put before a text, or None; without one its first token cannot be scored.
-        repeat_bos: it stands at the head of every window and not only of the first.
-        name: the same in words, for the signature.
+        window: maximum number of input tokens.
+        stride: maximum number of tokens predicted by each window after the first.
+        bos: id of the token before a text, or None; the first token of a text is then not scored.
+        repeat_bos: put `bos` at the beginning of every window, not only of the first.
+        name: `bos` and `repeat_bos` in words, for the signature.
     """
 
     kind: str
@@ -53,14 +54,14 @@ class Windowing:
 
     @property
     def signature(self) -> str:
-        """The part of a metric's signature that tells of it."""
+        """The part of a metric's signature that describes the windows."""
         if self.kind == "seq2seq":
             return "kind:seq2seq"
         kind = "kind:masked|one-token-at-a-time|" if self.kind == "masked" else ""
         return f"{kind}window:{self.window}|stride:{self.stride}|bos:{self.name}"
 
-    def told(self) -> str:
-        """The same as a sentence for the user."""
+    def describe(self) -> str:
+        """Return a sentence for the user."""
         if self.kind == "seq2seq":
             return "each token is scored after the whole source and the tokens before it"
         sides = ", each token masked in turn" if self.kind == "masked" else ""
@@ -77,36 +78,42 @@ def windowing(
     bos: str = "auto",
     given: bool = False,
 ) -> Windowing:
-    """Settle what the user left open.
+    """Choose the windows of a model, with the options that the user left open.
 
     Args:
         loaded: the model.
-        window: None is the model's context length.
-        stride: None is half the window.
-        bos: `first` puts the beginning-of-sequence token before each text (the end-of-sequence token, which
-            separates documents in training, where there is no other); `every` puts it at the head of every
-            window too; `none` leaves the first token unscored, though its bytes and word still count;
-            `auto` is `every` for a tokenizer that puts it there by itself, as its model never saw a window
-            without, and `first` for others. A masked model gets the special tokens that it was trained with.
-        given: each text has a context, so that `auto` puts a token before it only as the tokenizer does.
+        window: maximum number of input tokens; None is the model's context length.
+        stride: tokens predicted by each further window; None is half the window.
+        bos: `first` puts the beginning-of-sequence token before each text (or, if the tokenizer has none, the
+            end-of-sequence token, which separates documents in training). `every` puts it at the beginning of
+            every window too. `none` leaves the first token unscored, but its bytes and word still count.
+            `auto` is `every` for a tokenizer that adds the token by itself, because its model never saw a
+            window without it, and `first` for others. A masked model gets its usual special tokens.
+        given: each text has a context; `auto` then puts a token before it only if the tokenizer does.
 
     Raises:
-        InputError: a value is impossible, or exceeds what the model can see.
+        OptionError: a value is not possible, or exceeds the context of the model.
+        InputError: the model cannot be used.
     """
-    if bos not in BOS:
-        raise InputError(f"--bos is {bos!r}; it can be {', '.join(BOS)}")
+    check_choice("bos", bos, BOS)
     kind = _kind(loaded)
     limit = loaded.context_length
     if window is not None and limit is not None and window > limit:
-        raise InputError(f"--window is {window}, and {loaded.spec.name} sees no more than {limit} tokens")
-    if kind == "seq2seq" and (window is not None or stride is not None or bos != "auto"):
-        raise InputError(
-            f"{loaded.spec.name} is an encoder-decoder and reads a whole source: leave --window, --stride and"
-            " --bos out"
-        )
+        raise OptionError("window", f"is {window}, but {loaded.spec.name} has a context of {limit} tokens")
+    if kind == "seq2seq":
+        for option, value, default in (
+            ("window", window, None),
+            ("stride", stride, None),
+            ("bos", bos, "auto"),
+        ):
+            if value != default:
+                raise OptionError(
+                    option,
+                    f"does not apply to {loaded.spec.name}, an encoder-decoder that reads a whole source",
+                )
     size = window if window is not None else limit or DEFAULT_WINDOW
     step = stride if stride is not None else max(1, size // 2)
-    check_windows(size, step)  # says what is wrong with them, before any model runs
+    check_windows(size, step)
     if kind == "seq2seq":
         return Windowing(kind, size, size, None, False, "none")
     if kind == "masked":
@@ -115,27 +122,29 @@ def windowing(
 
 
 def _masked_windowing(loaded: LoadedModel, size: int, step: int, bos: str) -> Windowing:
-    """Windows that leave room for the special tokens on both sides."""
+    """Return windows that leave room for the special tokens on both sides."""
     if bos != "auto":
-        raise InputError(f"--bos is about causal models, and {loaded.spec.name} is a masked one")
+        raise OptionError("bos", f"applies to causal models, and {loaded.spec.name} is a masked one")
     if loaded.tokenizer.mask_token_id is None:
-        raise InputError(f"{loaded.spec.name} has no mask token, so that no token of a text can be hidden")
+        raise InputError(
+            f"{loaded.spec.name} has no mask token, so its tokens cannot be masked one at a time"
+        )
     before, after = special_tokens(loaded)
     room = size - len(before) - len(after)
     if room < 2:
-        raise InputError(f"--window is {size}, and special tokens take {len(before) + len(after)} of it")
+        raise OptionError("window", f"is {size}, and special tokens take {len(before) + len(after)} of it")
     return Windowing("masked", size, min(step, room), None, False, "as trained")
 
 
 def _causal_windowing(loaded: LoadedModel, size: int, step: int, bos: str, given: bool) -> Windowing:
-    """Windows with the token before a text, and where it stands, settled."""
+    """Return windows with the token before a text chosen."""
     tokenizer = loaded.tokenizer
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if bos in ("first", "every") and token is None:
-        raise InputError(f"--bos {bos}: {loaded.spec.name} has no token to begin with; use --bos none")
+        raise OptionError("bos", f'must be "none": {loaded.spec.name} has no beginning-of-sequence token')
     if bos == "auto":
-        by_itself = token is not None and tokenizer("a")["input_ids"][:1] == [token]
-        bos = "every" if by_itself else "none" if given or token is None else "first"
+        added = token is not None and tokenizer("a")["input_ids"][:1] == [token]
+        bos = "every" if added else "none" if given or token is None else "first"
     if bos == "none":
         return Windowing("causal", size, step, None, False, "none")
     written = tokenizer.convert_ids_to_tokens(token)
@@ -149,24 +158,24 @@ def _kind(loaded: LoadedModel) -> str:
 
 
 def special_tokens(loaded: LoadedModel) -> tuple[list[int], list[int]]:
-    """The tokens that the tokenizer puts before and after a text by itself."""
-    bare = loaded.tokenizer("a", add_special_tokens=False)["input_ids"]
-    dressed = loaded.tokenizer("a")["input_ids"]
-    at = next(i for i in range(len(dressed)) if dressed[i : i + len(bare)] == bare)
-    return dressed[:at], dressed[at + len(bare) :]
+    """Return the special tokens that the tokenizer puts before and after a text."""
+    plain = loaded.tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = loaded.tokenizer("a")["input_ids"]
+    at = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
+    return full[:at], full[at + len(plain) :]
 
 
 class Reader:
-    """Texts to documents, for one model read in one way.
+    """Turn texts into documents for one model.
 
     Args:
         loaded: the model.
-        how: from `windowing`.
+        how: windows of the model, from `windowing`.
     """
 
     def __init__(self, loaded: LoadedModel, how: Windowing) -> None:
         self._loaded, self._how = loaded, how
-        # `verbose=False`: a text longer than the context is what windows are for, and no reason to warn.
+        # `verbose=False`: windows handle a text longer than the context, so no warning is needed.
         self._plain: dict[str, Any] = {"add_special_tokens": False, "verbose": False}
         unknown = loaded.tokenizer.unk_token_id
         self._unknown = None if unknown == how.bos else unknown  # as in GPT-2, which knows every byte
@@ -174,15 +183,15 @@ class Reader:
             self._before, self._after = special_tokens(loaded)
 
     def document(self, row: Row, text: str, context: str | None = None) -> ScoredText:
-        """A text, and what it is predicted from; only the text is scored.
+        """Return a text with its context; only the text is scored.
 
         Args:
-            row: where it is from.
-            text: what is scored.
-            context: what comes before it, after a space; an encoder-decoder's source.
+            row: row of the text.
+            text: the text to score.
+            context: text before it, separated by a space; the source of an encoder-decoder.
 
         Raises:
-            RowError: an encoder-decoder has no source, or one it cannot see whole.
+            RowError: an encoder-decoder has no source, or the source exceeds its context.
         """
         read = {"causal": self._causal, "masked": self._masked, "seq2seq": self._target}
         return read[self._how.kind](row, text, context)
@@ -195,14 +204,14 @@ class Reader:
         return row, text, count_words(text), self._unknown
 
     def _joined(self, text: str, context: str) -> tuple[list[int], int]:
-        """Tokens of the context and the text together, and how many of them are the context's.
+        """Return the tokens of context and text together, and the number of the context's tokens.
 
-        The text's tokens are those that are added to the context's when both are tokenized as one: a word
-        at the seam is one word (as in EleutherAI's harness).
+        Both are tokenized as one text; the tokens beyond the context's own are the text's, as in EleutherAI's
+        harness.
         """
-        apart = context[-1:].isspace() or text[:1].isspace() or is_unspaced(context[-1:])
-        whole = self._ids(context + ("" if apart else " ") + text)
-        return whole, min(len(self._ids(context.rstrip())), len(whole))
+        separated = context[-1:].isspace() or text[:1].isspace() or is_unspaced(context[-1:])
+        ids = self._ids(context + ("" if separated else " ") + text)
+        return ids, min(len(self._ids(context.rstrip())), len(ids))
 
     def _causal(self, row: Row, text: str, context: str | None) -> ScoredText:
         how = self._how
@@ -236,7 +245,7 @@ class Reader:
             raise RowError(
                 row.where,
                 f"{self._loaded.spec.name} is an encoder-decoder and predicts a text from its source:"
-                " name the column, or a template over columns, with --given",
+                " name the column, or a template over columns, with `given`",
             )
         tokenizer: Any = self._loaded.tokenizer
         source = tokenizer(context, verbose=False)["input_ids"]
@@ -246,17 +255,17 @@ class Reader:
             if limit is not None and len(ids) > limit:
                 raise RowError(
                     row.where,
-                    f"its {what} has {len(ids)} tokens; {self._loaded.spec.name} sees no more than {limit}",
+                    f"its {what} has {len(ids)} tokens; {self._loaded.spec.name} has a context of {limit}",
                 )
-        # A language's code, or BART's <s>, is what the decoder is told and not what it finds out.
-        told = 0
-        while told < len(target) - 1 and target[told] in tokenizer.all_special_ids:
-            told += 1
+        # A language code, or BART's <s>, is an input of the decoder and not a prediction.
+        forced = 0
+        while forced < len(target) - 1 and target[forced] in tokenizer.all_special_ids:
+            forced += 1
         config = self._loaded.model.config
         start = config.decoder_start_token_id
         if start is None:
             start = self._loaded.model.generation_config.decoder_start_token_id
-        return TargetDocument(*self._about(row, text), source, target[told:], [start, *target[:told]])
+        return TargetDocument(*self._about(row, text), source, target[forced:], [start, *target[:forced]])
 
 
 def run(
@@ -268,18 +277,19 @@ def run(
     notice: Callable[[str], None] = lambda message: None,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[list[ScoredText]]:
-    """Run documents, sorted by length over many of them; they come back in order with their losses.
+    """Run documents, many of them sorted by length, and yield them in order with their losses.
 
     Args:
         loaded: the model.
-        how: from `windowing`.
+        how: windows of the model, from `windowing`.
         groups: documents that belong together, such as the choices of a question.
-        batch_size: passes per batch; None is as many as `_LOGITS` allows.
-        notice: called when a batch did not fit into memory.
-        progress: called after each batch with the number of tokens scored so far.
+        batch_size: passes in a batch; None is as many as `_LOGITS` allows.
+        notice: receives a sentence when a batch did not fit into memory.
+        progress: receives the number of tokens scored so far, after each batch.
 
     Raises:
-        LLMKitError: a single window does not fit into memory, or the model's loss is not a number.
+        OutOfMemory: a single window does not fit into memory.
+        LLMKitError: a loss is not a finite number.
     """
     logits = _LOGITS.get(loaded.device.type, _LOGITS["cpu"])
     tokens = logits // loaded.model.get_output_embeddings().weight.shape[0]
@@ -291,7 +301,7 @@ def run(
     for group in groups:
         held.append(group)
         waiting += sum(one.length(index) for one in group for index in range(len(one)))
-        if waiting >= _READ_AHEAD * batches.tokens:
+        if waiting >= _SORTED_BATCHES * batches.tokens:
             yield from _finished(held, batches)
             held, waiting = [], 0
     yield from _finished(held, batches)

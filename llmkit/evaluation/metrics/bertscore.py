@@ -1,6 +1,7 @@
-"""BERTScore by its authors' package: how alike texts are to an encoder's contextual embeddings.
+"""BERTScore, computed by the package of its authors: similarity of contextual embeddings.
 
-Zhang et al., BERTScore: Evaluating Text Generation with BERT (2020). The package is an extra.
+Zhang et al. (2020), BERTScore: Evaluating Text Generation with BERT, arXiv:1904.09675. The package is an
+extra.
 """
 
 from __future__ import annotations
@@ -9,23 +10,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError
-from llmkit.evaluation.metric import Example, Metric, means, texts
+from llmkit.errors import InputError, OptionError, one_line
+from llmkit.evaluation.metric import Declaration, Example, Metric, MetricOption, declare, means, texts
 
 
+@declare(
+    Declaration(
+        "similarity of embeddings (pip install 'llmkit[bertscore]')",
+        options=(
+            MetricOption("bertscore_model", str, "The encoder.", parameter="model", metavar="NAME|DIR"),
+            MetricOption(
+                "bertscore_layer",
+                int,
+                "Layer of the encoder (the one that BERTScore's authors chose, if they did).",
+                parameter="layer",
+            ),
+        ),
+    )
+)
 def bertscore(*, model: str | None = None, layer: int | None = None, device: str = "auto") -> Metric:
-    """Precision, recall and F1 of a row's greedy token matches; a corpus's are their means.
+    """Build BERTScore: precision, recall and F1 of greedy token matches, averaged over rows.
+
+    With several references, the best of each score counts. Weights by inverse document frequency and rescaled
+    scores are not used: they need the whole corpus or a baseline file.
 
     Args:
         model: the encoder, a Hub name or a folder.
-        layer: which layer's embeddings are compared; None takes what the package chose for this model.
-        device: where it runs.
-
-    Several references count by the best of each score. Weights by inverse document frequency and rescaled
-    scores need the whole corpus or a baseline file, and are not used.
+        layer: layer whose embeddings are compared; None takes the one that the package chose for this model.
+        device: device for the encoder.
 
     Raises:
-        InputError: the package is missing, no model is named, or its layer is not known.
+        InputError: the package is missing.
+        OptionError: no model is named, it does not load, or its layer is not known.
     """
     try:
         from bert_score import utils
@@ -39,13 +55,10 @@ def bertscore(*, model: str | None = None, layer: int | None = None, device: str
     from llmkit.runtime.spec import ModelSpec
 
     if model is None:
-        raise InputError("bertscore needs an encoder, such as roberta-large: name it with --bertscore-model")
+        raise OptionError("bertscore_model", "must name an encoder, such as roberta-large")
     layer = layer if layer is not None else utils.model2layers.get(model)
     if layer is None:
-        raise InputError(
-            f"--bertscore-model {model}: which of its layers is best is not known; give one with"
-            " --bertscore-layer"
-        )
+        raise OptionError("bertscore_layer", f"must be set: BERTScore's authors chose no layer of {model}")
     location = locate(model, ModelSpec(name=model, task="feature-extraction"))
     matches = _Matches(_scorer(model, location.folder, layer, choose_device(device, 0).device))
     return Metric(
@@ -55,33 +68,33 @@ def bertscore(*, model: str | None = None, layer: int | None = None, device: str
         f"|version:bert_score-{_version()}|transformers:{transformers.__version__}|llmkit-{__version__}",
         statistics=matches.statistics,
         corpus=means,
-        ahead=matches.ahead,
+        prefetch=matches.prefetch,
     )
 
 
 def _scorer(model: str, folder: Path, layer: int, device: str) -> Any:
-    """The package's scorer, with the encoder loaded from its folder."""
+    """Return the package's scorer, with the encoder loaded from its folder."""
     from bert_score import BERTScorer
 
     try:
         scorer: Any = BERTScorer(model_type=str(folder), num_layers=layer, device=device)
     except (AssertionError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"--bertscore-model {model}: {' '.join(str(error).split())}") from error
+        raise OptionError("bertscore_model", f"{model} does not load: {one_line(error)}") from error
     tokenizer = scorer._tokenizer
     limit = scorer._model.config.max_position_embeddings
-    # Without a length of its own a tokenizer has one that does not fit into its truncation.
+    # A tokenizer without a length of its own has a huge one, which overflows its truncation.
     tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return scorer
 
 
 class _Matches:
-    """The scores of the rows that were shown together last, each text with its references scored once."""
+    """Scores of the rows of the latest `prefetch`; each text is scored once with its references."""
 
     def __init__(self, scorer: Any) -> None:
         self._scorer = scorer
         self._found: dict[tuple[str, tuple[str, ...]], list[float]] = {}
 
-    def ahead(self, examples: Sequence[Example]) -> None:
+    def prefetch(self, examples: Sequence[Example]) -> None:
         found = self._found
         keys = {(prediction, tuple(references)) for prediction, references in map(texts, examples)}
         new = sorted(keys - found.keys())

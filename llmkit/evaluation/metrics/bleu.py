@@ -1,16 +1,15 @@
-"""BLEU, chrF and TER. sacrebleu does the counting and the arithmetic.
+"""BLEU, chrF and TER, computed by sacrebleu.
 
-Nothing here tokenizes: what is added to sacrebleu is that a corpus is scored row by row, and that the
-tokenizer follows from the target language.
+This module adds two things: a corpus is scored row by row, and the target language chooses BLEU's tokenizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
-from llmkit.evaluation.metric import Example, Metric, choose, texts
+from llmkit.errors import OptionError
+from llmkit.evaluation.metric import Declaration, Example, Metric, MetricOption, check_choice, declare, texts
 from llmkit.evaluation.metrics.tokens import main_script
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 TOKENIZERS = ("none", "zh", "13a", "char", "intl", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
 SMOOTHING = ("none", "floor", "add-k", "exp")
 
-# By ISO 639-3; languages without spaces for which sacrebleu has no words are compared by character.
+# By ISO 639-3. Languages without spaces that sacrebleu cannot split into words are compared by character.
 _TOKENIZER_OF = {
     "zho": "zh",
     "yue": "zh",
@@ -33,8 +32,47 @@ _TOKENIZER_OF = {
 }
 _TOKENIZER_OF_SCRIPT = {"han": "zh", "kana": "ja-mecab", "unspaced": "char"}
 _PACKAGES = {"ja-mecab": ("MeCab", "llmkit[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
+_DOWNLOADED = ("spm", "flores101", "flores200")
+_LOWERCASE = MetricOption("lowercase", bool, "Compare without case.")
 
 
+def _adapt(
+    chosen: Mapping[str, Any], sample: Sequence[Example], language: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Choose the tokenizer by the target language or the script of the references."""
+    added: dict[str, Any] = {}
+    notes = []
+    if "tokenize" not in chosen:
+        references = [str(reference) for example in sample for reference in example.references]
+        added["tokenize"], reason = tokenizer_for(language, references)
+        if added["tokenize"] != "13a" or "pip install" in reason:
+            notes.append(f"BLEU's tokenizer is {added['tokenize']}: {reason}")
+    tokenizer = {**chosen, **added}["tokenize"]
+    if tokenizer != "none" and _look_tokenized(sample):
+        notes.append("most texts end in ' .', as tokenized text does; BLEU expects plain text")
+    if tokenizer in _DOWNLOADED:
+        notes.append(f"BLEU's tokenizer {tokenizer} is downloaded once, to ~/.sacrebleu")
+    return added, notes
+
+
+def _look_tokenized(sample: Sequence[Example]) -> bool:
+    texts = [str(text) for example in sample for text in (example.prediction, *example.references)]
+    return sum(text.rstrip().endswith(" .") for text in texts) > len(texts) / 2
+
+
+@declare(
+    Declaration(
+        "word n-grams",
+        task="translation",
+        options=(
+            MetricOption("tokenize", str, "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ..."),
+            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none (exp)."),
+            _LOWERCASE,
+        ),
+        adapt=_adapt,
+        uses_language=True,
+    )
+)
 def bleu(
     *,
     tokenize: str = "13a",
@@ -44,22 +82,22 @@ def bleu(
     max_ngram_order: int = 4,
     effective_order: bool = False,
 ) -> Metric:
-    """BLEU (Papineni et al. 2002), 0 to 100, with its n-gram precisions and brevity penalty as details.
+    """Build BLEU (Papineni et al. 2002), 0 to 100; details are n-gram precisions and the brevity penalty.
 
     Args:
         tokenize: one of `TOKENIZERS`; `tokenizer_for` chooses by language.
         lowercase: compare without case.
-        smooth: what is done about n-gram orders without a match, one of `SMOOTHING`.
-        smooth_value: of `floor` and `add-k`; sacrebleu's default where None.
-        max_ngram_order: the longest n-grams counted.
-        effective_order: leave out orders for which there are no n-grams. A single row's score always
-            does, or most short rows would score 0.
+        smooth: smoothing of n-gram orders without a match, one of `SMOOTHING`.
+        smooth_value: value for `floor` and `add-k`; None uses sacrebleu's default.
+        max_ngram_order: length of the longest n-grams.
+        effective_order: leave out orders without n-grams. The score of a single row always does, because
+            most short rows would score 0 otherwise.
 
     Raises:
-        InputError: an option's value is not one of those allowed, or the tokenizer's package is missing.
+        OptionError: the value of an option is not allowed, or the package of the tokenizer is missing.
     """
-    choose("--tokenize", tokenize, TOKENIZERS)
-    choose("--smooth", smooth, SMOOTHING)
+    check_choice("tokenize", tokenize, TOKENIZERS)
+    check_choice("smooth", smooth, SMOOTHING)
     from sacrebleu.metrics.bleu import BLEU
 
     options: dict[str, Any] = {
@@ -91,6 +129,16 @@ def bleu(
     )
 
 
+@declare(
+    Declaration(
+        "character n-grams",
+        task="translation",
+        options=(
+            _LOWERCASE,
+            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++."),
+        ),
+    )
+)
 def chrf(
     *,
     char_order: int = 6,
@@ -100,12 +148,12 @@ def chrf(
     whitespace: bool = False,
     eps_smoothing: bool = False,
 ) -> Metric:
-    """chrF (Popović 2015), 0 to 100; with `word_order` 2 it is chrF++ and called so.
+    """Build chrF (Popović 2015), 0 to 100; with ``word_order=2`` it is chrF++ and has that name.
 
     Args:
-        char_order: the longest character n-grams.
-        word_order: the longest word n-grams.
-        beta: how many times recall weighs as much as precision.
+        char_order: length of the longest character n-grams.
+        word_order: length of the longest word n-grams.
+        beta: weight of recall relative to precision.
         lowercase: compare without case.
         whitespace: count spaces as characters.
         eps_smoothing: smooth as chrF++.py, NLTK and Moses do.
@@ -131,6 +179,13 @@ def chrf(
     )
 
 
+@declare(Declaration("character and word n-grams", task="translation", options=(_LOWERCASE,)))
+def chrf_plus_plus(*, word_order: int = 2, **options: Any) -> Metric:
+    """Build chrF++ (Popović 2017), which is `chrf` with word n-grams; `options` are those of `chrf`."""
+    return chrf(word_order=word_order, **options)
+
+
+@declare(Declaration("edits per reference word", task="translation", lower_is_better=True))
 def ter(
     *,
     normalized: bool = False,
@@ -138,10 +193,10 @@ def ter(
     asian_support: bool = False,
     case_sensitive: bool = False,
 ) -> Metric:
-    """Translation edit rate (Snover et al. 2006): edits per 100 reference words, so that less is better.
+    """Build translation edit rate (Snover et al. 2006): edits per 100 reference words; lower is better.
 
     Args:
-        normalized: split punctuation off words, as Tercom does on request.
+        normalized: split punctuation off words, as Tercom does with its option of this name.
         no_punct: leave punctuation out.
         asian_support: with `normalized`, each Chinese or Japanese character is a word.
         case_sensitive: compare with case.
@@ -167,14 +222,14 @@ def ter(
 
 
 def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple[str, str]:
-    """The BLEU tokenizer for a target language, and the reason in words.
+    """Choose the BLEU tokenizer for a target language.
 
     Args:
         language: a code or an English name, as `text.languages` reads them; None judges by the references.
-        references: a sample of them, read only where `language` is None.
+        references: a sample of them, used only if `language` is None.
 
     Returns:
-        One of `TOKENIZERS`, and why, for a notice.
+        One of `TOKENIZERS`, and the reason for a notice.
 
     Raises:
         InputError: there is no such language.
@@ -191,7 +246,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     if tokenizer in _PACKAGES:
         module, package = _PACKAGES[tokenizer]
         if not _importable(module):
-            # Korean has spaces, which 13a can go by.
+            # Korean has spaces, so 13a can split it.
             fallback = "13a" if tokenizer == "ko-mecab" else "char"
             return fallback, f"{reason}, and {tokenizer} needs: pip install '{package}'"
     return tokenizer, reason
@@ -204,22 +259,24 @@ def _importable(module: str) -> bool:
 
 
 def _load_tokenizer(tokenize: str, build: Callable[[], Any]) -> Any:
-    """Build a scorer whose tokenizer may want a package or a download, and say which."""
+    """Build a scorer; raise an OptionError if its tokenizer needs a package or a download that is missing."""
     if tokenize in _PACKAGES and not _importable(_PACKAGES[tokenize][0]):
-        raise InputError(f"--tokenize {tokenize} needs a package: pip install '{_PACKAGES[tokenize][1]}'")
+        raise OptionError("tokenize", f"{tokenize} needs a package: pip install '{_PACKAGES[tokenize][1]}'")
     try:
         return build()
     except (OSError, ImportError) as error:
-        raise InputError(
-            f"--tokenize {tokenize} downloads a SentencePiece model once, and that failed ({error}); "
-            f"without a network use one of 13a, intl, zh, char"
+        raise OptionError(
+            "tokenize",
+            f"{tokenize} downloads a SentencePiece model once, and that failed ({error}); "
+            f"without a network use one of 13a, intl, zh, char",
         ) from error
 
 
 def _counts(scorer: Any) -> Callable[[Example], Sequence[float]]:
-    """A row's sufficient statistics.
+    """Return the function that computes the sufficient statistics of a row.
 
-    sacrebleu's public functions take a whole corpus; its significance tests use the same method as we.
+    It calls private methods of sacrebleu, because the public ones take a whole corpus; sacrebleu's own
+    significance tests call the same ones.
     """
 
     def statistics(example: Example) -> Sequence[float]:
@@ -240,7 +297,7 @@ def _scores(scorer: Any) -> Callable[[Matrix], Matrix]:
 
 
 def _signature(scorer: Any) -> str:
-    """sacrebleu's own, less the number of references, which is known only when all rows were read."""
+    """Return sacrebleu's signature without the number of references, which is known after the last row."""
     scorer.num_refs = 1
     signature: str = scorer.get_signature().format()
     return signature.removeprefix("nrefs:1|")

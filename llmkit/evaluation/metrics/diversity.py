@@ -1,7 +1,7 @@
-"""How varied generated texts are: distinct n-grams and repetition. No references are needed.
+"""Diversity of generated texts: distinct n-grams and repetition, without references.
 
-Words are those of `text.words.unicode_words`. A text too short to hold an n-gram says nothing about that n
-and is left out of its mean.
+Words are those of `text.words.unicode_words`. A text too short to hold an n-gram is left out of the mean for
+that n.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError
-from llmkit.evaluation.metric import Example, Metric, text
+from llmkit.evaluation.metric import Declaration, Example, Metric, declare, text
 from llmkit.text.words import unicode_words
 
 if TYPE_CHECKING:
     from llmkit.evaluation.metric import Matrix
 
 
+@declare(Declaration("different n-grams of a text", needs_references=False))
 def distinct(*, orders: Sequence[int] = (1, 2, 3)) -> Metric:
-    """distinct-n: different n-grams over all n-grams of a text (Li et al. 2016), its mean over texts, 0 to 1.
+    """Build distinct-n: different n-grams over all n-grams of a text, averaged over texts, 0 to 1.
 
-    The paper takes the ratio over all texts at once, which falls as more texts are added; the mean over
-    texts does not, so that runs of different lengths compare.
+    Li et al. (2016, arXiv:1510.03055) divide over all texts at once. That ratio falls with the number of
+    texts; the mean over texts does not, so runs of different lengths compare.
+
+    Args:
+        orders: values of n.
 
     Raises:
         InputError: an order is below 1.
@@ -29,10 +33,14 @@ def distinct(*, orders: Sequence[int] = (1, 2, 3)) -> Metric:
     return _metric("distinct", orders, lambda share: share)
 
 
+@declare(Declaration("repeated n-grams of a text", needs_references=False, lower_is_better=True))
 def repetition(*, orders: Sequence[int] = (2, 3, 4)) -> Metric:
-    """rep-n: the share of a text's n-grams that it has already said (Welleck et al. 2020).
+    """Build rep-n: the share of n-grams that occurred earlier in the text, averaged over texts, 0 to 1.
 
-    The mean over texts, 0 to 1; 0 says nothing twice; less is better.
+    See Welleck et al. (2020, arXiv:1908.04319). 0 means that no n-gram occurs twice; lower is better.
+
+    Args:
+        orders: values of n.
 
     Raises:
         InputError: an order is below 1.
@@ -41,7 +49,7 @@ def repetition(*, orders: Sequence[int] = (2, 3, 4)) -> Metric:
 
 
 def distinct_share(words: Sequence[str], n: int) -> float | None:
-    """Different n-grams over all n-grams; None where there is no n-gram."""
+    """Return the number of different n-grams over the number of n-grams; None if there is no n-gram."""
     grams = list(zip(*(words[i:] for i in range(n)), strict=False))
     return len(set(grams)) / len(grams) if grams else None
 
@@ -62,7 +70,7 @@ def _metric(name: str, orders: Sequence[int], of_share: Callable[[float], float]
     def corpus(sums: Matrix) -> Matrix:
         import numpy as np
 
-        with np.errstate(invalid="ignore"):  # 0 of 0 texts is NaN, which is left out of the results
+        with np.errstate(invalid="ignore"):  # 0 of 0 texts is NaN, and `scoring` leaves it out
             values: Matrix = sums[:, 0::2] / sums[:, 1::2]
         return values
 
@@ -72,5 +80,4 @@ def _metric(name: str, orders: Sequence[int], of_share: Callable[[float], float]
         signature=f"level:text|tok:unicode|version:llmkit-{__version__}",
         statistics=statistics,
         corpus=corpus,
-        needs_references=False,
     )

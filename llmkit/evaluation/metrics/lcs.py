@@ -1,9 +1,8 @@
 """Longest common subsequences of token lists, many table cells at a time.
 
-A row of the dynamic-programming table is held as one integer: neighbouring cells differ by 0 or 1, and
-bit j is 0 where cell j+1 exceeds cell j. A whole row then follows from the one above in four integer
-operations (Crochemore, Iliopoulos, Pinzon and Reid, "A fast and practical bit-vector algorithm for the
-longest common subsequence problem", 2001).
+A row of the dynamic-programming table is one integer: neighboring cells differ by 0 or 1, and bit j is 0 if
+cell j+1 exceeds cell j. Four integer operations compute a row from the row above (Crochemore, Iliopoulos,
+Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest common subsequence problem").
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 
 
 def positions(tokens: Sequence[str]) -> dict[str, int]:
-    """For each token, an integer with bit j set where it stands at position j."""
+    """Return for each token an integer with bit j set if the token stands at position j."""
     masks: dict[str, int] = {}
     for index, token in enumerate(tokens):
         masks[token] = masks.get(token, 0) | 1 << index
@@ -20,7 +19,7 @@ def positions(tokens: Sequence[str]) -> dict[str, int]:
 
 
 def length(reference: Sequence[str], candidate: Sequence[str]) -> int:
-    """The length of a longest common subsequence."""
+    """Return the length of a longest common subsequence."""
     masks = positions(candidate)
     every = (1 << len(candidate)) - 1
     row = every
@@ -32,15 +31,15 @@ def length(reference: Sequence[str], candidate: Sequence[str]) -> int:
 
 
 def indices(reference: Sequence[str], masks: dict[str, int], size: int) -> list[int]:
-    """Where in `reference` one longest common subsequence stands, last index first.
+    """Return the indices in `reference` of one longest common subsequence, last index first.
 
-    Of several it is the one that rouge_score reads out of its table: from the end, step back in the
-    candidate only where that keeps more than stepping back in the reference does.
+    If there are several, the result is the one that rouge_score reads from its table: from the end, step back
+    in the candidate only if that keeps more than stepping back in the reference.
 
     Args:
         reference: tokens.
         masks: `positions` of the candidate's tokens.
-        size: the number of the candidate's tokens.
+        size: number of the candidate's tokens.
     """
     if not any(token in masks for token in reference):
         return []

@@ -1,28 +1,40 @@
-"""ROUGE-1, -2, -L and -Lsum (Lin 2004) as ROUGE-1.5.5 and the rouge_score package compute them.
+"""ROUGE-1, -2, -L and -Lsum (Lin 2004, https://aclanthology.org/W04-1013) as ROUGE-1.5.5 computes them.
 
-With its default options every number equals rouge_score's. The arithmetic is written out here because
-rouge_score fills its subsequence tables cell by cell in Python, and because it has neither a sentence
-splitter that works offline nor words in scripts other than Latin.
+With the default options every number equals that of the rouge_score package. This module does its own
+arithmetic for three reasons: rouge_score fills its subsequence tables cell by cell in Python, has no sentence
+splitter that works offline, and drops words of scripts other than Latin.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 from llmkit.errors import InputError
-from llmkit.evaluation.metric import Example, Metric, choose, means, texts
+from llmkit.evaluation.metric import (
+    Declaration,
+    Example,
+    Metric,
+    MetricOption,
+    check_choice,
+    declare,
+    means,
+    texts,
+)
 from llmkit.evaluation.metrics import lcs
-from llmkit.evaluation.metrics.tokens import stemmed
+from llmkit.evaluation.metrics.tokens import dropped_share, stemmed
 from llmkit.text.sentences import split_sentences
 from llmkit.text.words import ascii_words, unicode_words
 
 TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SPLITS = ("newline", "auto", "sentences")
+MAX_DROPPED = 0.1
+"""Share of letters that the default tokenizer may drop before `unicode` is chosen instead."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,44 @@ class Overlap:
     fmeasure: float
 
 
+def _adapt(
+    chosen: Mapping[str, Any], sample: Sequence[Example], language: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Choose words of every script where the default tokenizer would drop many letters."""
+    added: dict[str, Any] = {} if "split" in chosen else {"split": "auto"}
+    if chosen.get("tokenize", "auto") != "auto":
+        return added, []
+    dropped = dropped_share(str(reference) for example in sample for reference in example.references)
+    if dropped <= MAX_DROPPED:
+        return {**added, "tokenize": "default"}, []
+    return {**added, "tokenize": "unicode"}, [
+        "ROUGE compares words of every script, because its own tokenizer keeps only a-z and 0-9 and would"
+        f' drop {dropped:.0%} of the letters of the references (rouge_words="default" uses it)'
+    ]
+
+
+@declare(
+    Declaration(
+        "overlap with a summary",
+        task="summarization",
+        options=(
+            MetricOption("stemmer", bool, "Compare Porter stems."),
+            MetricOption(
+                "rouge_words",
+                str,
+                "Words: default (a-z and 0-9, as rouge_score), unicode (all scripts) or auto.",
+                parameter="tokenize",
+            ),
+            MetricOption(
+                "rouge_split",
+                str,
+                "Sentences of ROUGE-Lsum: newline, sentences or auto.",
+                parameter="split",
+            ),
+        ),
+        adapt=_adapt,
+    )
+)
 def rouge(
     *,
     types: Sequence[str] = TYPES,
@@ -41,19 +91,19 @@ def rouge(
     tokenize: str = "default",
     split: str = "newline",
 ) -> Metric:
-    """ROUGE: the mean over rows of each type's F-measure, 0 to 1, with precision and recall as details.
+    """Build ROUGE: the mean over rows of each type's F-measure, 0 to 1; details are precision and recall.
 
-    Of several references the one with the best F-measure counts, type by type.
+    With several references, the one with the best F-measure counts, type by type.
 
     Args:
         types: `rougeL`, `rougeLsum` and `rouge1` to `rouge9`.
         stemmer: compare Porter stems, as ROUGE-1.5.5 does with `-m`.
         tokenize: `default` keeps a-z and 0-9 alone, as rouge_score does; `unicode` keeps every script.
-        split: what a sentence is for ROUGE-Lsum: a line (`newline`, as in rouge_score), what
-            `text.sentences` finds (`sentences`), or lines in a text that has several and else rules (`auto`).
+        split: sentences for ROUGE-Lsum: lines (`newline`, as in rouge_score), sentences as `text.sentences`
+            finds them (`sentences`), or lines if a text has several and otherwise sentences (`auto`).
 
     Raises:
-        InputError: an option's value is not one of those allowed.
+        InputError: the value of an option is not allowed.
     """
     for kind in types:
         if not re.fullmatch(r"rouge([1-9]|L|Lsum)", kind):
@@ -97,14 +147,23 @@ def score(
     tokenize: str = "default",
     split: str = "newline",
 ) -> dict[str, Overlap]:
-    """One prediction against one reference; the options are those of `rouge`."""
+    """Return the scores of one prediction against one reference, by type.
+
+    Args:
+        reference: the correct text.
+        prediction: the text to score.
+        types, stemmer, tokenize, split: as in `rouge`.
+
+    Raises:
+        OptionError: the value of an option is not allowed.
+    """
     overlaps = _scorer(tuple(types), stemmer, tokenize, split)(reference, prediction)
     return dict(zip(types, overlaps, strict=True))
 
 
 @dataclass(frozen=True)
-class _Text:
-    """A text taken apart once, for all types."""
+class _TokenizedText:
+    """Tokens of a text, all of them and by sentence."""
 
     tokens: list[str]
     sentences: list[list[str]]
@@ -114,18 +173,18 @@ class _Text:
 def _scorer(
     types: tuple[str, ...], stemmer: bool, tokenize: str, split: str
 ) -> Callable[[str, str], list[Overlap]]:
-    choose("--rouge-words", tokenize, ("default", "unicode"))
-    choose("--rouge-split", split, SPLITS)
+    check_choice("rouge_words", tokenize, ("default", "unicode"))
+    check_choice("rouge_split", split, SPLITS)
     words: Callable[[str], list[str]] = ascii_words if tokenize == "default" else unicode_words
     if stemmer:
         words = stemmed(words)
     wants_sentences = "rougeLsum" in types
 
-    # A reference is met again in the next call when a baseline is scored beside the system.
+    # Cached: the next call has the same reference when several systems are scored together.
     @lru_cache(maxsize=64)
-    def parse(text: str) -> _Text:
+    def parse(text: str) -> _TokenizedText:
         parts = [words(part) for part in _split(text, split)] if wants_sentences else []
-        return _Text(parts[0] if len(parts) == 1 and split == "newline" else words(text), parts)
+        return _TokenizedText(parts[0] if len(parts) == 1 and split == "newline" else words(text), parts)
 
     def overlaps(reference: str, prediction: str) -> list[Overlap]:
         target, output = parse(reference), parse(prediction)
@@ -169,10 +228,10 @@ def _ngrams(reference: list[str], prediction: list[str], n: int) -> Overlap:
     return _overlap(hits, max(0, len(reference) - n + 1), max(0, len(prediction) - n + 1))
 
 
-def _summary_level(target: _Text, output: _Text) -> Overlap:
-    """ROUGE-Lsum: for each reference sentence, the union of what it shares with any predicted sentence.
+def _summary_level(target: _TokenizedText, output: _TokenizedText) -> Overlap:
+    """Return ROUGE-Lsum: for each reference sentence, the union of its LCS with every predicted sentence.
 
-    As in ROUGE-1.5.5, and not in Lin's paper, a token counts no more often than either side has it.
+    As in ROUGE-1.5.5, and unlike Lin's paper, a token counts no more often than either side has it.
     """
     in_reference = sum(map(len, target.sentences))
     in_prediction = sum(map(len, output.sentences))

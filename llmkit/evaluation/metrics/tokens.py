@@ -1,7 +1,7 @@
-"""Words for metrics that compare words: ROUGE's own tokenization, and one that keeps every script.
+"""Word tokenization for metrics: Porter stems, and the script of a sample of texts.
 
-ROUGE-1.5.5 and rouge_score keep a-z and 0-9 and drop the rest, so that a Chinese summary scores 0 against
-itself. The `unicode` tokenization (`text.words.unicode_words`) agrees with them on ASCII text.
+ROUGE-1.5.5 and rouge_score keep a-z and 0-9 and drop the rest, so a Chinese summary scores 0 against itself.
+The `unicode` tokenization (`text.words.unicode_words`) keeps every script and agrees with them on ASCII text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _LETTERS = re.compile(r"[^\W\d_]")
 
 
 def stemmed(words: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
-    """The same tokenization followed by Porter's stemmer as rouge_score applies it.
+    """Add Porter's stemmer to a tokenization, as rouge_score does.
 
-    Only words of more than three characters are stemmed, and only ASCII ones: Porter's rules are English.
+    It stems ASCII words of more than three characters only: Porter's rules are English.
     """
     from nltk.stem.porter import PorterStemmer
 
@@ -32,13 +32,13 @@ def stemmed(words: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
 
 
 def dropped_share(sample: Iterable[str]) -> float:
-    """The share of the letters in `sample` that `ascii_words` drops, 0 to 1."""
+    """Return the share of the letters in `sample` that `ascii_words` drops, 0 to 1."""
     letters = "".join(letter for text in sample for letter in _LETTERS.findall(text))
     return sum(not letter.isascii() for letter in letters) / len(letters) if letters else 0.0
 
 
 def main_script(sample: Iterable[str]) -> str:
-    """How the texts are written: `han`, `kana` (Japanese), `unspaced` (Thai and the like) or `spaced`.
+    """Return the script of the texts: `han`, `kana` (Japanese), `unspaced` (such as Thai) or `spaced`.
 
     A text with a tenth of its letters in kana is Japanese, whatever its share of Chinese characters.
     """

@@ -1,83 +1,93 @@
-"""The metrics as modules of Hugging Face's `evaluate`, which takes them by path and composes them.
+"""The metrics as a module of Hugging Face's `evaluate`, which loads it by path and combines it.
 
     import evaluate
     from llmkit.evaluation.modules import path
 
-    both = evaluate.combine([path("bleu"), path("rouge")])
+    both = evaluate.combine([evaluate.load(path(), "bleu"), evaluate.load(path(), "rouge")])
     both.compute(predictions=["a cat"], references=[["the cat", "a cat"]])
 
-Each module is a file of this folder; what it does is here. Keyword arguments of `compute` are the options of
-the metric's own function. `evaluate` copies a module elsewhere before it imports it, so that a module
-imports by full name only.
+The configuration names the metric; keyword arguments of `compute` are those of the metric's function.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.evaluation.metric import NAMES, check_name
+from llmkit.evaluation.registry import declaration_of, function_of, make
+from llmkit.evaluation.scoring import examples, score_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import evaluate
 
-_FILES = {"chrf++": "chrf_plus_plus"}
 
-
-def path(name: str) -> str:
-    """Where the module of a metric lies, for `evaluate.load`.
-
-    Raises:
-        InputError: no metric is called so; the message gives the nearest name.
-    """
-    check_name(name)
-    return str(Path(__file__).with_name(f"{_FILES.get(name, name)}.py"))
+def path() -> str:
+    """Return the path of the module, for `evaluate.load`; its second argument is the name of a metric."""
+    return str(Path(__file__).with_name("llmkit_metric.py"))
 
 
 def compute(
     name: str, predictions: Sequence[Any], references: Any = None, **options: Any
 ) -> dict[str, float]:
-    """A metric's scores over lists, by their names.
+    """Return the scores of a metric over lists, by name.
 
     Args:
-        name: one of `metric.NAMES`, except `metric.OF_MODELS`.
-        predictions: one a row.
-        references: for each row one reference, or a list of them; None for metrics that need none.
-        options: of the metric's own function.
+        name: a metric of predictions.
+        predictions: one for each row.
+        references: for each row one reference, or a list of them; None for metrics without references.
+        options: keyword arguments of the metric's function.
     """
-    from llmkit.evaluation import examples, make, score
-
-    result = score([make(name, **options)], examples(predictions, references), resamples=1)
+    result = score_rows([make(name, **options)], examples(predictions, references), resamples=1)
     return {one.name: one.score for one in result.scores}
 
 
-def info(doc: str | None, *, references: bool = True, labels: bool = False) -> evaluate.MetricInfo:
-    """What `evaluate` wants to know of a module.
+def compute_perplexity(
+    texts: Sequence[str], model_id: str, device: str = "auto", dtype: str = "auto", **options: Any
+) -> dict[str, float]:
+    """Return the perplexity of a model on texts and its other scores, by name.
 
     Args:
-        doc: the metric's docstring.
-        references: the metric compares with references, one a row or several.
-        labels: predictions and references may be whole numbers as well as texts.
+        texts: the texts.
+        model_id: a Hub name, a folder or an embedded model.
+        device: device for the model.
+        dtype: precision of the model.
+        options: those of `likelihood.windowing.windowing`.
+    """
+    from llmkit.evaluation.likelihood.perplexity import measure, perplexity
+    from llmkit.evaluation.likelihood.windowing import windowing
+    from llmkit.records.read import rows_of
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    loaded = load(ModelSpec(name=model_id, device=device, dtype=dtype))
+    how = windowing(loaded, **options)
+    result = score_rows([perplexity(loaded, how)], measure(loaded, rows_of(texts), how), resamples=1)
+    return {one.name: one.score for one in result.scores}
+
+
+def info(name: str) -> evaluate.MetricInfo:
+    """Return the description of a metric for `evaluate`.
+
+    Raises:
+        InputError: there is no such metric.
     """
     import evaluate
-    from datasets import Features, Sequence, Value
+    from datasets import Features, Value
+    from datasets import Sequence as ListOf
 
-    kinds = ["string", "int64"] if labels else ["string"]
+    declaration = declaration_of(name)
+    kinds = ["string", "int64"] if declaration.takes_labels else ["string"]
     features = [{"predictions": Value(kind)} for kind in kinds]
-    if references:
+    if declaration.needs_references:
         features = [
             {"predictions": Value(kind), "references": right}
             for kind in kinds
-            for right in (Sequence(Value(kind)), Value(kind))
+            for right in (ListOf(Value(kind)), Value(kind))
         ]
     return evaluate.MetricInfo(
-        description=doc or "",
+        description=function_of(name).__doc__ or "",
         citation="",
-        inputs_description="Keyword arguments of `compute` are the options of the metric's own function.",
+        inputs_description="Keyword arguments of `compute` are those of the metric's function.",
         features=[Features(columns) for columns in features],
     )
-
-
-__all__ = ["NAMES", "compute", "info", "path"]

@@ -63,9 +63,9 @@ def test_it_gives_the_verb_s_rows_the_verb_s_way_and_the_metric_s_scores(tmp_pat
     assert model.endswith("seed:0")
 
 
-def test_the_metric_follows_from_the_task_and_is_told(tmp_path: Path) -> None:
+def test_the_metric_follows_from_the_task(tmp_path: Path) -> None:
     done = run("eval", "--task", "generate", write(tmp_path / "d.jsonl", STORIES), *SHORT)
-    assert "--metric rouge: the default of --task generate" in done.err
+    assert "--metric rouge" in done.err
     assert "rougeL" in done.out
     assert list(tmp_path.iterdir()) == [tmp_path / "d.jsonl"]
 
@@ -127,7 +127,7 @@ def test_a_row_that_failed_counts_as_an_empty_prediction(tmp_path: Path) -> None
     done = run("eval", "--task", "generate", "--metric", "f1", data, *SHORT, "--on-error", "skip", "--json")
     without = run("eval", "--task", "generate", "--metric", "f1", write(data, STORIES), *SHORT, "--json")
     assert done.code == 3
-    assert "1 of 4 rows failed, scored as empty predictions" in done.err
+    assert "1 of 4 rows failed" in done.err
     assert scores(done.out)["f1"] == pytest.approx(scores(without.out)["f1"] * 3 / 4)
 
 
@@ -136,77 +136,121 @@ def test_too_long_a_prompt_is_cut_as_generate_cuts_it(tiny_model: TinyModel, tmp
     data, kept, apart = write(tmp_path / "d.jsonl", rows), tmp_path / "kept.jsonl", tmp_path / "apart.jsonl"
     model = ["-m", tiny_model("llama"), *SHORT]
     judge = ["eval", "--task", "generate", "--metric", "f1", data, *model]
-    assert_refused(run(*judge), "cut it with --truncate left")
+    assert_refused(run(*judge), option="truncate")
     cut = ["--truncate", "left"]
     done = run(*judge, *cut, "--save-predictions", kept, "--json")
     assert done.code == 0, done.err
     assert "|truncate:left" in json.loads(done.out)["model"]
     assert run("generate", "--input", data, *model, *cut, "--seed", "0", "-o", apart).code == 0
     assert kept.read_bytes() == apart.read_bytes()
-    assert_refused(run(*judge, "--truncate", "middle"), "--truncate must be left, right or turns")
+    assert_refused(run(*judge, "--truncate", "middle"), option="truncate")
     refused = run("eval", "--task", "qa", "--metric", "f1", data, *model, *cut)
-    assert_refused(refused, "--truncate is about --task generate")
-    assert_refused(run("eval", "--metric", "f1", data, *cut), "--truncate is about a model run by eval")
+    assert_refused(refused, "--task generate", option="truncate")
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> None:
     rows = [
         {"prompt": f"{name} saw a {thing}", "completion": "It was big."}
         for name in ("Tom", "Lily", "Ben", "Anna", "Max", "Sue", "Tim", "Mia")
-        for thing in ("dog", "cat", "bird", "ball", "tree", "car", "cake", "fish")
-        for _ in range(4)
+        for thing in ("dog", "ball", "tree", "cake")
     ]
     data = write(tmp_path / "d.jsonl", rows)
     command = [
-        *(sys.executable, "-m", "llmkit", "eval", "--task", "generate", "--metric", "f1", "--json", "-q"),
-        *(str(data), "--max-new-tokens", "40", "--batch-size", "8", "--save-predictions"),
+        *("eval", "--task", "generate", "--metric", "f1", "--json", "-q"),
+        *(str(data), "--max-new-tokens", "24", "--batch-size", "4", "--save-predictions"),
     ]
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
-    first = subprocess.run([*command, str(whole)], capture_output=True, text=True, check=True)
-    process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    partial = [*tmp_path.glob("killed.jsonl*")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", *command, str(killed)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    partial: list[Path] = []
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        partial = [path for path in tmp_path.glob("killed.jsonl*") if path.stat().st_size > 3000]
-        if partial:
-            break
-        time.sleep(0.01)
+    while process.poll() is None and time.monotonic() < deadline and not partial:
+        partial = [path for path in tmp_path.glob("killed.jsonl*") if path.stat().st_size > 800]
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert partial
-    assert not killed.exists() or killed.read_bytes() != whole.read_bytes()
-    again = subprocess.run([*command, str(killed), "--resume"], capture_output=True, text=True, check=True)
+    assert not killed.exists()
+    again = run(*command, killed, "--resume")
+    first = run(*command, whole)
+    assert (again.code, first.code) == (0, 0)
     assert killed.read_bytes() == whole.read_bytes()
-    assert again.stdout == first.stdout
+    assert again.out == first.out
+    assert run(*command, killed, "--resume").out == first.out  # also when it is finished already
 
 
 def test_bad_input(tmp_path: Path, marian: Path) -> None:
     data = write(tmp_path / "d.jsonl", STORIES)
     other = write(tmp_path / "o.jsonl", [{"prompt": "a", "wanted": "b"}])
-    assert_refused(run("eval", data), "--metric")
-    assert_refused(
-        run("eval", "--task", "paint", data), "--task paint: use translate, summarize, qa, generate"
-    )
-    assert_refused(run("eval", "--metric", "f1", data, "--from", "en"), "--from is about a model run by eval")
-    assert_refused(run("eval", "--metric", "f1", data, "--greedy"), "--greedy is about a model run by eval")
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", other), "name one with --reference-field"
-    )
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", data, "--from", "en"), "--from is about"
-    )
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", data, "--resume"), "--resume is about a file"
-    )
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", data, "--window", "8"), "--window is about"
-    )
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", data, "--reference-field", "no"), "no column 'no'"
-    )
-    assert_refused(
-        run("eval", "--task", "generate", "--metric", "f1", data, "--references", other),
-        "--references is about",
-    )
+    assert_refused(run("eval", data), option="metric")
+    assert_refused(run("eval", "--task", "paint", data), "paint", "translate, summarize", option="task")
+    f1 = ("eval", "--task", "generate", "--metric", "f1")
+    assert_refused(run(*f1, other), "o.jsonl:1", "prompt, wanted", option="reference_field")
+    for option, value in [
+        ("from", "en"),
+        ("resume", None),
+        ("window", "8"),
+        ("reference-field", "no"),
+        ("references", other),
+        ("by", "generated_text"),
+        ("num-return-sequences", "2"),
+    ]:
+        given = [f"--{option}", *([value] if value else [])]
+        assert_refused(run(*f1, data, *given), option=option)
+    assert_refused(run(*f1, data, data), str(data))
     pair = ("--task", "translate", "-m", marian, "--metric", "chrf")
     assert_refused(run("eval", *pair, "--to", "Klingonese", data), "Klingonese")
+
+
+ANNA = {"question": "Where does Anna live?", "context": "Anna lives in Rome. Tom lives in Paris."}
+
+
+def test_references_come_from_the_input_and_not_from_the_result(tmp_path: Path) -> None:
+    """The model's `answer` has the name of the gold column, which it must not replace."""
+    data = write(tmp_path / "d.jsonl", [{**ANNA, "answer": "wrong on purpose", "score": 7}])
+    kept, rows = tmp_path / "kept.jsonl", tmp_path / "rows.jsonl"
+    files = ("--save-predictions", kept, "--per-record", rows)
+    done = run("eval", "--task", "qa", data, *files, "--json", "--by", "answer")
+    assert done.code == 0, done.err
+    assert scores(done.out) == {"exact_match": 0, "f1": 0}
+    assert {one.get("group") for one in json.loads(done.out)["scores"]} == {None, "wrong on purpose"}
+    assert "answer, score" in done.err  # columns that the file of predictions lacks
+    (row,) = rows_of(rows.read_text())
+    assert (row["answer"], row["score"]) == ("wrong on purpose", 7)
+    (made,) = rows_of(kept.read_text())
+    assert made["answer"] == row["prediction"] != "wrong on purpose"
+
+
+def test_a_gold_column_with_the_name_of_the_result(tmp_path: Path) -> None:
+    rows = [{**row, "generated_text": row["completion"]} for row in STORIES]
+    data = write(tmp_path / "d.jsonl", rows)
+    f1 = ("eval", "--task", "generate", "--metric", "f1", *SHORT, "--json")
+    named = run(*f1, data, "--reference-field", "generated_text")
+    plain = run(*f1, write(tmp_path / "plain.jsonl", STORIES))
+    assert named.code == 0, named.err
+    assert scores(named.out) == scores(plain.out)
+    assert scores(named.out)["f1"] < 1
+    assert_refused(run(*f1, data, "--field", "generated_text"), option="field")
+    assert_refused(run(*f1, data, "--template", "{prompt} {generated_text}"), option="template")
+
+
+def test_failure_is_a_state_and_not_a_column(tmp_path: Path) -> None:
+    """A row that failed is empty, also if an earlier run left a text; an `error` column is no failure."""
+    data = write(
+        tmp_path / "d.jsonl",
+        [
+            {"prompt": None, "completion": "OLD", "generated_text": "OLD", "error": "again"},
+            {**STORIES[0], "error": "a column of the input"},
+        ],
+    )
+    skip = ("eval", "--task", "generate", "--metric", "f1", data, *SHORT, "--on-error", "skip")
+    done = run(*skip, "--json", "--per-record", tmp_path / "rows.jsonl")
+    assert done.code == 3
+    assert "1 of 2 rows failed" in done.err
+    failed, good = rows_of((tmp_path / "rows.jsonl").read_text())
+    assert (failed["scores"]["f1"], failed["prediction"]) == (0, "")
+    assert good["generated_text"]
+    assert good["error"] == "a column of the input"

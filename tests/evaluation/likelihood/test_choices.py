@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmkit.errors import RowError
-from llmkit.evaluation import score
+from llmkit.evaluation import score_rows
 from llmkit.evaluation.likelihood.choices import (
     measure_choices,
     measure_pairs,
@@ -42,7 +42,7 @@ def rows(*data):
 
 
 def scores_of(metric, found):
-    return {one.name: one.score for one in score([metric], found, resamples=10).scores}
+    return {one.name: one.score for one in score_rows([metric], found, resamples=10).scores}
 
 
 def test_by_hand(stories):
@@ -110,16 +110,16 @@ def test_layouts_of_the_fields_sets(tiny, data, right):
     [
         (
             {"question": "q", "choices": ["a", "b"], "answer": 2},
-            "the answer 2 in column 'answer' is none of the choices",
+            "the answer 2 in column 'answer'",
         ),
-        ({"question": "q", "choices": ["a"], "answer": 0}, "column 'choices' is not a list of two or more"),
-        ({"question": "q", "choices": ["a", ""], "answer": 0}, "a choice of 'choices' is not a text"),
+        ({"question": "q", "choices": ["a"], "answer": 0}, "column 'choices'"),
+        ({"question": "q", "choices": ["a", ""], "answer": 0}, "a choice of 'choices'"),
         ({"question": "q", "choices": ["a", "b"]}, "no column answer or label"),
-        ({"question": "q", "answer": 0}, "no column choices or endings; its columns are question, answer"),
+        ({"question": "q", "answer": 0}, "its columns are question, answer; name one with `field`"),
         ({"choices": ["a", "b"], "answer": 0}, "no column question or question_stem"),
         (
             {"question": "q", "choices": ["a", "b"], "answer": None},
-            "the answer None in column 'answer' is none of the choices",
+            "the answer None in column 'answer'",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_broken_rows(tiny, data, message):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
-def test_pairs_are_scored_apart(tiny, family):
+def test_pairs_are_scored_separately(tiny, family):
     """A sentence's loss does not depend on which other sentences are in the batch."""
     loaded = tiny(family)
     loaded.model.double()
@@ -151,5 +151,5 @@ def test_grammar_is_found(stories, data_folder):
     path = data_folder / "mc/blimp/irregular_past_participle_verbs.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()[:200]
     found = measure_pairs(stories, rows(*map(json.loads, lines)), windowing(stories))
-    (first, _) = score([minimal_pairs(stories, windowing(stories))], found, resamples=200).scores
+    (first, _) = score_rows([minimal_pairs(stories, windowing(stories))], found, resamples=200).scores
     assert first.low > 0.5

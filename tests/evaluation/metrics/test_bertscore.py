@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from llmkit.errors import InputError
-from llmkit.evaluation import examples, make, score
+from llmkit.errors import OptionError
+from llmkit.evaluation import examples, make, score_rows
 from tests.command import assert_refused, run
 
 ROWS = [
@@ -41,7 +41,7 @@ def test_equal_to_its_definition(tiny_model):
 
     rows = examples([one for one, _ in ROWS], [right for _, right in ROWS])
     seen = []
-    score([make("bertscore", model=folder, layer=1)], rows, resamples=5, on_record=seen.append)
+    score_rows([make("bertscore", model=folder, layer=1)], rows, resamples=5, on_record=seen.append)
     for one, (prediction, references) in zip(seen, ROWS, strict=True):
         assert list(one.scores.values()) == pytest.approx(best(prediction, references), abs=1e-5)
 
@@ -65,12 +65,15 @@ def test_with_a_baseline(tiny_model, tmp_path):
 
 def test_what_is_missing(tiny_model):
     pytest.importorskip("bert_score")
-    with pytest.raises(InputError, match="name it with --bertscore-model"):
-        make("bertscore")
-    with pytest.raises(InputError, match="give one with --bertscore-layer"):
-        make("bertscore", model=str(tiny_model("bert")))
-    with pytest.raises(InputError, match="--bertscore-model"):
-        make("bertscore", model=str(tiny_model("bert")), layer=9)
+    folder = str(tiny_model("bert"))
+    for option, options in [
+        ("bertscore_model", {}),
+        ("bertscore_layer", {"model": folder}),
+        ("bertscore_model", {"model": folder, "layer": 9}),
+    ]:
+        with pytest.raises(OptionError) as caught:
+            make("bertscore", **options)
+        assert caught.value.option == option
 
 
 def test_without_the_package(monkeypatch, tmp_path):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.evaluation import examples, make, score
+from llmkit.evaluation import examples, make, score_rows
 
 
 def scores(metric, predictions):
-    found = score([metric], examples(predictions), resamples=10).scores
+    found = score_rows([metric], examples(predictions), resamples=10).scores
     return {one.name: one.score for one in found}
 
 
@@ -37,7 +37,7 @@ def test_texts_too_short_for_anything():
 
 
 def test_signature_names_no_references():
-    (found,) = score([make("distinct", orders=[1])], examples(["x"]), resamples=2).scores
+    (found,) = score_rows([make("distinct", orders=[1])], examples(["x"]), resamples=2).scores
     assert found.signature.startswith("level:text|tok:unicode|")
 
 

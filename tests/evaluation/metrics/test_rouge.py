@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import InputError
-from llmkit.evaluation import examples, make
-from llmkit.evaluation import score as score_rows
+from llmkit.evaluation import examples, make, score_rows
 from llmkit.evaluation.metrics.rouge import TYPES, score
 
 
@@ -162,8 +161,8 @@ def test_nothing_to_compare_scores_nothing():
     [
         ({"types": ["rouge0"]}, "no such ROUGE type: 'rouge0'"),
         ({"types": ["rougeW"]}, "no such ROUGE type: 'rougeW'"),
-        ({"tokenize": "zh"}, "--rouge-words is 'zh'; it can be default, unicode"),
-        ({"split": "lines"}, "--rouge-split is 'lines'; it can be newline, auto, sentences"),
+        ({"tokenize": "zh"}, "`rouge_words`"),
+        ({"split": "lines"}, "`rouge_split`"),
     ],
 )
 def test_bad_options(options, message):

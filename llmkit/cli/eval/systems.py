@@ -1,0 +1,69 @@
+"""`llmkit eval A B ...`: several systems in one table, the best marked by paired significance."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+from llmkit.cli.common import console
+from llmkit.cli.eval.flags import Flags
+from llmkit.cli.eval.predictions import chosen_metrics, examples, sample_of
+from llmkit.cli.eval.report import stem, write
+from llmkit.cli.eval.work import configured, counted
+from llmkit.errors import InputError, OptionError
+
+
+def run(flags: Flags) -> None:
+    """Score several files of predictions for the same rows.
+
+    Raises:
+        InputError: bad usage, bad rows, or files of different rows.
+    """
+    from llmkit.evaluation import tables
+    from llmkit.evaluation.systems import score_systems
+
+    for option in ("bare", "card"):
+        if getattr(flags.report, option):
+            raise OptionError(option, "applies to a single file of predictions")
+    first, *others = flags.files
+    rows = examples(first, flags)
+    sample = sample_of(rows, flags)
+    ours, modules = chosen_metrics(flags, first, sample)
+    if modules:
+        raise OptionError("metric", f"has {modules[0]}, which gives no scores of single rows to compare")
+    metrics = configured(ours, flags, sample, language=flags.target.to)
+    with console.Progress("eval") as bar:
+        systems = score_systems(
+            metrics,
+            dict(
+                zip(
+                    names_of(flags.files),
+                    [counted(itertools.chain(sample, rows), bar), *(examples(one, flags) for one in others)],
+                    strict=True,
+                )
+            ),
+            confidence=flags.intervals.confidence,
+            resamples=flags.intervals.resamples,
+            seed=flags.model.seed or 0,
+        )
+    text = json.dumps(systems.as_json(), ensure_ascii=False, indent=2, allow_nan=False)
+    if flags.report.output is not None:
+        write(flags.report.output, text + "\n")
+        console.notice(f"the scores are in {flags.report.output}")
+    print(text if flags.report.json else tables.of_systems(systems, flags.report.table or "text"))
+
+
+def names_of(files: list[str]) -> list[str]:
+    """Return a name for each system: its file without folder and suffix, or all of it if two are alike.
+
+    Raises:
+        InputError: a file is given twice.
+    """
+    seen: set[Path] = set()
+    for file in files:
+        if Path(file).resolve() in seen:
+            raise InputError(f"{file} was given twice")
+        seen.add(Path(file).resolve())
+    names = [stem(file) for file in files]
+    return names if len(set(names)) == len(names) else files

@@ -1,0 +1,163 @@
+"""Score rows and report the result: the part that all kinds of runs but benchmarks share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from llmkit.cli.common import console
+from llmkit.cli.eval.flags import Flags
+from llmkit.cli.eval.report import PerRecord, report_scores, stem, write
+from llmkit.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from llmkit.evaluation import Example, Metric
+    from llmkit.evaluation.external import Module
+    from llmkit.evaluation.page import PlottedRows
+    from llmkit.evaluation.results import Record
+
+
+@dataclass
+class Work:
+    """Rows to be scored, and metrics for them.
+
+    Attributes:
+        source: name of the input.
+        metrics: the metrics.
+        rows: the rows.
+        baselines: rows of other systems, by name.
+        modules: metrics from `evaluate`.
+        model: description of the model that wrote the predictions, if known.
+    """
+
+    source: str
+    metrics: list[Metric]
+    rows: Iterable[Example]
+    baselines: Mapping[str, Iterable[Example]] = field(default_factory=dict)
+    modules: Sequence[Module] = ()
+    model: str | None = None
+
+
+def only_file(flags: Flags) -> str:
+    """Return the input: a file, or `-` for stdin.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if len(flags.files) > 1:
+        raise InputError(f"{flags.files[1]}: only predictions in files can be compared; give one file")
+    if flags.files:
+        return flags.files[0]
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("nothing to score: name a file of predictions, or give rows on stdin (see --help)")
+    return "-"
+
+
+def configured(
+    names: Sequence[str], flags: Flags, sample: Sequence[Example], *, language: str | None
+) -> list[Metric]:
+    """Build the metrics with the user's options, and print a notice for each choice that is made.
+
+    Raises:
+        OptionError: an option applies to none of the metrics, or its value is not allowed.
+    """
+    from llmkit.evaluation.defaults import configure
+
+    metrics, notes = configure(names, flags.metric_options(), sample, language=language)
+    for note in notes:
+        console.notice(note)
+    return metrics
+
+
+def baselines(flags: Flags, source: str) -> list[str]:
+    """Return the files of the baselines.
+
+    Raises:
+        OptionError: one is the input, or is given twice.
+    """
+    files = flags.scoring.baseline or []
+    seen = {Path(source).resolve()}
+    for name in files:
+        if name != "-" and Path(name).resolve() in seen:
+            raise OptionError("baseline", f"names {name}, which is the input or another baseline")
+        seen.add(Path(name).resolve())
+    return files
+
+
+def score_work(work: Work, flags: Flags, bar: console.Progress) -> None:
+    """Score the rows, write the files and print the scores; exit with 3 if the system failed on some rows.
+
+    Raises:
+        InputError: as `score_rows`.
+    """
+    from llmkit.evaluation import score_rows
+    from llmkit.evaluation.page import PlottedRows, as_page
+
+    seed = flags.model.seed or 0
+    page = flags.records.report
+    plotted = PlottedRows(seed, work.metrics[0].lower_is_better) if page and work.metrics else None
+    failed = 0
+    with ExitStack() as files:
+        path = flags.records.per_record
+        per_record = files.enter_context(PerRecord(path)) if path is not None else None
+
+        def on_record(record: Record) -> None:
+            nonlocal failed
+            failed += record.row.failed
+            _pass_on(record, work.modules, per_record, plotted)
+
+        files.enter_context(bar)
+        evaluation = score_rows(
+            work.metrics,
+            counted(work.rows, bar),
+            baselines=work.baselines,
+            by=flags.scoring.by,
+            confidence=flags.intervals.confidence,
+            resamples=flags.intervals.resamples,
+            seed=seed,
+            on_record=on_record,
+        )
+    for module in work.modules:
+        evaluation.scores.extend(module.scores())
+    evaluation = replace(evaluation, model=work.model)
+    if page is not None and plotted is not None:
+        against = ", ".join(work.baselines) or None
+        write(page, as_page(evaluation, plotted, source=stem(work.source), baseline=against))
+        console.notice(f"the page is {page}")
+    report_scores(evaluation, flags.report, work.source)
+    if failed:
+        console.notice(f"{failed} of {evaluation.rows} rows failed and count as empty predictions")
+        raise typer.Exit(3)
+
+
+def counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example]:
+    """Yield the rows and show their number."""
+    for count, row in enumerate(rows, 1):
+        yield row
+        if count % 100 == 0:
+            bar.update(0, f"{count} rows")
+
+
+def _pass_on(
+    record: Record, modules: Sequence[Module], per_record: PerRecord | None, plotted: PlottedRows | None
+) -> None:
+    """Pass a scored row to everything else that uses it."""
+    for module in modules:
+        module.add(record.row)
+    if per_record is not None:
+        per_record.write(record.row, record.scores)
+    if plotted is not None:
+        plotted.add(record)
+
+
+def given_language(flags: Flags, names: Sequence[str]) -> str | None:
+    """Return the target language, if one of the metrics uses it."""
+    from llmkit.evaluation.registry import declaration_of
+
+    return flags.target.to if any(declaration_of(name).uses_language for name in names) else None
