@@ -1,0 +1,97 @@
+"""Compare the pieces of a translation with those of its segment."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from llmkit.text.documents.placeholders import Placeholders
+from llmkit.text.documents.segment import Segment
+
+_NEW_KINDS = {"placeholder", "url", "math"}
+_PLAIN = Placeholders()
+
+
+@dataclass(frozen=True)
+class PieceCheck:
+    """The difference between the pieces of a segment and of its translation.
+
+    Attributes:
+        lost: texts of pieces that the translation has fewer times.
+        added: placeholders, addresses and code that it has more times.
+        spans: (start, end) in the translation of each of the segment's pieces; empty if some are lost.
+    """
+
+    lost: tuple[str, ...]
+    added: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the translation has the same pieces, each as often."""
+        return not self.lost and not self.added
+
+
+def check_pieces(segment: Segment, text: str) -> PieceCheck:
+    """Find a segment's pieces in a translation of it.
+
+    Args:
+        segment: the segment.
+        text: the translation.
+    """
+    wanted = Counter(segment.text[piece.start : piece.end] for piece in segment.pieces)
+    found = _occurrences(text, wanted)
+    lost = tuple(shown for shown, times in wanted.items() if len(found[shown]) < times)
+    spans: list[tuple[int, int]] = []
+    if not lost:
+        there = _occurrences(segment.text, wanted)
+        used: Counter[str] = Counter()
+        for piece in segment.pieces:
+            shown = segment.text[piece.start : piece.end]
+            places = found[shown]
+            rank = used[shown]
+            if len(places) == len(there[shown]):
+                # Words of the text may look like the piece; the piece is the n-th of them.
+                rank = there[shown].index((piece.start, piece.end)) if (
+                    (piece.start, piece.end) in there[shown]
+                ) else rank
+            spans.append(places[rank])
+            used[shown] += 1
+    return PieceCheck(lost, _added(segment, text, spans, wanted, lost), tuple(spans))
+
+
+def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[tuple[int, int]]]:
+    """Where each text stands; longer ones first, and none inside another."""
+    found: dict[str, list[tuple[int, int]]] = {shown: [] for shown in wanted}
+    if wanted:
+        longest_first = sorted(wanted, key=lambda shown: (-len(shown), shown))
+        for match in re.finditer("|".join(map(re.escape, longest_first)), text):
+            found[match.group()].append(match.span())
+    return found
+
+
+def _added(
+    segment: Segment,
+    text: str,
+    spans: list[tuple[int, int]],
+    wanted: Counter[str],
+    lost: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Protected spans of the translation that the segment does not have, or not as often."""
+    taken = set(spans)
+    before = Counter(
+        segment.text[one.start : one.end]
+        for one in _PLAIN.find(segment.text)
+        if one.kind in _NEW_KINDS
+    )
+    added: Counter[str] = Counter()
+    for one in _PLAIN.find(text):
+        shown = text[one.start : one.end]
+        inside = any(start <= one.start and one.end <= end for start, end in taken)
+        if one.kind in _NEW_KINDS and not inside:
+            added[shown] += 1
+    for piece in segment.pieces:
+        shown = segment.text[piece.start : piece.end]
+        before[shown] -= 1
+    return tuple(shown for shown, times in added.items() if times > max(before[shown], 0) and shown not in lost)
