@@ -76,7 +76,7 @@ def apply_parts(segment: Segment, texts: Sequence[str]) -> Filled:
     moved = [0] * (len(segment.text) + 1)
     last = size = 0
     for (start, end), new in zip(spans, texts, strict=True):
-        new = _cleaned(segment, new)
+        new = _cleaned(segment, new).strip()
         if not has_letters(new):
             return Filled(None, "the translation of a part has no letters")
         for i in range(last, start + 1):
@@ -95,22 +95,24 @@ def apply_parts(segment: Segment, texts: Sequence[str]) -> Filled:
 
 
 def _cleaned(segment: Segment, text: str) -> str:
-    """One line without control characters and without white space around it."""
+    """One line without control characters, with the white space around it that the segment has."""
     if _LINE_END.search(segment.text) is None:
         text = _LINE_END.sub(" ", text)
     if _CONTROL.search(segment.text) is None:
         text = _CONTROL.sub("", text)
-    return text.strip()
+    before, core = segment.text, text.strip()
+    lead = before[: len(before) - len(before.lstrip())]
+    return lead + core + before[len(before.rstrip()) :]
 
 
 def _moved(
     plain: str, cleaned: str, marked: dict[int, tuple[int, int]]
 ) -> dict[int, tuple[int, int]]:
-    """Spans in the cleaned text; only white space at the start may be gone, else there are none."""
-    shift = len(plain) - len(plain.lstrip())
-    if plain.strip() != cleaned:
+    """Spans in the cleaned text; only white space around it may differ, else there are none."""
+    shift = len(plain) - len(plain.lstrip()) - (len(cleaned) - len(cleaned.lstrip()))
+    if plain.strip() != cleaned.strip():
         return {}
-    size = len(cleaned)
+    size = len(cleaned.rstrip())
     return {i: (max(a - shift, 0), min(b - shift, size)) for i, (a, b) in marked.items()}
 
 
@@ -209,7 +211,7 @@ def _tokens(
         add(start, (6, 0), order, end, source, False)
     last, line_start = 0, True
     for start, _, end, source, is_break in sorted(events, key=lambda event: event[:2]):
-        if start < last:
+        if start < last < end:
             continue
         if start > last:
             yield (writer.escape(text[last:start], level, line_start=line_start),), False

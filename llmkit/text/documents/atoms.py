@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -131,3 +131,15 @@ def partner(atoms: Sequence[Atom], first: int) -> int:
         if depth == 0:
             return i
     raise ValueError("atoms are not well nested")
+
+
+def split_at_breaks(atoms: Sequence[Atom]) -> Iterator[tuple[list[Atom], Parts]]:
+    """(atoms, source of the line break after them): cut at the pieces `break` that stand in no style."""
+    start = depth = 0
+    paired = pair(atoms)
+    for i, atom in enumerate(paired):
+        depth += {"open": 1, "close": -1}.get(atom.kind, 0)
+        if atom.kind == "piece" and atom.name == "break" and depth == 0:
+            yield paired[start:i], atom.source
+            start = i + 1
+    yield paired[start:], ()

@@ -66,8 +66,8 @@ class Builder:
         for found in self.placeholders.find(text):
             if any(found.start < border < found.end for border in borders):
                 continue
-            before, rest = _split(rest, found.start - base)
-            inside, rest = _split(rest, found.end - found.start)
+            before, rest = _split(rest, found.start - base, take=True)
+            inside, rest = _split(rest, found.end - found.start, take=False)
             base = found.end
             yield from before
             source = A.source_of(inside)
@@ -88,8 +88,8 @@ class Builder:
         parts: list[str | int] = []
         rest, position = list(inside), base
         for start, end in branches:
-            before, rest = _split(rest, start - position)
-            branch, rest = _split(rest, end - start)
+            before, rest = _split(rest, start - position, take=True)
+            branch, rest = _split(rest, end - start, take=False)
             position = end
             parts += [*A.source_of(before), *self.add(branch, writer, where=where, kind="branch")]
         return A.joined([*parts, *A.source_of(rest)])
@@ -118,13 +118,12 @@ def _edged(atoms: Sequence[Atom]) -> Iterator[Atom]:
             yield atom
 
 
-def _split(atoms: Sequence[Atom], at: int) -> tuple[list[Atom], list[Atom]]:
-    """Atoms of the first `at` characters, and the others; markup at the border goes with the first,
-    but opening markup with the second."""
+def _split(atoms: Sequence[Atom], at: int, *, take: bool) -> tuple[list[Atom], list[Atom]]:
+    """Atoms of the first `at` characters, and the others; `take` puts markup at the border with the first."""
     left: list[Atom] = []
     for i, atom in enumerate(atoms):
         size = len(atom.shown)
-        if at == 0 and (size or atom.kind == "open"):
+        if at == 0 and (size or not take):
             return left, list(atoms[i:])
         if size > at and atom.kind == "text":
             left.append(A.text(atom.shown[:at]))
@@ -167,11 +166,16 @@ def _trimmed(atoms: Sequence[Atom]) -> tuple[int, int]:
             first += 1
         elif _is_outside(atoms[last - 1]):
             last -= 1
-        elif atoms[first].kind == "open" and A.partner(atoms, first) == last - 1:
+        elif _wraps(atoms[first]) and A.partner(atoms, first) == last - 1:
             first, last = first + 1, last - 1
         else:
             break
     return first, last
+
+
+def _wraps(atom: Atom) -> bool:
+    """Whether it opens a style that may stay outside; the closing of a short link depends on its text."""
+    return atom.kind == "open" and not atom.name.startswith("link:")
 
 
 def _is_outside(atom: Atom) -> bool:

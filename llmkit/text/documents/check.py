@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from llmkit.text.documents.carry import folded_places
 from llmkit.text.documents.placeholders import Placeholders
 from llmkit.text.documents.segment import Segment
 
@@ -40,25 +41,35 @@ def check_pieces(segment: Segment, text: str) -> PieceCheck:
         segment: the segment.
         text: the translation.
     """
-    wanted = Counter(segment.text[piece.start : piece.end] for piece in segment.pieces)
+    shown = [segment.text[piece.start : piece.end] for piece in segment.pieces]
+    wanted = Counter(shown)
+    places = folded_places(segment.text, text)
+    if places is not None:
+        spans = [(places[piece.start], places[piece.end]) for piece in segment.pieces]
+        if all(text[slice(*span)] == one for span, one in zip(spans, shown, strict=True)):
+            return PieceCheck((), (), tuple(spans))
     found = _occurrences(text, wanted)
-    lost = tuple(shown for shown, times in wanted.items() if len(found[shown]) < times)
-    spans: list[tuple[int, int]] = []
-    if not lost:
-        there = _occurrences(segment.text, wanted)
-        used: Counter[str] = Counter()
-        for piece in segment.pieces:
-            shown = segment.text[piece.start : piece.end]
-            places = found[shown]
-            rank = used[shown]
-            if len(places) == len(there[shown]):
-                # Words of the text may look like the piece; the piece is the n-th of them.
-                rank = there[shown].index((piece.start, piece.end)) if (
-                    (piece.start, piece.end) in there[shown]
-                ) else rank
-            spans.append(places[rank])
-            used[shown] += 1
-    return PieceCheck(lost, _added(segment, text, spans, wanted, lost), tuple(spans))
+    lost = tuple(one for one, times in wanted.items() if len(found[one]) < times)
+    spans = [] if lost else _spans(segment, shown, found, _occurrences(segment.text, wanted))
+    return PieceCheck(lost, _added(segment, text, spans, lost), tuple(spans))
+
+
+def _spans(
+    segment: Segment,
+    shown: list[str],
+    found: dict[str, list[tuple[int, int]]],
+    there: dict[str, list[tuple[int, int]]],
+) -> list[tuple[int, int]]:
+    """The place of each piece: where words of the text look like it, it is the same one of them as before."""
+    spans = []
+    used: Counter[str] = Counter()
+    for piece, one in zip(segment.pieces, shown, strict=True):
+        rank = used[one]
+        if len(found[one]) == len(there[one]) and (piece.start, piece.end) in there[one]:
+            rank = there[one].index((piece.start, piece.end))
+        spans.append(found[one][rank])
+        used[one] += 1
+    return spans
 
 
 def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[tuple[int, int]]]:
@@ -75,7 +86,6 @@ def _added(
     segment: Segment,
     text: str,
     spans: list[tuple[int, int]],
-    wanted: Counter[str],
     lost: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Protected spans of the translation that the segment does not have, or not as often."""

@@ -10,8 +10,9 @@ from llmkit.text.protected_spans import ProtectedSpans
 
 _EXTRA = re.compile(
     r"(?P<math>\\\((?:(?!\\\)).){1,500}\\\)|\\\[(?:(?!\\\]).){1,500}\\\])"
+    r"|(?P<note>\{%.{0,300}?%\}|<%.{0,300}?%>|\{#.{0,300}?#\})"  # templates
     r"|(?P<placeholder>"
-    r"\{%.{0,300}?%\}|\{\{.{0,300}?\}\}|<%.{0,300}?%>"  # templates
+    r"\{\{.{0,300}?\}\}"
     r"|%(?:\(\w+\)|\d+\$|<\w+>|\{\w+\})?[-+0#]*(?:\d+|\*)?(?:\.(?:\d+|\*))?"
     r"(?:(?:hh|ll|[hlLqjzt])?[diouxXeEfFgGaAcspn]|[r@])(?![^\W\d_])|%\(\w+\)[a-z]|%%|%L?\d+\b|%\{\w+\}"
     r"|%[A-Z][A-Z0-9_]+%"  # Windows
@@ -33,7 +34,7 @@ class Found:
 
     Attributes:
         start, end: characters of the text.
-        kind: `placeholder`, `url`, `math` or `term`.
+        kind: `placeholder`, `url`, `math`, `term`, or `note` for a template's statement.
         branches: spans of messages inside it (ICU plurals and selects), in order.
     """
 

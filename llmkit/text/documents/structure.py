@@ -70,9 +70,10 @@ def _subtitles(text: str) -> list[str]:
     for i, line in enumerate(lines):
         if _TIME.match(line):
             found += sorted(re.findall(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}|♪", " ".join(texts)))
-            found += [lines[i - 1] if i else "", line]
+            named = i and (i < 2 or not lines[i - 2].strip() or lines[i - 1].strip().isdigit())
+            found += [lines[i - 1] if named else "", line]
             texts = []
-        elif i + 1 < len(lines) and not _TIME.match(lines[i + 1]):
+        else:
             texts.append(line)
     return [*found, *sorted(re.findall(r"</?[A-Za-z][^<>]*>|♪", " ".join(texts)))]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.text.documents.atoms import joined
+from llmkit.text.documents.atoms import joined, split_at_breaks
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.markdown.inline import InlineReader
 from llmkit.text.documents.markdown.parser import parser
@@ -24,6 +24,8 @@ _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _MARK = re.compile(
     r"(?:\[[ xX]\][ \t]+|\[![A-Za-z]+\][ \t]*(?=\n|$)|:[ \t]+|(?:!!!|\?\?\?\+?|:::+|\.\.)[^\n]*(?=\n|$))"
 )
+# A table drawn with lines, which this parser does not know.
+_GRID = re.compile(r"\+[-=:]+\+[-=+:]*(?:\n|$)")
 _CLOSER = re.compile(r"\n[ \t]*:::+[ \t]*$")
 _CLOSING_MARKS = re.compile(r"[ \t]*(?:#+[ \t]*)?")
 _ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$")
@@ -103,12 +105,14 @@ class _Reader:
                 yield from self._cell(token, cells[1])
             elif token.content:
                 kind = "heading" if opener == "heading_open" else "paragraph"
-                yield from self._paragraph(token, kind)
+                yield from self._paragraph(token, kind, marks=tokens[i - 1].markup.startswith("#"))
 
-    def _paragraph(self, token: Token, kind: str) -> Iterator[tuple[int, int, Parts]]:
+    def _paragraph(self, token: Token, kind: str, *, marks: bool) -> Iterator[tuple[int, int, Parts]]:
         first, last = token.map or (0, 0)
         content = token.content
-        bounds = self.bounds(content, first, last, heading=kind == "heading" and last - first == 1)
+        if _GRID.match(content):
+            return
+        bounds = self.bounds(content, first, last, heading=marks)
         if bounds is None:
             self.left_out.append(f"{self.where(first)}: a {kind} could not be found in the source")
             return
@@ -120,7 +124,8 @@ class _Reader:
         if tail:
             end = tail.start()
         if start < end:
-            yield from self._prose(content[start:end], bounds[start : end + 1], first, kind)
+            frame = kind if marks or kind == "paragraph" else "underlined heading"
+            yield from self._prose(content[start:end], bounds[start : end + 1], first, kind, frame)
 
     def _cell(self, token: Token, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int, Parts]]:
         first = (token.map or (0, 0))[0]
@@ -132,10 +137,11 @@ class _Reader:
         if content != token.content:
             self.left_out.append(f"{self.where(first)}: a table cell could not be found in the source")
         elif content:
-            yield from self._prose(content, bounds, first, "cell")
+            frame = "cell" if "|" in line.text[:start] else "first cell"
+            yield from self._prose(content, bounds, first, "cell", frame)
 
     def _prose(
-        self, content: str, bounds: Sequence[int], line: int, kind: str
+        self, content: str, bounds: Sequence[int], line: int, kind: str, frame: str
     ) -> Iterator[tuple[int, int, Parts]]:
         reader = InlineReader(self.source, self.env, self.builder, self.where(line))
         known = len(self.builder.segments)
@@ -145,8 +151,11 @@ class _Reader:
         if known == len(self.builder.segments) and whole != self.source[start:end]:
             self.left_out.append(f"{self.where(line)}: a {kind} could not be taken apart")
             return
-        parts = self.builder.add(atoms, MarkdownWriter(kind, self.env), where=self.where(line), kind=kind)
-        yield start, end, parts
+        writer = MarkdownWriter(frame, self.env)
+        parts: list[str | int] = []
+        for block, between in split_at_breaks(atoms):
+            parts += [*self.builder.add(block, writer, where=self.where(line), kind=kind), *between]
+        yield start, end, joined(parts)
 
     def bounds(self, content: str, first: int, last: int, *, heading: bool) -> list[int] | None:
         """For each border between characters of a block's content its place in the source."""

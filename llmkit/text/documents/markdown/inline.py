@@ -66,26 +66,24 @@ class _Walk:
     def source(self, start: int, end: int) -> str:
         return self.reader.source[self.bounds[start] : self.bounds[end]]
 
-    def atoms(self, start: int, stop: int) -> Iterator[Atom]:
+    def atoms(self, start: int, stop: int) -> list[Atom]:
         """Atoms of the characters start to stop."""
+        out: list[Atom] = []
         position = start
         while self.next < len(self.matches) and self.matches[self.next].start < stop:
             match = self.matches[self.next]
             self.next += 1
             if match.start < position:
                 continue
-            before = position
-            end = match.start
-            if match.rule == "newline" or (match.rule == "escape" and self.content[end + 1 : end + 2] == "\n"):
-                while end > before and self.content[end - 1] in " \t":
-                    end -= 1
-            elif match.tokens and match.tokens[-1].type == "code_inline":
-                role = _ROLE.search(self.content, before, end)
-                end = role.start() if role else end
-            yield from self._literal(before, end)
-            yield from self._matched(match, end)
+            out += self._literal(position, match.start)
+            at = match.start
+            if match.rule in {"newline", "escape"} and "break" in "".join(token.type for token in match.tokens):
+                at -= _take(out, re.compile(r"[ \t]+$"))
+            elif match.rule == "backticks":
+                at -= _take(out, _ROLE)
+            out += self._matched(match, at)
             position = match.end
-        yield from self._literal(position, stop)
+        return [*out, *self._literal(position, stop)]
 
     def _literal(self, start: int, end: int) -> Iterator[Atom]:
         run = start
@@ -102,33 +100,32 @@ class _Walk:
         kinds = {token.type for token in match.tokens}
         source = self.source(start, match.end)
         shown = self.content[start : match.end]
-        if match.rule == "text":
-            yield from self._literal(match.start, match.end)
-        elif kinds & {"softbreak", "hardbreak"}:
+        rule = match.rule
+        if rule == "newline" or (rule == "escape" and "hardbreak" in kinds):
             yield from self._line_break(match, start, source, hard="hardbreak" in kinds)
-        elif match.rule == "escape":
+        elif rule == "escape":
             yield A.char(shown[1:], source)
-        elif match.rule == "entity":
+        elif rule == "entity":
             yield A.char(html.unescape(shown), source)
-        elif "code_inline" in kinds:
+        elif rule == "backticks" and "code_inline" in kinds:
             yield A.piece(source, "code", " ".join(shown.split()))
-        elif match.rule in {"emphasis", "strikethrough"}:
+        elif rule in {"emphasis", "strikethrough"}:
             yield from self._delimiters(match)
-        elif match.rule == "link":
+        elif rule == "link":
             yield from self._link(match)
-        elif match.rule == "image":
+        elif rule == "image":
             yield A.piece(self._image(match), "image")
-        elif match.rule == "autolink":
+        elif rule == "autolink":
             yield A.piece(source, "url", shown)
-        elif match.rule == "html_inline":
+        elif rule == "html_inline":
             yield tag_atom(source, attribute_parts(source, self.reader.builder, self.reader.where))
-        elif match.rule == "footnote_inline":
+        elif rule == "footnote_inline":
             inner = self._nested(match.start + 2, match.end - 1, "note")
             first, last = self.source(match.start, match.start + 2), self.source(match.end - 1, match.end)
             yield A.piece(A.joined([first, *inner, last]), "footnote")
-        elif match.rule == "footnote_ref":
+        elif rule == "footnote_ref":
             yield A.piece(source, "footnote", shown)
-        elif match.rule in {"math_inline", "math_inline_double"} or "math_inline" in kinds:
+        elif kinds & {"math_inline", "math_inline_double"}:
             yield A.piece(source, "math", " ".join(shown.split()))
         else:
             yield from self._literal(match.start, match.end)
@@ -184,3 +181,15 @@ class _Walk:
         inner = self._nested(start, end, "alt")
         return A.joined([self.source(match.start, start), *inner, self.source(end, match.end)])
 
+
+
+def _take(atoms: list[Atom], pattern: re.Pattern[str]) -> int:
+    """Take the end of the last text that matches away; return its length."""
+    if not atoms or atoms[-1].kind != "text":
+        return 0
+    text = atoms[-1].shown
+    found = pattern.search(text)
+    if found is None:
+        return 0
+    atoms[-1] = A.text(text[: found.start()])
+    return len(text) - found.start()

@@ -21,7 +21,9 @@ _LINE_START = re.compile(r"(\d{1,9})?([#+\-=>:.)])")
 _FRAMES = {
     "paragraph": ("", "", "paragraph_open"),
     "heading": ("# ", "", "heading_open"),
+    "underlined heading": ("", "\n---\n", "heading_open"),
     "cell": ("| ", " |\n|---|\n", "th_open"),
+    "first cell": ("| ", " |\n|---|\n", "th_open"),
     "alt": ("![", "](x)", "paragraph_open"),
     "note": ("^[", "]", "paragraph_open"),
 }
@@ -32,9 +34,8 @@ class MarkdownWriter(Writer):
     """Writes one block.
 
     Args:
-        kind: `paragraph`, `heading`, `cell`, `alt` or `note`.
+        kind: `paragraph`, `heading`, `underlined heading`, `cell`, `first cell` (it begins its line), `alt` or `note`.
         env: link definitions of the document.
-        opens_block: the segment begins its block.
     """
 
     kind: str
@@ -53,7 +54,8 @@ class MarkdownWriter(Writer):
 
     def markup(self, opening: str, closing: str, kind: str, shown: str, level: int) -> tuple[str, str]:
         kind, _, label = kind.partition(":")
-        if kind == "link" and label and shown.casefold() != label.casefold():
+        label = " ".join(label.split())
+        if kind == "link" and label and " ".join(shown.split()).casefold() != label.casefold():
             return opening, f"][{label}]"
         if level == 2 and set(opening) == {"_"}:
             return opening.replace("_", "*"), closing.replace("_", "*")
@@ -72,9 +74,11 @@ class MarkdownWriter(Writer):
     def _tokens(self, source: str) -> list[Token] | None:
         """The inline tokens of the segment alone in a document; None if it is another block there."""
         first, last, opener = _FRAMES[self.kind]
+        if self.kind == "first cell" and parser().parse(source, dict(self.env))[0].type != "paragraph_open":
+            return None
         blocks = parser().parse(first + source + last, dict(self.env))
         types = [block.type for block in blocks[:5]]
-        if opener not in types or (self.kind != "cell" and len(blocks) != 3):
+        if opener not in types or ("cell" not in self.kind and len(blocks) != 3):
             return None
         tokens = inline_tokens(blocks[types.index(opener) + 1].content, self.env)
         if self.kind == "alt":
@@ -126,8 +130,11 @@ def _fits(read: str, text: str, pieces: Sequence[str]) -> bool:
             return False
         at += len(before)
         place = found + len(piece)
+        inner = piece.strip("<>")  # an address in angle brackets
         if read.startswith(piece, at):
             at += len(piece)
+        elif inner and read.startswith(inner, at):
+            at += len(inner)
     return read[at:] == text[place:] or (len(pieces) > 0 and _loosely(read[at:], text[place:]))
 
 

@@ -125,14 +125,9 @@ class _Reader:
     def _end_block(self) -> None:
         """A block of prose, cut at line breaks that stand in no style."""
         atoms, self.block = code_merged(self.block), []
-        start = depth = 0
-        for i, atom in enumerate(atoms):
-            depth += {"open": 1, "close": -1}.get(atom.kind, 0)
-            if atom.kind == "piece" and atom.name == "break" and depth == 0:
-                self._add(atoms[start:i])
-                self.parts += atom.source
-                start = i + 1
-        self._add(atoms[start:])
+        for block, between in A.split_at_breaks(atoms):
+            self._add(block)
+            self.parts += between
 
     def _add(self, atoms: Sequence[Atom]) -> None:
         if atoms:
