@@ -11,7 +11,7 @@ from llmkit.text.documents.breaks import Placed, place_breaks
 from llmkit.text.documents.carry import Alignment, CarryError, Target, carry, take_markers
 from llmkit.text.documents.check import check_pieces
 from llmkit.text.documents.segment import Parts, Piece, Segment, Style, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import Writer, Written
 
 _LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
@@ -91,7 +91,9 @@ def apply_parts(segment: Segment, texts: Sequence[str]) -> Filled:
     out.append(segment.text[last:])
     pieces = tuple((moved[piece.start], moved[piece.end], piece) for piece in segment.pieces)
     styles = tuple((moved[style.start], moved[style.end], style) for style in segment.styles)
-    return _written(segment, Target("".join(out), pieces, styles, ordered=True))
+    firm = tuple((moved[one.start], moved[one.end]) for one in segment.breaks if one.firm)
+    target = Target("".join(out), pieces, styles, ordered=True, firm=firm or None)
+    return _written(segment, target)
 
 
 def _cleaned(segment: Segment, text: str) -> str:
@@ -125,31 +127,28 @@ def _written(segment: Segment, target: Target) -> Filled:
     chars = list(_variants(segment, target))
     for level in range(segment.writer.levels):
         tokens = list(_tokens(segment, target, breaks, chars, level))
-        plain = "".join(_break(parts) if is_break else _flat(parts) for parts, is_break in tokens)
-        if segment.writer.accepts(before, plain, target.text, shown):
+        if segment.writer.accepts(before, _plain(tokens), target.text, shown):
             notice = None
             if target.guessed:
                 kinds = dict.fromkeys(kind.split(":")[0] for kind in target.guessed)
                 notice = f"the place of {', '.join(kinds)} is a guess"
-            return Filled(joined([part for parts, _ in tokens for part in parts]), notice)
+            return Filled(joined(segment.writer.finish(tokens)), notice)
     return Filled(None, "the translation would change the document's structure")
+
+
+def _plain(tokens: Sequence[Written]) -> str:
+    """Tokens as `Writer.accepts` reads them."""
+    return "".join(_break(parts) if role == "break" else _flat(parts) for parts, role in tokens)
 
 
 def _original(segment: Segment) -> str:
     """The segment's own source as `Writer.accepts` reads it."""
-    out = []
-    for parts, is_break in _source_tokens(segment):
-        out.append(_break(parts) if is_break else _flat(parts))
-    return "".join(out)
-
-
-def _source_tokens(segment: Segment) -> Iterator[tuple[Parts, bool]]:
     pieces = tuple((piece.start, piece.end, piece) for piece in segment.pieces)
     styles = tuple((style.start, style.end, style) for style in segment.styles)
     breaks = [(one.start, one.end, one.source, one.order) for one in segment.breaks]
     chars = [(one.start, one.end, one.source, one.order) for one in segment.variants]
     target = Target(segment.text, pieces, styles, ordered=True)
-    return _tokens(replace(segment, writer=Writer()), target, breaks, chars, 0)
+    return _plain(list(_tokens(replace(segment, writer=Writer()), target, breaks, chars, 0)))
 
 
 def _break(parts: Parts) -> str:
@@ -189,38 +188,53 @@ def _outside(text: str, shown: str, pieces: Sequence[tuple[int, int]]) -> list[i
 
 def _tokens(
     segment: Segment, target: Target, breaks: Sequence[Placed], chars: Sequence[Placed], level: int
-) -> Iterator[tuple[Parts, bool]]:
-    """(source, is a line break) of everything in a translation, in order."""
+) -> Iterator[Written]:
+    """Everything in a translation, in order."""
     text, writer = target.text, segment.writer
-    # (start, rank, end, source, is a line break). At one place, unless the order is the source's: closing
-    # markup, a line break without a space, opening markup, then what stands there.
-    events: list[tuple[int, tuple[int, int], int, Parts, bool]] = []
-
-    def add(start: int, rank: tuple[int, int], order: int, end: int, source: Parts, is_break: bool) -> None:
-        events.append((start, (order, 0) if target.ordered else rank, end, source, is_break))
-
-    for i, (start, end, style) in enumerate(target.styles):
-        opening, closing = _markup(style, text[start:end], writer, level)
-        add(start, (4 if start == end else 2, i), style.order, start, opening, False)
-        add(end, (5 if start == end else 0, -i), style.closing_order, end, closing, False)
-    for i, (start, end, source, order) in enumerate(breaks):
-        add(start, (1 if start == end else 6, i), order, end, source, True)
-    for start, end, piece in target.pieces:
-        add(start, (6, 0), piece.order, end, piece.source, False)
-    for start, end, source, order in chars:
-        add(start, (6, 0), order, end, source, False)
     last, line_start = 0, True
-    for start, _, end, source, is_break in sorted(events, key=lambda event: event[:2]):
+    for start, _, end, source, role in sorted(_events(segment, target, breaks, chars, level), key=_place):
         if start < last < end:
             continue
         if start > last:
-            yield (writer.escape(text[last:start], level, line_start=line_start),), False
+            yield (writer.escape(text[last:start], level, line_start=line_start),), "text"
             line_start = False
-        yield source, is_break
-        line_start = is_break or (line_start and end == start)
+        yield source, role
+        line_start = role == "break" or (line_start and end == start)
         last = max(last, end)
     if last < len(text):
-        yield (writer.escape(text[last:], level, line_start=line_start),), False
+        yield (writer.escape(text[last:], level, line_start=line_start),), "text"
+
+
+# (start, rank among those that start there, end, source, role).
+_Event = tuple[int, tuple[int, int], int, Parts, str]
+
+
+def _place(event: _Event) -> tuple[int, tuple[int, int]]:
+    return event[:2]
+
+
+def _events(
+    segment: Segment, target: Target, breaks: Sequence[Placed], chars: Sequence[Placed], level: int
+) -> Iterator[_Event]:
+    """What stands in a translation besides its plain text.
+
+    At one place, unless the order is the source's: closing markup, a line break without a space, opening
+    markup, then what stands there.
+    """
+
+    def rank(usual: tuple[int, int], order: int) -> tuple[int, int]:
+        return (order, 0) if target.ordered else usual
+
+    for i, (start, end, style) in enumerate(target.styles):
+        opening, closing = _markup(style, target.text[start:end], segment.writer, level)
+        yield start, rank((4 if start == end else 2, i), style.order), start, opening, "open"
+        yield end, rank((5 if start == end else 0, -i), style.closing_order), end, closing, "close"
+    for i, (start, end, source, order) in enumerate(breaks):
+        yield start, rank((1 if start == end else 6, i), order), end, source, "break"
+    for start, end, piece in target.pieces:
+        yield start, rank((6, 0), piece.order), end, piece.source, piece.kind
+    for start, end, source, order in chars:
+        yield start, rank((6, 0), order), end, source, "char"
 
 
 def _markup(style: Style, shown: str, writer: Writer, level: int) -> tuple[Parts, Parts]:

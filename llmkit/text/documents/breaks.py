@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llmkit.text.documents.carry import Target, folded_places
 from llmkit.text.documents.segment import Break, Parts, Segment
@@ -25,9 +26,12 @@ def place_breaks(segment: Segment, target: Target) -> list[Placed] | None:
     same = folded_places(segment.text, target.text)
     if same is not None:
         return [(same[one.start], same[one.end], one.source, one.order) for one in segment.breaks]
+    segment = replace(segment, breaks=tuple(one for one in segment.breaks if not one.joint))
+    if not segment.breaks:
+        return []
     spaces = _spaces(segment.text, [(piece.start, piece.end) for piece in segment.pieces])
     others = _spaces(target.text, [(start, end) for start, end, _ in target.pieces])
-    if len(spaces) == len(others) and (placed := _ranked(segment, spaces, others)) is not None:
+    if target.firm is None and len(spaces) == len(others) and (placed := _ranked(segment, spaces, others)) is not None:
         return placed
     return _filled(segment, target, others)
 
@@ -55,7 +59,10 @@ def _ranked(segment: Segment, spaces: Sequence[int], others: Sequence[int]) -> l
 
 def _filled(segment: Segment, target: Target, spaces: Sequence[int]) -> list[Placed] | None:
     firm = [one for one in segment.breaks if one.firm]
-    places = _shared(firm, segment, target, spaces)
+    if target.firm is None:
+        places = _shared(firm, segment, target, spaces)
+    else:
+        places = [(*at, one.source, one.order) for at, one in zip(target.firm, firm, strict=True)]
     if places is None:
         return None
     soft = [one for one in segment.breaks if not one.firm]

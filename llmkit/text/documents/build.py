@@ -26,8 +26,14 @@ class Builder:
     placeholders: Placeholders
     segments: list[Segment] = field(default_factory=list)
 
-    def add(self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str) -> Parts:
+    def add(self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str, trim: bool = True) -> Parts:
         """Make a segment of a block's atoms.
+
+        Args:
+            atoms: all of the block.
+            writer: writes its text.
+            where, kind: see `Segment`.
+            trim: leave white space, images and markup at both ends out of the segment.
 
         Returns:
             The block's parts: source text and the number of the segment in between; the source alone where
@@ -35,7 +41,7 @@ class Builder:
         """
         found = [atom for atom in A.pair(_merged(atoms)) if atom.source or atom.shown]
         found = list(_edged(list(self._protected(_collapsed(found), writer, where))))
-        first, last = _trimmed(found)
+        first, last = _trimmed(found) if trim else (0, len(found))
         inner = found[first:last]
         if not has_letters(A.shown([atom for atom in inner if atom.kind != "piece"])):
             return A.source_of(found)
@@ -201,7 +207,7 @@ def _segment(atoms: Sequence[Atom], number: int, writer: Writer, where: str, kin
         elif atom.kind == "char":
             variants.append(Piece(position, end, atom.source, "char", order))
         elif atom.kind == "break":
-            breaks.append(Break(position, end, atom.source, atom.firm, order))
+            breaks.append(Break(position, end, atom.source, atom.firm, atom.name == "joint", order))
         elif atom.kind == "open":
             stack.append((len(styles), atom, position, order))
             styles.append(None)

@@ -31,6 +31,7 @@ class Target:
         styles: (start, end, style); they nest.
         guessed: kinds of the styles whose place is a guess.
         ordered: everything stands in the order of the segment's source.
+        firm: (start, end) of the segment's firm breaks; None if they have no place yet.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Target:
     styles: tuple[tuple[int, int, Style], ...] = ()
     guessed: tuple[str, ...] = ()
     ordered: bool = False
+    firm: tuple[Span, ...] | None = None
 
 
 def take_markers(segment: Segment, text: str) -> tuple[str, dict[int, Span]]:
@@ -166,7 +168,7 @@ class _Placer:
         groups = self._outermost(indices)
         spans: dict[int, Span] = {}
         for i in groups:
-            found = self._found(i, room)
+            found = self._covering(i, source, room) or self._found(i, room)
             if found is not None:
                 spans[i] = found
         spans = _apart(spans)
@@ -190,6 +192,13 @@ class _Placer:
                 groups[i] = []
                 last = i
         return groups
+
+    def _covering(self, i: int, source: Span, room: Span) -> Span | None:
+        """The whole room for a style around all of the source but white space."""
+        style = self.segment.styles[i]
+        rest = self.segment.text[source[0] : style.start] + self.segment.text[style.end : source[1]]
+        span = _grown(self.target, room)
+        return span if not rest.strip() and span[0] < span[1] else None
 
     def _found(self, i: int, room: Span) -> Span | None:
         style = self.segment.styles[i]

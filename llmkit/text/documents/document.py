@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from llmkit.errors import InputError
+from llmkit.text.documents.packages.archive import Member, write_members
 from llmkit.text.documents.segment import Parts, Segment
 
 _MARKS = (
@@ -41,6 +42,21 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class PackageMember:
+    """A file in a package; one with prose has parts.
+
+    Attributes:
+        member: as it was read.
+        parts: as in `Document`; None writes the member as it is.
+        encoding: of its text.
+    """
+
+    member: Member
+    parts: Parts | None = None
+    encoding: Encoding = Encoding("utf-8")
+
+
+@dataclass(frozen=True)
 class Document:
     """A document as parts.
 
@@ -50,6 +66,7 @@ class Document:
         segments: all segments, inner ones (texts in an image or a tag) after or before the one around them.
         encoding: of the bytes that were read and are written.
         left_out: what the reader could not take apart and leaves as it is, a sentence each.
+        members: the files of a package.
     """
 
     format: str
@@ -57,7 +74,7 @@ class Document:
     segments: tuple[Segment, ...]
     encoding: Encoding = Encoding("utf-8")
     left_out: tuple[str, ...] = ()
-    declared: str | None = field(default=None)
+    members: tuple[PackageMember, ...] | None = None
 
     def render(self, filled: Sequence[Parts | None] | None = None) -> bytes:
         """Write the document.
@@ -66,16 +83,34 @@ class Document:
             filled: for each segment what `apply_inline` gave (`Filled.parts`); None leaves its source.
 
         Raises:
-            InputError: not one entry a segment.
+            InputError: not one entry a segment, or a format that is only read.
         """
+        if self.format == "pdf":
+            raise InputError("PDF is only read; choose another format for the output")
+        if self.members is not None:
+            return self._package(filled)
         return encode(self.text(filled), self.encoding, self.format)
 
-    def text(self, filled: Sequence[Parts | None] | None = None) -> str:
-        """The document of `render` as text."""
+    def _package(self, filled: Sequence[Parts | None] | None) -> bytes:
+        filled = self._checked(filled)
+        out = []
+        for one in self.members or ():
+            content = one.member.content
+            if one.parts is not None:
+                text = "".join(self._written(one.parts, filled))
+                content = encode(text, one.encoding, "html")
+            out.append(Member(one.member.info, content))
+        return write_members(out)
+
+    def _checked(self, filled: Sequence[Parts | None] | None) -> Sequence[Parts | None]:
         filled = [None] * len(self.segments) if filled is None else filled
         if len(filled) != len(self.segments):
             raise InputError(f"{len(filled)} translations for {len(self.segments)} segments")
-        return "".join(self._written(self.parts, filled))
+        return filled
+
+    def text(self, filled: Sequence[Parts | None] | None = None) -> str:
+        """The document of `render` as text."""
+        return "".join(self._written(self.parts, self._checked(filled)))
 
     def _written(
         self, parts: Sequence[str | int | Group], filled: Sequence[Parts | None]
@@ -146,6 +181,3 @@ def encode(text: str, encoding: Encoding, format: str) -> bytes:
     if format == "po":
         text = re.sub(r'(?m)^("Content-Type:[^"\n]*charset=)[\w-]+', r"\1UTF-8", text, count=1)
     return text.encode("utf-8", "replace")
-
-
-Filling = Mapping[int, Parts]

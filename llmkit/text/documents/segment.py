@@ -59,6 +59,7 @@ class Break:
         start, end: characters of the segment's text: one space or none.
         source: the line break, with the indentation or quotation mark of the next line.
         firm: it must come back (the border between two cues of a subtitle).
+        joint: it only divides text of one format, and may be left out.
         order: as in `Piece`.
     """
 
@@ -66,6 +67,7 @@ class Break:
     end: int
     source: Parts
     firm: bool = False
+    joint: bool = False
     order: int = 0
 
 
@@ -121,6 +123,7 @@ class Segment:
         cuts = {0, len(self.text)}
         cuts |= {border for style in self.styles for border in (style.start, style.end)}
         cuts |= {border for piece in self.pieces for border in (piece.start, piece.end)}
+        cuts |= {border for one in self.breaks if one.firm for border in (one.start, one.end)}
         inside = {piece.start for piece in self.pieces if piece.end > piece.start}
         ordered = sorted(cuts)
         for start, end in zip(ordered, ordered[1:], strict=False):

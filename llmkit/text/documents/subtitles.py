@@ -195,6 +195,9 @@ def _goes_on(block: Sequence[Atom], last: _Cue, cue: _Cue, atoms: Sequence[Atom]
     after = A.shown([atom for atom in atoms if atom.kind != "piece"]).lstrip()
     if not before or not after or any(atom.name == "note" for atom in (block[-1], atoms[0])):
         return False
+    voice = atoms[0] if atoms[0].name == "v" else None
+    if voice and voice.source not in [atom.source for atom in block if atom.name == "v"][-1:]:
+        return False
     if _FRESH.match(after) or cue.begins - last.ends > _LONGEST_PAUSE or cue.begins < last.begins:
         return False
     if before.endswith(("...", "…")):
@@ -206,6 +209,9 @@ def _bridged(block: list[Atom], gap: str, atoms: list[Atom]) -> tuple[list[Atom]
     """Markup that ends in one cue and begins again in the next becomes part of the gap between them."""
     block, atoms = list(block), list(atoms)
     closers, openers = [], []
+    if atoms[0].kind == "open" and atoms[0].name == "v" and block[-1].name != "v":
+        # A voice that speaks on; its tag needs no end.
+        return block, gap + _source(atoms[0]), atoms[1:]
     while block and atoms and block[-1].kind == "close" and atoms[0].kind == "open":
         if block[-1].name != atoms[0].name:
             break

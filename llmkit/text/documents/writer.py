@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Source, and its role: `text`, `char`, `open`, `close`, `break`, or the kind of a piece. A number in the
+# source stands for a segment inside.
+Written = tuple[tuple[str | int, ...], str]
+
 
 class Writer:
     """Writes text into a document; formats override what they need.
@@ -49,3 +53,7 @@ class Writer:
             pieces: what stands in it for the pieces, in order.
         """
         return True
+
+    def finish(self, tokens: Sequence[Written]) -> list[str | int]:
+        """The parts of a written segment."""
+        return [part for parts, _ in tokens for part in parts]
