@@ -26,14 +26,17 @@ class Builder:
     placeholders: Placeholders
     segments: list[Segment] = field(default_factory=list)
 
-    def add(self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str, trim: bool = True) -> Parts:
+    def add(
+        self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str, whole: Parts | None = None
+    ) -> Parts:
         """Make a segment of a block's atoms.
 
         Args:
             atoms: all of the block.
             writer: writes its text.
             where, kind: see `Segment`.
-            trim: leave white space, images and markup at both ends out of the segment.
+            whole: the block's source, where the writer adds to what atoms have; the segment is all of it then.
+                Else white space, images and markup at both ends stay outside the segment.
 
         Returns:
             The block's parts: source text and the number of the segment in between; the source alone where
@@ -41,12 +44,12 @@ class Builder:
         """
         found = [atom for atom in A.pair(_merged(atoms)) if atom.source or atom.shown]
         found = list(_edged(list(self._protected(_collapsed(found), writer, where))))
-        first, last = _trimmed(found) if trim else (0, len(found))
+        first, last = _trimmed(found) if whole is None else (0, len(found))
         inner = found[first:last]
         if not has_letters(A.shown([atom for atom in inner if atom.kind != "piece"])):
-            return A.source_of(found)
+            return A.source_of(found) if whole is None else whole
         number = len(self.segments)
-        self.segments.append(_segment(inner, number, writer, where, kind))
+        self.segments.append(_segment(inner, number, writer, where, kind, whole))
         return A.joined([*A.source_of(found[:first]), number, *A.source_of(found[last:])])
 
     def _protected(self, atoms: Sequence[Atom], writer: Writer, where: str) -> Iterator[Atom]:
@@ -157,7 +160,7 @@ def _collapsed(atoms: Sequence[Atom]) -> list[Atom]:
         else:
             one = len(pieces) == 1 and not texts.strip()
             name, shown = (pieces[0].name, pieces[0].shown) if one else ("tag", texts.strip() and A.shown(inner))
-            if not pieces and texts.strip():
+            if name == "inner" or (not pieces and texts.strip()):
                 name = "mark"
             out.append(A.piece(A.source_of([atoms[i], *inner, atoms[end]]), name, " ".join(shown.split())))
         i = end + 1
@@ -190,7 +193,9 @@ def _is_outside(atom: Atom) -> bool:
     return atom.kind in {"text", "char", "break"} and not atom.shown.strip()
 
 
-def _segment(atoms: Sequence[Atom], number: int, writer: Writer, where: str, kind: str) -> Segment:
+def _segment(
+    atoms: Sequence[Atom], number: int, writer: Writer, where: str, kind: str, whole: Parts | None
+) -> Segment:
     parts: list[str] = []
     pieces, variants, breaks = [], [], []
     styles: list[Style | None] = []
@@ -225,7 +230,7 @@ def _segment(atoms: Sequence[Atom], number: int, writer: Writer, where: str, kin
         styles=tuple(style for style in styles if style is not None),
         variants=tuple(variants),
         breaks=tuple(breaks),
-        source=A.source_of(atoms),
+        source=A.source_of(atoms) if whole is None else whole,
         writer=writer,
     )
 

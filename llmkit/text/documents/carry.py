@@ -224,7 +224,8 @@ class _Placer:
         return None
 
     def _guess(self, i: int, source: Span, room: Span, taken: dict[int, Span], *, alone: bool) -> Span:
-        if alone:
+        style = self.segment.styles[i]
+        if alone and not style.kind.startswith("run"):
             span = _grown(self.target, room)
             if span[0] < span[1]:
                 return span
@@ -236,11 +237,14 @@ class _Placer:
         ]
         if not words:
             raise CarryError("too few words for the markup")
-        # Leave a word to each of the styles that are not placed yet.
-        style = self.segment.styles[i]
-        share = (style.start - source[0]) / max(source[1] - source[0], 1)
-        at = room[0] + share * (room[1] - room[0])
-        return min(words, key=lambda word: abs(word[0] - at))
+        # The words at the same share of the text, and at least one.
+        scale = (room[1] - room[0]) / max(source[1] - source[0], 1)
+        first = room[0] + (style.start - source[0]) * scale
+        last = room[0] + (style.end - source[0]) * scale
+        inside = [word for word in words if first <= (word[0] + word[1]) / 2 <= last] if alone else []
+        if inside and len(inside) < len(words):
+            return inside[0][0], inside[-1][1]
+        return min(words, key=lambda word: abs(word[0] - first))
 
     def _with_pieces(self, spans: dict[int, Span], room: Span) -> dict[int, Span]:
         """Grow each span over the pieces that belong in it, and out of words' middles."""

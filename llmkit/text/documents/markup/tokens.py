@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -140,19 +141,34 @@ def attribute_spans(tag: str) -> Iterator[tuple[str, str, int, int]]:
 
 
 class MarkupWriter(Writer):
-    """Writes text between tags or, with a quotation mark, in an attribute."""
+    """Writes text between tags or, with a quotation mark, in an attribute.
+
+    A `<` that begins no tag stays one where it can.
+    """
+
+    levels = 2
 
     def __init__(self, quote: str = "") -> None:
         self.quote = quote
 
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
         text = _REFERENCE.sub(lambda match: _literal(match.group()), text)
-        text = re.sub(r"<(?=[A-Za-z/!?_:])", "&lt;", text)
+        if level:
+            text = text.replace("<", "&lt;")
         if self.quote == '"':
             text = text.replace('"', "&quot;")
         elif self.quote == "'":
             text = text.replace("'", "&#39;")
         return text
+
+    def accepts(self, before: str, source: str, text: str, pieces: Sequence[str]) -> bool:
+        if before == source or (before.count("<") == source.count("<") == 0):
+            return True
+        return _tags(before) == _tags(source)
+
+
+def _tags(source: str) -> Counter[str]:
+    return Counter(structure_of_tag(token.source) for token in tokenize(source) if token.kind != "text")
 
 
 def _literal(reference: str) -> str:
@@ -163,11 +179,16 @@ def _literal(reference: str) -> str:
 class StrictWriter(MarkupWriter):
     """Writes text in XML, where every `&` and `<` is a reference."""
 
+    levels = 1
+
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
         text = text.replace("&", "&amp;").replace("<", "&lt;").replace("]]>", "]]&gt;")
         if self.quote:
             text = text.replace(self.quote, "&quot;" if self.quote == '"' else "&#39;")
         return text
+
+    def accepts(self, before: str, source: str, text: str, pieces: Sequence[str]) -> bool:
+        return True
 
 
 def text_atoms(source: str, *, collapse: bool = True) -> Iterator[Atom]:

@@ -19,6 +19,7 @@ _STYLES = {"w:hyperlink", "w:ins", "w:smartTag", "w:moveTo"}
 # Tags between two runs of one format that mean nothing: marks of the spelling checker and of printing.
 _NOTHING = {"w:proofErr", "w:lastRenderedPageBreak", "w:noProof"}
 _RSID = re.compile(r'\sw:rsid\w*="[^"]*"')
+_ALONE = re.compile(r" \d+$")
 _FIELD_TYPE = re.compile(r'w:fldCharType="(\w+)"')
 _SPACE = ' xml:space="preserve"'
 
@@ -62,7 +63,7 @@ class RunWriter(StrictWriter):
             group = []
 
         for parts, role in tokens:
-            if depth == 0 and self.wraps and role in {"text", "char", "break", "inner"}:
+            if depth == 0 and self.wraps and role not in _OUTER:
                 group += parts
                 continue
             end_group()
@@ -86,6 +87,7 @@ class DocxReader:
     builder: Builder
     name: str
     paragraphs: int = 0
+    alone: int = 0
 
     def read(self, source: str) -> Parts:
         """The parts of an XML document."""
@@ -119,11 +121,9 @@ class DocxReader:
         heading = any('w:val="Heading' in token.source or 'w:val="Title"' in token.source for token in tokens[:head])
         kind = "heading" if heading else "paragraph"
         before = [token.source for token in tokens[:head]]
-        if not any(item.atoms for item in items if isinstance(item, _Run)):
-            return A.joined([*before, *A.source_of(_wrapped(atoms, writer))])
-        parts = self.builder.add(atoms, writer, where=where, kind=kind, trim=False)
-        if not any(isinstance(part, int) for part in parts):
-            parts = A.source_of(_wrapped(atoms, writer))
+        written: list[Written] = [(atom.source, _ROLES.get(atom.kind, atom.name)) for atom in atoms]
+        whole = A.joined(writer.finish(written))
+        parts = self.builder.add(atoms, writer, where=where, kind=kind, whole=whole)
         return A.joined([*before, *parts])
 
     def _items(self, tokens: Sequence[Token]) -> Iterator[_Run | Atom]:
@@ -157,6 +157,11 @@ class DocxReader:
         if not texts or nested:
             return _Run("", [], "", format, A.joined(self._sequence(tokens)))
         first, last = texts[0], element_end(tokens, texts[-1])
+        around = [*tokens[head:first], *tokens[last:-1]]
+        if any(token.name not in _NOTHING for token in around if token.kind != "text"):
+            # A tab or a note stands beside the text; no other run may take this one's place.
+            self.alone += 1
+            format += f" {self.alone}"
         opening = "".join(token.source for token in tokens[: first + 1])
         closing = "".join(token.source for token in tokens[last - 1 :])
         atoms: list[Atom] = []
@@ -194,7 +199,7 @@ def _usual(items: Sequence[_Run | Atom]) -> str | None:
     for item in items:
         if isinstance(item, Atom):
             depth += {"open": 1, "close": -1}.get(item.kind, 0)
-        elif item.atoms and depth == 0:
+        elif item.atoms and depth == 0 and not _ALONE.search(item.format):
             sizes[item.format] += len(A.shown(item.atoms))
     return sizes.most_common(1)[0][0] if sizes else None
 
@@ -247,10 +252,6 @@ def _merged(items: Sequence[_Run | Atom], i: int) -> tuple[_Run, int]:
     return run, i
 
 
-def _wrapped(atoms: Sequence[Atom], writer: RunWriter) -> list[Atom]:
-    """The atoms of a paragraph that is no segment, with its runs around them again."""
-    tokens: list[Written] = [(atom.source, _ROLES.get(atom.kind, atom.name)) for atom in atoms]
-    return [A.piece(A.joined(writer.finish(tokens)), "tag")]
-
-
+# Roles of what has runs of its own around it.
+_OUTER = {"open", "close", "tag", "mark", "field"}
 _ROLES = {"text": "text", "char": "char", "break": "break", "open": "open", "close": "close"}

@@ -15,11 +15,11 @@ from llmkit.text.documents.packages.docx import DocxReader
 from llmkit.text.documents.packages.xml import OdtReader
 from llmkit.text.documents.segment import Parts
 
-_WORD = re.compile(r"word/(?:document\d*|header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
+_WORD = re.compile(r"\w+/(?:document\d*|header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
 _ODT = {"content.xml", "styles.xml"}
 _NCX_TEXT = re.compile(r"(<(?:\w+:)?text\b[^>]*>)([^<]*)(</(?:\w+:)?text>)")
 # A member that every document of the format has.
-_NEEDED = {"docx": "word/document.xml", "odt": "content.xml", "epub": "META-INF/container.xml"}
+_NEEDED = {"docx": "[Content_Types].xml", "odt": "content.xml", "epub": "META-INF/container.xml"}
 
 
 def read_package(data: bytes, format: str, builder: Builder) -> Document:
@@ -29,7 +29,8 @@ def read_package(data: bytes, format: str, builder: Builder) -> Document:
         InputError: see `read_members` and `refuse_entities`; or the archive is no document of the format.
     """
     members = read_members(data)
-    if not any(member.info.filename == _NEEDED[format] for member in members):
+    names = {member.info.filename for member in members}
+    if _NEEDED[format] not in names:
         raise InputError(f"the document has no {_NEEDED[format]}; it is no {format}")
     read: list[PackageMember] = []
     parts: list[str | int] = []
@@ -106,6 +107,8 @@ def _xml_structure(text: str) -> list[str]:
         if token.name in {"text:p", "text:h"}:
             found += [*sorted(inside or ()), token.source]
             inside = [] if token.kind == "open" else None
+        elif token.name == "text:s":
+            continue  # a space
         elif token.kind != "text" and inside is not None:
             inside.append(token.source)
         elif token.kind != "text":
