@@ -22,7 +22,7 @@ Public names:
 - `apply_parts(segment, texts) -> Filled`: the same for translations of `parts()`; no piece can get lost.
 - `skeleton(data, format)`: the structure of a document without its prose. Input and output have equal ones.
 - `render_checked(document, filled)`: render, compare skeletons, and leave out segments that break them.
-- `read_terms`, `read_glossary`, `GlossaryCheck` in `terms`: lists of terms to keep or to translate in one way.
+- `terms`: `read_terms`, `read_glossary`, `GlossaryCheck`, for terms to keep or to translate in one way.
 
 The caller decides between the fallbacks: translate again, translate in parts, or leave the segment alone.
 """

@@ -107,9 +107,7 @@ def _cleaned(segment: Segment, text: str) -> str:
     return lead + core + before[len(before.rstrip()) :]
 
 
-def _moved(
-    plain: str, cleaned: str, marked: dict[int, tuple[int, int]]
-) -> dict[int, tuple[int, int]]:
+def _moved(plain: str, cleaned: str, marked: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
     """Spans in the cleaned text; only white space around it may differ, else there are none."""
     shift = len(plain) - len(plain.lstrip()) - (len(cleaned) - len(cleaned.lstrip()))
     if plain.strip() != cleaned.strip():
@@ -166,9 +164,7 @@ def _variants(segment: Segment, target: Target) -> Iterator[Placed]:
     for shown in dict.fromkeys(segment.text[one.start : one.end] for one in segment.variants):
         there = _outside(segment.text, shown, [(one.start, one.end) for one in segment.pieces])
         here = _outside(target.text, shown, [(start, end) for start, end, _ in target.pieces])
-        variants = {
-            one.start: one for one in segment.variants if segment.text[one.start : one.end] == shown
-        }
+        variants = {one.start: one for one in segment.variants if segment.text[one.start : one.end] == shown}
         if len(there) == len(here):
             pairs: list[tuple[int, Piece]] = [
                 (place, variants[old]) for old, place in zip(there, here, strict=True) if old in variants

@@ -113,7 +113,9 @@ def pair(atoms: Sequence[Atom]) -> list[Atom]:
         if atom.kind == "open":
             stack.append(i)
         elif atom.kind == "close":
-            depth = next((d for d in range(len(stack) - 1, -1, -1) if atoms[stack[d]].name == atom.name), None)
+            depth = next(
+                (d for d in range(len(stack) - 1, -1, -1) if atoms[stack[d]].name == atom.name), None
+            )
             lone = [i] if depth is None else stack[depth + 1 :]
             for j in lone:
                 out[j] = replace(atoms[j], kind="piece", name="tag")

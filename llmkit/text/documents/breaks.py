@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from llmkit.text.documents.segment import Break, Parts, Segment
 
 # (start, end, source, order): source replaces the characters start to end; order as in `Piece`.
 Placed = tuple[int, int, Parts, int]
+
+_PAGE = 72  # characters of a line
 
 
 def place_breaks(segment: Segment, target: Target) -> list[Placed] | None:
@@ -31,7 +34,11 @@ def place_breaks(segment: Segment, target: Target) -> list[Placed] | None:
         return []
     spaces = _spaces(segment.text, [(piece.start, piece.end) for piece in segment.pieces])
     others = _spaces(target.text, [(start, end) for start, end, _ in target.pieces])
-    if target.firm is None and len(spaces) == len(others) and (placed := _ranked(segment, spaces, others)) is not None:
+    if (
+        target.firm is None
+        and len(spaces) == len(others)
+        and (placed := _ranked(segment, spaces, others)) is not None
+    ):
         return placed
     return _filled(segment, target, others)
 
@@ -69,7 +76,7 @@ def _filled(segment: Segment, target: Target, spaces: Sequence[int]) -> list[Pla
     width = segment.writer.width or _longest(segment)
     placed: list[Placed] = []
     borders = [0, *(place[1] for place in places), len(target.text)]
-    for i, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+    for i, (start, end) in enumerate(itertools.pairwise(borders)):
         stop = places[i][0] if i < len(places) else end
         if soft or segment.writer.width:
             placed += _lines(segment, soft, spaces, start, stop, width)
@@ -101,7 +108,9 @@ def _pause(text: str, place: int) -> int:
 
 def _longest(segment: Segment) -> int:
     borders = [0, *(one.start for one in segment.breaks), len(segment.text)]
-    return max(b - a for a, b in zip(borders, borders[1:], strict=False))
+    longest = max(b - a for a, b in itertools.pairwise(borders))
+    # Two short lines say little about the width of the page.
+    return longest if len(segment.breaks) > 1 else max(longest, _PAGE)
 
 
 def _lines(

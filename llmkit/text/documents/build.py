@@ -35,8 +35,8 @@ class Builder:
             atoms: all of the block.
             writer: writes its text.
             where, kind: see `Segment`.
-            whole: the block's source, where the writer adds to what atoms have; the segment is all of it then.
-                Else white space, images and markup at both ends stay outside the segment.
+            whole: source of the block, where the writer adds to the atoms; all of it is the segment.
+                None leaves white space, images and markup at both ends outside.
 
         Returns:
             The block's parts: source text and the number of the segment in between; the source alone where
@@ -159,7 +159,9 @@ def _collapsed(atoms: Sequence[Atom]) -> list[Atom]:
             out += [atoms[i], *inner, atoms[end]]
         else:
             one = len(pieces) == 1 and not texts.strip()
-            name, shown = (pieces[0].name, pieces[0].shown) if one else ("tag", texts.strip() and A.shown(inner))
+            name, shown = (
+                (pieces[0].name, pieces[0].shown) if one else ("tag", texts.strip() and A.shown(inner))
+            )
             if name == "inner" or (not pieces and texts.strip()):
                 name = "mark"
             out.append(A.piece(A.source_of([atoms[i], *inner, atoms[end]]), name, " ".join(shown.split())))
@@ -168,7 +170,7 @@ def _collapsed(atoms: Sequence[Atom]) -> list[Atom]:
 
 
 def _trimmed(atoms: Sequence[Atom]) -> tuple[int, int]:
-    """The range of atoms without white space, images and tags at both ends, and without a style around all."""
+    """The range of atoms without white space, images and tags at both ends or a style around all."""
     first, last = 0, len(atoms)
     while first < last:
         if _is_outside(atoms[first]):
@@ -233,4 +235,3 @@ def _segment(
         source=A.source_of(atoms) if whole is None else whole,
         writer=writer,
     )
-

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from llmkit.text.documents.segment import Piece, Segment, Style
+from llmkit.text.words import is_unspaced
 
 Span = tuple[int, int]
 # Pairs of spans: characters of the segment's text, characters of the translation.
@@ -152,6 +154,19 @@ def _grown(target: Target, span: Span) -> Span:
     return start + len(part) - len(part.lstrip()), start + len(part.rstrip())
 
 
+def _whole_words(text: str, start: int, end: int) -> Span:
+    """The span without half words at its ends, in scripts that have spaces."""
+    while 0 < start < end and _joins(text[start - 1]) and _joins(text[start]):
+        start -= 1
+    while start < end < len(text) and _joins(text[end - 1]) and _joins(text[end]):
+        end += 1
+    return start, end
+
+
+def _joins(character: str) -> bool:
+    return character.isalnum() and not is_unspaced(character)
+
+
 class _Placer:
     """Places the styles of one segment, outer ones first."""
 
@@ -209,7 +224,8 @@ class _Placer:
                 if style.start <= of[0] and of[1] <= style.end and room[0] <= to[0] and to[1] <= room[1]
             ]
             if ends:
-                span = _grown(self.target, (min(a for a, _ in ends), max(b for _, b in ends)))
+                span = _whole_words(self.target.text, min(a for a, _ in ends), max(b for _, b in ends))
+                span = _grown(self.target, span)
                 return span if span[0] < span[1] else None
         words = self.segment.text[style.start : style.end].strip()
         if not any(character.isalnum() for character in words):
@@ -257,7 +273,7 @@ class _Placer:
             start, end = _grown(self.target, (max(start, room[0]), min(end, room[1])))
             grown[i] = (start, end)
         ordered = sorted(grown.values())
-        if any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False)):
+        if any(a[1] > b[0] for a, b in itertools.pairwise(ordered)):
             raise CarryError("markup would cross")
         return grown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.text.documents.carry import folded_places
@@ -89,19 +90,16 @@ def _added(
     lost: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Protected spans of the translation that the segment does not have, or not as often."""
-    taken = set(spans)
-    before = Counter(
-        segment.text[one.start : one.end]
-        for one in _PLAIN.find(segment.text)
-        if one.kind in _NEW_KINDS
-    )
-    added: Counter[str] = Counter()
+    before = Counter(_protected(segment.text, ()))
+    if not lost:
+        # What stands in a piece is no matter of the text around it.
+        before = Counter(_protected(segment.text, [(piece.start, piece.end) for piece in segment.pieces]))
+    added = Counter(_protected(text, spans)) - before
+    return tuple(shown for shown in added if shown not in lost)
+
+
+def _protected(text: str, pieces: Sequence[tuple[int, int]]) -> Iterator[str]:
     for one in _PLAIN.find(text):
-        shown = text[one.start : one.end]
-        inside = any(start <= one.start and one.end <= end for start, end in taken)
+        inside = any(start <= one.start and one.end <= end for start, end in pieces)
         if one.kind in _NEW_KINDS and not inside:
-            added[shown] += 1
-    for piece in segment.pieces:
-        shown = segment.text[piece.start : piece.end]
-        before[shown] -= 1
-    return tuple(shown for shown, times in added.items() if times > max(before[shown], 0) and shown not in lost)
+            yield text[one.start : one.end]

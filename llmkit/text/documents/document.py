@@ -112,9 +112,7 @@ class Document:
         """The document of `render` as text."""
         return "".join(self._written(self.parts, self._checked(filled)))
 
-    def _written(
-        self, parts: Sequence[str | int | Group], filled: Sequence[Parts | None]
-    ) -> Iterator[str]:
+    def _written(self, parts: Sequence[str | int | Group], filled: Sequence[Parts | None]) -> Iterator[str]:
         for part in parts:
             if isinstance(part, str):
                 yield part
@@ -156,10 +154,10 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, Encoding]:
             text = _exact(data[len(mark) :], name)
             if text is not None:
                 return text, Encoding(name, mark)
-    for name in (declared, "utf-8", "cp1252"):
-        text = _exact(data, name) if name else None
-        if name and text is not None:
-            return text, Encoding(name)
+    for candidate in (declared, "utf-8", "cp1252"):
+        text = _exact(data, candidate) if candidate else None
+        if candidate and text is not None:
+            return text, Encoding(candidate)
     return data.decode("latin-1"), Encoding("latin-1")
 
 

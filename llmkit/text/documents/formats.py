@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmkit.errors import InputError
 from llmkit.text.documents.build import Builder
-from llmkit.text.documents.document import Document, Encoding, decode
+from llmkit.text.documents.document import Document, Encoding, Group, decode
 from llmkit.text.documents.placeholders import Placeholders
 
 
@@ -87,37 +87,44 @@ def parse(
         if isinstance(data, str):
             raise InputError(f"a {FORMATS[format].title} is read from bytes, not from text")
         return _package(data, format, builder)
-    text, encoding = (data, Encoding("utf-8")) if isinstance(data, str) else decode(data, _declared(data, format))
-    left_out: list[str] = []
+    text, encoding = data if isinstance(data, str) else "", Encoding("utf-8")
+    if isinstance(data, bytes):
+        text, encoding = decode(data, _declared(data, format))
+    parts, left_out = _read(text, format, builder, reflow=reflow, keys=keys)
+    return Document(format, parts, tuple(builder.segments), encoding, tuple(left_out))
+
+
+def _read(
+    text: str, format: str, builder: Builder, *, reflow: bool, keys: Sequence[str] | None
+) -> tuple[tuple[str | int | Group, ...], list[str]]:
+    """The parts of a text, and a sentence for each part that is left as it is."""
     if format == "md":
         from llmkit.text.documents.markdown.blocks import read_markdown
 
-        parts, left_out = read_markdown(text, builder)
-    elif format == "html":
+        return read_markdown(text, builder)
+    if format == "html":
         from llmkit.text.documents.markup.html import read_html
 
-        parts = read_html(text, builder, xml=text.lstrip().startswith("<?xml"))
-    elif format in {"srt", "vtt"}:
+        return read_html(text, builder, xml=text.lstrip().startswith("<?xml")), []
+    if format in {"srt", "vtt"}:
         from llmkit.text.documents.subtitles import read_subtitles
 
-        parts = read_subtitles(text, builder, format)
-    elif format == "po":
-        from llmkit.text.documents.po import read_po
+        return read_subtitles(text, builder, format), []
+    if format == "po":
+        from llmkit.text.documents.tables.po import read_po
 
-        return Document(format, read_po(text, builder), tuple(builder.segments), encoding)
-    elif format == "json":
-        from llmkit.text.documents.json_table import read_json
+        return read_po(text, builder), []
+    if format == "json":
+        from llmkit.text.documents.tables.json_table import read_json
 
-        parts = read_json(text, builder, keys=keys)
-    elif format == "yaml":
-        from llmkit.text.documents.yaml_table import read_yaml
+        return read_json(text, builder, keys=keys), []
+    if format == "yaml":
+        from llmkit.text.documents.tables.yaml_table import read_yaml
 
-        parts = read_yaml(text, builder, keys=keys)
-    else:
-        from llmkit.text.documents.plain import read_plain
+        return read_yaml(text, builder, keys=keys), []
+    from llmkit.text.documents.plain import read_plain
 
-        parts = read_plain(text, builder, reflow=reflow)
-    return Document(format, parts, tuple(builder.segments), encoding, tuple(left_out))
+    return read_plain(text, builder, reflow=reflow), []
 
 
 def _package(data: bytes, format: str, builder: Builder) -> Document:
@@ -136,7 +143,7 @@ def _declared(data: bytes, format: str) -> str | None:
 
         return declared_encoding(data)
     if format == "po":
-        from llmkit.text.documents.po import declared_charset
+        from llmkit.text.documents.tables.po import declared_charset
 
         return declared_charset(data)
     return None

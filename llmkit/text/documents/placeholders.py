@@ -61,9 +61,7 @@ class Placeholders:
         if not text.strip():
             return []
         found = list(_messages(text))
-        found += [
-            Found(*match.span(), match.lastgroup or "placeholder") for match in _EXTRA.finditer(text)
-        ]
+        found += [Found(*match.span(), match.lastgroup or "placeholder") for match in _EXTRA.finditer(text)]
         for start, end in self._spans.spans(text):
             found.append(Found(start, end, self._kind(text[start:end])))
         taken: list[Found] = []
@@ -84,7 +82,8 @@ def _messages(text: str) -> Iterator[Found]:
     """ICU messages with branches: `{n, plural, one {# file} other {# files}}`."""
     position = 0
     while (head := _BRANCHING.search(text, position)) is not None:
-        end, branches = head.end(), []
+        end = head.end()
+        branches: list[tuple[int, int]] = []
         while (branch := _BRANCH.match(text, end)) is not None and len(branches) < _MOST_BRANCHES:
             close = _closing_brace(text, branch.end())
             if close is None:

@@ -30,7 +30,6 @@ def read_plain(source: str, builder: Builder, *, reflow: bool) -> Parts:
     parts: list[str | int] = []
     block: list[A.Atom] = []
     begun, indents = 0, [""]
-    number = 0
 
     def end_block() -> None:
         if block:
@@ -38,15 +37,16 @@ def read_plain(source: str, builder: Builder, *, reflow: bool) -> Parts:
             block.clear()
 
     ending = ""
-    for match in _LINE.finditer(source):
+    for number, match in enumerate(_LINE.finditer(source), 1):
         line, line_end = match.groups()
         if not line and not line_end:
             break
-        number += 1
         prefix = (_PREFIX.match(line) or match).group() if line.strip() else line
         lead = (_QUOTE.match(line) or match).group()
         joins = bool(reflow and block and line.strip() and not _ITEM.match(line))
-        joins = joins and (len(indents) == 1 or lead == indents[-1]) and lead.count(">") == indents[0].count(">")
+        joins = (
+            joins and (len(indents) == 1 or lead == indents[-1]) and lead.count(">") == indents[0].count(">")
+        )
         if joins:
             before = A.shown(block)[-1:]
             text = line[len(lead) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ class Segment:
         cuts |= {border for one in self.breaks if one.firm for border in (one.start, one.end)}
         inside = {piece.start for piece in self.pieces if piece.end > piece.start}
         ordered = sorted(cuts)
-        for start, end in zip(ordered, ordered[1:], strict=False):
+        for start, end in itertools.pairwise(ordered):
             part = self.text[start:end]
             if start not in inside and has_letters(part):
                 yield start + len(part) - len(part.lstrip()), start + len(part.rstrip())

@@ -18,7 +18,7 @@ def structure_of(data: bytes | str, format: str, declared: str | None) -> list[s
 
         assert isinstance(data, bytes)
         return package_structure(data, format)
-    text = data if isinstance(data, str) else decode(data, declared)[0]
+    text = (data if isinstance(data, str) else decode(data, declared)[0]).removeprefix("\ufeff")
     if format == "md":
         return markdown_structure(text)
     if format == "html":
@@ -30,7 +30,7 @@ def structure_of(data: bytes | str, format: str, declared: str | None) -> list[s
     if format == "po":
         return _messages(text)
     if format == "json":
-        return list(_values(json.loads(text.lstrip("\ufeff")), ""))
+        return list(_values(json.loads(text), ""))
     if format == "yaml":
         return _yaml(text)
     return [re.sub(r"\S.*\S|\S", "text", line) for line in re.split(r"(?<=\n)", text) if not line.strip()]

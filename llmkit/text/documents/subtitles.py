@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
-from llmkit.text.documents.markup.tokens import text_atoms
+from llmkit.text.documents.markup.tokens import references_escaped, text_atoms
 from llmkit.text.documents.segment import Parts
 from llmkit.text.documents.writer import Writer
 
@@ -56,11 +56,12 @@ class SubtitleWriter(Writer):
     levels = 2
 
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
+        text = references_escaped(text) if self.vtt else text
         if level == 0:
             return text
         text = text.replace("-->", "→")
         if self.vtt:
-            return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+            return text.replace("<", "&lt;")
         return text.replace("<", "‹").replace("{\\", "(")
 
     def accepts(self, before: str, source: str, text: str, pieces: Sequence[str]) -> bool:
@@ -69,7 +70,7 @@ class SubtitleWriter(Writer):
         return same and all(line.strip() for line in source.split("\n"))
 
 
-_VTT_MARKUP = re.compile(r"<[A-Za-z/\d]|-->|&#?\w+;")
+_VTT_MARKUP = re.compile(r"<[A-Za-z/\d]|-->")
 _SRT_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|-->|\{\\")
 
 

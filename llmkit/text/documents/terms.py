@@ -35,8 +35,8 @@ def read_glossary(path: str | Path) -> Glossary:
     """
     entries: dict[str, str] = {}
     for number, line in _lines(path):
-        source, tab, target = (part.strip() for part in line.partition("\t"))
-        if not tab and "\t" not in line or not source or not target:
+        source, _, target = (part.strip() for part in line.partition("\t"))
+        if not source or not target:
             raise InputError(f"{path}:{number}: a line must be a source term, a tab, and its translation")
         if entries.setdefault(source, target) != target:
             raise InputError(f"{path}:{number}: {source!r} has two translations; keep one of them")
@@ -124,7 +124,8 @@ class GlossaryCheck:
 
     def lines(self) -> list[str]:
         """A line for each term that was not always met, most frequent first."""
+        entries = self.glossary.entries
         return [
-            f"{term} -> {self.glossary.entries[term]}: missing in {times} of {times + self.met[term]} segments"
+            f"{term} -> {entries[term]}: missing in {times} of {times + self.met[term]} segments"
             for term, times in self.unmet.most_common()
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Line:
 
 def source_lines(source: str) -> list[Line]:
     """The lines of a source, as the parser counts them."""
-    lines = []
+    lines: list[Line] = []
     for match in _LINE.finditer(source):
         if match.start() == len(source) and lines:
             break
@@ -196,7 +197,7 @@ class _Reader:
         yield start, end, parts
 
     def _front_matter(self, token: Token) -> Iterator[tuple[int, int, Parts]]:
-        from llmkit.text.documents.yaml_table import FRONT_MATTER_KEYS, read_yaml
+        from llmkit.text.documents.tables.yaml_table import FRONT_MATTER_KEYS, read_yaml
 
         first, last = token.map or (0, 0)
         if last - first < 3:
@@ -224,7 +225,7 @@ def _cells(line: str) -> Iterator[tuple[int, int]]:
     end = len(line.rstrip())
     borders = [i for i in range(start, end) if line[i] == "|" and line[i - 1 : i] != "\\"]
     edges = [start - 1, *borders, end]
-    spans = [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False)]
+    spans = [(a + 1, b) for a, b in itertools.pairwise(edges)]
     if spans and not line[slice(*spans[0])].strip() and borders and borders[0] == start:
         spans.pop(0)
     if spans and spans[-1][0] >= end:

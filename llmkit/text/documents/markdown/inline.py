@@ -14,6 +14,7 @@ from llmkit.text.documents.build import Builder
 from llmkit.text.documents.markdown.parser import Match, trace_inline
 from llmkit.text.documents.markdown.writer import MarkdownWriter
 from llmkit.text.documents.markup.tokens import attribute_parts, code_merged, tag_atom
+from llmkit.text.documents.segment import Parts
 from llmkit.text.words import is_unspaced
 
 _ROLE = re.compile(r"\{[\w:+.-]{1,60}\}$")
@@ -46,7 +47,7 @@ class InlineReader:
         walk = _Walk(self, content, bounds, matches)
         return code_merged(list(walk.atoms(0, len(content))))
 
-    def nested(self, content: str, bounds: Sequence[int], kind: str) -> A.Parts:
+    def nested(self, content: str, bounds: Sequence[int], kind: str) -> Parts:
         """A segment of its own inside a piece: an image's description, a footnote in the text."""
         inner = InlineReader(self.source, self.env, self.builder, self.where)
         atoms = inner.read(content, bounds)
@@ -77,7 +78,9 @@ class _Walk:
                 continue
             out += self._literal(position, match.start)
             at = match.start
-            if match.rule in {"newline", "escape"} and "break" in "".join(token.type for token in match.tokens):
+            if match.rule in {"newline", "escape"} and "break" in "".join(
+                token.type for token in match.tokens
+            ):
                 at -= _take(out, re.compile(r"[ \t]+$"))
             elif match.rule == "backticks":
                 at -= _take(out, _ROLE)
@@ -130,7 +133,7 @@ class _Walk:
         else:
             yield from self._literal(match.start, match.end)
 
-    def _nested(self, start: int, end: int, kind: str) -> A.Parts:
+    def _nested(self, start: int, end: int, kind: str) -> Parts:
         return self.reader.nested(self.content[start:end], self.bounds[start : end + 1], kind)
 
     def _line_break(self, match: Match, start: int, source: str, *, hard: bool) -> Iterator[Atom]:
@@ -173,14 +176,13 @@ class _Walk:
         yield from self.atoms(match.start + 1, label_end)
         yield A.closing(self.source(label_end, match.end), name)
 
-    def _image(self, match: Match) -> A.Parts:
+    def _image(self, match: Match) -> Parts:
         start, end = match.start + 2, match.label_end
         shortcut = self.content[end : match.end] in {"]", "[]"}
         if shortcut or not start < end:
             return (self.source(match.start, match.end),)
         inner = self._nested(start, end, "alt")
         return A.joined([self.source(match.start, start), *inner, self.source(end, match.end)])
-
 
 
 def _take(atoms: list[Atom], pattern: re.Pattern[str]) -> int:

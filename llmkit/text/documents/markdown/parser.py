@@ -46,7 +46,9 @@ def parser() -> MarkdownIt:
     from mdit_py_plugins.footnote import footnote_plugin
     from mdit_py_plugins.front_matter import front_matter_plugin
 
-    md = MarkdownIt("commonmark", {"maxNesting": _DEEPEST, "strikethrough_single_tilde": True}).enable(["table", "strikethrough"])
+    md = MarkdownIt("commonmark", {"maxNesting": _DEEPEST, "strikethrough_single_tilde": True}).enable(
+        ["table", "strikethrough"]
+    )
     front_matter_plugin(md)
     footnote_plugin(md, move_to_end=False, always_match_refs=True)
     dollarmath_plugin(md, allow_space=False, allow_digits=False, double_inline=True)

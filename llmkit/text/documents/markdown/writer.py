@@ -34,7 +34,8 @@ class MarkdownWriter(Writer):
     """Writes one block.
 
     Args:
-        kind: `paragraph`, `heading`, `underlined heading`, `cell`, `first cell` (it begins its line), `alt` or `note`.
+        kind: `paragraph`, `heading`, `underlined heading`, `cell`, `first cell` (it begins its line), `alt`
+            or `note`.
         env: link definitions of the document.
     """
 

@@ -25,11 +25,66 @@ from llmkit.text.documents.segment import Parts
 
 # Elements within a sentence; every other tag ends a block.
 INLINE = frozenset(
-    "a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark nobr q rb rp rt "
-    "ruby s samp small span strike strong sub sup time tt u var wbr".split()
+    [
+        "a",
+        "abbr",
+        "acronym",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "br",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "img",
+        "ins",
+        "kbd",
+        "label",
+        "mark",
+        "nobr",
+        "q",
+        "rb",
+        "rp",
+        "rt",
+        "ruby",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
+    ]
 )
 # Elements whose content is no prose.
-_SKIPPED = frozenset("script style pre textarea math svg object xmp iframe noembed noframes template".split())
+_SKIPPED = frozenset(
+    [
+        "script",
+        "style",
+        "pre",
+        "textarea",
+        "math",
+        "svg",
+        "object",
+        "xmp",
+        "iframe",
+        "noembed",
+        "noframes",
+        "template",
+    ]
+)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]{1,40})")
 

@@ -14,14 +14,29 @@ from llmkit.text.documents.build import Builder
 from llmkit.text.documents.segment import Parts, has_letters
 from llmkit.text.documents.writer import Writer
 
-_ATTRIBUTE = re.compile(
-    r"""([^\s"'<>/=]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'=<>`]+)|[^\s"'<>/=]+"""
-)
+_ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'=<>`]+)|[^\s"'<>/=]+""")
 _NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = frozenset(
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+    ]
+)
 # Elements whose content is for programs.
-CODE = frozenset("code kbd samp var tt".split())
+CODE = frozenset(["code", "kbd", "samp", "var", "tt"])
 TRANSLATED_ATTRIBUTES = ("alt", "title")
 
 
@@ -152,7 +167,7 @@ class MarkupWriter(Writer):
         self.quote = quote
 
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
-        text = _REFERENCE.sub(lambda match: _literal(match.group()), text)
+        text = references_escaped(text)
         if level:
             text = text.replace("<", "&lt;")
         if self.quote == '"':
@@ -171,9 +186,14 @@ def _tags(source: str) -> Counter[str]:
     return Counter(structure_of_tag(token.source) for token in tokenize(source) if token.kind != "text")
 
 
-def _literal(reference: str) -> str:
-    """Text that looks like a reference, written so that it is none."""
-    return reference if html.unescape(reference) == reference else "&amp;" + reference[1:]
+def references_escaped(text: str) -> str:
+    """Text in which what looks like a reference (`&amp;`) is written so that it is none."""
+
+    def literal(match: re.Match[str]) -> str:
+        found = match.group()
+        return found if html.unescape(found) == found else "&amp;" + found[1:]
+
+    return _REFERENCE.sub(literal, text)
 
 
 class StrictWriter(MarkupWriter):
@@ -216,7 +236,12 @@ _PIECES = re.compile(_REFERENCE.pattern + r"|[ \t]*[\r\n][ \t\r\n\f]*")
 
 
 def attribute_parts(
-    tag: str, builder: Builder, where: str, *, names: Sequence[str] = TRANSLATED_ATTRIBUTES, strict: bool = False
+    tag: str,
+    builder: Builder,
+    where: str,
+    *,
+    names: Sequence[str] = TRANSLATED_ATTRIBUTES,
+    strict: bool = False,
 ) -> Parts:
     """A tag with segments in the values of some attributes."""
     parts: list[str | int] = []

@@ -41,7 +41,9 @@ def read_members(data: bytes, *, most_bytes: int = MOST_BYTES) -> list[Member]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             if len(infos) > MOST_MEMBERS:
-                raise InputError(f"the document has {len(infos)} files in it; at most {MOST_MEMBERS} are read")
+                raise InputError(
+                    f"the document has {len(infos)} files in it; at most {MOST_MEMBERS} are read"
+                )
             for info in infos:
                 _check(info)
                 content = _read(archive, info, left)

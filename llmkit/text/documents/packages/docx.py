@@ -118,7 +118,9 @@ class DocxReader:
         writer = RunWriter()
         atoms = list(_atoms(items, usual, writer))
         where = f"{self.name}, paragraph {self.paragraphs}"
-        heading = any('w:val="Heading' in token.source or 'w:val="Title"' in token.source for token in tokens[:head])
+        heading = any(
+            'w:val="Heading' in token.source or 'w:val="Title"' in token.source for token in tokens[:head]
+        )
         kind = "heading" if heading else "paragraph"
         before = [token.source for token in tokens[:head]]
         written: list[Written] = [(atom.source, _ROLES.get(atom.kind, atom.name)) for atom in atoms]

@@ -11,15 +11,25 @@ from llmkit.errors import InputError
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
-from llmkit.text.documents.json_table import is_wanted, lines_of
 from llmkit.text.documents.segment import Parts
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.tables.json_table import is_wanted, lines_of
+from llmkit.text.documents.writer import Writer, Written
 
 # The values of a front matter that readers see.
-FRONT_MATTER_KEYS = ("title", "subtitle", "description", "summary", "excerpt", "abstract", "tagline", "caption")
+FRONT_MATTER_KEYS = (
+    "title",
+    "subtitle",
+    "description",
+    "summary",
+    "excerpt",
+    "abstract",
+    "tagline",
+    "caption",
+)
 _ESCAPE = re.compile(r"\\(?:x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|.)", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "_": "\xa0", "N": "\x85", " ": " "}
 _SIMPLE |= {"a": "\a", "b": "\b", "f": "\f", "v": "\v", "L": "\u2028", "P": "\u2029", "/": "/"}
+_PROPERTIES = re.compile(r"[&!]\S*\s+")
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 
 
@@ -38,16 +48,16 @@ class QuotedWriter(Writer):
 class PlainWriter(Writer):
     """Writes a scalar without quotation marks; where that says something else, it gets them."""
 
-    levels = 2
-
     def __init__(self, *, flow: bool) -> None:
         self.flow = flow
 
-    def escape(self, text: str, level: int, *, line_start: bool) -> str:
-        return text
-
-    def accepts(self, before: str, source: str, text: str, pieces: Sequence[str]) -> bool:
-        return reads_as(f"[{source}]" if self.flow else f"k: {source}", " ".join(source.split()))
+    def finish(self, tokens: Sequence[Written]) -> list[str | int]:
+        parts = super().finish(tokens)
+        source = "".join(part if isinstance(part, str) else "x" for part in parts)
+        if reads_as(f"[{source}]" if self.flow else f"k: {source}", " ".join(source.split())):
+            return parts
+        escape = {ord("\\"): "\\\\", ord('"'): '\\"'}
+        return ['"', *(part.translate(escape) if isinstance(part, str) else part for part in parts), '"']
 
 
 class BlockWriter(Writer):
@@ -59,7 +69,7 @@ def reads_as(document: str, text: str) -> bool:
     import yaml
 
     try:
-        events = [event for event in yaml.parse(document, Loader=yaml.SafeLoader)]
+        events = list(yaml.parse(document, Loader=yaml.SafeLoader))
     except yaml.YAMLError:
         return False
     scalars: list[Any] = [event for event in events if isinstance(event, yaml.ScalarEvent)]
@@ -150,6 +160,10 @@ def _advance(stack: list[list[Any]]) -> None:
 
 
 def _scalar(raw: str, event: Any, builder: Builder, where: str, *, flow: bool) -> list[str | int] | None:
+    properties = _PROPERTIES.match(raw)
+    if properties:  # an anchor or a tag before the value
+        inner = _scalar(raw[properties.end() :], event, builder, where, flow=flow)
+        return None if inner is None else [properties.group(), *inner]
     style = event.style
     if style in {"|", ">"}:
         return _block(raw, builder, where, folded=style == ">")
@@ -161,7 +175,7 @@ def _scalar(raw: str, event: Any, builder: Builder, where: str, *, flow: bool) -
         atoms = list(_quoted(raw[quote + 1 : end], style))
         return [raw[: quote + 1], *lines_of(atoms, builder, QuotedWriter(style), where), raw[end:]]
     text = raw.rstrip()
-    if "\n\n" in text or "#" in text and "\n" in text:
+    if "\n\n" in text or ("#" in text and "\n" in text):
         return None
     atoms = list(_wrapped(text))
     return [*builder.add(atoms, PlainWriter(flow=flow), where=where, kind="message"), raw[len(text) :]]

@@ -11,7 +11,7 @@ from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.document import Group
-from llmkit.text.documents.segment import has_letters
+from llmkit.text.documents.segment import Parts, has_letters
 from llmkit.text.documents.writer import Writer
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
@@ -117,7 +117,7 @@ def _entries(source: str) -> Iterator[_Entry]:
         yield entry
 
 
-def _message(source: str, model: _Field, builder: Builder) -> A.Parts:
+def _message(source: str, model: _Field, builder: Builder) -> Parts:
     """The strings of a message as parts with segments in them."""
     parts: list[str | int] = ['"']
     block: list[Atom] = []
@@ -169,7 +169,9 @@ def _is_wrapped(atoms: Sequence[Atom], i: int) -> bool:
     before = A.shown(atoms[:i]).rpartition("\n")[2]
     after = A.shown(atoms[i + 1 : i + 20])
     long = len(before) >= _WRAPPED
-    return long and bool(after) and (after[0].isalnum() or after[0] in "\"'(%`") and not before.startswith(" ")
+    return (
+        long and bool(after) and (after[0].isalnum() or after[0] in "\"'(%`") and not before.startswith(" ")
+    )
 
 
 def _source(atom: Atom) -> str:
