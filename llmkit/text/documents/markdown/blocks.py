@@ -29,7 +29,7 @@ _MARK = re.compile(
 _GRID = re.compile(r"\+[-=:]+\+[-=+:]*(?:\n|$)")
 _CLOSER = re.compile(r"\n[ \t]*:::+[ \t]*$")
 _CLOSING_MARKS = re.compile(r"[ \t]*(?:#+[ \t]*)?")
-_ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$")
+_ATTRIBUTES = re.compile(r"(?<![ \t])[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from llmkit.text.documents.markup.tokens import attribute_parts, code_merged, ta
 from llmkit.text.documents.segment import Parts
 from llmkit.text.words import is_unspaced
 
+_SPACES = re.compile(r"(?<![ \t])[ \t]+$")
 _ROLE = re.compile(r"\{[\w:+.-]{1,60}\}$")
 
 
@@ -81,7 +82,7 @@ class _Walk:
             if match.rule in {"newline", "escape"} and "break" in "".join(
                 token.type for token in match.tokens
             ):
-                at -= _take(out, re.compile(r"[ \t]+$"))
+                at -= _take(out, _SPACES)
             elif match.rule == "backticks":
                 at -= _take(out, _ROLE)
             out += self._matched(match, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -173,7 +174,8 @@ class _Reader:
         source = "".join(self.skipped)
         self.skipping, self.skipped = None, []
         if name in INLINE:
-            self.block.append(A.piece(source, "term"))
+            texts = "".join(token.source for token in tokenize(source, xml=self.xml) if token.kind == "text")
+            self.block.append(A.piece(source, "term", " ".join(html.unescape(texts).split())))
         else:
             self.parts.append(source)
 

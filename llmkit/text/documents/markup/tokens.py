@@ -65,8 +65,9 @@ def tokenize(source: str, *, xml: bool = False) -> Iterator[Token]:
         xml: names keep their case, and no element has a content of its own kind.
     """
     at = text = 0
+    last = source.rfind(">")
     while (at := source.find("<", at)) >= 0:
-        end, kind = _markup_end(source, at)
+        end, kind = _markup_end(source, at, last)
         if end < 0:
             at += 1
             continue
@@ -90,11 +91,14 @@ _RAW = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
     for name in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes", "plaintext")
 }
-_TAG_END = re.compile(r"""[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
+_TAG_END = re.compile(r"""[^"'>]*+(?:"[^"]*+"[^"'>]*+|'[^']*+'[^"'>]*+)*+>""")
 
 
-def _markup_end(source: str, at: int) -> tuple[int, str]:
-    """The end of the markup that begins at a `<`, and its kind; -1 if none begins there."""
+def _markup_end(source: str, at: int, last: int) -> tuple[int, str]:
+    """The end of the markup that begins at a `<`, and its kind; -1 if none begins there.
+
+    `last` is the place of the last `>`.
+    """
     for opener, closer in (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")):
         if source.startswith(opener, at):
             end = source.find(closer, at + len(opener))
@@ -104,6 +108,8 @@ def _markup_end(source: str, at: int) -> tuple[int, str]:
         return _declaration_end(source, at), "other"
     name_at = at + 2 if following == "/" else at + 1
     if not (source[name_at : name_at + 1].isalpha() or source[name_at : name_at + 1] in {"_", ":"}):
+        return -1, ""
+    if at > last:
         return -1, ""
     match = _TAG_END.match(source, name_at)
     if match is None:
@@ -232,7 +238,7 @@ def text_atoms(source: str, *, collapse: bool = True) -> Iterator[Atom]:
         yield A.text(source[last:])
 
 
-_PIECES = re.compile(_REFERENCE.pattern + r"|[ \t]*[\r\n][ \t\r\n\f]*")
+_PIECES = re.compile(_REFERENCE.pattern + r"|(?<![ \t])[ \t]*[\r\n][ \t\r\n\f]*")
 
 
 def attribute_parts(

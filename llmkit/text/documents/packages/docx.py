@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
@@ -113,7 +113,7 @@ class DocxReader:
         head = 0
         if tokens and tokens[0].name == "w:pPr":
             head = element_end(tokens, 0) if tokens[0].kind == "open" else 1
-        items = list(self._items(tokens[head:]))
+        items = _absorbed(self._items(tokens[head:]))
         usual = _usual(items)
         writer = RunWriter()
         atoms = list(_atoms(items, usual, writer))
@@ -145,7 +145,7 @@ class DocxReader:
                     yield A.piece(A.joined(self._sequence(tokens[i:end])), "field")
                 else:
                     yield self._run(tokens[i:end])
-            elif token.name in _NOTHING:
+            elif token.name in _NOTHING or (token.kind == "text" and not token.source.strip()):
                 yield A.line_break(token.source, "")
             else:
                 yield A.piece(A.joined(self._sequence(tokens[i:end])), "tag")
@@ -194,6 +194,35 @@ def _field_end(tokens: Sequence[Token], start: int, end: int) -> int:
     return end
 
 
+def _absorbed(items: Iterable[_Run | Atom]) -> list[_Run | Atom]:
+    """The items with white space and meaningless marks (atoms `break`) made part of their neighbors."""
+    out: list[_Run | Atom] = []
+    waiting: Parts = ()
+    for item in items:
+        if isinstance(item, Atom) and item.kind == "break":
+            if out:
+                out[-1] = _extended(out[-1], (), item.source)
+            else:
+                waiting = (*waiting, *item.source)
+        else:
+            out.append(_extended(item, waiting, ()))
+            waiting = ()
+    return out
+
+
+def _extended(item: _Run | Atom, before: Parts, after: Parts) -> _Run | Atom:
+    """The item with more source around it."""
+    if isinstance(item, Atom):
+        return replace(item, source=A.joined([*before, *item.source, *after]))
+    if not item.atoms:
+        return replace(item, parts=A.joined([*before, *item.parts, *after]))
+    return replace(
+        item,
+        opening="".join(map(str, before)) + item.opening,
+        closing=item.closing + "".join(map(str, after)),
+    )
+
+
 def _usual(items: Sequence[_Run | Atom]) -> str | None:
     """The format of most of a paragraph's text outside links."""
     sizes: Counter[str] = Counter()
@@ -213,8 +242,7 @@ def _atoms(items: Sequence[_Run | Atom], usual: str | None, writer: RunWriter) -
         item = items[i]
         if isinstance(item, Atom):
             depth += {"open": 1, "close": -1}.get(item.kind, 0)
-            # A mark of the spelling checker outside a run is a piece like others.
-            yield A.piece(item.source, "tag") if item.kind == "break" else item
+            yield item
             i += 1
             continue
         if not item.atoms:
@@ -238,19 +266,15 @@ def _merged(items: Sequence[_Run | Atom], i: int) -> tuple[_Run, int]:
     assert isinstance(first, _Run)
     run = _Run(first.opening, list(first.atoms), first.closing, first.format)
     i += 1
-    between = ""
     for j in range(i, len(items)):
         item = items[j]
-        if isinstance(item, Atom):
-            if item.kind != "break":
-                break
-            between += "".join(part for part in item.source if isinstance(part, str))
-            continue
+        if not isinstance(item, _Run):
+            break
         if not item.atoms or item.format != run.format:
             break
-        joint = run.closing + between + item.opening
+        joint = run.closing + item.opening
         run.atoms += [Atom("break", "", (joint,), "joint"), *item.atoms]
-        run.closing, between, i = item.closing, "", j + 1
+        run.closing, i = item.closing, j + 1
     return run, i
 
 

@@ -183,7 +183,7 @@ def _scalar(raw: str, event: Any, builder: Builder, where: str, *, flow: bool) -
 
 def _wrapped(text: str) -> Iterator[Atom]:
     last = 0
-    for match in re.finditer(r"[ \t]*(?:\r\n|\r|\n)[ \t]*", text):
+    for match in re.finditer(r"(?<![ \t])[ \t]*(?:\r\n|\r|\n)[ \t]*", text):
         if last < match.start():
             yield A.text(text[last : match.start()])
         yield A.line_break(match.group())
@@ -196,7 +196,7 @@ def _quoted(raw: str, quote: str) -> Iterator[Atom]:
     """Atoms of a quoted scalar. A blank line in it is a line break of the text."""
     inner = _ESCAPE.pattern if quote == '"' else "''"
     last = 0
-    for match in re.finditer(rf"{inner}|[ \t]*(?:(?:\r\n|\r|\n)[ \t]*)+", raw, re.DOTALL):
+    for match in re.finditer(rf"{inner}|(?<![ \t])[ \t]*(?:(?:\r\n|\r|\n)[ \t]*)+", raw, re.DOTALL):
         if last < match.start():
             yield A.text(raw[last : match.start()])
         found = match.group()
