@@ -1,0 +1,105 @@
+"""Compare the pieces of a translation with those of its segment."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from llmkit.text.documents.carry import folded_places
+from llmkit.text.documents.placeholders import Placeholders
+from llmkit.text.documents.segment import Segment
+
+_NEW_KINDS = {"placeholder", "url", "math"}
+_PLAIN = Placeholders()
+
+
+@dataclass(frozen=True)
+class PieceCheck:
+    """The difference between the pieces of a segment and of its translation.
+
+    Attributes:
+        lost: texts of pieces that the translation has fewer times.
+        added: placeholders, addresses and code that it has more times.
+        spans: (start, end) in the translation of each of the segment's pieces; empty if some are lost.
+    """
+
+    lost: tuple[str, ...]
+    added: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the translation has the same pieces, each as often."""
+        return not self.lost and not self.added
+
+
+def check_pieces(segment: Segment, text: str) -> PieceCheck:
+    """Find a segment's pieces in a translation of it.
+
+    Args:
+        segment: the segment.
+        text: the translation.
+    """
+    shown = [segment.text[piece.start : piece.end] for piece in segment.pieces]
+    wanted = Counter(shown)
+    places = folded_places(segment.text, text)
+    if places is not None:
+        spans = [(places[piece.start], places[piece.end]) for piece in segment.pieces]
+        if all(text[slice(*span)] == one for span, one in zip(spans, shown, strict=True)):
+            return PieceCheck((), (), tuple(spans))
+    found = _occurrences(text, wanted)
+    lost = tuple(one for one, times in wanted.items() if len(found[one]) < times)
+    spans = [] if lost else _spans(segment, shown, found, _occurrences(segment.text, wanted))
+    return PieceCheck(lost, _added(segment, text, spans, lost), tuple(spans))
+
+
+def _spans(
+    segment: Segment,
+    shown: list[str],
+    found: dict[str, list[tuple[int, int]]],
+    there: dict[str, list[tuple[int, int]]],
+) -> list[tuple[int, int]]:
+    """The place of each piece: where words of the text look like it, it is the same one of them as before."""
+    spans = []
+    used: Counter[str] = Counter()
+    for piece, one in zip(segment.pieces, shown, strict=True):
+        rank = used[one]
+        if len(found[one]) == len(there[one]) and (piece.start, piece.end) in there[one]:
+            rank = there[one].index((piece.start, piece.end))
+        spans.append(found[one][rank])
+        used[one] += 1
+    return spans
+
+
+def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[tuple[int, int]]]:
+    """Where each text stands; longer ones first, and none inside another."""
+    found: dict[str, list[tuple[int, int]]] = {shown: [] for shown in wanted}
+    if wanted:
+        longest_first = sorted(wanted, key=lambda shown: (-len(shown), shown))
+        for match in re.finditer("|".join(map(re.escape, longest_first)), text):
+            found[match.group()].append(match.span())
+    return found
+
+
+def _added(
+    segment: Segment,
+    text: str,
+    spans: list[tuple[int, int]],
+    lost: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Protected spans of the translation that the segment does not have, or not as often."""
+    before = Counter(_protected(segment.text, ()))
+    if not lost:
+        # What stands in a piece is no matter of the text around it.
+        before = Counter(_protected(segment.text, [(piece.start, piece.end) for piece in segment.pieces]))
+    added = Counter(_protected(text, spans)) - before
+    return tuple(shown for shown in added if shown not in lost)
+
+
+def _protected(text: str, pieces: Sequence[tuple[int, int]]) -> Iterator[str]:
+    for one in _PLAIN.find(text):
+        inside = any(start <= one.start and one.end <= end for start, end in pieces)
+        if one.kind in _NEW_KINDS and not inside:
+            yield text[one.start : one.end]

@@ -1,0 +1,1 @@
+"""Markdown: CommonMark with tables, strikethrough, footnotes, math, front matter and HTML inside."""

@@ -1,0 +1,1 @@
+"""Tables of messages: gettext, JSON and YAML."""
