@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.cli.main import VERBS
+from llmkit.cli.verbs import VERBS
 from tests.command import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, signals
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -31,9 +32,14 @@ def quick_imports() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> LoadedModel:
     """`runtime.load`, and its notes under `-v`."""
     with quick_imports():
+        # Until these are in, a signal ends the process at once: see `signals`.
+        importlib.import_module("torch")
+        importlib.import_module("transformers")
         from llmkit.runtime.load import load
 
+        signals.unwind()
         loaded = load(spec)
+        signals.check()
     for note in loaded.notes:
         console.detail(note)
     if spec.attn == "cpu":

@@ -14,8 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import typer
-
 from llmkit.cli.common import console
 from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError, RowError
@@ -136,7 +134,7 @@ def run_rows(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str,
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
-        raise typer.Exit(3)
+        raise console.Exit(3)
 
 
 def check_output(flags: OutputFlags) -> bool:
