@@ -19,21 +19,21 @@ class Terminated(BaseException):
     """SIGTERM arrived: like KeyboardInterrupt, no `except Exception` may swallow it."""
 
 
-class _State:
+class _Received:
     unwinding = False  # raise; else end the process
     received: int | None = None
 
 
 def end_at_once() -> None:
     """Let the next signal end the process with 128 + its number; for start-up and for the very end."""
-    _State.unwinding = False
+    _Received.unwinding = False
     for number in _SIGNALS:
         _handle(number)
 
 
 def unwind() -> None:
     """From now on let a signal raise KeyboardInterrupt or `Terminated`, so that the work can clean up."""
-    _State.unwinding = True
+    _Received.unwinding = True
 
 
 def check() -> None:
@@ -43,23 +43,23 @@ def check() -> None:
         KeyboardInterrupt: it was SIGINT.
         Terminated: it was SIGTERM.
     """
-    if _State.received is not None:
-        _raise(_State.received)
+    if _Received.received is not None:
+        _raise(_Received.received)
 
 
 def exit_code(code: int) -> int:
     """Return the exit code of a process: 128 + the number of a signal that arrived, else `code`."""
-    return code if _State.received is None else 128 + _State.received
+    return code if _Received.received is None else 128 + _Received.received
 
 
 def received() -> bool:
     """Tell if a signal arrived: an error after it is its consequence."""
-    return _State.received is not None
+    return _Received.received is not None
 
 
 def reset() -> None:
     """Forget a signal that was dealt with, as a chat does with Ctrl-C."""
-    _State.received = None
+    _Received.received = None
 
 
 def _handle(number: int) -> None:
@@ -69,10 +69,10 @@ def _handle(number: int) -> None:
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:
-    if not _State.unwinding:
+    if not _Received.unwinding:
         # No exception and no clean-up: whatever is half imported cannot be trusted to pass it on.
         os._exit(exit_code(128 + number))
-    _State.received = number
+    _Received.received = number
     _raise(number)
 
 
