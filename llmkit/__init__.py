@@ -7,11 +7,13 @@ The names below are imported when first used, so that ``import llmkit`` costs mi
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than the rest of this file
 if TYPE_CHECKING:
+    from typing import Any
+
     from llmkit.errors import InputError as InputError
     from llmkit.errors import LLMKitError as LLMKitError
     from llmkit.errors import NoticeWarning as NoticeWarning
