@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, options, rows, streams
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 
@@ -251,7 +251,8 @@ def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several
     for i, answer in enumerate(listed["answer"]):
         line = " ".join(answer.split())
         known = several and listed["file"][i] is not None
-        print(f"{listed['file'][i]}:{listed['line'][i]}: {line}" if known else line)
+        file = streams.one_line(str(listed["file"][i]))  # a line break in a name would forge an answer
+        print(f"{file}:{listed['line'][i]}: {line}" if known else line)
         if listed["score"][i] is not None:
             console.detail(
                 f"score {listed['score'][i]:.4f}, characters {listed['start'][i]} to {listed['end'][i]}"

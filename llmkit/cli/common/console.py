@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from llmkit.cli.common import signals
-from llmkit.cli.common.streams import printable, raw_stderr
+from llmkit.cli.common.streams import one_line, printable, raw_stderr
 from llmkit.errors import NoticeWarning
 
 _show_as_python = warnings.showwarning
@@ -113,13 +113,13 @@ def with_flags(message: str) -> str:
 def notice(message: str) -> None:
     """Tell the user something that they should know; `-q` turns it off."""
     if not state.quiet:
-        say(f"llmkit: {with_flags(message)}")
+        say(f"llmkit: {one_line(with_flags(message))}")
 
 
 def detail(message: str) -> None:
     """Tell the user a choice that was made for them; shown with `-v`."""
     if state.verbose:
-        say(f"llmkit: {with_flags(message)}")
+        say(f"llmkit: {one_line(with_flags(message))}")
 
 
 def error(message: str) -> None:

@@ -23,8 +23,8 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def one_name(text: str) -> str:
-    """Return a name, such as a file's, as one printable line: line breaks are shown as ``\\n``."""
+def one_line(text: str) -> str:
+    """Return text as one printable line: a line break, as in a file's name, is shown as ``\\n``."""
     return printable(_BREAKS.sub(lambda found: ascii(found[0])[1:-1], text))
 
 

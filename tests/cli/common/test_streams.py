@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.cli.common.streams import one_name, printable
+from llmkit.cli.common.streams import one_line, printable
 from tests.command import ROOT
 
 LLMKIT = f"{sys.executable} -m llmkit"
@@ -122,5 +122,5 @@ def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-def test_a_name_is_one_line() -> None:
-    assert one_name("a.md:1: forged\nb\u2028c\x1b.txt") == "a.md:1: forged\\nb\\u2028c\\x1b.txt"
+def test_one_line() -> None:
+    assert one_line("a.md:1: forged\nb\u2028c\x1b.txt") == "a.md:1: forged\\nb\\u2028c\\x1b.txt"
