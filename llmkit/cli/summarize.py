@@ -22,7 +22,7 @@ _TOKENS_FOR_WORDS = 1024  # the default of --max-new-tokens where words bound th
 
 
 EXAMPLES = [
-    "llmkit summarize README.md --max-words 60",
+    "llmkit summarize examples/story.txt --max-words 40",
     "llmkit summarize -m facebook/bart-large-cnn report.txt",
 ]
 
