@@ -14,7 +14,7 @@ import pytest
 from llmkit.cli.common import signals
 
 CODES = {signal.SIGTERM: (143, -signal.SIGTERM), signal.SIGINT: (130, -signal.SIGINT)}
-# The first statement is that of `llmkit.__main__`. Before it runs, Python prints a traceback of its own start.
+# Its first statement is that of `llmkit.__main__`; before that, Python prints a traceback of its own start.
 START = """
 import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)
 print(flush=True)
