@@ -1,4 +1,4 @@
-"""The README and the documentation: commands and programs run, help texts are the program's, links resolve."""
+"""The README and docs: commands and programs run, help texts are the program's, links resolve."""
 
 from __future__ import annotations
 
