@@ -39,7 +39,7 @@ EXAMPLES = [
 def run(
     *,
     action: Annotated[
-        str, argument("list|verify|bench", help="list, verify or bench (default: list).")
+        str, argument("list|verify|bench", help="What to do.")
     ] = "list",
     names: Annotated[
         list[str] | None,

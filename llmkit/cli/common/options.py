@@ -93,7 +93,7 @@ class ModelFlags:
             "--model",
             metavar="NAME|PATH",
             help="Hub id, local folder, or embedded model (`llmkit models` lists them).",
-            default="the verb's embedded model",
+            default="an embedded one, where the verb has it",
         ),
     ] = None
     revision: Annotated[
@@ -206,7 +206,7 @@ class InputFlags:
     ] = None
     field: Annotated[
         str | None,
-        flag("--field", metavar="NAME", help="Column of the text.", default="the first that the verb knows"),
+        flag("--field", metavar="NAME", help="Column of the text.", default="the verb's own, such as text"),
     ] = None
     template: Annotated[
         str | None,
