@@ -38,9 +38,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    action: Annotated[
-        str, argument("list|verify|bench", help="What to do.")
-    ] = "list",
+    action: Annotated[str, argument("list|verify|bench", help="What to do.")] = "list",
     names: Annotated[
         list[str] | None,
         argument("KERNEL...", help="Names from the list, or FILE.py:FUNCTION."),
