@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,36 @@ def flags_of(command: Any) -> dict[str, tuple[str, str | None]]:
         if on:
             found[parameter.name] = on[0], off[0] if off else None
     return found
+
+
+_NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
+_EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
+
+
+def usage_message(error: Any) -> str:
+    """Return what is wrong with a command line, and the next step, from Typer's error about it."""
+    context = getattr(error, "ctx", None)
+    return _reason(error) + (f" (see {context.command_path} --help)" if context is not None else "")
+
+
+def _reason(error: Any) -> str:
+    name = type(error).__name__
+    if name == "NoSuchOption":
+        return (
+            f"no such option: {error.option_name}{did_you_mean(error.option_name, error.possibilities or [])}"
+        )
+    if name == "MissingParameter":
+        is_argument = error.param.param_type_name == "argument"
+        return f"{error.param.metavar if is_argument else error.param.opts[-1]} is missing"
+    # pydantic reads the values, and its error is the cause of Typer's.
+    details = error.__cause__.errors()[0] if hasattr(error.__cause__, "errors") else {}
+    if details.get("type") in _NUMBERS:
+        return f"{error.param.opts[-1]} must be {_NUMBERS[details['type']]}, not {details['input']!r}"
+    message = str(error.format_message()).rstrip(".")
+    extra = _EXTRA.fullmatch(message)
+    if extra:
+        return f"unexpected argument: {extra[1]}; put a text of several words in quotes"
+    return message[:1].lower() + message[1:]
 
 
 def _for_typer(run: Any) -> Any:

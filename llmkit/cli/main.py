@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from llmkit.cli import verbs
 from llmkit.cli.common import console, signals, streams
@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
         return 2
     import typer
 
-    from llmkit.cli.app import app
+    from llmkit.cli.app import app, usage_message
 
     try:
         result = app(arguments, prog_name="llmkit", standalone_mode=False)
@@ -82,7 +82,8 @@ def _run(arguments: list[str]) -> int:
     except typer.Abort:
         return 130
     except typer.TyperException as error:
-        return _usage(error)
+        console.error(usage_message(error))
+        return int(error.exit_code)
 
 
 def _report(error: Exception) -> int:
@@ -97,14 +98,6 @@ def _report(error: Exception) -> int:
     reason = one_line(error, limit=2000)
     console.error(f"unexpected {type(error).__name__}: {reason} (--debug shows where; please report it)")
     return 1
-
-
-def _usage(error: Any) -> int:
-    """Print an error of Typer as one line, with the command that says more."""
-    context = getattr(error, "ctx", None)
-    hint = f" (try '{context.command_path} --help')" if context is not None else ""
-    console.error(error.format_message().rstrip(".") + hint)
-    return int(error.exit_code)
 
 
 def _closed_pipe(code: int) -> int:

@@ -14,12 +14,12 @@ from tests.command import run
 MESSAGES = [
     (
         "genrate",
-        "llmkit: error: no such verb: genrate; did you mean generate? (try 'llmkit --help')",
+        "llmkit: error: no such verb: genrate; did you mean generate? (see llmkit --help)",
     ),
     (
         "generate --temprature 1 x",
-        "llmkit: error: No such option: --temprature (Possible options: --temperature, --template, "
-        "--truncate) (try 'llmkit generate --help')",
+        "llmkit: error: no such option: --temprature; did you mean --temperature? (see llmkit "
+        "generate --help)",
     ),
     (
         "generate",
@@ -55,8 +55,7 @@ MESSAGES = [
     ),
     (
         "generate x --top-k many",
-        "llmkit: error: Invalid value for '--top-k': Input should be a valid integer, unable to "
-        "parse string as an integer (try 'llmkit generate --help')",
+        "llmkit: error: --top-k must be a whole number, not 'many' (see llmkit generate --help)",
     ),
     (
         "generate x -o done.jsonl",

@@ -128,17 +128,15 @@ def test_a_mistyped_verb_is_bad_usage_with_the_nearest_name() -> None:
     result = run("genrate")
     assert result.code == 2
     assert result.out == ""
-    assert (
-        result.err == "llmkit: error: no such verb: genrate; did you mean generate? (try 'llmkit --help')\n"
-    )
+    assert result.err == "llmkit: error: no such verb: genrate; did you mean generate? (see llmkit --help)\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["generate", "--temprature", "1", "x"], "No such option: --temprature"),
-        (["generate", "--top-k", "many", "x"], "--top-k"),
-        (["generate", "x", "y"], "unexpected extra argument"),
+        (["generate", "--temprature", "1", "x"], "no such option: --temprature; did you mean --temperature?"),
+        (["generate", "--top-k", "many", "x"], "--top-k must be a whole number, not 'many'"),
+        (["generate", "x", "y"], "unexpected argument: y"),
     ],
 )
 def test_bad_usage_is_one_line_and_exits_with_2(arguments: list[str], said: str) -> None:
