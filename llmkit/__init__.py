@@ -1,58 +1,84 @@
-"""llmkit: load, use, teach and judge the language models that you run yourself.
+"""llmkit: load, use, train and evaluate the language models that you run yourself.
 
-The names below are imported when first touched, so that ``import llmkit`` costs milliseconds. So is
+The names below are imported when first used, so that ``import llmkit`` costs milliseconds. So is
 `llmkit.attention`, with the decorator for attention kernels.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than the rest of this file
 if TYPE_CHECKING:
-    from llmkit.errors import InputError, LLMKitError
-    from llmkit.runtime.load import LoadedModel, load
-    from llmkit.runtime.spec import ModelSpec
-    from llmkit.tasks.generation import GenerationOptions, generate, stream
-    from llmkit.tasks.pipeline import pipeline
-    from llmkit.training.pretraining.pretrain import pretrain
+    from typing import Any
 
-_HOME = {
-    "GenerationOptions": "llmkit.tasks.generation",
+    from llmkit.errors import InputError as InputError
+    from llmkit.errors import LLMKitError as LLMKitError
+    from llmkit.errors import NoticeWarning as NoticeWarning
+    from llmkit.errors import OptionError as OptionError
+    from llmkit.errors import OutOfMemory as OutOfMemory
+    from llmkit.errors import RowError as RowError
+    from llmkit.runtime.load import LoadedModel as LoadedModel
+    from llmkit.runtime.load import load as load
+    from llmkit.runtime.spec import ModelSpec as ModelSpec
+    from llmkit.tasks.chat import Conversation as Conversation
+    from llmkit.tasks.chat import Reply as Reply
+    from llmkit.tasks.decoding import GenerationOptions as GenerationOptions
+    from llmkit.tasks.generation import GenerationResult as GenerationResult
+    from llmkit.tasks.generation import generate as generate
+    from llmkit.tasks.generation import stream as stream
+    from llmkit.tasks.pipeline import pipeline as pipeline
+    from llmkit.tasks.translation import TranslationResult as TranslationResult
+    from llmkit.tasks.translation import translate as translate
+    from llmkit.training.finetuning.finetune import finetune as finetune
+    from llmkit.training.finetuning.recipe import FinetuneRecipe as FinetuneRecipe
+    from llmkit.training.finetuning.result import FinetuneResult as FinetuneResult
+    from llmkit.training.merge import MergeResult as MergeResult
+    from llmkit.training.merge import merge as merge
+    from llmkit.training.pretraining.pretrain import pretrain as pretrain
+    from llmkit.training.pretraining.recipe import PretrainRecipe as PretrainRecipe
+    from llmkit.training.pretraining.result import PretrainResult as PretrainResult
+
+# Public name -> its module; the imports above are the same, for type checkers.
+HOMES = {
+    "Conversation": "llmkit.tasks.chat",
+    "FinetuneRecipe": "llmkit.training.finetuning.recipe",
+    "FinetuneResult": "llmkit.training.finetuning.result",
+    "GenerationOptions": "llmkit.tasks.decoding",
+    "GenerationResult": "llmkit.tasks.generation",
     "InputError": "llmkit.errors",
     "LLMKitError": "llmkit.errors",
     "LoadedModel": "llmkit.runtime.load",
+    "MergeResult": "llmkit.training.merge",
     "ModelSpec": "llmkit.runtime.spec",
+    "NoticeWarning": "llmkit.errors",
+    "OptionError": "llmkit.errors",
+    "OutOfMemory": "llmkit.errors",
+    "PretrainRecipe": "llmkit.training.pretraining.recipe",
+    "PretrainResult": "llmkit.training.pretraining.result",
+    "Reply": "llmkit.tasks.chat",
+    "RowError": "llmkit.errors",
+    "TranslationResult": "llmkit.tasks.translation",
+    "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
+    "merge": "llmkit.training.merge",
     "stream": "llmkit.tasks.generation",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",
+    "translate": "llmkit.tasks.translation",
 }
-
-__all__ = [
-    "GenerationOptions",
-    "InputError",
-    "LLMKitError",
-    "LoadedModel",
-    "ModelSpec",
-    "__version__",
-    "generate",
-    "load",
-    "pipeline",
-    "pretrain",
-    "stream",
-]
+__all__ = sorted([*HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     if name == "attention":
         return importlib.import_module("llmkit.attention")
-    if name not in _HOME:
+    if name not in HOMES:
         raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

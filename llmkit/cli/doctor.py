@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmkit.cli.common import console, options
 from llmkit.cli.common.options import flag
 
@@ -40,13 +38,16 @@ class Finding:
     advice: str = ""
 
 
+EXAMPLES = ["llmkit doctor"]
+
+
 @options.expand
 def run(
     *,
-    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
+    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Show versions, devices, what is missing and how to get it."""
+    """Show versions, devices, and anything missing with the command that installs it."""
     failed = False
     for finding in _findings():
         failed |= finding.ok is False
@@ -58,7 +59,7 @@ def run(
         print(f"{finding.what:<18}{finding.value:<34}{mark}{advice}".rstrip())
     if failed:
         console.notice("something is missing; see the lines marked MISSING")
-        raise typer.Exit(1)
+        raise console.Exit(1)
 
 
 def _findings() -> Iterator[Finding]:

@@ -115,7 +115,7 @@ def run(
     ] = "auto",
     messages: options.MessageFlags,
 ) -> None:
-    """Teach a model from rows of examples: an adapter, or with --full the whole model."""
+    """Train a model further on rows of examples: a LoRA adapter, or the whole model."""
     spoken = {"from": source_language, "to": target_language}
     (run, recipe, model), more = merged(
         run, recipe, model, output=output, eval_data=eval_data, save_dtype=save_dtype, map=map or [], **spoken

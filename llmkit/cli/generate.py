@@ -5,21 +5,25 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
 
 if TYPE_CHECKING:
     from llmkit.records.rows import Row
     from llmkit.tasks.generation import Generation
 
 
+EXAMPLES = [
+    'llmkit generate "Once upon a time"',
+    "llmkit generate --input examples/prompts.jsonl --template 'One day, {name} found a' -o stories.jsonl",
+]
+
+
 @options.expand
 def run(
     *,
     text: Annotated[
-        str | None, typer.Argument(help="The prompt. Without it, --input or stdin.", show_default=False)
+        str | None, argument("TEXT", help="The prompt. Without it, --input or stdin is read.")
     ] = None,
     model: options.ModelFlags,
     inputs: options.InputFlags,
@@ -27,12 +31,16 @@ def run(
     decoding: options.DecodingFlags,
     truncate: options.Truncate = None,
     chat: Annotated[
-        bool | None, flag("--chat/--no-chat", help="Use the model's chat template (default: if it has one).")
+        bool | None,
+        flag(
+            "--chat/--no-chat",
+            help="Put the prompt into the model's chat template, or do not.",
+            default="--chat if the model has one",
+            group="Chat",
+        ),
     ] = None,
-    system: Annotated[str | None, flag("--system", help="System message of the chat.")] = None,
-    full_text: Annotated[
-        bool, flag("--full-text", help="Give the prompt back in front of the text.")
-    ] = False,
+    system: options.System = None,
+    full_text: Annotated[bool, flag("--full-text", help="Print the prompt before its continuation.")] = False,
     messages: options.MessageFlags,
 ) -> None:
     """Continue a prompt, or a file of prompts, with a language model."""
@@ -64,10 +72,13 @@ def _stream(generation: Generation, row: Row) -> None:
         print(prompt.text, end="", flush=True)
     elif completes and sys.stdout.isatty() and sys.stderr.isatty() and not console.state.quiet:
         # Shown on the terminal only: stdout holds the model's text and nothing else.
-        print(f"\x1b[2m{prompt.text}\x1b[0m", end="", file=sys.stderr, flush=True)
+        console.dim(prompt.text or "")
 
     def show(piece: str, is_reasoning: bool) -> None:
-        print(piece, end="", file=sys.stderr if is_reasoning else sys.stdout, flush=True)
+        if is_reasoning:
+            console.say(piece, end="")
+        else:
+            print(piece, end="", flush=True)
 
     generation.stream(prompt, show)
     print(flush=True)

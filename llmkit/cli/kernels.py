@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmkit.cli.common import console, options
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,28 +29,42 @@ _HEEDED = {
 }
 
 
+EXAMPLES = [
+    "llmkit kernels verify examples/attention/two_pass.py:attend",
+    "llmkit kernels bench eager sdpa",
+]
+
+
 @options.expand
 def run(
     *,
-    action: Annotated[str, typer.Argument(help="list, verify or bench.")] = "list",
+    action: Annotated[str, argument("list|verify|bench", help="What to do.")] = "list",
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Kernels: names from the list, or FILE.py:FUNCTION.", show_default=False),
+        argument("KERNEL...", help="Names from the list, or FILE.py:FUNCTION."),
     ] = None,
     model: Annotated[
-        str | None, flag("-m", "--model", metavar="NAME|PATH", help="Verify it inside this model too.")
+        str | None,
+        flag(
+            "-m",
+            "--model",
+            metavar="NAME|PATH",
+            help="verify: also inside this model.",
+            default="a small one alone",
+        ),
     ] = None,
-    device: Annotated[str, flag("--device", help="cpu, cuda, cuda:N or mps.")] = "cpu",
-    dtype: Annotated[str, flag("--dtype", help="What bench computes in: float32, bfloat16, float16.")] = (
-        "float32"
-    ),
-    quick: Annotated[bool, flag("--quick", help="Verify only what goes wrong most often.")] = False,
-    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
+    device: Annotated[str, flag("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")] = "cpu",
+    dtype: Annotated[
+        str, flag("--dtype", metavar="NAME", help="bench: float32, bfloat16 or float16.")
+    ] = "float32",
+    quick: Annotated[bool, flag("--quick", help="verify: only the cases that fail most often.")] = False,
+    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
     picture: Annotated[
-        Path | None, flag("--picture", metavar="FILE.svg", help="Draw what bench measured.")
+        Path | None,
+        flag("--picture", metavar="FILE.svg", help="bench: draw the times into this file.", default="none"),
     ] = None,
     trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Take kernels of any Hub repository.")
+        bool, flag("--trust-remote-code", help="Run kernels of any Hub repository.")
     ] = False,
     messages: options.MessageFlags,
 ) -> None:
@@ -119,7 +131,7 @@ def _verify(
             results += verify_inside(kernel, _load(model, device, _dtype_of(kernel)))
     _tell(kernel, results, json)
     if any(one.passed is False for one in results):
-        raise typer.Exit(1)
+        raise console.Exit(1)
 
 
 def _load(name: str, device: str, dtype: str) -> Any:

@@ -7,10 +7,10 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from llmkit.cli.common import console, options
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
+
+EXAMPLES = ["llmkit merge my-adapter -o my-model"]
 
 
 @options.expand
@@ -18,36 +18,52 @@ def run(
     *,
     adapter: Annotated[
         str,
-        typer.Argument(
-            metavar="ADAPTER",
-            help="The adapter's folder or Hub id, as finetune writes it.",
-            show_default=False,
-        ),
+        argument("ADAPTER", help="Folder or Hub id of the adapter, as finetune writes it."),
     ],
-    output: Annotated[Path, flag("-o", "--output", metavar="FOLDER", help="The merged model's folder.")],
+    output: Annotated[Path, flag("-o", "--output", metavar="FOLDER", help="Folder of the merged model.")],
     model: Annotated[
         str | None,
         flag(
             "-m",
             "--model",
             metavar="NAME|PATH",
-            help="The base (the one that the adapter names); needed where that one is quantized.",
+            help="Base model; needed where the adapter's own is quantized.",
+            default="the base that the adapter names",
+            group="Model",
         ),
     ] = None,
     save_dtype: Annotated[
-        str, flag("--save-dtype", help="Of the weights: float32, bfloat16, float16, or auto: as the base.")
+        str,
+        flag(
+            "--save-dtype",
+            metavar="NAME",
+            help="Precision of the weights: float32, bfloat16, float16, or auto, as the base has it.",
+        ),
     ] = "auto",
-    device: Annotated[str, flag("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it is there.")] = False,
+    device: Annotated[
+        str, flag("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", group="Model")
+    ] = "auto",
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
     trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run code that comes with the model.")
+        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
     ] = False,
-    offline: Annotated[bool, flag("--offline", help="Use only what is on this machine.")] = False,
-    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None,
+    offline: Annotated[
+        bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
+    ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+            group="Model",
+        ),
+    ] = None,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Put a LoRA adapter into its base model, after measuring what that changes."""
+    """Merge a LoRA adapter into its base model, and measure what that changes."""
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.merge import check_output, merge
 

@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from llmkit.cli.common import options
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 
 # Well-known small models with open licences, for whoever has the network.
@@ -25,20 +23,27 @@ SUGGESTED = {
 }
 
 
+EXAMPLES = ["llmkit models", "llmkit models show translator"]
+
+
 @options.expand
 def run(
     *,
-    action: Annotated[
-        str | None, typer.Argument(help="show, to print a model's card.", show_default=False)
+    action: Annotated[str | None, argument("show", help="Print the card of a model.")] = None,
+    name: Annotated[str | None, argument("NAME", help="The embedded model to show.")] = None,
+    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+        ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Argument(help="The embedded model to show.", show_default=False)
-    ] = None,
-    json: Annotated[bool, flag("--json", help="One JSON object a line.")] = False,
-    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None,
     messages: options.MessageFlags,
 ) -> None:
-    """List the models in the box and in the cache."""
+    """List the embedded models, the cached ones, and some to try."""
     if action == "show" and name is not None:
         _show(name)
         return

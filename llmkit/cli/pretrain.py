@@ -111,7 +111,7 @@ def run(
     ] = "float32",
     messages: options.MessageFlags,
 ) -> None:
-    """Train a language model from nothing on a text corpus."""
+    """Train a language model from scratch on a text corpus."""
     (run, recipe), more = merged(
         run, recipe, output=output, eval_data=eval_data, device=device, save_dtype=save_dtype
     )

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, options, rows, streams
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 from llmkit.records.task import Task, fields_of_one
@@ -20,28 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass
 class QuestionFlags:
-    """What is asked, and about what."""
+    """The questions, and the texts that hold the answers."""
+
+    GROUP = "Question"
 
     question: Annotated[
-        list[str] | None, flag("--question", metavar="TEXT", help="The question; may be repeated.")
+        list[str] | None,
+        flag("--question", metavar="TEXT", help="A question; may be repeated.", default="--input, or stdin"),
     ] = None
     context: Annotated[
         list[str] | None,
         flag(
             "--context",
             metavar="FILE",
-            help="The text to answer from: a file, a folder, or - for stdin; may be repeated.",
+            help="Text that holds the answer: a file, a folder, or - for stdin; may be repeated.",
+            default="stdin, or a column of the rows",
         ),
     ] = None
     context_field: Annotated[
-        str, flag("--context-field", metavar="NAME", help="The column that holds the context (context).")
+        str, flag("--context-field", metavar="NAME", help="Column of the context, in rows.")
     ] = "context"
     passages: Annotated[
         int | None,
         flag(
             "--passages",
             metavar="N",
-            help="Read the N passages that fit a question best (all of a single text; 20 of several).",
+            help="Read only the N passages that match a question best.",
+            default="all of one text, 20 of several",
         ),
     ] = None
 
@@ -50,22 +55,34 @@ class QuestionFlags:
 class ExtractionFlags:
     """How an extractive model's answers are chosen. None leaves it to `AnswerOptions`."""
 
-    top_k: Annotated[int | None, flag("--top-k", help="Answers per question (1).")] = None
+    GROUP = "Extractive models"
+
+    top_k: Annotated[
+        int | None, flag("--top-k", metavar="K", help="Answers for each question.", default="1")
+    ] = None
     no_answer: Annotated[
-        bool, flag("--no-answer", help="Answer nothing where the text has no answer, as in SQuAD 2.")
+        bool, flag("--no-answer", help="Give an empty answer where the text has none, as in SQuAD 2.")
     ] = False
     no_answer_threshold: Annotated[
         float | None,
-        flag("--no-answer-threshold", help="Answer nothing if that is likelier than this, 0 to 1."),
+        flag(
+            "--no-answer-threshold",
+            metavar="P",
+            help="Give an empty answer if its probability is above P.",
+            default="likelier than every answer",
+        ),
     ] = None
     max_answer_tokens: Annotated[
-        int | None, flag("--max-answer-tokens", help="Most tokens of an answer (15).")
+        int | None,
+        flag("--max-answer-tokens", metavar="N", help="Most tokens of an answer.", default="15"),
     ] = None
     window: Annotated[
-        int | None, flag("--window", metavar="TOKENS", help="Tokens the model sees at a time (384).")
+        int | None,
+        flag("--window", metavar="N", help="Tokens that the model sees at a time.", default="384"),
     ] = None
     doc_stride: Annotated[
-        int | None, flag("--doc-stride", metavar="TOKENS", help="Tokens that windows share (128).")
+        int | None,
+        flag("--doc-stride", metavar="N", help="Tokens that neighboring windows share.", default="128"),
     ] = None
 
     def values(self) -> dict[str, Any]:
@@ -89,18 +106,30 @@ class ExtractionFlags:
 class WritingFlags:
     """How a chat model's answers are written."""
 
-    max_new_tokens: Annotated[
-        int, flag("--max-new-tokens", help="A chat model: most tokens to write (256).")
-    ] = 256
+    GROUP = "Chat models"
+
+    max_new_tokens: Annotated[int, flag("--max-new-tokens", metavar="N", help="Most tokens to write.")] = 256
     temperature: Annotated[
-        float | None, flag("--temperature", help="A chat model: above 0 turns sampling on.")
+        float | None,
+        flag(
+            "--temperature",
+            metavar="T",
+            help="Sample, with the logits divided by T.",
+            default="the model's; greedy if it has none",
+        ),
     ] = None
-    greedy: Annotated[bool, flag("--greedy", help="A chat model: always the likeliest token.")] = False
+    greedy: Annotated[bool, flag("--greedy", help="Always take the likeliest token; do not sample.")] = False
 
     def refuse(self) -> None:
         """What an extractive model cannot follow."""
         for shown in options.given(self):
             raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
+
+
+EXAMPLES = [
+    'llmkit qa --question "Who came out of the grass?" --context examples/story.txt',
+    'llmkit qa -m deepset/tinyroberta-squad2 --question "Where is the key?" --context notes/',
+]
 
 
 @options.expand
@@ -216,7 +245,8 @@ def _answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
     for i, answer in enumerate(listed["answer"]):
         line = " ".join(answer.split())
         known = several and listed["file"][i] is not None
-        print(f"{listed['file'][i]}:{listed['line'][i]}: {line}" if known else line)
+        file = streams.one_line(str(listed["file"][i]))  # a line break in a name would forge an answer
+        print(f"{file}:{listed['line'][i]}: {line}" if known else line)
         if listed["score"][i] is not None:
             console.detail(
                 f"score {listed['score'][i]:.4f}, characters {listed['start'][i]} to {listed['end'][i]}"

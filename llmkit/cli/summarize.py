@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, RowError
 from llmkit.records.task import Task, fields_of_one
 
@@ -19,12 +16,18 @@ if TYPE_CHECKING:
     from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
 
+EXAMPLES = [
+    "llmkit summarize examples/story.txt --max-words 40",
+    "llmkit summarize -m facebook/bart-large-cnn report.txt",
+]
+
+
 @options.expand
 def run(
     *,
     file: Annotated[
         str | None,
-        typer.Argument(help="A text file; - is stdin. Without it, --input or stdin.", show_default=False),
+        argument("FILE", help="A text file; - is stdin. Without it, --input or stdin is read."),
     ] = None,
     model: options.ModelFlags,
     inputs: options.InputFlags,
@@ -33,35 +36,58 @@ def run(
     extractive: Annotated[
         bool,
         flag(
-            "--extractive", help="Pick sentences of the text, with -m by its embeddings (default without -m)."
+            "--extractive",
+            help="Pick sentences of the text; with -m, weigh them by the model's embeddings.",
+            default="without -m",
         ),
     ] = False,
-    min_words: Annotated[int | None, flag("--min-words", help="At least so many words.")] = None,
-    max_words: Annotated[int | None, flag("--max-words", help="At most so many words.")] = None,
-    ratio: Annotated[float | None, flag("--ratio", help="About this share of the text's words.")] = None,
+    min_words: Annotated[
+        int | None, flag("--min-words", metavar="N", help="Fewest words of a summary.", default="none")
+    ] = None,
+    max_words: Annotated[
+        int | None, flag("--max-words", metavar="N", help="Most words of a summary.", default="none")
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        flag("--ratio", metavar="X", help="Share of the text's words in a summary, 0 to 1.", default="none"),
+    ] = None,
     strategy: Annotated[
         str | None,
         flag(
             "--strategy",
             metavar="map-reduce|refine|truncate",
-            help="For a text longer than the model's window: its parts, then their summaries together (the"
-            " default); part by part, each with the summary so far; or its beginning alone.",
+            help="How to read a text longer than the model's window: map-reduce summarizes its parts,"
+            " then their summaries; refine reads part after part, each with the summary so far; truncate"
+            " reads only the beginning.",
+            default="map-reduce",
         ),
     ] = None,
     style: Annotated[
         str | None,
-        flag("--style", metavar="paragraph|bullets", help="Form of the summary (paragraph); chat models."),
+        flag(
+            "--style",
+            metavar="paragraph|bullets",
+            help="Form of a chat model's summary.",
+            default="paragraph",
+            group="Chat",
+        ),
     ] = None,
     window: Annotated[
-        int | None, flag("--window", help="Most tokens of text per part (default: what the model sees).")
+        int | None,
+        flag(
+            "--window", metavar="N", help="Most tokens of text in a part.", default="all that the model sees"
+        ),
     ] = None,
     prefix: Annotated[
         str | None,
         flag(
-            "--prefix", help="What the model's input begins with (default: its own, as T5's 'summarize: ')."
+            "--prefix",
+            metavar="TEXT",
+            help="Text before the model's input.",
+            default="the model's own, such as T5's 'summarize: '",
         ),
     ] = None,
-    system: Annotated[str | None, flag("--system", help="System message, for chat models.")] = None,
+    system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
     """Summarize a text of any length, with a model or by its own sentences."""
@@ -192,7 +218,7 @@ def _one(task: Task[Any], row: Row, outputs: options.OutputFlags) -> None:
         raise RowError(row.where, row.error)
     fields = fields_of_one(task, row, task.budget(outputs.rows_per_batch()))
     if "reasoning" in fields:
-        print(fields["reasoning"], file=sys.stderr, flush=True)
+        console.say(fields["reasoning"])
     print(fields["summary_text"], flush=True)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 from llmkit.records.rows import check_text
 
@@ -18,18 +15,35 @@ if TYPE_CHECKING:
     from llmkit.tasks.translation import Translation
 
 
+EXAMPLES = [
+    'llmkit translate --from en --to de "Where is my book?"',
+    'echo "Das Wetter ist heute schön." | llmkit translate --to en',
+]
+
+
 @options.expand
 def run(
     *,
     text: Annotated[
-        str | None, typer.Argument(help="The text. Without it, --input or stdin.", show_default=False)
+        str | None, argument("TEXT", help="The text. Without it, --input or stdin is read.")
     ] = None,
     source: Annotated[
         str | None,
-        flag("--from", metavar="LANGUAGE", help="Language of the text: de, deu, zh-Hant, German."),
+        flag(
+            "--from",
+            metavar="LANGUAGE",
+            help="Language of the text, such as de, deu, zh-Hant or German.",
+            default="the model's, where it has one",
+        ),
     ] = None,
     target: Annotated[
-        str | None, flag("--to", metavar="LANGUAGE", help="Language to write, named likewise.")
+        str | None,
+        flag(
+            "--to",
+            metavar="LANGUAGE",
+            help="Language of the translation.",
+            default="the model's, where it has one",
+        ),
     ] = None,
     model: options.ModelFlags,
     inputs: options.InputFlags,
@@ -40,14 +54,15 @@ def run(
         flag(
             "--keep",
             metavar="FILE",
-            help="Terms, one a line, that must come through unharmed, and with them {name}, %s, URLs and tags"
-            " (/dev/null: only those).",
+            help="Terms, one a line, that the translation keeps unchanged, and with them {name}, %s, URLs and"
+            " tags; /dev/null keeps only those.",
+            default="none",
         ),
     ] = None,
-    system: Annotated[str | None, flag("--system", help="System message for a chat model.")] = None,
+    system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Translate a text of any length, or a file of texts, line breaks and all."""
+    """Translate a text of any length, or a file of texts, and keep its line breaks."""
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.text.languages import find_pair
 
@@ -100,7 +115,7 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
         translation.progress = lambda done, total: bar.update(done / total, f"{done} of {total} passages")
         (result,) = translation.run([document], budget)
     if result.reasoning:
-        print(result.reasoning, file=sys.stderr, flush=True)
+        console.say(result.reasoning)
     print(result.text, flush=True)
 
 

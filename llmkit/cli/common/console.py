@@ -1,4 +1,4 @@
-"""What a verb says to a person: notices, errors and progress, all on stderr.
+"""Messages to a person: notices, errors and progress, all on stderr.
 
 stdout belongs to data and is not touched here.
 """
@@ -14,9 +14,11 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from llmkit.cli.common import signals
+from llmkit.cli.common.streams import one_line, printable, raw_stderr
 from llmkit.errors import NoticeWarning
 
-_as_ever = warnings.showwarning
+_show_as_python = warnings.showwarning
 
 
 @dataclass
@@ -33,7 +35,15 @@ _ASSIGNMENT = re.compile(r"\b(\w+)=(?:(True|False)\b|(\"[^\"]*\"|[^\s,;:)]+))")
 
 
 class ClosedPipe(BaseException):
-    """Whoever read stdout has closed it (`| head`)."""
+    """The reader of stdout has closed it (`| head`)."""
+
+
+class Exit(Exception):  # noqa: N818 (not an error: the work is done)
+    """End the command with this exit code; everything is printed already."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
@@ -65,11 +75,11 @@ def _show(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """In place of `warnings.showwarning`: our own are notices, and those of libraries look as ever."""
+    """Show our own warnings as notices, and those of libraries as Python does."""
     if issubclass(category, NoticeWarning):
         notice(str(message))
     else:
-        _as_ever(message, category, filename, lineno, file, line)
+        _show_as_python(message, category, filename, lineno, file, line)
 
 
 def use_flags(flags: dict[str, tuple[str, str | None]]) -> None:
@@ -103,18 +113,38 @@ def with_flags(message: str) -> str:
 def notice(message: str) -> None:
     """Tell the user something that they should know; `-q` turns it off."""
     if not state.quiet:
-        print(f"llmkit: {with_flags(message)}", file=sys.stderr, flush=True)
+        say(f"llmkit: {one_line(with_flags(message))}")
 
 
 def detail(message: str) -> None:
     """Tell the user a choice that was made for them; shown with `-v`."""
     if state.verbose:
-        print(f"llmkit: {with_flags(message)}", file=sys.stderr, flush=True)
+        say(f"llmkit: {one_line(with_flags(message))}")
 
 
 def error(message: str) -> None:
     """Print an error as one line."""
-    print(f"llmkit: error: {' '.join(with_flags(message).split())}", file=sys.stderr, flush=True)
+    say(f"llmkit: error: {' '.join(with_flags(message).split())}")
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    """Print text for a person on stderr; control characters are shown, not sent."""
+    print(printable(text), end=end, file=sys.stderr, flush=True)
+
+
+def dim(text: str) -> None:
+    """Print text on stderr without a line break, dim on a terminal: prompts, and a model's thoughts."""
+    if sys.stderr.isatty():
+        print(f"\x1b[2m{printable(text)}\x1b[0m", end="", file=raw_stderr(), flush=True)
+    else:
+        say(text, end="")
+
+
+def drawing() -> Any:
+    """Return rich's console on stderr, for bars and tables that change in place."""
+    from rich.console import Console
+
+    return Console(file=raw_stderr())
 
 
 class Progress:
@@ -132,9 +162,11 @@ class Progress:
         self._last_line = self._start
         self._bar: Any = None
         self._task: Any = None
+        signals.unwind()  # the bar's cursor, and the rows that are done, want a clean end
 
     def update(self, done: float, text: str = "") -> None:
         """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
+        signals.check()
         now = time.monotonic()
         if self._first is None:
             self._first = now, done  # a resumed run does not begin at nothing
@@ -145,7 +177,7 @@ class Progress:
         elif now - self._last_line >= self._every:
             self._last_line = now
             share = f" {100 * done / self.total:.0f}%" if self.total else ""
-            print(f"llmkit: {self.verb}:{share} {text}".rstrip(), file=sys.stderr, flush=True)
+            say(f"llmkit: {self.verb}:{share} {text}".rstrip())
 
     def close(self) -> None:
         if self._bar is not None:
@@ -159,7 +191,7 @@ class Progress:
         self.close()
 
     def _left(self, done: float, now: float, since: float, before: float) -> str:
-        """The time left as h:mm:ss; empty while there is nothing to tell it from."""
+        """Return the time left as h:mm:ss; empty as long as there is nothing to estimate it from."""
         if not self.total or done <= before:
             return ""
         seconds = round((now - since) * max(self.total - done, 0.0) / (done - before))
@@ -167,7 +199,6 @@ class Progress:
 
     def _draw(self, done: float, text: str, left: str) -> None:
         if self._bar is None:
-            from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
 
@@ -178,12 +209,12 @@ class Progress:
                 TextColumn("{task.fields[text]}"),
                 # rich's own estimate needs several updates, and a batch may take a minute.
                 TextColumn("{task.fields[left]}"),
-                console=Console(stderr=True),
+                console=drawing(),
                 transient=True,
             )
             self._bar.start()
             self._task = self._bar.add_task(self.verb, total=self.total, text="", left="")
-        self._bar.update(self._task, completed=done, text=text, left=left)
+        self._bar.update(self._task, completed=done, text=printable(text), left=left)
 
 
 def count(number: int, noun: str) -> str:

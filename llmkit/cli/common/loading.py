@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,14 @@ def quick_imports() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load a model for its logits or embeddings, and report its notes under `-v`."""
     with quick_imports():
+        # Until these are in, a signal ends the process at once: see `signals`.
+        importlib.import_module("torch")
+        importlib.import_module("transformers")
         from llmkit.runtime.load import load
 
+        signals.unwind()
         loaded = load(spec)
+        signals.check()
     _report(loaded.notes, spec)
     return loaded
 
@@ -47,6 +53,7 @@ def open_engine(spec: ModelSpec) -> Engine:
         from llmkit.engines.open import open_engine as open_
 
         engine = open_(spec)
+        signals.check()
     _report(engine.notes, spec)
     return engine
 

@@ -5,68 +5,49 @@ A verb names a group as one parameter and gets it filled in::
     @options.expand
     def run(*, model: options.ModelFlags, messages: options.MessageFlags) -> None: ...
 
-`expand` writes the group's fields into the signature that Typer reads.
+A group's `GROUP` is the section of the help page in which its flags stand.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
-import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmkit.cli.common import console
+from llmkit.cli.common.flags import argument, flag, given, groups
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
+__all__ = ["DecodingFlags", "InputFlags", "MessageFlags", "ModelFlags", "OutputFlags", "System", "Truncate"]
+__all__ += ["argument", "expand", "flag", "given", "typed"]
+
 
 def expand(run: Callable[..., None]) -> Callable[..., None]:
-    """Give `run` a signature in which every parameter typed with a flag group is that group's flags."""
-    hints = typing.get_type_hints(run, include_extras=True)
-    groups: dict[str, type] = {}
-    context = inspect.Parameter("_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [context]
-    for name, parameter in inspect.signature(run).parameters.items():
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind):
-            groups[name] = typing.cast(type, kind)
-            fields = typing.get_type_hints(kind, include_extras=True)
-            for field in dataclasses.fields(kind):
-                parameters.append(
-                    inspect.Parameter(
-                        field.name,
-                        inspect.Parameter.KEYWORD_ONLY,
-                        default=field.default,
-                        annotation=fields[field.name],
-                    )
-                )
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
+    """Let `run`, which takes groups of flags, be called with the flags themselves.
+
+    The result takes Typer's context and the value of each flag; its `__wrapped__` is `run`.
+    """
 
     @functools.wraps(run)
-    def flat(_context: typer.Context, **values: Any) -> None:
+    def flat(_context: Any, **values: Any) -> None:
         _typed.clear()
         _typed.update(name for name in values if _on_command_line(_context, name))
         arguments = {}
-        for name, group in groups.items():
-            arguments[name] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
+        for name, group in groups(run).items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            arguments[name] = group(**{field: values.pop(field) for field in fields})
         try:
             run(**arguments, **values)
         except BrokenPipeError:
-            # Typer would make it exit code 1; who closes a pipe has what they want.
+            # Typer would make it exit code 1; whoever closes a pipe has what they want.
             raise console.ClosedPipe from None
 
-    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    flat.__annotations__ = {p.name: p.annotation for p in parameters}
-    del flat.__wrapped__  # Typer would read the signature of what is wrapped
     return flat
 
 
@@ -74,49 +55,24 @@ _typed: set[str] = set()
 
 
 def typed() -> frozenset[str]:
-    """The parameters whose flags stand on the command line, be it with the value that they have anyway."""
+    """Return the parameters whose flags stand on the command line, also where they repeat the default."""
     return frozenset(_typed)
 
 
-def _on_command_line(context: typer.Context, name: str) -> bool:
+def _on_command_line(context: Any, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def flag(*names: str, help: str, **more: Any) -> Any:
-    """A Typer option whose default stands in its help text, where a reader can understand it."""
-    return typer.Option(*names, help=help, show_default=more.pop("show_default", False), **more)
-
-
-def given(*groups: Any, but: Collection[str] = ()) -> list[str]:
-    """The flags of `groups` that were given another value than their default, as a user writes them.
-
-    Args:
-        groups: flag groups, filled in.
-        but: names of fields to leave out.
-    """
-    return [
-        _spelling(type(group), one.name)
-        for group in groups
-        for one in dataclasses.fields(group)
-        if one.name not in but and getattr(group, one.name) != one.default
-    ]
-
-
-def _spelling(group: type, name: str) -> str:
-    """The long form of a field's flag."""
-    (option,) = typing.get_type_hints(group, include_extras=True)[name].__metadata__
-    names = [option.default, *option.param_decls]
-    return next(str(n).split("/")[0] for n in names if str(n).startswith("--"))
 
 
 @dataclass
 class MessageFlags:
     """`-q`, `-v`, `--debug`. They take effect as soon as the group is filled in."""
 
-    quiet: Annotated[bool, flag("-q", "--quiet", help="No notices and no progress.")] = False
+    GROUP = "Messages"
+
+    quiet: Annotated[bool, flag("-q", "--quiet", help="Show no notices and no progress.")] = False
     verbose: Annotated[
-        bool, flag("-v", "--verbose", help="Say which choices were made, and let libraries talk.")
+        bool, flag("-v", "--verbose", help="Show the choices that were made, and messages of libraries.")
     ] = False
     debug: Annotated[bool, flag("--debug", help="Show the traceback of an error.")] = False
 
@@ -126,7 +82,9 @@ class MessageFlags:
 
 @dataclass
 class ModelFlags:
-    """Which model, from where, on what, in which precision."""
+    """The model, the device, the precision, and what may be downloaded or run."""
+
+    GROUP = "Model"
 
     model: Annotated[
         str | None,
@@ -134,36 +92,75 @@ class ModelFlags:
             "-m",
             "--model",
             metavar="NAME|PATH",
-            help="Hub id, local folder, or an embedded model (see `llmkit models`).",
+            help="Hub id, local folder, or embedded model (`llmkit models` lists them).",
+            default="an embedded one, where the verb has it",
         ),
     ] = None
-    revision: Annotated[str | None, flag("--revision", help="Branch, tag or commit on the Hub.")] = None
-    device: Annotated[str, flag("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
-    dtype: Annotated[str, flag("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto"
+    revision: Annotated[
+        str | None,
+        flag("--revision", metavar="NAME", help="Branch, tag or commit on the Hub.", default="main"),
+    ] = None
+    device: Annotated[
+        str,
+        flag(
+            "--device",
+            metavar="NAME",
+            help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.",
+        ),
+    ] = "auto"
+    dtype: Annotated[
+        str,
+        flag(
+            "--dtype",
+            metavar="NAME",
+            help="auto, float32, bfloat16 or float16; auto is the fastest that is sound on the device.",
+        ),
+    ] = "auto"
     attn: Annotated[
         str | None,
-        flag("--attn", metavar="NAME", help="Attention kernel (`llmkit kernels`), or FILE.py:FUNCTION."),
+        flag(
+            "--attn",
+            metavar="NAME",
+            help="Attention kernel from `llmkit kernels`, or FILE.py:FUNCTION, or a repository of the Hub.",
+            default="sdpa where the model has it",
+        ),
     ] = None
     no_verify: Annotated[
-        bool, flag("--no-verify", help="Run a kernel from a file without proving it first.")
+        bool, flag("--no-verify", help="Run a kernel from a file without checking its results first.")
     ] = False
-    adapter: Annotated[str | None, flag("--adapter", help="A LoRA adapter's folder or Hub id.")] = None
+    adapter: Annotated[
+        str | None,
+        flag("--adapter", metavar="PATH", help="Folder or Hub id of a LoRA adapter.", default="none"),
+    ] = None
     trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run code that comes with the model.")
+        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.")
     ] = False
     allow_bin: Annotated[
         bool, flag("--allow-bin", help="Read pytorch_model.bin where there is no safetensors file.")
     ] = False
-    offline: Annotated[bool, flag("--offline", help="Use only what is on this machine.")] = False
-    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None
-    seed: Annotated[int | None, flag("--seed", help="Seed of everything random.")] = None
+    offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
+        False
+    )
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        flag("--seed", metavar="N", help="Seed of everything random.", default="a new one each time"),
+    ] = None
 
     def spec(self, *, task: str, verb: str | None = None) -> ModelSpec:
-        """The request that `runtime.load` takes.
+        """Return the request that `runtime.load` takes.
 
         Args:
-            task: the model's.
-            verb: whose embedded model is taken where none is named; None where there is none for it.
+            task: the model's task, such as ``text-generation``.
+            verb: the verb whose embedded model is used when none is named; None if it has none.
 
         Raises:
             InputError: no model was named and there is no embedded one.
@@ -195,56 +192,71 @@ class ModelFlags:
 class InputFlags:
     """Rows from a file or stdin, in place of a single argument."""
 
+    GROUP = "Input"
+
     input: Annotated[
         str | None,
         flag(
             "--input",
             metavar="FILE",
-            help="Rows: .jsonl .json .csv .tsv .parquet .txt (and .gz), - for JSONL on stdin, or"
-            " hf:dataset[:config][:split].",
+            help="Rows: .jsonl .json .csv .tsv .parquet .txt, each also .gz; - reads JSONL from stdin;"
+            " hf:dataset[:config][:split] reads from the Hub.",
+            default="the argument, or stdin as one text",
         ),
     ] = None
-    field: Annotated[str | None, flag("--field", metavar="NAME", help="The column that holds the text.")] = (
-        None
-    )
+    field: Annotated[
+        str | None,
+        flag("--field", metavar="NAME", help="Column of the text.", default="the verb's own, such as text"),
+    ] = None
     template: Annotated[
         str | None,
-        flag("--template", metavar="TEXT", help="A text over several columns, such as 'Q: {question}'."),
+        flag(
+            "--template",
+            metavar="TEXT",
+            help="Text over several columns, such as 'Q: {question}'.",
+            default="--field",
+        ),
     ] = None
-    lines: Annotated[bool, flag("--lines", help="Each line on stdin is an input of its own.")] = False
-    whole: Annotated[bool, flag("--whole", help="A .txt file is one input, not one a line.")] = False
+    lines: Annotated[bool, flag("--lines", help="Read each line of stdin as a text of its own.")] = False
+    whole: Annotated[bool, flag("--whole", help="Read a .txt file as one text, not as one a line.")] = False
 
 
 @dataclass
 class OutputFlags:
     """Where results go, and what happens to a run that is killed or a row that fails."""
 
+    GROUP = "Output"
+
     output: Annotated[
         Path | None,
-        flag("-o", "--output", metavar="FILE", help="Write JSONL to this file; a killed run can be resumed."),
+        flag(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write JSONL to this file; --resume finishes it after a kill.",
+            default="plain text on stdout",
+        ),
     ] = None
-    json: Annotated[bool, flag("--json", help="JSONL on stdout instead of plain text.")] = False
+    json: Annotated[bool, flag("--json", help="Write JSONL to stdout instead of plain text.")] = False
     resume: Annotated[bool, flag("--resume", help="Go on with an unfinished --output.")] = False
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace an --output that is there.")] = False
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing --output.")] = False
     on_error: Annotated[
         str,
         flag(
             "--on-error",
             metavar="fail|skip",
-            help="fail stops at a bad row; skip gives it an `error` field and goes on.",
+            help="fail stops at a bad row; skip writes an `error` field for it and goes on.",
         ),
     ] = "fail"
     batch_size: Annotated[
         str,
         flag(
-            "--batch-size",
-            metavar="auto|N",
-            help="Rows per batch, or auto: as many as the device has room for.",
+            "--batch-size", metavar="auto|N", help="Rows in a batch; auto takes as many as fit into memory."
         ),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:
-        """`--batch-size` as a number; None for auto."""
+        """Return `--batch-size` as a number; None for auto."""
         if self.batch_size == "auto":
             return None
         if not self.batch_size.isdigit() or int(self.batch_size) < 1:
@@ -252,7 +264,7 @@ class OutputFlags:
         return int(self.batch_size)
 
     def check(self) -> None:
-        """Refuse what does not go together, before anything slow is begun."""
+        """Refuse options that contradict each other, before anything slow starts."""
         if self.on_error not in {"fail", "skip"}:
             raise InputError(f"--on-error {self.on_error}: use fail or skip")
         self.rows_per_batch()
@@ -264,38 +276,95 @@ class OutputFlags:
             raise InputError("--output writes JSONL to a file and --json to stdout: give one of them")
 
 
+System = Annotated[
+    str | None,
+    flag(
+        "--system",
+        metavar="TEXT",
+        help="System message, for models with a chat template.",
+        default="the template's own",
+        group="Chat",
+    ),
+]
+
 Truncate = Annotated[
     str | None,
     flag(
         "--truncate",
-        help="What is longer than the context: left keeps a prompt's end, right its start, turns drops a"
-        " conversation's oldest turns.",
+        metavar="SIDE",
+        help="Shorten a prompt that is longer than the context: left keeps its end, right its start, turns"
+        " drops the oldest turns of a conversation.",
+        default="none; too long is an error",
+        group="Input",
     ),
 ]
 
 
 @dataclass
 class DecodingFlags:
-    """How tokens are chosen. None is what the model's generation_config says."""
+    """How tokens are chosen. None uses the model's generation_config."""
 
-    max_new_tokens: Annotated[int, flag("--max-new-tokens", help="Most tokens to write (256).")] = 256
-    temperature: Annotated[float | None, flag("--temperature", help="Above 0 turns sampling on.")] = None
-    top_p: Annotated[float | None, flag("--top-p", help="Sample from this share of probability.")] = None
-    top_k: Annotated[int | None, flag("--top-k", help="Sample from the k likeliest tokens; 0 is all.")] = None
+    GROUP = "Decoding"
+
+    max_new_tokens: Annotated[int, flag("--max-new-tokens", metavar="N", help="Most tokens to write.")] = 256
+    temperature: Annotated[
+        float | None,
+        flag(
+            "--temperature",
+            metavar="T",
+            help="Sample, with the logits divided by T; below 1 is safer, above 1 more varied.",
+            default="the model's; greedy if it has none",
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        flag(
+            "--top-p",
+            metavar="P",
+            help="Sample from the likeliest tokens that together have probability P.",
+            default="the model's, or 1",
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        flag(
+            "--top-k",
+            metavar="K",
+            help="Sample from the K likeliest tokens; 0 takes all.",
+            default="the model's, or 50",
+        ),
+    ] = None
     min_p: Annotated[
-        float | None, flag("--min-p", help="Drop tokens less likely than this share of the likeliest.")
+        float | None,
+        flag(
+            "--min-p",
+            metavar="P",
+            help="Drop tokens less likely than P times the likeliest.",
+            default="the model's, or 0",
+        ),
     ] = None
     repetition_penalty: Annotated[
-        float | None, flag("--repetition-penalty", help="Above 1 makes repetition less likely.")
+        float | None,
+        flag(
+            "--repetition-penalty",
+            metavar="X",
+            help="Above 1 makes tokens of the text so far less likely.",
+            default="the model's, or 1",
+        ),
     ] = None
-    num_beams: Annotated[int | None, flag("--num-beams", help="Beams of beam search.")] = None
-    num_return_sequences: Annotated[int, flag("--num-return-sequences", help="Answers per prompt (1).")] = 1
+    num_beams: Annotated[
+        int | None,
+        flag("--num-beams", metavar="N", help="Search with N beams.", default="the model's, or 1"),
+    ] = None
+    num_return_sequences: Annotated[
+        int, flag("--num-return-sequences", metavar="N", help="Results for each prompt.")
+    ] = 1
     stop: Annotated[
         list[str] | None,
-        flag("--stop", metavar="STRING", help="A string that ends the text; may be repeated."),
+        flag("--stop", metavar="TEXT", help="End at this text; may be repeated.", default="none"),
     ] = None
-    greedy: Annotated[bool, flag("--greedy", help="Always the likeliest token; no sampling.")] = False
+    greedy: Annotated[bool, flag("--greedy", help="Always take the likeliest token; do not sample.")] = False
 
     def values(self) -> dict[str, Any]:
-        """As keyword arguments of `tasks.decoding.GenerationOptions`."""
+        """Return keyword arguments of `tasks.decoding.GenerationOptions`."""
         return {**dataclasses.asdict(self), "stop": tuple(self.stop or ())}

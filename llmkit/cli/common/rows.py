@@ -14,8 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from llmkit.cli.common import console
 from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError
@@ -98,7 +96,7 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
-        raise typer.Exit(3)
+        raise console.Exit(3)
 
 
 def check_output(flags: OutputFlags) -> bool:

@@ -1,0 +1,103 @@
+"""The three standard streams: closed descriptors, a stderr that cannot fail, and a filter before terminals.
+
+Text comes from models, files and file names that nobody has checked, and a terminal obeys what it is sent:
+escape sequences set titles, write the clipboard, or move the cursor over what was printed before.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from typing import Any
+
+# C0 controls but tab and line feed, DEL, and C1 controls, some of which terminals obey like escape sequences.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Line breaks of Unicode, which a terminal or a reader of lines may follow.
+_BREAKS = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters shown, not obeyed: ``\\x1b`` in place of an escape."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(text: str) -> str:
+    """Return text as one printable line: a line break, as in a file's name, is shown as ``\\n``."""
+    return printable(_BREAKS.sub(lambda found: ascii(found[0])[1:-1], text))
+
+
+class _Unfailing(io.RawIOBase):
+    """Writes to a descriptor, and drops what it does not take: a notice must not end the work."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except OSError:
+                break
+        return size
+
+
+class _Terminal(io.TextIOWrapper):
+    """A text stream to a terminal that shows control characters instead of sending them."""
+
+    def write(self, text: str) -> int:
+        super().write(printable(text))
+        return len(text)
+
+
+def set_up() -> None:
+    """Make the standard streams of this process safe to use, before anything is read or written.
+
+    A descriptor that was closed is opened again: otherwise the next file opened would take its number, and
+    messages would go into the user's data. Reading from it finds the end, and writing to stdout fails.
+    """
+    closed = [number for number in (0, 1, 2) if not _is_open(number)]
+    for number in closed:
+        # In ascending order, so that each takes the lowest free number, its own.
+        os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    if sys.stdout is None:
+        writer = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(writer, encoding="utf-8", errors="replace")
+    elif sys.stdout.isatty():
+        sys.stdout = _Terminal(sys.stdout.buffer, encoding="utf-8", errors="replace", line_buffering=True)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # Model output is any text at all; a C locale must not turn it into an error.
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    sys.stderr = _stderr(_Terminal if os.isatty(2) else io.TextIOWrapper)
+
+
+def raw_stderr() -> io.TextIOWrapper:
+    """Return stderr without the filter, for whoever draws: progress bars, and dim text."""
+    return _stderr(io.TextIOWrapper) if isinstance(sys.stderr, _Terminal) else sys.stderr  # type: ignore[return-value]
+
+
+def _stderr(kind: type[io.TextIOWrapper]) -> io.TextIOWrapper:
+    raw: Any = _Unfailing(2)
+    return kind(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""The verbs, each a module of `llmkit.cli` that is imported when the verb is called, and not before."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from llmkit.cli.common import help
+
+ABOUT = "Load, use, train and evaluate the language models that you run yourself."
+SECTIONS = {
+    "Use a model": {
+        "generate": "Continue a prompt, or a file of prompts, with a language model.",
+        "translate": "Translate a text of any length, or a file of texts, and keep its line breaks.",
+        "chat": "Talk with a chat model in the terminal, or answer a file of conversations.",
+        "qa": "Answer questions from a text, with an extractive or a chat model.",
+        "summarize": "Summarize a text of any length, with a model or by its own sentences.",
+    },
+    "Train a model": {
+        "pretrain": "Train a language model from scratch on a text corpus.",
+        "finetune": "Train a model further on rows of examples: a LoRA adapter, or the whole model.",
+        "merge": "Merge a LoRA adapter into its base model, and measure what that changes.",
+    },
+    "Evaluate": {
+        "eval": "Score predictions or a model, with confidence intervals.",
+    },
+    "Inspect": {
+        "kernels": "List, verify or time attention kernels.",
+        "models": "List the embedded models, the cached ones, and some to try.",
+        "doctor": "Show versions, devices, and anything missing with the command that installs it.",
+    },
+}
+VERBS = {verb: about for section in SECTIONS.values() for verb, about in section.items()}
+
+
+def module(verb: str) -> ModuleType:
+    """Import and return the module of a verb: its function `run`, and its list `EXAMPLES`."""
+    return importlib.import_module(f"llmkit.cli.{verb}")
+
+
+def page(verb: str | None) -> str:
+    """Return the help page of a verb, or with None that of llmkit itself, as wide as the terminal."""
+    width = help.width_of_terminal()
+    if verb is None:
+        return help.root_page(ABOUT, SECTIONS, width)
+    found = module(verb)
+    return help.verb_page(verb, found.run, getattr(found, "EXAMPLES", []), width)
+
+
+def asked_page(arguments: list[str]) -> str | None:
+    """Return the help page if a command line asks for one and nothing else.
+
+    Such a line needs no parser: Typer, and pydantic under it, take most of the time of a help page.
+    """
+    *verb, last = arguments or [""]
+    if last not in {"-h", "--help"} or len(verb) > 1 or (verb and verb[0] not in VERBS):
+        return None
+    return page(verb[0] if verb else None)

@@ -1,0 +1,124 @@
+"""SIGINT and SIGTERM at any moment: the right exit code, and nothing on stderr."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from llmkit.cli.common import signals
+
+CODES = {signal.SIGTERM: (143, -signal.SIGTERM), signal.SIGINT: (130, -signal.SIGINT)}
+# Its first statement is that of `llmkit.__main__`; before that, Python prints a traceback of its own start.
+START = """
+import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)
+print(flush=True)
+from llmkit.__main__ import main
+main()
+"""
+COMMAND = [sys.executable, "-c", START, "generate", "Once upon a time", "--num-return-sequences", "64"]
+
+
+def interrupted_after(seconds: float, number: signal.Signals) -> tuple[int, str]:
+    """Start a long command, send it a signal, and return its exit code and its stderr."""
+    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.8])
+def test_a_signal_while_starting_ends_the_command(seconds: float, number: signal.Signals) -> None:
+    code, err = interrupted_after(seconds, number)
+    assert code in CODES[number]
+    assert err == ""
+
+
+@pytest.mark.slow
+def test_signals_at_random_moments_are_never_lost() -> None:
+    rng = random.Random(0)
+    wrong = []
+    for _ in range(300):
+        seconds, number = rng.uniform(0, 2), rng.choice(list(CODES))
+        code, err = interrupted_after(seconds, number)
+        if code not in CODES[number] or err:
+            wrong.append((seconds, number, code, err))
+    assert not wrong, wrong
+
+
+# A command whose library swallows the signal's exception, or makes an error of its own of it.
+LIBRARY = """
+import os, signal, sys
+from llmkit.cli import main
+from llmkit.cli.common import signals
+
+def run(arguments):
+    signals.unwind()
+    try:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    except BaseException:
+        {then}
+    return 0
+
+main._run = run
+main.main()
+"""
+
+
+@pytest.mark.parametrize("then", ["pass", "signals.check()", "raise ImportError('cannot import name Llama')"])
+@pytest.mark.parametrize("number", CODES)
+def test_a_swallowed_signal_still_decides_the_exit_code(then: str, number: signal.Signals) -> None:
+    script = LIBRARY.format(then=then)
+    done = subprocess.run([sys.executable, "-c", script, number.name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (CODES[number][0], "")
+
+
+# A command that was interrupted, and gets another signal while the interpreter exits.
+EXITING = """
+import atexit, os, signal
+from llmkit.cli import main
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+main._run = lambda arguments: (_ for _ in ()).throw(KeyboardInterrupt)
+main.main()
+"""
+
+
+def test_a_second_signal_during_exit_prints_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", EXITING], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in CODES}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signals.reset()
+
+
+def test_an_ignored_signal_stays_ignored(handlers: None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.end_at_once()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_check_raises_again_for_a_signal_that_was_swallowed(handlers: None) -> None:
+    signals.end_at_once()
+    signals.unwind()
+    signals.check()
+    with pytest.raises(signals.Terminated):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(signals.Terminated):
+        signals.check()
+    signals.reset()
+    signals.check()

@@ -1,0 +1,180 @@
+"""Golden messages: the wording of errors and notices, line by line. No other test holds wording."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.command import run
+
+# (command line, last line on stderr); FOLDER stands for the working directory.
+MESSAGES = [
+    (
+        "genrate",
+        "llmkit: error: no such verb: genrate; did you mean generate? (see llmkit --help)",
+    ),
+    (
+        "generate --temprature 1 x",
+        "llmkit: error: no such option: --temprature; did you mean --temperature? (see llmkit "
+        "generate --help)",
+    ),
+    (
+        "generate",
+        "llmkit: error: nothing to work on: give a text, --input FILE, or text on stdin (see --help)",
+    ),
+    (
+        "generate x --input rows.jsonl",
+        "llmkit: error: a text and --input were given: give one of them",
+    ),
+    (
+        "generate --input none.jsonl",
+        "llmkit: error: none.jsonl: no such file",
+    ),
+    (
+        "generate --input rows.jsonl --field prompt --template '{prompt}'",
+        "llmkit: error: --field takes one column and --template several: give one of them",
+    ),
+    (
+        "generate --input broken.jsonl",
+        "llmkit: error: broken.jsonl:1: not JSON: Expecting value at column 1",
+    ),
+    (
+        "generate --input rows.jsonl",
+        "llmkit: error: rows.jsonl:2: which column is the text? its columns are other; name one with --field",
+    ),
+    (
+        "generate x --max-new-tokens 0",
+        "llmkit: error: --max-new-tokens must be 1 or more",
+    ),
+    (
+        "generate x --temperature -1",
+        "llmkit: error: --temperature must be 0 or more",
+    ),
+    (
+        "generate x --top-k many",
+        "llmkit: error: --top-k must be a whole number, not 'many' (see llmkit generate --help)",
+    ),
+    (
+        "generate x -o done.jsonl",
+        "llmkit: error: FOLDER/done.jsonl exists: --overwrite replaces it, --resume goes on with an "
+        "unfinished run",
+    ),
+    (
+        "generate x --resume",
+        "llmkit: error: --resume is about a file: name it with -o/--output",
+    ),
+    (
+        "generate x -m no/such-model",
+        "llmkit: error: no/such-model is not in the cache, and this run is offline; `llmkit models` "
+        "lists what is on this machine",
+    ),
+    (
+        "generate x -m ./none",
+        "llmkit: error: no model folder at ./none",
+    ),
+    (
+        "generate x --device tpu",
+        "llmkit: error: --device tpu: not a device; use auto, cpu, cuda, cuda:N or mps",
+    ),
+    (
+        "generate x --dtype float8",
+        "llmkit: error: --dtype float8: use auto, float32, bfloat16 or float16",
+    ),
+    (
+        "generate x --attn nosuch",
+        "llmkit: error: --attn nosuch: no such implementation; there is reference, cpu, flash, "
+        "documents, eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, "
+        "flash_attention_4, or FILE.py:FUNCTION",
+    ),
+    (
+        "translate hello",
+        "llmkit: error: translator translates en to de, de to en: name the language with --to",
+    ),
+    (
+        "translate hello --from en --to xx",
+        "llmkit: error: --to xx: no such language; give a code such as de, deu or zh-Hant, or a name",
+    ),
+    (
+        "qa --question Who",
+        "llmkit: error: no context: name it with --context FILE, or give it on stdin",
+    ),
+    (
+        "summarize text.txt --ratio 2",
+        "llmkit: error: --ratio must be above 0 and below 1: it is a share of the text's words",
+    ),
+    (
+        "summarize text.txt --style bullets",
+        "llmkit: error: --style: about a model; name one with -m/--model (see `llmkit models`)",
+    ),
+    (
+        "summarize rows.jsonl",
+        "llmkit: error: rows.jsonl: a file of rows, each with a text: give it with --input",
+    ),
+    (
+        "eval scored.jsonl",
+        "llmkit: error: name what to measure with --metric, such as bleu or perplexity (see --help)",
+    ),
+    (
+        "eval --metric blue scored.jsonl",
+        "llmkit: error: no such metric: 'blue'; did you mean bleu?",
+    ),
+    (
+        "eval --metric bleu scored.jsonl --window 3",
+        "llmkit: error: --window is about perplexity, multiple_choice, minimal_pairs: name one of "
+        "them with --metric",
+    ),
+    (
+        "pretrain text.txt",
+        "llmkit: error: -o/--output: name the model's folder",
+    ),
+    (
+        "pretrain text.txt -o model --arch lama",
+        "llmkit: error: --arch lama: there is llama, qwen3, gpt2, bert, roformer, t5, bart",
+    ),
+    (
+        "finetune scored.jsonl --dry-run",
+        "llmkit: error: scored.jsonl:1: its columns are prediction, reference, from which no "
+        "objective follows; say which is which, as in --map prompt=COLUMN completion=COLUMN (or "
+        "text=, messages=, source= and target=)",
+    ),
+    (
+        "finetune rows.jsonl --lr 0 --dry-run",
+        "llmkit: error: --lr 0.0: more than 0",
+    ),
+    (
+        "kernels lost",
+        "llmkit: error: use `llmkit kernels list`, `kernels verify NAME` or `kernels bench [NAME ...]`",
+    ),
+    (
+        "models show nosuch",
+        "llmkit: error: no embedded model nosuch; there is reader, stories, storyteller, translator",
+    ),
+    (
+        "summarize --input rows.jsonl --on-error skip",
+        "llmkit: 1 of 2 rows failed",
+    ),
+    (
+        "generate x --max-new-tokens 1 --seed 3 -o new.jsonl",
+        "llmkit: 1 row in new.jsonl",
+    ),
+]
+
+
+def fill(folder: Path) -> None:
+    """Write the files that the commands name."""
+    (folder / "rows.jsonl").write_text('{"prompt": "a"}\n{"other": 1}\n')
+    (folder / "broken.jsonl").write_text("no JSON\n")
+    (folder / "scored.jsonl").write_text(json.dumps({"prediction": "a cat", "reference": "a cat"}) + "\n")
+    (folder / "text.txt").write_text("A text. It is short.")
+    (folder / "done.jsonl").touch()
+
+
+@pytest.mark.parametrize(("command", "line"), MESSAGES, ids=[command for command, _ in MESSAGES])
+def test_a_message_reads(command: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shown = run(*shlex.split(command)).err.splitlines()[-1]
+    assert shown == line.replace("FOLDER", str(tmp_path))

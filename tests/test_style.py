@@ -1,0 +1,140 @@
+"""Rules of style that a machine can check over the package's source: docstrings, flags, names."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llmkit
+
+TESTS = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent / "llmkit"
+FILES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
+RELATIVE_OPENING = re.compile(r"(What|Whether|How|Where|Which|Who|That)\b")
+FLAG = re.compile(r"--[a-z]")
+
+# Lines "rule name": files and classes that still break a rule. The list only shrinks; empty, it goes.
+PENDING = (Path(__file__).parent / "style_pending.txt").read_text(encoding="utf-8").splitlines()
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Docstrings of a module, its classes and functions, and of what is assigned, with their lines."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", [])
+        for i, one in enumerate(body if isinstance(body, list) else []):
+            value = (
+                one.value.value if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) else None
+            )
+            described = i == 0 or isinstance(body[i - 1], ast.Assign | ast.AnnAssign)
+            if isinstance(value, str) and described:
+                yield one.lineno, value
+
+
+def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """String constants that are no docstrings, with their lines."""
+    described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
+            yield node.lineno, node.value
+
+
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    found = [
+        f"{path}:{line}: {text[:60]}"
+        for path in FILES
+        if f"docstring {path}" not in PENDING
+        for line, text in docstrings(tree_of(path))
+        if RELATIVE_OPENING.match(text)
+    ]
+    assert found == []
+
+
+def test_code_below_the_command_line_names_no_flag() -> None:
+    """It names the option, as Python does; the command line shows the flag, and a server the JSON field.
+
+    Style sheets, in text/html, have names with two dashes too.
+    """
+    found = [
+        f"{path}:{line}: {text[:80]}"
+        for path in FILES
+        if path.parts[0] != "cli" and path.parts[:2] != ("text", "html") and f"flag {path}" not in PENDING
+        for line, text in strings(tree_of(path))
+        if FLAG.search(text)
+    ]
+    assert found == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                homes[node.name.lstrip("_")].append(str(path))
+    twice = {
+        name: found for name, found in homes.items() if len(found) > 1 and f"class {name}" not in PENDING
+    }
+    assert twice == {}
+
+
+# The functions of the command line's verbs, in Python.
+FUNCTIONS = [
+    "answer",
+    "finetune",
+    "generate",
+    "load",
+    "merge",
+    "pipeline",
+    "pretrain",
+    "score",
+    "stream",
+    "summarize",
+    "translate",
+]
+
+
+def test_every_verb_has_a_public_function() -> None:
+    assert [
+        name for name in FUNCTIONS if name not in llmkit.__all__ and f"public {name}" not in PENDING
+    ] == []
+
+
+def test_a_public_function_s_result_and_options_are_public_too() -> None:
+    for name in set(FUNCTIONS) & set(llmkit.__all__):
+        words = re.findall(
+            r"\b[A-Z]\w+(?:Result|Options|Recipe|Spec)\b", str(inspect.signature(getattr(llmkit, name)))
+        )
+        assert set(words) <= set(llmkit.__all__), name
+
+
+def test_public_names_are_found_by_completion() -> None:
+    assert set(llmkit.__all__) == set(dir(llmkit))
+
+
+def test_the_type_checker_sees_the_public_names() -> None:
+    """`from llmkit import X` resolves for mypy by the imports under TYPE_CHECKING, which must be the same."""
+    seen = {
+        alias.name: str(node.module)
+        for node in ast.walk(tree_of(Path("__init__.py")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("llmkit.")
+        for alias in node.names
+    }
+    assert seen == {name: llmkit.HOMES[name] for name in llmkit.HOMES}
+
+
+def test_public_names_can_be_imported_and_are_described() -> None:
+    for name in llmkit.HOMES:
+        found: Any = getattr(llmkit, name)
+        text = inspect.getdoc(found) or ""
+        assert text, name
+        assert not text.startswith(f"{name}("), "a dataclass without a docstring gets its signature for one"
