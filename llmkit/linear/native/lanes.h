@@ -3,6 +3,8 @@
 // dot(acc, w, x): acc[i] += sum over 4 of w[i][j] * x[i][j], x signed bytes in [-127, 127]. `dot4` takes w in [0, 15].
 // `dot8` takes any byte w, which stands for w - 128; what it subtracts itself is 128 - OFFSET8, and the caller takes
 // OFFSET8 times the sum of x off the result.
+//
+// Integers have GCC's vector type: arrays of __m512i, which the intrinsics cast, would live in memory.
 #pragma once
 
 #include <cmath>
@@ -36,18 +38,18 @@ inline uint16_t to_bf16(float f) {
 #if defined(__AVX512VNNI__)
 
 constexpr int LANES = 16;
-typedef __m512i vi;
+typedef int32_t vi __attribute__((vector_size(64)));
 typedef __m512 vf;
-inline vi splat_i(int32_t x) { return _mm512_set1_epi32(x); }
+inline vi splat_i(int32_t x) { return (vi)_mm512_set1_epi32(x); }
 inline vf splat_f(float x) { return _mm512_set1_ps(x); }
 inline vf zero_f() { return _mm512_setzero_ps(); }
-inline vi load_bytes(const uint8_t *p) { return _mm512_loadu_si512(p); }
-inline vi low_nibbles(vi x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-inline vi high_nibbles(vi x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
+inline vi load_bytes(const uint8_t *p) { return (vi)_mm512_loadu_si512(p); }
+inline vi low_nibbles(vi x) { return (vi)_mm512_and_si512((__m512i)x, _mm512_set1_epi8(15)); }
+inline vi high_nibbles(vi x) { return (vi)_mm512_and_si512(_mm512_srli_epi16((__m512i)x, 4), _mm512_set1_epi8(15)); }
 constexpr int OFFSET8 = 128;
-inline vi dot8(vi acc, vi w, vi x) { return _mm512_dpbusd_epi32(acc, w, x); }
-inline vi dot4(vi acc, vi w, vi x) { return _mm512_dpbusd_epi32(acc, w, x); }
-inline vf to_float(vi x) { return _mm512_cvtepi32_ps(x); }
+inline vi dot8(vi acc, vi w, vi x) { return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)x); }
+inline vi dot4(vi acc, vi w, vi x) { return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, (__m512i)x); }
+inline vf to_float(vi x) { return _mm512_cvtepi32_ps((__m512i)x); }
 inline vf mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 inline vf add(vf a, vf b) { return _mm512_add_ps(a, b); }
 inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
@@ -60,37 +62,41 @@ inline void store_f(float *p, vf x) { _mm512_storeu_ps(p, x); }
 #elif defined(__AVX2__)
 
 constexpr int LANES = 8;
-typedef __m256i vi;
+typedef int32_t vi __attribute__((vector_size(32)));
 typedef __m256 vf;
-inline vi splat_i(int32_t x) { return _mm256_set1_epi32(x); }
+inline vi splat_i(int32_t x) { return (vi)_mm256_set1_epi32(x); }
 inline vf splat_f(float x) { return _mm256_set1_ps(x); }
 inline vf zero_f() { return _mm256_setzero_ps(); }
-inline vi load_bytes(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-inline vi low_nibbles(vi x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
-inline vi high_nibbles(vi x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }
+inline vi load_bytes(const uint8_t *p) { return (vi)_mm256_loadu_si256((const __m256i *)p); }
+inline vi low_nibbles(vi x) { return (vi)_mm256_and_si256((__m256i)x, _mm256_set1_epi8(15)); }
+inline vi high_nibbles(vi x) {
+    return (vi)_mm256_and_si256(_mm256_srli_epi16((__m256i)x, 4), _mm256_set1_epi8(15));
+}
 #if defined(__AVXVNNI__)
 constexpr int OFFSET8 = 128;
-inline vi dot8(vi acc, vi w, vi x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
-inline vi dot4(vi acc, vi w, vi x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+inline vi dot8(vi acc, vi w, vi x) { return (vi)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)w, (__m256i)x); }
+inline vi dot4(vi acc, vi w, vi x) { return dot8(acc, w, x); }
 #else
 inline vi dot4(vi acc, vi w, vi x) { // pairs stay below 15 * 127 * 2
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+    __m256i pairs = _mm256_maddubs_epi16((__m256i)w, (__m256i)x);
+    return acc + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 // Pairs of 255 * 127 would saturate: subtract 128 and let x carry the sign, pairs then stay below 128 * 127 * 2.
 constexpr int OFFSET8 = 0;
 inline vi dot8(vi acc, vi w, vi x) {
-    vi s = _mm256_xor_si256(w, _mm256_set1_epi8((char)128));
-    vi pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    __m256i s = _mm256_xor_si256((__m256i)w, _mm256_set1_epi8((char)128));
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8((__m256i)x, s));
+    return acc + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 #endif
-inline vf to_float(vi x) { return _mm256_cvtepi32_ps(x); }
+inline vf to_float(vi x) { return _mm256_cvtepi32_ps((__m256i)x); }
 inline vf mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 inline vf add(vf a, vf b) { return _mm256_add_ps(a, b); }
 inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 inline vf load_f(const float *p) { return _mm256_loadu_ps(p); }
 inline vf load_half(const uint16_t *p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 inline void store_f(float *p, vf x) { _mm256_storeu_ps(p, x); }
 

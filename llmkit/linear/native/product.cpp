@@ -9,6 +9,8 @@
 
 #include "lanes.h"
 
+#include <utility>
+
 namespace {
 
 struct Weight {
@@ -75,75 +77,81 @@ inline void fetch(const uint8_t *at) { __builtin_prefetch(at, 0, 2); }
 #define AHEAD 2048
 #endif
 
+#define INLINE __attribute__((always_inline))
+
+// f(0), f(1), ... with constants: arrays indexed so become registers, which loops unrolled later do not.
+template <typename F, int... I> inline INLINE void each(std::integer_sequence<int, I...>, F f) {
+    (f(std::integral_constant<int, I>{}), ...);
+}
+template <int N, typename F> inline INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
+
 // R rows from `row` on by P registers of outputs from `unit` on.
 template <bool FOUR, int R, int P>
-inline __attribute__((always_inline)) void tile(const Weight &w, const Rows &a, int64_t row, int64_t unit, vf (*out)[P]) {
+inline INLINE void tile(const Weight &w, const Rows &a, int64_t row, int64_t unit, bool cold, float (*out)[P * LANES]) {
     constexpr int64_t STEP = FOUR ? 8 : 4; // inputs in 64 bytes of a panel
-    const int64_t steps = (w.inputs + STEP - 1) / STEP, per_block = w.block / STEP;
+    const int64_t steps = (w.inputs + STEP - 1) / STEP, per_block = w.block / STEP, width = a.width;
+    const int64_t panel = steps * 64, skip = P > PARTS ? (P / PARTS - 1) * panel : 0;
     const uint8_t *v[P];
-    for (int p = 0; p < P; p++)
+    each<P>([&](auto p) INLINE {
         v[p] = w.values + (unit + p) / PARTS * steps * 64 + (unit + p) % PARTS * LANES * 4;
-    const int8_t *x = a.x + row * a.width;
+    });
+    const int8_t *x = a.x + row * width;
     vf sums[R][P];
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 16
-        for (int p = 0; p < P; p++) sums[r][p] = zero_f();
+    each<R>([&](auto r) INLINE { each<P>([&](auto p) INLINE { sums[r][p] = zero_f(); }); });
     for (int64_t b = 0; b < a.blocks; b++) {
-        int64_t here = steps - b * per_block < per_block ? steps - b * per_block : per_block;
+        const int64_t left = steps - b * per_block, here = left < per_block ? left : per_block;
+        const int64_t first = row * a.blocks + b;
         vi acc[R][P];
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 16
-            for (int p = 0; p < P; p++) acc[r][p] = splat_i(a.start[(row + r) * a.blocks + b]);
+        each<R>([&](auto r) INLINE {
+            each<P>([&](auto p) INLINE { acc[r][p] = splat_i(a.start[first + r * a.blocks]); });
+        });
+        // Weights on their way from memory: further on in the panel, then in the one that this register reads next.
+        int64_t ahead = cold ? AHEAD : 0;
+        if (cold && (b * per_block + here) * 64 + AHEAD > panel) ahead += skip;
         for (int64_t i = 0; i < here; i++) {
             vi low[P], high[P];
-#pragma GCC unroll 16
-            for (int p = 0; p < P; p++) {
-                low[p] = load_bytes(v[p]);
-                if (R == 1) fetch(v[p] + AHEAD);
-                v[p] += 64;
+            each<P>([&](auto p) INLINE {
+                low[p] = load_bytes(v[p] + 64 * i);
+                if (p % PARTS == 0) fetch(v[p] + 64 * i + ahead);
                 if (FOUR) {
                     high[p] = high_nibbles(low[p]);
                     low[p] = low_nibbles(low[p]);
                 }
-            }
-#pragma GCC unroll 16
-            for (int r = 0; r < R; r++) {
-                vi first = broadcast(x + r * a.width);
-#pragma GCC unroll 16
-                for (int p = 0; p < P; p++)
-                    acc[r][p] = FOUR ? dot4(acc[r][p], low[p], first) : dot8(acc[r][p], low[p], first);
+            });
+            each<R>([&](auto r) INLINE {
+                vi inputs = broadcast(x + r * width + STEP * i);
+                each<P>([&](auto p) INLINE {
+                    acc[r][p] = FOUR ? dot4(acc[r][p], low[p], inputs) : dot8(acc[r][p], low[p], inputs);
+                });
                 if (FOUR) {
-                    vi second = broadcast(x + r * a.width + 4);
-#pragma GCC unroll 16
-                    for (int p = 0; p < P; p++) acc[r][p] = dot4(acc[r][p], high[p], second);
+                    inputs = broadcast(x + r * width + STEP * i + 4);
+                    each<P>([&](auto p) INLINE { acc[r][p] = dot4(acc[r][p], high[p], inputs); });
                 }
-            }
-            x += STEP;
+            });
         }
+        x += STEP * here;
+        each<P>([&](auto p) INLINE { v[p] += 64 * here; });
         vf scale[P];
         if (FOUR)
-#pragma GCC unroll 16
-            for (int p = 0; p < P; p++)
-                scale[p] = load_half((const uint16_t *)w.scale + ((unit + p) / PARTS * a.blocks + b) * PANEL + (unit + p) % PARTS * LANES);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) {
-            vf by = splat_f(a.scale[(row + r) * a.blocks + b]);
-#pragma GCC unroll 16
-            for (int p = 0; p < P; p++)
+            each<P>([&](auto p) INLINE {
+                int64_t at = ((unit + p) / PARTS * a.blocks + b) * PANEL + (unit + p) % PARTS * LANES;
+                scale[p] = load_half((const uint16_t *)w.scale + at);
+            });
+        each<R>([&](auto r) INLINE {
+            vf by = splat_f(a.scale[first + r * a.blocks]);
+            each<P>([&](auto p) INLINE {
                 sums[r][p] = fma(to_float(acc[r][p]), FOUR ? mul(by, scale[p]) : by, sums[r][p]);
-        }
+            });
+        });
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 16
-        for (int p = 0; p < P; p++) {
+    each<R>([&](auto r) INLINE {
+        each<P>([&](auto p) INLINE {
             vf y = sums[r][p];
             if (!FOUR) y = mul(y, load_f((const float *)w.scale + (unit + p) * LANES));
             if (w.bias) y = add(y, load_f(w.bias + (unit + p) * LANES));
-            out[r][p] = y;
-        }
+            store_f(out[r] + p * LANES, y);
+        });
+    });
 }
 
 inline void narrow(float *into, const float *from, int64_t count) { memcpy(into, from, count * sizeof(float)); }
@@ -152,25 +160,28 @@ inline void narrow(uint16_t *into, const float *from, int64_t count) {
 }
 
 template <bool FOUR, typename T, int R, int P>
-__attribute__((noinline)) void block(const Weight &w, const Rows &a, int64_t row, int64_t unit, T *out) {
-    vf y[R][P];
-    tile<FOUR, R, P>(w, a, row, unit, y);
-    for (int r = 0; r < R; r++) {
-        alignas(64) float line[P * LANES];
-        for (int p = 0; p < P; p++) store_f(line + p * LANES, y[r][p]);
-        int64_t first = unit * LANES, count = w.outputs - first < P * LANES ? w.outputs - first : P * LANES;
-        narrow(out + (row + r) * w.outputs + first, line, count);
-    }
+__attribute__((noinline)) void block(const Weight &w, const Rows &a, int64_t row, int64_t unit, bool cold, T *out) {
+    alignas(64) float y[R][P * LANES];
+    tile<FOUR, R, P>(w, a, row, unit, cold, y);
+    int64_t first = unit * LANES, count = w.outputs - first < P * LANES ? w.outputs - first : P * LANES;
+    for (int r = 0; r < R; r++) narrow(out + (row + r) * w.outputs + first, y[r], count);
+}
+
+template <bool FOUR, typename T, int R, int P>
+inline int64_t rows_by(const Weight &w, const Rows &a, int64_t row, int64_t first, int64_t end, int64_t unit, T *out) {
+    for (; row + R <= end; row += R) block<FOUR, T, R, P>(w, a, row, unit, row == first, out);
+    return row;
 }
 
 template <bool FOUR, typename T, int P>
-inline void rows_of(const Weight &w, const Rows &a, int64_t row, int64_t end, int64_t unit, T *out) {
+inline void rows_of(const Weight &w, const Rows &a, int64_t first, int64_t end, int64_t unit, T *out) {
+    int64_t row = first;
 #if !defined(__AVX2__) || defined(__AVX512VNNI__)
-    for (; row + 8 <= end; row += 8) block<FOUR, T, 8, P>(w, a, row, unit, out);
+    row = rows_by<FOUR, T, 8, P>(w, a, row, first, end, unit, out);
 #endif
-    for (; row + 4 <= end; row += 4) block<FOUR, T, 4, P>(w, a, row, unit, out);
-    for (; row + 2 <= end; row += 2) block<FOUR, T, 2, P>(w, a, row, unit, out);
-    for (; row < end; row++) block<FOUR, T, 1, P>(w, a, row, unit, out);
+    row = rows_by<FOUR, T, 4, P>(w, a, row, first, end, unit, out);
+    row = rows_by<FOUR, T, 2, P>(w, a, row, first, end, unit, out);
+    rows_by<FOUR, T, 1, P>(w, a, row, first, end, unit, out);
 }
 
 #if defined(__AVX512VNNI__)
