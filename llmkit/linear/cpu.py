@@ -99,6 +99,7 @@ def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> 
     dtypes=("float32", "bfloat16"),
     pack=pack,
     unpack=unpack,
+    rows=rows_of,
 )
 def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     """x W' + bias, natively.

@@ -64,6 +64,8 @@ class LinearKernel:
         dtypes: names of the torch types of x that it takes; x is converted to the first where its type is missing.
         pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
         unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
+        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs); with it an
+            embedding shares its tensors with the output layer. The layout of a file needs none.
         file: the user's file that it comes from, if it does.
     """
 
@@ -76,6 +78,7 @@ class LinearKernel:
     dtypes: tuple[str, ...] = DTYPES
     pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None
     unpack: Callable[[PackedWeight], QuantizedWeight] | None = None
+    rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None
     file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -126,6 +129,7 @@ def kernel(
     dtypes: Collection[str] = DTYPES,
     pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None,
     unpack: Callable[[PackedWeight], QuantizedWeight] | None = None,
+    rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None,
 ) -> Callable[[F], F]:
     """Declare the function below as a kernel for quantized products; see `LinearKernel` for the arguments.
 
@@ -144,6 +148,7 @@ def kernel(
             dtypes=tuple(dtypes),
             pack=pack,
             unpack=unpack,
+            rows=rows,
         )
         return function
 
