@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 BITS = (8, 4)
 GROUPS = (128, 64, 32, 16)
 """Inputs that share a scale in 4 bits; a width that the wanted size does not divide takes the next smaller one."""
-_FACTORS = 16
+# What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond, clipped.
+_REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8)))
 _CHUNK = 1 << 22
 
 
@@ -63,7 +64,9 @@ def fitting_group(inputs: int, group: int) -> int | None:
     return next((size for size in GROUPS if size <= group and inputs % size == 0), None)
 
 
-def quantize(weight: torch.Tensor, bits: int, group: int = 32) -> QuantizedWeight:
+def quantize(
+    weight: torch.Tensor, bits: int, group: int = 32, *, scale: torch.Tensor | None = None
+) -> QuantizedWeight:
     """Round a weight to the nearest values of 8 or 4 bits.
 
     For 4 bits the scale of each group is the one of several candidates with the least squared error; the largest
@@ -73,6 +76,7 @@ def quantize(weight: torch.Tensor, bits: int, group: int = 32) -> QuantizedWeigh
         weight: (outputs, inputs), of any floating-point type.
         bits: 8 or 4.
         group: inputs that share a scale in 4 bits; it must divide the inputs (see `fitting_group`).
+        scale: the scales to use, shaped as of `QuantizedWeight`; None to choose them.
 
     Raises:
         InputError: another number of bits, a group that does not divide the width, or weights that are not finite.
@@ -87,17 +91,20 @@ def quantize(weight: torch.Tensor, bits: int, group: int = 32) -> QuantizedWeigh
     if group < 1 or inputs % group:
         raise InputError(f"group: {group} does not divide a layer's {inputs} inputs")
     values = torch.empty(outputs, inputs, dtype=torch.int8)
-    scale = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
+    scales = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
     step = max(1, _CHUNK // max(inputs, 1))  # rows at a time, so that no second float copy of the weight is made
     for first in range(0, outputs, step):
         rows = weight[first : first + step].detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(rows).all()):
             raise InputError("the model has weights that are not finite numbers and cannot be quantized")
         rows = rows.view(rows.shape[0], -1, group)
-        chosen = scale_8(rows) if bits == 8 else scale_4(rows)
-        scale[first : first + step] = chosen
+        if scale is not None:
+            chosen = scale[first : first + step].to(torch.bfloat16)
+        else:
+            chosen = scale_8(rows) if bits == 8 else scale_4(rows)
+        scales[first : first + step] = chosen
         values[first : first + step] = round_to(rows, chosen, bits).view(rows.shape[0], inputs)
-    return QuantizedWeight(values, scale, bits, group)
+    return QuantizedWeight(values, scales, bits, group)
 
 
 def round_to(rows: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
@@ -128,9 +135,7 @@ def scale_4(rows: torch.Tensor, importance: torch.Tensor | None = None) -> torch
     top = rows.gather(-1, rows.abs().argmax(-1, keepdim=True))[..., 0]
     best = torch.full_like(top, torch.inf)
     chosen = torch.zeros_like(top, dtype=torch.bfloat16)
-    # The largest weight becomes -8 (the side with one value more) or 7, or a little beyond and is clipped.
-    for number in range(-_FACTORS // 2, _FACTORS // 2):
-        reach = -8.6 + 0.2 * (number + _FACTORS // 2) if number < 0 else 6.6 + 0.2 * number
+    for reach in _REACHES:
         scale = (top / reach).to(torch.bfloat16)
         error = rows - round_to(rows, scale, 4) * scale.to(torch.float32)[..., None]
         squared = (error.square() if importance is None else error.square() * importance).sum(-1)

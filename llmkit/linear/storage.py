@@ -6,6 +6,8 @@ compressed-tensors package reads it, and computes with the very numbers that the
 
 from __future__ import annotations
 
+import copy
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from llmkit.errors import InputError
-from llmkit.linear.formats import QuantizedWeight
+from llmkit.errors import InputError, OptionError, one_line
+from llmkit.linear.formats import QuantizedWeight, quantize
 from llmkit.linear.modules import NAMES, QuantizedEmbedding, QuantizedLinear, QuantizedModule, from_stored
 from llmkit.linear.quantize import (
     Quantization,
@@ -25,78 +27,112 @@ from llmkit.linear.quantize import (
     replace_module,
     size_of,
     tied_module,
+    token_embeddings,
 )
 from llmkit.linear.registry import LinearKernel, PackedWeight
 
 METHOD = "compressed-tensors"
 FORMAT = "pack-quantized"
+SCALES = "llmkit_embeddings.safetensors"
+"""Holds the scales of embeddings that are saved as numbers; other programs do not read it."""
 
 
-def save_quantized(model: Any, folder: Path, *, max_shard_size: str = "5GB") -> None:
+def save_quantized(
+    model: Any, folder: Path, *, embeddings: str = "float", max_shard_size: str = "5GB"
+) -> None:
     """Write a quantized model's config and weights; the tokenizer is the caller's.
 
-    The same model gives the same bytes.
+    transformers cannot load quantized embeddings. So they, and output layers tied to them, are written as numbers of
+    the model's dtype, and their scales into `SCALES`, by which `load_quantized_into` finds the very same 8 bits
+    again. The same model gives the same bytes.
 
     Args:
         model: a transformers model that `quantize_model` or `load_quantized_into` has worked on.
         folder: where; it is made if it is not there.
+        embeddings: ``float`` as above, or ``int8``: half as large, for llmkit alone.
         max_shard_size: of a file, as huggingface_hub takes it.
 
     Raises:
         InputError: nothing in the model is quantized.
+        OptionError: `embeddings` is neither.
         OSError: the folder cannot be written.
     """
     from huggingface_hub import save_torch_state_dict
+    from safetensors.torch import save_file
 
-    settings = quantization_config(model)
+    if embeddings not in {"float", "int8"}:
+        raise OptionError("embeddings", f"must be float or int8, not {embeddings}")
+    settings = quantization_config(model, embeddings)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = model.state_dict()
-    for name in _repeated(model):
-        for key in (*NAMES, "weight"):
-            tensors.pop(f"{name}.{key}", None)
+    tensors, scales = model.state_dict(), {}
+    modules = dict(model.named_modules())
+    for first, names in _tables(model).items():
+        for name in names:
+            own = {key: tensors.pop(f"{name}.{key}") for key in NAMES}
+            if name != first:
+                continue
+            if embeddings == "int8":
+                tensors |= {f"{name}.{key}": tensor for key, tensor in own.items()}
+            else:
+                tensors[f"{name}.weight"] = modules[name].quantized().dequantize(modules[name].dtype)
+                scales[f"{name}.weight_scale"] = own["weight_scale"]
     save_torch_state_dict(tensors, str(folder), max_shard_size=max_shard_size, metadata={"format": "pt"})
-    config = model.config
-    before = getattr(config, "quantization_config", None)
+    (folder / SCALES).unlink(missing_ok=True)
+    if scales:
+        save_file(scales, folder / SCALES, metadata={"format": "pt"})
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o666 & ~_umask())
+    config = copy.deepcopy(model.config)
     config.quantization_config = settings
-    try:
-        config.save_pretrained(folder)
-    finally:
-        if before is None:
-            del config.quantization_config
-        else:
-            config.quantization_config = before
+    config.save_pretrained(folder)
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
 
 
-def quantization_config(model: nn.Module) -> dict[str, Any]:
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder's safetensors files, mapped and not yet read."""
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= load_file(path)
+    return found
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str, Any]:
     """The ``quantization_config`` of a quantized model, as compressed-tensors writes it.
 
     The most frequent format of linear layers is that of the target ``Linear``; other layers are named.
 
+    Args:
+        model: the model.
+        embeddings: as of `save_quantized`.
+
     Raises:
         InputError: nothing in the model is quantized.
     """
+    tables = {name for names in _tables(model).values() for name in names}
     formats: dict[tuple[int, int], list[str]] = {}
+    ignored = []
     for name, module in model.named_modules():
-        if isinstance(module, QuantizedModule):
-            key = (module.bits, module.group if module.bits == 4 else 0)
-            formats.setdefault(key, []).append(name)
+        if isinstance(module, QuantizedModule) and (embeddings == "int8" or name not in tables):
+            formats.setdefault((module.bits, module.group if module.bits == 4 else 0), []).append(name)
+        elif isinstance(module, nn.Linear | QuantizedLinear) or is_linear(module):
+            ignored.append(name)
     if not formats:
         raise InputError("the model is not quantized; there is nothing to save in few bits")
-    special = _special(model)
-    plain = {key: [name for name in names if name not in special] for key, names in formats.items()}
-    main = max(plain, key=lambda key: len(plain[key]))
+    main = max(formats, key=lambda key: len(set(formats[key]) - tables))
     groups = {}
-    for number, (key, names) in enumerate(sorted(formats.items(), key=lambda item: item[0] != main)):
-        targets = [name for name in names if key != main or name in special]
-        if key == main:
-            targets = ["Linear", *targets]
-        groups[f"group_{number}"] = _group(*key, targets)
-    ignored = [
-        name for name, module in model.named_modules() if isinstance(module, nn.Linear) or is_linear(module)
-    ]
+    for number, key in enumerate(sorted(formats, key=lambda key: (key != main, key))):
+        named = [name for name in formats[key] if key != main or name in tables]
+        groups[f"group_{number}"] = _group(*key, ["Linear", *named] if key == main else named)
     return {
         "config_groups": groups,
         "format": FORMAT,
@@ -108,9 +144,17 @@ def quantization_config(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _special(model: nn.Module) -> set[str]:
-    """Names of quantized modules that the target ``Linear`` does not reach."""
-    return {name for name, module in model.named_modules() if isinstance(module, QuantizedEmbedding)}
+def _tables(model: nn.Module) -> dict[str, list[str]]:
+    """The quantized token embeddings: by the first name of each, all modules that share its tensors."""
+    names: dict[int, list[str]] = {}
+    tables = set()
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedModule):
+            address = next(iter(module.packed().tensors.values())).data_ptr()
+            names.setdefault(address, []).append(name)
+            if isinstance(module, QuantizedEmbedding):
+                tables.add(address)
+    return {found[0]: found for address, found in names.items() if address in tables}
 
 
 def _group(bits: int, size: int, targets: list[str]) -> dict[str, Any]:
@@ -135,25 +179,13 @@ def _group(bits: int, size: int, targets: list[str]) -> dict[str, Any]:
     }
 
 
-def _repeated(model: nn.Module) -> list[str]:
-    """Names of modules whose packed tensors another module has saved already: what is tied is saved once."""
-    seen: set[int] = set()
-    repeated = []
-    for name, module in model.named_modules():
-        if isinstance(module, QuantizedModule):
-            first = next(iter(module.packed().tensors.values())).data_ptr()
-            if first in seen:
-                repeated.append(name)
-            seen.add(first)
-    return repeated
-
-
 def load_quantized_into(
     model: Any,
     tensors: Mapping[str, torch.Tensor],
     settings: Mapping[str, Any],
     *,
     kernel: str | LinearKernel | None = None,
+    embeddings: bool = True,
 ) -> Quantization:
     """Put the weights of a quantized folder into a model.
 
@@ -163,6 +195,7 @@ def load_quantized_into(
         tensors: all tensors of the folder's files; they may be mapped from them.
         settings: ``quantization_config`` of the folder's config.json.
         kernel: a kernel or its name; None for the fastest here.
+        embeddings: keep token embeddings that are saved as numbers, and output layers tied to them, in 8 bits.
 
     Raises:
         InputError: the file's format is none of ours, or its tensors do not fit the model.
@@ -183,15 +216,39 @@ def load_quantized_into(
         packed[name] = used.packed(weight)
         found.layers[name] = (weight.bits, weight.group)
         _swap(model, name, layer, used, packed[name], tensors.get(f"{name}.bias"))
+    if embeddings:
+        for name, weight in _float_tables(model, tensors).items():
+            packed[name] = used.packed(weight)
+            found.layers[name] = (8, weight.group)
+            _swap(model, name, modules[name], used, packed[name], None)
     for target, source in ties.items():
         for one, other in ((target, source), (source, target)):
             name, origin = one.removesuffix(".weight"), other.removesuffix(".weight")
             if origin in packed and name not in packed and name in modules:
-                _swap(model, name, modules[name], used, packed[origin], tensors.get(f"{name}.bias"))
+                packed[name] = packed[origin]
                 found.layers[name] = found.layers[origin]
+                _swap(model, name, modules[name], used, packed[origin], tensors.get(f"{name}.bias"))
     forget_ties(model)
-    _load_rest(model, {key: value for key, value in tensors.items() if not _is_packed(key)})
+    _load_rest(model, tensors)
     found.bytes_after = size_of(model)
+    return found
+
+
+def _float_tables(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, QuantizedWeight]:
+    """Token embeddings of the file that are numbers, in 8 bits: by their saved scales where there are some."""
+    found = {}
+    tables = {id(table) for table in token_embeddings(model)}
+    for name, module in model.named_modules():
+        numbers, scale = tensors.get(f"{name}.weight"), tensors.get(f"{name}.weight_scale")
+        if id(module) not in tables or numbers is None:
+            continue
+        shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
+        if tuple(numbers.shape) != shape or scale is not None and tuple(scale.shape) != (shape[0], 1):
+            raise InputError(f"{name}.weight or its scale does not fit the model's {list(shape)}")
+        try:
+            found[name] = quantize(numbers, 8, scale=scale)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     return found
 
 
@@ -274,24 +331,21 @@ def _swap(
     replace_module(model, layer, new)
 
 
-def _load_rest(model: Any, tensors: dict[str, torch.Tensor]) -> None:
+def _load_rest(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     """Load what is not quantized, in the model's dtype."""
-    expected = {
-        name: tensor.dtype
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-        if name in tensors
-    }
-    fitting = {name: tensors[name].to(dtype) for name, dtype in expected.items()}
+    own = model.state_dict(keep_vars=True)  # tied names included, packed weights too
     ties = getattr(model, "all_tied_weights_keys", {}) or {}
-    persistent = {
-        key for key in model.state_dict(keep_vars=True) if not _is_packed(key)
-    }
-    missing = sorted(persistent - set(tensors) - set(ties) - set(ties.values()))
-    if missing:
-        raise InputError(f"the file has no {missing[0]}")
+    fitting = {}
+    for name, tensor in own.items():
+        if _is_packed(name):
+            continue
+        if name in tensors:
+            fitting[name] = tensors[name].to(tensor.dtype)
+        elif name not in {*ties, *ties.values()}:
+            raise InputError(f"the file has no {name}")
     try:
         model.load_state_dict(fitting, strict=False, assign=True)
     except RuntimeError as error:
-        raise InputError(f"the file's weights do not fit the model: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"the file's weights do not fit the model: {one_line(error)}") from error
     if ties:
         model.tie_weights(recompute_mapping=False)
