@@ -4,7 +4,7 @@ transformers runs a step as some 300 small operations, each called from Python; 
 than the weights' reading. Here all layers run in one call, for any number of sequences of any length. Results of a
 sequence do not depend on the sequences beside it, to the bit.
 
-Public: `reason_against`, `NativeDecoder`, `Sequence_`.
+Public: `reason_against`, `NativeDecoder`, `Slot`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,19 @@ def _linears(model: Any) -> list[Any]:
 def _matrix_of(linear: Any) -> bool:
     import torch
 
-    return type(linear) is torch.nn.Linear and linear.weight.is_contiguous()
+    if type(linear) is torch.nn.Linear:
+        return bool(linear.weight.is_contiguous())
+    return _native_weight(linear) is not None
+
+
+def _native_weight(linear: Any) -> int | None:
+    """The address of a quantized layer's weight in the native layout; None if it has another."""
+    from llmkit.linear import cpu
+    from llmkit.linear.modules import QuantizedLinear
+
+    if not isinstance(linear, QuantizedLinear) or linear.kernel.function is not cpu.product:
+        return None
+    return cpu.handle(linear.packed())
 
 
 @cache
@@ -230,10 +242,17 @@ class NativeDecoder:
             else:
                 self._free.append((offset, size))
 
+    def copy(self, source: Slot, target: Slot, count: int) -> None:
+        """Copy the first `count` tokens of a sequence to the beginning of an empty one."""
+        self.cache[:, :, target.offset : target.offset + count] = self.cache[
+            :, :, source.offset : source.offset + count
+        ]
+        target.ids[:] = source.ids[:count]
+
     def prefill(self, slot: Slot, ids: Sequence[int]) -> torch.Tensor:
         """Read more tokens of a sequence and return the logits after the last, float32 [vocabulary]."""
         if len(ids) <= MAX_STEP_TOKENS:
-            return self.step([(slot, ids)])[0]
+            return self.step([(slot, ids)])[-1]
         import torch
         from transformers import DynamicCache
 
@@ -279,7 +298,7 @@ class NativeDecoder:
         native = (_Row * len(flat))(*(_Row(*place, i) for i, place in enumerate(places)))
         with torch.inference_mode():
             hidden = self.model.get_input_embeddings()(torch.tensor(flat)).to(torch.float32).contiguous()
-            logits = torch.empty(len(flat), self._model.head.outputs)
+        logits = torch.empty(len(flat), self._model.head.outputs)
         failed = _function()(
             ctypes.byref(self._model),
             native,
@@ -320,6 +339,10 @@ class NativeDecoder:
         )
 
     def _matrix(self, linear: Any) -> _Matrix:
+        quantized = _native_weight(linear)
+        if quantized is not None:
+            self._held.append(linear)
+            return _Matrix(quantized, None, linear.out_features, linear.in_features, linear.bits)
         weight = linear.weight.detach()
         self._held.append(weight)
         bias = None if linear.bias is None else self._float(linear.bias)

@@ -1,0 +1,267 @@
+"""The protocol between text tasks and engines that generate text.
+
+A task makes `Request`s and gets `Completion`s back. An `Engine` is anything that turns one into the other, in a
+batch or as a stream. Neither knows the other's library: this module imports no torch and no transformers.
+
+An engine need not do everything. `Engine.abilities` names what it can do, and `check_request` refuses the rest
+with an `OptionError` that names the option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from llmkit.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+FinishReason = Literal["stop", "length", "interrupted"]
+OnTokens = Callable[[Sequence[int]], bool | None]
+"""Takes token ids as they are written; returning False ends the answer there."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings that choose tokens, as plain numbers.
+
+    Every field but `max_new_tokens` and `temperature` is an ability: an engine that does not list the name of
+    the field refuses any value but the default.
+
+    Attributes:
+        max_new_tokens: limit on the tokens of an answer.
+        min_new_tokens: an answer does not end before it has this many tokens.
+        temperature: divides the logits; 0.0 is greedy decoding.
+        top_k: draw from the k likeliest tokens; 0 is all.
+        top_p: draw from the likeliest tokens that together have this probability.
+        min_p: drop tokens less likely than this share of the likeliest one.
+        repetition_penalty: above 1, tokens of the prompt and the answer become less likely (Keskar et al. 2019,
+            https://arxiv.org/abs/1909.05858).
+        presence_penalty: subtracted from the logit of each token that the answer holds.
+        frequency_penalty: subtracted from the logit of a token once for each time that the answer holds it.
+        num_beams: beams of beam search; 1 is none.
+        num_return_sequences: completions of one request.
+        length_penalty: beam search divides a beam's score by its length to this power.
+        early_stopping: beam search ends once it has `num_beams` complete beams. "never" waits until no better
+            beam can come.
+        no_repeat_ngram_size: an answer holds no n-gram of this size twice; 0 allows it.
+        logit_bias: (token id, number added to its logit).
+        stop: strings that end an answer. A completion's `ids` may run past one; its `text` does not.
+        eos_token_ids: tokens that end an answer; None takes the model's own.
+        first_token: token that an answer begins with; None takes the model's own, if it has one.
+        decoder_start_token: token that an encoder-decoder's decoder starts from; None takes the model's own.
+    """
+
+    max_new_tokens: int = 256
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    num_beams: int = 1
+    num_return_sequences: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    no_repeat_ngram_size: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()
+    eos_token_ids: tuple[int, ...] | None = None
+    first_token: int | None = None
+    decoder_start_token: int | None = None
+
+    @property
+    def greedy(self) -> bool:
+        """True if no token is drawn at random."""
+        return self.temperature == 0
+
+    @property
+    def sequences(self) -> int:
+        """Return the number of sequences that one request computes at the same time."""
+        return max(self.num_beams, self.num_return_sequences)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings that differ from the defaults, for a journal."""
+        return {name: value for name, value in asdict(self).items() if value != _NEUTRAL[name]}
+
+
+_NEUTRAL: dict[str, Any] = {one.name: one.default for one in fields(Sampling)}
+
+
+class TokenMask(Protocol):
+    """Tokens that one sequence may go on with. Each sequence has a mask of its own."""
+
+    def allowed(self) -> np.ndarray:
+        """Return a bool array [vocabulary]: True for the tokens that may come next."""
+
+    def accept(self, token: int) -> None:
+        """Move on by the token that was chosen."""
+
+
+class Constraint(Protocol):
+    """A form that answers must have, such as a JSON schema. Needs the ability ``constraint``."""
+
+    def new_mask(self) -> TokenMask:
+        """Return the mask of a new sequence, before its first token."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the form as JSON, for a journal."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt with its settings.
+
+    Exactly one of `ids`, `messages` and `text` is given. An engine with a tokenizer takes `ids`; one without
+    takes the other two, and tokenizes them elsewhere.
+
+    Attributes:
+        sampling: settings.
+        ids: token ids of the prompt, special tokens included.
+        messages: conversation, as dicts with ``role`` and ``content``.
+        text: prompt to continue.
+        key: (seed, row, sample), which choose the random numbers. With the ability ``row_seeds`` an answer
+            depends on its request alone, and not on the batch around it. Of `num_return_sequences` answers, the
+            n-th draws what a request with ``sample + n`` would draw.
+        logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone, None
+            nothing. Needs the ability ``logprobs``.
+        constraint: form that the answer must have.
+    """
+
+    sampling: Sampling
+    ids: Sequence[int] | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    text: str | None = None
+    key: tuple[int, int, int] = (0, 0, 0)
+    logprobs: int | None = None
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Natural log-probability of one token of an answer, by the model and before any sampling setting.
+
+    Attributes:
+        token: token id.
+        logprob: its log-probability.
+        top: the likeliest tokens at its position with theirs, likeliest first.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer to a request.
+
+    Attributes:
+        ids: token ids that the model wrote, the end token included; no padding.
+        finish_reason: ``stop`` if an end token or a stop string ended it, ``length`` if a limit did,
+            ``interrupted`` if `OnTokens` did.
+        prompt_tokens: tokens of the prompt.
+        text: the answer without the stop string; None: decode `ids` with the engine's tokenizer and cut the
+            text at the first stop string.
+        logprobs: one for each of `ids`, if they were asked for.
+    """
+
+    ids: list[int]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    text: str | None = None
+    logprobs: list[TokenLogprob] | None = None
+
+
+class Session(Protocol):
+    """State that an engine keeps from one streamed request to the next, such as a key-value cache.
+
+    Attributes:
+        ids: tokens whose state it holds. The next prompt is faster the longer a beginning it shares with them.
+    """
+
+    ids: list[int]
+
+
+class Engine(Protocol):
+    """Anything that generates text. One thread at a time may use it.
+
+    Attributes:
+        name: name of the model, for messages.
+        tokenizer: the model's tokenizer; None if it is elsewhere.
+        context_length: positions that the model has; None if nothing limits them, or the limit is not known.
+        is_encoder_decoder: True if the prompt goes to an encoder, so that only the answer fills the context.
+        has_chat_template: True if the model answers conversations.
+        config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
+        abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
+            ``constraint``, ``logprobs``.
+        defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the model
+            samples by default, and its `max_new_tokens` a length that the model itself declares for answers.
+        samples_by_default: True if the model's own settings draw tokens at random.
+        notes: choices that were made for the user when the model was opened, a sentence each.
+    """
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase | None
+    context_length: int | None
+    is_encoder_decoder: bool
+    has_chat_template: bool
+    config: Any
+    abilities: frozenset[str]
+    defaults: Sampling
+    samples_by_default: bool
+    notes: Sequence[str]
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Answer requests together; their settings may differ.
+
+        Returns:
+            For each request, in order, its `num_return_sequences` completions, best first.
+
+        Raises:
+            OptionError: a request asks for something that the engine cannot do.
+            OutOfMemory: they do not fit into memory together.
+        """
+
+    def stream(self, request: Request, on_tokens: OnTokens, *, session: Session | None = None) -> Completion:
+        """Answer one request and hand over its tokens as they are written.
+
+        Beam search knows its answer only at the end, and hands all tokens over at once.
+
+        Args:
+            request: with `num_return_sequences` 1.
+            on_tokens: takes the new token ids; returning False ends the answer there.
+            session: from `session`, used again by this request.
+
+        Raises:
+            OptionError, OutOfMemory: as `generate`.
+        """
+
+    def session(self) -> Session | None:
+        """Return a new session; None if the engine has none."""
+
+    def token_budget(self) -> int | None:
+        """Return how many tokens, padding and new ones included, one call may hold; None: any number."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the answers depend on besides the requests, as JSON, for a journal."""
+
+
+def check_request(request: Request, engine: Engine) -> None:
+    """Refuse a request that an engine cannot answer.
+
+    Raises:
+        OptionError: it names the option.
+    """
+    for name, neutral in _NEUTRAL.items():
+        wanted = getattr(request.sampling, name) != neutral
+        if wanted and name not in ("max_new_tokens", "temperature", *engine.abilities):
+            raise OptionError(name, f"is not available with {engine.name}; leave it out")
+    for name in ("constraint", "logprobs"):
+        if getattr(request, name) is not None and name not in engine.abilities:
+            raise OptionError(name, f"is not available with {engine.name}; leave it out")
