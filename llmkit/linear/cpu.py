@@ -108,12 +108,10 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
         MemoryError: there is no memory for the rounded activations.
     """
     output = x.new_empty((*x.shape[:-1], weight.outputs))
-    handle: Any = weight.memo.get("handle")
-    if handle is None:
-        handle = weight.memo["handle"] = _handle(weight)
+    if "function" not in weight.memo:
         weight.memo["function"] = native_build.load(LEVEL or native_build.best())
     failed = weight.memo["function"](
-        handle[1],
+        handle(weight),
         x.data_ptr(),
         output.data_ptr(),
         x.numel() // weight.inputs,
@@ -124,6 +122,13 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     if failed:
         raise MemoryError("the native product found no memory for its activations")
     return output
+
+
+def handle(weight: PackedWeight) -> int:
+    """The address of a weight as C sees it; it stays valid as long as the weight's tensors."""
+    if "handle" not in weight.memo:
+        weight.memo["handle"] = _handle(weight)
+    return int(weight.memo["handle"][1])
 
 
 def _handle(weight: PackedWeight) -> tuple[Any, int, torch.Tensor | None]:

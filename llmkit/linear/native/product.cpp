@@ -249,6 +249,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
 
 } // namespace
 
+#ifndef NO_ENTRY // the decoding step includes this file for its products
 // x: [rows][inputs] with `step` elements from row to row; out: [rows][outputs]. kind: 0 float32, 1 bfloat16, of both.
 // Returns 0 when done, 1 when there is no memory, 2 when the weight is none of ours.
 extern "C" int NAME(const void *weight, const void *x, void *out, int64_t rows, int64_t step, int kind, int threads) {
@@ -258,3 +259,4 @@ extern "C" int NAME(const void *weight, const void *x, void *out, int64_t rows, 
     if (kind) return product<uint16_t>(w, (const uint16_t *)x, (uint16_t *)out, rows, step, threads);
     return product<float>(w, (const float *)x, (float *)out, rows, step, threads);
 }
+#endif
