@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmkit.errors import InputError, LLMKitError
     from llmkit.runtime.load import LoadedModel, load
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.tasks.generation import GenerationOptions, generate
+    from llmkit.tasks.generation import GenerationOptions, generate, stream
     from llmkit.tasks.pipeline import pipeline
     from llmkit.training.pretraining.pretrain import pretrain
 
@@ -27,6 +27,7 @@ _HOME = {
     "ModelSpec": "llmkit.runtime.spec",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
+    "stream": "llmkit.tasks.generation",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "pipeline",
     "pretrain",
+    "stream",
 ]
 
 

@@ -44,13 +44,12 @@ def run(
     if rows.check_output(outputs):
         return
     source, single = rows.open_source(text, inputs, field="prompt")
-    from llmkit.cli.common.loading import load_model
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
 
-    loaded = load_model(model.spec(task="text-generation", verb="generate"))
-    generation = Generation(loaded, wanted, field=inputs.field, template=inputs.template)
-    if generation.decoding.sampling and model.seed is None:
-        console.detail(f"seed {generation.seed}: drawn")
+    engine = open_engine(model.spec(task="text-generation", verb="generate"))
+    generation = Generation(engine, wanted, field=inputs.field, template=inputs.template)
+    rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
     if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
         _stream(generation, next(iter(source)))
     else:
@@ -58,16 +57,14 @@ def run(
 
 
 def _stream(generation: Generation, row: Row) -> None:
-    """Write one answer to stdout as it is made; a reasoning model's thoughts go to stderr."""
-    (prompt,) = generation.prepare([row])
-    if isinstance(prompt, Exception):
-        raise prompt
+    """Write one answer to stdout as it is written; a reasoning model's thoughts go to stderr."""
+    prompt = generation.prompts.prepare_one(row.data["prompt"], key=row.index, where=row.where)
     completes = not generation.prompts.chat
     if completes and generation.options.full_text:
-        print(prompt.payload.text, end="", flush=True)
+        print(prompt.text, end="", flush=True)
     elif completes and sys.stdout.isatty() and sys.stderr.isatty() and not console.state.quiet:
-        # For the eye only: whoever reads stdout gets what the model wrote and nothing else.
-        print(f"\x1b[2m{prompt.payload.text}\x1b[0m", end="", file=sys.stderr, flush=True)
+        # Shown on the terminal only: stdout holds the model's text and nothing else.
+        print(f"\x1b[2m{prompt.text}\x1b[0m", end="", file=sys.stderr, flush=True)
 
     def show(piece: str, is_reasoning: bool) -> None:
         print(piece, end="", file=sys.stderr if is_reasoning else sys.stdout, flush=True)

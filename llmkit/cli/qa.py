@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
+from llmkit.records.task import Task, fields_of_one
 
 if TYPE_CHECKING:
     from llmkit.records.read import RowSource
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.tasks.qa.extractive import ExtractiveQA
-    from llmkit.tasks.qa.generative import GenerativeQA
     from llmkit.tasks.qa.questions import QuestionSource
     from llmkit.text.passages import Document
 
@@ -137,11 +136,11 @@ def run(
         else:
             rows.run_rows(task, source, outputs, verb="qa", field="answer")
     finally:
-        _tell(task)
+        _report(task)
 
 
 def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[Document], bool]:
-    """The questions, the documents they are about, and whether there is just one question."""
+    """Open the questions and the documents that they are about; True if there is just one question."""
     from llmkit.records.read import rows_of
     from llmkit.tasks.qa.questions import read_documents
 
@@ -171,16 +170,16 @@ def load_task(
     questions: QuestionSource,
     extraction: ExtractionFlags,
     writing: WritingFlags,
-) -> ExtractiveQA | GenerativeQA:
-    """The model, loaded as what it is."""
-    from llmkit.cli.common.loading import load_model
+) -> Task[Any]:
+    """Return the task of the model: extractive or generative, by what its config says."""
+    from llmkit.cli.common.loading import load_model, open_engine
 
     if _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
         from llmkit.tasks.qa.extractive import ExtractiveQA
 
         writing.refuse()
         return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
-    from llmkit.tasks.generation import GenerationOptions
+    from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.qa.generative import GenerativeQA
 
     extraction.refuse()
@@ -190,10 +189,9 @@ def load_task(
         greedy=writing.greedy,
         seed=model.seed,
     )
-    loaded = load_model(model.spec(task="text-generation", verb="qa"))
-    task = GenerativeQA(loaded, decoding, questions, no_answer=extraction.no_answer)
-    if task.generation.decoding.sampling and model.seed is None:
-        console.detail(f"seed {task.seed}: drawn")
+    engine = open_engine(model.spec(task="text-generation", verb="qa"))
+    task = GenerativeQA(engine, decoding, questions, no_answer=extraction.no_answer)
+    rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
     return task
 
 
@@ -205,19 +203,15 @@ def _is_extractive_qa(spec: ModelSpec) -> bool:
     return is_extractive_qa(spec)
 
 
-def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several: bool) -> None:
+def _answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
     """Write the answers to one question, one a line; from several texts with file and line, as grep does."""
     from llmkit.tasks.qa.extractive import ExtractiveQA
 
-    (prepared,) = task.prepare([next(iter(source))])
-    if isinstance(prepared, Exception):
-        raise prepared
+    row = next(iter(source))
     with console.Progress("qa", total=1.0) as bar:
         if isinstance(task, ExtractiveQA):
             task.progress = lambda done, total: bar.update(done / total, f"{done} of {total} windows")
-        (fields,) = task.work([prepared])
-    if isinstance(fields, Exception):
-        raise fields
+        fields = fields_of_one(task, row, task.budget(None))
     listed = fields if isinstance(fields["answer"], list) else {k: [v] for k, v in fields.items()}
     for i, answer in enumerate(listed["answer"]):
         line = " ".join(answer.split())
@@ -229,8 +223,8 @@ def _answer_one(task: ExtractiveQA | GenerativeQA, source: RowSource, *, several
             )
 
 
-def _tell(task: ExtractiveQA | GenerativeQA) -> None:
-    """What the answers of a chat model leave to be known."""
+def _report(task: Task[Any]) -> None:
+    """Report shortened contexts and wrong quotations of a chat model."""
     from llmkit.tasks.qa.generative import GenerativeQA
 
     if not isinstance(task, GenerativeQA):

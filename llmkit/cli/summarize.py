@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +10,13 @@ import typer
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError, RowError
+from llmkit.records.task import Task, fields_of_one
 
 if TYPE_CHECKING:
     from llmkit.records.read import RowSource
     from llmkit.records.rows import Row
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.summarization.abstractive import Summarization
     from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
-
-_DEFAULT_TOKENS = 256
-_TOKENS_FOR_WORDS = 1024  # the default of --max-new-tokens where words bound the summary
 
 
 @options.expand
@@ -79,21 +74,22 @@ def run(
         if not rows.check_output(outputs):
             _pick_sentences(file, model, inputs, outputs, length)
         return
-    from llmkit.tasks.summarization.abstractive import STRATEGIES, Summarization, SummaryOptions
+    from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.summarization.abstractive import Summarization
+    from llmkit.tasks.summarization.model_settings import with_own_limit
+    from llmkit.tasks.summarization.options import STRATEGIES, SummaryOptions
 
     wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
-    generation = _decoding(decoding, model, system, length)
+    generation = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
     if rows.check_output(outputs):
         return
     source, single = _open(file, inputs)
-    from llmkit.cli.common.loading import load_model
+    from llmkit.cli.common.loading import open_engine
 
-    loaded = load_model(model.spec(task="text-generation"))
-    if decoding.max_new_tokens == _DEFAULT_TOKENS and not length.given:
-        generation = with_own_limit(generation, loaded)
-    summarization = Summarization(loaded, generation, wanted, field=inputs.field, template=inputs.template)
-    if summarization.generation.decoding.sampling and model.seed is None:
-        console.detail(f"seed {summarization.seed}: drawn")
+    engine = open_engine(model.spec(task="text-generation"))
+    generation = with_own_limit(generation, length, engine)
+    summarization = Summarization(engine, generation, wanted, field=inputs.field, template=inputs.template)
+    rows.report_seed(summarization.run_state, sampling=not summarization.generation.sampling.greedy)
     console.detail(f"{summarization.room} tokens of text fit beside the request and the answer")
     with _Steps(summarization, single=single):
         _run(summarization, source, outputs, single=single)
@@ -106,7 +102,7 @@ def _refuse_model_flags(
     *,
     extractive: bool,
 ) -> None:
-    """No flag is ignored in silence: picked sentences are not written by a model, if there is one at all."""
+    """Refuse flags for a model that writes: it writes no picked sentences, if there is one at all."""
     given = [f"--{name}" for name, value in about_model.items() if value is not None]
     given += options.given(decoding)
     if extractive and given:
@@ -120,7 +116,7 @@ def _refuse_model_flags(
 
 
 def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
-    """The texts, and whether there is just one: a file's, stdin's, or rows."""
+    """Open the texts: a file's, stdin's, or rows; True if there is just one."""
     if file is None:
         return rows.open_source(None, inputs, field="text")
     from llmkit.records.read import open_rows
@@ -135,25 +131,6 @@ def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool
     return open_rows(file, lines=inputs.lines, whole=not inputs.lines), not inputs.lines
 
 
-def _decoding(
-    decoding: options.DecodingFlags, model: options.ModelFlags, system: str | None, length: SummaryLength
-) -> GenerationOptions:
-    from llmkit.tasks.decoding import GenerationOptions
-
-    values = decoding.values()
-    if length.given and values["max_new_tokens"] == _DEFAULT_TOKENS:
-        values["max_new_tokens"] = max(_TOKENS_FOR_WORDS, 4 * (length.max_words or length.min_words or 0))
-    return GenerationOptions(**values, seed=model.seed, system=system)
-
-
-def with_own_limit(generation: GenerationOptions, loaded: LoadedModel) -> GenerationOptions:
-    """A summarizer's own length stands in its generation_config; `generate` counts its start token in."""
-    own = loaded.model.generation_config.max_length
-    if not loaded.is_encoder_decoder or own is None or own < 2:
-        return generation
-    return dataclasses.replace(generation, max_new_tokens=own - 1)
-
-
 def _pick_sentences(
     file: str | None,
     model: options.ModelFlags,
@@ -161,7 +138,7 @@ def _pick_sentences(
     outputs: options.OutputFlags,
     length: SummaryLength,
 ) -> None:
-    """Summarize texts by their own sentences, weighed by a model's embeddings where one is named."""
+    """Summarize texts by their own sentences, compared by a model's embeddings if one is named."""
     from llmkit.tasks.summarization.extractive import ExtractiveSummarization
 
     source, single = _open(file, inputs)
@@ -197,7 +174,7 @@ def _run_embedded(
 
 
 def _run(
-    task: ExtractiveSummarization | Summarization,
+    task: Task[Any],
     source: RowSource,
     outputs: options.OutputFlags,
     *,
@@ -209,24 +186,18 @@ def _run(
         rows.run_rows(task, source, outputs, verb="summarize", field="summary_text")
 
 
-def _one(task: ExtractiveSummarization | Summarization, row: Row, outputs: options.OutputFlags) -> None:
+def _one(task: Task[Any], row: Row, outputs: options.OutputFlags) -> None:
     """Summarize one text and print it; a reasoning model's thoughts go to stderr."""
     if row.error is not None:
         raise RowError(row.where, row.error)
-    task.budget(outputs.rows_per_batch())
-    (prepared,) = task.prepare([row])
-    if isinstance(prepared, RowError):
-        raise prepared
-    (fields,) = task.work([prepared])
-    if isinstance(fields, RowError):
-        raise fields
+    fields = fields_of_one(task, row, task.budget(outputs.rows_per_batch()))
     if "reasoning" in fields:
         print(fields["reasoning"], file=sys.stderr, flush=True)
     print(fields["summary_text"], flush=True)
 
 
 class _Steps:
-    """Says how many parts were made: for one text as it goes, for many in the end."""
+    """Reports how many parts were made: for one text as it goes, for many at the end."""
 
     def __init__(self, task: Summarization, *, single: bool) -> None:
         self.task = task

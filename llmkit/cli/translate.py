@@ -10,7 +10,8 @@ import typer
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.options import flag
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError
+from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
     from llmkit.records.rows import Row
@@ -61,11 +62,11 @@ def run(
     row = next(iter(texts)) if single else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
-    from llmkit.cli.common.loading import load_model
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.translation import Translation
 
     translation = Translation(
-        load_model(spec),
+        open_engine(spec),
         wanted,
         source=source,
         target=target,
@@ -74,39 +75,37 @@ def run(
         template=inputs.template,
         notice=console.notice,
     )
-    _tell(translation)
+    _report(translation)
     if row is not None:
         _one(translation, row, outputs)
     else:
         rows.run_rows(translation, texts, outputs, verb="translate", field="translation_text")
 
 
-def _tell(translation: Translation) -> None:
+def _report(translation: Translation) -> None:
+    """Report how the languages were understood."""
     direction = translation.direction
     for note in direction.notes:
         console.notice(note)
     names = [language.label if language else "?" for language in (direction.source, direction.target)]
     console.detail(f"translating from {names[0]} to {names[1]}")
-    if translation.generation.decoding.sampling and not translation.seed_given:
-        console.detail(f"seed {translation.seed}: drawn")
+    rows.report_seed(translation.run_state, sampling=not translation.generation.sampling.greedy)
 
 
 def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None:
     """Translate one text and print it with its line breaks."""
-    translation.budget(flags.rows_per_batch())
-    (prepared,) = translation.prepare([row])
-    if isinstance(prepared, RowError):
-        raise prepared
+    document = translation.document(check_text(row.data["text"], row.where), where=row.where)
+    budget = translation.budget(flags.rows_per_batch())
     with console.Progress("translate", total=1.0) as bar:
         translation.progress = lambda done, total: bar.update(done / total, f"{done} of {total} passages")
-        (result,) = translation.run([prepared])
+        (result,) = translation.run([document], budget)
     if result.reasoning:
         print(result.reasoning, file=sys.stderr, flush=True)
-    print(result.texts[0], flush=True)
+    print(result.text, flush=True)
 
 
 def _terms(file: Path) -> list[str]:
-    """The lines of a file, without empty ones."""
+    """Return the lines of a file, without empty ones."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

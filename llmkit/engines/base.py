@@ -1,9 +1,9 @@
 """The protocol between text tasks and engines that generate text.
 
-A task makes `Request`s and gets `Completion`s back. An `Engine` is anything that turns one into the other, in a
-batch or as a stream. Neither knows the other's library: this module imports no torch and no transformers.
+A task makes `Request`s and gets `Completion`s back. An `Engine` is anything that turns one into the other, in
+a batch or as a stream. Neither knows the other's library: this module imports no torch and no transformers.
 
-An engine need not do everything. `Engine.abilities` names what it can do, and `check_request` refuses the rest
+No engine has to do everything. `Engine.abilities` names what it can do, and `check_request` refuses the rest
 with an `OptionError` that names the option.
 """
 
@@ -38,8 +38,8 @@ class Sampling:
         top_k: draw from the k likeliest tokens; 0 is all.
         top_p: draw from the likeliest tokens that together have this probability.
         min_p: drop tokens less likely than this share of the likeliest one.
-        repetition_penalty: above 1, tokens of the prompt and the answer become less likely (Keskar et al. 2019,
-            https://arxiv.org/abs/1909.05858).
+        repetition_penalty: above 1, tokens of the prompt and the answer become less likely (Keskar et al.
+            2019, https://arxiv.org/abs/1909.05858).
         presence_penalty: subtracted from the logit of each token that the answer holds.
         frequency_penalty: subtracted from the logit of a token once for each time that the answer holds it.
         num_beams: beams of beam search; 1 is none.
@@ -126,10 +126,10 @@ class Request:
         messages: conversation, as dicts with ``role`` and ``content``.
         text: prompt to continue.
         key: (seed, row, sample), which choose the random numbers. With the ability ``row_seeds`` an answer
-            depends on its request alone, and not on the batch around it. Of `num_return_sequences` answers, the
-            n-th draws what a request with ``sample + n`` would draw.
-        logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone, None
-            nothing. Needs the ability ``logprobs``.
+            depends on its request alone, and not on the batch around it. Of `num_return_sequences` answers,
+            the n-th, counted from 0, draws what a request with ``sample + n`` would draw.
+        logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone,
+            None nothing. Needs the ability ``logprobs``.
         constraint: form that the answer must have.
     """
 
@@ -182,7 +182,7 @@ class Session(Protocol):
     """State that an engine keeps from one streamed request to the next, such as a key-value cache.
 
     Attributes:
-        ids: tokens whose state it holds. The next prompt is faster the longer a beginning it shares with them.
+        ids: tokens whose state it holds. A prompt that shares their beginning does not compute it again.
     """
 
     ids: list[int]
@@ -200,8 +200,8 @@ class Engine(Protocol):
         config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
         abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
             ``constraint``, ``logprobs``.
-        defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the model
-            samples by default, and its `max_new_tokens` a length that the model itself declares for answers.
+        defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
+            model samples by default, and its `max_new_tokens` a length that the model declares for answers.
         samples_by_default: True if the model's own settings draw tokens at random.
         notes: choices that were made for the user when the model was opened, a sentence each.
     """

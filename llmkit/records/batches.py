@@ -8,24 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from llmkit.records.rows import Row
 
+T = TypeVar("T")
+
+
+class HasLength(Protocol):
+    """Anything that takes a number of tokens, its `length`."""
+
+    @property
+    def length(self) -> int: ...
+
+
+L = TypeVar("L", bound=HasLength)
+
 
 @dataclass(frozen=True)
-class PreparedRow:
+class PreparedRow(Generic[T]):
     """A row ready to run.
 
     Attributes:
         row: the row it was made from.
         length: how many tokens its prompt takes.
-        payload: what the work function needs; not looked at here.
+        payload: data for the task that prepared it.
     """
 
     row: Row
     length: int
-    payload: Any
+    payload: T
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Budget:
     rows: int | None
     new_tokens: int
 
-    def halved(self, batch: Sequence[PreparedRow]) -> Budget | None:
+    def halved(self, batch: Sequence[HasLength]) -> Budget | None:
         """The budget to go on with when `batch` did not fit into memory; None if it was one row.
 
         Halved is what the batch took, not what it might have taken: the last batch of a window can be far
@@ -59,13 +71,13 @@ class Budget:
         return replace(self, tokens=len(batch) * (longest + self.new_tokens) // 2)
 
 
-def longest_first(prepared: PreparedRow) -> tuple[int, int]:
+def longest_first(prepared: PreparedRow[Any]) -> tuple[int, int]:
     """The key by which `next_batch` wants its rows sorted: longest first, then in input order."""
     return -prepared.length, prepared.row.index
 
 
-def next_batch(pending: Sequence[PreparedRow], budget: Budget) -> list[PreparedRow]:
-    """Take the next batch from the front of `pending`, which is sorted by `longest_first`."""
+def next_batch(pending: Sequence[L], budget: Budget) -> list[L]:
+    """Take the next batch from the front of `pending`, which is sorted longest first."""
     if not pending:
         return []
     size = len(pending) if budget.rows is None else min(budget.rows, len(pending))

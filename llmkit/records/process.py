@@ -20,8 +20,8 @@ from llmkit.records.read import RowSource
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 
-Prepare = Callable[[list[Row]], Sequence[PreparedRow | RowError]]
-Work = Callable[[list[PreparedRow]], Sequence[dict[str, Any] | RowError]]
+Prepare = Callable[[list[Row]], Sequence[PreparedRow[Any] | RowError]]
+Work = Callable[[list[PreparedRow[Any]], Budget], Sequence[dict[str, Any] | RowError]]
 OnProgress = Callable[[int, int, list[dict[str, Any]] | None, float | None], None]
 
 
@@ -65,8 +65,8 @@ def process(
         source: the rows.
         prepare: makes rows ready, one result per row in the same order; a RowError in place of a row that
             cannot be run. It must treat each row by itself, and sees only rows that could be read.
-        work: runs one batch: the fields to add to each row, or a RowError, in the same order. It may raise
-            `OutOfMemory`; the batch is then tried again with half the budget.
+        work: takes one batch and the budget, and returns the fields to add to each row, or a RowError, in the
+            same order. It may raise `OutOfMemory`; the batch is then tried again with half the budget.
         output: where the rows go, already entered.
         budget: what a batch may hold; an output that is resumed after an out-of-memory brings its own.
         window: rows read and sorted at a time. A resumed run must use the same.
@@ -157,7 +157,7 @@ class _Run:
         rows_out = [_row_out(row, results[row.index]) for row in rows]
         self.output.end_window(rows_out, self.failed - failed_before)
 
-    def _ready(self, rows: list[Row]) -> tuple[list[PreparedRow], dict[int, Result]]:
+    def _ready(self, rows: list[Row]) -> tuple[list[PreparedRow[Any]], dict[int, Result]]:
         """Rows prepared and sorted for `next_batch`, and the results of those that cannot run."""
         readable = [row for row in rows if row.error is None]
         prepared = self.prepare(readable) if readable else []
@@ -170,10 +170,10 @@ class _Run:
                 pending.append(item)
         return sorted(pending, key=longest_first), self._settled(errors)
 
-    def _answers(self, batch: list[PreparedRow]) -> dict[int, Result] | None:
+    def _answers(self, batch: list[PreparedRow[Any]]) -> dict[int, Result] | None:
         """Run one batch: results by row index; None if memory ran out and a smaller budget is set."""
         try:
-            answers = self.work(batch)
+            answers = self.work(batch, self.budget)
         except OutOfMemory as error:
             reason = str(error)
         else:

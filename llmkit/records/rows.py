@@ -1,6 +1,6 @@
 """One row of input, and the text that a task takes from it.
 
-Public: `Row`, `text_of`, `default_column`.
+Public: `Row`, `text_of`, `check_text`, `default_column`.
 """
 
 from __future__ import annotations
@@ -57,12 +57,20 @@ def text_of(row: Row, *, field: str | None, template: str | None, defaults: tupl
         text = "".join(part if column is None else _column(row, column) for part, column in _parts(template))
     else:
         text = _column(row, default_column(row, defaults))
+    return check_text(text, row.where)
+
+
+def check_text(text: str, where: str) -> str:
+    """Return `text`, which stands at `where`, unchanged.
+
+    Raises:
+        RowError: it holds half of a surrogate pair, which UTF-8, and so a tokenizer, cannot take.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        # Tokenizers take UTF-8, which has no form for half of a surrogate pair.
         code = ord(text[error.start])
-        raise RowError(row.where, f"the text holds half a character (U+{code:04X})") from None
+        raise RowError(where, f"the text holds half a character (U+{code:04X})") from None
     return text
 
 

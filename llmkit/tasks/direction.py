@@ -1,14 +1,15 @@
-"""How a model is told which languages to translate between: each family has its own way.
+"""Find how a model takes the languages to translate between: each family has its own way.
 
-What a model knows is read off its own tokenizer and config, never from a list kept here, so a model that was
-extended to new languages is told about them too.
+The languages come from the model's own tokenizer and config, never from a list kept here, so that a model
+extended to new languages works too.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from llmkit.text.languages import (
 )
 
 if TYPE_CHECKING:
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
 
 T5_FAMILIES = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
 _LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
@@ -31,19 +32,22 @@ _TARGET_TOKEN = re.compile(r">>.+<<|<2.+>")
 _TASK = re.compile(r"translation_([\w-]+?)_to_([\w-]+)")
 # opus-mt-en-de, opus-mt-tc-big-zle-en: names of Marian models end in the pair.
 _PAIR = re.compile(r"opus-mt-(?:tc-[a-z]+-)?([A-Za-z_]+)-([A-Za-z_]+)")
+_SOURCE, _TARGET = "source", "target"  # the options that name the languages
+_tokenizers = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Direction:
-    """What to do so that a model translates from one language into another.
+    """Settings that make a model translate from one language into another.
 
     Attributes:
-        source, target: the languages, None where they are not known.
-        message: from a text to the turn that a chat model gets; None for other models.
-        prefix: what is put before each text.
-        source_token: the code that the tokenizer adds to the text, or None.
-        decoding: settings of the generation config: the token that the answer must begin with.
-        notes: what the user should know.
+        source, target: the languages; None if they are not known.
+        message: makes a text the user's message to a chat model; None for other models.
+        prefix: put before each text.
+        source_token: code that the tokenizer adds to the text, or None.
+        first_token: token that the answer must begin with, or None.
+        decoder_start_token: token that the decoder starts from; None takes the model's own.
+        notes: sentences that the user should read.
     """
 
     source: Language | None
@@ -51,111 +55,130 @@ class Direction:
     message: Callable[[str], dict[str, Any]] | None = None
     prefix: str = ""
     source_token: str | None = None
-    decoding: tuple[tuple[str, int], ...] = ()
+    first_token: int | None = None
+    decoder_start_token: int | None = None
     notes: tuple[str, ...] = ()
 
+    def encode(self, tokenizer: Any, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of texts in the source language.
 
-def find_direction(loaded: LoadedModel, source: str | None, target: str | None) -> Direction:
-    """Find how to tell a model to translate from `source` into `target`.
+        Several directions may share one tokenizer: its language is set for this call only.
+        """
+        if self.source_token is None:
+            return _encode(tokenizer, texts)
+        with _tokenizers:
+            before = tokenizer.src_lang
+            tokenizer.src_lang = self.source_token
+            try:
+                return _encode(tokenizer, texts)
+            finally:
+                tokenizer.src_lang = before
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    # A text longer than the model's limit is our own error to report, with its place.
+    ids: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"]
+    return ids
+
+
+def find_direction(engine: Engine, source: str | None, target: str | None) -> Direction:
+    """Find how a model translates from `source` into `target`.
 
     Args:
-        loaded: the model.
-        source: the language of the text in any manner (see `find_language`); None if the user did not say.
-        target: the language wanted, likewise.
+        engine: the model.
+        source: language of the text (see `find_language` for its forms); None if the user did not say.
+        target: language to write, likewise.
 
     Raises:
-        InputError: no such language, one the model does not have, one it must be told and was not, both the
-            same, or a model that does not translate.
+        InputError: no such language, a language that the model lacks or needs, the same language twice, or a
+            model that does not translate.
     """
     known, wanted = find_pair(source, target)
-    family = loaded.model.config.model_type
+    family = getattr(engine.config, "model_type", None)
     if family in {"m2m_100", "nllb-moe", "mbart"}:
-        return _by_language_tokens(loaded, known, wanted)
+        return _by_language_tokens(engine, known, wanted)
     if family == "marian":
-        return _marian(loaded, known, wanted)
+        return _marian(engine, known, wanted)
     if family == "fsmt":
-        return _one_pair(loaded, known, wanted, *_fsmt_pair(loaded))
-    if loaded.has_chat_template:
-        return _by_prompt(loaded, known, wanted)
-    if not loaded.is_encoder_decoder:
+        return _one_pair(engine, known, wanted, *_fsmt_pair(engine))
+    if engine.has_chat_template:
+        return _by_prompt(engine, known, wanted)
+    if not engine.is_encoder_decoder:
         raise InputError(
-            f"{loaded.spec.name} continues text and has no chat template, so it cannot be asked to translate;"
+            f"{engine.name} continues text and has no chat template, so it cannot be asked to translate;"
             " use a translation model or a chat model"
         )
     if family in T5_FAMILIES:
-        tokens = _target_tokens(loaded)
-        return _by_target_token(loaded, known, wanted, tokens) if tokens else _by_task(loaded, known, wanted)
-    prefixes = own_prefixes(loaded.model.config)
+        tokens = _target_tokens(engine)
+        return _by_target_token(engine, known, wanted, tokens) if tokens else _by_task(engine, known, wanted)
+    prefixes = own_prefixes(engine.config)
     if prefixes:
-        pair = own_pair(prefixes, known, wanted, loaded.spec.name)
+        pair = own_pair(prefixes, known, wanted, engine.name)
         return Direction(known or _known(pair[0]), wanted or _known(pair[1]), prefix=prefixes[pair])
-    note = f"{loaded.spec.name} is not told of languages; it gets the text as it stands"
+    note = f"{engine.name} takes no languages; it gets the text as it is"
     return Direction(known, wanted, notes=(note,))
 
 
-def _by_language_tokens(loaded: LoadedModel, known: Language | None, wanted: Language | None) -> Direction:
+def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
     """NLLB, M2M100, mBART: a token for the source beside the text, the target's token begins the answer."""
-    tokenizer: Any = loaded.tokenizer
+    tokenizer: Any = engine.tokenizer
     # M2M100 does not list its language tokens, and writes them as __de__.
     own = getattr(tokenizer, "lang_code_to_id", {})
     named = {**tokenizer.get_vocab(), **own}
     # Tokenizers of these families add all languages of their family, whether or not the model has them.
-    size, unknown = loaded.model.config.vocab_size, tokenizer.unk_token_id
+    size, unknown = engine.config.vocab_size, tokenizer.unk_token_id
     tokens = {
         token: index
         for token, index in named.items()
         if (token in own or _LANGUAGE_TOKEN.fullmatch(token)) and index != unknown and index < size
     }
-    known, wanted = _said(known, "--from", loaded, tokens), _said(wanted, "--to", loaded, tokens)
-    source = _match(known, "--from", loaded, tokens)
-    target = _match(wanted, "--to", loaded, tokens)
+    known, wanted = _said(known, _SOURCE, engine, tokens), _said(wanted, _TARGET, engine, tokens)
+    source = _match(known, _SOURCE, engine, tokens)
+    target = _match(wanted, _TARGET, engine, tokens)
     if source.code == target.code:
         raise InputError(
-            f"{loaded.spec.name} has one code for {known.tag} and {wanted.tag}, {source.code}:"
+            f"{engine.name} has one code for {known.tag} and {wanted.tag}, {source.code}:"
             " it cannot translate between them"
         )
-    name = "forced_bos_token_id"
-    if loaded.model.config.model_type == "mbart":
-        tokenizer.src_lang = source.code
-        if tokenizer("a")["input_ids"][-1] == tokens[source.code]:
-            # The first mBART puts the language after the text, and its decoder starts from it.
-            name = "decoder_start_token_id"
-    return Direction(
-        known,
-        wanted,
-        source_token=source.code,
-        decoding=((name, tokens[target.code]),),
-        notes=_inexact((known, source), (wanted, target)),
+    direction = Direction(
+        known, wanted, source_token=source.code, notes=_inexact((known, source), (wanted, target))
     )
+    begins = tokens[target.code]
+    if engine.config.model_type == "mbart":
+        (ids,) = direction.encode(tokenizer, ["a"])
+        if ids[-1] == tokens[source.code]:
+            # The first mBART puts the language after the text, and its decoder starts from it.
+            return replace(direction, decoder_start_token=begins)
+    return replace(direction, first_token=begins)
 
 
-def _marian(loaded: LoadedModel, known: Language | None, wanted: Language | None) -> Direction:
+def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
     """Marian: one pair, or one of several targets named by a token before the text."""
-    tokenizer: Any = loaded.tokenizer
+    tokenizer: Any = engine.tokenizer
     source, target = getattr(tokenizer, "source_lang", None), getattr(tokenizer, "target_lang", None)
-    named = _PAIR.fullmatch(Path(loaded.spec.name).name)
+    named = _PAIR.fullmatch(Path(engine.name).name)
     if named:
         source, target = source or named.group(1), target or named.group(2)
-    tokens = _target_tokens(loaded)
+    tokens = _target_tokens(engine)
     fixed = _known(target)
     if tokens and not (fixed and wanted and fixed.code == wanted.code and not _has(tokens, wanted)):
         if known is not None:
-            _check(loaded, known, "--from", source)
-        return _by_target_token(loaded, known or _known(source), wanted or fixed, tokens)
-    return _one_pair(loaded, known, wanted, source, target)
+            _check(engine, known, _SOURCE, source)
+        return _by_target_token(engine, known or _known(source), wanted or fixed, tokens)
+    return _one_pair(engine, known, wanted, source, target)
 
 
 def _by_target_token(
-    loaded: LoadedModel, known: Language | None, wanted: Language | None, tokens: Iterable[str]
+    engine: Engine, known: Language | None, wanted: Language | None, tokens: Iterable[str]
 ) -> Direction:
     """Marian with several targets (`>>deu<<`) and MADLAD (`<2de>`): the target's token before the text."""
-    wanted = _said(wanted, "--to", loaded, tokens)
-    match = _match(wanted, "--to", loaded, tokens)
+    wanted = _said(wanted, _TARGET, engine, tokens)
+    match = _match(wanted, _TARGET, engine, tokens)
     return Direction(known, wanted, prefix=f"{match.code} ", notes=_inexact((wanted, match)))
 
 
 def _one_pair(
-    loaded: LoadedModel,
+    engine: Engine,
     known: Language | None,
     wanted: Language | None,
     source: str | None,
@@ -163,24 +186,24 @@ def _one_pair(
 ) -> Direction:
     """A model for one pair: nothing to tell it, but it must be the pair that was asked for."""
     if known is not None:
-        _check(loaded, known, "--from", source, other=target)
+        _check(engine, known, _SOURCE, source, other=target)
     if wanted is not None:
-        _check(loaded, wanted, "--to", target, other=source)
+        _check(engine, wanted, _TARGET, target, other=source)
     notes: tuple[str, ...] = ()
     if source is None or target is None:
-        notes = (f"{loaded.spec.name} does not say which languages it translates between",)
+        notes = (f"{engine.name} does not say which languages it translates between",)
     return Direction(known or _known(source), wanted or _known(target), notes=notes)
 
 
-def _by_task(loaded: LoadedModel, known: Language | None, wanted: Language | None) -> Direction:
+def _by_task(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
     """T5: the task in words before the text."""
-    name = loaded.spec.name
+    name = engine.name
     if known is None or wanted is None:
-        flag = "--from" if known is None else "--to"
-        raise InputError(f"{name} must be told both languages: name one with {flag}, such as {flag} de")
-    for language, flag in ((known, "--from"), (wanted, "--to")):
-        _must_have_name(language, flag)
-    tasks = getattr(loaded.model.config, "task_specific_params", None) or {}
+        option = _SOURCE if known is None else _TARGET
+        raise InputError(f"{name} needs both languages: name the other, such as {option}=de")
+    for language, option in ((known, _SOURCE), (wanted, _TARGET)):
+        _must_have_name(language, option)
+    tasks = getattr(engine.config, "task_specific_params", None) or {}
     trained = [task.removeprefix("translation_") for task in tasks if task.startswith("translation_")]
     notes: tuple[str, ...] = ()
     if trained and f"{known.iso1}_to_{wanted.iso1}" not in trained:
@@ -222,25 +245,25 @@ def own_pair(
         return pairs[0]
     there = ", ".join(f"{source} to {target}" for source, target in prefixes)
     if pairs:
-        flag = "--to" if wanted is None else "--from"
-        raise InputError(f"{name} translates {there}: name the language with {flag}")
+        option = _TARGET if wanted is None else _SOURCE
+        raise InputError(f"{name} translates {there}: name the language with `{option}`")
     asked = " ".join(
-        f"{flag} {language.tag}" for flag, language in (("--from", known), ("--to", wanted)) if language
+        f"{option}={language.tag}" for option, language in ((_SOURCE, known), (_TARGET, wanted)) if language
     )
-    raise InputError(f"{asked}: {name} translates {there} only; name another model with -m")
+    raise InputError(f"{asked}: {name} translates {there} only; name another `model`")
 
 
-def _by_prompt(loaded: LoadedModel, known: Language | None, wanted: Language | None) -> Direction:
+def _by_prompt(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
     """Chat models: a request in words; TranslateGemma's template takes the codes."""
     if wanted is None:
-        raise InputError(f"{loaded.spec.name} must be told the language to write: name it with --to")
-    _must_have_name(wanted, "--to")
+        raise InputError(f"{engine.name} needs the language to write: name it with `target`")
+    _must_have_name(wanted, _TARGET)
     if known is not None:
-        _must_have_name(known, "--from")
-    template = loaded.tokenizer.chat_template
+        _must_have_name(known, _SOURCE)
+    template = getattr(engine.tokenizer, "chat_template", None)
     if "source_lang_code" in str(template):
         if known is None:
-            raise InputError(f"{loaded.spec.name} must be told the language of the text: name it with --from")
+            raise InputError(f"{engine.name} needs the language of the text: name it with `source`")
         codes = {"source_lang_code": known.tag, "target_lang_code": wanted.tag}
 
         def coded(text: str) -> dict[str, Any]:
@@ -255,13 +278,14 @@ def _by_prompt(loaded: LoadedModel, known: Language | None, wanted: Language | N
     return Direction(known, wanted, message=lambda text: {"role": "user", "content": request + text})
 
 
-def _fsmt_pair(loaded: LoadedModel) -> tuple[str | None, str | None]:
-    pair = getattr(loaded.model.config, "langs", None) or (None, None)
+def _fsmt_pair(engine: Engine) -> tuple[str | None, str | None]:
+    pair = getattr(engine.config, "langs", None) or (None, None)
     return pair[0], pair[1]
 
 
-def _target_tokens(loaded: LoadedModel) -> list[str]:
-    return [token for token in loaded.tokenizer.get_vocab() if _TARGET_TOKEN.fullmatch(token)]
+def _target_tokens(engine: Engine) -> list[str]:
+    tokenizer: Any = engine.tokenizer
+    return [token for token in tokenizer.get_vocab() if _TARGET_TOKEN.fullmatch(token)]
 
 
 def _has(tokens: Iterable[str], language: Language) -> bool:
@@ -275,32 +299,32 @@ def _known(code: str | None) -> Language | None:
 
 
 def _check(
-    loaded: LoadedModel, asked: Language, flag: str, has: str | None, *, other: str | None = None
+    engine: Engine, asked: Language, option: str, has: str | None, *, other: str | None = None
 ) -> None:
     own = _known(has)
     if own is not None and own.code != asked.code:
-        pair = (has, other) if flag == "--from" else (other, has)
+        pair = (has, other) if option == _SOURCE else (other, has)
         does = f"translates {pair[0]} to {pair[1]}" if other else f"takes {has}"
-        raise InputError(f"{flag} {asked.tag}: {loaded.spec.name} {does}")
+        raise InputError(f"{option}={asked.tag}: {engine.name} {does}")
 
 
-def _said(language: Language | None, flag: str, loaded: LoadedModel, codes: Iterable[str]) -> Language:
+def _said(language: Language | None, option: str, engine: Engine, codes: Iterable[str]) -> Language:
     if language is not None:
         return language
     shown = sorted(codes)
     some = ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
-    which = "the language of the text" if flag == "--from" else "the language to write"
-    raise InputError(f"{loaded.spec.name} must be told {which}: name it with {flag} (it has {some})")
+    which = "the language of the text" if option == _SOURCE else "the language to write"
+    raise InputError(f"{engine.name} needs {which}: name it with `{option}` (it has {some})")
 
 
-def _match(language: Language, flag: str, loaded: LoadedModel, codes: Iterable[str]) -> Match:
-    return match_code(language, codes, said=f"{flag} {language.tag}", model=loaded.spec.name)
+def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]) -> Match:
+    return match_code(language, codes, said=f"{option}={language.tag}", model=engine.name)
 
 
-def _must_have_name(language: Language, flag: str) -> None:
+def _must_have_name(language: Language, option: str) -> None:
     """A prompt names the language in words."""
     if language.name is None:
-        raise unknown_language(language.code, flag)
+        raise unknown_language(language.code, f"`{option}`")
 
 
 def _inexact(*pairs: tuple[Language, Match]) -> tuple[str, ...]:

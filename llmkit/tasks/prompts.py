@@ -1,24 +1,26 @@
-"""From a row to the token ids of a prompt: plain text, a chat turn, or a whole conversation."""
+"""Make prompts: plain text, a chat turn or a whole conversation as token ids that fit the model's context."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
-from llmkit.records.rows import Row, text_of
+from llmkit.records.rows import Row, check_text, text_of
 from llmkit.text.reasoning import OPEN
 from llmkit.text.turns import leave_turns, turns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
     from llmkit.tasks.decoding import GenerationOptions
 
 DEFAULT_FIELDS = ("prompt", "text")
+Messages = list[dict[str, Any]]
+Encode = Callable[[list[str]], list[list[int]]]
+_CHARACTERS = 4  # of a token, where no tokenizer is here to count
 
 
 @dataclass(frozen=True)
@@ -26,164 +28,284 @@ class Prompt:
     """One prompt, ready to run.
 
     Attributes:
-        ids: its token ids, special tokens included.
-        text: what the user wrote; None for a conversation.
-        new_tokens: how many tokens may follow it.
-        thinking: the chat template opened the model's thoughts in the prompt.
-        least_tokens: the answer may not end before it has so many.
+        ids: its token ids, special tokens included; None if the model's tokenizer is elsewhere.
+        text: the user's text; None for a conversation.
+        messages: the conversation; None for plain text.
+        new_tokens: limit on the tokens that follow it.
+        least_tokens: the answer does not end before it has this many tokens; None: as the model has it.
+        key: number that, with the seed, chooses its random numbers.
+        thinking: True if the chat template opened the model's thoughts in the prompt.
         dropped: how many of the conversation's oldest messages are not in it.
     """
 
-    ids: list[int]
+    ids: list[int] | None
     text: str | None
     new_tokens: int
+    messages: Messages | None = None
+    least_tokens: int | None = None
+    key: int = 0
     thinking: bool = False
-    least_tokens: int = 0
     dropped: int = 0
+
+    @property
+    def length(self) -> int:
+        """Return the number of its tokens, or an estimate if they are not known."""
+        if self.ids is not None:
+            return len(self.ids)
+        texts = [self.text or "", *(str(one.get("content")) for one in self.messages or ())]
+        return sum(map(len, texts)) // _CHARACTERS + 1
 
 
 class PromptMaker:
-    """Turns rows into prompts for one model under one set of options.
+    """Makes prompts for one model under one set of options.
+
+    Args:
+        engine: gives the tokenizer, the context length and whether there is a chat template.
+        options: see `GenerationOptions`.
+        field: column that holds the prompt; None takes `prompt`, `text` or the only one.
+        template: prompt over several columns, such as ``Q: {question}``.
+        encode: tokenizes texts; None takes the tokenizer as it is.
+
+    Attributes:
+        chat: True if prompts go through the chat template.
 
     Raises:
-        InputError: chat options for a model without a chat template.
+        OptionError: chat options for a model without a chat template, or truncation without a tokenizer.
     """
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        engine: Engine,
         options: GenerationOptions,
         *,
         field: str | None = None,
         template: str | None = None,
+        encode: Encode | None = None,
     ) -> None:
-        self.loaded = loaded
         self.options = options
         self.field = field
         self.template = template
-        if not loaded.has_chat_template:
-            for flag, given in (("--chat", options.chat), ("--system", options.system)):
+        self.name = engine.name
+        self.context_length = engine.context_length
+        self._tokenizer: Any = engine.tokenizer
+        self._is_encoder_decoder = engine.is_encoder_decoder
+        self._encode = encode or self._tokenize
+        if not engine.has_chat_template:
+            for option, given in (("chat", options.chat), ("system", options.system)):
                 if given:
-                    raise InputError(f"{flag}: {loaded.spec.name} has no chat template; leave it out")
-        self.chat = loaded.has_chat_template if options.chat is None else options.chat
+                    raise OptionError(
+                        option, f"needs a chat template, and {self.name} has none; leave it out"
+                    )
+        self.chat = engine.has_chat_template if options.chat is None else options.chat
         if options.system is not None and not self.chat:
-            raise InputError("--system speaks to a chat model; leave out --no-chat")
+            raise OptionError("system", "needs a chat template; leave out chat=False")
         if options.truncate == "turns" and not self.chat:
-            raise InputError("--truncate turns is about conversations; use left or right for plain prompts")
+            raise OptionError(
+                "truncate", "can be turns only in a conversation; cut plain prompts left or right"
+            )
+        if options.truncate is not None and self._tokenizer is None:
+            raise OptionError(
+                "truncate", f"needs the tokenizer of {self.name}, which is not here; leave it out"
+            )
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
-        """Tokenize rows together; a row that cannot be a prompt becomes its RowError."""
-        texts: list[str | list[dict[str, Any]] | RowError] = [self._content(row) for row in rows]
-        plain = [text for text in texts if isinstance(text, str)]
-        encoded = iter([] if self.chat or not plain else self._tokenize(plain))
-        made: list[PreparedRow | RowError] = []
-        for row, content in zip(rows, texts, strict=True):
-            if isinstance(content, RowError):
-                made.append(content)
-                continue
-            try:
-                ids, dropped = self._chat_ids(content, row) if self.chat else (next(encoded), 0)
-                prompt = self._fit(ids, content if isinstance(content, str) else None, row, dropped)
-            except RowError as error:
-                made.append(error)
-            else:
-                made.append(PreparedRow(row=row, length=len(prompt.ids), payload=prompt))
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Prompt] | RowError]:
+        """Make the prompts of rows together; a row that cannot be a prompt becomes its RowError."""
+        contents = [self._content(row) for row in rows]
+        prompts = self._make(contents, [row.where for row in rows], [row.index for row in rows])
+        return [
+            prompt if isinstance(prompt, RowError) else PreparedRow(row, prompt.length, prompt)
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+
+    def prepare_one(self, content: str | Messages, *, key: int = 0, where: str = "prompt") -> Prompt:
+        """Make one prompt.
+
+        Args:
+            content: text, or a conversation as dicts with ``role`` and ``content``.
+            key: number that, with the seed, chooses its random numbers.
+            where: its place, for errors.
+
+        Raises:
+            RowError: it cannot be a prompt.
+        """
+        return self.prepare_all([content], first_key=key, where=where)[0]
+
+    def prepare_all(
+        self,
+        contents: Sequence[str | Messages],
+        *,
+        first_key: int = 0,
+        where: str | Sequence[str] = "prompt",
+    ) -> list[Prompt]:
+        """Make prompts together.
+
+        Args:
+            contents: texts and conversations.
+            first_key: key of the first; each further one has the next number.
+            where: place of all of them, or of each.
+
+        Raises:
+            RowError: one of them cannot be a prompt.
+        """
+        places = [where] * len(contents) if isinstance(where, str) else where
+        keys = range(first_key, first_key + len(contents))
+        checked = [self._checked(one, place) for one, place in zip(contents, places, strict=True)]
+        made = []
+        for prompt in self._make(checked, places, keys):
+            if isinstance(prompt, RowError):
+                raise prompt
+            made.append(prompt)
         return made
 
-    def _content(self, row: Row) -> str | list[dict[str, Any]] | RowError:
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, special ones left out; estimated without a tokenizer."""
+        if self._tokenizer is None:
+            return [len(text) // _CHARACTERS + 1 for text in texts]
+        if not texts:
+            return []
+        encoded: Any = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def count_chat_tokens(self, messages: Messages) -> int:
+        """Return the number of tokens of a conversation's prompt; an estimate without a tokenizer.
+
+        Raises:
+            RowError: the chat template refuses it.
+        """
+        if self._tokenizer is None:
+            return self._remote(messages, 0).length
+        return len(self._template_ids(messages, "prompt"))
+
+    def _content(self, row: Row) -> str | Messages | RowError:
         try:
             if "messages" in row.data and self.field is None and self.template is None:
-                return self._messages(row)
+                return self._checked(row.data["messages"], row.where)
             return text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
 
-    def _messages(self, row: Row) -> list[dict[str, Any]]:
+    def _checked(self, content: Any, where: str) -> str | Messages:
+        if isinstance(content, str):
+            return check_text(content, where)
         if not self.chat:
-            name = self.loaded.spec.name
             raise RowError(
-                row.where, f"`messages` needs a chat model, and {name} runs without a chat template"
+                where, f"`messages` needs a chat model, and {self.name} runs without a chat template"
             )
-        return messages_of(row)
+        return check_messages(content, where)
+
+    def _make(
+        self, contents: Sequence[str | Messages | RowError], where: Sequence[str], keys: Sequence[int]
+    ) -> list[Prompt | RowError]:
+        plain = [content for content in contents if isinstance(content, str)]
+        tokenizes = self._tokenizer is not None and not self.chat
+        encoded = iter(self._encode(plain) if tokenizes and plain else [])
+        made: list[Prompt | RowError] = []
+        for content, place, key in zip(contents, where, keys, strict=True):
+            if isinstance(content, RowError):
+                made.append(content)
+                continue
+            try:
+                if self._tokenizer is None:
+                    made.append(self._remote(content, key))
+                elif self.chat:
+                    made.append(self._chat_prompt(content, place, key))
+                else:
+                    made.append(self._fit(next(encoded), str(content), place, key))
+            except RowError as error:
+                made.append(error)
+        return made
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        # Longer than the model's limit is our own error to report, with the row's place.
-        ids: list[list[int]] = self.loaded.tokenizer(texts, verbose=False)["input_ids"]
+        # A prompt longer than the model's limit is our own error to report, with its place.
+        ids: list[list[int]] = self._tokenizer(texts, verbose=False)["input_ids"]
         return ids
 
-    def _chat_ids(self, content: str | list[dict[str, Any]], row: Row) -> tuple[list[int], int]:
-        """The conversation's token ids, and how many of its oldest messages had to go."""
+    def _turns(self, content: str | Messages) -> Messages:
+        """Return the conversation, with the system message of the options in front."""
         messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if self.options.system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.options.system}, *messages]
-        ids = self._template_ids(messages, row)
+        return messages
+
+    def _remote(self, content: str | Messages, key: int) -> Prompt:
+        """Return a prompt for an engine that tokenizes by itself."""
+        return Prompt(
+            ids=None,
+            text=content if isinstance(content, str) else None,
+            new_tokens=self.options.max_new_tokens,
+            messages=self._turns(content) if self.chat else None,
+            key=key,
+        )
+
+    def _chat_prompt(self, content: str | Messages, where: str, key: int) -> Prompt:
+        """Return the prompt of a conversation, without its oldest turns if it is too long."""
+        messages = self._turns(content)
+        text = content if isinstance(content, str) else None
+        ids = self._template_ids(messages, where)
         room = self._room()
         if self.options.truncate != "turns" or room is None or len(ids) <= room:
-            return ids, 0
+            return self._fit(ids, text, where, key)
 
         def fits(turns: int) -> bool:
             # Leave a quarter free: at the very edge each further turn would drop one more, and with the
             # beginning of the prompt changed nothing that a key-value cache holds could be used again.
-            return len(self._template_ids(leave_turns(messages, turns), row)) <= room * 3 // 4
+            return len(self._template_ids(leave_turns(messages, turns), where)) <= room * 3 // 4
 
         turns = min(bisect_left(range(turns_of(messages)), True, key=fits), turns_of(messages) - 1)
         kept = leave_turns(messages, max(turns, 0))
-        return self._template_ids(kept, row), len(messages) - len(kept)
+        ids = self._template_ids(kept, where)
+        return self._fit(ids, text, where, key, dropped=len(messages) - len(kept))
 
     def _room(self) -> int | None:
-        """How many tokens a prompt may have that leaves room for an answer; None for no limit."""
-        context = self.loaded.context_length
+        """Return how many tokens of prompt leave room for an answer; None for no limit."""
+        context = self.context_length
         return None if context is None else max(context - self.options.max_new_tokens, context // 2)
 
-    def _template_ids(self, messages: list[dict[str, Any]], row: Row) -> list[int]:
+    def _template_ids(self, messages: Messages, where: str) -> list[int]:
         try:
             # Tokenized by the template itself: it writes its own BOS, and a second one must not follow.
-            encoding: Any = self.loaded.tokenizer.apply_chat_template(
+            encoding: Any = self._tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=True, return_dict=True
             )
         except Exception as error:
             # Templates raise jinja2 errors of their own making ("roles must alternate").
-            raise RowError(
-                row.where, f"the chat template refuses it: {' '.join(str(error).split())}"
-            ) from error
+            raise RowError(where, f"the chat template refuses it: {one_line(error)}") from error
         ids: list[int] = encoding["input_ids"]
         return ids
 
-    def _fit(self, ids: list[int], text: str | None, row: Row, dropped: int) -> Prompt:
-        tokenizer, context = self.loaded.tokenizer, self.loaded.context_length
+    def _fit(self, ids: list[int], text: str | None, where: str, key: int, *, dropped: int = 0) -> Prompt:
+        """Return a prompt that leaves room for an answer in the context."""
+        tokenizer, context = self._tokenizer, self.context_length
         if not ids:
             start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
             if start is None:
-                raise RowError(
-                    row.where, "the prompt is empty, and this model has no start token to go on from"
-                )
+                raise RowError(where, "the prompt is empty, and this model has no start token to go on from")
             ids = [start]
         limit = self.options.max_new_tokens
         if context is not None:
-            encoder = self.loaded.is_encoder_decoder
+            encoder = self._is_encoder_decoder
             if len(ids) > (context if encoder else context - 1):
-                ids = self._truncate(ids, context if encoder else max(context - limit, context // 2), row)
+                ids = self._truncate(ids, context if encoder else max(context - limit, context // 2), where)
             limit = min(limit, context - (1 if encoder else len(ids)))
-        end: Any = tokenizer.decode(ids[-16:])
+        end: str = tokenizer.decode(ids[-16:])
         thinking = self.chat and end.rstrip().endswith(OPEN)
-        return Prompt(ids=ids, text=text, new_tokens=limit, thinking=thinking, dropped=dropped)
+        return Prompt(ids=ids, text=text, new_tokens=limit, key=key, thinking=thinking, dropped=dropped)
 
-    def _truncate(self, ids: list[int], keep: int, row: Row) -> list[int]:
+    def _truncate(self, ids: list[int], keep: int, where: str) -> list[int]:
         """Cut to `keep` tokens, sparing the start and end tokens that the tokenizer put around the text."""
         side = self.options.truncate
+        sees = f"{self.name} sees {self.context_length}"
         if side == "turns":
             raise RowError(
-                row.where,
-                f"the last turn alone makes a prompt of {len(ids)} tokens, and {self.loaded.spec.name} sees"
-                f" {self.loaded.context_length}; shorten it",
+                where, f"the last turn alone makes a prompt of {len(ids)} tokens, and {sees}; shorten it"
             )
         if side is None:
             raise RowError(
-                row.where,
-                f"the prompt has {len(ids)} tokens and {self.loaded.spec.name} sees"
-                f" {self.loaded.context_length}; cut it with --truncate left (keeps its end) or right",
+                where,
+                f'the prompt has {len(ids)} tokens and {sees}; cut it with truncate="left" (keeps its end) or'
+                ' truncate="right"',
             )
-        tokenizer = self.loaded.tokenizer
+        tokenizer = self._tokenizer
         head = ids[:1] if ids[0] == tokenizer.bos_token_id else []
         tail = ids[-1:] if ids[-1] == tokenizer.eos_token_id else []
         body = ids[len(head) : len(ids) - len(tail)]
@@ -191,16 +313,24 @@ class PromptMaker:
         return [*head, *(body[-room:] if side == "left" else body[:room]), *tail]
 
 
-def messages_of(row: Row) -> list[dict[str, Any]]:
-    """The conversation in a row's `messages`.
+def messages_of(row: Row) -> Messages:
+    """Return the conversation in a row's `messages`.
 
     Raises:
         RowError: it is not a list of messages with a `role` and a `content` each.
     """
-    messages = row.data.get("messages")
+    return check_messages(row.data.get("messages"), row.where)
+
+
+def check_messages(messages: Any, where: str) -> Messages:
+    """Return `messages`, which stand at `where`, unchanged.
+
+    Raises:
+        RowError: they are not a list of messages with a `role` and a `content` each.
+    """
     if not isinstance(messages, list) or not messages:
-        raise RowError(row.where, "`messages` must be a list of turns with `role` and `content`")
+        raise RowError(where, "`messages` must be a list of turns with `role` and `content`")
     for turn in messages:
         if not isinstance(turn, dict) or not isinstance(turn.get("role"), str) or "content" not in turn:
-            raise RowError(row.where, "each of `messages` needs a `role` and a `content`")
+            raise RowError(where, "each of `messages` needs a `role` and a `content`")
     return messages

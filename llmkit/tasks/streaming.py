@@ -1,4 +1,4 @@
-"""Text as it is made: tokens in, whole characters out, up to the first stop string.
+"""Turn tokens into text as they are written: whole characters only, up to the first stop string.
 
 transformers' TextStreamer waits for a space before it shows anything, so Japanese or a row of emoji would
 come out only at the end. This one shows every whole character at once, and its pieces add up to exactly
@@ -13,18 +13,18 @@ from typing import Any
 from llmkit.text.reasoning import ReasoningFilter
 from llmkit.text.stops import StopFilter
 
-# What a decoder writes for bytes that are not, or not yet, a character.
+# A decoder writes this for bytes that are not, or not yet, a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
 class AnswerStreamer:
-    """A streamer for `generate` that calls `on_text(text, is_reasoning)` with each new piece.
+    """Calls `on_text(text, is_reasoning)` with each new piece of an answer.
 
     Args:
         tokenizer: the model's tokenizer.
         on_text: takes the pieces.
         stops: strings that end the answer.
-        thinking: the output begins inside the model's thoughts; None for a model that has none.
+        thinking: True if the output begins inside the model's thoughts; None for a model that has none.
     """
 
     def __init__(
@@ -39,23 +39,19 @@ class AnswerStreamer:
         self._on_text = on_text
         self._stop = StopFilter(stops)
         self._reasoning = None if thinking is None else ReasoningFilter(opened=thinking)
-        self._skipped_prompt = False
         self._ids: list[int] = []
         self._begin = 0  # decoding starts here: far enough back for the next token to join correctly
         self._shown = 0  # characters of decode(ids[begin:]) that went out
 
-    def put(self, value: Any) -> None:
-        """Take what `generate` hands over: the prompt first, then a token at a time."""
-        if not self._skipped_prompt:
-            self._skipped_prompt = True
-            return
-        self._ids.extend(value.reshape(-1).tolist())
+    def put(self, ids: Sequence[int]) -> None:
+        """Take new token ids."""
+        self._ids.extend(ids)
         text = self._decode()
         if not text.endswith(_INCOMPLETE):
             self._show(text)
 
     def end(self) -> None:
-        """Show what was held back."""
+        """Show the text that was held back."""
         self._show(self._decode())
         self._pass_on(self._stop.close())
         if self._reasoning is not None:
@@ -85,6 +81,6 @@ class AnswerStreamer:
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Token ids to text, the one way llmkit does it: without special tokens, spaces left as they are."""
+    """Return token ids as text, without special tokens and with spaces as they are."""
     text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text

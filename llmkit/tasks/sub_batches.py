@@ -1,50 +1,53 @@
-"""Rows that are worked on in parts: those of a batch of rows run together, in as many calls as need be."""
+"""Run any number of prompts in as many calls of the model as a budget needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from llmkit.errors import OutOfMemory
-from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
-from llmkit.tasks.generation import Generation, GenerationResult
+from llmkit.records.batches import Budget, next_batch
+from llmkit.tasks.prompts import Prompt
+
+R = TypeVar("R")
 
 
-def run_parts(
-    generation: Generation,
-    prompts: Sequence[PreparedRow],
-    limit: Budget,
+def run_prompts(
+    run: Callable[[Sequence[Prompt]], list[R]],
+    prompts: Sequence[Prompt],
+    budget: Budget,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[list[GenerationResult]]:
-    """The answers to any number of prompts, in their order.
+) -> list[R]:
+    """Answer prompts, longest first, and return the results in the prompts' order.
 
     Args:
-        generation: the model; its `tokens_written` counts on.
-        prompts: from `generation.prepare`, of rows whose indices all differ.
-        limit: what one call may hold. Where memory runs out, the calls that follow hold less, until this
-            function returns: what a row gets must not depend on the rows before it.
+        run: answers the prompts of one call.
+        prompts: any number of them.
+        budget: how much one call may hold. If memory runs out, the following calls hold less, until this
+            function returns: the result of a row must not depend on the rows before it.
         progress: takes (prompts done, prompts in all) after each call.
 
     Raises:
         OutOfMemory: a single prompt does not fit.
     """
-    answers: dict[int, list[GenerationResult]] = {}
-    pending = sorted(prompts, key=longest_first)
+    results: dict[int, R] = {}
+    order = sorted(range(len(prompts)), key=lambda i: (-prompts[i].length, prompts[i].key, i))
+    pending = [prompts[i] for i in order]
     while pending:
-        batch = next_batch(pending, limit)
+        batch = next_batch(pending, budget)
         failure = ""
         try:
-            results = generation.run(batch)
+            found = run(batch)
         except OutOfMemory as error:
             failure = str(error)
         if failure:
             # Outside `except`: a live exception keeps the failed batch's tensors in memory.
-            smaller = limit.halved(batch)
+            smaller = budget.halved(batch)
             if smaller is None:
                 raise OutOfMemory(failure)
-            limit = smaller
+            budget = smaller
             continue
-        answers |= {one.row.index: result for one, result in zip(batch, results, strict=True)}
-        del pending[: len(batch)]
-        generation.tokens_written += sum(answer.tokens for result in results for answer in result)
-        progress(len(answers), len(prompts))
-    return [answers[prompt.row.index] for prompt in prompts]
+        results |= dict(zip(order[: len(batch)], found, strict=True))
+        del order[: len(batch)], pending[: len(batch)]
+        progress(len(results), len(prompts))
+    return [results[i] for i in range(len(prompts))]

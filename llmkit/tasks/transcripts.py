@@ -1,4 +1,4 @@
-"""Conversations in files: JSONL, one ``{"messages": [...]}`` a line, which is what finetuning reads."""
+"""Conversations in files: JSONL, one ``{"messages": [...]}`` a line, as finetuning reads them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Messages = list[dict[str, Any]]
 
 
 def load_transcripts(path: str | Path) -> list[Messages]:
-    """All conversations of a file, in order.
+    """Return all conversations of a file, in order.
 
     Raises:
-        InputError: no such file, or a line that is no conversation, with its place.
+        InputError: there is no such file, or a line is no conversation.
     """
     found = []
     for row in open_rows(path):
@@ -33,12 +33,12 @@ def load_transcripts(path: str | Path) -> list[Messages]:
 
 
 def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int:
-    """Write a conversation at the end of a file of conversations, which is made if need be.
+    """Write a conversation at the end of a file of conversations; a new file if there is none.
 
-    A line that holds the beginning of this conversation is replaced: it was saved before, and went on.
+    A line that holds the beginning of this conversation is replaced: it was saved earlier.
 
     Returns:
-        How many conversations the file holds now.
+        The number of conversations in the file.
 
     Raises:
         InputError: there is nothing to save, the name does not end in .jsonl, or the file holds other things.
@@ -57,7 +57,7 @@ def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that whatever happens either the old or the new one is there, whole."""
+    """Replace a file at once: after a crash either the old or the new content is there."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:

@@ -131,7 +131,7 @@ def test_an_overwriting_run_can_be_resumed(fake, source, target, whole):
 
 
 def test_a_run_that_finished_nothing_leaves_nothing_behind(fake, source, target):
-    def stop(batch):
+    def stop(batch, budget=None):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

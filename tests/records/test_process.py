@@ -25,7 +25,7 @@ def to_stream(source, work, *, budget=None, **options):
     return [json.loads(line) for line in stream.getvalue().splitlines()], summary
 
 
-def upper(batch):
+def upper(batch, budget=None):
     return [{"upper": prepared.payload.upper()} for prepared in batch]
 
 
@@ -48,7 +48,7 @@ def test_rows_come_out_in_input_order_around_window_ends(count):
 def test_work_gets_the_longest_rows_of_a_window_first():
     seen = []
 
-    def work(batch):
+    def work(batch, budget=None):
         seen.append([prepared.payload for prepared in batch])
         return upper(batch)
 
@@ -58,7 +58,7 @@ def test_work_gets_the_longest_rows_of_a_window_first():
 
 
 def test_fields_are_added_to_the_row_and_may_replace_columns():
-    rows, _ = to_stream(rows_of(["a"]), lambda batch: [{"text": "new", "score": 0.5}])
+    rows, _ = to_stream(rows_of(["a"]), lambda batch, budget: [{"text": "new", "score": 0.5}])
     assert rows == [{"text": "new", "score": 0.5}]
 
 
@@ -127,7 +127,7 @@ def fussy_prepare(rows):
     ]
 
 
-def fussy_work(batch):
+def fussy_work(batch, budget=None):
     return [
         RowError(prepared.row.where, "had no luck")
         if prepared.payload == "unlucky"
@@ -150,7 +150,7 @@ def test_skip_writes_every_row_with_its_error(troubled):
 
 
 def test_fail_ends_at_the_first_bad_row_and_runs_nothing(troubled):
-    def never(batch):
+    def never(batch, budget=None):
         raise AssertionError("a row ran")
 
     with pytest.raises(RowError) as caught:
@@ -160,7 +160,7 @@ def test_fail_ends_at_the_first_bad_row_and_runs_nothing(troubled):
 
 
 def test_fail_ends_at_the_first_row_that_work_refuses():
-    def refuse(batch):
+    def refuse(batch, budget=None):
         return [RowError(prepared.row.where, "refused") for prepared in batch]
 
     with pytest.raises(RowError, match="argument:2: refused"):
@@ -170,7 +170,7 @@ def test_fail_ends_at_the_first_row_that_work_refuses():
 def test_a_result_that_json_cannot_hold_is_that_rows_failure():
     rows, summary = to_stream(
         rows_of(["a", "b"]),
-        lambda batch: [{"score": float("nan") if p.payload == "a" else 0.5} for p in batch],
+        lambda batch, budget: [{"score": float("nan") if p.payload == "a" else 0.5} for p in batch],
         on_error="skip",
     )
     assert rows[0] == {"text": "a", "error": "its result holds NaN or Infinity, which JSON cannot"}
@@ -221,7 +221,7 @@ def test_failures_are_counted_over_all_parts_of_a_run(fake, tmp_path):
 
 
 def test_a_rows_failure_in_work_is_kept_in_the_journal(fake, tmp_path, source):
-    def refuse_one(batch):
+    def refuse_one(batch, budget=None):
         answers = fake.work(batch)
         return [
             RowError(prepared.row.where, "no luck") if prepared.row.index == 5 else answer
@@ -247,7 +247,7 @@ def test_a_rows_failure_in_work_is_kept_in_the_journal(fake, tmp_path, source):
 def test_out_of_memory_halves_the_batch_and_goes_on():
     sizes, notices = [], []
 
-    def work(batch):
+    def work(batch, budget=None):
         sizes.append(len(batch))
         if len(batch) > 2:
             raise OutOfMemory("full")
@@ -268,7 +268,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
 def test_the_smaller_budget_holds_for_later_windows():
     sizes = []
 
-    def work(batch):
+    def work(batch, budget=None):
         sizes.append(len(batch))
         if len(batch) > 3:
             raise OutOfMemory("full")
@@ -279,7 +279,7 @@ def test_the_smaller_budget_holds_for_later_windows():
 
 
 def test_a_row_that_does_not_fit_alone_is_a_failed_row():
-    def work(batch):
+    def work(batch, budget=None):
         if max(prepared.length for prepared in batch) > 5:
             raise OutOfMemory("the device is full")
         return upper(batch)
@@ -305,7 +305,7 @@ def test_while_a_smaller_batch_runs_nothing_holds_the_failed_one():
 
     seen = []
 
-    def work(batch):
+    def work(batch, budget=None):
         seen.append(Tensor.alive)
         activations = Tensor()
         if len(batch) > 1:
@@ -346,7 +346,7 @@ def test_a_long_run_holds_one_window_in_memory(tmp_path):
         summary = process(
             open_rows(path),
             prepare=prepare,
-            work=lambda batch: [{"echo": prepared.payload} for prepared in batch],
+            work=lambda batch, budget: [{"echo": prepared.payload} for prepared in batch],
             output=output,
             budget=Budget(None, 64, 0),
             window=64,
@@ -358,7 +358,7 @@ def test_a_long_run_holds_one_window_in_memory(tmp_path):
 
 
 def test_the_errors_of_the_work_pass_through(fake, source, tmp_path):
-    def broken(batch):
+    def broken(batch, budget=None):
         raise LLMKitError("the device is gone")
 
     with pytest.raises(LLMKitError, match="the device is gone"):

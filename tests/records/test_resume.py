@@ -33,7 +33,7 @@ def test_a_run_stopped_at_any_batch_resumes_to_the_same_bytes(fake, source, whol
     monkeypatch.setattr(os, "fsync", lambda fd: None)  # nothing here outlives a power cut
     batches = 0
 
-    def count(batch):
+    def count(batch, budget=None):
         nonlocal batches
         batches += 1
         return fake.work(batch)
@@ -43,7 +43,7 @@ def test_a_run_stopped_at_any_batch_resumes_to_the_same_bytes(fake, source, whol
     for stop_at in range(batches):
         left = stop_at
 
-        def stopping(batch):
+        def stopping(batch, budget=None):
             nonlocal left
             if left == 0:
                 raise RuntimeError("stopped")
@@ -64,7 +64,7 @@ def test_a_run_stopped_at_any_batch_resumes_to_the_same_bytes(fake, source, whol
 def test_a_resumed_run_does_no_batch_again(fake, source, tmp_path):
     done = []
 
-    def recording(batch):
+    def recording(batch, budget=None):
         done.extend(prepared.row.index for prepared in batch)
         return fake.work(batch)
 
@@ -109,7 +109,7 @@ def test_any_text_survives_the_journal(tmp_path):
     """Among them a surrogate pair in two halves, which JSON would join on the way back."""
     texts = ["a\ud83d", "\u2028\x00\x85", 'q"\\', "\ud83d\ude00", "é" * 50]
 
-    def work(batch):
+    def work(batch, budget=None):
         return [{"echo": p.payload, "pair": "\ud83d" + "\ude00", "n": [0.1, 1e-300, 2**70]} for p in batch]
 
     def run(target, resume=False, **options):

@@ -17,7 +17,7 @@ from llmkit.cli.common.options import flag
 from llmkit.errors import InputError, LLMKitError
 
 if TYPE_CHECKING:
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
     from llmkit.tasks.chat import Conversation, Reply
     from llmkit.tasks.decoding import GenerationOptions
 
@@ -49,7 +49,7 @@ def _reply_to_rows(
     outputs: options.OutputFlags,
     wanted: GenerationOptions,
 ) -> None:
-    """One reply a row; stdin is JSONL unless `--lines` makes each line a message."""
+    """Answer each row; stdin is JSONL unless `--lines` makes each line a message."""
     if rows.check_output(outputs):
         return
     unnamed = inputs.input is None and not inputs.lines
@@ -59,13 +59,13 @@ def _reply_to_rows(
     first = source.first() if unnamed and outputs.on_error == "fail" else None
     if first is not None and first.error and first.error.startswith(("not JSON", "a JSON")):
         raise InputError(f"{first.where}: {first.error}; with --lines each line is a message")
-    from llmkit.cli.common.loading import load_model
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import chat_options
     from llmkit.tasks.generation import Generation
 
-    loaded = load_model(model.spec(task="text-generation", verb="chat"))
+    engine = open_engine(model.spec(task="text-generation", verb="chat"))
     generation = Generation(
-        loaded, chat_options(loaded, wanted), field=inputs.field, template=inputs.template
+        engine, chat_options(engine, wanted), field=inputs.field, template=inputs.template
     )
     rows.run_rows(generation, source, outputs, verb="chat", field="generated_text")
 
@@ -80,20 +80,20 @@ def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) 
 
 def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
     """Read, answer, and again, until the user leaves."""
-    from llmkit.cli.common.loading import load_model
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import Conversation
 
-    def open_model(name: str | None) -> LoadedModel:
+    def open_model(name: str | None) -> Engine:
         # A revision and an adapter belong to the model that they were named with.
         kept = name is None or name == model.model
         changed: dict[str, Any] = {} if kept else {"model": name, "revision": None, "adapter": None}
-        return load_model(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
+        return open_engine(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
 
-    conversation = Conversation(open_model(None), wanted, on_drop=_tell_drop)
+    conversation = Conversation(open_model(None), wanted, on_drop=_report_drop)
     console.detail(f"seed {conversation.options.seed}")
     session = Session(conversation, lambda ask: _answer(conversation, ask), open_model)
     read = _line_reader()
-    console.notice(f"{conversation.loaded.spec.name}: /help lists the commands, Ctrl-D leaves")
+    console.notice(f"{conversation.engine.name}: /help lists the commands, Ctrl-D leaves")
     while True:
         try:
             line = read()
@@ -113,7 +113,7 @@ def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
 
 
 def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
-    """Show an answer as it is made; Ctrl-C ends it, and a second one ends it at once."""
+    """Show an answer as it is written; Ctrl-C ends it, and a second Ctrl-C ends it at once."""
     with _interruptible() as stopped:
         try:
             reply = ask(_show(), stopped=stopped)
@@ -135,7 +135,7 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
 
 
 def _show() -> Callable[[str, bool], None]:
-    """Pieces of the answer go to stdout, from its first word on; thoughts go to stderr, dim on a terminal."""
+    """Print the answer on stdout, from its first word on, and thoughts on stderr, dim on a terminal."""
     dim = sys.stderr.isatty()
     thought = begun = False
 
@@ -158,7 +158,7 @@ def _show() -> Callable[[str, bool], None]:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether Ctrl-C was pressed; the second time it is a KeyboardInterrupt."""
+    """Yield a function that returns True once Ctrl-C was pressed; a second Ctrl-C is a KeyboardInterrupt."""
     pressed = False
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -174,14 +174,14 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell_drop(messages: int) -> None:
+def _report_drop(messages: int) -> None:
     console.notice(
         f"the conversation outgrew the context: the model no longer sees {messages} older messages"
     )
 
 
 def _line_reader() -> Callable[[], str]:
-    """A function that reads one message, of several lines if the user likes, with editing and history."""
+    """Return a function that reads one message, of one or several lines, with editing and history."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.key_binding import KeyBindings

@@ -1,4 +1,4 @@
-"""The commands inside `llmkit chat`: a line that begins with a slash. What they say goes to stderr."""
+"""Commands inside `llmkit chat`: lines that begin with a slash. They print on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.cli.common import console
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
     from llmkit.tasks.chat import Conversation
 
 
@@ -22,17 +22,17 @@ class Leave(Exception):  # noqa: N818 (it ends the chat and is no error)
 
 @dataclass
 class Session:
-    """What commands work on.
+    """State that commands work on.
 
     Attributes:
         conversation: the conversation.
-        answer: shows what `send` or `retry`, given `on_text` and `stopped`, makes.
+        answer: shows the answer of `send` or `retry`, which it calls with `on_text` and `stopped`.
         open_model: loads the model of a name, with the flags that the chat was begun with.
     """
 
     conversation: Conversation
     answer: Callable[[Callable[..., Any]], None]
-    open_model: Callable[[str], LoadedModel]
+    open_model: Callable[[str], Engine]
 
 
 def obey(session: Session, line: str) -> None:
@@ -95,7 +95,7 @@ def _retry(session: Session, argument: str) -> None:
 def _model(session: Session, argument: str) -> None:
     if argument:
         session.conversation.use(session.open_model(argument))
-    _say(session.conversation.loaded.spec.name)
+    _say(session.conversation.engine.name)
 
 
 def _on_or_off(text: str) -> bool:
@@ -121,7 +121,7 @@ def _set(session: Session, argument: str) -> None:
     options = session.conversation.options
     if not name:
         for one in _SETTINGS:
-            _tell(session, one)
+            _show(session, one)
         return
     if name not in _SETTINGS:
         raise InputError(f"/set {name}: there is {', '.join(_SETTINGS)}")
@@ -134,10 +134,10 @@ def _set(session: Session, argument: str) -> None:
         except (ValueError, KeyError):
             raise InputError(f"/set {name} {text}: give {wanted}, or default") from None
     session.conversation.set(**{name: value})
-    _tell(session, name)
+    _show(session, name)
 
 
-def _tell(session: Session, name: str) -> None:
+def _show(session: Session, name: str) -> None:
     value = getattr(session.conversation.options, name)
     _say(f"{name}: {'as the model has it' if value is None else value}")
 

@@ -1,7 +1,7 @@
-"""What all text verbs share: where their rows come from, and the run over many of them.
+"""Rows for all text verbs: open them, and run a task over them.
 
-A verb brings a `RowTask` (a loaded model with its options); reading, batching, the journal, progress,
-rendering and the exit code are the same for all.
+A verb brings a `Task`; reading, batching, the journal, progress, rendering and the exit code are the same for
+all verbs.
 """
 
 from __future__ import annotations
@@ -9,74 +9,36 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from llmkit.cli.common import console
 from llmkit.cli.common.options import InputFlags, OutputFlags
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.records.batches import Budget, PreparedRow
+    from llmkit.records.batches import Budget
     from llmkit.records.process import Summary
     from llmkit.records.read import RowSource
-    from llmkit.records.rows import Row
+    from llmkit.records.task import RunState, Task
 
 WINDOW = 1024
 
 
-class RowTask(Protocol):
-    """What a verb does to rows.
-
-    Attributes:
-        seed: of everything random in it; may be set before the first batch.
-        seed_given: the user chose it.
-        tokens_written: so far, for the progress line.
-    """
-
-    seed: int
-
-    @property
-    def seed_given(self) -> bool: ...
-
-    @property
-    def tokens_written(self) -> int: ...
-
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
-        """Make rows ready to run."""
-
-    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
-        """Run a batch: the fields that each row gains."""
-
-    def budget(self, batch_size: int | None) -> Budget:
-        """How much a batch may hold."""
-
-    def header(self) -> dict[str, Any]:
-        """All that the results depend on, besides the rows and the seed, as JSON."""
-
-
-@runtime_checkable
-class InSubBatches(Protocol):
-    """A `RowTask` that cuts its rows into parts and calls the model on those.
-
-    Attributes:
-        limit: how much one call may hold; what `budget` gave, or the run that is resumed had.
-    """
-
-    limit: Budget
-
-
 def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[RowSource, bool]:
-    """The verb's rows, and whether there is just one text: from the argument, a file, or stdin.
+    """Open the verb's rows: the argument, a file, or stdin.
 
     Args:
         text: the verb's argument.
         flags: the input flags.
-        field: what a text from the argument or stdin is called in its row.
+        field: column of a text from the argument or stdin.
+
+    Returns:
+        The rows, and True if they are a single text.
     """
     from llmkit.records.read import open_rows, rows_of
 
@@ -113,11 +75,11 @@ def _stdin_lines() -> Any:
             ) from error
 
 
-def run_rows(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str, field: str) -> None:
+def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, field: str) -> None:
     """Run `task` over all rows, to `--output` or stdout, and exit with 3 if some failed under skip.
 
     Args:
-        task: what is done to the rows.
+        task: answers the rows.
         source: the rows.
         flags: the output flags.
         verb: the verb's name, for the journal and the progress line.
@@ -132,7 +94,7 @@ def run_rows(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str,
         summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb)
     else:
         summary = to_file(task, source, flags, verb=verb)
-        tell(summary, flags.output)
+        report_rows(summary, flags.output)
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
@@ -156,7 +118,7 @@ def check_output(flags: OutputFlags) -> bool:
     return finished
 
 
-def to_file(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str) -> Summary | None:
+def to_file(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str) -> Summary | None:
     """Run `task` over all rows into the file `flags.output`, with a journal beside it while that lasts.
 
     Returns:
@@ -170,25 +132,23 @@ def to_file(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str) 
     header = {
         "verb": verb,
         **task.header(),
-        "seed": task.seed,
+        "seed": task.run_state.seed,
         **_threads(),
         "window": WINDOW,
         "batch_size": flags.batch_size,
         "budget": asdict(budget),
         "input": source.identity(),
     }
-    # What the user left to us is taken over from the run that is resumed.
-    adopt = ["threads", "budget", *([] if task.seed_given else ["seed"])]
+    # A resumed run takes over what the user did not choose.
+    adopt = ["threads", "budget", *([] if task.run_state.seed_given else ["seed"])]
     with JournaledOutput(
         flags.output, header, resume=flags.resume, overwrite=flags.overwrite, adopt=adopt
     ) as output:
         if output.finished:
             return None
-        task.seed = output.header["seed"]
+        task.run_state.seed = output.header["seed"]
         _set_threads(output.header)
         budget = Budget(**output.header["budget"])
-        if isinstance(task, InSubBatches):
-            task.limit = budget
         try:
             summary = _process(task, source, flags, output, budget, verb)
         except BaseException as error:
@@ -199,15 +159,21 @@ def to_file(task: RowTask, source: RowSource, flags: OutputFlags, *, verb: str) 
     return summary
 
 
-def tell(summary: Summary | None, output: Path | None) -> None:
-    """Say how many rows a file got."""
+def report_rows(summary: Summary | None, output: Path | None) -> None:
+    """Report how many rows a file got."""
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
         console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {output}")
 
 
+def report_seed(run_state: RunState, *, sampling: bool) -> None:
+    """Report under `-v` a seed that was drawn, so that the run can be repeated."""
+    if sampling and not run_state.seed_given:
+        console.detail(f"seed {run_state.seed}: drawn")
+
+
 def _threads() -> dict[str, int]:
-    """How many threads torch computes with; nothing where no model runs and torch was not imported."""
+    """Return the number of torch's threads; nothing if no model runs and torch was not imported."""
     torch = sys.modules.get("torch")
     return {} if torch is None else {"threads": torch.get_num_threads()}
 
@@ -220,7 +186,7 @@ def _set_threads(header: dict[str, Any]) -> None:
 
 
 def _process(
-    task: RowTask, source: RowSource, flags: OutputFlags, output: Any, budget: Budget, verb: str
+    task: Task[Any], source: RowSource, flags: OutputFlags, output: Any, budget: Budget, verb: str
 ) -> Summary:
     from llmkit.records.process import process
 
@@ -228,35 +194,35 @@ def _process(
         return process(
             source,
             prepare=task.prepare,
-            work=task.work,
+            work=task.fields,
             output=output,
             budget=budget,
             window=WINDOW,
             on_error="skip" if flags.on_error == "skip" else "fail",
-            progress=_speed(task, bar),
+            progress=_speed(task.run_state, bar),
             notice=console.notice,
         )
 
 
-def _speed(task: RowTask, bar: console.Progress) -> Callable[..., None]:
-    """Progress as rows/s and tokens/s of this run: rows that were done before do not count."""
+def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
+    """Return a function that shows rows/s and tokens/s of this run, without rows that were done before."""
     started = time.monotonic()
     first: list[int] = []
 
-    def tell(done: int, failed: int, fields: Any, share: float | None) -> None:
+    def show(done: int, failed: int, fields: Any, share: float | None) -> None:
         first.append(done) if not first else None
         seconds = max(time.monotonic() - started, 1e-9)
         text = f"{done} rows, {(done - first[0]) / seconds:.1f} rows/s"
-        if task.tokens_written:
-            text += f", {task.tokens_written / seconds:.0f} tokens/s"
+        if run_state.tokens_written:
+            text += f", {run_state.tokens_written / seconds:.0f} tokens/s"
         bar.update(share or 0.0, text + (f", {failed} failed" if failed else ""))
 
-    return tell
+    return show
 
 
 def _plain(field: str) -> Callable[[dict[str, Any]], str]:
-    """One line per result: line breaks inside one become spaces, so that lines in are lines out."""
-    told: list[bool] = []
+    """Return a function that renders a result as one line: a line break inside it becomes a space."""
+    reported: list[bool] = []
     numbers = itertools.count(1)
 
     def render(row: dict[str, Any]) -> str:
@@ -266,8 +232,8 @@ def _plain(field: str) -> Callable[[dict[str, Any]], str]:
             return ""
         results = row[field] if isinstance(row[field], list) else [row[field]]
         lines = [" ".join(str(result).splitlines()) for result in results]
-        if not told and any(len(str(result).splitlines()) > 1 for result in results):
-            told.append(True)
+        if not reported and any(len(str(result).splitlines()) > 1 for result in results):
+            reported.append(True)
             console.notice("line breaks inside results are shown as spaces; --json keeps them")
         return "\n".join(lines)
 

@@ -175,11 +175,12 @@ def _tell_languages(loaded: LoadedModel, source: str | None, target: str | None)
                 " --given, such as 'translate English to German: {source}'"
             )
         return
+    from llmkit.engines.open import as_engine
     from llmkit.tasks.direction import find_direction
 
-    direction = find_direction(loaded, source, target)
+    direction = find_direction(as_engine(loaded), source, target)
     tokenizer.src_lang = direction.source_token.strip("_") if direction.source_token else tokenizer.src_lang
-    begins = next(iter(dict(direction.decoding).values()))
+    begins = direction.first_token if direction.first_token is not None else direction.decoder_start_token
     tokenizer.tgt_lang = tokenizer.convert_ids_to_tokens(begins).strip("_")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.options import flag
@@ -14,6 +14,7 @@ from llmkit.errors import InputError, RowError
 if TYPE_CHECKING:
     from llmkit.evaluation import Example
     from llmkit.records.rows import Row
+    from llmkit.records.task import Task
     from llmkit.tasks.decoding import GenerationOptions
 
 
@@ -181,7 +182,7 @@ def predict(request: Request, folder: Path) -> Predictions:
     if not finished:
         summary = rows.to_file(work, source, outputs, verb=verb)
         if kept is not None:
-            rows.tell(summary, kept)
+            rows.report_rows(summary, kept)
     return Predictions(path, task, reference, _signature(verb, work))
 
 
@@ -238,7 +239,7 @@ def _joined(found: Iterable[Row], field: str | None) -> Iterator[Row]:
         yield row
 
 
-def _build(request: Request, field: str | None) -> rows.RowTask:
+def _build(request: Request, field: str | None) -> Task[Any]:
     """The verb's work on rows, with the model loaded."""
     build = {"translate": _translate, "summarize": _summarize, "qa": _qa, "generate": _generate}
     assert request.task.task is not None
@@ -252,14 +253,14 @@ def _decoding(request: Request) -> GenerationOptions:
     return GenerationOptions(**request.decoding.values(), seed=request.model.seed or 0)
 
 
-def _translate(request: Request, field: str | None) -> rows.RowTask:
-    from llmkit.cli.common.loading import load_model
+def _translate(request: Request, field: str | None) -> Task[Any]:
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.translation import Translation
     from llmkit.text.languages import find_pair
 
     find_pair(request.task.source, request.target)
     return Translation(
-        load_model(request.model.spec(task="text-generation", verb="translate")),
+        open_engine(request.model.spec(task="text-generation", verb="translate")),
         _decoding(request),
         source=request.task.source,
         target=request.target,
@@ -269,23 +270,22 @@ def _translate(request: Request, field: str | None) -> rows.RowTask:
     )
 
 
-def _summarize(request: Request, field: str | None) -> rows.RowTask:
+def _summarize(request: Request, field: str | None) -> Task[Any]:
     if request.model.model is None:
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
         return ExtractiveSummarization(SummaryLength(), field=field, template=request.template)
-    from llmkit.cli.common.loading import load_model
-    from llmkit.cli.summarize import with_own_limit
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.summarization.abstractive import Summarization
+    from llmkit.tasks.summarization.extractive import SummaryLength
+    from llmkit.tasks.summarization.model_settings import with_own_limit
 
-    loaded = load_model(request.model.spec(task="text-generation"))
-    wanted = _decoding(request)
-    if request.decoding.max_new_tokens == options.DecodingFlags.max_new_tokens:
-        wanted = with_own_limit(wanted, loaded)
-    return Summarization(loaded, wanted, field=field, template=request.template)
+    engine = open_engine(request.model.spec(task="text-generation"))
+    wanted = with_own_limit(_decoding(request), SummaryLength(), engine)
+    return Summarization(engine, wanted, field=field, template=request.template)
 
 
-def _qa(request: Request, field: str | None) -> rows.RowTask:
+def _qa(request: Request, field: str | None) -> Task[Any]:
     from llmkit.cli.qa import ExtractionFlags, WritingFlags, load_task
     from llmkit.tasks.qa.questions import QuestionSource
     from llmkit.tasks.qa.spans import AnswerOptions
@@ -301,16 +301,16 @@ def _qa(request: Request, field: str | None) -> rows.RowTask:
     return load_task(seeded, AnswerOptions(**extraction.values()), questions, extraction, writing)
 
 
-def _generate(request: Request, field: str | None) -> rows.RowTask:
-    from llmkit.cli.common.loading import load_model
+def _generate(request: Request, field: str | None) -> Task[Any]:
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
 
     wanted = replace(_decoding(request), truncate=request.task.truncate)
-    loaded = load_model(request.model.spec(task="text-generation", verb="generate"))
-    return Generation(loaded, wanted, field=field, template=request.template)
+    engine = open_engine(request.model.spec(task="text-generation", verb="generate"))
+    return Generation(engine, wanted, field=field, template=request.template)
 
 
-def _signature(verb: str, work: rows.RowTask) -> str:
+def _signature(verb: str, work: Task[Any]) -> str:
     """The model and how it was run, in the manner of the metrics' signatures."""
     header = dict(work.header())
     parts = {"task": verb}
@@ -322,6 +322,6 @@ def _signature(verb: str, work: rows.RowTask) -> str:
     for key, value in (header.get("options") or {}).items():
         if value not in (None, False, (), []):
             parts[key] = "yes" if value is True else value
-    if work.seed_given:
-        parts["seed"] = str(work.seed)
+    if work.run_state.seed_given:
+        parts["seed"] = str(work.run_state.seed)
     return "|".join(f"{key}:{value}" for key, value in parts.items())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.load import LoadedModel
 
-LogitsProcessor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+LogitsProcessor = Callable[[Any, torch.Tensor], torch.Tensor]
 """Takes the ids so far [rows, tokens] and the logits of the next token [rows, vocabulary]; returns logits."""
 _TOP_K = 50  # transformers' own default where neither the model nor the user says anything
 _NO_TOKEN = 2**31 - 1  # stands for no end token; `generate` would fill None from the model's own config
@@ -35,7 +35,7 @@ class Settings:
     """`Sampling` in transformers' terms. All requests of one call share it.
 
     Attributes:
-        config: for `generate`. ``do_sample`` is on for `beam_sampling` only; the limits are set for each call.
+        config: for `generate`. ``do_sample`` is on for `beam_sampling` only; each call sets its limits.
         drawing: each row draws its tokens from its own random numbers.
         beam_sampling: beams draw their tokens, which only transformers' own sampler can do.
         warpers: transformers' processors that shape the distribution to draw from.
@@ -84,7 +84,7 @@ def make_settings(
 ) -> Settings:
     """Bring `sampling` and the model's generation_config together.
 
-    Settings that `Sampling` has no field for, such as ``typical_p`` or ``bad_words_ids``, are the model's own.
+    Settings that are no field of `Sampling`, such as ``typical_p`` or ``bad_words_ids``, are the model's own.
     """
     config: Any = copy.deepcopy(own)
     beams, drawing = sampling.num_beams > 1, not sampling.greedy

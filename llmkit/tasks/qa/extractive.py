@@ -1,4 +1,4 @@
-"""Rows of questions through an extractive model: what `llmkit qa` does to each."""
+"""Rows of questions through an extractive model, which cuts its answers out of the context."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
+from llmkit.records.task import Fields, RunState
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.reader import EncodedContext, Reading, SpanReader
 from llmkit.tasks.qa.spans import AnswerOptions, Answers
@@ -25,21 +26,17 @@ class _Asked:
 
 
 class ExtractiveQA:
-    """A loaded question-answering model with its options, as `records.process` and the verb call it.
+    """Extractive question answering as a `Task`.
 
     Args:
         loaded: from `runtime.load`, for the task ``question-answering``.
         options: see `AnswerOptions`.
         source: where questions and contexts are.
-        progress: called with the windows done and those there are, while a batch runs.
+        progress: takes (windows done, windows in all) while a batch runs.
 
     Raises:
         InputError: options that this model cannot follow.
     """
-
-    seed = 0
-    seed_given = True  # nothing here is random
-    tokens_written = 0
 
     def __init__(
         self,
@@ -49,21 +46,23 @@ class ExtractiveQA:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if options.no_answer and loaded.tokenizer.cls_token_id is None:
-            raise InputError(
-                f"--no-answer: the tokenizer of {loaded.spec.name} has no token that stands for it;"
-                " leave it out"
+            raise OptionError(
+                "no_answer",
+                f"needs a token that stands for it, and the tokenizer of {loaded.spec.name} has none;"
+                " leave it out",
             )
         self.loaded = loaded
         self.options = options
         self.source = source
         self.progress = progress
+        self.run_state = RunState()  # nothing here is random
         self.reader = SpanReader(loaded.model, loaded.tokenizer, options, loaded.device)
         self._encoded: dict[str, EncodedContext] = {}
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[_Asked] | RowError]:
         """Tokenize questions, and each of their contexts once."""
         before, self._encoded = self._encoded, {}
-        made: list[PreparedRow | RowError] = []
+        made: list[PreparedRow[_Asked] | RowError] = []
         for row in rows:
             try:
                 question = self.source.question(row)
@@ -78,33 +77,33 @@ class ExtractiveQA:
                 made.append(PreparedRow(row=row, length=reading.tokens, payload=_Asked(reading, passages)))
         return made
 
-    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
+    def fields(self, batch: Sequence[PreparedRow[_Asked]], budget: Budget) -> list[Fields | RowError]:
         """Answer a batch of questions and return the fields that each row gains.
 
         Raises:
             OutOfMemory: the batch did not fit.
         """
-        asked: list[_Asked] = [one.payload for one in batch]
+        asked = [one.payload for one in batch]
         found = self.reader.answer([one.reading for one in asked], self.progress)
         return [self._fields(one.passages, answers) for one, answers in zip(asked, found, strict=True)]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """How much one batch may hold; a context longer than that is read in several passes."""
+        """Return how much one batch may hold; a context longer than that is read in several passes."""
         tokens = self.reader.tokens_at_once if batch_size is None else None
         return Budget(tokens=tokens, rows=batch_size, new_tokens=0)
 
     def header(self) -> dict[str, Any]:
-        """All that the results depend on, besides the rows, as JSON: for the journal."""
+        """Return all that the results depend on, besides the rows, as JSON, for the journal."""
         return {**self.loaded.identity(), "options": asdict(self.options), **self.source.header()}
 
     def _encode(self, text: str, before: dict[str, EncodedContext]) -> EncodedContext:
-        """A context's tokens, from this call or the one before if it was met there."""
+        """Return a context's tokens, from this call or the one before if it was met there."""
         if text not in self._encoded:
             self._encoded[text] = before.get(text) or self.reader.encode_context(text)
         return self._encoded[text]
 
-    def _fields(self, passages: list[Passage], answers: Answers) -> dict[str, Any]:
-        each: list[dict[str, Any]] = []
+    def _fields(self, passages: list[Passage], answers: Answers) -> Fields:
+        each: list[Fields] = []
         for answer in answers.best:
             passage = passages[answer.context]
             base = passage.start if answer.answer else 0
@@ -118,7 +117,7 @@ class ExtractiveQA:
                     **self.source.place(passage.document, start if answer.answer else None),
                 }
             )
-        fields: dict[str, Any] = each[0]
+        fields: Fields = each[0]
         if self.options.top_k > 1:
             fields = {name: [one[name] for one in each] for name in each[0]}
         if self.options.no_answer:

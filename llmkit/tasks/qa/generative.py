@@ -1,7 +1,7 @@
-"""Rows of questions through a chat model, which answers from the context and must show where it stands.
+"""Rows of questions through a chat model, which answers from the context and must quote it.
 
-The model is asked for a quotation beside its answer, and the quotation is looked up in the context: what a
-row gets as `quotation` is always a piece of the context, cut out at `start` and `end`.
+The model is asked for a quotation beside its answer, and the quotation is looked up in the context: the
+`quotation` of a row is always a piece of the context, cut out from `start` to `end`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
+from llmkit.records.task import Fields
 from llmkit.tasks.generation import Generation
+from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import Library, Passage
 from llmkit.text.quotations import find_quotation
 
 if TYPE_CHECKING:
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
     from llmkit.tasks.decoding import GenerationOptions
 
-# Tokens of context for a model that tells no limit of its own.
 _UNLIMITED = 8192
+"""Tokens of context for a model without a limit of its own."""
 _GAP = "\n[...]\n"
 _PROMPT = """\
 Answer the question from the text below and from nothing else. First copy, word for word, the sentence of \
@@ -46,24 +48,33 @@ _NOTHING = re.compile(r"\W*no answer\W*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    prompt: Any
+class Question:
+    """A question with its prompt.
+
+    Attributes:
+        prompt: the prompt.
+        given: passages of the context that are in it.
+    """
+
+    prompt: Prompt
     given: list[Passage]
 
 
 class GenerativeQA:
-    """A loaded chat model with its options, as `records.process` and the verb call it.
+    """Generative question answering as a `Task`.
 
     Args:
-        loaded: from `runtime.load`, a model with a chat template.
+        engine: a chat model.
         options: how its answers are decoded.
         source: where questions and contexts are.
         no_answer: the model may say that there is no answer; the answer is then empty.
 
     Attributes:
-        shortened: questions whose context was longer than the model sees, so that it saw the passages that
-            fit best.
-        misquoted: answers whose quotation does not stand in the context.
+        generation: answers the prompts.
+        run_state: seed and counters.
+        shortened: number of questions whose context was longer than the model sees, so that it saw only the
+            passages that fit best.
+        misquoted: number of answers whose quotation is not in the context.
 
     Raises:
         InputError: the model has no chat template.
@@ -71,91 +82,71 @@ class GenerativeQA:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        engine: Engine,
         options: GenerationOptions,
         source: QuestionSource,
         *,
         no_answer: bool = False,
     ) -> None:
-        if not loaded.has_chat_template:
-            verb = (
-                "`llmkit translate` or `llmkit summarize`"
-                if loaded.is_encoder_decoder
-                else "`llmkit generate`"
-            )
+        if not engine.has_chat_template:
+            verb = "translate` or `llmkit summarize" if engine.is_encoder_decoder else "generate"
             raise InputError(
-                f"{loaded.spec.name} is no extractive-QA model and has no chat template; use {verb},"
+                f"{engine.name} is no extractive-QA model and has no chat template; use `llmkit {verb}`,"
                 " or name another model"
             )
-        self.loaded = loaded
+        self.engine = engine
         self.source = source
         self.no_answer = no_answer
-        self.generation = Generation(loaded, options)
-        self.seed_given = self.generation.seed_given
-        self.tokens_written = 0
+        self.generation = Generation(engine, options)
+        self.run_state = self.generation.run_state
         self.shortened = 0
         self.misquoted = 0
 
-    @property
-    def seed(self) -> int:
-        return self.generation.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self.generation.seed = seed
-
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
-        """Choose what of the context the model is given, and write the prompts."""
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Question] | RowError]:
+        """Choose the passages of the context that the model sees, and write the prompts."""
         return [self._prepare(row) for row in rows]
 
-    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
-        """Run a batch and return the fields that each row gains.
+    def fields(self, batch: Sequence[PreparedRow[Question]], budget: Budget) -> list[Fields | RowError]:
+        """Answer a batch of questions and return the fields that each row gains.
 
         Raises:
             OutOfMemory: the batch did not fit.
         """
-        results = self.generation.run([replace(one, payload=one.payload.prompt) for one in batch])
-        fields: list[dict[str, Any] | RowError] = []
-        for one, (result, *_) in zip(batch, results, strict=True):
-            self.tokens_written += result.tokens
-            gained = self._fields(result.text, one.payload.given)
+        results = self.generation.run([one.payload.prompt for one in batch])
+        found: list[Fields | RowError] = []
+        for one, result in zip(batch, results, strict=True):
+            fields = self._fields(result.text, one.payload.given)
             if result.reasoning:
-                gained["reasoning"] = result.reasoning
-            fields.append(gained)
-        return fields
+                fields["reasoning"] = result.reasoning
+            found.append(fields)
+        return found
 
     def budget(self, batch_size: int | None) -> Budget:
-        """How much one batch may hold."""
+        """Return how much one batch may hold."""
         return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:
-        """All that the results depend on, besides the rows and the seed, as JSON: for the journal."""
+        """Return all that the results depend on, besides the rows and the seed, as JSON, for the journal."""
         return {**self.generation.header(), "no_answer": self.no_answer, **self.source.header()}
 
-    def _prepare(self, row: Row) -> PreparedRow | RowError:
+    def _prepare(self, row: Row) -> PreparedRow[Question] | RowError:
         try:
             question = self.source.question(row)
             given = self._choose(row, question)
-            prompt = self._prompt(row, question, given)
+            messages = self._messages(question, given)
+            prompt = self.generation.prompts.prepare_one(messages, key=row.index, where=row.where)
         except RowError as error:
             return error
-        return replace(prompt, row=row, payload=_Asked(prompt.payload, given))
+        return PreparedRow(row, prompt.length, Question(prompt, given))
 
-    def _messages(self, question: str, given: Sequence[Passage]) -> list[dict[str, str]]:
+    def _messages(self, question: str, given: Sequence[Passage]) -> Messages:
         text = _GAP.join(passage.text.strip() for passage in given)
         unless = _UNLESS if self.no_answer else ""
         content = _PROMPT.format(text=text, question=question.strip(), unless=unless)
         return [{"role": "user", "content": content}]
 
-    def _prompt(self, row: Row, question: str, given: Sequence[Passage]) -> PreparedRow:
-        messages = self._messages(question, given)
-        (made,) = self.generation.prepare([Row(row.index, {"messages": messages}, row.where)])
-        if isinstance(made, RowError):
-            raise made
-        return made
-
     def _choose(self, row: Row, question: str) -> list[Passage]:
-        """The passages that fit the question best, as many as the model sees, in the text's own order."""
+        """Return the passages that fit the question best, as many as the model sees, in the text's order."""
         library = self.source.library(row)
         room = self._room(question)
         taken: list[Passage] = []
@@ -169,31 +160,28 @@ class GenerativeQA:
         if not taken:
             raise RowError(
                 row.where,
-                f"{self.loaded.spec.name} sees {self.loaded.context_length} tokens, too few for the question"
-                " and a passage of the context; lower --max-new-tokens or use another model",
+                f"{self.engine.name} sees {self.engine.context_length} tokens, too few for the question"
+                " and a passage of the context; lower `max_new_tokens` or use another model",
             )
         self.shortened += len(taken) < len(ranked)
         return _joined(library, taken)
 
     def _room(self, question: str) -> int:
-        """Tokens left for the context; below 0 if the question alone is too much."""
-        if self.loaded.context_length is None:
+        """Return how many tokens are left for the context; below 0 if the question alone is too much."""
+        if self.engine.context_length is None:
             return _UNLIMITED
-        frame: Any = self.loaded.tokenizer.apply_chat_template(
-            self._messages(question, ()), add_generation_prompt=True, tokenize=True, return_dict=True
-        )
-        new_tokens = self.generation.options.max_new_tokens
-        return self.loaded.context_length - len(frame["input_ids"]) - new_tokens
+        frame = self.generation.prompts.count_chat_tokens(self._messages(question, ()))
+        return self.engine.context_length - frame - self.generation.options.max_new_tokens
 
     def _tokens(self, text: str) -> int:
-        return len(self.loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return self.generation.prompts.count_tokens([text])[0]
 
-    def _fields(self, reply: str, given: list[Passage]) -> dict[str, Any]:
-        """The fields of a row; `score` is null, for a chat model gives no probability of an answer."""
+    def _fields(self, reply: str, given: list[Passage]) -> Fields:
+        """Return the fields of a row; `score` is null: a chat model gives no probability of an answer."""
         answer, quotation = parse_reply(reply)
         if self.no_answer and _NOTHING.fullmatch(answer):
             answer, quotation = "", ""
-        fields: dict[str, Any] = {"answer": answer, "score": None, "start": None, "end": None}
+        fields: Fields = {"answer": answer, "score": None, "start": None, "end": None}
         for passage in given if quotation else ():
             found = find_quotation(quotation, passage.text)
             if found is not None:
@@ -206,7 +194,7 @@ class GenerativeQA:
 
 
 def parse_reply(reply: str) -> tuple[str, str]:
-    """The answer and the quotation in a model's reply; all of it is the answer if it has not that form."""
+    """Return the answer and the quotation in a model's reply; a reply of another form is all answer."""
     answer, quotation = _ANSWER.search(reply), _QUOTATION.search(reply)
     quoted = quotation.group(1).strip(_MARKS) if quotation else ""
     if answer is None:
@@ -215,7 +203,7 @@ def parse_reply(reply: str) -> tuple[str, str]:
 
 
 def _joined(library: Library, taken: Sequence[Passage]) -> list[Passage]:
-    """Passages in the library's order, neighbours made one."""
+    """Return passages in the library's order, with neighbors joined."""
     chosen = set(taken)
     joined: list[Passage] = []
     for passage in library.passages:

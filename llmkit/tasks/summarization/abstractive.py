@@ -2,7 +2,7 @@
 
 A text longer than the model's window is cut into parts. Map-reduce summarizes each part, then their
 summaries together, as often as it takes (Wu et al., Recursively Summarizing Books with Human Feedback,
-2021); refine reads the parts one after the other, each with the summary of what came before.
+2021, https://arxiv.org/abs/2109.10862); refine reads the parts in order, each with the summary so far.
 """
 
 from __future__ import annotations
@@ -10,87 +10,73 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
+from llmkit.records.task import Fields
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
-from llmkit.tasks.sub_batches import run_parts
-from llmkit.tasks.summarization.extractive import DEFAULT_FIELDS, SummaryLength
-from llmkit.tasks.summarization.prompts import STYLES, Stage, in_words, instruction
+from llmkit.tasks.prompts import Prompt
+from llmkit.tasks.sub_batches import run_prompts
+from llmkit.tasks.summarization.extractive import DEFAULT_FIELDS
+from llmkit.tasks.summarization.model_settings import own_settings, with_own
+from llmkit.tasks.summarization.options import LEAST_ROOM, SummaryOptions, SummaryResult
+from llmkit.tasks.summarization.prompts import Stage, in_words, instruction
 from llmkit.text.sections import split_parts
 from llmkit.text.sentences import split_sentences
 from llmkit.text.words import count_words
 
 if TYPE_CHECKING:
-    from llmkit.runtime.load import LoadedModel
+    from llmkit.engines.base import Engine
 
-STRATEGIES = ("map-reduce", "refine", "truncate")
-
-_WINDOW = 1024  # tokens, for models that nothing limits and whose tokenizer names no length
-_LEAST_ROOM = 16  # tokens of text; below that there is nothing to summarize
+_WINDOW = 1024
+"""Tokens that a model sees at once, where nothing limits it and its tokenizer names no length."""
 _MOST_PARTS = 1 << 20
+"""Most requests for one text: request n of row r has the key r * _MOST_PARTS + n; the last one has n = 0."""
 
 
 @dataclass(frozen=True)
-class SummaryOptions:
-    """How texts are summarized.
+class Text:
+    """A text to summarize.
 
     Attributes:
-        length: bounds on the summary; a model keeps `max_words` always, the others as well as it can.
-        strategy: for what is longer than the window: ``map-reduce``, ``refine`` or ``truncate``.
-        style: ``paragraph`` or ``bullets``, for chat models; None is a paragraph.
-        window: the most tokens of the text that the model gets at once; None: as many as it sees.
-        prefix: what an encoder-decoder model's input begins with; None takes the model's own, such as T5's
-            ``summarize: ``.
+        index: number that, with the seed, chooses its random numbers.
+        where: its place, for errors.
+        text: the text.
+        words, tokens: its length in both.
     """
 
-    length: SummaryLength = field(default_factory=SummaryLength)
-    strategy: str = "map-reduce"
-    style: str | None = None
-    window: int | None = None
-    prefix: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise InputError(f"--strategy {self.strategy}: use {', '.join(STRATEGIES)}")
-        if self.style is not None and self.style not in STYLES:
-            raise InputError(f"--style {self.style}: use {' or '.join(STYLES)}")
-        if self.window is not None and self.window < _LEAST_ROOM:
-            raise InputError(f"--window must be {_LEAST_ROOM} tokens or more")
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A row's text: how many words and tokens it has."""
-
+    index: int
+    where: str
     text: str
     words: int
     tokens: int
 
 
-# What a text asks of the model next, until it has its summary: it is sent the answers in order.
-_Steps = Generator[list[PreparedRow], list[GenerationResult], GenerationResult]
+_Steps = Generator[list[Prompt], list[GenerationResult], GenerationResult]
+"""Yields the requests of the next step of one text, takes their results, and returns the summary."""
 
 
 class Summarization:
-    """A loaded model that summarizes rows: what `cli.rows.run_rows` runs.
+    """Abstractive summaries as a `Task`.
 
     Args:
-        loaded: an encoder-decoder model, or a chat model.
-        decoding: how tokens are chosen; `max_new_tokens` limits every part's summary.
+        engine: an encoder-decoder model, or a chat model.
+        decoding: how tokens are chosen; `max_new_tokens` limits the summary of every part.
         options: see `SummaryOptions`.
-        field: the column that holds the text; None takes `text`, `document`, `article` or the only one.
-        template: a text over several columns.
+        field: column that holds the text; None takes `text`, `document`, `article` or the only one.
+        template: text over several columns.
 
     Attributes:
-        room: the most tokens of text that fit beside the request and the answer.
-        long_texts: how many texts did not fit and were summarized in parts.
-        parts: how many parts that made.
-        on_parts: called with the number of parts each time a text is cut into some.
-        progress: called with the model's answers so far and those asked for, in the step under way.
+        generation: answers the requests.
+        run_state: seed and counters.
+        room: most tokens of text that fit beside the request and the answer.
+        long_texts: number of texts that did not fit and were summarized in parts.
+        parts: number of those parts.
+        on_parts: takes the number of parts each time a text is cut into some.
+        progress: takes (requests answered, requests in all) of the step under way.
 
     Raises:
         InputError: a model that cannot summarize, or options that exclude each other.
@@ -98,7 +84,7 @@ class Summarization:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        engine: Engine,
         decoding: GenerationOptions,
         options: SummaryOptions | None = None,
         *,
@@ -108,51 +94,43 @@ class Summarization:
         self.options = options or SummaryOptions()
         self.field, self.template = field, template
         if decoding.num_return_sequences > 1:
-            raise InputError("--num-return-sequences: a text has one summary; leave it out")
-        own = dict(
-            (getattr(loaded.model.config, "task_specific_params", None) or {}).get("summarization", {})
-        )
+            raise OptionError("num_return_sequences", "must be 1: a text has one summary")
+        own = own_settings(engine)
         if decoding.num_beams is None and not decoding.greedy:
             decoding = replace(decoding, num_beams=own.get("num_beams"))
-        self.generation = Generation(loaded, decoding)
+        self.generation = Generation(engine, decoding)
+        self.run_state = self.generation.run_state
         self.chat = self.generation.prompts.chat
-        self._check(loaded)
-        self._own_least = self._take_over(own)
+        self._check(engine)
+        self.generation.sampling = with_own(self.generation.sampling, own, chat=self.chat)
         self._prefix = own.get("prefix", "") if self.options.prefix is None else self.options.prefix
-        self.limit: Budget = self.generation.budget(None)
-        self.room = self._room(loaded, decoding)
+        self.room = self._room(engine, decoding)
         self.long_texts = self.parts = 0
         self.on_parts: Callable[[int], None] = lambda parts: None
         self.progress: Callable[[int, int], None] = lambda done, total: None
 
-    @property
-    def seed(self) -> int:
-        return self.generation.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self.generation.seed = seed
-
-    @property
-    def seed_given(self) -> bool:
-        return self.generation.seed_given
-
-    @property
-    def tokens_written(self) -> int:
-        return self.generation.tokens_written
-
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Text] | RowError]:
         """Take and measure each row's text; a row without one becomes its RowError."""
-        taken = [self._text(row) for row in rows]
-        sizes = iter(self._count([text for text in taken if isinstance(text, str)]))
+        taken = [self._row_text(row) for row in rows]
+        texts = [text for text in taken if isinstance(text, str)]
+        places = [
+            (row.index, row.where) for row, text in zip(rows, taken, strict=True) if isinstance(text, str)
+        ]
+        measured = iter(self.measure(texts, places))
         return [
-            text
-            if isinstance(text, RowError)
-            else PreparedRow(row, size := next(sizes), _Text(text, count_words(text), size))
+            text if isinstance(text, RowError) else PreparedRow(row, (one := next(measured)).tokens, one)
             for row, text in zip(rows, taken, strict=True)
         ]
 
-    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
+    def measure(self, texts: Sequence[str], places: Sequence[tuple[int, str]]) -> list[Text]:
+        """Count the words and tokens of texts; `places` are their (index, where)."""
+        sizes = self._count(texts)
+        return [
+            Text(index, where, text, count_words(text), size)
+            for (index, where), text, size in zip(places, texts, sizes, strict=True)
+        ]
+
+    def fields(self, batch: Sequence[PreparedRow[Text]], budget: Budget) -> list[Fields | RowError]:
         """Summarize a batch: the `summary_text` (and `reasoning`) of each row.
 
         Raises:
@@ -162,44 +140,50 @@ class Summarization:
             result
             if isinstance(result, RowError)
             else {"summary_text": result.text} | ({"reasoning": result.reasoning} if result.reasoning else {})
-            for result in self.run(batch)
+            for result in self.run([one.payload for one in batch], budget)
         ]
 
-    def run(self, batch: Sequence[PreparedRow]) -> list[GenerationResult | RowError]:
-        """Summarize a batch; at each step the parts of all its texts run together.
+    def run(self, texts: Sequence[Text], budget: Budget) -> list[SummaryResult | RowError]:
+        """Summarize texts; at each step the requests of all texts run together.
+
+        Args:
+            texts: from `measure`, with different indices.
+            budget: how much one call of the model may hold.
 
         Raises:
-            OutOfMemory: a single part does not fit.
+            OutOfMemory: a single request does not fit.
         """
-        steps = [self._steps(one) for one in batch]
-        results: dict[int, GenerationResult | RowError] = {}
-        asked: dict[int, list[PreparedRow]] = {}
+        steps = [self._steps(text) for text in texts]
+        ended: dict[int, GenerationResult | RowError] = {}
+        answered: list[list[GenerationResult]] = [[] for _ in texts]
+        asked: dict[int, list[Prompt]] = {}
 
-        def advance(i: int, answers: list[GenerationResult] | None) -> None:
+        def advance(i: int, results: list[GenerationResult] | None) -> None:
             asked.pop(i, None)
             try:
-                asked[i] = next(steps[i]) if answers is None else steps[i].send(answers)
+                asked[i] = next(steps[i]) if results is None else steps[i].send(results)
             except StopIteration as end:
-                results[i] = end.value
+                ended[i] = end.value
             except RowError as error:
-                results[i] = error
+                ended[i] = error
 
-        for i in range(len(batch)):
+        for i in range(len(texts)):
             advance(i, None)
         while asked:
             prompts = [prompt for mine in asked.values() for prompt in mine]
-            answers = iter(run_parts(self.generation, prompts, self.limit, self.progress))
+            found = iter(run_prompts(self.generation.run, prompts, budget, self.progress))
             for i, mine in list(asked.items()):
-                advance(i, [next(answers)[0] for _ in mine])
-        return [results[i] for i in range(len(batch))]
+                results = [next(found) for _ in mine]
+                answered[i] += results
+                advance(i, results)
+        return [self._result(ended[i], answered[i]) for i in range(len(texts))]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """How much one call of the model may hold."""
-        self.limit = self.generation.budget(batch_size)
-        return self.limit
+        """Return how much one call of the model may hold; see `Generation.budget`."""
+        return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:
-        """All that the results depend on, besides the rows and the seed, as JSON: for the journal."""
+        """Return all that the results depend on, besides the rows and the seed, as JSON, for the journal."""
         return {
             **self.generation.header(),
             "summary": asdict(self.options),
@@ -207,112 +191,96 @@ class Summarization:
             "template": self.template,
         }
 
-    def _check(self, loaded: LoadedModel) -> None:
-        name = loaded.spec.name
-        if not self.chat and not loaded.is_encoder_decoder:
+    def _check(self, engine: Engine) -> None:
+        name = engine.name
+        if not self.chat and not engine.is_encoder_decoder:
             raise InputError(
                 f"{name} has no chat template, so it continues texts and does not summarize; take a chat"
-                " model, an encoder-decoder model such as BART or T5, or --extractive"
+                " model, an encoder-decoder model such as BART or T5, or extractive=True"
             )
         if self.options.style is not None and not self.chat:
-            raise InputError(f"--style: {name} takes no instructions; leave it out")
+            raise OptionError("style", f"needs a chat model, and {name} takes no instructions; leave it out")
         if self.options.prefix is not None and self.chat:
-            raise InputError(f"--prefix is for models without a chat template; instruct {name} with --system")
+            raise OptionError(
+                "prefix", f"is for models without a chat template; instruct {name} with `system`"
+            )
 
-    def _take_over(self, own: dict[str, Any]) -> int:
-        """Set what the model's config says of summaries; returns the least tokens of one, by the model.
-
-        The least is not left to `generate`, which would hold short texts to it too.
-        """
-        config = self.generation.decoding.config
-        for name in ("length_penalty", "no_repeat_ngram_size", "early_stopping", "min_length"):
-            if name in own:
-                setattr(config, name, own[name])
-        if self.chat:
-            return 0
-        least = max((config.min_length or 0) - 1, config.min_new_tokens or 0, 0)
-        config.min_length, config.min_new_tokens = 0, None
-        return least
-
-    def _room(self, loaded: LoadedModel, decoding: GenerationOptions) -> int:
-        config, tokenizer = loaded.model.config, loaded.tokenizer
-        sees = getattr(config, "max_encoder_position_embeddings", None) or loaded.context_length
+    def _room(self, engine: Engine, decoding: GenerationOptions) -> int:
+        sees = getattr(engine.config, "max_encoder_position_embeddings", None) or engine.context_length
         if sees is None:
-            sees = tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else _WINDOW
-        # A request's text is measured by itself: beside it a token or two may come out otherwise.
+            named = getattr(engine.tokenizer, "model_max_length", 10**6)
+            sees = named if named < 10**6 else _WINDOW
+        # A request's text is measured by itself: beside the request it can have a token or two more.
         frame = max(self._frame(stage, sees) for stage in ("part", "summaries", "further")) + 4
-        answer = 0 if loaded.is_encoder_decoder else min(decoding.max_new_tokens, sees // 2)
-        room = sees - frame - answer
-        if room < _LEAST_ROOM:
+        answer = 0 if engine.is_encoder_decoder else min(decoding.max_new_tokens, sees // 2)
+        room = int(sees - frame - answer)
+        if room < LEAST_ROOM:
             raise InputError(
-                f"{loaded.spec.name} sees {sees} tokens, of which the request takes {frame} and the answer"
-                f" {answer}: too few are left for a text; lower --max-new-tokens or take another model"
+                f"{engine.name} sees {sees} tokens, of which the request takes {frame} and the answer"
+                f" {answer}: too few are left for a text; lower `max_new_tokens` or take another model"
             )
         if self.options.window is not None and self.options.window > room:
-            raise InputError(f"--window {self.options.window}: {loaded.spec.name} has room for {room} tokens")
+            raise OptionError(
+                "window", f"is {self.options.window}, and {engine.name} has room for {room} tokens"
+            )
         return self.options.window or room
 
     def _frame(self, stage: Stage, sees: int) -> int:
-        """How many tokens a request takes without its text; `sees` if it is longer than that."""
-        place = f"part {_MOST_PARTS} of {_MOST_PARTS}"
+        """Return how many tokens a request takes without its text; `sees` if it is longer than that."""
+        part = f"part {_MOST_PARTS} of {_MOST_PARTS}"
         try:
-            return self._prompt(Row(0, {}, ""), 0, "", stage, place, in_words(10**6, 10**6)).length
+            return self._prompt(Text(0, "", "", 0, 0), 0, "", stage, part, in_words(10**6, 10**6)).length
         except RowError:
-            return sees
+            return int(sees)
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        if not texts:
-            return []
-        encoded = self.generation.loaded.tokenizer(list(texts), add_special_tokens=False, verbose=False)
-        return [len(ids) for ids in encoded["input_ids"]]
+        return self.generation.prompts.count_tokens(texts)
 
-    def _text(self, row: Row) -> str | RowError:
+    def _row_text(self, row: Row) -> str | RowError:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
         return text if text.strip() else RowError(row.where, "the text is empty")
 
-    def _steps(self, one: PreparedRow) -> _Steps:
-        text: _Text = one.payload
-        parts = self._split(text.text, self.room, self.room // 8)
+    def _steps(self, one: Text) -> _Steps:
+        parts = self._split(one.text, self.room, self.room // 8)
         if len(parts) > 1:
             self.long_texts += 1
         if self.options.strategy == "truncate":
             result = yield from self._last(one, parts[0], "text")
         elif len(parts) == 1:
-            result = yield from self._last(one, text.text.strip(), "text")
+            result = yield from self._last(one, one.text.strip(), "text")
         elif self.options.strategy == "refine":
-            result = yield from self._refine(one, text.text)
+            result = yield from self._refine(one)
         else:
             result = yield from self._map_reduce(one, parts)
-        most = self.options.length.max_words
-        return result if most is None else replace(result, text=_at_most(result.text, most))
+        return result
 
-    def _map_reduce(self, one: PreparedRow, parts: list[str]) -> _Steps:
+    def _map_reduce(self, one: Text, parts: list[str]) -> _Steps:
         stage: Stage = "part"
         asked = 1  # the number 0 is the last request's
         while len(parts) > 1:
-            self._told(len(parts))
-            answers = yield [
+            self._count_parts(len(parts))
+            results = yield [
                 self._request(one, asked + i, part, stage, f"part {i + 1} of {len(parts)}")
                 for i, part in enumerate(parts)
             ]
             asked += len(parts)
-            summaries = self._split("\n\n".join(_written(one, answers)), self.room)
+            summaries = self._split("\n\n".join(_written(one, results)), self.room)
             if len(summaries) >= len(parts):
                 raise RowError(
-                    one.row.where,
+                    one.where,
                     f"the summaries of its {len(parts)} parts are as long as the text, so that they cannot be"
-                    " summarized together; lower --max-new-tokens, or take a model that summarizes",
+                    " summarized together; lower `max_new_tokens`, or take a model that summarizes",
                 )
             parts, stage = summaries, "summaries"
         return (yield from self._last(one, parts[0], "summaries"))
 
-    def _refine(self, one: PreparedRow, text: str) -> _Steps:
+    def _refine(self, one: Text) -> _Steps:
         half = self.room // 2
-        parts = self._split(text, half, half // 8)
-        self._told(len(parts))
+        parts = self._split(one.text, half, half // 8)
+        self._count_parts(len(parts))
         summary = ""
         for i, part in enumerate(parts):
             # A summary may have more tokens when it is read than when it was written.
@@ -321,76 +289,88 @@ class Summarization:
             stage: Stage = "further" if so_far else "part"
             if i + 1 == len(parts):
                 return (yield from self._last(one, so_far + part, stage, place))
-            answers = yield [self._request(one, i + 1, so_far + part, stage, place)]
-            summary = _written(one, answers)[0]
+            results = yield [self._request(one, i + 1, so_far + part, stage, place)]
+            summary = _written(one, results)[0]
         raise AssertionError("a text has parts")
 
-    def _last(self, one: PreparedRow, text: str, stage: Stage, place: str = "") -> _Steps:
-        """The request whose answer is the summary, under the user's bounds."""
-        whole: _Text = one.payload
-        prompt = self._prompt(one.row, 0, text, stage, place, self._wish(whole))
-        limit, least = prompt.payload.new_tokens, 0
+    def _last(self, one: Text, text: str, stage: Stage, place: str = "") -> _Steps:
+        """Make the request whose answer is the summary, within the user's bounds."""
+        prompt = self._prompt(one, 0, text, stage, place, self._wish(one))
         if not self.chat:
-            rate = whole.tokens / max(whole.words, 1)
-            least = min(self._own_least, len(prompt.payload.ids) // 2)
+            limit, least = prompt.new_tokens, self._own_least(prompt)
             if self.options.length.given:
-                fewest, most = self.options.length.bounds(whole.words)
+                rate = one.tokens / max(one.words, 1)
+                fewest, most = self.options.length.bounds(one.words)
                 # Words become tokens at the text's own rate; what is too much is cut from the answer.
                 limit = min(limit, math.ceil(1.2 * most * rate) + 8)
                 least = math.ceil(fewest * rate)
-        (answer,) = yield [_bounded(prompt, limit, min(least, limit))]
-        return replace(answer, text=answer.text.strip())
+            prompt = replace(prompt, new_tokens=limit, least_tokens=min(least, limit))
+        (result,) = yield [prompt]
+        return result
 
-    def _request(self, one: PreparedRow, number: int, text: str, stage: Stage, place: str) -> PreparedRow:
-        """A request whose answer is read again: a quarter of the window at most, so that levels shrink."""
+    def _request(self, one: Text, number: int, text: str, stage: Stage, place: str) -> Prompt:
+        """Make a request whose answer is read again: a quarter of the window at most, so that it shrinks."""
         tokens = self.room // 4
-        words = max(int(tokens / 2 * one.payload.words / max(one.payload.tokens, 1)), 10)
-        prompt = self._prompt(one.row, number, text, stage, place, in_words(0, words))
-        least = min(self._own_least, len(prompt.payload.ids) // 2)
-        # A chat model is asked for fewer words and may think before it writes them.
-        limit = prompt.payload.new_tokens if self.chat else min(prompt.payload.new_tokens, tokens)
-        return _bounded(prompt, limit, min(least, limit))
-
-    def _prompt(self, row: Row, number: int, text: str, stage: Stage, place: str, wish: str) -> PreparedRow:
-        data: dict[str, Any]
+        words = max(int(tokens / 2 * one.words / max(one.tokens, 1)), 10)
+        prompt = self._prompt(one, number, text, stage, place, in_words(0, words))
         if self.chat:
-            style = self.options.style or "paragraph"
-            request = instruction(stage, place=place, length=wish, style=style)
-            data = {"messages": [{"role": "user", "content": f"{request}\n\n<text>\n{text}\n</text>"}]}
-        else:
-            data = {"prompt": self._prefix + text}
-        # Each part has random numbers of its own, which depend on its row and its number alone.
-        (prepared,) = self.generation.prepare([Row(row.index * _MOST_PARTS + number, data, row.where)])
-        if isinstance(prepared, RowError):
-            raise prepared
-        return prepared
+            # A chat model is asked for fewer words and may think before it writes them.
+            return prompt
+        limit = min(prompt.new_tokens, tokens)
+        return replace(prompt, new_tokens=limit, least_tokens=min(self._own_least(prompt), limit))
 
-    def _wish(self, text: _Text) -> str:
+    def _own_least(self, prompt: Prompt) -> int:
+        """Return the model's own least number of tokens; it must not make a short text longer."""
+        return min(self.generation.sampling.min_new_tokens, prompt.length // 2)
+
+    def _prompt(self, one: Text, number: int, text: str, stage: Stage, place: str, wish: str) -> Prompt:
+        # Each request has random numbers of its own, which depend on its row and its number alone.
+        key = one.index * _MOST_PARTS + number
+        prompts = self.generation.prompts
+        if not self.chat:
+            return prompts.prepare_one(self._prefix + text, key=key, where=one.where)
+        request = instruction(stage, place=place, length=wish, style=self.options.style or "paragraph")
+        content = f"{request}\n\n<text>\n{text}\n</text>"
+        return prompts.prepare_one([{"role": "user", "content": content}], key=key, where=one.where)
+
+    def _wish(self, one: Text) -> str:
         length = self.options.length
-        least, most = length.bounds(text.words)
+        least, most = length.bounds(one.words)
         return in_words(least, most if length.max_words or length.ratio else None)
 
     def _split(self, text: str, room: int, overlap: int = 0) -> list[str]:
         return [text[a:b] for a, b in split_parts(text, count=self._count, room=room, overlap=overlap)]
 
-    def _told(self, parts: int) -> None:
+    def _count_parts(self, parts: int) -> None:
         self.parts += parts
         self.on_parts(parts)
 
+    def _result(
+        self, last: GenerationResult | RowError, results: Sequence[GenerationResult]
+    ) -> SummaryResult | RowError:
+        """Return the summary, with the tokens of all requests that it took."""
+        if isinstance(last, RowError):
+            return last
+        text, most = last.text.strip(), self.options.length.max_words
+        return SummaryResult(
+            text=text if most is None else _at_most(text, most),
+            reasoning=last.reasoning,
+            prompt_tokens=sum(result.prompt_tokens for result in results),
+            tokens=sum(result.tokens for result in results),
+            finish_reason=last.finish_reason,
+            seed=self.run_state.seed,
+        )
 
-def _bounded(prompt: PreparedRow, limit: int, least: int) -> PreparedRow:
-    return replace(prompt, payload=replace(prompt.payload, new_tokens=limit, least_tokens=least))
 
-
-def _written(one: PreparedRow, answers: list[GenerationResult]) -> list[str]:
-    texts = [answer.text.strip() for answer in answers if answer.text.strip()]
+def _written(one: Text, results: Sequence[GenerationResult]) -> list[str]:
+    texts = [result.text.strip() for result in results if result.text.strip()]
     if not texts:
-        raise RowError(one.row.where, "the model wrote nothing for any of its parts")
+        raise RowError(one.where, "the model wrote nothing for any of its parts")
     return texts
 
 
 def _at_most(text: str, words: int) -> str:
-    """`text` up to the last sentence that ends within so many words; if none does, up to the word."""
+    """Cut `text` after the last sentence that ends within `words`; if none does, after the last word."""
     if count_words(text) <= words:
         return text
     ends = [end for _, end in split_sentences(text) if count_words(text[:end]) <= words]

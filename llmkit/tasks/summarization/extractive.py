@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
+from llmkit.records.task import Fields, RunState
 from llmkit.text.sentences import split_sentences
 from llmkit.text.unwrap import unwrapped
 from llmkit.text.words import count_words, search_terms
@@ -134,18 +135,14 @@ def extract(
 
 
 class ExtractiveSummarization:
-    """What `cli.rows.run_rows` runs: rows with a text in, `summary_text` out.
+    """Extractive summaries as a `Task`.
 
     Args:
         length: see `extract`.
-        field: the column that holds the text; None takes `text`, `document`, `article` or the only one.
-        template: a text over several columns.
+        field: column that holds the text; None takes `text`, `document`, `article` or the only one.
+        template: text over several columns.
         embedder: compares sentences by a model's embeddings; None by tf-idf.
     """
-
-    seed = 0
-    seed_given = False
-    tokens_written = 0
 
     def __init__(
         self,
@@ -159,21 +156,22 @@ class ExtractiveSummarization:
         self.field = field
         self.template = template
         self.embedder = embedder
+        self.run_state = RunState(seed_given=False)
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[str] | RowError]:
         """Take each row's text; one without becomes its RowError."""
         return [self._prepare(row) for row in rows]
 
-    def work(self, batch: Sequence[PreparedRow]) -> list[dict[str, Any] | RowError]:
+    def fields(self, batch: Sequence[PreparedRow[str]], budget: Budget) -> list[Fields | RowError]:
         """Summarize each text: its `summary_text`."""
         return [self._summarize(one) for one in batch]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """A row at a time, unless told: there is nothing to gain from batches."""
+        """Return one row, unless a number is given: there is nothing to gain from batches."""
         return Budget(tokens=None, rows=batch_size or 1, new_tokens=0)
 
     def header(self) -> dict[str, Any]:
-        """All that the results depend on, besides the rows, as JSON: for the journal."""
+        """Return all that the results depend on, besides the rows, as JSON, for the journal."""
         import llmkit
 
         return {
@@ -185,14 +183,14 @@ class ExtractiveSummarization:
             "template": self.template,
         }
 
-    def _prepare(self, row: Row) -> PreparedRow | RowError:
+    def _prepare(self, row: Row) -> PreparedRow[str] | RowError:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
         return PreparedRow(row=row, length=len(text), payload=text)
 
-    def _summarize(self, one: PreparedRow) -> dict[str, Any] | RowError:
+    def _summarize(self, one: PreparedRow[str]) -> Fields | RowError:
         try:
             return {"summary_text": extract(one.payload, self.length, self.embedder).text}
         except InputError as error:

@@ -26,7 +26,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 def answered(task: ExtractiveQA, *rows: dict[str, Any]) -> list[Any]:
     prepared = task.prepare([Row(i, data, f"x:{i + 1}") for i, data in enumerate(rows)])
-    fields = iter(task.work([one for one in prepared if not isinstance(one, RowError)]))
+    fields = iter(task.fields([one for one in prepared if not isinstance(one, RowError)], task.budget(None)))
     return [one if isinstance(one, RowError) else next(fields) for one in prepared]
 
 

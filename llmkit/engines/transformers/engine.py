@@ -1,0 +1,273 @@
+"""The engine that runs a model with transformers' own `generate`.
+
+transformers' text-generation pipeline does not fit here: it refuses encoder-decoder models, draws all rows of
+a batch from one random stream, and pads whatever list it is given as one batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from llmkit.engines.base import Completion, FinishReason, OnTokens, Request, Sampling, check_request
+from llmkit.engines.transformers.prefix_cache import PrefixCache
+from llmkit.engines.transformers.sampling import (
+    Settings,
+    make_settings,
+    model_defaults,
+    no_end_before,
+    random_stream,
+    row_processors,
+    stop_at,
+    stop_when,
+)
+from llmkit.errors import OptionError, OutOfMemory
+from llmkit.runtime.memory import is_out_of_memory
+from llmkit.runtime.padding import pad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from llmkit.engines.base import Session
+    from llmkit.runtime.load import LoadedModel
+
+# Tokens (prompt and answer, all rows of a batch) that keep a CPU busy; more only costs memory.
+_CPU_TOKENS = 16_384
+_GPU_TOKENS = 262_144
+_ABILITIES = frozenset(
+    {
+        *("min_new_tokens", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size"),
+        *("num_beams", "num_return_sequences", "length_penalty", "early_stopping"),
+        *("stop", "eos_token_ids", "first_token", "decoder_start_token"),
+        *("row_seeds", "session"),
+    }
+)
+
+
+class TransformersEngine:
+    """A loaded model behind the `Engine` protocol; see there for the attributes.
+
+    Args:
+        loaded: from `runtime.load`, for the task ``text-generation`` or ``text2text-generation``.
+
+    Attributes:
+        loaded: the model.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.name: str = loaded.spec.name
+        self.tokenizer: PreTrainedTokenizerBase | None = loaded.tokenizer
+        self.context_length: int | None = loaded.context_length
+        self.is_encoder_decoder: bool = loaded.is_encoder_decoder
+        self.has_chat_template: bool = loaded.has_chat_template
+        self.config: Any = loaded.model.config
+        self.abilities: frozenset[str] = _ABILITIES
+        self.notes: Sequence[str] = loaded.notes
+        self.defaults: Sampling = model_defaults(loaded)
+        own = copy.deepcopy(loaded.model.generation_config)
+        self.samples_by_default: bool = bool(own.do_sample)
+        self._make_settings: Callable[[Sampling], Settings] = lru_cache(maxsize=16)(
+            lambda sampling: make_settings(
+                sampling, own, loaded.tokenizer, is_encoder_decoder=loaded.is_encoder_decoder
+            )
+        )
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Answer requests; those with the same settings, limits aside, run as one batch."""
+        groups: dict[Sampling, list[int]] = {}
+        for i, request in enumerate(requests):
+            check_request(request, self)
+            groups.setdefault(_without_limits(request.sampling), []).append(i)
+        answers: dict[int, list[Completion]] = {}
+        for sampling, members in groups.items():
+            settings = self._make_settings(sampling)
+            batch = [requests[i] for i in members]
+            if settings.beam_sampling:
+                # Beam search draws from torch's global generator: alone, a row's draw is its own.
+                found = [self._run([request], settings)[0] for request in batch]
+            else:
+                found = self._run(batch, settings)
+            answers |= dict(zip(members, found, strict=True))
+        return [answers[i] for i in range(len(requests))]
+
+    def stream(self, request: Request, on_tokens: OnTokens, *, session: Session | None = None) -> Completion:
+        """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
+        check_request(request, self)
+        sampling = request.sampling
+        if sampling.num_return_sequences > 1:
+            raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        if sampling.num_beams > 1:
+            (completion,) = self.generate([request])[0]
+            stopped = on_tokens(completion.ids) is False
+            return replace(completion, finish_reason="interrupted") if stopped else completion
+        settings = self._make_settings(_without_limits(sampling))
+        streamer = _Streamer(on_tokens)
+        (row,) = self._forward([request], settings, streamer=streamer, cache=cast("PrefixCache", session))
+        completion = self._completion(row, request, settings)
+        return replace(completion, finish_reason="interrupted") if streamer.stopped else completion
+
+    def session(self) -> Session | None:
+        """Return an empty key-value cache for a conversation."""
+        return PrefixCache(self.loaded)
+
+    def token_budget(self) -> int | None:
+        """Return how many tokens, padding and new ones included, one batch may hold on this device."""
+        if self.loaded.device.type != "cuda":
+            return _CPU_TOKENS
+        free, _ = torch.cuda.mem_get_info(self.loaded.device)
+        # A third of what is free goes to the cache; the rest to activations, logits and fragments.
+        return max(1024, min(_GPU_TOKENS, int(free / 3) // _cache_bytes(self.loaded)))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the engine, the model, and the versions of the libraries that run it."""
+        return {"engine": "transformers", **self.loaded.identity()}
+
+    def _run(self, batch: Sequence[Request], settings: Settings) -> list[list[Completion]]:
+        """Answer requests that share their settings in one call of the model."""
+        beams = settings.config.num_beams > 1
+        copies = 1 if beams else batch[0].sampling.num_return_sequences
+        rows = [_sample(request, n) for request in batch for n in range(copies)]
+        output = self._forward(rows, settings)
+        each = len(output) // len(batch)
+        return [
+            [self._completion(ids, request, settings) for ids in output[i * each : (i + 1) * each]]
+            for i, request in enumerate(batch)
+        ]
+
+    def _forward(
+        self,
+        rows: Sequence[Request],
+        settings: Settings,
+        *,
+        streamer: _Streamer | None = None,
+        cache: PrefixCache | None = None,
+    ) -> list[list[int]]:
+        """Return the new token ids of each row, padded at the end; with beams, of each returned beam."""
+        from llmkit.engines.transformers.key_value_cache import preallocated_cache
+
+        # 1. Prompts: ids and mask, [rows, longest]. `start` tokens precede the first new one in the decoder.
+        prompts = [list(row.ids or ()) for row in rows]
+        tokenizer, device = self.loaded.tokenizer, self.loaded.device
+        side: Any = tokenizer.padding_side
+        ids, mask = (t.to(device) for t in pad(prompts, cast("int", tokenizer.pad_token_id), side))
+        start = 1 if self.is_encoder_decoder else ids.shape[1]
+        # 2. Limits, row by row: what the context leaves a row does not depend on its neighbors.
+        limits = [row.sampling.max_new_tokens for row in rows]
+        config = copy.copy(settings.config)
+        config.max_new_tokens = max(limits)
+        criteria = [stop_at(limits, start)] if min(limits) < max(limits) else []
+        if streamer is not None:
+            criteria.append(stop_when(lambda: streamer.stopped))
+        # 3. The key-value cache: the session's, which holds the beginning of the prompt, or a new one.
+        past: Any
+        past = preallocated_cache(self.loaded, max(limits)) if cache is None else cache.take(prompts[0])
+        # 4. The model, [rows * returned beams, start + new] with the prompt in front.
+        if settings.beam_sampling:
+            torch.manual_seed(int(random_stream(*rows[0].key, length=1)[0] * 2**32))
+        model: Any = self.loaded.model
+        try:
+            with torch.inference_mode():
+                output = model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    generation_config=config,
+                    logits_processor=self._processors(rows, settings, mask, start, max(limits)),
+                    stopping_criteria=criteria or None,
+                    tokenizer=tokenizer,
+                    streamer=streamer,
+                    **({} if past is None else {"past_key_values": past}),
+                )
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"a batch of {len(rows)} prompts does not fit into memory") from error
+        if cache is not None:
+            cache.keep(past, output[0].tolist())
+        new: list[list[int]] = output[:, start:].tolist()
+        return new
+
+    def _processors(
+        self, rows: Sequence[Request], settings: Settings, mask: torch.Tensor, start: int, steps: int
+    ) -> list[Any]:
+        leasts = [row.sampling.min_new_tokens for row in rows]
+        if settings.config.forced_eos_token_id is not None:
+            # The model forces an end at the limit; forbidding it there would leave no token at all.
+            leasts = [
+                min(least, row.sampling.max_new_tokens - 1) for least, row in zip(leasts, rows, strict=True)
+            ]
+        found: list[Any] = []
+        if any(leasts) and settings.end_ids:
+            found.append(no_end_before(leasts, settings.end_ids, prompt_length=start))
+        streams = None
+        if settings.drawing:
+            numbers = np.stack([random_stream(*row.key, length=steps) for row in rows])
+            streams = torch.from_numpy(numbers).to(self.loaded.device)
+        if self.is_encoder_decoder:
+            mask = torch.ones((len(rows), start), dtype=torch.int64, device=mask.device)
+        return found + row_processors(settings, streams, mask, prompt_length=start)
+
+    def _completion(self, ids: list[int], request: Request, settings: Settings) -> Completion:
+        """Cut the padding off a row, and find out why it ended."""
+        limit = request.sampling.max_new_tokens
+        kept = ids[:limit]
+        ended = next((i + 1 for i, token in enumerate(kept) if token in settings.end_ids), None)
+        reason: FinishReason = "stop"
+        if ended is not None:
+            kept = kept[:ended]
+        else:
+            while kept and kept[-1] == settings.config.pad_token_id:  # ended at a stop string or at its limit
+                kept.pop()
+            if len(kept) == limit and not self._holds_stop(kept, settings.stop):
+                reason = "length"
+        return Completion(kept, reason, prompt_tokens=len(request.ids or ()))
+
+    def _holds_stop(self, ids: list[int], stops: Sequence[str]) -> bool:
+        if not stops:
+            return False
+        text: Any = self.loaded.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return any(stop in text for stop in stops)
+
+
+class _Streamer:
+    """Hands the tokens of `generate` to a function, without the prompt that comes first."""
+
+    def __init__(self, on_tokens: OnTokens) -> None:
+        self.stopped = False
+        self._on_tokens = on_tokens
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take what `generate` hands over: the prompt at first, then a token at a time."""
+        if self._prompt_seen:
+            self.stopped = self._on_tokens(value.reshape(-1).tolist()) is False
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        """Take note that `generate` is done."""
+
+
+def _without_limits(sampling: Sampling) -> Sampling:
+    """Return what requests must have in common to run as one batch."""
+    return replace(sampling, max_new_tokens=1, min_new_tokens=0)
+
+
+def _sample(request: Request, n: int) -> Request:
+    seed, row, sample = request.key
+    return replace(request, key=(seed, row, sample + n)) if n else request
+
+
+def _cache_bytes(loaded: LoadedModel) -> int:
+    """Return how many bytes the key-value cache takes for one token."""
+    config = loaded.model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * head_dim * loaded.dtype.itemsize)

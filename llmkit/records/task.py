@@ -1,0 +1,85 @@
+"""The protocol between `process`, which runs rows, and the tasks that answer them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from llmkit.errors import RowError
+from llmkit.records.batches import Budget, PreparedRow
+from llmkit.records.rows import Row
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+"""The columns that a row gains."""
+
+
+@dataclass
+class RunState:
+    """State of one run of a task.
+
+    Attributes:
+        seed: seed of everything random; may be set before the first batch.
+        seed_given: True if the user chose the seed, or nothing is random.
+        tokens_written: tokens that the model has written so far, for the progress line.
+    """
+
+    seed: int = 0
+    seed_given: bool = True
+    tokens_written: int = 0
+
+    @classmethod
+    def seeded(cls, seed: int | None) -> RunState:
+        """Return the state of a new run; without a seed it draws one, which the run reports."""
+        return cls(secrets.randbits(32) if seed is None else seed, seed is not None)
+
+
+class Task(Protocol[T]):
+    """Work on rows: prepare each by itself, then answer them in batches.
+
+    Attributes:
+        run_state: seed and counters.
+    """
+
+    run_state: RunState
+
+    def prepare(self, rows: Sequence[Row]) -> Sequence[PreparedRow[T] | RowError]:
+        """Make rows ready to run, each by itself; a RowError stands for a row that cannot run."""
+
+    def fields(self, batch: Sequence[PreparedRow[T]], budget: Budget) -> Sequence[Fields | RowError]:
+        """Answer a batch.
+
+        Args:
+            batch: rows from `prepare` that fit the budget together.
+            budget: how much one call of the model may hold, for tasks that cut their rows into parts.
+
+        Returns:
+            The fields that each row gains, or why it has none, in order.
+
+        Raises:
+            OutOfMemory: the batch did not fit into memory.
+        """
+
+    def budget(self, batch_size: int | None) -> Budget:
+        """Return how much a batch may hold: `batch_size` rows, or as much as the device has room for."""
+
+    def header(self) -> dict[str, Any]:
+        """Return all that the results depend on, besides the rows and the seed, as JSON, for the journal."""
+
+
+def fields_of_one(task: Task[T], row: Row, budget: Budget) -> Fields:
+    """Answer a single row.
+
+    Raises:
+        RowError: it cannot run, or fails.
+        OutOfMemory: it does not fit into memory.
+    """
+    (prepared,) = task.prepare([row])
+    if isinstance(prepared, RowError):
+        raise prepared
+    (fields,) = task.fields([prepared], budget)
+    if isinstance(fields, RowError):
+        raise fields
+    return fields
