@@ -28,7 +28,7 @@ _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 class _Weight(ctypes.Structure):
     """`Weight` of product.cpp. Addresses are plain numbers."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("values", ctypes.c_uint64),
         ("scale", ctypes.c_uint64),
         ("bias", ctypes.c_uint64),

@@ -92,7 +92,9 @@ def quantize(
         raise InputError(f"group: {group} does not divide a layer's {inputs} inputs")
     values = torch.empty(outputs, inputs, dtype=torch.int8)
     scales = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
-    step = max(1, _CHUNK // max(inputs, 1))  # rows at a time, so that no second float copy of the weight is made
+    step = max(
+        1, _CHUNK // max(inputs, 1)
+    )  # rows at a time, so that no second float copy of the weight is made
     for first in range(0, outputs, step):
         rows = weight[first : first + step].detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(rows).all()):

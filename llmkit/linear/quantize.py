@@ -207,7 +207,7 @@ def _is_table(module: nn.Module) -> bool:
 
 def is_linear(module: nn.Module) -> bool:
     """A plain linear layer, or GPT-2's with its transposed weight; a subclass may be read by others as it is."""
-    return type(module) is nn.Linear or type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+    return type(module) is nn.Linear or (type(module).__name__ == "Conv1D" and hasattr(module, "nf"))
 
 
 def matrix(layer: Any) -> torch.Tensor:

@@ -222,4 +222,6 @@ def _declared(function: Any, name: str, where: str, said: str, file: Path | None
         return replace(declared, name=name, file=file)
     if not callable(function):
         raise InputError(f"{said}: {where} is not a function")
-    raise InputError(f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}")
+    raise InputError(
+        f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}"
+    )

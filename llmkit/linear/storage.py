@@ -243,7 +243,7 @@ def _float_tables(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict
         if id(module) not in tables or numbers is None:
             continue
         shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
-        if tuple(numbers.shape) != shape or scale is not None and tuple(scale.shape) != (shape[0], 1):
+        if tuple(numbers.shape) != shape or (scale is not None and tuple(scale.shape) != (shape[0], 1)):
             raise InputError(f"{name}.weight or its scale does not fit the model's {list(shape)}")
         try:
             found[name] = quantize(numbers, 8, scale=scale)
@@ -287,10 +287,12 @@ def _weight(
 ) -> QuantizedWeight:
     """The weight of a layer of the file, checked against the model."""
     matching = [
+        (bits, size) for targets, bits, size in schemes if any(_matches(target, name) for target in targets)
+    ] or [
         (bits, size)
         for targets, bits, size in schemes
-        if any(_matches(target, name) for target in targets)
-    ] or [(bits, size) for targets, bits, size in schemes if type(layer).__name__ in targets or "Linear" in targets]
+        if type(layer).__name__ in targets or "Linear" in targets
+    ]
     if not matching:
         raise InputError(f"{name}: no group of the quantization_config names this layer")
     bits, size = matching[0]

@@ -159,21 +159,34 @@ def _native_weight(linear: Any) -> int | None:
     return cpu.handle(linear.packed())
 
 
+def level() -> str:
+    """Return the instruction set that the step runs with.
+
+    Raises:
+        CannotBuildError: there is none that can be built here.
+    """
+    return _built()[0]
+
+
 @cache
-def _function() -> Any:
-    """The step's function for this processor, built if need be."""
+def _built() -> tuple[str, Any]:
+    """Return the best instruction set of this processor and the step's function, built if need be."""
     failures: list[CannotBuildError] = []
-    for level in SOURCE.available():
+    for name in SOURCE.available():
         try:
-            found = SOURCE.load(SOURCE.build(level), f"llmkit_step_{level}")
+            found = SOURCE.load(SOURCE.build(name), f"llmkit_step_{name}")
         except CannotBuildError as error:
             failures.append(error)
             continue
         pointer, number = ctypes.c_void_p, ctypes.c_int
         found.argtypes = [pointer, pointer, number, pointer, pointer, number, number]
         found.restype = number
-        return found
+        return name, found
     raise failures[0]
+
+
+def _function() -> Any:
+    return _built()[1]
 
 
 class NativeDecoder:

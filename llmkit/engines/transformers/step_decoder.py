@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,7 +37,10 @@ class RunningSequence:
     Attributes:
         request: with the prompt.
         sampler: chooses the tokens.
+        slot: its room in the cache.
+        keeps_slot: the room was given and stays; what it holds of the prompt's beginning is not read again.
         finished: None while it runs.
+        cancelled: set by another thread to end it at the next step.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RunningSequence:
         self.request, self.settings = request, settings
         self.sampler = RowSampler(request, settings)
         self.slot: Slot | None = None
+        self.keeps_slot = False
         self.finished: FinishReason | None = None
         self.cancelled = False
         self._on_tokens = on_tokens
@@ -102,8 +106,8 @@ class RunningSequence:
     def _reaches_stop(self, written: Sequence[int]) -> bool:
         if not self.settings.stop:
             return False
-        text = self._tokenizer.decode(
-            written[-self._tail :], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        text: Any = self._tokenizer.decode(
+            list(written[-self._tail :]), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return any(stop in text for stop in self.settings.stop)
 
@@ -202,7 +206,8 @@ class StepDecoder:
             if one.cancelled:
                 one.finished = "interrupted"
             else:
-                one.slot = self.native.allocate(one.size)
+                if not one.keeps_slot:
+                    one.slot = self.native.allocate(one.size)
                 if one.slot is None:
                     if not self._running:
                         raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
@@ -217,7 +222,7 @@ class StepDecoder:
         """Read a prompt in pieces; whole pieces that a running sequence begins with are copied from it."""
         assert one.slot is not None
         ids = list(one.prompt)
-        shared = self._shared(ids)
+        shared = None if one.keeps_slot else self._shared(ids)
         if shared is not None:
             source, count = shared
             self.native.copy(source, one.slot, count)
@@ -246,7 +251,7 @@ class StepDecoder:
                 one.finished = "interrupted"
         left = [one for one in self._running if one.finished is not None]
         for one in left:
-            if one.slot is not None:
+            if one.slot is not None and not one.keeps_slot:
                 self.native.release(one.slot)
                 one.slot = None
         self._running = [one for one in self._running if one.finished is None]
