@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 from llmkit.errors import InputError
+from llmkit.user_file import function_in_file
 
 MASKS = ("none", "boolean", "additive", "padding", "block")
 # What `supports` may name. A model that needs what a kernel lacks is refused.
@@ -225,7 +223,8 @@ def find(name: str, *, trust_remote_code: bool = False, flag: str = "--attn ") -
             return _declared(point.load(), name, point.value, said)
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_file(Path(path).expanduser(), function, name, said)
+        file = Path(path).expanduser()
+        return _declared(function_in_file(file, function, said), name, f"{file}:{function}", said, file)
     if name.endswith(".py"):
         raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
@@ -278,38 +277,6 @@ def _declared(function: Any, name: str, where: str, said: str, file: Path | None
         f"{said}: {where} does not say which mask it expects; put this line above it, with the mask"
         f" ({', '.join(MASKS)}) and abilities that are true: {LINE}"
     )
-
-
-def _from_file(path: Path, function: str, name: str, said: str) -> Kernel:
-    if not path.is_file():
-        raise InputError(f"{said}: no file {path}")
-    module = _module(path, said)
-    if not hasattr(module, function):
-        import difflib
-
-        near = difflib.get_close_matches(function, vars(module), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"{said}: {path} has no function {function}{hint}")
-    return _declared(getattr(module, function), name, f"{path}:{function}", said, path)
-
-
-def _module(path: Path, said: str) -> ModuleType:
-    """A user's file, run once in a process: what it registers elsewhere it registers once."""
-    known = f"llmkit_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-    if known in sys.modules:
-        return sys.modules[known]
-    spec = importlib.util.spec_from_file_location(known, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{said}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[known] = module  # dataclasses, and torch's custom operations, look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        # Whatever the user's file raises while it is imported is the user's to read.
-        del sys.modules[known]
-        raise InputError(f"{said}: {path} does not load: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _from_hub(name: str, trusted: bool, said: str) -> Kernel:

@@ -1,4 +1,4 @@
-"""The engine that runs a model with transformers' own `generate`.
+"""The engine that runs a model with transformers, and Llama-like ones on a CPU in native steps.
 
 transformers' text-generation pipeline does not fit here: it refuses encoder-decoder models, draws all rows of
 a batch from one random stream, and pads whatever list it is given as one batch.
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from llmkit.engines.base import Completion, FinishReason, OnTokens, Request, Sampling, check_request
+from llmkit.engines.transformers import row_sampler, step_runner
 from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.engines.transformers.sampling import (
     Settings,
@@ -27,6 +28,7 @@ from llmkit.engines.transformers.sampling import (
     stop_at,
     stop_when,
 )
+from llmkit.engines.transformers.step_runner import StepRunner, StepSession
 from llmkit.errors import OptionError, OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.runtime.padding import pad
@@ -71,6 +73,13 @@ class TransformersEngine:
         self.abilities: frozenset[str] = _ABILITIES
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
+        reason = step_runner.reason_against(loaded)
+        self._steps: StepRunner | None = None
+        if reason is None:
+            self._steps = StepRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS)
+        loaded.notes.append(
+            "decoding in native steps" if reason is None else f"decoding by generate: {reason}"
+        )
         own = copy.deepcopy(loaded.model.generation_config)
         self.samples_by_default: bool = bool(own.do_sample)
         self._make_settings: Callable[[Sampling], Settings] = lru_cache(maxsize=16)(
@@ -89,7 +98,12 @@ class TransformersEngine:
         for sampling, members in groups.items():
             settings = self._make_settings(sampling)
             batch = [requests[i] for i in members]
-            if settings.beam_sampling:
+            if (steps := self._steps_for(settings)) is not None:
+                copies = sampling.num_return_sequences
+                rows = [_sample(request, n) for request in batch for n in range(copies)]
+                flat = steps.generate(rows, settings)
+                found = [flat[i : i + copies] for i in range(0, len(flat), copies)]
+            elif settings.beam_sampling:
                 # Beam search draws from torch's global generator: alone, a row's draw is its own.
                 found = [self._run([request], settings)[0] for request in batch]
             else:
@@ -108,6 +122,8 @@ class TransformersEngine:
             stopped = on_tokens(completion.ids) is False
             return replace(completion, finish_reason="interrupted") if stopped else completion
         settings = self._make_settings(_without_limits(sampling))
+        if (steps := self._steps_for(settings)) is not None:
+            return steps.stream(request, settings, on_tokens, cast("StepSession | None", session))
         streamer = _Streamer(on_tokens)
         (row,) = self._forward([request], settings, streamer=streamer, cache=cast("PrefixCache", session))
         completion = self._completion(row, request, settings)
@@ -115,7 +131,7 @@ class TransformersEngine:
 
     def session(self) -> Session | None:
         """Return an empty key-value cache for a conversation."""
-        return PrefixCache(self.loaded)
+        return PrefixCache(self.loaded) if self._steps is None else self._steps.session()
 
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one batch may hold on this device."""
@@ -127,7 +143,12 @@ class TransformersEngine:
 
     def identity(self) -> dict[str, Any]:
         """Return the engine, the model, and the versions of the libraries that run it."""
-        return {"engine": "transformers", **self.loaded.identity()}
+        decoder = {"decoder": "generate"} if self._steps is None else self._steps.identity()
+        return {"engine": "transformers", **decoder, **self.loaded.identity()}
+
+    def _steps_for(self, settings: Settings) -> StepRunner | None:
+        """Return the native steps if they know all of the settings."""
+        return None if self._steps is None or row_sampler.reason_against(settings) else self._steps
 
     def _run(self, batch: Sequence[Request], settings: Settings) -> list[list[Completion]]:
         """Answer requests that share their settings in one call of the model."""

@@ -1,0 +1,190 @@
+"""Choose the next token of each of several sequences, each with settings and random numbers of its own.
+
+The arithmetic is that of `sampling`, which does the same inside transformers' `generate`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from llmkit.engines.base import Request, TokenLogprob
+from llmkit.engines.transformers.sampling import Settings, random_stream
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import TokenMask
+
+# Settings of a generation_config that change logits in ways that this module does not know.
+_UNKNOWN = (
+    *(
+        "bad_words_ids",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+    ),
+    *("exponential_decay_length_penalty", "sequence_bias", "guidance_scale", "watermarking_config"),
+    *("epsilon_cutoff", "eta_cutoff", "renormalize_logits", "encoder_repetition_penalty", "top_h"),
+)
+
+
+def reason_against(settings: Settings) -> str | None:
+    """Return the setting that `RowSampler` does not know, or None if it knows all."""
+    if settings.config.num_beams > 1:
+        return "num_beams"
+    for name in _UNKNOWN:
+        value = getattr(settings.config, name, None)
+        if value not in (None, False, 0, 0.0, [], {}) and not (name == "guidance_scale" and value == 1):
+            return name
+    return None
+
+
+class RowSampler:
+    """Chooses the tokens of one sequence.
+
+    Args:
+        request: with its key, limits, penalties and constraint.
+        settings: from `sampling.make_settings`.
+
+    Attributes:
+        written: tokens chosen so far.
+        logprobs: one for each of them, if the request asks for them.
+    """
+
+    def __init__(self, request: Request, settings: Settings) -> None:
+        sampling = request.sampling
+        self.request, self.settings = request, settings
+        self.written: list[int] = []
+        self.logprobs: list[TokenLogprob] | None = None if request.logprobs is None else []
+        self._numbers: np.ndarray | None = None
+        if settings.drawing:
+            self._numbers = random_stream(*request.key, length=sampling.max_new_tokens)
+        self._penalty = settings.repetition_penalty
+        self._seen = dict.fromkeys(request.ids or ()) if self._penalty != 1.0 else {}
+        self._counts: Counter[int] = Counter()
+        self._bias = dict(sampling.logit_bias)
+        self._ngrams = _Ngrams(sampling.no_repeat_ngram_size, request.ids or ())
+        self._mask: TokenMask | None = None if request.constraint is None else request.constraint.new_mask()
+
+    @property
+    def number(self) -> float:
+        """The random number of the next token."""
+        assert self._numbers is not None
+        return float(self._numbers[len(self.written)])
+
+    def process(self, logits: torch.Tensor) -> None:
+        """Apply all settings that depend on this sequence to its logits, float32 [vocabulary], in place."""
+        sampling = self.request.sampling
+        if self._seen:
+            ids = torch.tensor(list(self._seen))
+            known = logits[ids]
+            logits[ids] = torch.where(known < 0, known * self._penalty, known / self._penalty)
+        if self._counts and (sampling.presence_penalty or sampling.frequency_penalty):
+            ids = torch.tensor(list(self._counts))
+            counts = torch.tensor(list(self._counts.values()), dtype=logits.dtype)
+            logits[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+        for token, bias in self._bias.items():
+            logits[token] += bias
+        for token in self._ngrams.banned():
+            logits[token] = -torch.inf
+        if len(self.written) < sampling.min_new_tokens:
+            logits[sorted(self.settings.end_ids)] = -torch.inf
+        if self._mask is not None:
+            allowed = torch.from_numpy(self._mask.allowed())
+            logits[: len(allowed)].masked_fill_(~allowed, -torch.inf)
+            logits[len(allowed) :] = -torch.inf
+
+    def accept(self, token: int) -> None:
+        """Take note of the token that was chosen."""
+        self.written.append(token)
+        if self._penalty != 1.0:
+            self._seen[token] = None
+        if self.request.sampling.presence_penalty or self.request.sampling.frequency_penalty:
+            self._counts[token] += 1
+        self._ngrams.add(token)
+        if self._mask is not None and token not in self.settings.end_ids:
+            self._mask.accept(token)
+
+    def note(self, logits: torch.Tensor, token: int) -> None:
+        """Keep the log-probabilities of a position: of the token and of the likeliest ones."""
+        if self.logprobs is None:
+            return
+        scores = logits.log_softmax(dim=-1)
+        count = min(self.request.logprobs or 0, len(scores))
+        values, ids = scores.topk(count)
+        top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+        self.logprobs.append(TokenLogprob(token, float(scores[token]), top))
+
+
+def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
+    """Choose the next token of each sequence, and tell its sampler.
+
+    Args:
+        samplers: one for each row.
+        logits: float32 [rows, vocabulary]; changed in place.
+    """
+    raw = {i: logits[i].clone() for i, one in enumerate(samplers) if one.logprobs is not None}
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, one in enumerate(samplers):
+        one.process(logits[i])
+        groups[id(one.settings) if one.settings.drawing else 0].append(i)
+    tokens = [0] * len(samplers)
+    for members in groups.values():
+        scores = logits if len(members) == len(samplers) else logits[members]
+        settings = samplers[members[0]].settings
+        if settings.drawing:
+            chosen = _draw(scores, settings, [samplers[i].number for i in members])
+        else:
+            chosen = scores.argmax(dim=-1).tolist()
+        for i, token in zip(members, chosen, strict=True):
+            tokens[i] = token
+    for i, (one, token) in enumerate(zip(samplers, tokens, strict=True)):
+        if i in raw:
+            one.note(raw[i], token)
+        one.accept(token)
+    return tokens
+
+
+def _draw(scores: torch.Tensor, settings: Settings, numbers: Sequence[float]) -> list[int]:
+    """Draw a token of each row by inversion of its cumulative distribution; scores [rows, vocabulary]."""
+    nothing: Any = None  # the warpers that `Settings` holds do not look at the ids
+    for warp in settings.warpers:
+        scores = warp(nothing, scores)
+    chosen = []
+    for row, number in zip(scores, numbers, strict=True):
+        ids = torch.isfinite(row).nonzero().squeeze(1)
+        total = row[ids].double().softmax(dim=-1).cumsum(dim=-1)
+        at = torch.searchsorted(total, number * float(total[-1]), right=True)
+        chosen.append(int(ids[min(int(at), len(ids) - 1)]))
+    return chosen
+
+
+class _Ngrams:
+    """Finds the tokens that would repeat an n-gram of the sequence."""
+
+    def __init__(self, size: int, ids: Sequence[int]) -> None:
+        self._size = size
+        self._ids: list[int] = []
+        self._followers: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        if size:
+            for token in ids:
+                self.add(token)
+
+    def add(self, token: int) -> None:
+        if not self._size:
+            return
+        if len(self._ids) >= self._size - 1:
+            self._followers[self._last()].append(token)
+        self._ids.append(token)
+
+    def banned(self) -> Sequence[int]:
+        if not self._size or len(self._ids) < self._size - 1:
+            return ()
+        return self._followers.get(self._last(), ())
+
+    def _last(self) -> tuple[int, ...]:
+        return tuple(self._ids[len(self._ids) - self._size + 1 :])

@@ -1,0 +1,258 @@
+"""Continuous batching over `NativeDecoder`: sequences join and leave between steps.
+
+Prompts are read in pieces at fixed places, so that a beginning which several prompts share is read once and a
+sequence's numbers are the same, to the bit, whatever runs beside it. Where few sequences run, tokens are guessed
+from the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
+https://github.com/apoorvumang/prompt-lookup-decoding); only guesses that would have been chosen anyway are kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llmkit.engines.base import Completion, FinishReason, Request
+from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
+from llmkit.engines.transformers.row_sampler import RowSampler, choose
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.engines.transformers.sampling import Settings
+
+PIECE = 128
+"""Tokens of a prompt that are read at a time."""
+MAX_ROWS = 32
+"""Sequences that run together; more would wait for the processor, not for memory."""
+GUESSES = 5
+_GUESSING_ROWS = 2  # above this many sequences, checking guesses costs more than it saves
+
+
+class RunningSequence:
+    """One request on its way.
+
+    Attributes:
+        request: with the prompt.
+        sampler: chooses the tokens.
+        slot: its room in the cache.
+        keeps_slot: the room was given and stays; what it holds of the prompt's beginning is not read again.
+        finished: None while it runs.
+        cancelled: set by another thread to end it at the next step.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        tokenizer: PreTrainedTokenizerBase,
+        on_tokens: Callable[[Sequence[int]], bool | None] | None = None,
+    ) -> None:
+        self.request, self.settings = request, settings
+        self.sampler = RowSampler(request, settings)
+        self.slot: Slot | None = None
+        self.keeps_slot = False
+        self.finished: FinishReason | None = None
+        self.cancelled = False
+        self._on_tokens = on_tokens
+        self._tokenizer = tokenizer
+        # Enough tokens to hold the longest stop string, which may begin inside one.
+        self._tail = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
+        self._lookup = _Lookup(list(request.ids or ()))
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        return self.request.ids or ()
+
+    @property
+    def size(self) -> int:
+        """Tokens that its slot needs: the prompt, the answer, and room for guesses."""
+        return len(self.prompt) + self.request.sampling.max_new_tokens + GUESSES
+
+    def take(self, tokens: Sequence[int]) -> int:
+        """Take tokens that were chosen; return how many of them belong to the answer."""
+        limit = self.request.sampling.max_new_tokens
+        written = self.sampler.written
+        for count, token in enumerate(tokens, start=1):
+            self._lookup.add(token)
+            total = len(written) - len(tokens) + count
+            if token in self.settings.end_ids or self._reaches_stop(written[:total]):
+                self.finished = "stop"
+            elif total >= limit:
+                self.finished = "length"
+            if self._on_tokens is not None and self._on_tokens([token]) is False and self.finished is None:
+                self.finished = "interrupted"
+            if self.finished is not None:
+                del written[total:]
+                if self.sampler.logprobs is not None:
+                    del self.sampler.logprobs[total:]
+                return count
+        return len(tokens)
+
+    def guesses(self) -> list[int]:
+        """Tokens that may come next, by what followed the same tokens before."""
+        room = self.request.sampling.max_new_tokens - len(self.sampler.written) - 1
+        return self._lookup.guesses(min(GUESSES, room))
+
+    def completion(self) -> Completion:
+        """Return the answer."""
+        assert self.finished is not None
+        return Completion(
+            list(self.sampler.written), self.finished, len(self.prompt), logprobs=self.sampler.logprobs
+        )
+
+    def _reaches_stop(self, written: Sequence[int]) -> bool:
+        if not self.settings.stop:
+            return False
+        text: Any = self._tokenizer.decode(
+            list(written[-self._tail :]), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return any(stop in text for stop in self.settings.stop)
+
+
+class _Lookup:
+    """Guesses the continuation of a sequence by its last tokens' earlier occurrence."""
+
+    _SIZES = (3, 2)
+
+    def __init__(self, ids: list[int]) -> None:
+        self._ids: list[int] = []
+        self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> where it last ended, before the newest token
+        for token in ids:
+            self.add(token)
+
+    def add(self, token: int) -> None:
+        for size in self._SIZES:
+            if len(self._ids) >= size:
+                self._ends[tuple(self._ids[-size:])] = len(self._ids)
+        self._ids.append(token)
+
+    def guesses(self, count: int) -> list[int]:
+        for size in self._SIZES:
+            end = self._ends.get(tuple(self._ids[-size:])) if len(self._ids) >= size else None
+            if end is not None and count > 0:
+                return self._ids[end : end + count]
+        return []
+
+
+class StepDecoder:
+    """Runs sequences step by step.
+
+    Args:
+        model: one that `native_decoder.reason_against` has nothing against.
+        tokens: tokens of all running sequences that the cache holds.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokens: int) -> None:
+        self.native = NativeDecoder(model, tokens)
+        self._waiting: deque[RunningSequence] = deque()
+        self._running: list[RunningSequence] = []
+        self._accepted = self._guessed = 0
+
+    def add(self, sequence: RunningSequence) -> None:
+        """Let a sequence wait for its turn."""
+        self._waiting.append(sequence)
+
+    def run(self) -> Iterator[RunningSequence]:
+        """Run until no sequence is left; yield each when it is finished."""
+        while self._waiting or self._running:
+            yield from self.step()
+
+    def step(self) -> list[RunningSequence]:
+        """Admit waiting sequences, run one step, and return those that it finished."""
+        self._admit()
+        rows: list[tuple[Slot, list[int]]] = []
+        for one in self._running:
+            assert one.slot is not None
+            last = one.sampler.written[-1]
+            rows.append((one.slot, [last, *(one.guesses() if self._guessing() else ())]))
+        if rows:
+            logits = self.native.step(rows)
+            self._choose(rows, logits)
+        return self._leave()
+
+    def _choose(self, rows: Sequence[tuple[Slot, list[int]]], logits: torch.Tensor) -> None:
+        """Choose tokens from the logits after each token that was read, up to the first wrong guess."""
+        if len(logits) == len(rows):
+            tokens = choose([one.sampler for one in self._running], logits)
+            for one, token in zip(self._running, tokens, strict=True):
+                one.take([token])
+            return
+        start = 0
+        for one, (slot, read) in zip(self._running, rows, strict=True):
+            base = len(slot.ids) - len(read)
+            kept = 0
+            for i in range(len(read)):
+                (token,) = choose([one.sampler], logits[start + i : start + i + 1])
+                kept += 1
+                one.take([token])
+                if one.finished is not None or i + 1 == len(read) or token != read[i + 1]:
+                    break
+            self._accepted += kept - 1
+            self._guessed += len(read) - 1
+            del slot.ids[base + kept :]
+            start += len(read)
+
+    def _guessing(self) -> bool:
+        """Guess while few sequences run and enough of the guesses are right."""
+        few = len(self._running) <= _GUESSING_ROWS
+        return few and (self._guessed < 50 or self._accepted > 0.25 * self._guessed)
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < MAX_ROWS:
+            one = self._waiting[0]
+            if one.cancelled:
+                one.finished = "interrupted"
+            else:
+                if not one.keeps_slot:
+                    one.slot = self.native.allocate(one.size)
+                if one.slot is None:
+                    if not self._running:
+                        raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
+                    return
+                logits = self._read_prompt(one)
+                token = choose([one.sampler], logits.unsqueeze(0))
+                one.take(token)
+            self._waiting.popleft()
+            self._running.append(one)
+
+    def _read_prompt(self, one: RunningSequence) -> torch.Tensor:
+        """Read a prompt in pieces; whole pieces that a running sequence begins with are copied from it."""
+        assert one.slot is not None
+        ids = list(one.prompt)
+        shared = None if one.keeps_slot else self._shared(ids)
+        if shared is not None:
+            source, count = shared
+            self.native.copy(source, one.slot, count)
+        logits = torch.empty(0)
+        while len(one.slot.ids) < len(ids):
+            start = len(one.slot.ids)
+            logits = self.native.prefill(one.slot, ids[start : start + PIECE])
+        return logits.clone()
+
+    def _shared(self, ids: list[int]) -> tuple[Slot, int] | None:
+        """Return the running sequence that shares most whole pieces with a prompt, and their tokens."""
+        best: tuple[Slot, int] | None = None
+        for other in self._running:
+            if other.slot is None:
+                continue
+            there = list(other.prompt)
+            most = min(len(there), len(ids) - 1) // PIECE
+            count = next((n for n in range(most, 0, -1) if there[: n * PIECE] == ids[: n * PIECE]), 0)
+            if count and (best is None or count * PIECE > best[1]):
+                best = other.slot, count * PIECE
+        return best
+
+    def _leave(self) -> list[RunningSequence]:
+        for one in self._running:
+            if one.cancelled and one.finished is None:
+                one.finished = "interrupted"
+        left = [one for one in self._running if one.finished is not None]
+        for one in left:
+            if one.slot is not None and not one.keeps_slot:
+                self.native.release(one.slot)
+                one.slot = None
+        self._running = [one for one in self._running if one.finished is None]
+        return left

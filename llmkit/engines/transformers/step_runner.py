@@ -1,0 +1,147 @@
+"""Requests through the native step: batches, streams, and conversations that keep their cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.base import Completion, OnTokens, Request
+from llmkit.engines.transformers import native_decoder
+from llmkit.engines.transformers.native_decoder import Slot
+from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder
+from llmkit.errors import OutOfMemory
+from llmkit.runtime.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.engines.transformers.sampling import Settings
+    from llmkit.runtime.load import LoadedModel
+
+
+def reason_against(loaded: LoadedModel) -> str | None:
+    """Return the reason why a model does not run in native steps, or None if it does."""
+    if loaded.spec.attn is not None:
+        return f"attention runs in {loaded.spec.attn}"
+    return native_decoder.reason_against(loaded.model)
+
+
+class StepSession:
+    """A conversation's cache.
+
+    Attributes:
+        ids: tokens whose keys and values it holds.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.ids: list[int] = []
+        self._model = model
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the cache."""
+        self.ids = []
+        self._decoder: StepDecoder | None = None
+        self._slot: Slot | None = None
+
+    def take(self, prompt: Sequence[int], size: int) -> tuple[StepDecoder, Slot]:
+        """Return a decoder with a slot of `size` tokens that holds the beginning the prompt shares with it."""
+        # The prompt's last token has to be read, since the logits after it choose the first new token.
+        usable = min(len(self.ids), len(prompt) - 1)
+        shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
+        self.ids = []
+        if self._decoder is None or self._slot is None or self._slot.capacity < size:
+            decoder = StepDecoder(self._model, size + size // 2)
+            slot = decoder.native.allocate(decoder.native.tokens)
+            assert slot is not None
+            if self._decoder is not None and self._slot is not None and shared:
+                old = self._decoder.native.cache[:, :, :shared]
+                decoder.native.cache[:, :, :shared] = old
+                slot.ids[:] = self._slot.ids[:shared]
+            self._decoder, self._slot = decoder, slot
+        del self._slot.ids[shared:]
+        return self._decoder, self._slot
+
+    def keep(self) -> None:
+        """Take note of what the slot holds after an answer."""
+        assert self._slot is not None
+        self.ids = list(self._slot.ids)
+
+
+class StepRunner:
+    """Runs requests of one model, whose settings `row_sampler.reason_against` has nothing against.
+
+    Args:
+        model: one that `reason_against` has nothing against.
+        tokenizer: for stop strings.
+        tokens: tokens of a batch that the cache may hold.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> None:
+        self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
+        self._decoder: StepDecoder | None = None
+
+    def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
+        """Answer requests together, in order.
+
+        Raises:
+            OutOfMemory: the cache does not fit.
+        """
+        sequences = [RunningSequence(one, settings, self._tokenizer) for one in requests]
+        # Until all is done nothing is held: a decoder that failed halfway is not used again.
+        decoder, self._decoder = self._decoder, None
+        try:
+            needed = self._needed([one.size for one in sequences])
+            if decoder is None or decoder.native.tokens < needed:
+                decoder = None  # frees the smaller cache first
+                decoder = StepDecoder(self._model, needed)
+            for one in sequences:
+                decoder.add(one)
+            for _ in decoder.run():
+                pass
+        except (MemoryError, RuntimeError) as error:
+            raise _as_out_of_memory(error, len(requests)) from error
+        self._decoder = decoder
+        return [one.completion() for one in sequences]
+
+    def stream(
+        self, request: Request, settings: Settings, on_tokens: OnTokens, session: StepSession | None = None
+    ) -> Completion:
+        """Answer one request and hand over its tokens as they are written.
+
+        Raises:
+            OutOfMemory: the cache does not fit.
+        """
+        session = session or StepSession(self._model)
+        one = RunningSequence(request, settings, self._tokenizer, on_tokens)
+        try:
+            decoder, one.slot = session.take(one.prompt, one.size)
+            one.keeps_slot = True
+            decoder.add(one)
+            for _ in decoder.run():
+                pass
+        except BaseException as error:
+            session.forget()  # what failed halfway is not used again
+            if isinstance(error, MemoryError | RuntimeError):
+                raise _as_out_of_memory(error, 1) from error
+            raise
+        session.keep()
+        return one.completion()
+
+    def session(self) -> StepSession:
+        """Return an empty session."""
+        return StepSession(self._model)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the numbers depend on besides the model, for a journal."""
+        return {"decoder": f"native {native_decoder.level()}"}
+
+    def _needed(self, sizes: list[int]) -> int:
+        """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""
+        return max(min(sum(sizes), self._tokens), max(sizes))
+
+
+def _as_out_of_memory(error: BaseException, rows: int) -> BaseException:
+    if not is_out_of_memory(error):
+        return error
+    return OutOfMemory(f"a batch of {rows} prompts does not fit into memory")

@@ -1,0 +1,150 @@
+"""Our CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
+
+Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4 bits),
+so that one large activation costs its neighbors no precision. Integer sums are exact and each row is computed in
+one order, so that its result has the same bits alone and in any batch, with any number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+
+from llmkit.linear import native_build
+from llmkit.linear.formats import QuantizedWeight
+from llmkit.linear.registry import PackedWeight, kernel
+
+PANEL = 16
+"""Outputs that lie together in memory."""
+BLOCK = 64
+"""Inputs that share an activation scale under 8-bit weights."""
+LEVEL: str | None = None
+"""The instruction set; None is the fastest that can be built for this processor."""
+_KINDS = {torch.float32: 0, torch.bfloat16: 1}
+
+
+class _Weight(ctypes.Structure):
+    """`Weight` of product.cpp. Addresses are plain numbers."""
+
+    _fields_ = [
+        ("values", ctypes.c_uint64),
+        ("scale", ctypes.c_uint64),
+        ("bias", ctypes.c_uint64),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("block", ctypes.c_int64),
+        ("bits", ctypes.c_int64),
+    ]
+
+
+def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
+    """The native layout: panels of 16 outputs, in which 4 inputs of an output lie beside each other.
+
+    Returns:
+        ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4), value + 8,
+        input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32 (panels * 16,); for
+        4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with zeros, inputs to fours.
+    """
+    outputs, inputs = weight.shape
+    panels = -(-outputs // PANEL)
+    step = 4 if weight.bits == 8 else 8
+    wide = -(-inputs // step)
+    offset = 128 if weight.bits == 8 else 8
+    values = torch.full((panels * PANEL, wide * step), offset, dtype=torch.uint8)
+    values[:outputs, :inputs] = (weight.values.to(torch.int16) + offset).to(torch.uint8)
+    if weight.bits == 8:
+        values = values.view(panels, PANEL, wide, 4).transpose(1, 2).contiguous()
+        scale = torch.zeros(panels * PANEL)
+        scale[:outputs] = weight.scale[:, 0].to(torch.float32)
+        return {"values": values, "scale": scale}
+    halves = values.view(panels, PANEL, wide, 2, 4)
+    values = (halves[:, :, :, 0] | (halves[:, :, :, 1] << 4)).transpose(1, 2).contiguous()
+    groups = inputs // weight.group
+    scale = torch.zeros(panels * PANEL, groups, dtype=torch.bfloat16)
+    scale[:outputs] = weight.scale
+    return {"values": values, "scale": scale.view(panels, PANEL, groups).transpose(1, 2).contiguous()}
+
+
+def unpack(packed: PackedWeight) -> QuantizedWeight:
+    """The weight of a native layout."""
+    values = packed.tensors["values"]
+    panels, wide = values.shape[:2]
+    if packed.bits == 8:
+        flat = values.transpose(1, 2).reshape(panels * PANEL, wide * 4)
+        scale = packed.tensors["scale"].to(torch.bfloat16)[: packed.outputs, None]
+    else:
+        halves = torch.stack((values & 15, values >> 4), dim=3)  # (panels, wide, 16, 2, 4)
+        flat = halves.permute(0, 2, 1, 3, 4).reshape(panels * PANEL, wide * 8)
+        scale = packed.tensors["scale"].transpose(1, 2).reshape(panels * PANEL, -1)[: packed.outputs]
+    offset = 128 if packed.bits == 8 else 8
+    signed = (flat[: packed.outputs, : packed.inputs].to(torch.int16) - offset).to(torch.int8)
+    return QuantizedWeight(signed, scale.contiguous(), packed.bits, packed.group)
+
+
+def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Rows of an 8-bit weight as numbers, (*indices.shape, inputs): an embedding's look-up."""
+    flat = indices.reshape(-1)
+    values = packed.tensors["values"]
+    found = values[flat // PANEL, :, flat % PANEL].reshape(flat.numel(), -1)[:, : packed.inputs]
+    scaled = found.to(torch.float32).sub_(128).mul_(packed.tensors["scale"][flat][:, None])
+    return scaled.to(dtype).view(*indices.shape, packed.inputs)
+
+
+@kernel(
+    activations="int8",
+    row_independent=True,
+    devices=("cpu",),
+    dtypes=("float32", "bfloat16"),
+    pack=pack,
+    unpack=unpack,
+    rows=rows_of,
+)
+def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
+    """x W' + bias, natively.
+
+    Raises:
+        MemoryError: there is no memory for the rounded activations.
+    """
+    output = x.new_empty((*x.shape[:-1], weight.outputs))
+    if "function" not in weight.memo:
+        weight.memo["function"] = native_build.load(LEVEL or native_build.best())
+    failed = weight.memo["function"](
+        handle(weight),
+        x.data_ptr(),
+        output.data_ptr(),
+        x.numel() // weight.inputs,
+        weight.inputs,
+        _KINDS[x.dtype],
+        torch.get_num_threads(),
+    )
+    if failed:
+        raise MemoryError("the native product found no memory for its activations")
+    return output
+
+
+def handle(weight: PackedWeight) -> int:
+    """The address of a weight as C sees it; it stays valid as long as the weight's tensors."""
+    if "handle" not in weight.memo:
+        weight.memo["handle"] = _handle(weight)
+    return int(weight.memo["handle"][1])
+
+
+def _handle(weight: PackedWeight) -> tuple[Any, int, torch.Tensor | None]:
+    """The weight as C sees it, its address, and the bias that it points to."""
+    bias = None
+    if weight.bias is not None:
+        bias = torch.zeros(-(-weight.outputs // PANEL) * PANEL)
+        bias[: weight.outputs] = weight.bias.detach()
+    block = BLOCK if weight.bits == 8 else weight.group
+    found = _Weight(
+        weight.tensors["values"].data_ptr(),
+        weight.tensors["scale"].data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        weight.outputs,
+        weight.inputs,
+        block,
+        weight.bits,
+    )
+    return found, ctypes.addressof(found), bias

@@ -1,0 +1,17 @@
+"""The product as its formula says, in float64: slow, and what a new kernel can be read beside."""
+
+from __future__ import annotations
+
+import torch
+
+from llmkit.linear.formats import QuantizedWeight, unpack_int32
+from llmkit.linear.registry import PackedWeight, kernel
+
+
+@kernel(devices=("cpu",), dtypes=("float32", "bfloat16", "float16", "float64"))
+def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
+    """x W' + bias with W = value * scale, from the layout of a file."""
+    values = unpack_int32(weight.tensors["weight_packed"], weight.bits, weight.inputs)
+    numbers = QuantizedWeight(values, weight.tensors["weight_scale"], weight.bits, weight.group).dequantize()
+    found = x.double() @ numbers.double().T
+    return (found if weight.bias is None else found + weight.bias.double()).to(x.dtype)

@@ -1,0 +1,227 @@
+"""Kernels for quantized matrix products: what each declares, and how a name or a user's file becomes one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llmkit.errors import InputError, did_you_mean
+from llmkit.user_file import function_in_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.linear.formats import QuantizedWeight
+
+ACTIVATIONS = ("float", "int8")
+DTYPES = ("float32", "bfloat16", "float16")
+LINE = '@llmkit.linear.kernel(bits=[8, 4], activations="float")'
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class PackedWeight:
+    """A weight as a kernel wants it.
+
+    Attributes:
+        tensors: what the kernel's `pack` made of it; without one ``weight_packed`` (int32, see
+            `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they lie in a file.
+        bits: 8 or 4.
+        group: inputs that share a scale; all inputs for 8 bits.
+        outputs, inputs: sizes of the layer.
+        bias: (outputs,), of any floating-point type, or None.
+        memo: for the kernel to keep what it derives from the tensors; empty after the tensors have moved.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    bits: int
+    group: int
+    outputs: int
+    inputs: int
+    bias: torch.Tensor | None = None
+    memo: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LinearKernel:
+    """A kernel for quantized matrix products and its declaration.
+
+    The function is called as ``function(x, weight)`` with x (..., inputs), contiguous, and a `PackedWeight`. It
+    returns x W' + bias, (..., outputs), in x's type.
+
+    Attributes:
+        name: as the user writes it.
+        function: the function.
+        bits: numbers of bits it takes, of 8 and 4.
+        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8 bits
+            with a scale for the row or for each block of its inputs.
+        row_independent: each row's result has the same bits alone and in any batch.
+        devices: device types it runs on.
+        dtypes: names of the torch types of x that it takes; x is converted to the first where its type is missing.
+        pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
+        unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
+        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs); with it an
+            embedding shares its tensors with the output layer. The layout of a file needs none.
+        file: the user's file that it comes from, if it does.
+    """
+
+    name: str
+    function: Callable[[torch.Tensor, PackedWeight], torch.Tensor]
+    bits: tuple[int, ...] = (8, 4)
+    activations: str = "float"
+    row_independent: bool = False
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    dtypes: tuple[str, ...] = DTYPES
+    pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None
+    unpack: Callable[[PackedWeight], QuantizedWeight] | None = None
+    rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.activations not in ACTIVATIONS:
+            raise InputError(
+                f"kernel {self.name}: activations {self.activations!r} is none of {', '.join(ACTIVATIONS)}"
+            )
+        if not self.bits or not set(self.bits) <= {8, 4}:
+            raise InputError(f"kernel {self.name}: bits {list(self.bits)} are not of 8 and 4")
+        if not self.dtypes:
+            raise InputError(f"kernel {self.name}: it takes no dtype")
+        if (self.pack is None) != (self.unpack is None):
+            raise InputError(f"kernel {self.name}: pack and unpack belong together; declare both")
+
+    def digest(self) -> str | None:
+        """SHA-256 of the user's file; None for a kernel that is not from one."""
+        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    def packed(self, weight: QuantizedWeight, bias: torch.Tensor | None = None) -> PackedWeight:
+        """A weight in this kernel's layout."""
+        from llmkit.linear.formats import pack_int32
+
+        tensors = (
+            {"weight_packed": pack_int32(weight.values, weight.bits), "weight_scale": weight.scale}
+            if self.pack is None
+            else self.pack(weight)
+        )
+        outputs, inputs = weight.shape
+        return PackedWeight(tensors, weight.bits, weight.group, outputs, inputs, bias)
+
+    def unpacked(self, packed: PackedWeight) -> QuantizedWeight:
+        """The weight itself, on the CPU."""
+        from llmkit.linear.formats import QuantizedWeight, unpack_int32
+
+        if self.unpack is not None:
+            return self.unpack(packed)
+        tensors = {name: tensor.cpu() for name, tensor in packed.tensors.items()}
+        values = unpack_int32(tensors["weight_packed"], packed.bits, packed.inputs)
+        return QuantizedWeight(values, tensors["weight_scale"], packed.bits, packed.group)
+
+
+def kernel(
+    *,
+    bits: Collection[int] = (8, 4),
+    activations: str = "float",
+    row_independent: bool = False,
+    devices: Collection[str] = ("cpu", "cuda"),
+    dtypes: Collection[str] = DTYPES,
+    pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None,
+    unpack: Callable[[PackedWeight], QuantizedWeight] | None = None,
+    rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None,
+) -> Callable[[F], F]:
+    """Declare the function below as a kernel for quantized products; see `LinearKernel` for the arguments.
+
+    Raises:
+        InputError: a declaration that makes no sense.
+    """
+
+    def mark(function: F) -> F:
+        function.llmkit_linear_kernel = LinearKernel(  # type: ignore[attr-defined]
+            name=getattr(function, "__name__", "kernel"),
+            function=function,
+            bits=tuple(bits),
+            activations=activations,
+            row_independent=row_independent,
+            devices=tuple(devices),
+            dtypes=tuple(dtypes),
+            pack=pack,
+            unpack=unpack,
+            rows=rows,
+        )
+        return function
+
+    return mark
+
+
+# Name -> the module and function that carries the declaration.
+_OURS = {
+    "cpu": "llmkit.linear.cpu:product",
+    "torch": "llmkit.linear.torch_product:product",
+    "reference": "llmkit.linear.reference:product",
+}
+
+
+def names() -> list[str]:
+    """The names that the option `linear` takes besides files: ours and those of other packages' entry points."""
+    return [*_OURS, *(point.name for point in _entry_points())]
+
+
+def find(name: str, *, said: str | None = None) -> LinearKernel:
+    """The kernel of a name.
+
+    Args:
+        name: one of `names()` or ``FILE.py:FUNCTION``.
+        said: the option as the user gave it, which begins messages; None for ``linear=NAME``.
+
+    Raises:
+        InputError: there is none, or it is not declared; the message says what to do.
+    """
+    said = said or f"linear={name}"
+    if name in _OURS:
+        module, _, function = _OURS[name].partition(":")
+        return _declared(getattr(importlib.import_module(module), function), name, _OURS[name], said)
+    for point in _entry_points():
+        if point.name == name:
+            return _declared(point.load(), name, point.value, said)
+    path, colon, function = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        file = Path(path).expanduser()
+        return _declared(function_in_file(file, function, said), name, f"{file}:{function}", said, file)
+    if name.endswith(".py"):
+        raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
+    raise InputError(
+        f"{said}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION{did_you_mean(name, names())}"
+    )
+
+
+def default(device: str = "cpu") -> LinearKernel:
+    """The kernel that is used where none is named: the native one where it can be built, else torch's."""
+    if device.partition(":")[0] == "cpu":
+        from llmkit.linear import native_build
+
+        try:
+            native_build.best()
+        except native_build.CannotBuildError:
+            pass  # without a compiler torch's own products serve
+        else:
+            return find("cpu")
+    return find("torch")
+
+
+def _entry_points() -> list[Any]:
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group="llmkit.linear"))
+
+
+def _declared(function: Any, name: str, where: str, said: str, file: Path | None = None) -> LinearKernel:
+    declared = getattr(function, "llmkit_linear_kernel", None)
+    if isinstance(declared, LinearKernel):
+        return replace(declared, name=name, file=file)
+    if not callable(function):
+        raise InputError(f"{said}: {where} is not a function")
+    raise InputError(
+        f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}"
+    )

@@ -1,0 +1,160 @@
+"""Build a native kernel with the system's compiler, once, into the user's cache.
+
+Each instruction set (level) becomes one shared library, in about a second; the processor decides which one runs.
+The sources include nothing of torch. OpenMP's runtime is the one that torch has loaded under the same name, so
+that both share one pool of threads. Below all packages that have kernels.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-fno-math-errno", "-Wno-psabi")
+_X86 = ("x86_64", "AMD64")
+_ARM = ("aarch64", "arm64")
+
+
+class CannotBuildError(Exception):
+    """There is no compiler, it failed, or its result cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """An instruction set.
+
+    Args:
+        name: of the level; the function in the library ends with it.
+        flags: the compiler's flags.
+        needs: the processor's flags, as the operating system lists them.
+        machines: the names of `platform.machine` that it belongs to; empty for any.
+    """
+
+    name: str
+    flags: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    machines: tuple[str, ...] = _X86
+
+
+PORTABLE = Level("portable", machines=())
+ARM_MACHINES = _ARM
+
+
+@dataclass(frozen=True)
+class NativeSource:
+    """The source of a kernel.
+
+    Args:
+        name: of the library's file and of its functions (``llmkit_NAME_LEVEL``).
+        folder: the folder of the sources; a package built for one kind of machine may bring libraries in it.
+        files: the sources; the first is compiled and includes the others.
+        levels: the instruction sets, the fastest first.
+        flags: flags of the compiler besides `FLAGS` and the level's.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    levels: tuple[Level, ...]
+    flags: tuple[str, ...] = ()
+
+    def available(self) -> tuple[str, ...]:
+        """The levels that this processor has, the fastest first."""
+        have, machine = processor_flags(), platform.machine()
+        return tuple(
+            level.name
+            for level in self.levels
+            if level.needs <= have and (not level.machines or machine in level.machines)
+        )
+
+    def build(self, level: str) -> Path:
+        """The shared library for a level; compiled if it is not there.
+
+        Raises:
+            CannotBuildError: there is no compiler, or it failed.
+        """
+        compiler = (
+            shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
+        )
+        flags = next(one.flags for one in self.levels if one.name == level)
+        command = [*FLAGS, *self.flags, *flags, f"-DNAME=llmkit_{self.name}_{level}"]
+        parts = [*((self.folder / name).read_bytes() for name in self.files), *map(str.encode, command)]
+        key = hashlib.sha256(b"\0".join(parts)).hexdigest()
+        name = f"{self.name}-{level}-{platform.machine()}-{key[:16]}.so"
+        for folder in (self.folder, _cache()):
+            if (folder / name).is_file():
+                return folder / name
+        if compiler is None:
+            raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
+        partial, folder = _partial_file()
+        try:
+            subprocess.run(
+                [compiler, *command, "-shared", str(self.folder / self.files[0]), "-o", partial],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            os.replace(partial, folder / name)  # whole or not at all, whoever else builds it now
+        except (OSError, subprocess.SubprocessError) as error:
+            Path(partial).unlink(missing_ok=True)
+            said = " ".join((getattr(error, "stderr", None) or str(error)).split())[:200]
+            raise CannotBuildError(f"{compiler} failed: {said}") from error
+        return folder / name
+
+    def load(self, path: Path, symbol: str) -> Any:
+        """A function of a library that `build` gave.
+
+        Raises:
+            CannotBuildError: the library does not load. A built one is removed: the next process builds it
+                again, by another compiler perhaps.
+        """
+        import torch  # noqa: F401  (its OpenMP runtime must be in the process first)
+
+        try:
+            return getattr(ctypes.CDLL(str(path)), symbol)
+        except (OSError, AttributeError) as error:
+            if path.parent != self.folder:
+                path.unlink(missing_ok=True)
+            raise CannotBuildError(f"{path} does not load: {error}") from error
+
+
+def _partial_file() -> tuple[str, Path]:
+    """A file to compile into, and the folder where the library goes."""
+    try:
+        folder = _cache()
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
+        os.close(handle)
+    except OSError:
+        # A cache that cannot be written costs a second in each process.
+        folder = Path(tempfile.mkdtemp(prefix="llmkit-native-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        partial = str(folder / "partial.so")
+    return partial, folder
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "llmkit" / "native"
+
+
+@cache
+def processor_flags() -> frozenset[str]:
+    """The processor's flags, as the operating system lists them (Linux: ``flags`` on x86, ``Features`` on Arm)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    return frozenset(line.partition(":")[2].split())

@@ -1,0 +1,161 @@
+"""The native decoding step computes what the model computes, for every sequence as if it were alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from llmkit.engines.transformers import native_decoder
+from llmkit.engines.transformers.native_decoder import NativeDecoder, reason_against
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "initializer_range": 0.2,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {}),
+    "llama, scaled positions, tied, biases": (
+        "Llama",
+        {"rope_parameters": LLAMA3, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
+    ),
+    "mistral, sliding window": ("Mistral", {"sliding_window": 7}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {}),
+}
+
+
+def make(name: str, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+    """A random model whose numbers depend on its family alone."""
+    family, options = FAMILIES[name]
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**{**SHAPE, **options, **changes})
+    return getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).eval()
+
+
+def prompts(*lengths: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(3, 300, (n,), generator=generator).tolist() for n in lengths]
+
+
+def expected(model: Any, ids: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(torch.tensor([ids])).logits[0, -1].float()
+    return logits
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logits_are_those_of_the_model(name: str) -> None:
+    model = make(name)
+    assert reason_against(model) is None
+    decoder = NativeDecoder(model, 200)
+    texts = prompts(5, 30, 17, 1)  # short prompts run as steps, long ones through transformers
+    slots = [decoder.allocate(45) for _ in texts]
+    after = [decoder.prefill(slot, ids) for slot, ids in zip(slots, texts, strict=True)]
+    for _ in range(8):
+        for ids, logits in zip(texts, after, strict=True):
+            torch.testing.assert_close(logits, expected(model, ids), rtol=1e-4, atol=1e-4)
+            ids.append(int(logits.argmax()))
+        after = list(decoder.step([(slot, ids[-1:]) for slot, ids in zip(slots, texts, strict=True)]))
+
+
+def test_bfloat16_is_nearer_to_float32_than_transformers_is() -> None:
+    model, (ids,) = make("llama", torch.bfloat16), prompts(12)
+    exact = expected(make("llama").to(torch.bfloat16).float(), ids)
+    decoder = NativeDecoder(model, 20)
+    slot = decoder.allocate(20)
+    assert slot is not None
+    ours = (decoder.prefill(slot, ids) - exact).abs().mean()
+    theirs = (expected(model, ids) - exact).abs().mean()
+    assert ours < theirs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_sequence_is_computed_alike_alone_and_beside_others(dtype: torch.dtype) -> None:
+    model, texts = make("mistral, sliding window", dtype), prompts(12, 9, 16, 3, 14, 12, 1)
+    decoder = NativeDecoder(model, 400)
+    alone = []
+    for ids in texts:
+        slot = decoder.allocate(20)
+        assert slot is not None
+        alone.append(torch.cat([decoder.step([(slot, [token])]) for token in ids]))
+    slots = [decoder.allocate(20) for _ in texts]
+    together = decoder.step([(slot, ids) for slot, ids in zip(slots, texts, strict=True)])
+    assert torch.equal(together, torch.cat(alone))
+
+
+def test_a_sequence_can_be_shortened_and_its_room_used_again() -> None:
+    model, (ids,) = make("qwen3"), prompts(20)
+    decoder = NativeDecoder(model, 30)
+    slot = decoder.allocate(30)
+    assert slot is not None
+    assert decoder.allocate(1) is None
+    decoder.step([(slot, [*ids[:10], 5, 6, 7])])
+    del slot.ids[10:]
+    whole = decoder.step([(slot, ids[10:])])[-1]
+    torch.testing.assert_close(whole, expected(model, ids), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="longer than its slot"):
+        decoder.step([(slot, ids)])
+    decoder.release(slot)
+    assert [decoder.allocate(10) is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_rooms_given_back_in_any_order_make_one() -> None:
+    decoder = NativeDecoder(make("llama"), 30)
+    slots = [decoder.allocate(10) for _ in range(3)]
+    for i in (1, 0, 2):
+        slot = slots[i]
+        assert slot is not None
+        decoder.release(slot)
+    assert decoder.allocate(30) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"hidden_act": "relu"}, "activation"),
+        ({"hidden_size": 72, "num_attention_heads": 4}, "multiples of 16"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}}, "rotary"),
+    ],
+)
+def test_other_layers_are_not_claimed(changes: dict[str, Any], word: str) -> None:
+    assert word in (reason_against(make("llama", **changes)) or "")
+
+
+def test_wrapped_layers_are_not_claimed() -> None:
+    model = make("llama")
+    model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)
+    assert "wrapped" in (reason_against(model) or "")
+    assert "float16" in (reason_against(make("llama", torch.float16)) or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", native_decoder.SOURCE.available())
+def test_every_instruction_set_gives_the_same_logits(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = native_decoder.SOURCE.load(native_decoder.SOURCE.build(level), f"llmkit_step_{level}")
+    function.argtypes, function.restype = (
+        native_decoder._function().argtypes,
+        native_decoder._function().restype,
+    )
+    monkeypatch.setattr(native_decoder, "_function", lambda: function)
+    for name in FAMILIES:
+        model, (ids,) = make(name), prompts(14)
+        slot = (decoder := NativeDecoder(model, 20)).allocate(20)
+        assert slot is not None
+        torch.testing.assert_close(decoder.prefill(slot, ids), expected(model, ids), rtol=1e-4, atol=1e-4)

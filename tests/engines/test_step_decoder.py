@@ -1,0 +1,167 @@
+"""Continuous batching: the same text as `generate`, for each sequence as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit.engines.base import Completion, Request, Sampling
+from llmkit.engines.transformers import step_decoder
+from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.runtime.load import load
+from llmkit.runtime.spec import ModelSpec
+
+SETTINGS = {
+    "greedy": Sampling(max_new_tokens=24),
+    "sampling": Sampling(max_new_tokens=24, temperature=1.2, top_k=40),
+    "everything": Sampling(
+        max_new_tokens=24,
+        min_new_tokens=6,
+        temperature=0.9,
+        top_p=0.9,
+        min_p=0.01,
+        repetition_penalty=1.3,
+        no_repeat_ngram_size=3,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> TransformersEngine:
+    found = TransformersEngine(load(ModelSpec("stories", dtype="float32", device="cpu", bundled=True)))
+    assert found._steps is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain() -> TransformersEngine:
+    """The same model by transformers' own `generate`."""
+    spec = ModelSpec("stories", dtype="float32", device="cpu", bundled=True, attn="sdpa")
+    found = TransformersEngine(load(spec))
+    assert found._steps is None
+    return found
+
+
+def requests(engine: TransformersEngine, sampling: Sampling) -> list[Request]:
+    texts = ["Once upon a time", "Tom", "The dog saw a cat. " * 12, "One day, Lily went to the", "He was"]
+    assert engine.tokenizer is not None
+    ids: Any = engine.tokenizer(texts)["input_ids"]
+    return [Request(sampling, ids=one, key=(3, row, 0)) for row, one in enumerate(ids)]
+
+
+def ids_of(answers: list[list[Completion]]) -> list[list[int]]:
+    return [one.ids for answer in answers for one in answer]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_text_is_that_of_generate(
+    name: str, engine: TransformersEngine, plain: TransformersEngine
+) -> None:
+    batch = requests(engine, SETTINGS[name])
+    assert ids_of(engine.generate(batch)) == ids_of(plain.generate(batch))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_alone_in_a_batch_streamed_and_guessed_are_one_text(
+    name: str, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = requests(engine, SETTINGS[name])
+    together = ids_of(engine.generate(batch))
+    alone = [engine.generate([one])[0][0].ids for one in batch]
+    pieces: list[int] = []
+    streamed = [engine.stream(one, pieces.extend).ids for one in batch]
+    assert together == alone == streamed
+    assert pieces == [token for ids in streamed for token in ids]
+    monkeypatch.setattr(step_decoder, "_GUESSING_ROWS", 0)
+    assert together == [engine.generate([one])[0][0].ids for one in batch]
+    monkeypatch.setattr(step_decoder, "MAX_ROWS", 2)  # the others join as rows leave
+    assert together == ids_of(engine.generate(batch))
+
+
+def test_a_shared_beginning_is_read_once_and_changes_nothing(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_decoder, "PIECE", 20)
+    assert engine.tokenizer is not None
+    begin: Any = engine.tokenizer("Once there was a boy who had a red ball and a blue kite. " * 3)[
+        "input_ids"
+    ]
+    batch = [
+        Request(SETTINGS["greedy"], ids=[*begin, *tail], key=(0, i, 0))
+        for i, tail in enumerate(([50, 60, 70], [51], list(range(40, 70)), [52, 53]))
+    ]
+    read: list[int] = []
+    native = step_decoder.NativeDecoder
+    prefill = native.prefill
+
+    def counting(self: Any, slot: Any, ids: Any) -> torch.Tensor:
+        read.append(len(ids))
+        return prefill(self, slot, ids)
+
+    monkeypatch.setattr(native, "prefill", counting)
+    alone = [engine.generate([one])[0][0].ids for one in batch]
+    separately, read[:] = sum(read), []
+    assert ids_of(engine.generate(batch)) == alone
+    assert sum(read) < separately - 2 * (len(begin) - 20)
+
+
+def test_an_answer_ends_at_its_own_limit_stop_string_or_listener(engine: TransformersEngine) -> None:
+    (first, second, *_) = requests(engine, Sampling(max_new_tokens=60))
+    whole = engine.generate([first])[0][0]
+    assert engine.tokenizer is not None
+    text: Any = engine.tokenizer.decode(whole.ids)
+    stop = text.split()[5]
+    stopping = replace(first.sampling, stop=(stop,))
+    short = replace(second.sampling, max_new_tokens=7)
+    stopped, cut = (
+        one[0]
+        for one in engine.generate([replace(first, sampling=stopping), replace(second, sampling=short)])
+    )
+    assert stopped.finish_reason == "stop"
+    assert stop in str(engine.tokenizer.decode(stopped.ids))
+    assert stop not in str(engine.tokenizer.decode(stopped.ids[:-1]))
+    assert (len(cut.ids), cut.finish_reason) == (7, "length")
+    heard: list[int] = []
+
+    def listen(ids: Any) -> bool:
+        heard.extend(ids)
+        return len(heard) < 5
+
+    interrupted = engine.stream(first, listen)
+    assert interrupted.finish_reason == "interrupted"
+    assert interrupted.ids == heard == whole.ids[:5]
+
+
+def test_a_session_reads_only_what_is_new(engine: TransformersEngine) -> None:
+    (request, *_) = requests(engine, Sampling(max_new_tokens=10))
+    session = engine.session()
+    assert session is not None
+    first = engine.stream(request, lambda ids: None, session=session)
+    longer = replace(request, ids=[*(request.ids or ()), *first.ids, 60, 61])
+    held = len(session.ids)
+    assert held == len(request.ids or ()) + len(first.ids) - 1
+    again = engine.stream(longer, lambda ids: None, session=session)
+    assert again.ids == engine.generate([longer])[0][0].ids
+    other = requests(engine, Sampling(max_new_tokens=10))[2]
+    assert engine.stream(other, lambda ids: None, session=session).ids == engine.generate([other])[0][0].ids
+
+
+def test_memory_that_runs_out_is_told_as_such(
+    engine: TransformersEngine, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.errors import OutOfMemory
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(step_decoder, "NativeDecoder", fail)
+    steps = engine._steps
+    assert steps is not None
+    monkeypatch.setattr(steps, "_decoder", None)
+    with pytest.raises(OutOfMemory):
+        engine.generate(requests(engine, SETTINGS["greedy"]))
