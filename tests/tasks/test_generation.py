@@ -14,7 +14,7 @@ from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, genera
 from llmkit.engines.base import Request
 from llmkit.engines.open import as_engine
 from llmkit.engines.transformers.engine import TransformersEngine
-from llmkit.errors import OptionError, OutOfMemory, RowError
+from llmkit.errors import OptionError, RowError
 from llmkit.records.batches import Budget
 from llmkit.records.rows import Row
 from llmkit.records.task import fields_of_one
@@ -359,27 +359,6 @@ def test_more_answers_than_beams_are_bad_usage(loaded: Any, temperature: float |
     options = GenerationOptions(num_beams=2, num_return_sequences=4, temperature=temperature)
     with pytest.raises(OptionError, match=r"num_return_sequences` is 4.* 2 beams; set num_beams=4"):
         generate(loaded("llama"), "x", options)
-
-
-def test_out_of_memory_is_no_other_failure(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = generation_of(loaded("llama"), SHORT)
-    batch = prepared(generation, "The")
-
-    def fail(error: Exception) -> None:
-        def generate(**kwargs: Any) -> None:
-            raise error
-
-        monkeypatch.setattr(loaded("llama").model, "generate", generate)
-
-    fail(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"))
-    with pytest.raises(OutOfMemory):
-        generation.run(batch)
-    fail(torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(OutOfMemory):
-        generation.run(batch)
-    fail(RuntimeError("shapes cannot be multiplied"))
-    with pytest.raises(RuntimeError, match="shapes"):
-        generation.run(batch)
 
 
 def test_the_budget_counts_all_sequences_of_a_row(loaded: Any) -> None:

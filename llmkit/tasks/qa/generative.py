@@ -15,7 +15,7 @@ from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields
-from llmkit.tasks.generation import Generation
+from llmkit.tasks.generation import Generation, GenerationResult
 from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import Library, Passage
@@ -113,13 +113,12 @@ class GenerativeQA:
             OutOfMemory: the batch did not fit.
         """
         results = self.generation.run([one.payload.prompt for one in batch])
-        found: list[Fields | RowError] = []
-        for one, result in zip(batch, results, strict=True):
-            fields = self._fields(result.text, one.payload.given)
-            if result.reasoning:
-                fields["reasoning"] = result.reasoning
-            found.append(fields)
-        return found
+        return [self.answer_fields(result, one.payload) for one, result in zip(batch, results, strict=True)]
+
+    def answer_fields(self, result: GenerationResult, question: Question) -> Fields:
+        """Return the fields of a row: the answer, and its quotation if that is in the context."""
+        fields = self._fields(result.text, question.given)
+        return fields | ({"reasoning": result.reasoning} if result.reasoning else {})
 
     def budget(self, batch_size: int | None) -> Budget:
         """Return how much one batch may hold."""
