@@ -11,14 +11,14 @@ def main() -> None:
 
     prompts = ["Once upon a time", "Lily had a red ball."]
     greedy = GenerationOptions(max_new_tokens=30, greedy=True)
-    for prompt, (result,) in zip(prompts, generate(stories, prompts, greedy), strict=True):
+    for prompt, result in zip(prompts, generate(stories, prompts, greedy), strict=True):
         print(f"\n{prompt}{result.text}")
 
     # Three samples of one prompt. The same seed gives the same three, whatever else is in the batch.
     sampled = GenerationOptions(max_new_tokens=20, temperature=0.8, seed=7, num_return_sequences=3)
-    (results,) = generate(stories, "The dog saw", sampled)
-    for result in results:
-        print(f"\n{result.tokens} tokens: The dog saw{result.text}")
+    (result,) = generate(stories, "The dog saw", sampled)
+    for answer in result.answers:
+        print(f"\n{answer.tokens} tokens: The dog saw{answer.text}")
 
 
 if __name__ == "__main__":

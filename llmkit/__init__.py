@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from llmkit.errors import OptionError as OptionError
     from llmkit.errors import OutOfMemory as OutOfMemory
     from llmkit.errors import RowError as RowError
+    from llmkit.evaluation.results import Evaluation as Evaluation
+    from llmkit.evaluation.results import Score as Score
+    from llmkit.evaluation.score_lists import score as score
     from llmkit.runtime.load import LoadedModel as LoadedModel
     from llmkit.runtime.load import load as load
     from llmkit.runtime.spec import ModelSpec as ModelSpec
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.chat import Reply as Reply
     from llmkit.tasks.decoding import GenerationOptions as GenerationOptions
     from llmkit.tasks.generation import GenerationResult as GenerationResult
+    from llmkit.tasks.generation import Piece as Piece
     from llmkit.tasks.generation import generate as generate
     from llmkit.tasks.generation import stream as stream
     from llmkit.tasks.pipeline import pipeline as pipeline
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 # Public name -> its module; the imports above are the same, for type checkers.
 HOMES = {
     "Conversation": "llmkit.tasks.chat",
+    "Evaluation": "llmkit.evaluation.results",
     "FinetuneRecipe": "llmkit.training.finetuning.recipe",
     "FinetuneResult": "llmkit.training.finetuning.result",
     "GenerationOptions": "llmkit.tasks.decoding",
@@ -56,15 +61,18 @@ HOMES = {
     "NoticeWarning": "llmkit.errors",
     "OptionError": "llmkit.errors",
     "OutOfMemory": "llmkit.errors",
+    "Piece": "llmkit.tasks.generation",
     "PretrainRecipe": "llmkit.training.pretraining.recipe",
     "PretrainResult": "llmkit.training.pretraining.result",
     "Reply": "llmkit.tasks.chat",
     "RowError": "llmkit.errors",
+    "Score": "llmkit.evaluation.results",
     "TranslationResult": "llmkit.tasks.translation",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
     "merge": "llmkit.training.merge",
+    "score": "llmkit.evaluation.score_lists",
     "stream": "llmkit.tasks.generation",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",

@@ -115,7 +115,7 @@ MESSAGES = [
     ),
     (
         "eval scored.jsonl",
-        "llmkit: error: name what to measure with --metric, such as bleu or perplexity (see --help)",
+        "llmkit: error: --metric must name a metric, such as bleu or perplexity (see --help)",
     ),
     (
         "eval --metric blue scored.jsonl",
@@ -123,8 +123,8 @@ MESSAGES = [
     ),
     (
         "eval --metric bleu scored.jsonl --window 3",
-        "llmkit: error: --window is about perplexity, multiple_choice, minimal_pairs: name one of "
-        "them with --metric",
+        "llmkit: error: --window needs a --metric that runs a model over texts: perplexity, "
+        "multiple_choice, minimal_pairs",
     ),
     (
         "pretrain text.txt",

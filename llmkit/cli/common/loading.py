@@ -35,12 +35,9 @@ def quick_imports() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load a model for its logits or embeddings, and report its notes under `-v`."""
     with quick_imports():
-        # Until these are in, a signal ends the process at once: see `signals`.
-        importlib.import_module("torch")
-        importlib.import_module("transformers")
+        _import_libraries()
         from llmkit.runtime.load import load
 
-        signals.unwind()
         loaded = load(spec)
         signals.check()
     _report(loaded.notes, spec)
@@ -50,12 +47,20 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 def open_engine(spec: ModelSpec) -> Engine:
     """Open a model that generates text, and report its notes under `-v`."""
     with quick_imports():
+        _import_libraries()
         from llmkit.engines.open import open_engine as open_
 
         engine = open_(spec)
         signals.check()
     _report(engine.notes, spec)
     return engine
+
+
+def _import_libraries() -> None:
+    """Import the large libraries; until they are in, a signal ends the process at once (see `signals`)."""
+    importlib.import_module("torch")
+    importlib.import_module("transformers")
+    signals.unwind()
 
 
 def _report(notes: Sequence[str], spec: ModelSpec) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmkit.cli.common import options
+from llmkit.cli.common.options import argument
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
     BatchFlags,
@@ -24,14 +23,20 @@ from llmkit.cli.eval.flags import (
     TextFlags,
 )
 
+EXAMPLES = [
+    "llmkit eval --metric bleu,rouge predictions.jsonl",
+    "llmkit eval --task translate --from en --to de --metric bleu,chrf test.jsonl -m MODEL",
+    "llmkit eval --metric perplexity text.txt -m MODEL",
+]
+
 
 @options.expand
 def run(
     *,
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE...",
+        argument(
+            "FILE...",
             help="Rows with predictions, or plain lines with --references; - is stdin. Several files are"
             " compared in one table.",
         ),

@@ -31,11 +31,17 @@ class ScoringFlags:
             "--metric",
             metavar="NAME,...",
             help=_METRIC_HELP,
+            default="that of --task",
         ),
     ] = None
     reference_field: Annotated[
         str | None,
-        flag("--reference-field", metavar="NAME", help="Column of the references, or of the correct choice."),
+        flag(
+            "--reference-field",
+            metavar="NAME",
+            help="Column of the references, or of the correct choice.",
+            default="the usual names",
+        ),
     ] = None
     baseline: Annotated[
         list[str] | None,
@@ -43,11 +49,17 @@ class ScoringFlags:
             "--baseline",
             metavar="FILE",
             help="Predictions of another system for the same rows, or a --per-record file; may be repeated.",
+            default="none",
         ),
     ] = None
     by: Annotated[
         str | None,
-        flag("--by", metavar="NAME", help="Also score the rows of each value of this column separately."),
+        flag(
+            "--by",
+            metavar="NAME",
+            help="Also score the rows of each value of this column separately.",
+            default="none",
+        ),
     ] = None
 
 
@@ -57,7 +69,9 @@ class IntervalFlags:
 
     GROUP = "Scoring"
 
-    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
+    confidence: Annotated[float, flag("--confidence", metavar="P", help="Confidence of the intervals.")] = (
+        0.95
+    )
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 1000
 
 
@@ -69,14 +83,20 @@ class ColumnFlags:
 
     references: Annotated[
         list[str] | None,
-        flag("--references", metavar="FILE", help="Plain lines with references; may be repeated."),
+        flag(
+            "--references",
+            metavar="FILE",
+            help="Plain lines with references; may be repeated.",
+            default="a column of the rows",
+        ),
     ] = None
     prediction_field: Annotated[
         str | None,
         flag(
             "--prediction-field",
             metavar="NAME",
-            help="Column of the predictions (prediction, or the result column of a verb).",
+            help="Column of the predictions.",
+            default="prediction, or the result column of a verb",
         ),
     ] = None
 
@@ -88,7 +108,13 @@ class TargetFlags:
     GROUP = "Languages"
 
     to: Annotated[
-        str | None, flag("--to", metavar="LANG", help="Target language; also chooses BLEU's tokenizer.")
+        str | None,
+        flag(
+            "--to",
+            metavar="LANGUAGE",
+            help="Target language; also chooses BLEU's tokenizer.",
+            default="the model's, where it has one",
+        ),
     ] = None
 
 
@@ -99,14 +125,31 @@ class TextFlags:
     GROUP = "Texts"
 
     source: Annotated[
-        str | None, flag("--from", metavar="LANG", help="Source language of a translation model.")
+        str | None,
+        flag(
+            "--from",
+            metavar="LANGUAGE",
+            help="Source language of a translation model.",
+            default="the model's, where it has one",
+        ),
     ] = None
     field: Annotated[
-        str | None, flag("--field", metavar="NAME", help="Column of the text, or of the choices.")
+        str | None,
+        flag(
+            "--field",
+            metavar="NAME",
+            help="Column of the text, or of the choices.",
+            default="the usual names",
+        ),
     ] = None
     template: Annotated[
         str | None,
-        flag("--template", metavar="TEXT", help="Text over several columns, such as 'Q: {question}'."),
+        flag(
+            "--template",
+            metavar="TEXT",
+            help="Text over several columns, such as 'Q: {question}'.",
+            default="--field",
+        ),
     ] = None
 
 
@@ -118,7 +161,7 @@ class BatchFlags:
 
     batch_size: Annotated[
         str,
-        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch, or auto: as memory allows."),
+        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch; auto takes as many as fit."),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:
@@ -142,11 +185,21 @@ class LikelihoodFlags:
 
     window: Annotated[
         int | None,
-        flag("--window", metavar="TOKENS", help="Tokens that the model sees at a time (its context length)."),
+        flag(
+            "--window",
+            metavar="N",
+            help="Tokens that the model sees at a time.",
+            default="its context length",
+        ),
     ] = None
     stride: Annotated[
         int | None,
-        flag("--stride", metavar="TOKENS", help="Tokens predicted by each further window (half the window)."),
+        flag(
+            "--stride",
+            metavar="N",
+            help="Tokens that each further window predicts.",
+            default="half the window",
+        ),
     ] = None
     bos: Annotated[
         str,
@@ -166,6 +219,7 @@ class LikelihoodFlags:
             "--given",
             metavar="NAME|TEXT",
             help="Column, or template, of the context of a text: a question, or the source of a translation.",
+            default="none",
         ),
     ] = None
     token_losses: Annotated[
@@ -181,7 +235,12 @@ class TaskFlags:
 
     task: Annotated[
         str | None,
-        flag("--task", metavar="VERB", help=f"Run a model over the rows first: {', '.join(TASKS)}."),
+        flag(
+            "--task",
+            metavar="VERB",
+            help=f"Run a model over the rows first: {', '.join(TASKS)}.",
+            default="none",
+        ),
     ] = None
     save_predictions: Annotated[
         Path | None,
@@ -189,6 +248,7 @@ class TaskFlags:
             "--save-predictions",
             metavar="FILE",
             help="Keep the predictions of --task; a killed run can be resumed.",
+            default="none",
         ),
     ] = None
     resume: Annotated[bool, flag("--resume", help="Continue an unfinished --save-predictions.")] = False
@@ -197,7 +257,7 @@ class TaskFlags:
         flag(
             "--on-error",
             metavar="fail|skip",
-            help="skip scores a row that failed as an empty prediction.",
+            help="fail stops at a bad row; skip scores it as an empty prediction.",
         ),
     ] = "fail"
     no_answer: Annotated[
@@ -237,19 +297,29 @@ class BenchmarkFlags:
 
     benchmark: Annotated[
         str | None,
-        flag("--benchmark", metavar="NAME,...", help="Tasks of lm-evaluation-harness, such as arc_easy."),
+        flag(
+            "--benchmark",
+            metavar="NAME,...",
+            help="Tasks of lm-evaluation-harness, such as arc_easy.",
+            default="none",
+        ),
     ] = None
     benchmark_folder: Annotated[
         Path | None,
         flag(
-            "--benchmark-folder", metavar="DIR", help="Folder with more tasks, as YAML files of the harness."
+            "--benchmark-folder",
+            metavar="FOLDER",
+            help="Folder with more tasks, as YAML files of the harness.",
+            default="none",
         ),
     ] = None
     shots: Annotated[
-        int | None, flag("--shots", help="Solved examples in each prompt (the task's own number).")
+        int | None,
+        flag("--shots", metavar="N", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
     limit: Annotated[
-        int | None, flag("--limit", metavar="N", help="Only the first N samples of each benchmark.")
+        int | None,
+        flag("--limit", metavar="N", help="Only the first N samples of each benchmark.", default="all"),
     ] = None
     chat_prompts: Annotated[
         bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
@@ -264,11 +334,21 @@ class RecordFlags:
 
     per_record: Annotated[
         Path | None,
-        flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
+        flag(
+            "--per-record",
+            metavar="FILE",
+            help="Write each row with its own scores, as JSONL.",
+            default="none",
+        ),
     ] = None
     report: Annotated[
         Path | None,
-        flag("--report", metavar="FILE.html", help="Write a page with the scores, and best and worst rows."),
+        flag(
+            "--report",
+            metavar="FILE.html",
+            help="Write a page with the scores, and best and worst rows.",
+            default="none",
+        ),
     ] = None
 
 
@@ -281,18 +361,21 @@ class ReportFlags:
     json: Annotated[bool, flag("--json", help="Print everything as JSON.")] = False
     bare: Annotated[bool, flag("--bare", help="Print the numbers alone, one a line.")] = False
     table: Annotated[
-        str | None, flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)} (text).")
+        str | None,
+        flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
     ] = None
     output: Annotated[
-        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
+        Path | None,
+        flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.", default="none"),
     ] = None
     overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
     card: Annotated[
-        Path | None, flag("--card", metavar="README.md", help="Write the scores into this model card.")
+        Path | None,
+        flag("--card", metavar="README.md", help="Write the scores into this model card.", default="none"),
     ] = None
     dataset: Annotated[
         str | None,
-        flag("--dataset", metavar="NAME", help="Name of the test set in --card (name of the file)."),
+        flag("--dataset", metavar="NAME", help="Name of the test set in --card.", default="name of the file"),
     ] = None
 
     def check(self, records: RecordFlags) -> None:
@@ -341,8 +424,8 @@ def _metric_fields() -> list[tuple[str, Any, Any]]:
     fields: list[tuple[str, Any, Any]] = []
     for name, option in declared.items():
         spelling = f"--{name.replace('_', '-')}"
-        more = {"metavar": option.metavar} if option.metavar else {}
-        declaration = flag(spelling, help=f"{', '.join(found[name])}: {option.help}", **more)
+        help = f"{', '.join(found[name])}: {option.help}"
+        declaration = flag(spelling, help=help, metavar=option.metavar, default=option.default)
         fields.append((name, Annotated[option.type | None, declaration], dataclasses.field(default=None)))
     return fields
 

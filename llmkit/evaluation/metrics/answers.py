@@ -72,6 +72,8 @@ _ANSWER_WORDS = MetricOption(
     "Tokens of an answer: squad (split at spaces), unicode (each character where a script has no spaces),"
     " or auto.",
     parameter="words",
+    metavar="NAME",
+    default="auto",
 )
 _QA = "question-answering"
 
@@ -220,8 +222,10 @@ def squad(*, words: str = "squad") -> Metric:
             MetricOption(
                 "no_answer_threshold",
                 float,
-                f"A larger {NO_ANSWER_PROBABILITY} counts as no answer (1.0).",
+                f"A larger {NO_ANSWER_PROBABILITY} counts as no answer.",
                 parameter="threshold",
+                metavar="P",
+                default="1",
             ),
             _ANSWER_WORDS,
         ),

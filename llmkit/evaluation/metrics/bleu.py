@@ -65,8 +65,14 @@ def _look_tokenized(sample: Sequence[Example]) -> bool:
         "word n-grams",
         task="translation",
         options=(
-            MetricOption("tokenize", str, "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ..."),
-            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none (exp)."),
+            MetricOption(
+                "tokenize",
+                str,
+                "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ...",
+                metavar="NAME",
+                default="by the language, or 13a",
+            ),
+            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none.", "", "NAME", "exp"),
             _LOWERCASE,
         ),
         adapt=_adapt,
@@ -135,7 +141,7 @@ def bleu(
         task="translation",
         options=(
             _LOWERCASE,
-            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++."),
+            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++.", default="0"),
         ),
     )
 )
