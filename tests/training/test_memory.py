@@ -1,4 +1,4 @@
-"""The memory that a plan foretells, beside what a run then takes, each in a process of its own."""
+"""The memory that a plan predicts, beside what a run then takes, each in a process of its own."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=" ".join,
 )
-def test_the_plan_foretells_the_peak_within_a_fifth(
+def test_the_plan_predicts_the_peak_within_a_fifth(
     model: Path, data: Path, tmp_path: Path, options: list[str]
 ) -> None:
     if options == ["--preferences"]:
@@ -71,8 +71,8 @@ def test_the_plan_foretells_the_peak_within_a_fifth(
     assert plan.returncode == 0, plan.stderr
     done = spawn(*common, "-o", tmp_path / "out", "--max-steps", "4", "--json")
     assert done.returncode == 0, done.stderr
-    foretold, measured = json.loads(plan.stdout)["memory"], json.loads(done.stdout)["peak_memory"]
-    assert abs(foretold / measured - 1) < 0.2, (foretold, measured)
+    predicted, measured = json.loads(plan.stdout)["memory"], json.loads(done.stdout)["peak_memory"]
+    assert abs(predicted / measured - 1) < 0.2, (predicted, measured)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from the kernel")
