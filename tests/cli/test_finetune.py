@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.command import assert_refused, run, spawn
+from tests.command import assert_refused, run
 
 TINY = [*("--max-steps", "4", "--eval-steps", "2", "--batch-size", "2", "--max-length", "64")]
 TINY += ["--device", "cpu", "--dtype", "float32", "--lr", "1e-2"]
@@ -338,8 +338,8 @@ def test_a_killed_run_goes_on_to_the_same_adapter(data: Path, model: Path, tmp_p
             time.sleep(0.02)
         process.kill()
     for output, more in ((killed, ["--resume"]), (whole, [])):
-        done = spawn("finetune", data, "-o", output, *options, *more)
-        assert done.returncode == 0, done.stderr
+        done = run("finetune", data, "-o", output, *options, *more)
+        assert done.code == 0, done.err
     ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (killed, whole))
     assert all((ours[name] == theirs[name]).all() for name in theirs)
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()

@@ -168,11 +168,11 @@ def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path
     (checkpoint,) = (output / "checkpoints").glob("checkpoint-*")
     assert not (output / "config.json").exists()
 
-    resumed = spawn("pretrain", str(corpus), *options, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = run("pretrain", corpus, *options, "--resume")
+    assert resumed.code == 0, resumed.err
     step = checkpoint.name.removeprefix("checkpoint-")
-    assert f"resuming after step {step}" in resumed.stderr
-    assert "\nsteps: 150\n" in resumed.stdout
+    assert f"resuming after step {step}" in resumed.err
+    assert "\nsteps: 150\n" in resumed.out
 
 
 def test_an_encoder_is_made_from_a_recipe_file(corpus: Path, tmp_path: Path) -> None:

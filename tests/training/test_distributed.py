@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.command import spawn
+from tests.command import run, spawn
 
 COMMON = [*("--device", "cpu", "--dtype", "float32", "--lr", "1e-3", "--max-length", "64")]
 STEPS = [*("--max-steps", "8", "--eval-steps", "4")]
@@ -85,11 +85,11 @@ def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Pa
             {"prompt": row["prompt"], "chosen": row["completion"], "rejected": " No, thanks."} for row in rows
         ]
         data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    alone = spawn(
+    alone = run(
         *arguments(data, model, tmp_path / "one", "--batch-size", "2", "--gradient-accumulation", "2", *more)
     )
     both = spawn(*arguments(data, model, tmp_path / "two", "--batch-size", "2", "--processes", "2", *more))
-    assert alone.returncode == both.returncode == 0, both.stderr
+    assert alone.code == both.returncode == 0, both.stderr
     assert_same(tmp_path / "one", tmp_path / "two")
     # One voice: the result once on stdout, each notice once on stderr, and nothing of torch's.
     assert both.stdout.count("folder: ") == 1
@@ -97,6 +97,7 @@ def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Pa
     assert all(line.startswith("llmkit: ") for line in both.stderr.splitlines())
 
 
+@pytest.mark.slow
 def test_a_plan_is_reported_once(data: Path, model: Path, tmp_path: Path) -> None:
     done = spawn(*arguments(data, model, tmp_path / "out", "--processes", "2", "--dry-run", "--json"))
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Finetuning through its public function: what it learns, what it leaves, and that nothing is lost."""
+"""Finetuning through its public function: what it learns, and what it leaves."""
 
 import json
 import re
@@ -6,106 +6,41 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.finetuning.finetune import finetune
 from llmkit.training.finetuning.plan import prepare
-from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.finetuning.result import FinetuneResult
-from llmkit.training.run import RunOptions, RunProgress
-from tests.training.helpers import KilledError, Recorder, refuses
+from tests.training.finetuning.runs import QUICK, metrics, train, weights
+from tests.training.helpers import Recorder, refuses
 
 TinyModel = Callable[..., Path]
-QUICK = FinetuneRecipe(
-    max_steps=12, lr=1e-2, batch_size=2, max_length=64, eval_steps=4, dtype="float32", lora_rank=4
-)
-WORDS = ["dog", "cat", "moon", "ball", "house", "park"]
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Callable[..., Path]:
-    """Write rows to a file of their own."""
-
-    def write(kind: str = "completion", count: int = 24) -> Path:
-        made: list[dict[str, Any]] = []
-        for i in range(count):
-            word, other = WORDS[i % 6], WORDS[i // 6 % 6]
-            text = f"The {word} {i} saw the {other}."
-            made.append(
-                {
-                    "completion": {"prompt": f"Say {word} {i}:", "completion": " " + text * (1 + i % 3)},
-                    "text": {"text": text * (1 + i % 4)},
-                    "messages": {
-                        "messages": [
-                            {"role": "user", "content": f"Say {word} {i}"},
-                            {"role": "assistant", "content": text},
-                        ]
-                    },
-                    "preference": {
-                        "prompt": f"Say {word} {i}:",
-                        "chosen": " " + text * (1 + i % 3),
-                        "rejected": f" No {other}.",
-                    },
-                    "pairs": {"source": text, "target": f"{other} {word}"},
-                    "answers": {
-                        "question": f"What did the {word} see?",
-                        "context": text,
-                        "answers": {"text": [other], "answer_start": [text.rindex(other)]},
-                    },
-                }[kind]
-            )
-        file = tmp_path / f"{kind}.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
-        return file
-
-    return write
-
-
-def train(
-    data: Path,
-    output: Path,
-    model: Path,
-    recipe: FinetuneRecipe = QUICK,
-    *,
-    command: str = "",
-    progress: RunProgress | None = None,
-    **options: Any,
+@pytest.fixture(scope="module")
+def adapter(
+    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> FinetuneResult:
-    spec = ModelSpec(str(model), device="cpu")
-    return finetune(data, output, spec, recipe, RunOptions(**options), command=command, progress=progress)
-
-
-def metrics(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights(output: Path) -> dict[str, torch.Tensor]:
-    (file,) = output.glob("*.safetensors")
-    return load_file(file)
-
-
-def same(ours: Path, theirs: Path) -> bool:
-    one, other = weights(ours), weights(theirs)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in other)
+    """A finished run of 30 steps."""
+    output = tmp_path_factory.mktemp("adapter") / "out"
+    recipe = replace(QUICK, max_steps=30)
+    return train(rows(), output, tiny_model("llama"), recipe, command="llmkit finetune rows.jsonl")
 
 
 def test_an_adapter_is_left_that_loads_and_has_learned(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
+    tiny_model: TinyModel, adapter: FinetuneResult
 ) -> None:
-    result = train(rows(), tmp_path / "out", tiny_model("llama"), replace(QUICK, max_steps=30))
-    assert result.held_out_before is not None
-    assert result.held_out_loss is not None
-    assert result.held_out_loss < result.held_out_before - 1
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+    assert adapter.held_out_before is not None
+    assert adapter.held_out_loss is not None
+    assert adapter.held_out_loss < adapter.held_out_before - 1
+    assert {file.name for file in adapter.folder.iterdir()} == {
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -115,20 +50,19 @@ def test_an_adapter_is_left_that_loads_and_has_learned(
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    config = json.loads((tmp_path / "out/adapter_config.json").read_text())
+    config = json.loads((adapter.folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_model("llama").resolve())
-    loaded = load(ModelSpec(str(tmp_path / "out"), device="cpu", dtype="float32"))
+    loaded = load(ModelSpec(str(adapter.folder), device="cpu", dtype="float32"))
     assert loaded.adapter is not None
 
 
 def test_the_held_out_loss_reported_is_that_of_what_is_saved(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
+    tiny_model: TinyModel, rows: Callable[..., Path], adapter: FinetuneResult
 ) -> None:
     """Counted again with transformers alone, from the saved adapter and the rows that were held out."""
-    result = train(rows(), tmp_path / "out", tiny_model("llama"))
     spec = ModelSpec(str(tiny_model("llama")), device="cpu")
     held_out = prepare([rows()], spec, QUICK).held_out
-    model = load(ModelSpec(str(tmp_path / "out"), device="cpu", dtype="float32")).model
+    model = load(ModelSpec(str(adapter.folder), device="cpu", dtype="float32")).model
     nats, count = 0.0, 0
     for one in held_out.items:
         targets = torch.tensor([int(t) for t in one.targets])
@@ -136,7 +70,7 @@ def test_the_held_out_loss_reported_is_that_of_what_is_saved(
             logits = model(input_ids=torch.tensor([[int(i) for i in one.ids]])).logits[0]
         nats += float(torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum"))
         count += int((targets != -100).sum())
-    assert result.held_out_loss == pytest.approx(nats / count, rel=1e-5)
+    assert adapter.held_out_loss == pytest.approx(nats / count, rel=1e-5)
 
 
 def test_the_first_step_trains_and_the_step_kept_is_reported(
@@ -155,76 +89,6 @@ def test_the_first_step_trains_and_the_step_kept_is_reported(
     assert any("held-out loss never fell" in notice for notice in progress.notices)
 
 
-# Most epochs here have twelve steps.
-MATRIX = {
-    "adapter": ("completion", "llama", QUICK),
-    "whole model": ("text", "llama", replace(QUICK, lora=False, lr=1e-3)),
-    "muon": ("text", "llama", replace(QUICK, lora=False, lr=1e-3, optimizer="muon")),
-    "packing": ("completion", "llama", replace(QUICK, packing=True, batch_size=1)),
-    "accumulation": ("completion", "llama", replace(QUICK, batch_size=1, gradient_accumulation=2)),
-    "dropout": ("text", "llama", replace(QUICK, lora_dropout=0.3)),
-    "padded rows": ("messages", "bloom", QUICK),
-    "pairs": ("pairs", "t5", replace(QUICK, lora=False, lr=1e-3, label_smoothing=0.1)),
-    "checkpointing": ("text", "qwen3", replace(QUICK, gradient_checkpointing=True)),
-    "dora": ("text", "llama", replace(QUICK, dora=True, rslora=True)),
-    "preferences": ("preference", "llama", QUICK),
-    "preferences, whole model": ("preference", "bloom", replace(QUICK, lora=False, lr=1e-3)),
-    "preferences, checkpointing": (
-        "preference",
-        "llama",
-        replace(QUICK, batch_size=1, gradient_accumulation=2, gradient_checkpointing=True),
-    ),
-}
-
-
-CASES = [
-    *((case, (6, 11, 12)) for case in ("adapter",)),
-    *((case, (6,)) for case in MATRIX if case != "adapter"),
-    *(
-        pytest.param(case, (11, 12), marks=pytest.mark.slow, id=f"{case}-late")
-        for case in MATRIX
-        if case != "adapter"
-    ),
-]
-
-
-@pytest.mark.parametrize(("case", "steps"), CASES)
-def test_a_resumed_run_equals_one_that_was_never_stopped(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, case: str, steps: tuple[int, ...]
-) -> None:
-    """The folder is as a kill after a step leaves it: within an epoch, and at its end."""
-    kind, family, recipe = MATRIX[case]
-    if kind == "preference":
-        pytest.importorskip("trl")
-    data, model = rows(kind), tiny_model(family, chat=kind == "messages")
-    recipe, whole = replace(recipe, max_steps=14), tmp_path / "whole"
-
-    def keep(step: int) -> None:
-        if step in steps:
-            shutil.copytree(whole, tmp_path / f"stopped-{step}")
-
-    train(data, whole, model, recipe, progress=Recorder(on_step=keep))
-    for step in steps:
-        stopped = tmp_path / f"stopped-{step}"
-        assert not (stopped / "README.md").exists()
-        assert metrics(stopped)[-1]["step"] == step
-        train(data, stopped, model, recipe, resume=True)
-        assert metrics(stopped) == metrics(whole)
-        assert same(stopped, whole)
-
-
-def test_a_run_ended_by_an_error_resumes_too(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
-) -> None:
-    data, model = rows(), tiny_model("llama")
-    train(data, tmp_path / "whole", model)
-    with pytest.raises(KilledError):
-        train(data, tmp_path / "stopped", model, progress=Recorder(6))
-    train(data, tmp_path / "stopped", model, resume=True)
-    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
-    assert same(tmp_path / "stopped", tmp_path / "whole")
-
-
 @pytest.mark.parametrize("packing", [False, True], ids=["rows", "packed"])
 def test_accumulation_does_not_change_the_losses(
     tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, packing: bool
@@ -233,7 +97,7 @@ def test_accumulation_does_not_change_the_losses(
     found = []
     for size, passes in ((4, 1), (2, 2), (1, 4)):
         recipe = replace(
-            QUICK, batch_size=size, gradient_accumulation=passes, max_length=48, packing=packing, max_steps=8
+            QUICK, batch_size=size, gradient_accumulation=passes, max_length=48, packing=packing, max_steps=6
         )
         output = tmp_path / f"{size}"
         train(rows(count=42), output, tiny_model("llama"), recipe)
@@ -258,60 +122,6 @@ def test_batch_size_auto_keeps_the_steps(
     tight = prepare([rows(count=48)], spec, recipe)
     assert (tight.plan.batch_size, tight.plan.gradient_accumulation) == (4, 4)
     assert tight.plan.steps_per_epoch == roomy.plan.steps_per_epoch
-
-
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"])
-def test_a_torn_checkpoint_is_skipped_with_a_notice(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, name: str
-) -> None:
-    output, progress = tmp_path / "out", Recorder()
-    with pytest.raises(KilledError):
-        train(rows(), output, tiny_model("llama"), progress=Recorder(10))
-    torn = output / "checkpoints/checkpoint-8" / name
-    torn.write_bytes(torn.read_bytes()[:-20])
-    train(rows(), output, tiny_model("llama"), resume=True, progress=progress)
-    assert any("checkpoint-8 is torn" in notice for notice in progress.notices)
-    assert "resuming after step 4" in progress.notices
-
-
-def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_older_ones(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from transformers import Trainer
-
-    whole = Trainer._save_optimizer_and_scheduler
-
-    def full(self: Any, folder: str) -> None:
-        if "checkpoint-8" in folder:
-            raise OSError(28, "No space left on device")
-        whole(self, folder)
-
-    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", full)
-    output = tmp_path / "out"
-    with pytest.raises(
-        LLMKitError, match=r"checkpoint-8: No space left on device; this checkpoint is not saved"
-    ):
-        train(rows(), output, tiny_model("llama"))
-    kept = {path.name for path in (output / "checkpoints").iterdir()}
-    assert kept == {"checkpoint-4", "run.json"}
-    monkeypatch.undo()
-    train(rows(), output, tiny_model("llama"), resume=True)
-    train(rows(), tmp_path / "whole", tiny_model("llama"))
-    assert same(output, tmp_path / "whole")
-
-
-def test_resuming_needs_the_same_rows_options_and_model(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
-) -> None:
-    output = tmp_path / "out"
-    with pytest.raises(KilledError):
-        train(rows(), output, tiny_model("llama"), progress=Recorder(6))
-    with refuses("resume", "`lr` was 0.01 and is now 0.02"):
-        train(rows(), output, tiny_model("llama"), replace(QUICK, lr=0.02), resume=True)
-    with refuses("resume", "`data` was"):
-        train(rows(count=23), output, tiny_model("llama"), resume=True)
-    with refuses("resume", "`model` was"):
-        train(rows(), output, tiny_model("qwen3"), resume=True)
 
 
 def test_an_encoder_learns_spans_with_a_head_of_its_own(
@@ -394,19 +204,16 @@ def test_a_whole_model_is_saved_as_it_was_stored(
     assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.bfloat16}
 
 
-def test_the_card_holds_recipe_command_and_results(
-    tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path
-) -> None:
-    result = train(rows(), tmp_path / "out", tiny_model("llama"), command="llmkit finetune rows.jsonl")
-    text = (tmp_path / "out/README.md").read_text()
+def test_the_card_holds_recipe_command_and_results(adapter: FinetuneResult) -> None:
+    text = (adapter.folder / "README.md").read_text()
     header = yaml.safe_load(text.split("---\n")[1])
     (found,) = header["model-index"][0]["results"]
-    assert {one["type"]: one["value"] for one in found["metrics"]}["loss"] == result.held_out_loss
+    assert {one["type"]: one["value"] for one in found["metrics"]}["loss"] == adapter.held_out_loss
     assert header["library_name"] == "peft"
     assert "llmkit finetune rows.jsonl" in text
     assert "rank 4" in text
-    page = (tmp_path / "out/report.html").read_text()
-    assert f"{result.held_out_loss:.4f}" in page
+    page = (adapter.folder / "report.html").read_text()
+    assert f"{adapter.held_out_loss:.4f}" in page
     assert "<svg" in page
 
 
@@ -428,7 +235,7 @@ def test_a_kernel_of_choice_gives_the_same_losses(
     found = []
     for attn in (None, "sdpa", "reference", "eager"):
         spec = ModelSpec(str(tiny_model("llama")), device="cpu", attn=attn)
-        finetune([rows()], tmp_path / str(attn), spec, replace(QUICK, max_steps=6))
+        finetune([rows()], tmp_path / str(attn), spec, replace(QUICK, max_steps=4))
         found.append([row["loss"] for row in metrics(tmp_path / str(attn)) if "loss" in row])
     for losses in found[1:]:
         assert losses == pytest.approx(found[0], rel=1e-3)
