@@ -1,7 +1,7 @@
 """One training run: its options, its folder, its checkpoints, and resuming from them.
 
-Public: `RunOptions`, `RunProgress`, `Silent`, `check_output`, `try_writing`, `is_finished`,
-`run_on_main_process`, `Run`.
+Public: `RunOptions`, `RunProgress`, `SilentProgress`, `check_output`, `try_writing`, `is_finished`,
+`run_on_main_process`, `TrainingRun`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RunOptions:
 
 
 class RunProgress(Protocol):
-    """Receiver of a training run's progress. Inherit from `Silent` to override only some methods."""
+    """Receiver of a training run's progress. Inherit from `SilentProgress` to override only some methods."""
 
     def read(self, documents: int, characters: int) -> None:
         """Report how much of a corpus is read (pretraining only); called now and then, before the plan."""
@@ -91,7 +91,7 @@ class RunProgress(Protocol):
         """Report a sentence that the user should read."""
 
 
-class Silent(RunProgress):
+class SilentProgress(RunProgress):
     """A `RunProgress` that reports nothing."""
 
     def read(self, documents: int, characters: int) -> None:
@@ -204,7 +204,7 @@ def _state(device: str) -> PartialState:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A run in its folder.
 
     Attributes:
@@ -235,7 +235,7 @@ class Run:
         device: str,
         resume: bool,
         notice: Callable[[str], None],
-    ) -> Run:
+    ) -> TrainingRun:
         """Make the folder of a new run, or find the checkpoint to resume from.
 
         Args:

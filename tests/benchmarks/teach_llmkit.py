@@ -14,13 +14,13 @@ from tests.benchmarks.steps import Steps, watch_trainer
 def main(folder: str, output: str, count: str, options: str) -> None:
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.finetuning.finetune import FinetuneRecipe, finetune
-    from llmkit.training.run import Silent
+    from llmkit.training.run import SilentProgress
 
     asked = json.loads(options)
     steps = Steps()
     watch_trainer(steps, first=0)
 
-    class StopAtEnd(Silent):
+    class StopAtEnd(SilentProgress):
         def step(self, step: object) -> None:
             steps.end()
             if len(steps.ends) == int(count):

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from llmkit.errors import OptionError
-from llmkit.training.run import Silent
+from llmkit.training.run import SilentProgress
 
 
 class KilledError(Exception):
     """Stands for a process that ends between two steps."""
 
 
-class Recorder(Silent):
+class Recorder(SilentProgress):
     """Keep everything that a run reports.
 
     Args:

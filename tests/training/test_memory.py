@@ -51,9 +51,9 @@ RUN = """
 import json, sys
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.finetuning.finetune import FinetuneRecipe, finetune
-from llmkit.training.run import Silent
+from llmkit.training.run import SilentProgress
 
-class Plan(Silent):
+class Plan(SilentProgress):
     def planned(self, plan):
         self.memory = plan.memory
 

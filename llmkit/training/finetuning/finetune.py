@@ -14,7 +14,7 @@ from llmkit.training.finetuning.plan import FinetuneInputs, FinetunePlan, prepar
 from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.finetuning.result import FinetuneResult
 from llmkit.training.recipe import arguments
-from llmkit.training.run import Run, RunOptions, RunProgress, Silent
+from llmkit.training.run import RunOptions, RunProgress, SilentProgress, TrainingRun
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
@@ -59,12 +59,16 @@ def finetune(
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.finetuning.report import write_report
 
-    recipe, options, progress = recipe or FinetuneRecipe(), options or RunOptions(), progress or Silent()
+    recipe, options, progress = (
+        recipe or FinetuneRecipe(),
+        options or RunOptions(),
+        progress or SilentProgress(),
+    )
     files, output = [data] if isinstance(data, str | Path) else data, Path(output)
     spec = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
     options.check(output)
     inputs = prepare(files, spec, recipe, eval_data=options.eval_data, notice=progress.notice)
-    run = Run.open(
+    run = TrainingRun.open(
         output,
         _run_options(inputs),
         inputs.plan.steps,
@@ -130,7 +134,7 @@ def _with_loss(inputs: FinetuneInputs) -> FinetuneInputs:
     return inputs
 
 
-def _job(inputs: FinetuneInputs, run: Run) -> Job:
+def _job(inputs: FinetuneInputs, run: TrainingRun) -> Job:
     from transformers import set_seed
 
     from llmkit.training.trainer import Job
@@ -185,7 +189,9 @@ def _measure(trainer: SummedLossTrainer, inputs: FinetuneInputs) -> HeldOut:
     )
 
 
-def _result(inputs: FinetuneInputs, run: Run, trainer: SummedLossTrainer, seconds: float) -> FinetuneResult:
+def _result(
+    inputs: FinetuneInputs, run: TrainingRun, trainer: SummedLossTrainer, seconds: float
+) -> FinetuneResult:
     from llmkit.training.memory import measured_peak
 
     state, plan = trainer.state, inputs.plan

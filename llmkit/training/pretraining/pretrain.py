@@ -29,10 +29,10 @@ from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, id
 from llmkit.training.recipe import arguments
 from llmkit.training.run import (
     UNFINISHED,
-    Run,
     RunOptions,
     RunProgress,
-    Silent,
+    SilentProgress,
+    TrainingRun,
     cannot_write,
     run_on_main_process,
 )
@@ -78,7 +78,11 @@ def pretrain(
     """
     from llmkit.training.trainer import no_bars
 
-    recipe, options, progress = recipe or PretrainRecipe(), options or RunOptions(), progress or Silent()
+    recipe, options, progress = (
+        recipe or PretrainRecipe(),
+        options or RunOptions(),
+        progress or SilentProgress(),
+    )
     files, output = [corpus] if isinstance(corpus, str | Path) else corpus, Path(output)
     save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
     choice = DeviceChoice.of(recipe, device)
@@ -115,7 +119,7 @@ def _begin(
     choice: DeviceChoice,
     options: RunOptions,
     progress: RunProgress,
-) -> tuple[PretrainInputs, Run]:
+) -> tuple[PretrainInputs, TrainingRun]:
     """Read the corpus, or find the token ids of the run to resume, and open the run's folder."""
     stored, eval_data = _token_folder(output), options.eval_data
     with _unfinished_folder(output) as unfinished:
@@ -135,7 +139,7 @@ def _begin(
             return unfinished
 
         inputs = load(run_on_main_process(choice.device, read), recipe, choice)
-        run = Run.open(
+        run = TrainingRun.open(
             output,
             {**dataclasses.asdict(recipe), "corpus": inputs.digest},
             inputs.plan.steps,
@@ -175,7 +179,7 @@ def _make_empty(folder: Path, output: Path) -> None:
         raise cannot_write(output, error) from None
 
 
-def _job(inputs: PretrainInputs, run: Run) -> Job:
+def _job(inputs: PretrainInputs, run: TrainingRun) -> Job:
     """Initialize a new model, and gather everything that its training needs."""
     import transformers
 
@@ -234,7 +238,7 @@ def _as_saved(trainer: SummedLossTrainer, dtype: str) -> Any:
 
 
 def _result(
-    model: Any, inputs: PretrainInputs, run: Run, trainer: SummedLossTrainer, seconds: float
+    model: Any, inputs: PretrainInputs, run: TrainingRun, trainer: SummedLossTrainer, seconds: float
 ) -> PretrainResult:
     """Measure the model as it is saved, and sum up the run."""
     held_out = _measure(model, inputs) if inputs.held_out else None

@@ -1,6 +1,6 @@
 """Token ids on disk: written in order, read back in pieces.
 
-Public: `Tokens`, `Writer`, `Blocks`, `Documents`, `id_dtype`, `check_filled`, `batches`.
+Public: `Tokens`, `TokenWriter`, `Blocks`, `Documents`, `id_dtype`, `check_filled`, `batches`.
 
 Pieces are read with `pread`, not through a memory map: mapped pages count as memory of the process, so a run
 would appear to grow by the size of its corpus.
@@ -57,7 +57,7 @@ class Tokens:
         return np.frombuffer(raw, dtype=self.dtype).astype(np.int64)
 
 
-class Writer:
+class TokenWriter:
     """Write documents one after another, with `boundary` before each and after the last; or only count.
 
     Args:
@@ -130,7 +130,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents in order, from the files of `Writer`.
+    """Documents in order, from the files of `TokenWriter`.
 
     Attributes:
         tokens: ids with the boundaries.

@@ -22,7 +22,7 @@ from llmkit.errors import LLMKitError
 from llmkit.fingerprint import fingerprint
 from llmkit.records.read import has_rows, identity_of
 from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
-from llmkit.training.pretraining.token_file import Writer, batches, id_dtype
+from llmkit.training.pretraining.token_file import TokenWriter, batches, id_dtype
 
 if TYPE_CHECKING:
     from llmkit.training.pretraining.recipe import PretrainRecipe
@@ -187,8 +187,8 @@ def _encode(opened: OpenedCorpus, boundary: int, folder: Path | None, on_read: O
 
     dtype = id_dtype(len(opened.tokenizer))
     sides = (
-        Writer(path(TRAIN), dtype, boundary),
-        Writer(path(HELD_OUT), dtype, boundary, path(LENGTHS)),
+        TokenWriter(path(TRAIN), dtype, boundary),
+        TokenWriter(path(HELD_OUT), dtype, boundary, path(LENGTHS)),
     )
     documents, size, characters, digest = [0, 0], 0, 0, hashlib.sha256()
     for batch in batches(opened.documents(), _BATCH):

@@ -5,11 +5,18 @@ import pytest
 
 from llmkit.errors import InputError, LLMKitError
 from llmkit.training.batches import SingletonBatches
-from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, Writer, check_filled, id_dtype
+from llmkit.training.pretraining.token_file import (
+    Blocks,
+    Documents,
+    Tokens,
+    TokenWriter,
+    check_filled,
+    id_dtype,
+)
 
 
 def written(folder: Path, *parts: list[list[int]], dtype: str = "uint16") -> Documents:
-    writer = Writer(folder / "ids", dtype, 0, folder / "lengths")
+    writer = TokenWriter(folder / "ids", dtype, 0, folder / "lengths")
     for part in parts:
         writer.add(part)
     writer.close()
@@ -54,7 +61,7 @@ def test_a_file_may_move_and_must_not_shrink(tmp_path: Path) -> None:
 
 
 def test_counting_writes_nothing(tmp_path: Path) -> None:
-    writer = Writer(None, "uint16", 0)
+    writer = TokenWriter(None, "uint16", 0)
     writer.add([[1, 2], [3]])
     writer.close()
     assert writer.count == 6
