@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from llmkit.training.pretraining.pretrain import pretrain as pretrain
     from llmkit.training.pretraining.recipe import PretrainRecipe as PretrainRecipe
     from llmkit.training.pretraining.result import PretrainResult as PretrainResult
+    from llmkit.training.run import RunOptions as RunOptions
+    from llmkit.training.run import RunProgress as RunProgress
+    from llmkit.training.run import SilentProgress as SilentProgress
 
 # Public name -> its module; the imports above are the same, for type checkers.
 HOMES = {
@@ -66,6 +69,9 @@ HOMES = {
     "PretrainResult": "llmkit.training.pretraining.result",
     "Reply": "llmkit.tasks.chat",
     "RowError": "llmkit.errors",
+    "RunOptions": "llmkit.training.run",
+    "RunProgress": "llmkit.training.run",
+    "SilentProgress": "llmkit.training.run",
     "Score": "llmkit.evaluation.results",
     "TranslationResult": "llmkit.tasks.translation",
     "finetune": "llmkit.training.finetuning.finetune",

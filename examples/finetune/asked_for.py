@@ -1,4 +1,4 @@
-"""A metric of one's own, as `llmkit eval --metric FILE.py` takes it: how many words asked for are there."""
+"""A custom metric for `llmkit eval --metric FILE.py`: share of requested words that the text has."""
 
 import re
 
@@ -7,12 +7,12 @@ import evaluate
 
 
 class AskedFor(evaluate.Metric):
-    """The share of the references, words each, that stand in the prediction (`dog` also as `dogs`)."""
+    """Share of the references (single words) that occur in the prediction (`dog` also as `dogs`)."""
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description="Share of the words asked for that the text has.",
+            description="Share of the requested words that the text has.",
             citation="",
             features=datasets.Features({"predictions": text, "references": datasets.List(text)}),
         )

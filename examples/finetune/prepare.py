@@ -1,10 +1,10 @@
-"""Public data sets as rows for `llmkit finetune`, each with rows held out for the score before and after.
+"""Convert public data sets to rows for `llmkit finetune`, each with held-out rows for testing.
 
     LLMKIT_DATA=/path/to/data python examples/finetune/prepare.py rows
 
 Writes NAME.jsonl and NAME_test.jsonl for stories, translation, tldr, squad, chat and preferences, and the
-corpora bilingual.txt and english.txt, into the folder. What is held out is chosen by a hash of what a row
-asks (a source text, a request, an article): no question of a test row is learnt.
+corpora bilingual.txt and english.txt, into the folder. Rows are held out by a hash of their source text,
+request or article, so the training rows have no question of a test row.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Rows = list[dict[str, Any]]
 
 
 def share(text: str) -> float:
-    """A number from 0 to 1 that depends on the text alone."""
+    """Return a number from 0 to 1 that depends only on the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
-def parted(
+def split(
     rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str], held_out: float
 ) -> tuple[Rows, Rows]:
     train: Rows = []
@@ -38,33 +38,33 @@ def parted(
 
 
 def stories(data: Path) -> tuple[Rows, Rows]:
-    """Requests for a story with two things in it: the rarest that it names twice, behind "a" or "the"."""
+    """Ask for each story by two words: the rarest ones that follow "a" or "the" in it at least twice."""
     text = (data / "stories/tinystories.txt").read_text(encoding="utf-8")
-    told = list(dict.fromkeys(part.strip() for part in text.split("<|endoftext|>") if part.strip()))
-    words = [re.findall(r"\b(?:a|an|the|his|her) ([a-z]{3,9})\b", story) for story in told]
+    texts = list(dict.fromkeys(part.strip() for part in text.split("<|endoftext|>") if part.strip()))
+    words = [re.findall(r"\b(?:a|an|the|his|her) ([a-z]{3,9})\b", story) for story in texts]
     known = Counter(word for each in words for word in set(each))
     rows = []
-    for story, said in zip(told, words, strict=True):
-        often = [word for word, count in Counter(said).items() if count > 1 and known[word] > 9]
+    for story, nouns in zip(texts, words, strict=True):
+        often = [word for word, count in Counter(nouns).items() if count > 1 and known[word] > 9]
         rare = sorted(often, key=lambda word: (known[word], word))[:2]
         if len(rare) == 2:
             rows.append(
                 {"prompt": f"Words: {rare[0]}, {rare[1]}.\nStory: ", "completion": story, "words": rare}
             )
-    return parted(rows, lambda row: row["prompt"], 0.05)
+    return split(rows, lambda row: row["prompt"], 0.05)
 
 
 def translation(data: Path) -> tuple[Rows, Rows]:
     lines = (data / "mt/tatoeba_en_de.tsv").read_text(encoding="utf-8").splitlines()[1:]
     rows = [dict(zip(("source", "target"), line.split("\t"), strict=True)) for line in lines]
-    return parted(rows, lambda row: row["source"], 0.02)
+    return split(rows, lambda row: row["source"], 0.02)
 
 
 def tldr(data: Path) -> tuple[Rows, Rows]:
     def read(name: str) -> Rows:
         lines = (data / f"summ/scitldr_{name}.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
-        # The abstract's sentences are joined; of several summaries the first is learnt.
+        # Join the sentences of the abstract, and take the first of several summaries.
         return [{"source": " ".join(row["source"]), "target": row["target"][0]} for row in rows]
 
     return read("train"), read("dev")
@@ -86,12 +86,12 @@ def squad(data: Path) -> tuple[Rows, Rows]:
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     ]
-    return parted(rows, lambda row: row["title"], 0.15)
+    return split(rows, lambda row: row["title"], 0.15)
 
 
 def chat(data: Path) -> tuple[Rows, Rows]:
     found = json.loads((data / "chat/instruction-data.json").read_text(encoding="utf-8"))
-    talks = json.loads((data / "chat/dummy_conversation.json").read_text(encoding="utf-8"))
+    conversations = json.loads((data / "chat/dummy_conversation.json").read_text(encoding="utf-8"))
     rows = [
         {
             "messages": [
@@ -105,13 +105,14 @@ def chat(data: Path) -> tuple[Rows, Rows]:
     rows += [
         {
             "messages": [
-                {"role": names[turn["from"]], "content": turn["value"]} for turn in talk["conversations"]
+                {"role": names[turn["from"]], "content": turn["value"]}
+                for turn in conversation["conversations"]
             ]
         }
-        for talk in talks
+        for conversation in conversations
     ]
-    train, held_out = parted(rows, lambda row: row["messages"][0]["content"], 0.1)
-    # Of a held-out conversation its first turn is asked, and its first answer is what is hoped for.
+    train, held_out = split(rows, lambda row: row["messages"][0]["content"], 0.1)
+    # Of a held-out conversation the first turn is the prompt, and the first answer the reference.
     first = [[turn["content"] for turn in row["messages"][:2]] for row in held_out]
     return train, [{"prompt": asked, "completion": answer} for asked, answer in first]
 
@@ -126,11 +127,11 @@ def preferences(data: Path) -> tuple[Rows, Rows]:
         }
         for row in found
     ]
-    return parted(rows, lambda row: row["prompt"], 0.1)
+    return split(rows, lambda row: row["prompt"], 0.1)
 
 
 def corpora(folder: Path, data: Path) -> None:
-    """Text to begin from: sentences of both languages, and English prose, none of it from a test row."""
+    """Write corpora for pretraining: sentences of both languages, and English prose, without test rows."""
     rows = [
         json.loads(line) for line in (folder / "translation.jsonl").read_text(encoding="utf-8").splitlines()
     ]

@@ -12,79 +12,51 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.common import console, launch, options, upload
-from llmkit.cli.common.options import flag
-from llmkit.cli.common.recipe_flags import RunFlags, TrainingDisplay, finished, merged, show
-from llmkit.errors import InputError
+from llmkit.cli.common.options import argument, flag
+from llmkit.cli.common.recipe_flags import (
+    SECTIONS,
+    RunFlags,
+    TrainingDisplay,
+    finished,
+    flags_of,
+    merged,
+    recipe_of,
+    show,
+)
+from llmkit.errors import InputError, OptionError
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
     from llmkit.training.finetuning.plan import FinetunePlan
-    from llmkit.training.finetuning.recipe import FinetuneRecipe
+
+
+EXAMPLES = [
+    "llmkit finetune rows.jsonl",
+    "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1 --batch-size auto",
+]
+_TEXTS = ("objective", "source_language", "target_language", "source_prefix", "mark_shared_words")
+DATA = (*_TEXTS, "eval_split", "on_error")
+ADAPTER = ("lora", "lora_rank", "lora_alpha", "lora_dropout", "target_modules", "dora", "rslora", "qlora")
+
+
+@flags_of(
+    FinetuneRecipe,
+    names={"lora": "--lora/--full", "source_language": "--from", "target_language": "--to"},
+    but=("seed", "dtype"),
+    groups={**SECTIONS, "Data": DATA, "Adapter": ADAPTER},
+)
+class FinetuneFlags:
+    """Flags of a finetuning recipe; `ModelFlags` has its seed and dtype."""
 
 
 @dataclass
-class FinetuneFlags:
-    """The fields of `FinetuneRecipe`, as flags."""
+class TrainedModelFlags(options.ModelFlags):
+    """The model to train; its seed is the recipe's."""
 
-    lora: Annotated[bool, flag("--lora/--full", help="An adapter (the default), or the whole model.")] = True
-    lora_rank: Annotated[int, flag("--lora-rank", help="Rank of the adapter's matrices (16).")] = 16
-    lora_alpha: Annotated[int | None, flag("--lora-alpha", help="Its scale (twice the rank).")] = None
-    lora_dropout: Annotated[float, flag("--lora-dropout", help="On its input, while training (0).")] = 0.0
-    target_modules: Annotated[
-        str | None, flag("--target-modules", metavar="A,B", help="Layers that get one (all linear ones).")
+    seed: Annotated[
+        int | None,
+        flag("--seed", metavar="N", help="Seed of everything random.", default=str(FinetuneRecipe.seed)),
     ] = None
-    dora: Annotated[bool, flag("--dora", help="DoRA: direction and magnitude apart.")] = False
-    rslora: Annotated[bool, flag("--rslora", help="rsLoRA: scale by the root of the rank.")] = False
-    qlora: Annotated[bool, flag("--qlora", help="Keep the frozen model in 4 bits (bitsandbytes).")] = False
-    epochs: Annotated[float, flag("--epochs", help="Passes over the rows (3).")] = 3.0
-    max_steps: Annotated[int | None, flag("--max-steps", help="Steps, in place of epochs.")] = None
-    lr: Annotated[
-        float | None, flag("--lr", help="Peak learning rate (2e-4, --full 2e-5; preferences: a quarter).")
-    ] = None
-    optimizer: Annotated[str, flag("--optimizer", help="adamw (the default) or muon.")] = "adamw"
-    scheduler: Annotated[str, flag("--scheduler", help="cosine, linear or constant.")] = "cosine"
-    warmup: Annotated[float, flag("--warmup", help="Steps, or below 1 a share of all steps (0.03).")] = 0.03
-    weight_decay: Annotated[float, flag("--weight-decay", help="On matrices (0).")] = 0.0
-    batch_size: Annotated[
-        str, flag("--batch-size", metavar="auto|N", help="Rows a forward pass (8); auto: the most that fit.")
-    ] = "8"
-    gradient_accumulation: Annotated[
-        int, flag("--gradient-accumulation", help="Forward passes a step (1).")
-    ] = 1
-    max_length: Annotated[int, flag("--max-length", help="Tokens of a row at most (1024).")] = 1024
-    packing: Annotated[bool, flag("--packing", help="Several rows in one, which do not see each other.")] = (
-        False
-    )
-    label_smoothing: Annotated[float, flag("--label-smoothing", help="Share spread over all tokens (0).")] = (
-        0.0
-    )
-    dpo_beta: Annotated[
-        float | None, flag("--dpo-beta", help="Preferences: what departing from the model costs (0.1).")
-    ] = None
-    save_steps: Annotated[
-        int | None, flag("--save-steps", help="Steps between checkpoints (as --eval-steps).")
-    ] = None
-    eval_steps: Annotated[
-        int | None, flag("--eval-steps", help="Steps between held-out measurements (half an epoch).")
-    ] = None
-    early_stopping: Annotated[
-        int, flag("--early-stopping", help="Stop after N measurements without improvement (0: never).")
-    ] = 0
-    eval_split: Annotated[float, flag("--eval-split", help="Share of rows held out (0.05).")] = 0.05
-    gradient_checkpointing: Annotated[
-        bool, flag("--gradient-checkpointing", help="Less memory, more time.")
-    ] = False
-    compile: Annotated[bool, flag("--compile", help="torch.compile the model first.")] = False
-    report_to: Annotated[
-        str | None, flag("--report-to", metavar="NAME", help="tensorboard, trackio or wandb, too.")
-    ] = None
-    objective: Annotated[
-        str | None, flag("--objective", metavar="NAME", help="Where the columns allow several.")
-    ] = None
-    source_prefix: Annotated[str, flag("--source-prefix", metavar="TEXT", help="Before each source.")] = ""
-    mark_shared_words: Annotated[
-        bool, flag("--mark-shared-words", help="Show an answer reader which words the question shares.")
-    ] = False
-    on_error: Annotated[str, flag("--on-error", metavar="fail|skip", help="At a bad row.")] = "fail"
 
 
 @options.expand
@@ -92,38 +64,54 @@ def run(
     *,
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA...", help="Rows: JSONL, JSON, CSV, Parquet, text.", show_default=False),
+        argument("DATA...", help="Rows: JSONL, JSON, CSV, Parquet or text files, or hf:dataset."),
     ],
     output: Annotated[
-        Path | None, flag("-o", "--output", metavar="FOLDER", help="The result's folder (DATA-finetuned).")
+        Path | None,
+        flag("-o", "--output", metavar="FOLDER", help="Folder of the result.", default="DATA-finetuned"),
     ] = None,
-    model: options.ModelFlags,
+    model: TrainedModelFlags,
     recipe: FinetuneFlags,
     run: RunFlags,
-    eval_data: Annotated[str | None, flag("--eval-data", metavar="FILE", help="Held-out rows.")] = None,
-    map: Annotated[
+    eval_data: Annotated[
+        str | None,
+        flag("--eval-data", metavar="FILE", help="Held-out rows.", default="a share of DATA", group="Data"),
+    ] = None,
+    mapping: Annotated[
         list[str] | None,
-        flag("--map", metavar="ROLE=COLUMN", help="What a column is: --map source=article target=gist."),
+        flag(
+            "--map",
+            metavar="ROLE=COLUMN",
+            help="Column that plays a role: --map source=article target=gist.",
+            default="by the columns' names",
+            group="Data",
+        ),
     ] = None,
-    source_language: Annotated[
-        str | None, flag("--from", metavar="LANG", help="Of the source, in a `translation` column.")
-    ] = None,
-    target_language: Annotated[str | None, flag("--to", metavar="LANG", help="Of the target there.")] = None,
     save_dtype: Annotated[
         str,
-        flag("--save-dtype", help="Of a whole model: as stored, or float32, bfloat16, float16."),
+        flag(
+            "--save-dtype",
+            metavar="NAME",
+            help="Dtype of a saved whole model: float32, bfloat16, float16, or auto, as it was stored.",
+        ),
     ] = "auto",
     messages: options.MessageFlags,
 ) -> None:
     """Train a model further on rows of examples: a LoRA adapter, or the whole model."""
-    spoken = {"from": source_language, "to": target_language}
     (run, recipe, model), more = merged(
-        run, recipe, model, output=output, eval_data=eval_data, save_dtype=save_dtype, map=map or [], **spoken
+        run,
+        recipe,
+        model,
+        output=output,
+        eval_data=eval_data,
+        save_dtype=save_dtype,
+        mapping=mapping or [],
     )
-    files, mapping = _parted(data, more["map"])
+    files, pairs = _split_pairs(data, more["mapping"])
     launch.launch(run.processes)
     launch.mute_other_ranks()
-    chosen = _recipe(recipe, mapping, (more["from"], more["to"]), model.seed, model.dtype)
+    seed = {} if model.seed is None else {"seed": model.seed}
+    chosen = recipe_of(FinetuneRecipe, recipe, mapping=pairs, dtype=model.dtype, **seed)
     spec = model.spec(task="text-generation", verb="generate")
     if run.dry_run:
         from llmkit.training.finetuning.plan import prepare
@@ -139,91 +127,60 @@ def run(
 
 
 def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, more: dict[str, Any]) -> None:
-    output = Path(more["output"] or _beside(files[0]))
+    output = Path(more["output"] or _default_output(files[0]))
     if finished(run, output):
         return
     from llmkit.training.finetuning.finetune import finetune
+    from llmkit.training.run import RunOptions
 
-    display = TrainingDisplay("finetune")
-    plans: list[FinetunePlan] = []
-
-    def planned(plan: FinetunePlan) -> None:
-        plans.append(plan)
-        _tell(plan)
-        display.start(plan.steps)
-
+    display = TrainingDisplay("finetune", _describe)
     with launch.report_once(), display.interrupted(output):
         result = finetune(
             files,
             output,
             spec,
             recipe,
-            eval_data=more["eval_data"],
-            save_dtype=more["save_dtype"],
-            resume=run.resume,
-            overwrite=run.overwrite,
-            keep_checkpoints=run.keep_checkpoints,
-            # As it would be given anew.
+            RunOptions(
+                eval_data=more["eval_data"],
+                save_dtype=more["save_dtype"],
+                resume=run.resume,
+                overwrite=run.overwrite,
+                keep_checkpoints=run.keep_checkpoints,
+            ),
+            # The card shows the command that starts such a run, not the one that resumed it.
             command=shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")]),
-            on_plan=planned,
-            on_step=display.step,
-            notice=console.notice,
+            progress=display,
         )
     if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
-        if any(plan.skipped for plan in plans):
+        if display.plan is not None and display.plan.skipped:
             raise typer.Exit(3)
 
 
-def _parted(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
-    """Files and `role=column` pairs; after one --map several pairs may follow, as in the manual."""
+def _split_pairs(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
+    """Split the arguments into files and `role=column` pairs: several pairs may follow one --map."""
     files = [one for one in data if not (pairs and "=" in one and not Path(one).exists())]
     mapping = []
     for pair in [*pairs, *(one for one in data if one not in files)]:
         for part in pair.split(","):
             role, sign, column = part.partition("=")
             if not sign or not role or not column:
-                raise InputError(f"--map {pair}: write ROLE=COLUMN, such as --map source=article")
+                raise OptionError("mapping", f"must be ROLE=COLUMN, such as source=article, not {pair!r}")
             mapping.append((role, column))
     if not files:
-        raise InputError("name a file of rows")
+        raise InputError("give a file of rows")
     return files, tuple(mapping)
 
 
-def _recipe(
-    flags: FinetuneFlags,
-    mapping: tuple[tuple[str, str], ...],
-    languages: tuple[str | None, str | None],
-    seed: int | None,
-    dtype: str,
-) -> FinetuneRecipe:
-    from llmkit.training.finetuning.recipe import FinetuneRecipe
-
-    if (languages[0] is None) != (languages[1] is None):
-        raise InputError("give --from and --to together")
-    values = dataclasses.asdict(flags)
-    size = str(values.pop("batch_size"))
-    if size != "auto" and not (size.isdigit() and int(size) > 0):
-        raise InputError(f"--batch-size {size}: give a number of rows, or auto")
-    return FinetuneRecipe(
-        **values,
-        batch_size=0 if size == "auto" else int(size),
-        mapping=mapping,
-        languages=(languages[0], languages[1]) if languages[0] and languages[1] else None,
-        seed=42 if seed is None else seed,
-        dtype=dtype,
-    )
-
-
-def _beside(file: str) -> Path:
-    """`data.jsonl` -> `data-finetuned`, here: where the file lies, nobody may be allowed to write."""
+def _default_output(file: str) -> Path:
+    """Return `data-finetuned` in the working directory for `data.jsonl`; its own folder may be read-only."""
     name = Path(file.split(":")[1] if file.startswith("hf:") else file).name
     return Path(f"{name.split('.')[0] or 'model'}-finetuned")
 
 
-def _tell(plan: FinetunePlan) -> None:
+def _describe(plan: FinetunePlan) -> None:
     left_out = [
         f"{number:,} {what}"
         for number, what in ((plan.skipped, "skipped"), (plan.dropped, "dropped"), (plan.truncated, "cut"))
@@ -231,7 +188,7 @@ def _tell(plan: FinetunePlan) -> None:
     ]
     console.notice(
         f"{plan.objective}: {console.count(plan.examples, 'example')} of {plan.tokens:,} tokens,"
-        f" {plan.learnt_tokens:,} of them learnt; {console.count(plan.held_out_rows, 'row')} held out"
+        f" {plan.target_tokens:,} of them targets; {console.count(plan.held_out_rows, 'row')} held out"
         + (f"; {', '.join(left_out)}" if left_out else "")
     )
     memory = f"; about {plan.memory / 1e9:.1f} GB of memory" if plan.memory else ""

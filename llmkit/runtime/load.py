@@ -74,6 +74,14 @@ class LoadedModel:
     def has_chat_template(self) -> bool:
         return self.tokenizer.chat_template is not None
 
+    @property
+    def stored_dtype(self) -> str:
+        """Name of the dtype that most of the checkpoint's weights are stored in."""
+        spec = self.spec
+        return inspect_checkpoint(
+            self.folder, spec.name, task=spec.task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
+        ).stored
+
     def identity(self) -> dict[str, Any]:
         """What the model's results depend on, as JSON: for a journal that must not mix two models' rows."""
         import torch

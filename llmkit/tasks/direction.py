@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.text.language_tokens import language_tokens
 from llmkit.text.languages import (
     Language,
     Match,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from llmkit.engines.base import Engine
 
 T5_FAMILIES = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
-_LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 _TARGET_TOKEN = re.compile(r">>.+<<|<2.+>")
 _TASK = re.compile(r"translation_([\w-]+?)_to_([\w-]+)")
 # opus-mt-en-de, opus-mt-tc-big-zle-en: names of Marian models end in the pair.
@@ -122,16 +122,7 @@ def find_direction(engine: Engine, source: str | None, target: str | None) -> Di
 def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
     """NLLB, M2M100, mBART: a token for the source beside the text, the target's token begins the answer."""
     tokenizer: Any = engine.tokenizer
-    # M2M100 does not list its language tokens, and writes them as __de__.
-    own = getattr(tokenizer, "lang_code_to_id", {})
-    named = {**tokenizer.get_vocab(), **own}
-    # Tokenizers of these families add all languages of their family, whether or not the model has them.
-    size, unknown = engine.config.vocab_size, tokenizer.unk_token_id
-    tokens = {
-        token: index
-        for token, index in named.items()
-        if (token in own or _LANGUAGE_TOKEN.fullmatch(token)) and index != unknown and index < size
-    }
+    tokens = language_tokens(tokenizer, engine.config.vocab_size)
     known, wanted = _said(known, _SOURCE, engine, tokens), _said(wanted, _TARGET, engine, tokens)
     source = _match(known, _SOURCE, engine, tokens)
     target = _match(wanted, _TARGET, engine, tokens)

@@ -1,6 +1,7 @@
-"""Examples on their way into a step: which go together, and how they stand beside each other.
+"""Order of the examples in an epoch, and collators that turn examples into tensors.
 
-Public: `Batches`, `Flattened`, `Padded`, `Pairs`, `Preferences`, `SingletonBatches`, `Spans`, `learnt`.
+Public: `Batches`, `RowDataset`, `SingletonBatches`, `Flattened`, `Padded`, `Pairs`, `Spans`, `Preferences`,
+`sides`, `count_targets`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from llmkit.training.finetuning.encoding import IGNORED, Encoded
+from llmkit.training.encoded import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 class SingletonBatches(Sequence[Sequence[int]]):
-    """`[[0], [1], ...]` of a length, not held in memory."""
+    """The sequence `[[0], [1], ...]` of a given length, without a list in memory."""
 
     def __init__(self, length: int) -> None:
         self._all = range(length)
@@ -40,19 +41,20 @@ class SingletonBatches(Sequence[Sequence[int]]):
 
 
 class Batches:
-    """The order of an epoch, as a batch sampler: the steps first, then each step cut into batches.
+    """Batch sampler of an epoch: choose the rows of each step, then cut each step into batches.
 
-    What a step learns from depends on seed and epoch alone: the same rows meet in it whether it is taken in
-    one forward pass, in several, or by several processes. Where rows run out, a process that is left without
-    one is given the complement (`~index`) of some row: it is run, and counts for nothing.
+    The rows of a step depend on seed and epoch alone: they are the same in one forward pass, in several, or
+    in several processes. If rows run out, a process without a row gets the complement (`~index`) of some row:
+    it runs that row, whose targets do not count.
 
     Args:
-        units: what goes into a forward pass together: a row each, or the rows packed into one.
-        batch_size: units a forward pass.
-        accumulation: forward passes a step, of each process.
-        lengths: tokens of each row; with them rows of like length come together (`units` are single then).
-        seed: of the order.
-        rank, world: this process, and how many there are.
+        units: rows that go into a forward pass together: single rows, or rows packed into one.
+        batch_size: units in a forward pass.
+        accumulation: forward passes in a step, of each process.
+        lengths: number of tokens of each row; if given, rows of similar length are batched together (`units`
+            must be single rows).
+        seed: seed of the order.
+        rank, world: rank of this process, and number of processes.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Number of steps in an epoch."""
         return math.ceil(len(self.units) / (self.batch_size * self.accumulation * self.world))
 
     def __len__(self) -> int:
@@ -87,8 +89,8 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def met(self, steps: int) -> list[int]:
-        """The rows that the first `steps` steps learn from, in all processes together, each once."""
+    def first_rows(self, steps: int) -> list[int]:
+        """Return the distinct rows of the first `steps` steps in all processes, sorted."""
         taken = steps * self.batch_size * self.accumulation * self.world
         units = self._order()[:taken] if steps < self.steps else range(len(self.units))
         return sorted(int(row) for unit in units for row in self.units[unit])
@@ -110,23 +112,23 @@ class Batches:
     def _order(self) -> np.ndarray:
         import numpy as np
 
-        chance = np.random.default_rng([self.seed, self.epoch])
-        order = chance.permutation(len(self.units))
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.units))
         if self.lengths is None:
             return order
         step = self.batch_size * self.accumulation * self.world
         lengths = np.array([self.lengths[unit[0]] for unit in self.units])
-        # Sorted within stretches of fifty steps, so that like goes with like and chance remains.
-        stretches = [order[i : i + 50 * step] for i in range(0, len(order), 50 * step)]
-        order = np.concatenate([s[np.argsort(-lengths[s], kind="stable")] for s in stretches])
+        # Sort within sections of fifty steps only, which keeps the order random on the whole.
+        sections = [order[i : i + 50 * step] for i in range(0, len(order), 50 * step)]
+        order = np.concatenate([s[np.argsort(-lengths[s], kind="stable")] for s in sections])
         steps = [order[i : i + step] for i in range(0, len(order), step)]
         short = [steps.pop()] if len(steps[-1]) < step else []
-        return np.concatenate([*(steps[i] for i in chance.permutation(len(steps))), *short])
+        return np.concatenate([*(steps[i] for i in rng.permutation(len(steps))), *short])
 
 
 @dataclass(frozen=True)
 class RowDataset:
-    """A dataset that answers `~index` with the row whose targets count for nothing."""
+    """Dataset of rows; the index `~i` returns row i with all its targets ignored."""
 
     items: Any
 
@@ -145,13 +147,13 @@ Inputs = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Flattened:
-    """RowDataset one after another in a single one, positions counted anew in each.
+    """Collator that joins rows into a single one; positions restart at 0 in each.
 
-    Returns `input_ids`, `position_ids` and `labels`, (1, tokens) each.
+    Returns `input_ids`, `position_ids` and `labels`, int64 (1, tokens) each.
 
     Attributes:
-        few_shapes: fill up to one of 16 lengths between each power of two and the next. oneDNN keeps code for
-            each shape that it has met, some megabytes a model, and makes it when it meets one.
+        few_shapes: pad to one of 16 lengths between each power of two and the next. oneDNN compiles code for
+            each new shape and keeps it, some megabytes per model.
     """
 
     few_shapes: bool = False
@@ -159,7 +161,7 @@ class Flattened:
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
         length = sum(len(row.ids) for row in rows)
         rest = _rounded(length) - length if self.few_shapes else 0
-        # What fills up are texts of their own, none longer than a row, from which nothing is learnt.
+        # The padding consists of further texts, none longer than a row, without targets.
         longest = max(len(row.ids) for row in rows)
         return {
             "input_ids": _joined([*(row.ids for row in rows), [0] * rest]),
@@ -172,13 +174,13 @@ class Flattened:
 
 @dataclass(frozen=True)
 class Padded:
-    """RowDataset below each other, filled up on the right.
+    """Collator that pads rows on the right.
 
-    Returns `input_ids`, `attention_mask` and `labels`, (rows, longest) each.
+    Returns `input_ids`, `attention_mask` and `labels`, int64 (rows, longest) each.
 
     Attributes:
-        padding: id.
-        up_to: fill up to one of few lengths, as `Flattened` does and for its reason, none above this; 0: no.
+        padding: id of the padding token.
+        up_to: pad to one of few lengths (see `Flattened`), at most to this one; 0 pads to the longest row.
     """
 
     padding: int
@@ -191,12 +193,15 @@ class Padded:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sources and targets: as `Padded`, with `labels` as long as the longest target, and `decoder_input_ids`.
+    """Collator of sources and targets for an encoder-decoder.
+
+    Returns `input_ids` and `attention_mask`, int64 (rows, longest source), and `labels` and
+    `decoder_input_ids`, int64 (rows, longest target).
 
     Attributes:
-        padding: id.
-        shift: from labels to what the decoder reads.
-        up_to: as in `Padded`, of either side.
+        padding: id of the padding token.
+        shift: turns labels into the ids that the decoder reads.
+        up_to: as in `Padded`, for each side.
     """
 
     padding: int
@@ -205,14 +210,22 @@ class Pairs:
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
         labels = _padded([row.targets for row in rows], IGNORED, self.up_to)
-        # A decoder is causal: what stands after the end of a target moves nothing before it.
+        # A decoder is causal: padding after a target does not change the positions before it.
         read = self.shift(labels.masked_fill(labels == IGNORED, self.padding))
         return {**_stacked(rows, self.padding, self.up_to), "decoder_input_ids": read, "labels": labels}
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Questions and contexts: as `Padded`, with `labels` (rows, 2): the answer's first and last token."""
+    """Collator of questions with contexts.
+
+    Returns `input_ids` and `attention_mask`, int64 (rows, longest), `labels`, int64 (rows, 2) with the
+    answer's first and last token, and `token_type_ids` (rows, longest) if the rows have types.
+
+    Attributes:
+        padding: id of the padding token.
+        up_to: as in `Padded`.
+    """
 
     padding: int
     up_to: int = 0
@@ -228,37 +241,37 @@ class Spans:
 
 @dataclass(frozen=True)
 class Preferences:
-    """Pairs of texts of which one is preferred: first the chosen text of each, then the rejected one of each.
+    """Collator of preference pairs: first the chosen text of each pair, then the rejected text of each.
 
-    Returns what `beside` makes of these texts, and for each of them, (2 * pairs,): `lengths`, its tokens, and
-    `reference`, its log-probability by the model before it is taught (0 while that is not known).
+    Returns the tensors of `collate` for these texts, and for each text, (2 * pairs,): `lengths`, its number
+    of tokens, and `reference`, its log-probability under the model before training (0 if not yet known).
 
     Attributes:
-        beside: how texts stand beside each other: `Flattened` or `Padded`.
+        collate: collator of the texts: `Flattened` or `Padded`.
     """
 
-    beside: Callable[[Sequence[Encoded]], Inputs]
+    collate: Callable[[Sequence[Encoded]], Inputs]
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
         texts = [text for side in zip(*(sides(row) for row in rows), strict=True) for text in side]
         known = [row.reference or (0.0, 0.0) for row in rows]
         return {
-            **self.beside(texts),
+            **self.collate(texts),
             "lengths": torch.tensor([len(text.ids) for text in texts]),
             "reference": torch.tensor(known).T.flatten(),
         }
 
 
 def sides(pair: Encoded) -> tuple[Encoded, Encoded]:
-    """The chosen and the rejected text of a pair."""
+    """Split a pair into the chosen and the rejected text."""
     import numpy as np
 
-    at = len(pair.ids) - int(np.sum(np.asarray(pair.types)))
-    return Encoded(pair.ids[:at], pair.targets[:at]), Encoded(pair.ids[at:], pair.targets[at:])
+    end = len(pair.ids) - int(np.sum(np.asarray(pair.types)))
+    return Encoded(pair.ids[:end], pair.targets[:end]), Encoded(pair.ids[end:], pair.targets[end:])
 
 
-def learnt(inputs: Mapping[str, torch.Tensor]) -> int:
-    """How many things a batch's summed loss is a sum over: its targets, or its pairs."""
+def count_targets(inputs: Mapping[str, torch.Tensor]) -> int:
+    """Return the number of terms in a batch's summed loss: its targets, or its pairs."""
     targets = int((inputs["labels"] != IGNORED).sum())
     return len(inputs["reference"]) // 2 * bool(targets) if "reference" in inputs else targets
 
@@ -271,7 +284,7 @@ def _stacked(rows: Sequence[Encoded], padding: int, up_to: int) -> Inputs:
 
 
 def _rounded(length: int) -> int:
-    """The next of 16 even steps from a power of two to the next one; multiples of 16 below 256."""
+    """Round up to one of 16 even steps between powers of two; to multiples of 16 below 256."""
     step = max(16, 1 << max(0, (length - 1).bit_length() - 5))
     return -(-length // step) * step
 

@@ -1,4 +1,7 @@
-"""Trainer's checkpoints: which is the newest whole one, and what the run that wrote them was."""
+"""Trainer's checkpoints: find the newest whole one, and check that it belongs to the same run.
+
+Public: `newest_whole`, `step_of`, `is_whole`, `write_run`, `check_run`, `cut_metrics`.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
+from llmkit.training.files import write_whole
 
 RUN_FILE = "run.json"
 
 
 def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
-    """The checkpoint to go on from; torn ones (a kill while it was written) are named in a notice.
+    """Find the checkpoint to resume from; remove torn ones (a kill while they were written) with a notice.
 
     Args:
-        folder: where the checkpoints are.
-        steps: of the whole run. A checkpoint of the last step is left aside: Trainer goes one step too far
-            from there, and the steps since the one before give the same weights again.
+        folder: folder of the checkpoints.
+        steps: number of steps of the whole run. A checkpoint of the last step is not used: Trainer would take
+            one step too many, and the steps since the checkpoint before it give the same weights again.
         notice: called with a sentence for the user.
 
     Returns:
@@ -33,23 +37,23 @@ def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Pat
         if is_whole(checkpoint):
             return checkpoint
         notice(f"{checkpoint} is torn and is skipped")
-        # Trainer counts and rotates by name; what cannot be read must not push out what can.
+        # Trainer counts and deletes checkpoints by name; a torn one must not displace a whole one.
         shutil.rmtree(checkpoint)
     return None
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written."""
+    """Return the step after which a checkpoint was written."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether weights, optimizer, schedule, random state and trainer state are all readable."""
+    """Return True if weights, optimizer, schedule, random state and trainer state are all readable."""
     from safetensors import SafetensorError, safe_open
 
     try:
         weights = list(checkpoint.glob("*.safetensors"))
-        # FSDP and DeepSpeed may write the shards of each process into folders of their own.
+        # FSDP and DeepSpeed may write the shards of each process into separate folders.
         if not weights and not any(path.is_dir() for path in checkpoint.iterdir()):
             return False
         for file in weights:
@@ -64,34 +68,39 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def write_run(folder: Path, run: dict[str, Any]) -> None:
-    """Keep what a run was started with beside its checkpoints."""
-    (folder / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    """Write the options of a run beside its checkpoints."""
+    write_whole(folder / RUN_FILE, json.dumps(run, indent=2) + "\n")
 
 
 def check_run(folder: Path, run: dict[str, Any]) -> None:
-    """Refuse to go on with other options or another corpus than the run was started with.
+    """Refuse to resume a run with other options or data than it was started with.
+
+    Args:
+        folder: folder of the checkpoints.
+        run: options of the run, as JSON.
 
     Raises:
-        InputError: naming the first thing that differs, or that there is no run to resume.
+        OptionError: naming the first option that differs, or because there is no run to resume.
     """
     try:
         before = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError(
-            f"--resume: {folder.parent} holds no unfinished run: it is finished, or was never begun; to start"
-            " one there, leave --resume out, and where something stands there give --overwrite"
+        raise OptionError(
+            "resume",
+            f"{folder.parent}: no unfinished run is there; to start one, omit `resume`, and give `overwrite`"
+            " if the folder is not empty",
         ) from None
     for name, value in json.loads(json.dumps(run)).items():
         if before.get(name) != value:
-            what = name.replace("_", "-")
-            raise InputError(
-                f"--resume: {what} was {before.get(name)!r} and is now {value!r}; repeat the first command's "
-                "options and corpus, or start anew with --overwrite"
+            raise OptionError(
+                "resume",
+                f"{folder.parent}: `{name}` was {before.get(name)!r} and is now {value!r}; give the same"
+                " options and data as before, or start again with overwrite=True",
             )
 
 
 def cut_metrics(file: Path, step: int) -> None:
-    """Drop what metrics.jsonl says of steps after `step`, which are about to run again."""
+    """Drop the lines of metrics.jsonl about steps after `step`, which will run again."""
     if not file.exists():
         return
     kept = []
@@ -99,7 +108,7 @@ def cut_metrics(file: Path, step: int) -> None:
         try:
             row = json.loads(line)
         except ValueError:
-            break  # the line that the kill cut off is the last
+            break  # only the last line can be cut off
         if row["step"] <= step:
             kept.append(line)
-    file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_whole(file, "".join(line + "\n" for line in kept))

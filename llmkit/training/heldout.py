@@ -1,4 +1,7 @@
-"""How well a model predicts documents it has not seen, counted token by token."""
+"""Loss of a model on held-out documents or rows, exact to the token.
+
+Public: `HeldOut`, `measure`, `measure_rows`.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,30 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmkit.training.batches import RowDataset, learnt
+from llmkit.runtime.padding import pad
+from llmkit.training.batches import RowDataset, count_targets
+from llmkit.training.encoded import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Window = tuple[np.ndarray, int]
-# Tokens of held-out documents that are in memory together.
-_STRETCH = 1 << 22
+# Number of tokens of held-out documents in memory at a time.
+_SECTION_TOKENS = 1 << 22
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A loss over held-out documents.
+    """A loss over held-out documents or rows.
 
     Attributes:
-        nats: the sum of -ln p(token) over all predicted tokens.
-        tokens: how many tokens were predicted: all of each document's, and the one that ends it.
-        utf8_bytes: the documents' size; None where only parts of them are predicted.
-        accuracy: of preferences, whose "tokens" are pairs: the share of them whose chosen text has gained
-            more than the rejected one since the model was as it came; a tie is half of one.
-        margin: of preferences: beta times how much more, on average.
+        nats: sum of -ln p(token) over all predicted tokens; for preferences, sum of the losses of the pairs.
+        tokens: number of predicted tokens (of a document all its tokens and its end token); for preferences,
+            number of pairs.
+        utf8_bytes: size of the documents; None if only parts of them are predicted.
+        accuracy: for preferences, the share of pairs whose chosen text has gained more log-probability in
+            training than the rejected one; a tie counts half.
+        margin: for preferences, beta times the difference between these gains, averaged over the pairs.
     """
 
     nats: float
@@ -42,7 +48,7 @@ class HeldOut:
 
     @property
     def loss(self) -> float:
-        """Nats a token, or a pair."""
+        """Nats per token, or per pair."""
         return self.nats / self.tokens
 
     @property
@@ -51,7 +57,7 @@ class HeldOut:
 
     @property
     def bits_per_byte(self) -> float:
-        """Independent of the tokenizer, unlike the other two."""
+        """Bits per byte of text; unlike the loss and the perplexity, independent of the tokenizer."""
         assert self.utf8_bytes is not None
         return self.nats / math.log(2) / self.utf8_bytes
 
@@ -67,16 +73,19 @@ def measure(
 ) -> HeldOut:
     """Score each document from its own start: `boundary`, its tokens, `boundary`.
 
-    A document longer than the context goes through windows that overlap by half; each of its tokens is scored
-    once, in the first window that holds it, so with at least half a context before it.
+    A document longer than the context is cut into windows that overlap by half; each token is scored once, in
+    the first window that holds it, so with at least half a context before it.
 
     Args:
-        model: a causal language model; left in the mode (train or eval) that it was in.
-        documents: token ids of each; read once, some megabytes at a time.
-        boundary: the id before and after a document.
-        context: tokens that the model sees at once.
+        model: a causal language model; keeps its mode (train or eval).
+        documents: token ids of each document; read once, some megabytes at a time.
+        boundary: id before and after each document.
+        context: number of tokens that the model sees at once.
         utf8_bytes: size of the documents' text.
-        batch_tokens: tokens of a batch at most, padding included (one window may be more).
+        batch_tokens: maximum number of tokens in a batch, padding included (a single window may exceed it).
+
+    Returns:
+        The loss over all documents.
     """
     nats, tokens = 0.0, 0
     was_training = model.training
@@ -87,10 +96,10 @@ def measure(
             logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1]
             targets = targets.to(logits.device)
             losses = F.cross_entropy(
-                logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum"
+                logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
             )
             nats += float(losses)
-            tokens += int((targets != -100).sum())
+            tokens += int((targets != IGNORED).sum())
     model.train(was_training)
     return HeldOut(nats, tokens, utf8_bytes)
 
@@ -105,20 +114,24 @@ def measure_rows(
     world: int = 1,
     reduce: Callable[[torch.Tensor], torch.Tensor] = lambda total: total,
 ) -> HeldOut:
-    """The loss over held-out examples, from a model that sums it (see `losses`).
+    """Measure the loss over held-out examples.
 
     Args:
-        model: gives ``{"loss": sum}``, of preferences their ``margins`` too; left in the mode that it was in.
-        rows: the examples.
-        collate: examples to inputs with `labels`.
-        batch_size: examples a forward pass.
-        rank, world: this process and how many share the rows; each makes as many forward passes.
+        model: returns ``{"loss": sum}`` (see `loss`), and ``margins`` for preferences; keeps its mode.
+        rows: dataset of examples.
+        collate: turns examples into inputs with `labels`.
+        batch_size: examples in a forward pass.
+        rank, world: rank of this process, and number of processes that share the rows; each makes the same
+            number of forward passes.
         reduce: sums a tensor over the processes.
+
+    Returns:
+        The loss over all examples, the same in every process.
     """
     lengths = np.fromiter((len(rows[i].ids) for i in range(len(rows))), dtype=np.int32, count=len(rows))
     order = np.argsort(lengths, kind="stable")
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    # A process left without rows runs some whose targets count for nothing.
+    # A process without rows runs some whose targets are ignored.
     batches += [~batches[0]] * (-len(batches) % world)
     total = torch.zeros(4, dtype=torch.float64)
     was_training, device, muted = model.training, next(model.parameters()).device, RowDataset(rows)
@@ -126,7 +139,7 @@ def measure_rows(
     with torch.no_grad():
         for batch in batches[rank::world]:
             inputs = {name: value.to(device) for name, value in collate([muted[i] for i in batch]).items()}
-            found, count = model(**inputs), learnt(inputs)
+            found, count = model(**inputs), count_targets(inputs)
             total[0] += float(found["loss"])
             total[1] += count
             if "margins" in found and count:
@@ -142,9 +155,9 @@ def measure_rows(
 def _windows(
     documents: Iterable[Sequence[int] | np.ndarray], boundary: int, context: int
 ) -> Iterator[list[Window]]:
-    """Lists of windows, shortest first, of some million tokens each, so that like goes with like.
+    """Cut documents into windows; yield lists of them, some million tokens each, sorted by length.
 
-    A window is its ids and the first position scored; position 0 of a document is given, not predicted.
+    A window is its ids and the first position to score. Position 0 of a document is not predicted.
     """
     found: list[Window] = []
     size = 0
@@ -157,7 +170,7 @@ def _windows(
             size += len(window)
             scored = start + len(window)
             start = scored - context // 2
-        if size >= _STRETCH:
+        if size >= _SECTION_TOKENS:
             yield sorted(found, key=_length)
             found, size = [], 0
     yield sorted(found, key=_length)
@@ -167,8 +180,8 @@ def _length(window: Window) -> int:
     return len(window[0])
 
 
-def _batches(stretches: Iterable[list[Window]], batch_tokens: int) -> Iterator[list[Window]]:
-    for windows in stretches:
+def _batches(sections: Iterable[list[Window]], batch_tokens: int) -> Iterator[list[Window]]:
+    for windows in sections:
         batch: list[Window] = []
         for window in windows:
             if batch and (len(batch) + 1) * len(window[0]) > batch_tokens:
@@ -180,10 +193,7 @@ def _batches(stretches: Iterable[list[Window]], batch_tokens: int) -> Iterator[l
 
 
 def _collate(batch: list[Window], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(ids) for ids, _ in batch)
-    inputs = torch.full((len(batch), longest), padding)
-    targets = torch.full((len(batch), longest - 1), -100)
-    for row, (ids, first) in enumerate(batch):
-        inputs[row, : len(ids)] = torch.as_tensor(ids)
-        targets[row, first - 1 : len(ids) - 1] = torch.as_tensor(ids[first:])
+    """Return ids (windows, longest) and targets (windows, longest - 1), ignored where nothing is scored."""
+    inputs, _ = pad([ids.tolist() for ids, _ in batch], padding)
+    targets, _ = pad([[IGNORED] * (first - 1) + ids[first:].tolist() for ids, first in batch], IGNORED)
     return inputs, targets

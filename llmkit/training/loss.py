@@ -1,10 +1,10 @@
-"""The loss of a language model, without its logits ever being whole.
+"""Loss of a language model, computed without a tensor of all logits.
 
-Public: `linear_cross_entropy`, `summed_loss`, `summed_span_loss`, `headless`.
+Public: `linear_cross_entropy`, `patch_forward_with_summed_loss`, `patch_forward_with_span_loss`, `headless`.
 
-The logits of a batch are tokens x vocabulary numbers, more than all else in a small model. Here they are
-made and consumed in chunks of tokens; the gradient of each chunk is taken while its logits are there, so that
-nothing is computed twice (as Liger Kernel does; Hsu et al. 2024, arXiv 2410.10989, section 3.2).
+The logits of a batch are tokens x vocabulary numbers, the largest tensor of a small model. Here they are
+computed in chunks of tokens, and the gradient of each chunk at the same time, so that nothing is computed
+twice (as in Liger Kernel; Hsu et al. 2024, arXiv 2410.10989, section 3.2).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-IGNORED = -100
-# Logits alive at once, in numbers: 64 MB of bfloat16.
+from llmkit.runtime.peft import base_model
+from llmkit.training.encoded import IGNORED
+
+# Number of logits in memory at a time: 64 MB in bfloat16.
 _CHUNK = 1 << 25
-# Of them in float32 at once. On a CPU what a cache holds, and what the system need not hand out anew each
-# time: fresh pages cost it as much as the products.
+# Number of these that are in float32 at a time. On a CPU they should fit its cache, and reuse memory: new
+# pages cost as much time as the products.
 _BLOCK = {"cpu": 1 << 20, "else": 1 << 23}
-# Rows of the head's gradient that a CPU adds to at once, for the same reason.
+# Rows of the head's gradient that a CPU updates at a time, for the same reason.
 _HEAD_ROWS = 2048
 
 
@@ -51,9 +53,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(targets), size):
             rows = hidden[start : start + size].detach().to(dtype)
             logits = torch.mm(rows, matrix.T, out=buffer[: len(rows)])
-            wanted = needs_hidden or needs_weight or needs_bias
-            goals = targets[start : start + size, None]
-            total += _into_slopes(logits, goals, bias, smoothing, grad_bias, wanted)
+            needed = needs_hidden or needs_weight or needs_bias
+            labels = targets[start : start + size, None]
+            total += _logits_to_gradient(logits, labels, bias, smoothing, grad_bias, needed)
             if grad_hidden is not None:
                 torch.mm(logits, matrix, out=grad_hidden[start : start + size])
             if grad_weight is not None:
@@ -74,36 +76,45 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*found, None, None, None)
 
 
-def _into_slopes(
+def _logits_to_gradient(
     logits: torch.Tensor,
-    goals: torch.Tensor,
+    labels: torch.Tensor,
     bias: torch.Tensor | None,
     smoothing: float,
     grad_bias: torch.Tensor | None,
-    wanted: bool,
+    needed: bool,
 ) -> torch.Tensor:
-    """The sum of the losses of logits (without their bias); where `wanted` these become its gradient."""
+    """Return the summed loss of logits without their bias; replace them by its gradient if `needed`.
+
+    Args:
+        logits: (tokens, vocabulary), changed in place.
+        labels: (tokens, 1) ids.
+        bias: (vocabulary,), added to the logits.
+        smoothing: label smoothing.
+        grad_bias: (vocabulary,), to which the gradient of the bias is added.
+        needed: a gradient is needed.
+    """
     total = logits.new_zeros((), dtype=torch.float32)
     size = max(1, _BLOCK.get(logits.device.type, _BLOCK["else"]) // logits.shape[1])
-    for part, goal in zip(logits.split(size), goals.split(size), strict=True):
+    for part, label in zip(logits.split(size), labels.split(size), strict=True):
         wide = part.float()
         if bias is not None:
             wide = wide + bias.detach().float()
         logs = wide.log_softmax(dim=1)
-        losses = -logs.gather(1, goal)
+        losses = -logs.gather(1, label)
         if smoothing:
             losses = (1 - smoothing) * losses - smoothing * logs.mean(dim=1, keepdim=True)
         total += losses.sum()
-        if not wanted:
+        if not needed:
             continue
         # The gradient of -sum_k q_k ln p_k is p - q, with q the smoothed target.
-        slope = logs.exp_()
-        slope.scatter_add_(1, goal, slope.new_full((1, 1), smoothing - 1).expand_as(goal))
+        gradient = logs.exp_()
+        gradient.scatter_add_(1, label, gradient.new_full((1, 1), smoothing - 1).expand_as(label))
         if smoothing:
-            slope -= smoothing / slope.shape[1]
+            gradient -= smoothing / gradient.shape[1]
         if grad_bias is not None:
-            grad_bias += slope.sum(dim=0)
-        part.copy_(slope)
+            grad_bias += gradient.sum(dim=0)
+        part.copy_(gradient)
     return total
 
 
@@ -115,17 +126,18 @@ def linear_cross_entropy(
     bias: torch.Tensor | None = None,
     smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """The sum of the cross-entropies of ``softmax(hidden @ weight.T + bias)`` against `targets`, in nats.
+    """Sum the cross-entropies of ``softmax(hidden @ weight.T + bias)`` against `targets`, in nats.
 
     Args:
         hidden: (tokens, width).
         weight: (vocabulary, width).
         targets: (tokens,) ids; none is ignored.
         bias: (vocabulary,).
-        smoothing: share of the target's probability spread over the vocabulary (Szegedy et al. 2016).
+        smoothing: share of the target's probability spread over the vocabulary (Szegedy et al. 2016, arXiv
+            1512.00567, section 7).
 
     Returns:
-        A float32 scalar. Products are taken in autocast's dtype where it is on, else in that of `hidden`.
+        A float32 scalar. Products are computed in autocast's dtype if it is on, else in that of `hidden`.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -133,24 +145,24 @@ def linear_cross_entropy(
     return loss
 
 
-def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
-    """Have `model(**inputs, labels=labels)` return ``{"loss": sum of losses}`` and make no logits that stay.
+def patch_forward_with_summed_loss(model: Any, smoothing: float = 0.0) -> bool:
+    """Replace `model.forward` so that with `labels` it returns ``{"loss": sum of losses}`` and no logits.
 
-    `labels` are aligned with the logits: `labels[b, i]` is what the model shall say at position i. The head
-    is taken out of the forward pass, which then gives what goes into it; where that is not all there is to a
-    model's logits (a cap, a head that is not one matrix), they are made whole after all.
+    `labels` are aligned with the logits: `labels[b, i]` is the target at position i. The head is taken out of
+    the forward pass, which then returns the head's input. If the model's logits are more than the head's
+    product (a cap, a head that is not one matrix), they are computed as a whole.
 
     Args:
-        model: a transformers model with a language model's head, an adapter on it or not.
-        smoothing: of the labels, in training only.
+        model: transformers model with a language model's head, with or without an adapter.
+        smoothing: label smoothing, in training only.
 
     Returns:
-        Whether the logits stay unmade.
+        True if the logits are computed in chunks.
     """
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner: Any = base_model(model)
     plain = inner.forward
     head = inner.get_output_embeddings()
-    chunked = type(head) is torch.nn.Linear and _is_all(inner, head)
+    chunked = type(head) is torch.nn.Linear and _only_head_makes_logits(inner, head)
     added = getattr(inner, "final_logits_bias", None)
 
     def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
@@ -177,9 +189,9 @@ def summed_loss(model: Any, smoothing: float = 0.0) -> bool:
 
 @contextmanager
 def headless(model: Any) -> Iterator[None]:
-    """Let a model's head hand on what it is given, and nothing be added to that."""
+    """Let a model's head return its input unchanged, so that `logits` are the last hidden states."""
     head = model.get_output_embeddings()
-    # BART and its kin add a row as long as the vocabulary to their logits.
+    # BART and related models add a vector of the vocabulary's size to their logits.
     added = getattr(model, "final_logits_bias", None)
     head.forward = lambda hidden: hidden
     if added is not None:
@@ -196,9 +208,9 @@ def _summed(one: torch.Tensor | None, other: torch.Tensor) -> torch.Tensor:
     return other if one is None else one + other
 
 
-def _is_all(model: Any, head: torch.nn.Linear) -> bool:
-    """Whether the model's logits are its head's product and nothing else, by a look at a few of them."""
-    # A cap shows on any input; so does a bias that the model adds itself. A scale goes through the head.
+def _only_head_makes_logits(model: Any, head: torch.nn.Linear) -> bool:
+    """Return True if the model's logits are its head's product and nothing else; compare a few of them."""
+    # A cap shows on any input, as does a bias that the model adds itself. A scale passes through the head.
     added = getattr(model, "final_logits_bias", None)
     ids = torch.arange(1, 9, device=head.weight.device)[None] % head.weight.shape[0]
     inputs = (
@@ -218,24 +230,28 @@ def _is_all(model: Any, head: torch.nn.Linear) -> bool:
                 product = F.linear(hidden, head.weight, head.bias)
                 product += 0 if added is None else added
     except RuntimeError:
-        return False  # something of the vocabulary's size was added to what is not
+        return False  # a tensor of the vocabulary's size was added to the hidden states
     finally:
         model.train(was_training)
     scale = float(whole.abs().max())
     return product is not None and bool(torch.allclose(product, whole, rtol=1e-2, atol=1e-2 * scale))
 
 
-def summed_span_loss(model: Any) -> None:
-    """Have an extractive model return ``{"loss": sum}`` for `labels` (rows, 2), the first and last token.
+def patch_forward_with_span_loss(model: Any) -> None:
+    """Replace an extractive model's `forward` so that with `labels` it returns ``{"loss": sum}``.
 
-    The sum is of -ln p(first) and -ln p(last), each over the row's tokens; padding is not among them.
+    The loss of a row is -ln p(first) - ln p(last), with probabilities over the row's tokens without padding.
+
+    Args:
+        model: transformers model for extractive QA, with or without an adapter. `labels`: (rows, 2), first
+            and last token of the answer.
     """
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner: Any = base_model(model)
     plain = inner.forward
 
     def forward(self: Any, *args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
         for name in ("start_positions", "end_positions"):
-            inputs.pop(name, None)  # peft passes them on, empty
+            inputs.pop(name, None)  # peft passes them on as None
         outputs = plain(*args, **inputs)
         if labels is None:
             return outputs

@@ -1,10 +1,10 @@
-"""How much memory a training step takes at its peak, found without taking it.
+"""Estimate the peak memory of a training step without running it.
 
 Public: `peak`, `measured_peak`, `available`.
 
-The forward pass is run on tensors that have shapes and no storage (torch's fake tensors), and what it would
-keep for the backward pass is counted. The rest is arithmetic: gradients and AdamW's two moments, four bytes
-each for all that is trained, and the loss's chunk of logits.
+The forward pass runs on tensors with shapes but no storage (torch's fake tensors), and the tensors that it
+keeps for the backward pass are counted. To these are added the gradients and AdamW's two moments, four bytes
+each per trained weight, and the loss's chunk of logits.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.load import LoadedModel
 
-# A chunk's logits, in the precision of the products, and the few of them that are in float32 at once.
+# Bytes per logit of a chunk: its value in the precision of the products, and the float32 part.
 _LOSS_BYTES = 4
-# TRL's tiles, tokens by vocabulary. Each number is a logit in the precision of the products and, where no
-# Triton kernel turns it into its gradient in place, eight steps on the way there in float32.
+# TRL's tiles, tokens by vocabulary. Each number is a logit in the precision of the products and, without a
+# Triton kernel that turns it into its gradient in place, eight intermediate float32 numbers.
 _TILE = (4096, 32768)
 _TILE_BYTES = 34
 _TILE_BYTES_TRITON = 2
-# On a CPU freed memory stays with the process in pieces that the next tensors do not fit: measured, as a
-# share of all activations, on models of 3 to 30 million parameters with glibc 2.36.
+# On a CPU freed memory stays with the process in pieces that do not fit the next tensors. Measured as a share
+# of all activations, on models of 3 to 30 million parameters with glibc 2.36.
 _HEAP = 0.9
 _HEAP_CHECKPOINTED = 0.6
 
@@ -42,20 +42,20 @@ def peak(
     checkpointing: bool,
     pairs: bool = False,
 ) -> int | None:
-    """Bytes at the peak of a step whose largest batch has rows of these lengths.
+    """Estimate the bytes at the peak of a step whose largest batch has rows of these lengths.
 
-    On a CPU all that the process then has, torch itself included; on a GPU what is allocated on it.
+    On a CPU this is the memory of the whole process, torch itself included; on a GPU the allocated memory.
 
     Args:
-        loaded: the model, as it is going to be trained.
-        lengths: tokens of each row.
+        loaded: the model, ready to be trained.
+        lengths: number of tokens of each row.
         flattens: the rows are joined, not padded.
-        dtype: that the model computes in.
-        checkpointing: activations are computed twice and not kept.
-        pairs: the loss is that of preferences, whose logits TRL makes.
+        dtype: dtype that the model computes in.
+        checkpointing: activations are recomputed, not kept.
+        pairs: the loss is that of preferences, whose logits TRL computes.
 
     Returns:
-        None where the model does not run on tensors without storage.
+        Number of bytes; None if the model does not run on tensors without storage.
     """
     import torch
 
@@ -71,10 +71,10 @@ def peak(
     if loaded.device.type == "cpu":
         import psutil
 
-        there = int(psutil.Process().memory_info().rss)
+        present = int(psutil.Process().memory_info().rss)
         kept += int(everything * (_HEAP_CHECKPOINTED if checkpointing else _HEAP))
     else:
-        there = sum(p.nbytes for p in model.parameters())
+        present = sum(p.nbytes for p in model.parameters())
     vocabulary, width = _head(model)
     tokens = shape[0] * shape[1]
     if pairs:
@@ -84,11 +84,11 @@ def peak(
         loss = min(tokens, max(1, _CHUNK // max(1, vocabulary))) * vocabulary * _LOSS_BYTES
     if vocabulary and model.get_output_embeddings().weight.requires_grad:
         loss += 4 * vocabulary * width
-    return there + 12 * trained + kept + loss
+    return present + 12 * trained + kept + loss
 
 
 def measured_peak(device: torch.device) -> int:
-    """The most bytes so far that this process had (on a CPU), or that were allocated (on a GPU)."""
+    """Return the peak in bytes so far: of this process (on a CPU), or of the allocated memory (on a GPU)."""
     import torch
 
     if device.type == "cuda":
@@ -96,7 +96,7 @@ def measured_peak(device: torch.device) -> int:
     import resource
     import sys
 
-    # Of this program alone, where the system tells: getrusage counts what ran in the process before it too.
+    # Prefer /proc: getrusage also counts the program that ran in this process before `exec`.
     status = Path("/proc/self/status")
     own = (
         status.read_text(encoding="utf-8", errors="replace").partition("VmHWM:")[2]
@@ -110,7 +110,7 @@ def measured_peak(device: torch.device) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes that training may take: nine tenths of what is free, and what this process has already."""
+    """Return the bytes that training may use: nine tenths of free memory, plus what this process has."""
     import psutil
     import torch
 
@@ -125,12 +125,14 @@ def _head(model: Any) -> tuple[int, int]:
 
 
 def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointing: bool) -> int | None:
-    """Bytes that a forward pass keeps for the backward pass, its parameters aside."""
+    """Return the bytes that a forward pass keeps for the backward pass, without parameters."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.func import functional_call
 
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    from llmkit.runtime.peft import base_model
+
+    inner = base_model(model)
     seen: dict[int, int] = {}
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     state = {
@@ -147,7 +149,7 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
             holding.append(storage)
         return tensor
 
-    holding: list[Any] = []  # so that no id is given twice
+    holding: list[Any] = []  # keeps the storages alive, so that no id is reused
     device = next(inner.parameters()).device
     try:
         with (
@@ -162,18 +164,18 @@ def _kept(model: Any, shape: tuple[int, int], dtype: torch.dtype, *, checkpointi
                 inputs["decoder_input_ids"] = ids
             functional_call(inner, dict(state), kwargs={**inputs, "use_cache": False}, strict=False)
     except Exception:
-        # Whatever does not run without storage raises an error of its own.
+        # Models that need storage raise errors of many types.
         return None
     return sum(seen.values())
 
 
 @contextmanager
 def _without_values(model: Any, checkpointing: bool) -> Iterator[None]:
-    """A model in training that makes no logits and looks at no values, of which fake tensors have none."""
+    """Put a model into training mode without its head, and silence torch's log about fake tensors."""
     from llmkit.training.loss import headless
 
     was_training = model.training
-    # torch logs each operation that fails on fake tensors, with a traceback.
+    # torch logs a traceback for each operation that fails on fake tensors.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     muted, logger.disabled = logger.disabled, True
     model.train()

@@ -1,4 +1,7 @@
-"""Put a LoRA adapter into its base model, after measuring what that does to the model's output."""
+"""Merge a LoRA adapter into its base model, after measuring the effect on the model's output.
+
+Public: `merge`, `MergeResult`, `check_output`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, LLMKitError
-from llmkit.training.run import try_writing
+from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.training.files import use_umask
+from llmkit.training.recipe import DTYPES, check_choice
+from llmkit.training.run import cannot_write, try_writing
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +25,9 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
 
-# A merged model may stray this many times as far from the exact one as rounding alone makes it stray.
+# Refuse a merge whose logits differ this many times as much from the exact ones as rounding alone does.
 ALLOWED = 10.0
-# Short texts of several kinds; what counts is that all layers see varied input, not that the model likes it.
+# Short texts of several kinds. They need only give all layers varied input.
 PROBES = (
     "Once upon a time, a little dog found a red ball in the garden.",
     "The committee will publish its report in March 2021, according to two of its members.",
@@ -31,7 +36,6 @@ PROBES = (
     "Der Zug nach Köln fährt um acht Uhr ab.",
     "春天来了，花都开了。",
 )
-_DTYPES = ("float32", "bfloat16", "float16")
 _TASKS = {"QUESTION_ANS": "question-answering"}
 
 
@@ -40,13 +44,13 @@ class MergeResult:
     """A merged model.
 
     Attributes:
-        folder: where it lies.
-        dtype: of its weights.
+        folder: folder of the model.
+        dtype: dtype of its weights.
         parameters: number of its weights.
-        logit_difference: the largest absolute difference between a logit of the base with the adapter on it,
-            computed exactly, and the same logit of the merged model, over the probe prompts.
-        cast_difference: the same for the base with the adapter on it when it is cast to `dtype` unmerged:
-            what rounding costs anyway. None for a quantized base, where there is no such cast.
+        logit_difference: largest absolute difference between a logit of the base with the adapter, computed
+            exactly, and the same logit of the merged model, over the probe prompts.
+        cast_difference: the same for the unmerged base with the adapter, cast to `dtype`: the effect of
+            rounding alone. None for a quantized base, which cannot be cast.
         probes: number of probe tokens compared.
     """
 
@@ -59,51 +63,56 @@ class MergeResult:
 
 
 def merge(
-    spec: ModelSpec,
+    adapter: ModelSpec | str | Path,
     output: str | Path,
     *,
     save_dtype: str = "auto",
     overwrite: bool = False,
     notice: Callable[[str], None] = lambda message: None,
 ) -> MergeResult:
-    """Write the base model with the adapter's change added to its weights, as a standard Hugging Face folder.
+    """Write the base model with the adapter's change added to its weights, as a Hugging Face folder.
 
-    The sum is formed in float32 and then rounded to `save_dtype`. The exact logits that the result is held
-    against are those of the unmerged model in float32, or in float64 where the result is float32.
+    The sum is computed in float32 and then rounded to `save_dtype`. It is compared with the exact logits of
+    the unmerged model, computed in float32, or in float64 if the result is float32.
 
     Args:
-        spec: an adapter by `spec.name`, to go on the base that it was trained on; or another base by
-            `spec.name` and the adapter by `spec.adapter` (the full-precision base of an adapter that was
-            trained on a quantized one). Its dtype is not used.
-        output: the folder to make; it appears when it is whole.
-        save_dtype: "auto" (as the base is stored), "float32", "bfloat16" or "float16".
-        overwrite: replace a folder that is there.
+        adapter: folder or Hub id of an adapter, to be merged into the base that it was trained on. A
+            `ModelSpec` may name another base: `name` is the base and `adapter` the adapter (for an adapter
+            that was trained on a quantized model, the full-precision base). Its dtype is not used.
+        output: folder to make; it appears when it is whole.
+        save_dtype: "auto" (the base's stored dtype), "float32", "bfloat16" or "float16".
+        overwrite: replace an existing folder.
         notice: called with a sentence that the user should read.
 
+    Returns:
+        The folder, with the measured differences.
+
     Raises:
-        InputError: no adapter, a base that cannot be merged into, or an output in the way.
-        LLMKitError: the merged model's logits differ more than `ALLOWED` times what rounding makes; nothing
-            is written.
+        InputError: there is no adapter, the base cannot be merged into, or the output is in use.
+        LLMKitError: the logits of the merged model differ more than `ALLOWED` times as much as rounding
+            explains; nothing is written.
     """
+    from llmkit.runtime.spec import ModelSpec
+
     output = Path(output)
     check_output(output, overwrite=overwrite)
-    if save_dtype not in ("auto", *_DTYPES):
-        raise InputError(f"--save-dtype {save_dtype}: use auto, {', '.join(_DTYPES)}")
+    check_choice("save_dtype", save_dtype, ("auto", *DTYPES))
+    spec = adapter if isinstance(adapter, ModelSpec) else ModelSpec(str(adapter))
     spec = replace(spec, dtype="float32", task=_task(spec))
     unmerged = _load(spec)
     quantized = _trained_on_quantized(spec, unmerged)
-    dtype = _stored_dtype(unmerged) if save_dtype == "auto" else save_dtype
+    dtype = unmerged.stored_dtype if save_dtype == "auto" else save_dtype
     exact, cast = _measure_unmerged(unmerged, dtype)
     del unmerged
     gc.collect()  # modules refer to each other in circles, and two models at once may not fit
     merged = _merged(spec, dtype)
-    difference = _largest(exact, _logits(merged))
+    difference = _largest_difference(exact, _logits(merged))
     if quantized:
-        notice("the adapter was trained on a quantized model, whose own rounding is part of what it learned")
+        notice("the adapter was trained on a quantized model and also learned to correct its rounding")
     elif not difference <= ALLOWED * cast:
         raise LLMKitError(
-            f"merging moves a logit by {difference:.3g}, and casting to {dtype} alone by {cast:.3g}: more"
-            f" than {ALLOWED:g} times that, so nothing was written; try --save-dtype float32"
+            f"merging changes a logit by {difference:.3g}, and casting to {dtype} alone by {cast:.3g}: more"
+            f" than {ALLOWED:g} times as much, so nothing was written; try save_dtype=float32"
         )
     _write(merged, output, overwrite=overwrite)
     return MergeResult(
@@ -117,38 +126,38 @@ def merge(
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is in the way or cannot be written; nothing is touched yet.
+    """Refuse an output folder that is in use or cannot be written; change nothing.
 
     Raises:
-        InputError: it is a file, not empty and not to be overwritten, or nothing can be put in its place.
+        OptionError: it is a file, it is not empty and `overwrite` is not given, or it cannot be replaced.
     """
     try:
         if output.exists() and not output.is_dir():
-            raise InputError(f"-o {output}: is a file; the model needs a folder")
+            raise OptionError("output", f"{output}: is a file; the model needs a folder")
         if output.is_dir() and any(output.iterdir()) and not overwrite:
-            raise InputError(f"-o {output}: not empty; --overwrite replaces it")
-        place = _place(output)
-        if place.is_symlink():
-            raise InputError(f"-o {output}: a link that leads to itself")
-        if place.is_mount():
-            raise InputError(
-                f"-o {output}: a disk is mounted there and cannot be replaced; name a folder in it"
+            raise OptionError("output", f"{output}: not empty; overwrite=True replaces it")
+        folder = _resolved(output)
+        if folder.is_symlink():
+            raise OptionError("output", f"{output}: a link that leads to itself")
+        if folder.is_mount():
+            raise OptionError(
+                "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
             )
-        # A folder that is there is emptied; what takes its place is made beside it.
-        if place.exists():
-            try_writing(place)
-        try_writing(place.parent)
+        # An existing folder is emptied; its replacement is made beside it.
+        if folder.exists():
+            try_writing(folder)
+        try_writing(folder.parent)
     except OSError as error:
-        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+        raise cannot_write(output, error) from None
 
 
-def _place(output: Path) -> Path:
-    """The folder by its own name: behind a symbolic link, which stays one, and behind `.`."""
+def _resolved(output: Path) -> Path:
+    """Return the folder behind a symbolic link or `.`; the link itself stays."""
     return Path(os.path.realpath(output))
 
 
 def _task(spec: ModelSpec) -> str:
-    """What to load the base for: an adapter's configuration tells what it was trained for."""
+    """Return the task to load the base for, from the adapter's configuration."""
     from llmkit.runtime.locate import locate
 
     folder = locate(spec.adapter or spec.name, replace(spec, revision=None)).folder
@@ -172,14 +181,14 @@ def _load(spec: ModelSpec) -> LoadedModel:
     loaded = load(spec)
     if getattr(loaded.model.config, "quantization_config", None) is not None:
         raise InputError(
-            f"the base of {spec.adapter or spec.name} is quantized, and a sum cannot be stored in it:"
-            " name the full-precision model with -m"
+            f"the base of {spec.adapter or spec.name} is quantized and cannot store the sum; name the"
+            " full-precision base with `model`"
         )
     return loaded
 
 
 def _trained_on_quantized(spec: ModelSpec, loaded: LoadedModel) -> bool:
-    """Whether the adapter names another base than the one it is merged into, and that one is quantized."""
+    """Return True if the adapter names a quantized base, and another base than the one given."""
     from llmkit.runtime.checkpoint import adapter_base
     from llmkit.runtime.locate import locate
 
@@ -189,29 +198,20 @@ def _trained_on_quantized(spec: ModelSpec, loaded: LoadedModel) -> bool:
     try:
         folder = locate(trained_on, replace(spec, revision=None, offline=True)).folder
     except LLMKitError:
-        return False  # not on this machine: nothing is known of it
+        return False  # it is not on this machine, so nothing is known about it
     config = folder / "config.json"
     return config.is_file() and "quantization_config" in config.read_text(encoding="utf-8")
 
 
-def _stored_dtype(loaded: LoadedModel) -> str:
-    from llmkit.runtime.checkpoint import inspect_checkpoint
-
-    spec = loaded.spec
-    return inspect_checkpoint(
-        loaded.folder, spec.name, task=spec.task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
-    ).stored
-
-
 def _measure_unmerged(loaded: LoadedModel, dtype: str) -> tuple[list[torch.Tensor], float]:
-    """Exact logits of the model with the adapter on it, and how far a cast to `dtype` moves one of them."""
+    """Return the exact logits of the unmerged model, and their largest change by a cast to `dtype`."""
     import torch
 
     if dtype == "float32":
         loaded.model.double()
     exact = _logits(loaded)
     loaded.model.to(getattr(torch, dtype))
-    return exact, _largest(exact, _logits(loaded))
+    return exact, _largest_difference(exact, _logits(loaded))
 
 
 def _merged(spec: ModelSpec, dtype: str) -> LoadedModel:
@@ -222,14 +222,14 @@ def _merged(spec: ModelSpec, dtype: str) -> LoadedModel:
     try:
         loaded.model = wrapped.merge_and_unload(safe_merge=True)
     except ValueError as error:
-        raise LLMKitError(f"the adapter does not merge: {' '.join(str(error).split())}") from None
+        raise LLMKitError(f"the adapter cannot be merged: {one_line(error)}") from None
     loaded.model.to(getattr(torch, dtype))
     loaded.model.config.dtype = getattr(torch, dtype)
     return loaded
 
 
 def _logits(loaded: LoadedModel) -> list[torch.Tensor]:
-    """Logits (tokens, vocabulary) for each probe in float64; for an extractive model (tokens, 2)."""
+    """Return float64 logits (tokens, vocabulary) for each probe; (tokens, 2) for an extractive model."""
     import torch
 
     found = []
@@ -247,31 +247,32 @@ def _logits(loaded: LoadedModel) -> list[torch.Tensor]:
     return found
 
 
-def _largest(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+def _largest_difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
 def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
-    """Write a folder beside the output, then put it in its place."""
+    """Write a folder beside the output, then rename it."""
     from llmkit.training.trainer import no_bars
 
-    place = _place(output)
+    folder = _resolved(output)
     beside: Path | None = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=place.parent))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=folder.parent))
         unfinished = beside / "model"
         unfinished.mkdir()
         with no_bars():
             loaded.model.save_pretrained(unfinished)
         loaded.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(_card(loaded, place.name), encoding="utf-8")
-        if place.exists():
+        (unfinished / "README.md").write_text(_card(loaded, folder.name), encoding="utf-8")
+        use_umask(unfinished)
+        if folder.exists():
             check_output(output, overwrite=overwrite)
-            shutil.rmtree(place)
-        unfinished.replace(place)
+            shutil.rmtree(folder)
+        unfinished.replace(folder)
     except OSError as error:
-        raise LLMKitError(f"-o {output}: {error.strerror or error}") from None
+        raise LLMKitError(f"`output` {output}: {error.strerror or error}") from None
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
@@ -287,11 +288,11 @@ base_model_relation: merge
 
 # {name}
 
-{base} with the LoRA adapter {Path(loaded.spec.adapter or loaded.spec.name).name} added to its weights, by \
+{base} with the LoRA adapter {Path(loaded.spec.adapter or loaded.spec.name).name} merged into its weights by \
 `llmkit merge`.
 
-Fill in before you share it: what the adapter was trained on and its licence, what the model is for, and its
-limits.
+Fill in before you share it: the adapter's training data and its license, the intended use of the model, and
+its limits.
 """
 
 

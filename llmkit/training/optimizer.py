@@ -1,4 +1,4 @@
-"""Muon: matrices learn by orthogonal steps, everything else by AdamW.
+"""Muon: orthogonal steps for matrices, AdamW for all other parameters.
 
 Public: `Muon`, `muon_groups`.
 """
@@ -11,26 +11,26 @@ from typing import Any
 
 import torch
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 
-# Coefficients of the quintic iteration, and how often it is applied (Jordan et al. 2024, "Muon: An optimizer
-# for hidden layers in neural networks").
+# Coefficients and number of the quintic iterations (Jordan et al. 2024, "Muon: An optimizer for hidden layers
+# in neural networks", https://kellerjordan.github.io/posts/muon/).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, in which the groups with ``muon=True`` take orthogonalised momentum instead.
+    """AdamW, except that groups with ``muon=True`` use orthogonalized momentum.
 
-    The step of a matrix [m, n] is scaled by 0.2 sqrt(max(m, n)), so that its elements move as far as AdamW's
-    and learning rate and weight decay mean the same for both (Liu et al. 2025, "Muon is Scalable for LLM
-    Training"). `torch.optim.Muon` takes matrices only, and computes in bfloat16 on processors that have none
-    of it, where that is slow.
+    The step of a matrix [m, n] is scaled by 0.2 sqrt(max(m, n)), so that its elements move as far as AdamW's,
+    and one learning rate and weight decay suit both (Liu et al. 2025, "Muon is Scalable for LLM Training",
+    arXiv 2502.16982). `torch.optim.Muon` takes matrices only, and computes in bfloat16 even on processors
+    without bfloat16 arithmetic, which is slow.
 
     Args:
-        params: groups; those with ``muon=True`` hold matrices.
-        momentum: of the groups with ``muon=True``; Nesterov's.
-        options: AdamW's.
+        params: parameter groups; those with ``muon=True`` hold matrices.
+        momentum: Nesterov momentum of the groups with ``muon=True``.
+        options: options of AdamW.
     """
 
     def __init__(self, params: Any, momentum: float = 0.95, **options: Any) -> None:
@@ -41,7 +41,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of all groups."""
+        """Update all groups once."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["muon"]]
         try:
@@ -59,7 +59,7 @@ class Muon(torch.optim.AdamW):
         state = self.state[matrix]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
-            # AdamW wants a step of every state that is loaded.
+            # AdamW needs a step in every state that it loads.
             state["step"] = torch.tensor(0.0)
         state["step"] += 1
         average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
@@ -69,13 +69,16 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """About the nearest matrix whose singular values are alike (0.7 to 1.2), by Newton-Schulz iteration.
+    """Approximate the nearest semi-orthogonal matrix by Newton-Schulz iteration.
 
     Args:
         matrix: [m, n].
+
+    Returns:
+        [m, n], with singular values between about 0.7 and 1.2.
     """
     a, b, c = _QUINTIC
-    # A GPU computes fast in bfloat16, and the iteration bears it; a CPU may do neither.
+    # bfloat16 is precise enough for the iteration and fast on a GPU; a CPU may not have it.
     found = matrix.bfloat16() if matrix.is_cuda else matrix.float()
     tall = found.shape[0] > found.shape[1]
     found = found.T if tall else found
@@ -89,20 +92,20 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 def muon_groups(
     model: torch.nn.Module, decayed: Collection[str], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """A model's trained parameters as groups for `Muon`: the matrices of its layers, and the others.
+    """Sort a model's trained parameters into groups for `Muon`: the matrices of its layers, and the rest.
 
-    Embeddings and the head over the vocabulary, in which each row stands for a token, are the others', as are
-    norms and biases.
+    Embeddings and the head over the vocabulary, whose rows stand for tokens, belong to the rest, as do norms
+    and biases.
 
     Args:
-        model: of transformers, or one with an adapter.
-        decayed: names of the parameters that decay.
-        weight_decay: theirs.
+        model: transformers model, with or without an adapter.
+        decayed: names of the parameters with weight decay.
+        weight_decay: decay of those parameters.
 
     Raises:
-        InputError: it has no matrices of that kind.
+        OptionError: the model has no such matrices.
     """
-    from transformers.pytorch_utils import Conv1D  # a linear layer too, GPT-2's
+    from transformers.pytorch_utils import Conv1D  # the linear layer of GPT-2
 
     head: Any = getattr(model, "get_output_embeddings", None)
     outer = head() if head else None
@@ -118,7 +121,9 @@ def muon_groups(
             matrix = parameter.ndim == 2 and id(parameter) in inner - embeddings
             groups.setdefault((matrix, name in decayed), []).append(parameter)
     if not any(matrix for matrix, _ in groups):
-        raise InputError(f"--optimizer muon: {type(model).__name__} has no matrices that it takes; use adamw")
+        raise OptionError(
+            "optimizer", f"muon needs matrices, and {type(model).__name__} has none in its layers; use adamw"
+        )
     return [
         {"params": parameters, "muon": matrix, "weight_decay": weight_decay if decays else 0.0}
         for (matrix, decays), parameters in groups.items()

@@ -1,4 +1,4 @@
-"""Several short examples in one row: which go together.
+"""Assign short examples to rows that hold several of them.
 
 Public: `pack`.
 """
@@ -10,26 +10,27 @@ from collections.abc import Sequence
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Put examples into rows of at most `capacity` tokens, longest first, each where it leaves least room.
+    """Put examples into rows of at most `capacity` tokens, longest first, each into the fullest that fits.
 
-    Best-fit decreasing: at most 11/9 of the least number of rows, and one more (Johnson 1973).
+    Best-fit decreasing: at most 11/9 of the smallest possible number of rows, plus one (Johnson 1973,
+    "Near-optimal bin packing algorithms").
 
     Args:
-        lengths: tokens of each example, none above `capacity`.
-        capacity: tokens of a row.
+        lengths: number of tokens of each example, none above `capacity`.
+        capacity: number of tokens of a row.
 
     Returns:
-        For each row the indices of its examples; each example is in exactly one.
+        For each row the indices of its examples; each example is in exactly one row.
     """
     rows: list[list[int]] = []
-    rooms: list[tuple[int, int]] = []  # (room left, row), sorted
+    free: list[tuple[int, int]] = []  # (free tokens, row), sorted
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        at = bisect.bisect_left(rooms, (lengths[index], -1))
-        if at == len(rooms):
+        position = bisect.bisect_left(free, (lengths[index], -1))
+        if position == len(free):
             rows.append([])
-            room, row = capacity, len(rows) - 1
+            space, row = capacity, len(rows) - 1
         else:
-            room, row = rooms.pop(at)
+            space, row = free.pop(position)
         rows[row].append(index)
-        bisect.insort(rooms, (room - lengths[index], row))
+        bisect.insort(free, (space - lengths[index], row))
     return rows

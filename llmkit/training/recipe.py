@@ -1,21 +1,20 @@
-"""What every training run is told, whatever it teaches: its schedule, its precision, and a file of them.
+"""Options that every training run has, their checks, and recipe files.
 
-Public: `Schedule`, `SCHEDULERS`, `OPTIMIZERS`, `DTYPES`, `read_recipe`, `training_dtype`, `arguments`.
+Public: `option`, `Schedule`, `SCHEDULERS`, `OPTIMIZERS`, `DTYPES`, `check_choice`, `read_recipe`,
+`training_dtype`, `training_device`, `arguments`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError, did_you_mean, one_line
 
-# Our --scheduler to Trainer's; cosine ends at a tenth of the peak, where small models still learn.
+# Our schedulers to Trainer's; cosine ends at a tenth of the peak, where small models still learn.
 SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
     "cosine": ("cosine_with_min_lr", {"min_lr_rate": 0.1}),
     "linear": ("linear", {}),
@@ -26,72 +25,90 @@ DTYPES = ("float32", "bfloat16", "float16")
 REPORTS = ("tensorboard", "trackio", "wandb")
 
 
+def option(default: Any, help: str, *, default_text: str | None = None, metavar: str | None = None) -> Any:
+    """Declare a field of a recipe: its default and its help text, each stated once.
+
+    The command line builds its flags from these fields (see `cli.common.recipe_flags.flags_of`).
+
+    Args:
+        default: value of the field if nothing is given.
+        help: one sentence; other options in it stand in backticks.
+        default_text: the default in words, if its value does not explain itself.
+        metavar: name of the value in the help text.
+
+    Returns:
+        A dataclass field.
+    """
+    return field(default=default, metadata={"help": help, "default_text": default_text, "metavar": metavar})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long, how fast and in what steps a model is taught.
+    """Options of every training run. The recipes inherit from it and add defaults.
 
     Attributes:
-        epochs: passes over the training rows; not used where `max_steps` is given.
+        epochs: passes over the training rows; not used if `max_steps` is given.
         max_steps: optimizer steps.
         lr: peak learning rate.
         optimizer: "adamw" (betas 0.9 and 0.95), or "muon" (see `optimizer.Muon`).
-        scheduler: "cosine" (to a tenth of the peak), "linear" (to 0) or "constant".
-        warmup: steps, or below 1 a share of all steps, over which the rate rises from 0.
-        weight_decay: on matrices, not on norms.
-        batch_size: rows a forward pass.
-        gradient_accumulation: forward passes a step.
-        max_length: tokens of a row at most.
-        save_steps: steps between checkpoints; by default those between held-out measurements.
-        eval_steps: steps between held-out measurements; by default twice an epoch or fewer.
-        early_stopping: measurements without improvement after which training stops; 0 never.
-        eval_split: share held out where there is no file of held-out rows.
-        seed: of the split, new weights and the order of rows.
-        dtype: "auto", "float32", "bfloat16" or "float16": precision of the forward and backward pass; what is
-            trained, and the optimizer, are float32.
-        gradient_checkpointing: compute activations twice and keep none: slower, in less memory.
-        compile: let `torch.compile` compile the model first.
+        scheduler: "cosine" (down to a tenth of the peak), "linear" (down to 0) or "constant".
+        warmup: number of steps, or below 1 a share of all steps, in which the rate rises from 0.
+        weight_decay: decay of matrices; norms and biases do not decay.
+        batch_size: rows in a forward pass; None (finetuning only) finds the largest that fits.
+        gradient_accumulation: forward passes in a step.
+        max_length: maximum number of tokens in a row.
+        save_steps: steps between checkpoints; None is `eval_steps`.
+        eval_steps: steps between held-out measurements; None is half an epoch or more.
+        early_stopping: measurements without improvement after which training stops; 0 is never.
+        eval_split: share of rows to hold out if no held-out file is given.
+        seed: seed of the split, new weights and the order of rows.
+        dtype: "auto", "float32", "bfloat16" or "float16": precision of the forward and backward pass. Trained
+            weights and the optimizer's state are float32.
+        gradient_checkpointing: recompute activations in the backward pass: slower, with less memory.
+        compile: compile the model with `torch.compile`.
         report_to: send the measurements to "tensorboard", "trackio" or "wandb" too.
         on_error: "fail" at a bad row, or "skip" it.
     """
 
-    epochs: float = 4.0
-    max_steps: int | None = None
-    lr: float | None = 2e-3
-    optimizer: str = "adamw"
-    scheduler: str = "cosine"
-    warmup: float = 0.05
-    weight_decay: float = 0.1
-    batch_size: int = 16
-    gradient_accumulation: int = 1
-    max_length: int = 512
-    save_steps: int | None = None
-    eval_steps: int | None = None
-    early_stopping: int = 0
-    eval_split: float = 0.05
-    seed: int = 42
-    dtype: str = "auto"
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    report_to: str | None = None
-    on_error: str = "fail"
+    epochs: float
+    max_steps: int | None = option(
+        None, "Number of steps, in place of `epochs`.", default_text="from `epochs`"
+    )
+    lr: float | None
+    optimizer: str = option("adamw", "Optimizer: adamw or muon.", metavar="NAME")
+    scheduler: str = option("cosine", "Learning rate schedule: cosine, linear or constant.", metavar="NAME")
+    warmup: float
+    weight_decay: float
+    batch_size: int | None
+    gradient_accumulation: int = option(1, "Forward passes in a step.")
+    max_length: int
+    save_steps: int | None = option(None, "Steps between checkpoints.", default_text="as `eval_steps`")
+    eval_steps: int | None = option(
+        None, "Steps between held-out measurements.", default_text="half an epoch"
+    )
+    early_stopping: int = option(0, "Stop after N measurements without improvement; 0 is never.")
+    eval_split: float = option(0.05, "Share of rows to hold out.")
+    seed: int = option(42, "Seed of everything random.")
+    dtype: str = option("auto", "Precision of training: auto, float32, bfloat16 or float16.", metavar="NAME")
+    gradient_checkpointing: bool = option(False, "Use less memory and more time.")
+    compile: bool = option(False, "Compile the model with torch.compile first.")
+    report_to: str | None = option(
+        None, "Send measurements to tensorboard, trackio or wandb too.", default_text="none", metavar="NAME"
+    )
+    on_error: str = option("fail", "At a bad row, stop or skip it.", metavar="fail|skip")
 
     def check(self) -> None:
-        """Refuse what Trainer would refuse later with less of an explanation, or not at all.
+        """Refuse options that Trainer would refuse later with less of an explanation, or not at all.
 
         Raises:
-            InputError: naming the flag.
+            OptionError: naming the option.
         """
-        for name, allowed in (
-            ("scheduler", SCHEDULERS),
-            ("dtype", ("auto", *DTYPES)),
-            ("optimizer", OPTIMIZERS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"--{name} {getattr(self, name)}: use {', '.join(allowed)}")
-        if self.on_error not in ("fail", "skip"):
-            raise InputError(f"--on-error {self.on_error}: use fail or skip")
-        if self.report_to not in (None, *REPORTS):
-            raise InputError(f"--report-to {self.report_to}: use {', '.join(REPORTS)}")
+        check_choice("scheduler", self.scheduler, SCHEDULERS)
+        check_choice("dtype", self.dtype, ("auto", *DTYPES))
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("on_error", self.on_error, ("fail", "skip"))
+        if self.report_to is not None:
+            check_choice("report_to", self.report_to, REPORTS)
         for name in (
             "batch_size",
             "gradient_accumulation",
@@ -103,60 +120,81 @@ class Schedule:
         ):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InputError(f"{_flag(name)} {value}: more than 0")
+                raise OptionError(name, f"must be above 0, not {value}")
         for name in ("warmup", "weight_decay", "early_stopping"):
             if getattr(self, name) < 0:
-                raise InputError(f"{_flag(name)} {getattr(self, name)}: not below 0")
+                raise OptionError(name, f"must be 0 or more, not {getattr(self, name)}")
         if self.max_length < 8:
-            raise InputError(f"--max-length {self.max_length}: at least 8 tokens")
-        if not 0 <= self.eval_split < 1:
-            raise InputError(f"--eval-split {self.eval_split}: a share from 0 up to 1")
+            raise OptionError("max_length", f"must be 8 tokens or more, not {self.max_length}")
+        check_share("eval_split", self.eval_split)
         if self.save_steps and self.eval_steps and self.save_steps % self.eval_steps:
-            raise InputError(
-                f"--save-steps {self.save_steps}: a multiple of --eval-steps {self.eval_steps}, so that "
-                "the best weights measured are weights saved"
+            raise OptionError(
+                "save_steps",
+                f"({self.save_steps}) must be a multiple of `eval_steps` ({self.eval_steps}), so that the"
+                " best weights measured are also saved",
             )
 
 
-def read_recipe(file: str | Path, fields: Mapping[str, Collection[type]]) -> dict[str, Any]:
-    """The options that a YAML file names, each under its flag's name (`max_length` or `max-length`).
-
-    Args:
-        file: `key: value` lines.
-        fields: option -> the types that it may have.
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Refuse a value that is not among those allowed.
 
     Raises:
-        InputError: it is not YAML, or a key or value that no flag has.
+        OptionError: naming the option `name` and the allowed values.
+    """
+    if value not in allowed:
+        raise OptionError(name, f"must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a value outside [0, 1).
+
+    Raises:
+        OptionError: naming the option `name`.
+    """
+    if not 0 <= value < 1:
+        raise OptionError(name, f"must be a share from 0 to below 1, not {value}")
+
+
+def read_recipe(file: str | Path, fields: Mapping[str, Collection[type]]) -> dict[str, Any]:
+    """Read options from a YAML file.
+
+    Args:
+        file: `key: value` lines; a key is an option's name (`max_length` or `max-length`).
+        fields: option -> types that its value may have.
+
+    Returns:
+        Option -> value, for each key of the file.
+
+    Raises:
+        InputError: the file is not YAML, or has a key or value that no option takes.
     """
     import yaml
 
     try:
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"--config {file}: {error.strerror}") from None
+        raise OptionError("config", f"{file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {file}: not YAML: {' '.join(str(error).split())}") from None
+        raise OptionError("config", f"{file}: not YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
-        raise InputError(f"--config {file}: lines of `key: value` are wanted")
+        raise OptionError("config", f"{file}: write lines of `key: value`")
     found = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"--config {file}: no option {key!r}{hint}")
+            raise OptionError("config", f"{file}: no option {key!r}{did_you_mean(name, fields)}")
         try:
             found[name] = _typed(value, fields[name])
         except ValueError as error:
-            raise InputError(f"--config {file}: {key}: {error}") from None
+            raise OptionError("config", f"{file}: {key}: {error}") from None
     return found
 
 
 def _typed(value: Any, types: Collection[type]) -> Any:
-    """A YAML value as one of the types that its flag has.
+    """Convert a YAML value to one of the types that its option takes.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: the value fits none of them.
     """
     if value is None and type(None) in types:
         return None
@@ -164,11 +202,11 @@ def _typed(value: Any, types: Collection[type]) -> Any:
         if isinstance(value, bool):
             return value
         raise ValueError(f"{value!r} is neither true nor false")
-    if list in types:  # a flag that may be given several times
+    if list in types:  # an option that may be given several times
         pairs = [f"{key}={one}" for key, one in value.items()] if isinstance(value, dict) else value
         return [str(one) for one in (pairs if isinstance(pairs, list) else [pairs])]
     if isinstance(value, bool | list | dict):
-        raise ValueError(f"{value!r} is not what this flag takes")
+        raise ValueError(f"{value!r} is not a single value")
     for number in (int, float):
         if number in types:
             try:
@@ -182,48 +220,60 @@ def _typed(value: Any, types: Collection[type]) -> Any:
     for text in (str, Path):
         if text in types:
             return text(value)
-    raise ValueError(f"{value!r} is no number")
+    raise ValueError(f"{value!r} is not a number")
 
 
-def training_dtype(asked: str, device: str) -> tuple[str, str]:
-    """The dtype that matrix products run in while training, with the reason.
+def training_dtype(requested: str, device: str) -> tuple[str, str]:
+    """Choose the dtype of matrix products in training.
+
+    Args:
+        requested: "auto", or one of `DTYPES`.
+        device: device to train on.
+
+    Returns:
+        Name of the dtype, and the reason for it.
 
     Raises:
-        InputError: the device does not compute in what was asked for.
+        OptionError: the device does not compute in `requested`.
     """
     import torch
 
     from llmkit.runtime.device import cpu_has_bfloat16
 
-    if asked == "float16" and not device.startswith("cuda"):
-        raise InputError(
-            f"--dtype float16: training in it needs a CUDA device, and this is {device}; use bfloat16"
+    if requested == "float16" and not device.startswith("cuda"):
+        raise OptionError(
+            "dtype", f"float16 trains on a CUDA device only, and this device is {device}; use bfloat16"
         )
-    if asked != "auto":
-        return asked, "asked for"
+    if requested != "auto":
+        return requested, "as requested"
     if device.startswith("cuda"):
         good = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         good = device == "cpu" and cpu_has_bfloat16()
     if good:
-        return "bfloat16", "this device computes in it, about 1.5 times as fast as in float32 or better"
+        return "bfloat16", "this device computes in it, at least about 1.5 times as fast as in float32"
     return "float32", "this device has no bfloat16 arithmetic"
 
 
-def training_device(asked: str, weight_bytes: int) -> str:
-    """The device to train on.
+def training_device(requested: str, weight_bytes: int) -> str:
+    """Choose the device to train on.
+
+    Args:
+        requested: "auto", "cpu", "cuda" or "mps".
+        weight_bytes: size of the model in training.
 
     Raises:
-        InputError: it is not there, or names one GPU, which is not how Trainer is told.
+        OptionError: the device does not exist, or `requested` numbers a GPU, which Trainer does not support.
     """
     from llmkit.runtime.device import choose_device
 
-    if asked.startswith("cuda:"):
-        raise InputError(
-            f"--device {asked}: training takes the GPUs that it sees; use --device cuda with "
-            f"CUDA_VISIBLE_DEVICES={asked[5:]}"
+    if requested.startswith("cuda:"):
+        raise OptionError(
+            "device",
+            f"{requested}: training uses all visible GPUs; use device=cuda with"
+            f" CUDA_VISIBLE_DEVICES={requested[5:]}",
         )
-    return choose_device(asked, weight_bytes).device
+    return choose_device(requested, weight_bytes).device
 
 
 def arguments(
@@ -236,16 +286,16 @@ def arguments(
     device: str,
     dtype: str,
 ) -> dict[str, Any]:
-    """The fields of `TrainingArguments`.
+    """Return the fields of `TrainingArguments`.
 
     Args:
-        schedule: what was asked for; its lr is a number.
-        folder: of the checkpoints.
-        steps: of the whole run.
-        eval_steps: steps between held-out measurements; None where nothing is held out.
+        schedule: the options; its `lr` and `batch_size` are numbers.
+        folder: folder of the checkpoints.
+        steps: number of steps of the whole run.
+        eval_steps: steps between held-out measurements; None if nothing is held out.
         save_steps: steps between checkpoints.
-        device: of `training_device`.
-        dtype: of `training_dtype`.
+        device: result of `training_device`.
+        dtype: result of `training_dtype`.
     """
     scheduler, scheduler_kwargs = SCHEDULERS[schedule.scheduler]
     found: dict[str, Any] = {
@@ -256,7 +306,7 @@ def arguments(
         "learning_rate": schedule.lr,
         "lr_scheduler_type": scheduler,
         "lr_scheduler_kwargs": scheduler_kwargs,
-        "warmup_steps": _warmup(schedule.warmup, steps),
+        "warmup_steps": _warmup_steps(schedule.warmup, steps),
         "weight_decay": schedule.weight_decay,
         "adam_beta2": 0.95,
         "bf16": dtype == "bfloat16",
@@ -266,7 +316,7 @@ def arguments(
         "activation_checkpointing": schedule.gradient_checkpointing,
         "torch_compile": schedule.compile,
         "report_to": [schedule.report_to] if schedule.report_to else [],
-        # A thousand points draw any curve; Trainer keeps them all in each checkpoint.
+        # A thousand points are enough for a curve; Trainer keeps them all in each checkpoint.
         "logging_steps": max(1, steps // 1000),
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
@@ -286,16 +336,7 @@ def arguments(
     return found
 
 
-def _warmup(asked: float, steps: int) -> int:
-    """Steps of warmup; the first of them has a rate of 0, so that one alone would teach nothing."""
-    count = math.ceil(asked * steps) if asked < 1 else int(asked)
+def _warmup_steps(warmup: float, steps: int) -> int:
+    """Return the steps of warmup. The first has a rate of 0, so a single one would train nothing."""
+    count = math.ceil(warmup * steps) if warmup < 1 else int(warmup)
     return count if count > 1 else 0
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def options_of(recipe: Any) -> dict[str, Any]:
-    """A recipe as JSON, for the file that a resumed run is held against."""
-    return dataclasses.asdict(recipe)

@@ -1,6 +1,7 @@
-"""One training run, whatever it teaches: its folder, its checkpoints, and the way back into them.
+"""One training run: its options, its folder, its checkpoints, and resuming from them.
 
-Public: `check_output`, `try_writing`, `is_finished`, `run_on_main_process`, `Run`.
+Public: `RunOptions`, `RunProgress`, `SilentProgress`, `check_output`, `try_writing`, `is_finished`,
+`run_on_main_process`, `TrainingRun`.
 """
 
 from __future__ import annotations
@@ -8,23 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.training import checkpoints
+from llmkit.training.files import use_umask
+from llmkit.training.recipe import DTYPES, check_choice
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
     from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
-# What a run writes into its folder; --overwrite removes these and nothing else.
-OURS = (
+# Files that a run writes into its folder; overwriting removes these and nothing else.
+RUN_FILES = (
     "checkpoints",
     "metrics.jsonl",
     "config.json",
@@ -39,44 +42,110 @@ OURS = (
     "loss.svg",
     "README.md",
 )
-# What is made before it is known whether a run will come of it; it counts for nothing and is replaced.
+# Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
 UNFINISHED = "unfinished-corpus"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a training run that are not part of its recipe.
+
+    Attributes:
+        eval_data: file of held-out rows or documents, in place of a share of the data.
+        save_dtype: dtype of saved weights: "float32", "bfloat16", "float16", or "auto": the dtype that a
+            whole model was stored in; float32 for a new model. An adapter stays in float32.
+        resume: continue from the newest whole checkpoint in the output folder.
+        overwrite: remove what an earlier run left in the output folder.
+        keep_checkpoints: keep the checkpoints (pickle files among them) beside the finished model.
+    """
+
+    eval_data: str | Path | None = None
+    save_dtype: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    keep_checkpoints: bool = False
+
+    def check(self, output: Path) -> None:
+        """Refuse bad options, and an output folder that cannot be used; change nothing.
+
+        Raises:
+            InputError: naming the option.
+        """
+        check_choice("save_dtype", self.save_dtype, ("auto", *DTYPES))
+        check_output(output, resume=self.resume, overwrite=self.overwrite)
+
+
+class RunProgress(Protocol):
+    """Receiver of a training run's progress. Inherit from `SilentProgress` to override only some methods."""
+
+    def read(self, documents: int, characters: int) -> None:
+        """Report how much of a corpus is read (pretraining only); called now and then, before the plan."""
+
+    def planned(self, plan: Any) -> None:
+        """Report the plan (`FinetunePlan` or `PretrainPlan`); called once, before the first step."""
+
+    def step(self, step: Step) -> None:
+        """Report a step or a held-out measurement."""
+
+    def notice(self, message: str) -> None:
+        """Report a sentence that the user should read."""
+
+
+class SilentProgress(RunProgress):
+    """A `RunProgress` that reports nothing."""
+
+    def read(self, documents: int, characters: int) -> None:
+        return
+
+    def planned(self, plan: Any) -> None:
+        return
+
+    def step(self, step: Step) -> None:
+        return
+
+    def notice(self, message: str) -> None:
+        return
+
+
 def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse an output that is in the way or cannot be written; nothing is touched yet.
+    """Refuse an output folder that is in use or cannot be written; change nothing.
 
     Raises:
-        InputError: it is a file, nothing can be made there, or it is not empty and neither to be resumed nor
-            overwritten.
+        OptionError: it is a file, it cannot be made, or it is not empty and neither `resume` nor `overwrite`
+            is given.
     """
     if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other")
+        raise OptionError("resume", "and `overwrite` exclude each other")
     try:
         if output.exists() and not output.is_dir():
-            raise InputError(f"-o {output}: is a file; the model needs a folder")
-        # What another process of this run tries out in the same moment is not in the way.
+            raise OptionError("output", f"{output}: is a file; the model needs a folder")
+        # Ignore the files with which other processes of this run test the folder at the same moment.
         held = [
             path
             for path in (output.iterdir() if output.is_dir() else ())
             if not path.name.startswith(UNFINISHED)
         ]
         if held and not (resume or overwrite):
-            raise InputError(
-                f"-o {output}: not empty; --resume goes on with its run, --overwrite starts anew"
+            raise OptionError(
+                "output", f"{output}: not empty; resume=True continues its run, overwrite=True starts again"
             )
         try_writing(output)
     except OSError as error:
-        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+        raise cannot_write(output, error) from None
+
+
+def cannot_write(output: Path, error: OSError) -> OptionError:
+    """Return the error for an output folder that cannot be written."""
+    return OptionError("output", f"{output}: cannot write there: {error.strerror or error}")
 
 
 def try_writing(folder: Path) -> None:
-    """Write in a folder, or in the nearest one above that is there, and leave nothing.
+    """Write a file into a folder, or into its nearest existing parent, and remove it again.
 
-    Tried, since permissions do not tell all of it (a disk mounted to be read; root, whom they do not bind).
+    Permissions alone are not enough: a disk may be mounted read-only, and they do not bind root.
 
     Raises:
-        OSError: it cannot be done.
+        OSError: the folder cannot be written.
     """
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     with TemporaryFile(dir=nearest, prefix=UNFINISHED):
@@ -84,9 +153,9 @@ def try_writing(folder: Path) -> None:
 
 
 def is_finished(output: Path) -> bool:
-    """Whether a folder holds the result of a run that came to its end, and nothing that one could go on with.
+    """Return True if a folder holds the result of a finished run and nothing that could be resumed.
 
-    A run removes an older result before its first step, and writes the model's configuration last of all.
+    A run removes an older result before its first step, and writes the model's configuration last.
     """
     begun = (output / "checkpoints" / checkpoints.RUN_FILE, output / UNFINISHED)
     if any(path.exists() for path in begun) or not (output / "metrics.jsonl").is_file():
@@ -95,49 +164,53 @@ def is_finished(output: Path) -> bool:
 
 
 def run_on_main_process(device: str, work: Callable[[], Any]) -> Any:
-    """Have the first process do something for all, who wait for it however long it takes, and get its result.
+    """Run `work` on rank 0 while the others wait, and return its result on every rank.
+
+    Args:
+        device: device to train on; the processes find each other by it.
+        work: returns something that can be pickled.
 
     Raises:
-        LLMKitError: what it raised, in every process.
+        LLMKitError: raised by `work`; on every rank.
     """
     state = _state(device)
     if state.num_processes == 1:
         return work()
     import torch.distributed as dist
 
-    # A process does not wait long for one that does not answer; this one may work for hours.
+    # The usual timeout is short, and this work may take hours.
     group = dist.new_group(backend="gloo", timeout=timedelta(days=30))
     result, failed = None, None
     if state.is_main_process:
         try:
             result = work()
         except LLMKitError as error:
-            # Not as it is: an exception with arguments of its own cannot be sent.
+            # The original cannot be pickled: its constructor takes other arguments.
             failed = (InputError if isinstance(error, InputError) else LLMKitError)(str(error))
-    told = [result, failed]
-    with _others_lost():
-        dist.broadcast_object_list(told, src=0, group=group)
-    if told[1] is not None:
-        raise told[1]
-    return told[0]
+    outcome = [result, failed]
+    with _report_lost_processes():
+        dist.broadcast_object_list(outcome, src=0, group=group)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
 
 
 def _state(device: str) -> PartialState:
     from accelerate import PartialState
 
-    # How long a process waits for one that does not answer; torch's half an hour is long to a user.
+    # Seconds to wait for a process that does not answer; torch's default is half an hour.
     wait = timedelta(seconds=int(os.environ.get("LLMKIT_PROCESS_TIMEOUT", "600")))
     return PartialState(cpu=device == "cpu", timeout=wait)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run's folder.
+class TrainingRun:
+    """A run in its folder.
 
     Attributes:
         output: the folder.
-        start: the checkpoint to go on from; None begins.
-        main: whether this process is the one that writes.
+        start: the checkpoint to resume from; None starts from the beginning.
+        main: True in the process that writes files.
     """
 
     output: Path
@@ -162,19 +235,19 @@ class Run:
         device: str,
         resume: bool,
         notice: Callable[[str], None],
-    ) -> Run:
-        """Make the folder for a run with these options, or find the place to go on in it.
+    ) -> TrainingRun:
+        """Make the folder of a new run, or find the checkpoint to resume from.
 
         Args:
-            output: checked by `check_output`.
-            options: what makes it this run and no other, as JSON.
-            steps: of the whole run.
-            device: trained on: processes find each other by it.
-            resume: go on with the run that is there.
+            output: folder that `check_output` accepted.
+            options: everything that the run's weights depend on, as JSON.
+            steps: number of steps of the whole run.
+            device: device to train on; the processes find each other by it.
+            resume: continue the run in the folder.
             notice: called with a sentence that the user should read.
 
         Raises:
-            InputError: nothing can be written there, or what is there is another run.
+            InputError: the folder cannot be written, or its run has other options.
         """
         state = _state(device)
         folder, start = output / "checkpoints", None
@@ -182,11 +255,11 @@ class Run:
             if resume:
                 checkpoints.check_run(folder, options)
             else:
-                _make(output, folder, options)
+                _make_folder(output, folder, options)
         state.wait_for_everyone()
         if resume:
             if state.is_main_process:
-                # It removes what is torn, which only one may do.
+                # It removes torn checkpoints, which only one process may do.
                 checkpoints.newest_whole(folder, steps, notice)
             state.wait_for_everyone()
             start = checkpoints.newest_whole(folder, steps, notice)
@@ -201,34 +274,38 @@ class Run:
         return cls(output, start, state.is_main_process)
 
     def train(self, job: Job, on_step: Callable[[Step], None]) -> SummedLossTrainer:
-        """Run the training; the Trainer's model then has the weights that were best on what is held out.
+        """Run the training and return its trainer, whose model has the best weights by held-out loss.
 
-        SIGINT and SIGTERM let the running step end and save a checkpoint before they take their usual way.
+        SIGINT and SIGTERM let the current step end and save a checkpoint before they take effect.
+
+        Args:
+            job: model, data and arguments of the training.
+            on_step: called with each report.
         """
         from llmkit.training.trainer import MetricsCallback, SummedLossTrainer, no_bars, stop_at_signals
 
         with no_bars():
-            watch = MetricsCallback(self.metrics, on_step)
-            teacher = SummedLossTrainer(job, watch)
-            with stop_at_signals(watch), _others_lost():
-                teacher.train(resume_from_checkpoint=str(self.start) if self.start else None)
-        return teacher
+            callback = MetricsCallback(self.metrics, on_step)
+            trainer = SummedLossTrainer(job, callback)
+            with stop_at_signals(callback), _report_lost_processes():
+                trainer.train(resume_from_checkpoint=str(self.start) if self.start else None)
+        return trainer
 
     def finish(self, write: Callable[[Path], None], *, last: str, keep_checkpoints: bool = False) -> None:
-        """Put the finished model into the folder, whole.
+        """Put the finished model into the folder.
 
         Args:
             write: writes the model's files into the folder that it is given.
-            last: the file that comes last: a folder that has it holds a whole model.
-            keep_checkpoints: leave them (pickle files among them) beside it.
+            last: name of the file to move last; a folder that has it holds a whole model.
+            keep_checkpoints: keep the checkpoints (pickle files among them).
 
         Raises:
-            LLMKitError: the disk is full or not to be written to; the checkpoints are still there.
+            LLMKitError: the disk is full or read-only; the checkpoints are still there.
         """
         from accelerate import PartialState
 
-        with _others_lost():
-            # What they may still read lies among the checkpoints.
+        with _report_lost_processes():
+            # Other processes may still read from the checkpoints.
             PartialState().wait_for_everyone()
         if not self.main:
             return
@@ -237,37 +314,37 @@ class Run:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             write(unfinished)
+            use_umask(self.checkpoints)
             for file in sorted(unfinished.iterdir(), key=lambda file: file.name == last):
-                # safetensors makes its file readable by its owner alone; a model is not a secret.
-                shutil.copymode(self.checkpoints / checkpoints.RUN_FILE, file)
                 file.replace(self.output / file.name)
         except OSError as error:
             raise LLMKitError(
-                f"-o {self.output}: {error.strerror or error}; --resume tries it again"
+                f"`output` {self.output}: {error.strerror or error}; resume=True tries again"
             ) from None
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoints)
 
 
 @contextlib.contextmanager
-def _others_lost() -> Iterator[None]:
-    """Tell that another process is gone, where gloo or NCCL tell of sockets."""
+def _report_lost_processes() -> Iterator[None]:
+    """Turn the socket errors of gloo and NCCL into an error that says that another process is gone."""
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error, 160)
+        text = str(error)
         signs = ("gloo", "NCCL", "Timed out waiting", "Connection closed", "Connection reset", "peer")
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not any(sign in reason for sign in signs):
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not any(sign in text for sign in signs):
             raise
         raise LLMKitError(
-            f"another process of this run is gone or does not answer ({reason[:160]}); --resume goes on from"
-            " the newest checkpoint"
+            f"another process of this run is gone or does not answer ({reason}); resume=True continues"
+            " from the newest checkpoint"
         ) from None
 
 
-def _make(output: Path, folder: Path, options: dict[str, Any], ours: Collection[str] = OURS) -> None:
+def _make_folder(output: Path, folder: Path, options: dict[str, Any]) -> None:
     try:
-        for name in ours:
+        for name in RUN_FILES:
             if (output / name).is_dir():
                 shutil.rmtree(output / name)
             else:
@@ -275,4 +352,4 @@ def _make(output: Path, folder: Path, options: dict[str, Any], ours: Collection[
         folder.mkdir(parents=True)
         checkpoints.write_run(folder, options)
     except OSError as error:
-        raise InputError(f"-o {output}: cannot write there: {error.strerror}") from None
+        raise cannot_write(output, error) from None

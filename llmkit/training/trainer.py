@@ -1,4 +1,7 @@
-"""`transformers.Trainer` as all our training needs it: silent, exact to the token, resumable."""
+"""`transformers.Trainer`, made silent, exact to the token and resumable.
+
+Public: `Step`, `Job`, `SummedLossTrainer`, `MetricsCallback`, `no_bars`, `stop_at_signals`.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +24,27 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
-from llmkit.errors import LLMKitError
-from llmkit.training.batches import Batches, RowDataset, learnt
-from llmkit.training.finetuning.encoding import IGNORED
+from llmkit.errors import LLMKitError, one_line
+from llmkit.training.batches import Batches, RowDataset, count_targets
+from llmkit.training.encoded import IGNORED
 from llmkit.training.heldout import HeldOut
 from llmkit.training.optimizer import Muon, muon_groups
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run stands; what its progress callback receives.
+    """State of a run, as a progress callback receives it.
 
     Attributes:
-        step: optimizer steps done, of `steps`.
-        loss: training loss in nats a token (or a pair), of the steps since the last report; None in a
-            held-out report.
-        learning_rate: of the last step.
-        gradient_norm: before clipping at 1.
-        tokens_per_second: read by all processes, padding not counted, since this process began.
-        memory: bytes: what this process has on a CPU, and on a GPU the most that it had allocated.
-        seconds_left: of training; None while there is nothing to tell it from.
-        held_out: the held-out loss, where it was just measured.
+        step: number of optimizer steps done.
+        steps: number of steps of the whole run.
+        loss: training loss in nats per token (or per pair) since the last report; None in a held-out report.
+        learning_rate: rate of the last step.
+        gradient_norm: norm before clipping at 1.
+        tokens_per_second: tokens read by all processes since this process began, without padding.
+        memory: bytes that this process has on a CPU, or its peak allocation on a GPU.
+        seconds_left: estimated seconds of training left; None before the first step.
+        held_out: the held-out loss, if it was just measured.
     """
 
     step: int
@@ -57,17 +60,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """What a Trainer is given.
+    """Model, data and arguments of a training run.
 
     Attributes:
-        model: gives ``{"loss": sum}`` for its inputs and `labels` (see `losses`).
-        rows: the training examples.
-        batches: their order; it must have rank and world of this process.
-        collate: examples to the model's inputs, `labels` among them.
+        model: returns ``{"loss": sum}`` for its inputs and `labels` (see `loss`).
+        rows: dataset of training examples.
+        batches: order of the examples, with rank and world size of this process.
+        collate: turns a list of examples into the model's inputs, `labels` among them.
         arguments: fields of `TrainingArguments`.
-        measure: held-out loss of the trained model, given the trainer; None without held-out rows.
-        patience: held-out measurements without improvement after which training stops; 0 never.
-        optimizer: of `recipe.OPTIMIZERS`.
+        measure: takes the trainer and returns the held-out loss; None without held-out rows.
+        patience: held-out measurements without improvement after which training stops; 0 is never.
+        optimizer: one of `recipe.OPTIMIZERS`.
     """
 
     model: Any
@@ -83,14 +86,14 @@ class Job:
 class SummedLossTrainer(Trainer):
     """A Trainer whose loss is exact to the token and whose checkpoints appear whole.
 
-    The loss of a step is the sum over all targets (or pairs) of the step, in all its forward passes and
-    processes, divided by their number. `evaluate` is the job's own measurement.
+    The loss of a step is the sum over all its targets (or pairs), in all forward passes and processes,
+    divided by their number. `evaluate` calls the job's own measurement.
     """
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, job: Job, watch: MetricsCallback) -> None:
-        callbacks: list[TrainerCallback] = [watch]
+    def __init__(self, job: Job, callback: MetricsCallback) -> None:
+        callbacks: list[TrainerCallback] = [callback]
         if job.patience and job.measure:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=job.patience))
         args = TrainingArguments(**job.arguments)
@@ -99,7 +102,7 @@ class SummedLossTrainer(Trainer):
             model=job.model,
             args=args,
             train_dataset=job.rows,
-            # Only asked whether it is there.
+            # Trainer only checks that it is not None.
             eval_dataset=[0] if job.measure else None,
             data_collator=job.collate,
             callbacks=callbacks,
@@ -108,21 +111,21 @@ class SummedLossTrainer(Trainer):
         self.job = job
         self.tokens = 0
         self.last_held_out: HeldOut | None = None
-        watch.trainer = self
+        callback.trainer = self
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None and self.job.optimizer == "muon":
-            taught: Any = self.model if model is None else model
-            decayed = self.get_decay_parameter_names(taught)
+            trained: Any = self.model if model is None else model
+            decayed = self.get_decay_parameter_names(trained)
             self.optimizer = Muon(
-                muon_groups(taught, decayed, self.args.weight_decay),
+                muon_groups(trained, decayed, self.args.weight_decay),
                 lr=self.args.learning_rate,
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
             )
         return super().create_optimizer(model)
 
     def get_train_dataloader(self) -> Any:
-        # accelerate would shard the batches anew and fill up the last; ours are this process's already.
+        # accelerate would shard the batches again and pad the last; ours are sharded already.
         return torch.utils.data.DataLoader(
             RowDataset(self.job.rows),  # type: ignore[arg-type]
             batch_sampler=self.job.batches,
@@ -131,7 +134,7 @@ class SummedLossTrainer(Trainer):
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        """The batches of a step, and how much is learnt from them in all processes together."""
+        """Return the batches of a step, and their number of targets summed over all processes."""
         found = []
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
@@ -140,7 +143,7 @@ class SummedLossTrainer(Trainer):
             found.append(batch)
         counts = [0, 0]
         for batch in found:
-            counts[0] += learnt(batch)
+            counts[0] += count_targets(batch)
             mask = batch.get("attention_mask")
             counts[1] += batch["input_ids"].numel() if mask is None else int(mask.sum())
             if "decoder_input_ids" in batch:
@@ -154,7 +157,7 @@ class SummedLossTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        # Gradients are averaged over processes, and what is wanted is their sum.
+        # Gradients are averaged over processes; the factor turns the average into a sum.
         return model(**inputs)["loss"] * (self.args.world_size / num_items_in_batch)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -175,7 +178,7 @@ class SummedLossTrainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write it under another name and rename it when it is whole; only then may an older one go."""
+        """Write a checkpoint under another name, rename it when it is whole, then delete an older one."""
         folder, limit = Path(str(self.args.output_dir)), self.args.save_total_limit
         unfinished, name = folder / "unfinished", f"checkpoint-{self.state.global_step}"
         main = self.is_world_process_zero()
@@ -186,7 +189,7 @@ class SummedLossTrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
-            self._point_at_best(folder, to_come=name)
+            self._set_best_checkpoint(folder, coming=name)
             if main:
                 self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
                 _sync(unfinished / name)
@@ -194,12 +197,12 @@ class SummedLossTrainer(Trainer):
                 (unfinished / name).replace(folder / name)
         except Exception as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            # torch and safetensors have errors of their own for a full disk.
+            # torch and safetensors raise other errors if the disk is full.
             if isinstance(error, OSError) or "writing file" in str(error) or "No space" in str(error):
-                reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+                reason = getattr(error, "strerror", None) or one_line(error, 200)
                 raise LLMKitError(
-                    f"{folder / name}: {reason}; it is not saved, those before it are, and --resume goes on"
-                    " from the newest"
+                    f"{folder / name}: {reason}; this checkpoint is not saved, earlier ones are; resume=True"
+                    " continues from the newest"
                 ) from error
             raise
         finally:
@@ -208,15 +211,15 @@ class SummedLossTrainer(Trainer):
             rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
 
-    def _point_at_best(self, folder: Path, to_come: str | None = None) -> None:
-        """Name the best checkpoint by where it lies now: the folder may have been moved since."""
+    def _set_best_checkpoint(self, folder: Path, coming: str | None = None) -> None:
+        """Set the path of the best checkpoint; the folder may have been moved since it was written."""
         best = f"checkpoint-{self.state.best_global_step}"
-        there = self.state.best_global_step and (best == to_come or (folder / best).is_dir())
-        self.state.best_model_checkpoint = str(folder / best) if there else None
+        exists = self.state.best_global_step and (best == coming or (folder / best).is_dir())
+        self.state.best_model_checkpoint = str(folder / best) if exists else None
 
 
 class MetricsCallback(TrainerCallback):
-    """Writes metrics.jsonl, reports progress, and stops at a signal with a checkpoint."""
+    """Write metrics.jsonl, report progress, and stop at a signal with a checkpoint."""
 
     def __init__(self, metrics: Path, on_step: Callable[[Step], None]) -> None:
         self.metrics = metrics
@@ -227,7 +230,7 @@ class MetricsCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._start = (state.global_step, time.monotonic())
-        self.trainer._point_at_best(Path(args.output_dir))
+        self.trainer._set_best_checkpoint(Path(args.output_dir))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         epoch = math.floor((state.epoch or 0) + 1e-9)
@@ -237,7 +240,7 @@ class MetricsCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         stopped = torch.tensor(int(self.stopped), device=args.device)
-        if args.world_size > 1:  # a signal may reach one process a step before the other
+        if args.world_size > 1:  # a signal may reach one process a step before another
             stopped = self.trainer.accelerator.reduce(stopped, "sum")
         if stopped:
             self.stopped = control.should_save = control.should_training_stop = True
@@ -250,7 +253,7 @@ class MetricsCallback(TrainerCallback):
             return
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
-            raise LLMKitError(f"the training loss is {loss} at step {state.global_step}: try a smaller --lr")
+            raise LLMKitError(f"the training loss is {loss} at step {state.global_step}; try a smaller `lr`")
         if not state.is_world_process_zero:
             return
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -281,7 +284,7 @@ def _memory(device: torch.device) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Have the disk hold every file before the folder gets its name."""
+    """Flush every file of a folder to the disk, so that the folder can be renamed safely."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -292,7 +295,7 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def no_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar on stderr for each checkpoint that it writes."""
+    """Turn off the progress bar that transformers draws for each checkpoint."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -303,11 +306,11 @@ def no_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_at_signals(watch: MetricsCallback) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end training after the running step, with a checkpoint; then let them through.
+def stop_at_signals(callback: MetricsCallback) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end training after the current step, with a checkpoint; then raise them again.
 
-    An exception from a handler could come in the middle of an optimizer step, and what would be saved then
-    is neither the step before nor the one after. A second signal does not wait.
+    An exception from a handler could interrupt an optimizer step and leave weights that belong to no step. A
+    second signal takes effect at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -320,7 +323,7 @@ def stop_at_signals(watch: MetricsCallback) -> Iterator[None]:
             signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        watch.stopped = True
+        callback.stopped = True
         received.append(number)
         restore()
 

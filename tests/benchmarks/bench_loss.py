@@ -19,7 +19,7 @@ STEP = """
 import json, resource, sys, time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from llmkit.training.loss import summed_loss
+from llmkit.training.loss import patch_forward_with_summed_loss
 tokens, chunked = int(sys.argv[1]), sys.argv[2] == "chunks"
 torch.manual_seed(0)
 model = LlamaForCausalLM(LlamaConfig(vocab_size=128_256, hidden_size=256, intermediate_size=768,
@@ -27,7 +27,7 @@ model = LlamaForCausalLM(LlamaConfig(vocab_size=128_256, hidden_size=256, interm
 ids = torch.randint(0, 128_256, (tokens // 512, 512))
 labels = ids
 if chunked:
-    assert summed_loss(model)
+    assert patch_forward_with_summed_loss(model)
     labels = torch.cat([ids[:, 1:], torch.full((len(ids), 1), -100)], dim=1)
 def step():
     model.zero_grad()

@@ -13,23 +13,25 @@ from tests.benchmarks.steps import Steps, watch_trainer
 
 def main(folder: str, output: str, count: str, options: str) -> None:
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.finetuning.finetune import Recipe, finetune
+    from llmkit.training.finetuning.finetune import FinetuneRecipe, finetune
+    from llmkit.training.run import SilentProgress
 
     asked = json.loads(options)
     steps = Steps()
     watch_trainer(steps, first=0)
 
-    def on_step(step: object) -> None:
-        steps.end()
-        if len(steps.ends) == int(count):
-            steps.report()
-            sys.exit()  # before the model is written
+    class StopAtEnd(SilentProgress):
+        def step(self, step: object) -> None:
+            steps.end()
+            if len(steps.ends) == int(count):
+                steps.report()
+                sys.exit()  # before the model is written
 
     finetune(
         [f"{folder}/rows.jsonl"],
         output,
         ModelSpec(f"{folder}/model", device="cpu"),
-        Recipe(
+        FinetuneRecipe(
             lora=asked["lora"],
             packing="packed" in asked,
             batch_size=asked.get("packed") or asked["rows"],
@@ -40,7 +42,7 @@ def main(folder: str, output: str, count: str, options: str) -> None:
             dtype="bfloat16",
             save_steps=1000,
         ),
-        on_step=on_step,
+        progress=StopAtEnd(),
     )
 
 

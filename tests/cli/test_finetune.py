@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.command import assert_refused, run, spawn
+from tests.command import assert_refused, run
 
 TINY = [*("--max-steps", "4", "--eval-steps", "2", "--batch-size", "2", "--max-length", "64")]
 TINY += ["--device", "cpu", "--dtype", "float32", "--lr", "1e-2"]
+ONE = b'{"text": "a b c"}\n'
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def data(tmp_path: Path) -> Path:
     return file
 
 
-def test_nothing_but_rows_teaches_the_model_in_the_box(
+def test_rows_alone_train_the_bundled_model(
     data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -41,14 +42,14 @@ def test_nothing_but_rows_teaches_the_model_in_the_box(
     printed = json.loads(result.out)
     assert printed["folder"] == "rows-finetuned"
     assert "completion: 19 examples of" in result.err
-    told = run(
+    answer = run(
         "generate", "-m", tmp_path / "rows-finetuned", "--max-new-tokens", "4", "--greedy", "Count to 3:"
     )
-    assert told.code == 0, told.err
-    assert told.out.strip()
+    assert answer.code == 0, answer.err
+    assert answer.out.strip()
 
 
-def test_what_is_told_on_the_way_and_at_the_end(data: Path, model: Path, tmp_path: Path) -> None:
+def test_what_is_reported_on_the_way_and_at_the_end(data: Path, model: Path, tmp_path: Path) -> None:
     result = run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY)
     assert result.code == 0, result.err
     lines = dict(line.split(": ", 1) for line in result.out.splitlines())
@@ -64,16 +65,16 @@ def test_what_is_told_on_the_way_and_at_the_end(data: Path, model: Path, tmp_pat
 def test_resuming_what_is_finished_has_nothing_to_do(data: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = ["finetune", data, "-m", model, "-o", output, *TINY]
-    assert_refused(run(*command, "--resume"), "holds no unfinished run")
+    assert_refused(run(*command, "--resume"), "no unfinished run", option="resume")
     assert run(*command).code == 0
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     again = run(*command, "--resume")
     assert (again.code, again.out) == (0, "")
-    assert again.err == f"llmkit: {output} is finished already; nothing to do (--overwrite starts anew)\n"
+    assert again.err == f"llmkit: {output} is finished already; nothing to do (--overwrite starts again)\n"
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
     # A model that no run left there is no finished run.
     (output / "metrics.jsonl").unlink()
-    assert_refused(run(*command, "--resume"), "holds no unfinished run")
+    assert_refused(run(*command, "--resume"), "no unfinished run", option="resume")
 
 
 def test_the_plan_is_printed_and_nothing_is_left(data: Path, model: Path, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_the_plan_is_printed_and_nothing_is_left(data: Path, model: Path, tmp_pa
     assert (plan["rows"], plan["examples"], plan["held_out_rows"]) == (20, 19, 1)
     assert plan["steps"] == 2 * plan["steps_per_epoch"] == 20
     assert 0 < plan["trained_parameters"] < plan["parameters"]
-    assert plan["learnt_tokens"] < plan["tokens"]
+    assert plan["target_tokens"] < plan["tokens"]
     assert plan["memory"] > 0
     assert os.listdir(tmp_path) == ["rows.jsonl"]
 
@@ -128,13 +129,12 @@ def test_every_flag_may_stand_in_the_recipe_file(model: Path, tmp_path: Path, ma
     assert json.loads(result.out)["dtype"] == "float32"
 
 
-def test_how_prompts_are_laid_out_is_told_in_the_notices_and_the_card(model: Path, tmp_path: Path) -> None:
+def test_the_layout_of_prompts_is_reported_in_notices_and_card(model: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"source": "the dog {i}", "target": "der Hund {i}"}}\n' for i in range(20)))
     result = run("finetune", rows, "-m", model, "-o", tmp_path / "out", *TINY)
     assert result.code == 0, result.err
-    told = r'llmkit: prompts are laid out as "{source}\n\n"; lay yours out so, too'
-    assert result.err.splitlines().count(told) == 1
+    assert result.err.count(r'"{source}\n\n"') == 1
     assert r'"{source}\n\n"' in (tmp_path / "out/README.md").read_text()
 
 
@@ -162,10 +162,10 @@ def test_languages_that_nothing_asks_for_are_refused(
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row).replace("{}", str(i)) + "\n" for i in range(6)))
     refused = run("finetune", rows, "-m", tiny_model(family), "--from", "en", "--to", "de", "--dry-run")
-    assert_refused(refused, "--from and --to choose two texts in a `translation` column")
+    assert_refused(refused, "--from", "--to", "translation")
 
 
-def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: Path) -> None:
+def test_rows_left_out_as_bad_set_the_exit_code(model: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"text": "dog {i} and cat"}}\n' for i in range(8)) + '{"text": ""}\n{"text"\n')
     options = [
@@ -189,19 +189,19 @@ def test_rows_left_out_as_bad_are_told_by_the_exit_code(model: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "fact"),
     [
         ("max_step: 3\n", "no option 'max_step'; did you mean max_steps?"),
-        ("max_steps: many\n", "max_steps: 'many' is no number"),
+        ("max_steps: many\n", "max_steps: 'many' is not a number"),
         ("max_steps: 2.7\n", "max_steps: 2.7 is not a whole number"),
-        ("- a\n", "lines of `key: value` are wanted"),
+        ("- a\n", "lines of `key: value`"),
         ("a: [\n", "not YAML"),
     ],
 )
-def test_a_recipe_file_that_is_none(data: Path, model: Path, tmp_path: Path, text: str, said: str) -> None:
+def test_a_recipe_file_that_is_none(data: Path, model: Path, tmp_path: Path, text: str, fact: str) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(text)
-    assert_refused(run("finetune", data, "-m", model, "--config", recipe), said)
+    assert_refused(run("finetune", data, "-m", model, "--config", recipe), fact, option="config")
 
 
 def test_columns_are_named_as_in_the_manual(model: Path, tmp_path: Path) -> None:
@@ -209,37 +209,31 @@ def test_columns_are_named_as_in_the_manual(model: Path, tmp_path: Path) -> None
     rows = [{"headline": f"News {i}", "body": f"On day {i} it rained."} for i in range(20)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["-m", model, "--dry-run", "--json"]
-    assert_refused(
-        run("finetune", file, *options), "news.jsonl:1: its columns are headline, body, from which"
-    )
+    assert_refused(run("finetune", file, *options), "news.jsonl:1: ", "headline, body", option="map")
     for pairs in (["source=body", "target=headline"], ["source=body,target=headline"]):
         result = run("finetune", file, *options, "--map", *pairs)
         assert json.loads(result.out)["objective"] == "pairs", result.err
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "said"),
+    ("content", "options", "fact", "option"),
     [
-        (b'{"text": "a"}\n{"text": "b"}\n{"text": \n', [], "rows.jsonl:3: "),
-        (b'{"text": "a"}\n{"words": "b"}\n', [], "rows.jsonl:2: "),
-        (b'{"text": "a"}\n{"text": null}\n{"text": "c"}\n', [], "rows.jsonl:2: column 'text' holds null"),
-        (b"", [], "rows.jsonl is empty"),
-        (b'{"text": "\xff"}\n', [], "rows.jsonl:1: "),
-        (b'{"text": "a"}\n', [], "1 different row(s) cannot be split"),
-        (b'{"text": "a", "messages": []}\n' * 2, [], "ambiguous"),
-        (b'{"text": "a b c"}\n', ["--eval-split", "0", "--batch-size", "none"], "--batch-size none: give"),
-        (
-            b'{"text": "a b c"}\n',
-            ["--eval-split", "0", "--scheduler", "step"],
-            "--scheduler step: use cosine",
-        ),
-        (b'{"text": "a b c"}\n', ["--full", "--dora"], "--full trains the whole model"),
-        (b'{"text": "a b c"}\n', ["--map", "txt=text"], "no such role; did you mean text?"),
-        (
-            b'{"text": "a b c"}\n',
-            ["--eval-split", "0", "-m", "nonesuch/model", "--offline"],
-            "nonesuch/model",
-        ),
+        (b'{"text": "a"}\n{"text": "b"}\n{"text": \n', [], "rows.jsonl:3: ", None),
+        (b'{"text": "a"}\n{"words": "b"}\n', [], "rows.jsonl:2: ", None),
+        (b'{"text": "a"}\n{"text": null}\n{"text": "c"}\n', [], "rows.jsonl:2: column 'text' is null", None),
+        (b"", [], "rows.jsonl is empty", None),
+        (b'{"text": "\xff"}\n', [], "rows.jsonl:1: ", None),
+        (b'{"text": "a"}\n', [], "1 different row(s)", "eval_split"),
+        (b'{"text": "a", "messages": []}\n' * 2, [], "ambiguous", "objective"),
+        (ONE, ["--eval-split", "0", "--batch-size", "none"], "'none'", "batch_size"),
+        (ONE, ["--eval-split", "0", "--batch-size", "0"], "'0'", "batch_size"),
+        (ONE, ["--eval-split", "0", "--scheduler", "step"], "'step'", "scheduler"),
+        (ONE, ["--full", "--dora"], "--full", "dora"),
+        (ONE, ["--from", "en"], "--from", "to"),
+        (ONE, ["--map", "txt=text"], "did you mean text?", "map"),
+        (ONE, ["--map", "text"], "'text'", "map"),
+        (ONE, ["--processes", "0"], "not 0", "processes"),
+        (ONE, ["--eval-split", "0", "-m", "nonesuch/model", "--offline"], "nonesuch/model", None),
     ],
 )
 def test_bad_rows_and_flags_are_one_line_before_any_training(
@@ -248,12 +242,13 @@ def test_bad_rows_and_flags_are_one_line_before_any_training(
     monkeypatch: pytest.MonkeyPatch,
     content: bytes,
     options: list[str],
-    said: str,
+    fact: str,
+    option: str | None,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_bytes(content)
     chosen = [] if "-m" in options else ["-m", model]
-    assert_refused(run("finetune", "rows.jsonl", *chosen, *options), said)
+    assert_refused(run("finetune", "rows.jsonl", *chosen, *options), fact, option=option)
     assert os.listdir() == ["rows.jsonl"]
 
 
@@ -265,63 +260,67 @@ def test_bad_rows_are_skipped_and_counted_when_asked(model: Path, tmp_path: Path
     assert result.code == 0, result.err
     assert json.loads(result.out)["skipped"] == 2
     assert "rows.jsonl:2: " in result.err
-    assert "rows.jsonl:3: column 'text' holds null" in result.err
+    assert "rows.jsonl:3: column 'text' is null" in result.err
 
 
 def test_an_output_in_use_is_refused(data: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").touch()
-    assert_refused(run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY), "not empty")
-    assert_refused(run("finetune", data, "-m", model, "-o", data, *TINY), "is a file")
+    assert_refused(
+        run("finetune", data, "-m", model, "-o", tmp_path / "out", *TINY), "not empty", option="output"
+    )
+    assert_refused(run("finetune", data, "-m", model, "-o", data, *TINY), "is a file", option="output")
     if Path("/proc/self").exists():
         assert_refused(run("finetune", data, "-m", model, "-o", "/proc/out", *TINY), "cannot write there")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "facts"),
     [
-        (["-o", "rows.jsonl/out"], "-o rows.jsonl/out: cannot write there: Not a directory"),
-        (["--attn", "sdap"], "--attn sdap: no such implementation"),
-        (["--attn", "flash", "--device", "cpu"], "--attn flash runs on cuda, not on cpu"),
-        (["--device", "cpux"], "--device cpux: not a device"),
+        (["-o", "rows.jsonl/out"], ["--output", "rows.jsonl/out", "Not a directory"]),
+        (["--attn", "sdap"], ["--attn", "sdap"]),
+        (["--attn", "flash", "--device", "cpu"], ["flash", "cuda", "cpu"]),
+        (["--device", "cpux"], ["--device", "cpux"]),
     ],
 )
-def test_what_can_be_told_at_once_is_told_before_the_rows_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+def test_what_is_known_at_once_is_reported_before_the_rows_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], facts: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text("no rows\n")
-    assert_refused(run("finetune", "rows.jsonl", "-m", "nonesuch/model", "--offline", *options), said)
+    assert_refused(run("finetune", "rows.jsonl", "-m", "nonesuch/model", "--offline", *options), *facts)
     assert os.listdir() == ["rows.jsonl"]
 
 
 def _start(data: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "llmkit", "finetune", str(data), "-m", str(model), "-o", str(output)]
-    long = ["--max-steps", "4000", "--eval-steps", "50", "--batch-size", "2", "--max-length", "64"]
+    long = ["--max-steps", "4000", "--eval-steps", "20", "--batch-size", "2", "--max-length", "64"]
     long += ["--device", "cpu", "--dtype", "float32"]
     process = subprocess.Popen([*command, *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not (output / "checkpoints/checkpoint-50").exists():
+    while not (output / "checkpoints/checkpoint-20").exists():
         assert process.poll() is None, process.stderr.read() if process.stderr else None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_resume_goes_on(
     data: Path, model: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     output = tmp_path / "out"
     with _start(data, model, output) as process:
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     assert process.returncode == code
     assert (
-        told.decode().splitlines()[-1]
-        == f"llmkit: interrupted: {output} keeps what is done; --resume goes on"
+        printed.decode().splitlines()[-1]
+        == f"llmkit: interrupted: {output} keeps what is done; --resume continues"
     )
-    assert "Traceback" not in told.decode()
+    assert "Traceback" not in printed.decode()
     kept = sorted(int(p.name.split("-")[1]) for p in (output / "checkpoints").glob("checkpoint-*"))
     steps = [json.loads(line)["step"] for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert kept[-1] >= max(steps)  # the step that was running is in it
@@ -329,24 +328,24 @@ def test_a_signal_saves_and_resume_goes_on(
 
 def test_a_killed_run_goes_on_to_the_same_adapter(data: Path, model: Path, tmp_path: Path) -> None:
     """kill -9 wherever it strikes; the rest of the run, and its result, are those of a run left alone."""
-    options = ["--max-steps", "120", "--eval-steps", "50", "--batch-size", "2", "--max-length", "64"]
+    options = ["--max-steps", "70", "--eval-steps", "20", "--batch-size", "2", "--max-length", "64"]
     options += ["-m", str(model), "--device", "cpu", "--dtype", "float32"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "llmkit", "finetune", str(data), "-o", str(killed), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not (killed / "checkpoints/checkpoint-50").exists():
+        while not (killed / "checkpoints/checkpoint-20").exists():
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
     for output, more in ((killed, ["--resume"]), (whole, [])):
-        done = spawn("finetune", data, "-o", output, *options, *more)
-        assert done.returncode == 0, done.stderr
+        done = run("finetune", data, "-o", output, *options, *more)
+        assert done.code == 0, done.err
     ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (killed, whole))
     assert all((ours[name] == theirs[name]).all() for name in theirs)
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
-def test_messages_teach_a_chat(model: Path, tmp_path: Path) -> None:
+def test_messages_train_a_chat(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "talk.jsonl"
     turns: list[dict[str, Any]] = [
         {"role": "user", "content": "Hi"},
@@ -363,7 +362,7 @@ def test_messages_teach_a_chat(model: Path, tmp_path: Path) -> None:
 
 def test_an_upload_needs_somebody_to_ask(data: Path, model: Path) -> None:
     refused = run("finetune", data, "-m", model, *TINY, "--push-to-hub", "me/model", stdin="")
-    assert_refused(refused, "no terminal to ask at")
+    assert_refused(refused, "no terminal", option="push_to_hub")
 
 
 @pytest.fixture
@@ -374,12 +373,12 @@ def preferences(tmp_path: Path) -> Path:
     return file
 
 
-def test_preferences_are_learnt_and_told_of(preferences: Path, model: Path, tmp_path: Path) -> None:
+def test_preferences_are_trained_and_reported(preferences: Path, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     result = run("finetune", preferences, "-m", model, "-o", tmp_path / "out", *TINY, "--dpo-beta", "0.2")
     assert result.code == 0, result.err
     assert "preference: 19 examples of" in result.err
-    assert "before the first step each pair is scored once" in result.err
+    assert "before the first step the model scores each pair once" in result.err
     assert "step 0/4: held-out loss 0.6931, reward accuracy 0.500, margin 0.000" in result.err
     lines = dict(line.split(": ", 1) for line in result.out.splitlines())
     assert float(lines["reward accuracy"]) > float(lines["reward accuracy before"]) == 0.5
@@ -400,18 +399,18 @@ def test_preferences_without_trl_are_refused_before_anything_else(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "option"),
     [
-        (["--packing"], "--packing: not with preferences"),
-        (["--label-smoothing", "0.1"], "--label-smoothing: not with preferences"),
-        (["--lora-dropout", "0.1"], "--lora-dropout: not with preferences"),
-        (["--dpo-beta", "0"], "--dpo-beta 0.0: more than 0"),
+        (["--packing"], "packing"),
+        (["--label-smoothing", "0.1"], "label_smoothing"),
+        (["--lora-dropout", "0.1"], "lora_dropout"),
+        (["--dpo-beta", "0"], "dpo_beta"),
     ],
 )
-def test_flags_that_preferences_do_not_know(preferences: Path, options: list[str], said: str) -> None:
-    assert_refused(run("finetune", preferences, *options), said)
+def test_flags_that_do_not_go_with_preferences(preferences: Path, options: list[str], option: str) -> None:
+    assert_refused(run("finetune", preferences, *options), option=option)
 
 
 def test_beta_is_for_preferences(data: Path) -> None:
     refused = run("finetune", data, "--dpo-beta", "0.1")
-    assert_refused(refused, "--dpo-beta: for rows with `chosen` and `rejected`; these rows are completion")
+    assert_refused(refused, "these rows are completion", option="dpo_beta")

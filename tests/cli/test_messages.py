@@ -128,21 +128,21 @@ MESSAGES = [
     ),
     (
         "pretrain text.txt",
-        "llmkit: error: -o/--output: name the model's folder",
+        "llmkit: error: --output is missing: name the model's folder",
     ),
     (
         "pretrain text.txt -o model --arch lama",
-        "llmkit: error: --arch lama: there is llama, qwen3, gpt2, bert, roformer, t5, bart",
+        "llmkit: error: --arch must be one of llama, qwen3, gpt2, bert, roformer, t5, bart, not 'lama'",
     ),
     (
         "finetune scored.jsonl --dry-run",
-        "llmkit: error: scored.jsonl:1: its columns are prediction, reference, from which no "
-        "objective follows; say which is which, as in --map prompt=COLUMN completion=COLUMN (or "
-        "text=, messages=, source= and target=)",
+        "llmkit: error: scored.jsonl:1: its columns are prediction, reference, which fit no "
+        "objective; name them with --map, such as prompt=COLUMN completion=COLUMN (or text=, messages=, "
+        "source= and target=)",
     ),
     (
         "finetune rows.jsonl --lr 0 --dry-run",
-        "llmkit: error: --lr 0.0: more than 0",
+        "llmkit: error: --lr must be above 0, not 0.0",
     ),
     (
         "kernels lost",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stories() -> list[str]:
     pick = random.Random(7)
     names, things, places = ["Lily", "Tom", "Sara", "Ben"], ["ball", "kite", "cake", "boat"], ["park", "lake"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmkit.training.batches import Batches, Flattened, Padded, Pairs, RowDataset, Spans
-from llmkit.training.finetuning.encoding import IGNORED, Encoded
+from llmkit.training.encoded import IGNORED, Encoded
 
 
 def epoch(batches: Batches, number: int = 0) -> list[list[int]]:
@@ -117,7 +117,7 @@ def test_rows_are_joined_with_positions_of_their_own() -> None:
     }
 
 
-def test_what_fills_a_row_up_is_text_of_its_own_and_not_learnt() -> None:
+def test_what_fills_a_row_up_is_text_of_its_own_without_targets() -> None:
     found = listed(Flattened(few_shapes=True)([SHORT, LONG]))
     assert len(found["input_ids"][0]) == 16
     assert found["input_ids"][0][:6] == [5, 6, 7, 8, 9, 4]

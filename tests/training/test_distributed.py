@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.command import spawn
+from tests.command import run, spawn
 
 COMMON = [*("--device", "cpu", "--dtype", "float32", "--lr", "1e-3", "--max-length", "64")]
 STEPS = [*("--max-steps", "8", "--eval-steps", "4")]
@@ -85,11 +85,11 @@ def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Pa
             {"prompt": row["prompt"], "chosen": row["completion"], "rejected": " No, thanks."} for row in rows
         ]
         data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    alone = spawn(
+    alone = run(
         *arguments(data, model, tmp_path / "one", "--batch-size", "2", "--gradient-accumulation", "2", *more)
     )
     both = spawn(*arguments(data, model, tmp_path / "two", "--batch-size", "2", "--processes", "2", *more))
-    assert alone.returncode == both.returncode == 0, both.stderr
+    assert alone.code == both.returncode == 0, both.stderr
     assert_same(tmp_path / "one", tmp_path / "two")
     # One voice: the result once on stdout, each notice once on stderr, and nothing of torch's.
     assert both.stdout.count("folder: ") == 1
@@ -97,14 +97,15 @@ def test_two_processes_learn_what_one_does(data: Path, model: Path, tmp_path: Pa
     assert all(line.startswith("llmkit: ") for line in both.stderr.splitlines())
 
 
-def test_a_plan_is_told_once(data: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_plan_is_reported_once(data: Path, model: Path, tmp_path: Path) -> None:
     done = spawn(*arguments(data, model, tmp_path / "out", "--processes", "2", "--dry-run", "--json"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] > 0
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bad_row_is_told_once(model: Path, tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_once(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": "a"}\n{"text": \n')
     done = spawn(*arguments(file, model, tmp_path / "out", "--processes", "2"))
@@ -138,7 +139,7 @@ def test_one_process_reads_the_corpus_for_both(corpus: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_bad_corpus_is_told_once(corpus: Path, tmp_path: Path) -> None:
+def test_a_bad_corpus_is_reported_once(corpus: Path, tmp_path: Path) -> None:
     corpus.write_bytes(b"good\n\nna\xefve\n")
     done = spawn(*pretraining(corpus, tmp_path / "out", "--processes", "2"))
     assert done.returncode == 2
@@ -188,10 +189,10 @@ def test_a_signal_saves_and_the_run_goes_on_in_two(
     running: subprocess.Popen[str], data: Path, model: Path, tmp_path: Path
 ) -> None:
     running.send_signal(signal.SIGTERM)
-    _, told = running.communicate(timeout=60)
-    assert running.returncode == 143, told
-    assert "--resume goes on" in told
-    assert "Traceback" not in told
+    _, printed = running.communicate(timeout=60)
+    assert running.returncode == 143, printed
+    assert "--resume continues" in printed
+    assert "Traceback" not in printed
     again = arguments(data, model, tmp_path / "out", *LONG, "--processes", "2")
     assert spawn(*again, "--resume").returncode == 0
     whole = spawn(*arguments(data, model, tmp_path / "whole", *LONG, "--processes", "2"))
@@ -207,9 +208,9 @@ def test_one_process_killed_ends_the_others(
         ["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    _, told = running.communicate(timeout=90)
+    _, printed = running.communicate(timeout=90)
     assert running.returncode not in (0, None)
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
     again = arguments(data, model, tmp_path / "out", *LONG, "--processes", "2", "--resume")
     assert spawn(*again).returncode == 0
 
@@ -308,10 +309,10 @@ def test_two_hosts_train_together_and_survive_a_cut(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     _network("-n", hosts[1], "link", "set", f"vb{os.getpid()}", "down")
-    told = pair[0].communicate(timeout=120)[1]
+    printed = pair[0].communicate(timeout=120)[1]
     assert pair[0].returncode not in (0, None)
-    errors = [line for line in told.splitlines() if line.startswith("llmkit: error: ")]
-    assert len(errors) == 1, told
+    errors = [line for line in printed.splitlines() if line.startswith("llmkit: error: ")]
+    assert len(errors) == 1, printed
     assert "another process" in errors[0]
     for one in pair:
         one.kill()
@@ -342,7 +343,9 @@ def test_two_hosts_train_together_and_survive_a_cut(
 
 
 @pytest.mark.parametrize(("rank", "waits"), [("0", False), ("1", True)])
-def test_the_first_process_has_time_to_tell(rank: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_process_has_time_to_report(
+    rank: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A launcher ends all processes with the first that ends, whichever that is."""
     import typer
 

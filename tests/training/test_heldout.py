@@ -62,7 +62,7 @@ def test_documents_that_come_in_stretches_are_each_scored_once(
 ) -> None:
     texts = documents([3, 14, 7, 1, 9, 40, 2])
     whole = measure(model, texts, boundary=0, context=16, utf8_bytes=100)
-    monkeypatch.setattr(heldout, "_STRETCH", 12)
+    monkeypatch.setattr(heldout, "_SECTION_TOKENS", 12)
     parts = measure(model, iter(texts), boundary=0, context=16, utf8_bytes=100)
     assert parts.tokens == whole.tokens == sum(map(len, texts)) + len(texts)
     assert parts.nats == pytest.approx(whole.nats, rel=1e-5)

@@ -12,7 +12,11 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 
 from llmkit.training import loss as losses
-from llmkit.training.loss import linear_cross_entropy, summed_loss, summed_span_loss
+from llmkit.training.loss import (
+    linear_cross_entropy,
+    patch_forward_with_span_loss,
+    patch_forward_with_summed_loss,
+)
 
 TinyModel = Callable[..., Path]
 
@@ -168,7 +172,7 @@ def test_the_loss_is_the_one_that_transformers_computes(tiny_model: TinyModel, n
     expected.backward()
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    assert summed_loss(model) is unmade
+    assert patch_forward_with_summed_loss(model) is unmade
     found = model(**ours)["loss"]
     found.backward()
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
@@ -189,7 +193,7 @@ def test_the_logits_never_exist_whole(tiny_model: TinyModel, monkeypatch: pytest
     vocabulary = model.config.vocab_size
     monkeypatch.setattr(losses, "_CHUNK", 64 * vocabulary)
     ids = torch.randint(3, 300, (32, 40), generator=torch.Generator().manual_seed(3))
-    assert summed_loss(model)
+    assert patch_forward_with_summed_loss(model)
     with Largest() as seen:
         model(input_ids=ids, labels=ids.roll(-1, 1))["loss"].backward()
     assert seen.numbers < ids.numel() * vocabulary / 2
@@ -202,7 +206,7 @@ def test_smoothing_is_for_training_alone(tiny_model: TinyModel) -> None:
     model = causal(tiny_model("llama"))
     _, ours, _ = inputs_of(model)
     logits, targets = model(input_ids=ours["input_ids"]).logits.flatten(0, 1), ours["labels"].flatten()
-    summed_loss(model, 0.2)
+    patch_forward_with_summed_loss(model, 0.2)
     for training, smoothing in ((True, 0.2), (False, 0.0)):
         model.train(training)
         expected = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
@@ -220,7 +224,7 @@ def test_an_adapter_learns_under_a_frozen_head(tiny_model: TinyModel) -> None:
         )
         theirs, ours, count = inputs_of(model)
         if chunked:
-            assert summed_loss(model)
+            assert patch_forward_with_summed_loss(model)
         loss = model(**ours)["loss"] if chunked else model(**theirs).loss * count
         loss.backward()
         found.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
@@ -237,7 +241,7 @@ def test_a_span_s_loss_is_the_one_that_transformers_computes(tiny_model: TinyMod
     model.eval()
     # transformers takes the mean over the rows, and the mean of both ends.
     expected = model(input_ids=ids, start_positions=spans[:, 0], end_positions=spans[:, 1]).loss * 6
-    summed_span_loss(model)
+    patch_forward_with_span_loss(model)
     assert float(model(input_ids=ids, labels=spans)["loss"]) == pytest.approx(float(expected), rel=1e-5)
     # No part of the probability is padding's.
     padded = {

@@ -91,7 +91,7 @@ def test_the_kinds_of_lora_merge(llama: Path, tmp_path: Path, more: dict[str, bo
 def test_it_is_saved_as_the_base_is_stored_or_as_asked(adapter: Path, tmp_path: Path) -> None:
     half = merge(ModelSpec(str(adapter)), tmp_path / "half", save_dtype="bfloat16")
     assert json.loads((tmp_path / "half/config.json").read_text())["dtype"] == "bfloat16"
-    assert half.logit_difference > 1e-3  # what bfloat16 costs is told, not hidden
+    assert half.logit_difference > 1e-3  # what bfloat16 costs is reported, not hidden
     again = merge(ModelSpec(str(tmp_path / "half"), adapter=str(adapter)), tmp_path / "again")
     assert again.dtype == "bfloat16"
 
@@ -104,7 +104,7 @@ def test_a_merge_that_changes_the_model_is_refused(
 
     right = Linear.get_delta_weight
     monkeypatch.setattr(Linear, "get_delta_weight", lambda self, name: 2 * right(self, name))
-    with pytest.raises(LLMKitError, match=r"merging moves a logit by .* nothing was written"):
+    with pytest.raises(LLMKitError, match="nothing was written"):
         merge(ModelSpec(str(adapter)), tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
 
@@ -135,9 +135,9 @@ def test_an_adapter_of_a_quantized_base_is_reported_and_not_refused(
 
 def test_the_command(adapter: Path, tmp_path: Path) -> None:
     result = run("merge", adapter, "-o", tmp_path / "merged", "--json")
-    told = json.loads(result.out)
+    printed = json.loads(result.out)
     assert result.code == 0
-    assert told["folder"] == str(tmp_path / "merged")
+    assert printed["folder"] == str(tmp_path / "merged")
     assert run("generate", "-m", tmp_path / "merged", "The cat", "--max-new-tokens", "5").code == 0
     assert sorted(p.name for p in (tmp_path / "merged").iterdir()) == [
         "README.md",
@@ -154,11 +154,13 @@ def test_the_command(adapter: Path, tmp_path: Path) -> None:
 def test_bad_input(adapter: Path, llama: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("keep me")
-    assert_refused(run("merge", adapter, "-o", tmp_path / "full"), "--overwrite")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "full"), "--overwrite", option="output")
     assert (tmp_path / "full/mine.txt").read_text() == "keep me"
     assert_refused(run("merge", llama, "-o", tmp_path / "out"), "not an adapter's folder")
     assert_refused(run("merge", tmp_path / "nosuch", "-o", tmp_path / "out"), "nosuch")
-    assert_refused(run("merge", adapter, "-o", tmp_path / "out", "--save-dtype", "int8"), "--save-dtype int8")
+    assert_refused(
+        run("merge", adapter, "-o", tmp_path / "out", "--save-dtype", "int8"), "'int8'", option="save_dtype"
+    )
     assert_refused(run("merge", adapter, "-o", tmp_path / "full/mine.txt"), "is a file")
     other = make_model("gpt2", tmp_path / "gpt2")
     with pytest.raises(InputError, match="does not fit"):

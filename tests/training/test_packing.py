@@ -13,10 +13,12 @@ from transformers import AutoModelForCausalLM
 
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import Flattened, Padded
-from llmkit.training.finetuning.encoding import Encoded
-from llmkit.training.finetuning.plan import FinetuneInputs, FinetuneRecipe, prepare
-from llmkit.training.loss import summed_loss
+from llmkit.training.encoded import Encoded
+from llmkit.training.finetuning.plan import FinetuneInputs, prepare
+from llmkit.training.finetuning.recipe import FinetuneRecipe
+from llmkit.training.loss import patch_forward_with_summed_loss
 from llmkit.training.packing import pack
+from tests.training.helpers import refuses
 
 TinyModel = Callable[..., Path]
 WHOLE = FinetuneRecipe(
@@ -101,7 +103,7 @@ def alone(folder: Path, rows: list[Encoded]) -> tuple[float, dict[str, torch.Ten
 
 def assert_learns_as_alone(prepared: FinetuneInputs, folder: Path) -> None:
     model: Any = prepared.loaded.model
-    summed_loss(model)
+    patch_forward_with_summed_loss(model)
     model.eval()
     batch = next(iter(prepared.batches))
     assert len(batch) > 2
@@ -116,7 +118,7 @@ def assert_learns_as_alone(prepared: FinetuneInputs, folder: Path) -> None:
             torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5 * size, msg=name)
 
 
-APART = [
+SEPARATED = [
     *(
         (family, attn)
         for family in ("llama", "qwen3", "gpt2")
@@ -129,7 +131,7 @@ APART = [
 ]
 
 
-@pytest.mark.parametrize(("family", "attn"), APART)
+@pytest.mark.parametrize(("family", "attn"), SEPARATED)
 def test_packed_rows_lose_and_learn_what_each_does_alone(
     tiny_model: TinyModel, texts: Path, family: str, attn: str | None
 ) -> None:
@@ -153,14 +155,14 @@ def drop_positions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drop_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions begin anew, and every text sees those before it."""
+    """Positions begin again, and every text sees those before it."""
     from transformers import masking_utils
 
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda *a, **k: None)
 
 
 def run_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts do not see each other, and their positions do not begin anew."""
+    """Texts do not see each other, and their positions do not begin again."""
     from transformers.models.gpt2.modeling_gpt2 import GPT2Model
 
     plain = GPT2Model.forward
@@ -187,11 +189,9 @@ def test_a_model_that_leaks_is_seen_and_its_rows_are_padded(
 ) -> None:
     from dataclasses import replace
 
-    from llmkit.errors import InputError
-
     leak(monkeypatch)
     spec, notices = ModelSpec(str(tiny_model(family)), device="cpu", attn=attn), list[str]()
-    with pytest.raises(InputError, match=r"--packing: .* cannot keep packed examples apart"):
+    with refuses("packing", "cannot separate"):
         prepare([texts], spec, WHOLE, notice=notices.append)
     assert notices[-1].endswith("attention: rows are padded, not joined")
     prepared = prepare([texts], spec, replace(WHOLE, packing=False, batch_size=4))
@@ -201,7 +201,7 @@ def test_a_model_that_leaks_is_seen_and_its_rows_are_padded(
 
 
 @pytest.mark.parametrize("family", ["bloom"])
-def test_a_family_that_cannot_keep_texts_apart_pads_them(
+def test_a_family_that_cannot_separate_texts_pads_them(
     tiny_model: TinyModel, texts: Path, family: str
 ) -> None:
     from dataclasses import replace

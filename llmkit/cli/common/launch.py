@@ -1,4 +1,4 @@
-"""`--processes N`: the same command in N processes on this machine, through torch's own launcher."""
+"""`--processes N`: run the same command in N processes on this machine, with torch's launcher."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from contextlib import contextmanager
 import typer
 
 from llmkit.cli.common import console
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 
-_TELLING = 60
-"""Seconds that a process waits for the first to tell what is wrong, and to end with it."""
+_SECONDS_TO_REPORT = 60
+"""Seconds that other ranks wait while rank 0 reports an error and exits."""
 
 
 def is_worker() -> bool:
-    """Whether a launcher (torchrun, accelerate launch, SLURM with them) started this process."""
+    """Return True if a launcher (torchrun, accelerate launch, SLURM with them) started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that prints what all of them would."""
+    """Return True if this process prints on behalf of all."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
 def report_once() -> Iterator[None]:
-    """Of bad input, which all processes find, the first of each machine tells."""
+    """Let only local rank 0 report bad input, which all ranks find."""
     try:
         yield
     except InputError as error:
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             raise
-        # The launcher ends all when one has ended: the first shall have told it by then.
-        time.sleep(_TELLING)
+        # The launcher kills every rank when one exits, so wait until rank 0 has printed.
+        time.sleep(_SECONDS_TO_REPORT)
         raise typer.Exit(error.exit_code) from None
 
 
 def mute_other_ranks() -> None:
-    """Leave notices to the first process."""
+    """Turn notices off, except on rank 0."""
     if not is_main_process():
         console.state.quiet = True
 
 
 def launch(processes: int) -> None:
-    """Run this very command in `processes` processes and exit as they do; does nothing in one of them.
+    """Run this command in `processes` processes and exit as they do. Return at once in one of them.
 
     Raises:
-        InputError: a number that makes no sense.
+        OptionError: `processes` is below 1.
         typer.Exit: with the processes' exit code.
     """
     if processes < 1:
-        raise InputError(f"--processes {processes}: at least 1")
+        raise OptionError("processes", f"must be 1 or more, not {processes}")
     if is_worker() or processes == 1:
         return
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # torch's launcher tells of each signal and each child in lines of its own.
+    # torch's launcher logs each signal and each child process.
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # Each process gets its share of the cores; without this every one of them would take all.
+    # Give each process its share of the cores; by default each would take all.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -81,10 +81,10 @@ def launch(processes: int) -> None:
         elastic_launch(config, sys.executable)("-m", "llmkit", *sys.argv[1:])
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
-        told = [code for code in codes if code > 0]
-        # What ended one process ends the others by a signal: the first that ended by itself tells why.
-        raise typer.Exit(told[0] if told else 1) from None
+        own = [code for code in codes if code > 0]
+        # The first process that exits by itself has the cause; the launcher kills the others by a signal.
+        raise typer.Exit(own[0] if own else 1) from None
     except SignalException as error:
-        # The processes got it too, and have saved what they had.
+        # The processes received it too, and have saved their state.
         raise typer.Exit(128 + int(error.sigval)) from None
     raise typer.Exit(0)

@@ -1,77 +1,174 @@
-"""The flags that pretrain and finetune share, `--config`, and what both show while they run."""
+"""Flags of pretrain and finetune, `--config`, and the display of a training run."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
+import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import flag
+from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
+    from llmkit.training.recipe import Schedule
     from llmkit.training.trainer import Step
 
+Group = TypeVar("Group")
+Recipe = TypeVar("Recipe", bound="Schedule")
+_AUTO = "auto|N"
+_STEPS = ("epochs", "max_steps", "lr", "optimizer", "scheduler", "warmup", "weight_decay", "label_smoothing")
+_BATCHES = ("batch_size", "gradient_accumulation", "max_length", "packing", "dpo_beta", "seed", "dtype")
+SECTIONS = {
+    "Training": (*_STEPS, *_BATCHES, "gradient_checkpointing", "compile"),
+    "Checkpoints": ("save_steps", "eval_steps", "early_stopping", "report_to"),
+}
+"""Sections of the help page for the fields that recipes share."""
 
-# Flags whose names are Python's own words.
-_PARAMETERS = {"from": "source_language", "to": "target_language"}
+
+def flags_of(
+    recipe: type,
+    *,
+    names: Mapping[str, str] | None = None,
+    but: Collection[str] = (),
+    groups: Mapping[str, Collection[str]] | None = None,
+) -> Callable[[type[Group]], type[Group]]:
+    """Give a class the fields of a recipe as flags: a class decorator.
+
+    Each flag takes its default and help text from the recipe's field (see `training.recipe.option`). The
+    fields that the recipe declares itself come first, then those that it inherits.
+
+    Args:
+        recipe: a recipe's dataclass.
+        names: field -> flag, if that is not the field's own name.
+        but: fields to leave out.
+        groups: section of the help page -> fields in it.
+
+    Returns:
+        A decorator. It turns the class into a flag group for `options.expand`.
+    """
+    fields = {one.name: one for one in dataclasses.fields(recipe)}
+    hints = typing.get_type_hints(recipe)
+    order = [*(name for name in recipe.__annotations__ if name in fields), *fields]
+    sections = {name: section for section, members in (groups or {}).items() for name in members}
+    spelled = {name: f"--{name.replace('_', '-')}" for name in fields} | dict(names or {})
+
+    def shown(text: str) -> str:
+        return re.sub(r"`(\w+)`", lambda found: spelled.get(found[1], found[0]).partition("/")[0], text)
+
+    def declared(name: str) -> tuple[str, Any, Any]:
+        one, metadata = fields[name], fields[name].metadata
+        kind, default = hints[name], one.default
+        if metadata["metavar"] == _AUTO:
+            kind, default = str, "auto" if default is None else str(default)
+        words = metadata["default_text"]
+        spec = flag(
+            spelled[name],
+            help=shown(metadata["help"]),
+            metavar=metadata["metavar"],
+            default=words and shown(words),
+            group=sections.get(name),
+        )
+        return name, Annotated[kind, spec], default
+
+    def decorate(group: type[Group]) -> type[Group]:
+        chosen = [
+            declared(name) for name in dict.fromkeys(order) if fields[name].metadata and name not in but
+        ]
+        group.__annotations__ = {name: kind for name, kind, _ in chosen}
+        for name, _, default in chosen:
+            setattr(group, name, default)
+        return dataclass(group)
+
+    return decorate
+
+
+def recipe_of(recipe: type[Recipe], flags: Any, **more: Any) -> Recipe:
+    """Make a recipe from its filled-in flags.
+
+    Args:
+        recipe: the class that the flags were made of.
+        flags: the group of `flags_of`.
+        more: fields that are not among the flags.
+
+    Raises:
+        OptionError: a number that may be "auto" is neither.
+    """
+    values = dataclasses.asdict(flags)
+    for one in dataclasses.fields(recipe):
+        if one.metadata.get("metavar") == _AUTO and one.name in values:
+            text = str(values[one.name])
+            if text != "auto" and not (text.isdigit() and int(text) > 0):
+                raise OptionError(one.name, f"must be a number above 0 or auto, not {text!r}")
+            values[one.name] = None if text == "auto" else int(text)
+    return recipe(**{**values, **more})
 
 
 @dataclass
 class RunFlags:
-    """What a run leaves, and what becomes of one that is there."""
+    """Flags of a training run that are not part of its recipe."""
 
-    resume: Annotated[bool, flag("--resume", help="Go on from the folder's newest whole checkpoint.")] = False
+    GROUP = "Run"
+
+    resume: Annotated[bool, flag("--resume", help="Continue from the folder's newest whole checkpoint.")] = (
+        False
+    )
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run in the folder.")] = False
     keep_checkpoints: Annotated[
-        bool, flag("--keep-checkpoints", help="Leave the checkpoints beside the finished model.")
+        bool, flag("--keep-checkpoints", help="Keep the checkpoints beside the finished model.")
     ] = False
     config: Annotated[
-        Path | None, flag("--config", metavar="FILE", help="YAML with any flag as a key; flags win.")
+        Path | None,
+        flag("--config", metavar="FILE", help="YAML file with any flag as a key; flags win.", default="none"),
     ] = None
     dry_run: Annotated[bool, flag("--dry-run", help="Print the plan and train nothing.")] = False
     json: Annotated[bool, flag("--json", help="Print the result (or the plan) as one line of JSON.")] = False
-    processes: Annotated[int, flag("--processes", help="Train in N processes on this machine (1).")] = 1
+    processes: Annotated[int, flag("--processes", help="Train in N processes on this machine.")] = 1
     push_to_hub: Annotated[
-        str | None, flag("--push-to-hub", metavar="REPO", help="Upload the result; asks first.")
+        str | None,
+        flag("--push-to-hub", metavar="REPO", help="Upload the result, after a question.", default="none"),
     ] = None
 
 
 def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The flags' values, with those of `--config` for the flags that are not on the command line.
+    """Merge the flags' values with those of `--config`; flags on the command line win.
 
     Args:
-        run: for `--config`.
+        run: group with the flag `--config`.
         groups: other filled-in flag groups.
-        more: other flags that a config may set, with their values.
+        more: other parameters of the verb that a config may set, with their values.
 
     Returns:
         `run` and the groups, and `more`, with the file's values in place.
 
     Raises:
-        InputError: the file has a key that is no flag.
+        InputError: the file has a key that is not a flag.
     """
     from llmkit.training.recipe import read_recipe
 
     whole = [run, *groups]
     if run.config is None:
         return whole, more
-    types: dict[str, set[type]] = {name: {list if isinstance(more[name], list) else str} for name in more}
+    names = {_key(name): name for name in more}
+    types: dict[str, set[type]] = {
+        key: {list if isinstance(more[name], list) else str} for key, name in names.items()
+    }
     for group in whole:
         for name, hint in typing.get_type_hints(type(group)).items():
-            types[name] = set(typing.get_args(hint)) or {hint}
+            names[_key(name)] = name
+            types[_key(name)] = set(typing.get_args(hint)) or {hint}
     del types["config"]
     typed = options.typed()
     found = {
-        name: value
-        for name, value in read_recipe(run.config, types).items()
-        if _PARAMETERS.get(name, name) not in typed
+        names[key]: value for key, value in read_recipe(run.config, types).items() if names[key] not in typed
     }
     return (
         [
@@ -84,33 +181,59 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
     )
 
 
+def _key(parameter: str) -> str:
+    """Return the key of a verb's parameter in a recipe file: its flag's name with underscores."""
+    return console.with_flags(f"`{parameter}`").strip("`").removeprefix("--").replace("-", "_")
+
+
 def finished(run: RunFlags, output: Path) -> bool:
-    """Whether `--resume` finds the run finished, which is told; an upload may still be wanted."""
+    """Return True, with a notice, if `--resume` finds the run finished. An upload is done even then."""
     from llmkit.training.run import is_finished
 
     if not run.resume or run.overwrite or not is_finished(output):
         return False
-    console.notice(f"{output} is finished already; nothing to do (--overwrite starts anew)")
+    console.notice(f"{output} is finished already; nothing to do (--overwrite starts again)")
     if run.push_to_hub and launch.is_main_process():
         upload.push(output, run.push_to_hub)
     return True
 
 
 class TrainingDisplay:
-    """Turns what a run reports into notices, and on a terminal into a table that stands and changes."""
+    """Progress of a training run: notices, and on a terminal a live table (see `training.run.RunProgress`).
 
-    def __init__(self, verb: str) -> None:
+    Args:
+        verb: name of the verb, for the progress line.
+        describe: prints the notices about a plan.
+
+    Attributes:
+        plan: the run's plan, once it is made.
+        begun: a step was taken.
+    """
+
+    def __init__(self, verb: str, describe: Callable[[Any], None]) -> None:
         self.verb = verb
+        self.plan: Any = None
         self.begun = False
+        self._describe = describe
         self._live: Any = None
         self._rows: list[tuple[str, ...]] = []
         self._progress: console.Progress | None = None
+        self._reading = ReadingDisplay()
 
-    def start(self, steps: int) -> None:
+    def read(self, documents: int, characters: int) -> None:
+        self._reading.show(documents, characters)
+
+    def notice(self, message: str) -> None:
+        console.notice(message)
+
+    def planned(self, plan: Any) -> None:
+        self._reading.close()
+        self.plan = plan
+        self._describe(plan)
         if console.state.quiet:
             return
         if not sys.stderr.isatty():
-            self._progress = console.Progress(self.verb, total=steps)
+            self._progress = console.Progress(self.verb, total=plan.steps)
             return
         from rich.console import Console
         from rich.live import Live
@@ -119,10 +242,9 @@ class TrainingDisplay:
         self._live.start()
 
     def step(self, step: Step) -> None:
-        """Show a step, or a held-out measurement."""
         self.begun = True
         if step.held_out is not None:
-            self._held_out(step)
+            self._show_held_out(step)
         elif self._live is not None:
             self._draw(step)
         elif self._progress is not None:
@@ -130,24 +252,25 @@ class TrainingDisplay:
 
     @contextmanager
     def interrupted(self, output: Path) -> Iterator[None]:
-        """Put the table away whatever happens, and say how a run that was interrupted goes on."""
+        """Close the display at the end. After an interruption, say how the run can be continued."""
         try:
             yield
         except BaseException as error:
             self.close()
             if not isinstance(error, Exception) and self.begun:  # Ctrl-C or SIGTERM
-                console.notice(f"interrupted: {output} keeps what is done; --resume goes on")
+                console.notice(f"interrupted: {output} keeps what is done; --resume continues")
             raise
         self.close()
 
     def close(self) -> None:
+        self._reading.close()
         if self._live is not None:
             self._live.stop()
             self._live = None
         if self._progress is not None:
             self._progress.close()
 
-    def _held_out(self, step: Step) -> None:
+    def _show_held_out(self, step: Step) -> None:
         held = step.held_out
         assert held is not None
         bits = f", {held.bits_per_byte:.4f} bits/byte" if held.utf8_bytes is not None else ""
@@ -174,6 +297,19 @@ class TrainingDisplay:
         self._live.update(drawn)
 
 
+class ReadingDisplay(console.Progress):
+    """Progress of reading a corpus of unknown length."""
+
+    def __init__(self) -> None:
+        super().__init__("read")
+        self._began = time.monotonic()
+
+    def show(self, documents: int, characters: int) -> None:
+        size = characters / 1e6
+        speed = size / max(time.monotonic() - self._began, 1e-9)
+        self.update(characters, f"{documents:,} documents, {size:,.0f} MB, {speed:.1f} MB/s")
+
+
 def _cells(step: Step) -> tuple[str, ...]:
     left = step.seconds_left
     return (
@@ -188,15 +324,15 @@ def _cells(step: Step) -> tuple[str, ...]:
 
 
 def _line(step: Step) -> str:
-    at, loss, rate, norm, speed, memory, left = _cells(step)
+    position, loss, rate, norm, speed, memory, left = _cells(step)
     return (
-        f"step {at}, loss {loss}, learning rate {rate}, gradient norm {norm}, {speed} tokens/s, {memory},"
-        f" {left} left"
+        f"step {position}, loss {loss}, learning rate {rate}, gradient norm {norm}, {speed} tokens/s,"
+        f" {memory}, {left} left"
     )
 
 
 def show(values: dict[str, Any], as_json: bool) -> None:
-    """Print a plan or a result: a name and a value a line, where there is one, or one line of JSON."""
+    """Print a plan or a result: one line of JSON, or a line `name: value` for each value that is not None."""
     if as_json:
         print(json.dumps(values, default=str))
         return

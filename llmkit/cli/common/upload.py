@@ -1,4 +1,4 @@
-"""`--push-to-hub`: a finished folder to the Hub, after a question."""
+"""`--push-to-hub`: upload a finished folder to the Hub, after a question."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import sys
 from pathlib import Path
 
 from llmkit.cli.common import console, launch
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import LLMKitError, OptionError, one_line
 
 
 def ask(repository: str) -> None:
-    """Ask whether to upload, before the training that may take a night.
+    """Ask whether to upload, before a training run that may take a night.
 
     Raises:
-        InputError: there is nobody to ask, or the answer is no.
+        OptionError: nobody can answer, or the answer is no.
     """
     if not launch.is_main_process():
         return
     if repository.count("/") != 1:
-        raise InputError(f"--push-to-hub {repository}: name it USER/NAME")
+        raise OptionError("push_to_hub", f"must be USER/NAME, not {repository!r}")
     if not sys.stdin.isatty():
-        raise InputError("--push-to-hub asks before it uploads, and there is no terminal to ask at")
+        raise OptionError("push_to_hub", "asks before it uploads, and there is no terminal for the answer")
     print(
         f"Upload the result to https://huggingface.co/{repository} (private)? [y/N] ", end="", file=sys.stderr
     )
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise InputError("--push-to-hub: not confirmed; nothing was trained")
+        raise OptionError("push_to_hub", "was not confirmed; nothing was trained")
 
 
 def push(folder: Path, repository: str) -> None:
-    """Upload the folder; checkpoints stay here.
+    """Upload the folder, except its checkpoints.
 
     Raises:
-        LLMKitError: the Hub refused it; the folder is as it was.
+        LLMKitError: the Hub refused it; the folder is unchanged.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -44,6 +44,6 @@ def push(folder: Path, repository: str) -> None:
         hub.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["checkpoints/*"])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise LLMKitError(
-            f"--push-to-hub {repository}: {' '.join(str(error).split())[:300]}; the result is in {folder}"
+            f"`push_to_hub` {repository}: {one_line(error)}; the result is in {folder}"
         ) from None
     console.notice(f"uploaded to https://huggingface.co/{repository}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import enum
-import re
 import warnings
 from typing import Any
 
@@ -22,13 +21,12 @@ from llmkit.errors import InputError
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.direction import T5_FAMILIES, own_pair, own_prefixes
+from llmkit.text.language_tokens import language_tokens
 from llmkit.text.languages import find_language, find_pair, match_code
 
 # Its hooks are annotated more narrowly than transformers' own subclasses of it keep to.
 _Pipeline: Any = transformers.Pipeline
 
-# The language tokens of NLLB (deu_Latn) and mBART (de_DE).
-_LANGUAGE_TOKEN = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
 _MAX_NEW_TOKENS = 256
 _NUM_BEAMS = 4
 # The max_length of a generation config that sets none, up to transformers 4.
@@ -252,13 +250,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if pair is not None and not {"src_lang", "tgt_lang"} & options.keys():
             options["src_lang"], options["tgt_lang"] = pair
         super().__init__(model, tokenizer, task=task, **options)
-        # M2M100's tokenizer keeps its languages apart. All these tokenizers have every language of their
-        # family, whether or not the model has it.
-        tokens = {
-            token: index for token, index in tokenizer.get_vocab().items() if _LANGUAGE_TOKEN.fullmatch(token)
-        }
-        tokens |= getattr(tokenizer, "lang_code_to_id", {})
-        self._codes = {token for token, index in tokens.items() if index < model.config.vocab_size}
+        self._codes = set(language_tokens(tokenizer, model.config.vocab_size))
 
     def _sanitize_parameters(
         self, *args: Any, **kwargs: Any

@@ -1,4 +1,4 @@
-"""Answers that stand in a context: what a row says of them, and which characters and tokens they are.
+"""Answers in a context: read them from a row, and find their characters and tokens.
 
 Public: `answers_of`, `answer_span`, `token_span`.
 """
@@ -12,7 +12,14 @@ from llmkit.training.finetuning.columns import BadRowError
 
 
 def answers_of(value: Any) -> list[tuple[str, int | None]]:
-    """Texts, each with where it starts in the context if that is told: SQuAD's form, or simpler ones."""
+    """Read the answers of a row, in SQuAD's form or a simpler one.
+
+    Returns:
+        Each answer's text, and its first character in the context if the row gives it.
+
+    Raises:
+        BadRowError: the value has another form.
+    """
     if isinstance(value, str):
         return [(value, None)]
     if isinstance(value, dict):
@@ -30,7 +37,14 @@ def answers_of(value: Any) -> list[tuple[str, int | None]]:
 
 
 def answer_span(value: Any, context: str) -> tuple[int, int]:
-    """First and past-the-last character of the answer; (-1, -1) where there is none."""
+    """Find the first answer in the context.
+
+    Returns:
+        Start and end of its characters (end exclusive); (-1, -1) if there is no answer.
+
+    Raises:
+        BadRowError: the answer is not in the context.
+    """
     answers = [(text, at) for text, at in answers_of(value) if text.strip()]
     if not answers:
         return -1, -1
@@ -38,15 +52,23 @@ def answer_span(value: Any, context: str) -> tuple[int, int]:
     if at is None:
         at = context.find(text)
         if at < 0:
-            raise BadRowError(f"its answer {text[:40]!r} does not stand in the context")
+            raise BadRowError(f"its answer {text[:40]!r} is not in the context")
     elif not isinstance(at, int) or context[at : at + len(text)] != text:
-        raise BadRowError(f"at answer_start {at} the context does not say {text[:40]!r}")
+        raise BadRowError(f"at answer_start {at} the context does not have {text[:40]!r}")
     return at, at + len(text)
 
 
-def token_span(places: Sequence[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
-    """The tokens (position, first and past-the-last character each) that hold characters start to end."""
-    if start < 0 or not places or start < places[0][1] or end > places[-1][2]:
+def token_span(offsets: Sequence[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
+    """Find the tokens that hold the characters from `start` to `end`.
+
+    Args:
+        offsets: of each token of the context its position, and start and end of its characters.
+        start, end: characters of the answer (end exclusive); negative if there is none.
+
+    Returns:
+        Positions of the first and the last token; (0, 0) if the answer is not within the offsets.
+    """
+    if start < 0 or not offsets or start < offsets[0][1] or end > offsets[-1][2]:
         return 0, 0
-    inside = [position for position, first, last in places if first < end and last > start]
+    inside = [position for position, first, last in offsets if first < end and last > start]
     return (inside[0], inside[-1]) if inside else (0, 0)

@@ -1,6 +1,6 @@
-"""What a file of rows is for, told from the names of its columns.
+"""Objective of a file of rows, recognized by the names of its columns.
 
-Public: `recognise`, `Columns`, `BadRowError`, `ROLES`.
+Public: `recognize`, `Columns`, `BadRowError`, `ROLES`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError, did_you_mean
 
-# Objective -> the roles that its columns play; those in brackets may be missing.
+# Objective -> the roles that its columns play; those in `_OPTIONAL` may be missing.
 ROLES: dict[str, tuple[str, ...]] = {
     "preference": ("prompt", "input", "chosen", "rejected"),
     "answers": ("question", "context", "answers"),
@@ -22,7 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "text": ("text",),
 }
 _OPTIONAL = {"preference": {"prompt", "input"}, "completion": {"input"}}
-# The ecosystem's spellings, each as its column names in the order of the roles above.
+# Column names that public data sets use: role -> column.
 _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
     "preference": (
         {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
@@ -65,12 +65,12 @@ _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
 
 
 class BadRowError(ValueError):
-    """What is wrong with a row, without its place."""
+    """A row is bad. The message has no place; the caller adds it."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What rows are for, and where in them it stands.
+    """Objective of rows, and the columns that play its roles.
 
     Attributes:
         objective: one of `ROLES`.
@@ -82,36 +82,39 @@ class Columns:
 
     @property
     def by_language(self) -> bool:
-        """Whether source and target are two languages of one column, which have to be said."""
+        """True if source and target are two languages in one column, which the user must name."""
         return "source" in self.names and self.names["source"] == self.names.get("target")
 
     def missing(self, row: Collection[str]) -> list[str]:
-        """The columns that a row must have and has not."""
+        """Return the required columns that a row lacks."""
         optional = _OPTIONAL.get(self.objective, set())
         return [name for role, name in self.names.items() if name not in row and role not in optional]
 
     def widened(self, other: Columns) -> Columns:
-        """With what `other` has of the roles that may be missing, where both agree on the rest."""
+        """Return the columns with the optional roles that `other` adds, if both agree on the rest."""
         more = {role: name for role, name in other.names.items() if role not in self.names}
         agree = self.objective == other.objective and self.names.items() <= other.names.items()
         return Columns(self.objective, {**self.names, **more}) if agree and more else self
 
 
-def recognise(
+def recognize(
     columns: Collection[str], mapping: Mapping[str, str] | None = None, objective: str | None = None
 ) -> Columns:
-    """Tell the objective from a row's columns.
+    """Find the objective that a row's columns fit.
 
     Args:
         columns: names of the row's columns.
-        mapping: role -> column, where the names do not speak for themselves.
-        objective: take this one, where several are possible.
+        mapping: role -> column, for columns with other names.
+        objective: objective to take, if several are possible.
+
+    Returns:
+        The objective and its columns.
 
     Raises:
-        InputError: nothing is recognised, more than one thing is, or a mapped column is not there.
+        InputError: no objective fits, several fit, or a mapped column does not exist.
     """
     if objective is not None and objective not in ROLES:
-        raise InputError(f"--objective {objective}: there is {', '.join(ROLES)}")
+        raise OptionError("objective", f"must be one of {', '.join(ROLES)}, not {objective!r}")
     if mapping:
         return _mapped(columns, mapping, objective)
     found = []
@@ -122,23 +125,23 @@ def recognise(
                 break
     if objective is not None:
         found = [one for one in found if one.objective == objective]
-    # A shape whose columns are all part of another shape is not meant: `text` beside `summary`.
-    meant = [one for one in found if not any(_within(one, other) for other in found if other is not one)]
-    # Preferences carry what was preferred as a conversation beside them, too.
-    if any(one.objective == "preference" for one in meant):
-        meant = [one for one in meant if one.objective == "preference"]
-    if len(meant) == 1:
-        return meant[0]
-    if not meant:
+    # Drop an objective whose columns are all part of another: `text` beside `summary`.
+    fits = [one for one in found if not any(_within(one, other) for other in found if other is not one)]
+    # Preference data often has the preferred text as a conversation too.
+    if any(one.objective == "preference" for one in fits):
+        fits = [one for one in fits if one.objective == "preference"]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits:
         raise InputError(
-            f"its columns are {', '.join(columns) or 'none'}, from which no objective follows"
-            f"{_near(tuple(columns))}; say which is which, as in --map prompt=COLUMN completion=COLUMN (or"
-            " text=, messages=, source= and target=)"
+            f"its columns are {', '.join(columns) or 'none'}, which fit no objective"
+            f"{_suggestion(tuple(columns))}; name them with `mapping`, such as prompt=COLUMN"
+            " completion=COLUMN (or text=, messages=, source= and target=)"
         )
-    first, second = meant[:2]
+    first, second = fits[:2]
     raise InputError(
-        f"ambiguous: its columns may be meant as {_told(first)} or as {_told(second)}; choose with"
-        f" --objective {first.objective} or --objective {second.objective}"
+        f"ambiguous: its columns fit {_described(first)} and {_described(second)}; choose with"
+        f" objective={first.objective} or objective={second.objective}"
     )
 
 
@@ -146,39 +149,38 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
     roles = {role for roles in ROLES.values() for role in roles}
     for role, column in mapping.items():
         if role not in roles:
-            near = difflib.get_close_matches(role, roles, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; the roles are {', '.join(sorted(roles))}"
-            raise InputError(f"--map {role}={column}: no such role{hint}")
+            hint = did_you_mean(role, roles) or f"; the roles are {', '.join(sorted(roles))}"
+            raise OptionError("mapping", f"{role}={column}: no such role{hint}")
         if column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; its columns are {', '.join(columns)}"
-            raise InputError(f"--map {role}={column}: no column {column!r}{hint}")
-    for kind, wanted in ROLES.items():
+            hint = did_you_mean(column, columns) or f"; its columns are {', '.join(columns)}"
+            raise OptionError("mapping", f"{role}={column}: no column {column!r}{hint}")
+    for kind, all_roles in ROLES.items():
         if objective not in (None, kind):
             continue
-        needed = set(wanted) - _OPTIONAL.get(kind, set())
-        # A role that was not mapped may still be a column of its own name.
-        names = {role: mapping.get(role, role) for role in wanted if role in mapping or role in columns}
-        if set(mapping) <= set(wanted) and needed <= set(names):
+        needed = set(all_roles) - _OPTIONAL.get(kind, set())
+        # A role that is not mapped may still be a column of the same name.
+        names = {role: mapping.get(role, role) for role in all_roles if role in mapping or role in columns}
+        if set(mapping) <= set(all_roles) and needed <= set(names):
             return Columns(kind, names)
     given = ", ".join(f"{role}={column}" for role, column in mapping.items())
-    raise InputError(f"--map {given}: these roles alone make no objective; see `llmkit finetune --help`")
+    objectives = "; ".join(f"{kind} has {', '.join(roles)}" for kind, roles in ROLES.items())
+    raise OptionError("mapping", f"{given}: these roles alone fit no objective ({objectives})")
 
 
-@functools.lru_cache(maxsize=8)  # where bad rows are skipped, row after row has the same columns
-def _near(columns: tuple[str, ...]) -> str:
-    """A question whether some columns are meant by names that they nearly have, if those say what it is."""
+@functools.lru_cache(maxsize=8)  # if bad rows are skipped, many rows have the same columns
+def _suggestion(columns: tuple[str, ...]) -> str:
+    """Return " (did you mean NAME for COLUMN?)" if names close to the columns fit an objective."""
     known = {name for spellings in _SPELLINGS.values() for one in spellings for name in one.values()}
     close = {
         column: near[0]
         for column in columns
         if column not in known and (near := difflib.get_close_matches(column, known, n=1))
     }
-    meant = {close.get(column, column) for column in columns}
-    wanted = next(
-        (one for spellings in _SPELLINGS.values() for one in spellings if {*one.values()} <= meant), {}
+    corrected = {close.get(column, column) for column in columns}
+    fitting = next(
+        (one for spellings in _SPELLINGS.values() for one in spellings if {*one.values()} <= corrected), {}
     )
-    found = [f"{name} for {column}" for column, name in close.items() if name in wanted.values()]
+    found = [f"{name} for {column}" for column, name in close.items() if name in fitting.values()]
     return f" (did you mean {', '.join(found)}?)" if found else ""
 
 
@@ -186,5 +188,5 @@ def _within(one: Columns, other: Columns) -> bool:
     return set(one.names.values()) < set(other.names.values())
 
 
-def _told(one: Columns) -> str:
+def _described(one: Columns) -> str:
     return f"{one.objective} ({', '.join(dict.fromkeys(one.names.values()))})"

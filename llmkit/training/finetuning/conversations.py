@@ -1,4 +1,4 @@
-"""Conversations as finetuning reads them, and which of their tokens the assistant says.
+"""Conversations for finetuning, and the tokens in them that the assistant writes.
 
 Public: `conversation_of`, `target_spans`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from itertools import pairwise, takewhile
 from typing import Any
 
+from llmkit.errors import one_line
+
 _ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -15,22 +17,25 @@ _ROLES = {
     "model": "assistant",
     "chatgpt": "assistant",
 }
-# Of the characters that Unicode leaves to private use: in no conversation, and nothing to a template.
+# A character for private use: it occurs in no conversation, and templates pass it through.
 _MARK = "\ue0f5"
 
 
 def conversation_of(value: Any) -> list[dict[str, Any]]:
-    """Messages with `role` and `content`, from such or from ShareGPT's `from` and `value`.
+    """Read messages with `role` and `content`, or with ShareGPT's `from` and `value`.
+
+    Returns:
+        Messages with `role` and `content`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value has another form.
     """
     if not isinstance(value, list) or not value:
-        raise ValueError("its messages are no list of turns")
+        raise ValueError("its messages are not a list of turns")
     found = []
     for number, turn in enumerate(value, start=1):
         if not isinstance(turn, dict):
-            raise ValueError(f"turn {number} of its messages is no object")
+            raise ValueError(f"turn {number} of its messages is not an object")
         if "from" in turn and "role" not in turn:
             turn = {"role": turn["from"], "content": turn.get("value")}
         role, content = turn.get("role"), turn.get("content")
@@ -43,28 +48,31 @@ def conversation_of(value: Any) -> list[dict[str, Any]]:
 def target_spans(
     tokenizer: Any, messages: list[dict[str, Any]], *, after: int = 0
 ) -> tuple[list[int], list[tuple[int, int | None]]]:
-    """Token ids of a conversation, and the ranges of them that the assistant says.
+    """Encode a conversation, and find the tokens that the assistant writes.
 
-    What the assistant says begins where the template would have it begin (after `add_generation_prompt`), so
-    that in training it follows what it will follow in use, and ends with what the template puts after it.
-    Nothing is asked of the template: `{% generation %}` need not be in it.
+    A span begins where generation would begin (after `add_generation_prompt`), so that in training it follows
+    the same tokens as at inference. It ends with the tokens that the template puts after the turn. The
+    template does not need `{% generation %}`.
 
     Args:
-        tokenizer: with a chat template.
-        messages: with `role` and `content`.
-        after: messages at the beginning of which nothing counts, whoever says it.
+        tokenizer: tokenizer with a chat template.
+        messages: messages with `role` and `content`.
+        after: number of messages at the beginning that have no targets.
+
+    Returns:
+        Ids of the conversation, and the ranges (start, end) of the assistant's tokens.
 
     Raises:
-        ValueError: the template refuses the conversation or does not keep the assistant's words, or the
-            assistant says nothing in it.
+        ValueError: the template refuses the conversation or changes the assistant's words, or the assistant
+            says nothing in it.
     """
     from jinja2 import TemplateError
 
     try:
         whole = _render(tokenizer, messages)
         said = _character_spans(tokenizer, messages, whole)
-    except (TemplateError, TypeError) as error:  # TypeError: it adds up a content that is not there
-        raise ValueError(f"the chat template refuses it: {' '.join(str(error).split())}") from None
+    except (TemplateError, TypeError) as error:  # TypeError: it concatenates a content that is None
+        raise ValueError(f"the chat template refuses it: {one_line(error)}") from None
     spans = [span for index, span in said.items() if index >= after]
     if not spans:
         raise ValueError("the assistant says nothing in it")
@@ -83,27 +91,36 @@ def _render(tokenizer: Any, messages: list[dict[str, Any]], *, prompt: bool = Fa
 
 
 def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Ids, and the characters of each, so that no token lies on both sides of an edge.
+    """Encode a text so that no token lies on both sides of an edge.
 
-    In use the prompt ends at such an edge, and what is said begins with a token of its own.
+    At inference the prompt ends at such an edge, and the answer begins with a new token.
+
+    Args:
+        tokenizer: a tokenizer that returns offsets.
+        text: the text.
+        edges: character positions.
+
+    Returns:
+        Ids, and start and end of the characters of each.
     """
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     if not any(first < edge < last for edge in edges for first, last in offsets):
         return ids, offsets
-    parted, places = list[int](), list[tuple[int, int]]()
+    split_ids, split_offsets = list[int](), list[tuple[int, int]]()
     for start, end in pairwise(sorted({0, *edges, len(text)})):
         piece = tokenizer(text[start:end], add_special_tokens=False, return_offsets_mapping=True)
-        parted += piece["input_ids"]
-        places += [(start + first, start + last) for first, last in piece["offset_mapping"]]
-    # Tokenizers that put a space before every text cannot be asked for the parts.
-    return (parted, places) if tokenizer.decode(parted) == tokenizer.decode(ids) else (ids, offsets)
+        split_ids += piece["input_ids"]
+        split_offsets += [(start + first, start + last) for first, last in piece["offset_mapping"]]
+    # Tokenizers that put a space before every text cannot encode the parts.
+    same = tokenizer.decode(split_ids) == tokenizer.decode(ids)
+    return (split_ids, split_offsets) if same else (ids, offsets)
 
 
 def _character_spans(
     tokenizer: Any, messages: list[dict[str, Any]], whole: str
 ) -> dict[int, tuple[int, int]]:
-    """Where in `whole` the assistant's turns stand, by their number among the messages."""
+    """Return the characters (start, end) of the assistant's turns in `whole`, by index of the message."""
     found: dict[int, tuple[int, int]] = {}
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -113,8 +130,8 @@ def _character_spans(
         if before is not None and whole.startswith(before) and whole.startswith(after):
             start, end = len(before), len(after)
         else:
-            start, end = _found(tokenizer, messages, index, whole, before)
-        end = _without_break(whole, start, end)
+            start, end = _find_marked(tokenizer, messages, index, whole, before)
+        end = _without_line_breaks(whole, start, end)
         if start >= end and (message.get("content") or "").strip():
             raise ValueError(f"the chat template leaves out what the assistant says in turn {index + 1}")
         if start < end:
@@ -122,23 +139,24 @@ def _character_spans(
     return found
 
 
-def _found(
+def _find_marked(
     tokenizer: Any, messages: list[dict[str, Any]], index: int, whole: str, before: str | None
 ) -> tuple[int, int]:
-    """Where a turn's words stand in a conversation that does not begin as its beginning alone is rendered.
+    """Find a turn's characters if the template renders its beginning differently in the whole conversation.
 
-    Some templates drop what the assistant thought in earlier turns, open a thought for it, or put the
-    system's words into the last question. So the words are marked, and looked for where the marks come out.
+    Some templates drop the reasoning of earlier turns, open a reasoning block for the assistant, or put the
+    system message into the last question. So put marks around the turn's words, and find the marks in the
+    rendered text.
 
     Raises:
-        ValueError: the template does not keep them.
+        ValueError: the template changes the words.
     """
     reason = ValueError(
-        f"the chat template changes what the assistant says in turn {index + 1}, so that it cannot be found"
+        f"the chat template changes what the assistant says in turn {index + 1}, so it cannot be found"
     )
     content = str(messages[index].get("content") or "")
     thought, tag, words = content.rpartition("</think>")
-    # What the template leaves of the space around the words is not known: first as it is, then without.
+    # The template may strip the white space around the words: try with it, then without.
     for said in (words, words.strip()):
         marked = {**messages[index], "content": f"{thought}{tag}{_MARK}{said}{_MARK}"}
         text = _render(tokenizer, [*messages[:index], marked, *messages[index + 1 :]])
@@ -148,7 +166,7 @@ def _found(
         raise reason
     start = text.index(_MARK)
     end = text.rindex(_MARK) - 1
-    # As the last turn it has its end, and what is said before its words, as after a prompt in use.
+    # As the last turn it also has its end, and the text before its words, as at inference.
     lead, _, rest = _render(tokenizer, [*messages[:index], marked]).partition(_MARK)
     end += _shared(tokenizer, rest.rpartition(_MARK)[2], whole[end:])
     if before is not None and lead.startswith(before) and whole.endswith(lead[len(before) :], 0, start):
@@ -157,7 +175,10 @@ def _found(
 
 
 def _shared(tokenizer: Any, one: str, other: str) -> int:
-    """Characters of the tokens with which both texts begin: `<|im_end|>` and `<|im_start|>` share none."""
+    """Return the number of characters in the tokens that both texts begin with.
+
+    Tokens, because `<|im_end|>` and `<|im_start|>` share characters and no token.
+    """
     found = 0
     ids, offsets = _encoded(tokenizer, one, [])
     for mine, (_, last), theirs in zip(ids, offsets, _encoded(tokenizer, other, [])[0], strict=False):
@@ -167,7 +188,7 @@ def _shared(tokenizer: Any, one: str, other: str) -> int:
     return found
 
 
-def _without_break(whole: str, start: int, end: int) -> int:
-    """`end` without the line breaks before it: after its end token the model is not asked for more."""
+def _without_line_breaks(whole: str, start: int, end: int) -> int:
+    """Move `end` before the line breaks there: generation stops at the end token, so they are no targets."""
     breaks = len(list(takewhile(lambda c: c == "\n", reversed(whole[start:end]))))
     return max(start, end - breaks)

@@ -1,9 +1,9 @@
-"""Rows to tokens, an objective at a time: what the model reads, and what of it it is to learn.
+"""Turn rows into tokens and targets, for each objective.
 
-Public: `encoder`, `prompter`, `Encoded`, `IGNORED`, `kind_of`, `CHAT_TEMPLATE`.
+Public: `encoder`, `prompter`, `kind_of`, `shared_length`, `CHAT_TEMPLATE`.
 
-What is learnt stands one place before where it is written: `targets[i]` is what the model, having read
-`ids[: i + 1]`, shall say next, or `IGNORED`. So a text of n tokens is n - 1 tokens to read.
+Labels are already shifted: `targets[i]` is the token that follows `ids[: i + 1]`, or `IGNORED`. So a text of
+n tokens is an example of n - 1 tokens.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
+from llmkit.training.encoded import IGNORED, Encoded
 from llmkit.training.finetuning.answer_spans import answer_span, answers_of, token_span
 from llmkit.training.finetuning.columns import BadRowError, Columns
 from llmkit.training.finetuning.conversations import conversation_of, target_spans
 from llmkit.training.finetuning.prompt_boundary import fitted, prompt_and_rest
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedTokenizerBase
 
-    Ids = Sequence[int] | np.ndarray
-
-IGNORED = -100  # what torch's cross-entropy leaves out
-# For tokenizers without a chat template: names and line breaks, which any vocabulary can spell.
+# Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
 CHAT_TEMPLATE = (
     "{{ bos_token or '' }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
     "Assistant: {{ m['content'] | trim }}{{ eos_token }}\n"
@@ -37,35 +34,18 @@ CHAT_TEMPLATE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One example.
-
-    Attributes:
-        ids: what the model reads.
-        targets: for "causal" as long as `ids`; for "seq2seq" the target's ids; for "spans" first and last
-            token of the answer.
-        cut: whether something did not fit and was left out.
-        types: token types, where the tokenizer makes them ("spans"); for "preference" 0 for the chosen text's
-            tokens and 1 for those of the rejected one, which follows it.
-        reference: for "preference" the log-probabilities of both, by the model before it is taught.
-    """
-
-    ids: Ids
-    targets: Ids
-    cut: bool = False
-    types: Ids | None = None
-    reference: tuple[float, float] | None = None
-
-
 def kind_of(columns: Columns, model_kind: str) -> str:
-    """How a model of `model_kind` ("causal", "seq2seq" or "encoder") learns from such rows.
+    """Choose the kind of training for a model and its rows.
+
+    Args:
+        columns: objective of the rows.
+        model_kind: "causal", "seq2seq" or "encoder".
 
     Returns:
-        "causal", "seq2seq" or "spans"; for preferences "preference".
+        "causal", "seq2seq", "spans" or "preference".
 
     Raises:
-        InputError: it cannot.
+        InputError: such a model cannot be trained on such rows.
     """
     objective = columns.objective
     if objective == "preference" and model_kind == "causal":
@@ -76,11 +56,11 @@ def kind_of(columns: Columns, model_kind: str) -> str:
         return "seq2seq"
     if model_kind == "causal":
         return "causal"
-    wants = {"seq2seq": "pairs of source and target", "encoder": "question, context and answers"}[model_kind]
-    raise InputError(f"this model is {_A[model_kind]} and learns from {wants}; these rows are {objective}")
-
-
-_A = {"seq2seq": "an encoder-decoder", "encoder": "an encoder"}
+    model, needs = {
+        "seq2seq": ("an encoder-decoder", "pairs of source and target"),
+        "encoder": ("an encoder", "question, context and answers"),
+    }[model_kind]
+    raise InputError(f"this model is {model} and learns from {needs}; these rows are {objective}")
 
 
 def encoder(
@@ -93,19 +73,20 @@ def encoder(
     source_prefix: str = "",
     shared_words_type: int | None = None,
 ) -> Callable[[Mapping[str, Any]], list[Encoded]]:
-    """The function that turns a row's columns into examples.
+    """Make the function that turns a row into examples.
 
     Args:
-        columns: what the rows are for.
-        kind: of `kind_of`.
-        tokenizer: the model's.
-        max_length: tokens of an example at most; for "seq2seq" of either side.
-        languages: keys in a `translation` column, from and to.
-        source_prefix: put before each source ("summarize: " for T5).
-        shared_words_type: token type of a context's words that the question has too (see `text.overlap`).
+        columns: objective and columns of the rows.
+        kind: result of `kind_of`.
+        tokenizer: the model's tokenizer.
+        max_length: maximum number of tokens in an example; for "seq2seq" in each side.
+        languages: keys of source and target in a column `translation`.
+        source_prefix: text before each source ("summarize: " for T5).
+        shared_words_type: token type of context words that occur in the question (see `text.overlap`).
 
     Returns:
-        A function of a row's data. It raises `BadRowError`, and gives none where nothing is left to learn.
+        A function from a row's data to its examples, an empty list if there is no target. It raises
+        `BadRowError`.
     """
     rows = _Rows(columns, tokenizer, max_length, languages, source_prefix, shared_words_type)
     if kind == "spans":
@@ -130,7 +111,11 @@ def prompter(
     languages: tuple[str, str] | None,
     source_prefix: str,
 ) -> Callable[[Mapping[str, Any]], Any]:
-    """The function that gives a row's prompt as `encoder`'s function lays it out; for rows that have one."""
+    """Make the function that returns a row's prompt, in the same layout as in `encoder`'s examples.
+
+    Args:
+        columns, kind, tokenizer, languages, source_prefix: as in `encoder`.
+    """
     rows = _Rows(columns, tokenizer, 0, languages, source_prefix, None)
     if kind == "seq2seq":
         return lambda row: rows._source_and_target(row)[0]
@@ -149,16 +134,16 @@ class _Rows:
     shared_words_type: int | None
 
     def text(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A text and its end; one longer than the model sees becomes several, none of it lost."""
+        """Encode a text with its end; a text that is too long becomes several examples."""
         text = self._string(row, "text")
         ids = self._closed(self.tokenizer(text)["input_ids"])
         size = self.max_length + 1
-        # Each piece begins with the token that the one before ended with: every token is learnt once.
+        # Each piece begins with the last token of the piece before: every token is a target once.
         pieces = overlapping_windows(len(ids), size, 1) if len(ids) > size else [(0, len(ids))]
         return [Encoded(ids[a : b - 1], ids[a + 1 : b]) for a, b in pieces if b - a > 1]
 
     def messages(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A conversation of which only what the assistant says is learnt, its end-of-turn token included."""
+        """Encode a conversation; the targets are the assistant's tokens, with their end-of-turn tokens."""
         try:
             messages = conversation_of(row[self.columns.names["messages"]])
         except ValueError as error:
@@ -166,16 +151,16 @@ class _Rows:
         return self._conversation(messages)
 
     def completion(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A prompt and what follows it, of which that is learnt; too long a prompt loses its beginning."""
+        """Encode a prompt and its completion, which is the target; a long prompt loses its beginning."""
         return self._continued(*self._prompt_and_completion(row))[0]
 
     def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A prompt with what is preferred and what is not; none where they are the same, or do not fit."""
+        """Encode a pair of chosen and rejected text; none if they are equal or do not fit."""
         chosen, rejected = (self._answer(row, role) for role in ("chosen", "rejected"))
         if type(chosen) is not type(rejected):
-            raise BadRowError("of chosen and rejected one is a text and the other a conversation")
+            raise BadRowError("one of chosen and rejected is a text and the other a conversation")
         if isinstance(chosen, list):
-            before, begins = self._opening(row, chosen, shared(chosen, rejected))
+            before, begins = self._opening(row, chosen, shared_length(chosen, rejected))
             sides = [self._conversation([*before, *side], after=begins) for side in (chosen, rejected)]
         elif "prompt" in self.columns.names:
             prompt = row.get(self.columns.names["prompt"])
@@ -183,7 +168,7 @@ class _Rows:
             sides = self._continued(prompt, chosen, rejected)
         else:
             ids = [self._closed(self.tokenizer(side)["input_ids"]) for side in (chosen, rejected)]
-            sides = [self._masked(one, [(shared(*ids), None)]) for one in ids]
+            sides = [self._masked(one, [(shared_length(*ids), None)]) for one in ids]
         if not (sides[0] and sides[1]) or sides[0] == sides[1]:
             return []
         (one,), (other,) = sides
@@ -191,7 +176,7 @@ class _Rows:
         return [Encoded([*one.ids, *other.ids], [*one.targets, *other.targets], one.cut or other.cut, types)]
 
     def _answer(self, row: Mapping[str, Any], role: str) -> Any:
-        """A text, or a conversation's turns."""
+        """Read a text, or the turns of a conversation."""
         column = self.columns.names[role]
         value = row.get(column)
         if not isinstance(value, list) or (value and all(isinstance(part, str) for part in value)):
@@ -202,32 +187,32 @@ class _Rows:
             raise BadRowError(f"column {column!r}: {error}") from None
 
     def _opening(
-        self, row: Mapping[str, Any], chosen: list[dict[str, Any]], alike: int
+        self, row: Mapping[str, Any], chosen: list[dict[str, Any]], common: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """What stands before the turns of `chosen`, and how many turns there are before the two part."""
+        """Return the turns before those of `chosen`, and the number of turns before the two sides differ."""
         given = row.get(self.columns.names.get("prompt", ""))
         if isinstance(given, list):
             before = _messages(given)
-            return ([], len(before)) if chosen[: len(before)] == before else (before, len(before) + alike)
-        if given is None or alike:
-            # Where both begin with the same turns, these are the prompt; a text beside them says it again.
-            return [], alike
+            return ([], len(before)) if chosen[: len(before)] == before else (before, len(before) + common)
+        if given is None or common:
+            # The turns that both begin with are the prompt; a prompt column repeats them.
+            return [], common
         return [{"role": "user", "content": self._prompt(row)}], 1
 
     def _continued(self, prompt: Any, *completions: Any) -> list[list[Encoded]]:
-        """A prompt with each of what may follow it, be they texts or turns; the prompt is not learnt."""
+        """Encode a prompt with each of its completions (texts or turns), which are the targets."""
         if isinstance(prompt, list) or self.tokenizer.chat_template is not None:
             before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-            said = [
+            answers = [
                 one if isinstance(one, list) else [{"role": "assistant", "content": one.strip()}]
                 for one in completions
             ]
-            return [self._conversation([*before, *after]) for after in said]
-        # One more than the model reads: the last is only said.
+            return [self._conversation([*before, *after]) for after in answers]
+        # One more than the model reads: the last token is only a target.
         size, first = self.max_length + 1, self.tokenizer.bos_token_id
         parts = (prompt_and_rest(self.tokenizer, prompt, one) for one in completions)
         fits = [fitted(start, self._closed(rest), size, first) for start, rest in parts]
-        # All of them follow the same: as much of the prompt as the longest leaves room for.
+        # All completions follow the same prompt, cut so that the longest one fits.
         start = min((start for start, _, _ in fits), key=len)
         spans = [(len(start), None)]
         return [
@@ -235,22 +220,22 @@ class _Rows:
         ]
 
     def seq2seq(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A source and its target."""
+        """Encode a source and its target."""
         source, target = self._source_and_target(row)
         ids = self.tokenizer(source)["input_ids"]
         targets = self.tokenizer(text_target=target)["input_ids"]
-        if self.tokenizer.eos_token_id not in targets[-2:]:  # the first mBART has the language after the end
+        if self.tokenizer.eos_token_id not in targets[-2:]:  # mBART puts the language after the end token
             targets = self._closed(targets)
         cut = len(ids) > self.max_length or len(targets) > self.max_length
         return [Encoded(self._cut(ids), self._cut(targets), cut)]
 
     def spans(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """A question with each window of its context; without the answer in it, the first token is it."""
+        """Encode a question with each window of its context; without an answer the span is (0, 0)."""
         question, context = self._string(row, "question"), self._string(row, "context", empty=True)
         start, end = answer_span(row[self.columns.names["answers"]], context)
         limit = len(self.tokenizer(question, add_special_tokens=False)["input_ids"])
         if limit > self.max_length // 2:
-            raise BadRowError(f"the question has {limit} tokens, more than half of --max-length")
+            raise BadRowError(f"the question has {limit} tokens, more than half of `max_length`")
         windows = self.tokenizer(
             question,
             context,
@@ -262,7 +247,7 @@ class _Rows:
         )
         found = []
         for index, ids in enumerate(windows["input_ids"]):
-            places = [
+            offsets = [
                 (position, first, last)
                 for position, ((first, last), part) in enumerate(
                     zip(windows["offset_mapping"][index], windows.sequence_ids(index), strict=True)
@@ -271,11 +256,11 @@ class _Rows:
             ]
             types = windows["token_type_ids"][index] if "token_type_ids" in windows else None
             if types is not None and self.shared_words_type is not None:
-                marks = shared_marks(question, context, (last for _, _, last in places))
-                for (position, _, _), shared in zip(places, marks, strict=True):
-                    if shared:
+                marks = shared_marks(question, context, (last for _, _, last in offsets))
+                for (position, _, _), marked in zip(offsets, marks, strict=True):
+                    if marked:
                         types[position] = self.shared_words_type
-            found.append(Encoded(ids, token_span(places, start, end), types=types))
+            found.append(Encoded(ids, token_span(offsets, start, end), types=types))
         return found
 
     def _conversation(self, messages: list[dict[str, Any]], after: int = 0) -> list[Encoded]:
@@ -292,17 +277,17 @@ class _Rows:
         kept = targets[1 : self.max_length + 1]
         last = max((i for i, target in enumerate(kept) if target != IGNORED), default=-1)
         if last < 0:
-            return []  # what is learnt lies beyond what the model sees
+            return []  # all targets are beyond `max_length`
         return [Encoded(ids[: last + 1], kept[: last + 1], cut=len(ids) - 1 > self.max_length)]
 
     def _source_and_target(self, row: Mapping[str, Any]) -> tuple[str, str]:
-        """What an encoder reads, and what its decoder is to write."""
+        """Return the texts for the encoder and the decoder."""
         if self.columns.objective == "pairs":
             source, target = self._pair(row)
         else:
             first, second = self._prompt_and_completion(row)
             if not isinstance(first, str) or not isinstance(second, str):
-                raise BadRowError("an encoder-decoder takes texts, and this is a conversation")
+                raise BadRowError("an encoder-decoder needs texts, and this is a conversation")
             source, target = first.strip(), second.strip()
         return self.source_prefix + source, target
 
@@ -325,7 +310,7 @@ class _Rows:
         names = self.columns.names
         if "instruction" not in names["prompt"] and "input" not in names:
             return prompt
-        # A row without it has nothing to add.
+        # A row may have no input.
         more = self._string(row, "input", empty=True).strip() if names.get("input") in row else ""
         if self.tokenizer.chat_template is not None:
             return f"{prompt}\n\n{more}" if more else prompt
@@ -338,11 +323,13 @@ class _Rows:
             return self._string(row, "source"), self._string(row, "target")
         both = row[names["source"]]
         if not isinstance(both, dict):
-            raise BadRowError(f"column {names['source']!r} holds no texts by language")
+            raise BadRowError(f"column {names['source']!r} has no texts by language")
         if self.languages is None:
             keys = " and ".join(list(both)[:2])
-            raise InputError(
-                f"column {names['source']!r} holds several languages: say --from and --to ({keys})"
+            raise OptionError(
+                "source_language",
+                f"and `target_language` are missing: column {names['source']!r} has several languages"
+                f" ({keys})",
             )
         for language in self.languages:
             if not isinstance(both.get(language), str) or not both[language].strip():
@@ -355,24 +342,24 @@ class _Rows:
             raise BadRowError(f"no column {column!r}")
         value = row[column]
         if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-            value = " ".join(part.strip() for part in value)  # a text given as its sentences
+            value = " ".join(part.strip() for part in value)  # a list of sentences
         if value is None and empty:
             return ""
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
-            raise BadRowError(f"column {column!r} holds {_type(value)}, not a text")
+            raise BadRowError(f"column {column!r} is {_type(value)}, not a text")
         if not empty and not value.strip():
             raise BadRowError(f"column {column!r} is empty")
         return value
 
     def _closed(self, ids: list[int]) -> list[int]:
-        """Ids that end with the end of text, so that the model learns to stop."""
+        """Add the end-of-text token if it is missing, so that the model learns to stop."""
         end = self.tokenizer.eos_token_id
         return ids if end is None or (len(ids) > 1 and ids[-1] == end) else [*ids, end]
 
     def _cut(self, ids: list[int]) -> list[int]:
-        """At most `max_length` ids, with the special tokens that they end with."""
+        """Cut ids to `max_length`, and keep the special tokens at their end."""
         if len(ids) <= self.max_length:
             return ids
         special = set(self.tokenizer.all_special_ids)
@@ -380,8 +367,8 @@ class _Rows:
         return [*ids[: self.max_length - len(ids) + end], *ids[end:]]
 
 
-def shared(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How much two texts, or rows of ids or of turns, begin alike, the last of the shorter one left aside."""
+def shared_length(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return the length of the common beginning of two sequences, without the last item of the shorter."""
     limit = max(0, min(len(one), len(other)) - 1)
     return next((i for i in range(limit) if one[i] != other[i]), limit)
 

@@ -1,6 +1,6 @@
 """Files of rows as examples in memory, read and checked before any training starts.
 
-Public: `read_examples`, `Examples`, `ReadOptions`, `Source`.
+Public: `read_source`, `encode`, `skip_notices`, `Source`, `Examples`, `ReadSummary`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.flatten import flat
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
-from llmkit.training.finetuning.columns import BadRowError, Columns, recognise
-from llmkit.training.finetuning.encoding import IGNORED, Encoded, shared
+from llmkit.training.encoded import IGNORED, Encoded
+from llmkit.training.finetuning.columns import BadRowError, Columns, recognize
+from llmkit.training.finetuning.encoding import shared_length
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 @dataclass
-class ReadOptions:
-    """What was found in the files.
+class ReadSummary:
+    """Counts of the rows read from files.
 
     Attributes:
-        rows: read, skipped ones too.
-        skipped: place and reason of each row that `--on-error skip` left out.
-        dropped: rows of which nothing was left to learn.
-        truncated: examples that did not fit whole.
+        rows: number of rows read, skipped ones included.
+        skipped: place and reason of each row that `on_error="skip"` left out.
+        dropped: number of rows without any target.
+        truncated: number of examples cut to fit.
     """
 
     rows: int = 0
@@ -42,21 +43,21 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows that were read and recognised, not yet turned into tokens.
+    """Rows with known columns, not yet turned into tokens.
 
     Attributes:
-        columns: what they are for.
+        columns: objective and columns of the rows.
         rows: the rows, until they are encoded.
-        reading: what was found.
+        summary: counts of the rows.
     """
 
     columns: Columns
     rows: list[Row]
-    reading: ReadOptions
+    summary: ReadSummary
 
     @property
-    def talks(self) -> bool:
-        """Whether some of it are conversations, which take a chat template."""
+    def has_conversations(self) -> bool:
+        """True if some rows are conversations, which need a chat template."""
         if self.columns.objective != "preference":
             return self.columns.objective == "messages"
         names = [self.columns.names[role] for role in ("chosen", "rejected")]
@@ -64,37 +65,41 @@ class Source:
         return any(isinstance(one, list) and one and isinstance(one[0], dict) for one in turns)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the rows, by which a resumed run knows its data again."""
+        """Return the SHA-256 of the rows, by which a resumed run recognizes its data."""
         digest = hashlib.sha256(repr(sorted(self.columns.names.items())).encode())
         for row in self.rows:
             digest.update(dumps(row.data).encode())
         return digest.hexdigest()
 
     def split(self, share: float, seed: int) -> tuple[Source, Source]:
-        """Hold out `share` of the rows, chosen by a hash of seed and row, not by their order.
+        """Hold out `share` of the rows, chosen by a hash of seed and row, independent of their order.
 
-        Rows whose prompt, source or context is the same fall on the same side.
+        Rows with the same prompt, source or context fall on the same side.
+
+        Returns:
+            Training rows and held-out rows.
 
         Raises:
-            InputError: one side would be empty.
+            OptionError: one side would be empty.
         """
         keys = [self._key(row, seed) for row in self.rows]
         ranked = sorted(set(keys))
         if share == 0:
-            return self, Source(self.columns, [], ReadOptions())
+            return self, Source(self.columns, [], ReadSummary())
         count = max(1, round(share * len(ranked)))
         if count >= len(ranked):
-            raise InputError(
-                f"{len(ranked)} different row(s) cannot be split into training and held-out rows: give more,"
-                " or --eval-split 0"
+            raise OptionError(
+                "eval_split",
+                f"{share}: {len(ranked)} different row(s) cannot be split into training and held-out rows;"
+                " give more rows, or eval_split=0",
             )
         held = set(ranked[:count])
         sides: tuple[list[Row], list[Row]] = ([], [])
         for key, row in zip(keys, self.rows, strict=True):
             sides[key in held].append(row)
         return (
-            Source(self.columns, sides[0], self.reading),
-            Source(self.columns, sides[1], ReadOptions(rows=len(sides[1]))),
+            Source(self.columns, sides[0], self.summary),
+            Source(self.columns, sides[1], ReadSummary(rows=len(sides[1]))),
         )
 
     def _key(self, row: Row, seed: int) -> bytes:
@@ -104,12 +109,12 @@ class Source:
             for role in ("context", "source", "prompt", "messages", "text", "chosen")
             if role in names
         )
-        what = row.data.get(column)
+        value = row.data.get(column)
         if column == names.get("chosen"):
-            what = _opening(what, row.data.get(names["rejected"]))
+            value = _common_prefix(value, row.data.get(names["rejected"]))
         if "input" in names:
-            what = [what, row.data.get(names["input"])]
-        return hashlib.sha256(f"{seed}\0{dumps(what)}".encode()).digest()
+            value = [value, row.data.get(names["input"])]
+        return hashlib.sha256(f"{seed}\0{dumps(value)}".encode()).digest()
 
 
 def read_source(
@@ -119,58 +124,61 @@ def read_source(
     objective: str | None = None,
     on_error: str = "fail",
 ) -> Source:
-    """Read the rows of all files and tell from their columns what they are for.
+    """Read the rows of all files, and find their objective from their columns.
 
     Args:
-        files: as `records.open_rows` takes them; a `.txt` file's lines are texts, blank ones aside, and of a
-            dataset that has several splits it is "train" if no other is named.
+        files: files, as `records.open_rows` takes them. In a `.txt` file each line that is not blank is a
+            text; of a dataset with several splits "train" is read unless another is named.
         mapping: role -> column (see `columns.ROLES`).
-        objective: where the columns allow several.
+        objective: objective to take, if the columns allow several.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
+
+    Returns:
+        The rows with their columns.
 
     Raises:
         InputError: with file, line and reason.
     """
-    reading, kept = ReadOptions(), list[Row]()
+    summary, kept = ReadSummary(), list[Row]()
     columns: Columns | None = None
     for file in files:
         for row in open_rows(file, split="train").through(flat):
             if row.error is None and _blank_line(file, row):
                 continue
-            reading.rows += 1
+            summary.rows += 1
             try:
                 if row.error is not None:
                     raise RowError(row.where, row.error)
                 missing = columns.missing(row.data) if columns else []
                 if missing:
-                    raise RowError(row.where, f"no column {missing[0]!r}, which the rows before it have")
+                    raise RowError(row.where, f"no column {missing[0]!r}, but the rows before it have one")
                 try:
-                    found = recognise(row.data, mapping, columns.objective if columns else objective)
+                    found = recognize(row.data, mapping, columns.objective if columns else objective)
                 except InputError as error:
                     raise RowError(row.where, str(error)) from None
                 columns = columns.widened(found) if columns else found
             except RowError as error:
                 if on_error == "fail":
                     raise
-                reading.skipped.append(str(error))
+                summary.skipped.append(str(error))
                 continue
             kept.append(row)
     if columns is None:
-        raise InputError(f"{', '.join(map(str, files))}: no row that can be used{_first(reading)}")
-    return Source(columns, kept, reading)
+        raise InputError(f"{', '.join(map(str, files))}: no usable row{_first_reason(summary)}")
+    return Source(columns, kept, summary)
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples as token ids: a dataset as `Trainer` takes it.
+    """Examples as token ids: a dataset for `Trainer`.
 
     Attributes:
         items: the examples, in the order of the files.
-        reading: what was found on the way.
+        summary: counts of the rows.
     """
 
     items: list[Encoded]
-    reading: ReadOptions
+    summary: ReadSummary
 
     def __len__(self) -> int:
         return len(self.items)
@@ -180,22 +188,22 @@ class Examples:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens that the model reads of each, the longer side where there are two."""
+        """Number of tokens of each example; of source and target the longer one."""
         return [max(len(one.ids), len(one.targets)) for one in self.items]
 
     def longest(self, count: int) -> list[int]:
-        """The `count` examples with the most tokens, these first."""
+        """Return the indices of the `count` longest examples, the longest first."""
         lengths = self.lengths
         return sorted(range(len(lengths)), key=lambda i: -lengths[i])[:count]
 
     @property
     def tokens(self) -> int:
-        """Tokens read in one pass."""
+        """Number of tokens read in one pass."""
         return sum(len(one.ids) for one in self.items)
 
     @property
-    def learnt(self) -> int:
-        """Tokens learnt in one pass."""
+    def target_tokens(self) -> int:
+        """Number of targets in one pass."""
         import numpy as np
 
         return sum(int((np.asarray(one.targets) != IGNORED).sum()) for one in self.items)
@@ -204,12 +212,18 @@ class Examples:
 def encode(
     source: Source, encoder: Callable[[Mapping[str, Any]], list[Encoded]], *, on_error: str = "fail"
 ) -> Examples:
-    """Turn rows into examples, and let each row go: text and tokens of all rows are not in memory together.
+    """Turn rows into examples, and release each row: text and tokens of all rows may not fit together.
+
+    Args:
+        source: the rows; empty afterwards.
+        encoder: result of `encoding.encoder`.
+        on_error: "fail" at a bad row, or "skip" it.
 
     Raises:
-        InputError: a row that cannot be used, with its place, unless it is skipped; or none is left.
+        RowError: a row is bad, unless it is skipped.
+        InputError: no example is left.
     """
-    reading, items, count = source.reading, list[Encoded](), len(source.rows)
+    summary, items, count = source.summary, list[Encoded](), len(source.rows)
     source.rows.reverse()
     while source.rows:
         row = source.rows.pop()
@@ -218,18 +232,18 @@ def encode(
         except BadRowError as error:
             if on_error == "fail":
                 raise RowError(row.where, str(error)) from None
-            reading.skipped.append(f"{row.where}: {error}")
+            summary.skipped.append(f"{row.where}: {error}")
             continue
-        reading.dropped += not found
-        reading.truncated += sum(one.cut for one in found)
-        items += [_packed(one) for one in found]
+        summary.dropped += not found
+        summary.truncated += sum(one.cut for one in found)
+        items += [_as_arrays(one) for one in found]
     if count and not items:
-        raise InputError(f"of {count} rows none leaves anything to learn{_first(reading)}")
-    return Examples(items, reading)
+        raise InputError(f"none of {count} rows has a target to train on{_first_reason(summary)}")
+    return Examples(items, summary)
 
 
-def _packed(one: Encoded) -> Encoded:
-    """The same in arrays, at a ninth of a list's size."""
+def _as_arrays(one: Encoded) -> Encoded:
+    """Convert lists to arrays, which take a ninth of the memory."""
     import numpy as np
 
     def array(values: Any) -> np.ndarray:
@@ -239,29 +253,29 @@ def _packed(one: Encoded) -> Encoded:
     return Encoded(array(one.ids), array(one.targets), one.cut, types)
 
 
-def _opening(chosen: Any, rejected: Any) -> Any:
-    """What both begin with: the prompt, where it has no column of its own."""
-    alike = type(chosen) is type(rejected) and isinstance(chosen, str | list)
-    return chosen[: shared(chosen, rejected)] if alike else chosen
+def _common_prefix(chosen: Any, rejected: Any) -> Any:
+    """Return the common beginning of both texts or conversations: the prompt, if it has no own column."""
+    comparable = type(chosen) is type(rejected) and isinstance(chosen, str | list)
+    return chosen[: shared_length(chosen, rejected)] if comparable else chosen
 
 
 def _blank_line(file: str | Path, row: Row) -> bool:
-    """Whether it is what stands between two paragraphs; in files with columns an empty text is a mistake."""
+    """Return True for a blank line of a text file; in files with columns an empty text is an error."""
     name = str(file).removesuffix(".gz")
     return name.endswith(".txt") and not str(row.data.get("text", "")).strip()
 
 
-def _first(reading: ReadOptions) -> str:
-    return f": {reading.skipped[0]}" if reading.skipped else ""
+def _first_reason(summary: ReadSummary) -> str:
+    return f": {summary.skipped[0]}" if summary.skipped else ""
 
 
-def bad_rows(skipped: Sequence[str], count: int, shown: int = 5) -> Iterator[str]:
-    """What to tell of the rows left out: the first few, and how many more.
+def skip_notices(skipped: Sequence[str], count: int, shown: int = 5) -> Iterator[str]:
+    """Yield notices about the rows left out: the first few, and the number of the others.
 
     Args:
-        skipped: place and reason of each, or of as many as are shown.
-        count: of all.
-        shown: at most.
+        skipped: place and reason of each row, at least of the first `shown`.
+        count: number of all rows left out.
+        shown: maximum number of rows to name.
     """
     lines = skipped[:shown]
     yield from (f"skipped: {line}" for line in lines)

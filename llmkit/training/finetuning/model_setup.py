@@ -1,6 +1,6 @@
-"""A model made ready to be taught: loaded, its kernel chosen and proven, its adapter put on.
+"""Load a model for training: choose and prove its attention kernel, and add its adapter.
 
-Public: `check_attention`, `load_for_training`, `trained`, `base_name`.
+Public: `check_attention`, `load_for_training`, `count_parameters`, `base_name`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError, one_line
 from llmkit.training.finetuning.columns import Columns
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def check_attention(spec: ModelSpec, device: str) -> None:
-    """Refuse, before anything is read or loaded, a kernel that `--attn` names and that cannot train.
+    """Refuse an attention kernel that cannot train, before anything is read or loaded.
 
     Raises:
-        InputError: there is none of that name, or it has no backward pass or does not run on the device.
+        InputError: there is no such kernel, it has no backward pass, or it does not run on the device.
     """
     if spec.attn is None:
         return
@@ -37,22 +37,22 @@ def check_attention(spec: ModelSpec, device: str) -> None:
 def load_for_training(
     spec: ModelSpec, recipe: FinetuneRecipe, dtype: str, columns: Columns, notice: Callable[[str], None]
 ) -> tuple[LoadedModel, bool]:
-    """The model that a recipe is about, its adapter on it where it wants one.
+    """Load the model of a recipe, with a new adapter if the recipe trains one.
 
-    What is frozen is kept in the precision it computes in; what is trained is kept in float32.
+    Frozen weights are kept in the precision that they compute in, trained weights in float32.
 
     Args:
-        spec: whose dtype is not used.
-        recipe: says what is trained.
-        dtype: that the model computes in while training.
-        columns: what the rows are for: an encoder is loaded to answer questions.
+        spec: the model; its dtype is not used.
+        recipe: options of the training.
+        dtype: dtype that the model computes in.
+        columns: columns of the rows; an encoder is loaded for extractive QA.
         notice: called with a sentence that the user should read.
 
     Returns:
-        The model, and whether it keeps apart the examples of a flattened row.
+        The model, and True if it separates the examples of a flattened row.
 
     Raises:
-        InputError: it cannot be trained.
+        InputError: the model cannot be trained.
     """
     from transformers import set_seed
 
@@ -62,18 +62,18 @@ def load_for_training(
         is_masked_lm(spec) or _is_extractive_qa(is_extractive_qa, spec)
     )
     spec = replace(spec, task="question-answering" if spans else "text-generation")
-    set_seed(recipe.seed)  # a new head's weights are drawn while it loads
+    set_seed(recipe.seed)  # loading may draw the weights of a new head
     loaded = load(
         replace(spec, dtype=dtype if recipe.lora else "float32"), new_head=spans, four_bits=recipe.qlora
     )
     if loaded.adapter is not None:
         raise InputError(
-            f"{spec.adapter or spec.name} is an adapter; `llmkit merge` it first, and finetune the result"
+            f"{spec.adapter or spec.name} is an adapter; merge it first, and finetune the merged model"
         )
     causal = not spans and not loaded.is_encoder_decoder
     flattens = causal and _flattens(loaded, spec.attn, recipe.packing, notice)
     if flattens:
-        # Given a cache, transformers takes a row for one text, wherever its positions begin anew.
+        # With a cache, transformers treats a row as one text, even if its positions restart.
         loaded.model.config.use_cache = False
     loaded.tokenizer.padding_side = "right"
     if recipe.mark_shared_words:
@@ -84,10 +84,10 @@ def load_for_training(
 
 
 def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
-    """Give the model a token type for the words that question and context share; it begins as the context's.
+    """Add a token type for the words that question and context share, initialized as the context's type.
 
     Raises:
-        InputError: it reads no answers off a context, or has no token types.
+        OptionError: the model is not extractive, has no token types, or is trained by an adapter.
     """
     import torch
 
@@ -96,12 +96,13 @@ def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
         return
     embeddings = getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
     if not spans or embeddings is None or "token_type_ids" not in loaded.tokenizer.model_input_names:
-        raise InputError(
-            f"--mark-shared-words: {type(model).__name__} reads no answers off a context with token types; it"
-            " is for an encoder such as BERT, and rows of questions, contexts and answers"
+        raise OptionError(
+            "mark_shared_words",
+            "needs an encoder with token types, such as BERT, and rows of questions, contexts and answers;"
+            f" {type(model).__name__} is none for such rows",
         )
     if lora:
-        raise InputError("--mark-shared-words adds a token type to the model; use --full")
+        raise OptionError("mark_shared_words", "adds a token type to the model; use lora=False")
     with torch.no_grad():
         rows = embeddings.weight
         embeddings.weight = torch.nn.Parameter(torch.cat([rows, rows[-1:]]))
@@ -111,16 +112,16 @@ def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
 
 
 def base_name(loaded: LoadedModel) -> tuple[str, str | None]:
-    """Name and revision of what an adapter goes on, as a user names it, not by where it lies in a cache."""
+    """Return name and revision of an adapter's base, as a user names it, not as a path in the cache."""
     if loaded.revision == "local":
         return str(Path(loaded.spec.name).resolve()), None
     return loaded.spec.name, None if loaded.revision == "embedded" else loaded.revision
 
 
-def trained(model: Any) -> tuple[int, int]:
-    """Number of parameters, and of those that are trained."""
+def count_parameters(model: Any) -> tuple[int, int]:
+    """Return the number of all parameters, and of the trained ones."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
+    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
 
 
 def _is_extractive_qa(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
@@ -129,42 +130,48 @@ def _is_extractive_qa(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
     return bool(saved_architecture(spec)) and finds(spec)
 
 
-def _flattens(loaded: LoadedModel, asked: str | None, packing: bool, notice: Callable[[str], None]) -> bool:
-    """Give the model a kernel that keeps a row's examples apart, and look whether they are.
+def _flattens(
+    loaded: LoadedModel, requested: str | None, packing: bool, notice: Callable[[str], None]
+) -> bool:
+    """Set a kernel that separates a row's examples, and measure if it does.
 
-    Not told from the architecture's name: a family that ignores its position ids, or the kernel, would let
-    examples see each other in silence.
+    The architecture's name is not enough: a family that ignores position ids or the kernel would let examples
+    see each other without an error.
     """
     from llmkit.attention.interface import register
     from llmkit.attention.registry import find
 
     model: Any = loaded.model
     before = model.config._attn_implementation
-    if asked is not None:
-        apart = _keeps_apart(model)
+    if requested is not None:
+        separate = _separates_texts(model)
     else:
         model.set_attn_implementation(register(find("documents")))
-        apart = _keeps_apart(model)
-        if not apart:
+        separate = _separates_texts(model)
+        if not separate:
             model.set_attn_implementation(before)
-            # A mask for the whole row costs more than padding does, so only who asks for full rows gets one.
-            apart = packing and _keeps_apart(model)
-    if not apart:
-        notice(f"{type(model).__name__} with {asked or before} attention: rows are padded, not joined")
-    return apart
+            # A mask for the whole row costs more than padding, so it is used for packing only.
+            separate = packing and _separates_texts(model)
+    if not separate:
+        notice(f"{type(model).__name__} with {requested or before} attention: rows are padded, not joined")
+    return separate
 
 
-def _keeps_apart(model: Any) -> bool:
-    """Whether two texts in one row give the logits that each gives alone."""
+def _separates_texts(model: Any) -> bool:
+    """Return True if two texts in one row give the same logits as each alone."""
     try:
-        off, leak = _strays(model)
+        difference, leak = _logit_differences(model)
     except (InputError, RuntimeError, ValueError, TypeError, IndexError):
         return False
-    return off < 0.1 * leak
+    return difference < 0.1 * leak
 
 
-def _strays(model: Any) -> tuple[float, float]:
-    """How far two texts in one row are from what they are alone, and how far as a single text."""
+def _logit_differences(model: Any) -> tuple[float, float]:
+    """Compare the logits of two texts alone with those in one row, and with those as a single text.
+
+    Returns:
+        The largest difference of each.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -177,10 +184,10 @@ def _strays(model: Any) -> tuple[float, float]:
             position_ids=torch.cat([torch.arange(len(ids), device=device) for ids in texts])[None],
             use_cache=False,
         ).logits[0]
-        # What a leak looks like: the same texts as one.
+        # As a single text they see each other: the size of a leak.
         leaked = model(input_ids=torch.cat(texts)[None], use_cache=False).logits[0]
-    off, leak = (float((x.float() - alone.float()).abs().max()) for x in (joined, leaked))
-    return off, leak
+    difference, leak = (float((x.float() - alone.float()).abs().max()) for x in (joined, leaked))
+    return difference, leak
 
 
 def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> Any:
@@ -211,21 +218,19 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
     try:
         wrapped = get_peft_model(model, config)
     except ValueError as error:
-        raise InputError(
-            f"--target-modules {recipe.target_modules}: {' '.join(str(error).split())}"
-        ) from None
+        raise OptionError("target_modules", f"{recipe.target_modules}: {one_line(error)}") from None
     for one in wrapped.peft_config.values():
-        # While it lasts: peft looks there whether the vocabulary grew, and for a name it would ask the Hub.
+        # During training only: peft reads this folder's vocabulary size, and would ask the Hub for a name.
         one.base_model_name_or_path = str(loaded.folder)
     if recipe.gradient_checkpointing:
         wrapped.enable_input_require_grads()
     return wrapped
 
 
-def _targets(model: Any, asked: str | None) -> list[str]:
-    """The last parts of the names of the layers that get an adapter."""
-    if asked is not None:
-        return [name.strip() for name in asked.split(",") if name.strip()]
+def _targets(model: Any, requested: str | None) -> list[str]:
+    """Return the last part of the names of the layers that get an adapter."""
+    if requested is not None:
+        return [name.strip() for name in requested.split(",") if name.strip()]
     head = model.get_output_embeddings()
     found = {
         name.rpartition(".")[2]
@@ -233,7 +238,7 @@ def _targets(model: Any, asked: str | None) -> list[str]:
         if _is_linear(module) and module is not head and not name.startswith(("qa_outputs", "cls."))
     }
     if not found:
-        raise InputError(f"{type(model).__name__} has no linear layers that LoRA knows; use --full")
+        raise InputError(f"{type(model).__name__} has no linear layers for LoRA; use lora=False")
     return sorted(found)
 
 

@@ -1,4 +1,7 @@
-"""What a finetuning run is told (its recipe) and what follows from it before a step is taken (its plan)."""
+"""Inputs and plan of a finetuning run: read the rows, load the model, and resolve the options.
+
+Public: `prepare`, `FinetuneInputs`, `FinetunePlan`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
+from llmkit.runtime.peft import base_model
 from llmkit.training.finetuning.encoding import CHAT_TEMPLATE, encoder, kind_of
-from llmkit.training.finetuning.examples import Examples, ReadOptions, Source, bad_rows, encode, read_source
+from llmkit.training.finetuning.examples import Examples, Source, encode, read_source, skip_notices
 from llmkit.training.finetuning.languages import set_languages
 from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
 from llmkit.training.finetuning.recipe import FinetuneRecipe
@@ -23,27 +27,29 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.batches import Batches
 
-# Rows a step where --batch-size auto chooses how many of them go through the model at once.
+# Rows in a step if `batch_size` is None, which chooses how many of them go through the model at a time.
 AUTO_ROWS = 16
 
 
 @dataclass(frozen=True)
 class FinetunePlan:
-    """What a run will do.
+    """Counts, sizes and choices of a run, resolved before training.
 
     Attributes:
-        objective: what the rows are for, and (`learns`) how this model learns it.
-        rows: read; of them `held_out_rows` are not learnt from.
-        skipped, dropped, truncated: rows left out as bad, rows with nothing left to learn, examples cut.
-        examples, tokens, learnt_tokens: of the training rows, in one pass.
-        packed_rows: rows that the examples were packed into; None where they are not.
-        parameters, trained_parameters: of the model, its adapter included.
-        batch_size, gradient_accumulation: rows a forward pass, forward passes a step.
-        memory: estimated bytes at the peak; None where there is no telling.
+        objective: objective that the rows' columns give (see `columns.ROLES`).
+        kind: training of this model for it (see `encoding.kind_of`).
+        rows: rows read for training.
+        held_out_rows: rows held out.
+        skipped, dropped, truncated: bad rows left out, rows without any target, and examples cut to fit.
+        examples, tokens, target_tokens: examples, tokens and targets of the training rows, in one pass.
+        packed_rows: rows that the examples were packed into; None without packing.
+        parameters, trained_parameters: all parameters with the adapter's, and the trained ones among them.
+        batch_size, gradient_accumulation: rows in a forward pass, and forward passes in a step.
+        memory: estimated bytes at the peak; None if it cannot be estimated.
     """
 
     objective: str
-    learns: str
+    kind: str
     rows: int
     held_out_rows: int
     skipped: int
@@ -51,7 +57,7 @@ class FinetunePlan:
     truncated: int
     examples: int
     tokens: int
-    learnt_tokens: int
+    target_tokens: int
     packed_rows: int | None
     parameters: int
     trained_parameters: int
@@ -73,14 +79,15 @@ class FinetuneInputs:
     """A run that is ready to start.
 
     Attributes:
-        loaded: the model, with its adapter, and its tokenizer.
-        kind: of `encoding.kind_of`.
+        plan: the plan.
+        recipe: the options, as given.
+        loaded: the model with its adapter and tokenizer.
+        kind: result of `encoding.kind_of`.
         train, held_out: examples.
-        batches: the order of the training examples.
-        collate: examples to inputs.
-        fingerprint: of the data.
-        reading: what was found in the files.
-        layout: of the prompts; None where there is nothing to tell of it.
+        batches: order of the training examples.
+        collate: turns a list of examples into the model's inputs.
+        fingerprint: hash of the data.
+        layout: layout of the prompts; None if there is nothing to report about it.
     """
 
     plan: FinetunePlan
@@ -92,8 +99,31 @@ class FinetuneInputs:
     batches: Batches
     collate: Callable[[Sequence[Any]], Any]
     fingerprint: str
-    reading: ReadOptions
     layout: PromptLayout | None
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """A model with the data encoded for it, before the batch size is known.
+
+    Attributes:
+        source: the training rows' columns.
+        flattens: rows are joined, not padded.
+        length: maximum number of tokens in a row.
+        device, dtype, reason: results of `training_device` and `training_dtype`.
+    """
+
+    recipe: FinetuneRecipe
+    source: Source
+    loaded: LoadedModel
+    kind: str
+    train: Examples
+    held_out: Examples
+    flattens: bool
+    length: int
+    device: str
+    dtype: str
+    reason: str
 
 
 def prepare(
@@ -104,13 +134,23 @@ def prepare(
     eval_data: str | Path | None = None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> FinetuneInputs:
-    """Read and check the rows, load the model, and count: all but the training.
+    """Read and check the rows, load the model, and make the plan; train nothing.
+
+    Args:
+        data: files of rows, as `records.open_rows` takes them.
+        spec: the model; its dtype is not used.
+        recipe: options of the training.
+        eval_data: file of held-out rows, in place of a share of the data.
+        notice: called with a sentence that the user should read.
+
+    Returns:
+        Everything that the training needs.
 
     Raises:
-        InputError: a bad option or row, or rows that this model cannot learn from.
+        InputError: an option or a row is bad, or this model cannot be trained on such rows.
     """
     from llmkit.training.finetuning import preferences
-    from llmkit.training.finetuning.model_setup import check_attention, load_for_training, trained
+    from llmkit.training.finetuning.model_setup import check_attention, load_for_training
 
     recipe.check()
     device = training_device(spec.device, 0)
@@ -120,40 +160,49 @@ def prepare(
     preferences.check(recipe, source.columns.objective)
     fingerprint = source.fingerprint()
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
-    kind = kind_of(source.columns, "encoder" if loaded.spec.task == "question-answering" else _kind(loaded))
-    if loaded.tokenizer.chat_template is None and source.talks:
+    kind = kind_of(source.columns, _model_kind(loaded))
+    if loaded.tokenizer.chat_template is None and source.has_conversations:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
-    told: dict[str, Any] = {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
+    prompt: dict[str, Any] = {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
     marked = getattr(loaded.model.config, "shared_words_type", None)
-    turn = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **told)
-    train = encode(source, turn, on_error=recipe.on_error)
-    held_out = encode(held, turn, on_error=recipe.on_error)
-    for reading in (train.reading, held_out.reading):
-        for line in bad_rows(reading.skipped, len(reading.skipped)):
+    to_examples = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **prompt)
+    train = encode(source, to_examples, on_error=recipe.on_error)
+    held_out = encode(held, to_examples, on_error=recipe.on_error)
+    for summary in (train.summary, held_out.summary):
+        for line in skip_notices(summary.skipped, len(summary.skipped)):
             notice(line)
     if recipe.packing and not flattens:
-        raise InputError(
-            f"--packing: {type(_bare(loaded.model)).__name__} cannot keep packed examples apart; without it"
-            " rows of like length go together"
+        raise OptionError(
+            "packing",
+            f"is not possible: {type(base_model(loaded.model)).__name__} cannot separate packed examples;"
+            " without it rows of similar length are batched together",
         )
-    recipe, memory = _sized(loaded, kind, train, recipe, flattens, length, dtype)
-    collate = _collator(loaded, kind, flattens, length)
-    batches = _batches(train, recipe, length, grouped=not flattens)
-    plan = _plan(train, held_out, source, kind, recipe, batches, device, dtype, reason)
-    parameters, trainable = trained(loaded.model)
-    plan = replace(plan, parameters=parameters, trained_parameters=trainable, memory=memory)
-    layout = layout_of(source.columns, kind, loaded.tokenizer, **told)
+    setup = _Setup(recipe, source, loaded, kind, train, held_out, flattens, length, device, dtype, reason)
+    batch_size, accumulation, memory = _choose_size(setup)
+    batches = _batches(setup, batch_size, accumulation)
+    layout = layout_of(source.columns, kind, loaded.tokenizer, **prompt)
     if layout is not None:
-        notice(f"prompts are laid out as {layout.quoted}{layout.conditions}; lay yours out so, too")
+        notice(f"training prompts use the layout {layout.quoted}{layout.conditions}; use it at inference too")
     return FinetuneInputs(
-        plan, recipe, loaded, kind, train, held_out, batches, collate, fingerprint, source.reading, layout
+        plan=_plan(setup, batches, memory),
+        recipe=recipe,
+        loaded=loaded,
+        kind=kind,
+        train=train,
+        held_out=held_out,
+        batches=batches,
+        collate=_collator(setup),
+        fingerprint=fingerprint,
+        layout=layout,
     )
 
 
-def _kind(loaded: LoadedModel) -> str:
+def _model_kind(loaded: LoadedModel) -> str:
+    if loaded.spec.task == "question-answering":
+        return "encoder"
     return "seq2seq" if loaded.is_encoder_decoder else "causal"
 
 
@@ -168,137 +217,120 @@ def _sources(
     return source, held
 
 
-def _sized(
-    loaded: LoadedModel,
-    kind: str,
-    train: Examples,
-    recipe: FinetuneRecipe,
-    flattens: bool,
-    length: int,
-    dtype: str,
-) -> tuple[FinetuneRecipe, int | None]:
-    """The recipe with a batch size, and the memory that it takes at its largest batch.
+def _choose_size(setup: _Setup) -> tuple[int, int, int | None]:
+    """Return rows in a forward pass, forward passes in a step, and bytes of memory at the largest batch.
 
-    `--batch-size auto` takes the largest divisor of the rows of a step that fits; the rest is accumulated, so
-    the steps, and what is learnt in them, stay what they were.
+    If `batch_size` is None, take the largest divisor of the rows of a step that fits, and accumulate the
+    rest: the rows of each step stay the same.
     """
     from llmkit.training.batches import sides
     from llmkit.training.memory import available, peak
 
+    recipe, train = setup.recipe, setup.train
+
     def estimate(rows: int) -> int | None:
         if recipe.packing:
-            longest = [length] * rows
-        elif kind == "preference":
+            longest = [setup.length] * rows
+        elif setup.kind == "preference":
             longest = [len(side.ids) for i in train.longest(rows) for side in sides(train[i])]
         else:
             lengths = train.lengths
             longest = [lengths[i] for i in train.longest(rows)]
         return peak(
-            loaded,
+            setup.loaded,
             longest,
-            flattens=flattens,
-            dtype=dtype,
+            flattens=setup.flattens,
+            dtype=setup.dtype,
             checkpointing=recipe.gradient_checkpointing,
-            pairs=kind == "preference",
+            pairs=setup.kind == "preference",
         )
 
-    if recipe.batch_size:
-        return recipe, estimate(recipe.batch_size)
-    room = available(loaded.device)
+    if recipe.batch_size is not None:
+        return recipe.batch_size, recipe.gradient_accumulation, estimate(recipe.batch_size)
+    limit = available(setup.loaded.device)
     for rows in (n for n in range(AUTO_ROWS, 0, -1) if AUTO_ROWS % n == 0):
         memory = estimate(rows)
-        if memory is None or memory <= room or rows == 1:
-            more = AUTO_ROWS // rows * recipe.gradient_accumulation
-            return replace(recipe, batch_size=rows, gradient_accumulation=more), memory
+        if memory is None or memory <= limit or rows == 1:
+            return rows, AUTO_ROWS // rows * recipe.gradient_accumulation, memory
     raise AssertionError
 
 
-def _collator(loaded: LoadedModel, kind: str, flattens: bool, length: int) -> Callable[[Sequence[Any]], Any]:
+def _collator(setup: _Setup) -> Callable[[Sequence[Any]], Any]:
     from llmkit.training.batches import Flattened, Padded, Pairs, Preferences, Spans
 
-    padding, on_cpu = loaded.tokenizer.pad_token_id, loaded.device.type == "cpu"
-    up_to = length if on_cpu else 0
-    if kind == "spans":
+    padding, on_cpu = setup.loaded.tokenizer.pad_token_id, setup.loaded.device.type == "cpu"
+    up_to = setup.length if on_cpu else 0
+    if setup.kind == "spans":
         return Spans(padding, up_to)
-    if kind == "seq2seq":
-        return Pairs(padding, _shift(loaded), up_to)
-    beside = Flattened(few_shapes=on_cpu) if flattens else Padded(padding, up_to)
-    return Preferences(beside) if kind == "preference" else beside
-
-
-def _bare(model: Any) -> Any:
-    """The model under its adapter."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    if setup.kind == "seq2seq":
+        return Pairs(padding, _shift(setup.loaded), up_to)
+    texts = Flattened(few_shapes=on_cpu) if setup.flattens else Padded(padding, up_to)
+    return Preferences(texts) if setup.kind == "preference" else texts
 
 
 def _shift(loaded: LoadedModel) -> Callable[[Any], Any]:
-    """From labels to what the decoder reads: as the model itself does it, or one place later."""
+    """Return the function from labels to the decoder's input: the model's own, or a shift by one."""
     import torch
 
-    model = _bare(loaded.model)
+    model: Any = base_model(loaded.model)
     own: Callable[[Any], Any] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     start = model.config.decoder_start_token_id
     if own is None and start is None:
-        raise InputError(f"{type(model).__name__} does not tell what its decoder reads; it cannot be taught")
+        raise InputError(
+            f"{type(model).__name__} cannot be trained: its configuration has no decoder_start_token_id"
+        )
     return own or (lambda labels: torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1))
 
 
-def _batches(train: Examples, recipe: FinetuneRecipe, length: int, *, grouped: bool) -> Batches:
+def _batches(setup: _Setup, batch_size: int, accumulation: int) -> Batches:
     from llmkit.training.batches import Batches, SingletonBatches
 
-    lengths = train.lengths
-    units = pack(lengths, length) if recipe.packing else SingletonBatches(len(train))
+    lengths = setup.train.lengths
+    packing = setup.recipe.packing
     return Batches(
-        units,
-        recipe.batch_size,
-        recipe.gradient_accumulation,
-        lengths=lengths if grouped else None,
-        seed=recipe.seed,
+        pack(lengths, setup.length) if packing else SingletonBatches(len(setup.train)),
+        batch_size,
+        accumulation,
+        lengths=None if setup.flattens else lengths,
+        seed=setup.recipe.seed,
         rank=int(os.environ.get("RANK", "0")),
         world=int(os.environ.get("WORLD_SIZE", "1")),
     )
 
 
-def _plan(
-    train: Examples,
-    held_out: Examples,
-    source: Source,
-    kind: str,
-    recipe: FinetuneRecipe,
-    batches: Batches,
-    device: str,
-    dtype: str,
-    reason: str,
-) -> FinetunePlan:
+def _plan(setup: _Setup, batches: Batches, memory: int | None) -> FinetunePlan:
+    from llmkit.training.finetuning.model_setup import count_parameters
+
+    recipe, train, held_out = setup.recipe, setup.train, setup.held_out
     steps = recipe.max_steps or math.ceil(recipe.epochs * batches.steps)
-    # Twice an epoch, but no more than twenty times in all: of few rows an epoch is soon over.
+    # Twice an epoch, but at most twenty times in all: with few rows an epoch is short.
     seldom = max(1, batches.steps // 2, math.ceil(steps / 20))
     eval_steps = min(steps, recipe.eval_steps or recipe.save_steps or seldom)
-    reading = train.reading
-    usual = (2e-4 if recipe.lora else 2e-5) / (4 if kind == "preference" else 1)
+    default_lr = (2e-4 if recipe.lora else 2e-5) / (4 if setup.kind == "preference" else 1)
+    parameters, trained_parameters = count_parameters(setup.loaded.model)
     return FinetunePlan(
-        objective=source.columns.objective,
-        learns=kind,
-        rows=reading.rows,
-        held_out_rows=held_out.reading.rows,
-        skipped=len(reading.skipped) + len(held_out.reading.skipped),
-        dropped=reading.dropped + held_out.reading.dropped,
-        truncated=reading.truncated + held_out.reading.truncated,
+        objective=setup.source.columns.objective,
+        kind=setup.kind,
+        rows=train.summary.rows,
+        held_out_rows=held_out.summary.rows,
+        skipped=len(train.summary.skipped) + len(held_out.summary.skipped),
+        dropped=train.summary.dropped + held_out.summary.dropped,
+        truncated=train.summary.truncated + held_out.summary.truncated,
         examples=len(train),
         tokens=train.tokens,
-        learnt_tokens=train.learnt,
+        target_tokens=train.target_tokens,
         packed_rows=len(batches.units) if recipe.packing else None,
-        parameters=0,
-        trained_parameters=0,
-        batch_size=recipe.batch_size,
-        gradient_accumulation=recipe.gradient_accumulation,
+        parameters=parameters,
+        trained_parameters=trained_parameters,
+        batch_size=batches.batch_size,
+        gradient_accumulation=batches.accumulation,
         steps=steps,
         steps_per_epoch=batches.steps,
         eval_steps=eval_steps,
         save_steps=recipe.save_steps or eval_steps,
-        lr=recipe.lr or usual,
-        device=device,
-        dtype=dtype,
-        reason=reason,
-        memory=None,
+        lr=recipe.lr or default_lr,
+        device=setup.device,
+        dtype=setup.dtype,
+        reason=setup.reason,
+        memory=memory,
     )

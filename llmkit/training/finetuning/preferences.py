@@ -1,11 +1,10 @@
-"""Direct Preference Optimization (Rafailov et al. 2023, arXiv 2305.18290), over TRL, in our own loop.
+"""Direct Preference Optimization (Rafailov et al. 2023, arXiv 2305.18290), with TRL's log-probabilities.
 
-Public: `require_trl`, `check`, `preference_loss`, `score`.
+Public: `require_trl`, `check`, `patch_forward_with_dpo_loss`, `score`.
 
-TRL gives the log-probabilities, tile by tile, without logits that are ever whole. Its `DPOTrainer` does not
-run here: it divides by the pairs of each forward pass and not by those of the step, and what it gathers over
-processes must be of one size in all of them, so that a step would depend on how it is cut. On a single batch
-the losses are the same.
+TRL computes the log-probabilities tile by tile, without a tensor of all logits. Its `DPOTrainer` is not used:
+it divides by the pairs of each forward pass instead of those of the step, and gathers tensors that must have
+one size in all processes, so a step would depend on how it is divided. On a single batch the losses agree.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -28,81 +27,75 @@ if TYPE_CHECKING:
     from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 BETA = 0.1  # as in the paper's experiments, and TRL's default
-# The first version whose `add_fused_lm_head` works where there is no Triton.
+# The first version whose `add_fused_lm_head` works without Triton.
 _TRL = "1.16"
 
 
 def require_trl() -> None:
-    """Refuse where TRL is not there, before anything else is done.
+    """Refuse preferences if TRL is not installed, before anything else is done.
 
     Raises:
-        InputError: with the command that brings it.
+        InputError: with the command that installs it.
     """
     from packaging.version import Version
 
-    get = "rows with `chosen` and `rejected` are learnt through TRL: pip install 'llmkit[preferences]'"
+    needed = "rows with `chosen` and `rejected` need TRL: pip install 'llmkit[preferences]'"
     if importlib.util.find_spec("trl") is None:
-        raise InputError(get)
+        raise InputError(needed)
     version = importlib.metadata.version("trl")
     if Version(version) < Version(_TRL):
-        raise InputError(f"{get} (TRL is {version} here, and {_TRL} is the least)")
+        raise InputError(f"{needed} (TRL {version} is installed; {_TRL} or newer is needed)")
 
 
 def check(recipe: FinetuneRecipe, objective: str) -> None:
-    """Refuse options that preferences do not know, and those that only they know.
+    """Refuse options that do not go with preferences, and `dpo_beta` without them.
 
     Raises:
-        InputError: naming the flag.
+        OptionError: naming the option.
+        InputError: TRL is missing.
     """
     if objective != "preference":
         if recipe.dpo_beta is not None:
-            raise InputError(
-                f"--dpo-beta: for rows with `chosen` and `rejected`; these rows are {objective}: leave it out"
+            raise OptionError(
+                "dpo_beta", f"needs rows with `chosen` and `rejected`; these rows are {objective}; omit it"
             )
         return
-    for flag, given, why in (
-        ("--packing", recipe.packing, "pairs are not packed"),
-        (
-            "--label-smoothing",
-            recipe.label_smoothing,
-            "what is learnt is which text is better, not its tokens",
-        ),
-        (
-            "--lora-dropout",
-            recipe.lora_dropout,
-            "the model is compared with itself, so nothing is left to chance",
-        ),
+    for option, why in (
+        ("packing", "pairs are not packed"),
+        ("label_smoothing", "the loss compares whole texts, not tokens"),
+        ("lora_dropout", "DPO compares the model with its own frozen start, so dropout must be 0"),
     ):
-        if given:
-            raise InputError(f"{flag}: not with preferences: {why}; leave it out")
+        if getattr(recipe, option):
+            raise OptionError(option, f"does not go with preferences: {why}; omit it")
     require_trl()
 
 
-def preference_loss(model: Any, beta: float) -> None:
-    """Have `model(**inputs)` return the summed loss of a batch of pairs, as `batches.Preferences` makes it.
+def patch_forward_with_dpo_loss(model: Any, beta: float) -> None:
+    """Replace `model.forward` so that it returns the summed loss of a batch of `batches.Preferences`.
 
     The loss of a pair is ``-ln sigmoid(m)`` with the margin ``m = beta * ((ln p(chosen) - ln q(chosen)) - (ln
-    p(rejected) - ln q(rejected)))``, where p is the model, q the model before it is taught, and a text's
-    log-probability is the sum over its tokens that are not ignored. Dropout is taken out of the model.
+    p(rejected) - ln q(rejected)))``. Here p is the model, q the model before training, and a text's
+    log-probability is the sum over its tokens that are not ignored. Dropout is removed from the model.
 
     The model then returns ``loss``, the ``margins`` (pairs,) and the ``scores`` ln p (2 * pairs,).
 
     Args:
-        model: a causal transformers model, an adapter on it or not.
-        beta: how much departing from q costs.
+        model: causal transformers model, with or without an adapter.
+        beta: penalty for departing from q.
 
     Raises:
-        InputError: TRL's log-probabilities are not this model's.
+        InputError: TRL's log-probabilities differ from this model's.
     """
     import torch
     from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
-    from llmkit.training.finetuning.encoding import IGNORED
+    from llmkit.runtime.peft import base_model
+    from llmkit.training.encoded import IGNORED
 
     disable_dropout_in_model(model)
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner: Any = base_model(model)
     add_fused_lm_head(inner)
-    _prove(inner)
+    _check_log_probabilities(inner)
     scored = inner.forward
 
     def forward(
@@ -120,7 +113,7 @@ def preference_loss(model: Any, beta: float) -> None:
         scores = _sums(found, lengths)
         chosen, rejected = (scores - reference).chunk(2)
         margins = beta * (chosen - rejected)
-        # A batch without targets is run for the other processes' sake and counts for nothing.
+        # A batch without targets runs only because other processes have one; its loss must be 0.
         losses = -torch.nn.functional.logsigmoid(margins) * (labels != IGNORED).any()
         return {"loss": losses.sum(), "margins": margins.detach(), "scores": scores.detach()}
 
@@ -135,15 +128,18 @@ def score(
     batch_size: int,
     dtype: str,
 ) -> Examples:
-    """The rows with the log-probabilities of their texts by the model as it stands, its adapter left out.
+    """Score the texts of pairs by the model without its adapter.
 
     Args:
-        model: of `preference_loss`.
+        model: model after `patch_forward_with_dpo_loss`.
         rows: pairs.
-        which: those to score; the others are left as they are.
-        collate: pairs to inputs.
-        batch_size: pairs a forward pass. Batches are those of `heldout.measure_rows`.
-        dtype: that the model computes in.
+        which: indices of the pairs to score; the others stay unchanged.
+        collate: turns pairs into inputs.
+        batch_size: pairs in a forward pass, batched as in `heldout.measure_rows`.
+        dtype: dtype that the model computes in.
+
+    Returns:
+        The pairs with their `reference` log-probabilities.
     """
     import torch
     from accelerate.utils import reduce
@@ -171,7 +167,15 @@ def score(
 
 
 def _sums(found: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Of each text: what stands in a row of its own, or one after another in a single row."""
+    """Sum the log-probabilities of each text.
+
+    Args:
+        found: (texts, longest), or (1, tokens) with the texts joined.
+        lengths: (texts,) number of tokens.
+
+    Returns:
+        (texts,).
+    """
     import torch
 
     if len(found) == len(lengths):
@@ -180,8 +184,12 @@ def _sums(found: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return torch.stack([part.sum() for part in found[0, : sum(sizes)].split(sizes)])
 
 
-def _prove(model: Any) -> None:
-    """Look whether TRL's log-probabilities are those of the model's own logits."""
+def _check_log_probabilities(model: Any) -> None:
+    """Compare TRL's log-probabilities with those of the model's own logits.
+
+    Raises:
+        InputError: they differ.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -190,10 +198,11 @@ def _prove(model: Any) -> None:
     model.eval()
     with torch.no_grad():
         logits = model(input_ids=ids, use_cache=False).logits[0].float()
-        wanted = logits.log_softmax(dim=-1).gather(1, ids.T)[:, 0]
+        expected = logits.log_softmax(dim=-1).gather(1, ids.T)[:, 0]
         found = model(input_ids=ids, shift_labels=ids, fused_lm_head=True).log_probs[0].float()
     model.train(was_training)
-    if not torch.allclose(found, wanted, rtol=2e-2, atol=2e-2):
+    if not torch.allclose(found, expected, rtol=2e-2, atol=2e-2):
         raise InputError(
-            f"{type(model).__name__} makes its logits in a way that TRL does not know: no preferences for it"
+            f"{type(model).__name__} cannot be trained on preferences: TRL does not compute its logits"
+            " correctly"
         )

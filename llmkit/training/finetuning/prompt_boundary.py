@@ -1,6 +1,6 @@
-"""A prompt and what follows it, as the tokens that they are in use: the prompt's own, then the rest.
+"""Tokens of a prompt and its completion, separated as at inference.
 
-Public: `prompt_and_rest`, `fitted`.
+Public: `prompt_and_rest`, `fitted`, `without_end`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from typing import Any
 
 
 def prompt_and_rest(tokenizer: Any, prompt: str, rest: str) -> tuple[list[int], list[int]]:
-    """Ids of a prompt as it comes alone, and ids of what follows it, without an end.
+    """Encode a prompt and the text that follows it, without an end token.
 
-    Where the two would share a token (a prompt that ends in a space), what follows is split off: in use the
-    prompt's tokens are there before the rest is known.
+    If both would share a token (a prompt that ends in a space), they are encoded separately: at inference the
+    prompt is encoded before the rest exists.
+
+    Returns:
+        Ids of the prompt, as it is encoded alone, and ids of the rest.
     """
-    start = opened(tokenizer, tokenizer(prompt)["input_ids"])
-    whole = opened(tokenizer, tokenizer(prompt + rest)["input_ids"])
+    start = without_end(tokenizer, tokenizer(prompt)["input_ids"])
+    whole = without_end(tokenizer, tokenizer(prompt + rest)["input_ids"])
     if whole[: len(start)] == start:
         return start, whole[len(start) :]
-    # Some tokenizers put a space before a text that comes alone; behind another character they do not.
+    # Some tokenizers add a space at the beginning of a text; after another character they do not.
     plain = tokenizer(rest, add_special_tokens=False)["input_ids"]
     for anchor in ("\n", ".", "a"):
         lead = tokenizer(anchor, add_special_tokens=False)["input_ids"]
@@ -33,19 +36,18 @@ def prompt_and_rest(tokenizer: Any, prompt: str, rest: str) -> tuple[list[int], 
 def fitted(
     start: list[int], rest: list[int], size: int, first: int | None
 ) -> tuple[list[int], list[int], bool]:
-    """A prompt and what follows it in at most `size` tokens: of the prompt its end is kept.
+    """Cut a prompt and its completion to at most `size` tokens; the beginning of the prompt goes first.
 
-    What is to be learnt counts more than the beginning of a long prompt; but a quarter of the tokens is the
-    prompt's, if it has as many.
+    The prompt keeps its last tokens, at least a quarter of `size` if it has as many.
 
     Args:
         start: ids of the prompt.
-        rest: ids of what follows, the end of text included.
-        size: tokens of both together.
-        first: the id that begins every text, which stays in its place.
+        rest: ids of the completion, the end of text included.
+        size: maximum number of tokens of both together.
+        first: id that begins every text, which stays; or None.
 
     Returns:
-        Both, and whether something was left out.
+        Ids of the prompt and of the completion, and True if something was left out.
     """
     if len(start) + len(rest) <= size:
         return start, rest, False
@@ -56,6 +58,6 @@ def fitted(
     return start, rest[: size - len(start)], True
 
 
-def opened(tokenizer: Any, ids: list[int]) -> list[int]:
-    """Ids without the end that some tokenizers put after every text."""
+def without_end(tokenizer: Any, ids: list[int]) -> list[int]:
+    """Remove the end token that some tokenizers add to every text."""
     return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids

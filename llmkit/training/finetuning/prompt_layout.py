@@ -1,4 +1,4 @@
-"""How a run lays out its prompts: whoever asks the taught model must lay theirs out alike.
+"""Layout of a run's prompts; prompts at inference need the same layout.
 
 Public: `layout_of`, `PromptLayout`.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """What stands before that which is learnt.
+    """Text before the targets.
 
     Attributes:
-        text: with `{column}` for what a row has there.
-        turn: it is the user's turn in the tokenizer's chat template, not the prompt itself.
-        optional: the column that a row may do without, and then without the part that it stands in; or None.
+        text: the text, with `{column}` for a row's value.
+        turn: the text is the user's turn in the tokenizer's chat template, not the whole prompt.
+        optional: column that may be missing, together with the part around it; None if there is none.
     """
 
     text: str
@@ -33,15 +33,15 @@ class PromptLayout:
 
     @property
     def quoted(self) -> str:
-        """The text as a string of JSON, or of Python: in one line, with its line breaks to be seen."""
+        """The text as a string literal of JSON and Python, on one line."""
         return json.dumps(self.text, ensure_ascii=False)
 
     @property
     def conditions(self) -> str:
-        """Where it is meant, and what of it only for some rows; empty, or with a space before it."""
+        """The conditions under which the text is used, after a space; empty if there are none."""
         found = ["the user's turn in the chat template"] if self.turn else []
         if self.optional is not None:
-            found.append(f"the part with {{{self.optional}}} only where a row has one")
+            found.append(f"the part with {{{self.optional}}} only if a row has one")
         return f" ({'; '.join(found)})" if found else ""
 
 
@@ -53,10 +53,13 @@ def layout_of(
     languages: tuple[str, str] | None = None,
     source_prefix: str = "",
 ) -> PromptLayout | None:
-    """The layout of the prompts of such rows; None where there are none, or they are a column as it stands.
+    """Return the layout of the prompts of such rows.
 
     Args:
-        columns, kind, tokenizer, languages, source_prefix: as of `encoding.encoder`.
+        columns, kind, tokenizer, languages, source_prefix: as in `encoding.encoder`.
+
+    Returns:
+        The layout; None if there are no prompts, or a prompt is a column as it is.
     """
     names = columns.names
     if kind == "spans" or not {"prompt", "source", "question"} & names.keys():

@@ -1,4 +1,7 @@
-"""What a finetuning run leaves to be read: the curve of its loss, a page, and the model card."""
+"""Report of a finetuning run: loss curve, HTML page and model card.
+
+Public: `write_report`, `curve`, `card`.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +20,39 @@ if TYPE_CHECKING:
 _TAGS = {"causal": "text-generation", "preference": "text-generation", "spans": "question-answering"}
 
 
-def write_report(metrics: Path, prepared: FinetuneInputs, result: FinetuneResult, command: str) -> None:
+def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, command: str) -> None:
     """Write loss.svg and report.html beside metrics.jsonl.
 
     Args:
-        metrics: the run's measurements, a line each.
-        prepared: the run.
-        result: what came out.
-        command: how it was started.
+        metrics: the run's measurements, one JSON object per line.
+        inputs: the run.
+        result: its result.
+        command: command that started it.
     """
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    unit = _unit(prepared)
-    picture = curve(rows, f"nats a {unit}")
+    unit = _unit(inputs)
+    picture = curve(rows, f"nats per {unit}")
     metrics.with_name("loss.svg").write_text(picture, encoding="utf-8")
     name = result.folder.resolve().name
-    body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{escape(_sentence(prepared, result))}</p>']
+    body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{escape(_sentence(inputs, result))}</p>']
     if command:
         body.append(f"<pre>{escape(command)}</pre>")
     body += ["<h2>Loss</h2>", f"<figure>{picture}</figure>", "<h2>Result</h2>"]
     head = [Cell("", left=True), Cell("")]
     body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in _results(result, unit)]))
     body.append("<h2>Data and recipe</h2>")
-    facts = [*_data(prepared), *_recipe(prepared)]
+    facts = [*_data(inputs), *_recipe(inputs)]
     body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in facts]))
     metrics.with_name("report.html").write_text(page(name, "\n".join(body)), encoding="utf-8")
 
 
-def curve(rows: list[dict[str, Any]], up: str = "nats a token") -> str:
-    """The loss over the steps as SVG: in training, and on held-out rows where it was measured."""
+def curve(rows: list[dict[str, Any]], up: str = "nats per token") -> str:
+    """Draw the loss over the steps as SVG: in training, and on held-out rows if it was measured.
+
+    Args:
+        rows: measurements, as in metrics.jsonl.
+        up: label of the vertical axis.
+    """
     series = [
         (name, [(row["step"], row[key]) for row in rows if key in row])
         for name, key in (("training", "loss"), ("held out", "eval_loss"))
@@ -52,13 +60,13 @@ def curve(rows: list[dict[str, Any]], up: str = "nats a token") -> str:
     return lines([one for one in series if one[1]], across="step", up=up)
 
 
-def card(prepared: FinetuneInputs, result: FinetuneResult, command: str) -> str:
-    """The model card, with the metadata that the Hub reads."""
+def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:
+    """Return the model card, with the metadata that the Hub reads."""
     import yaml
 
-    loaded, plan = prepared.loaded, prepared.plan
+    loaded, plan = inputs.loaded, inputs.plan
     name, base = result.folder.resolve().name, loaded.spec.name
-    tag = _TAGS.get(prepared.kind, "text2text-generation")
+    tag = _TAGS.get(inputs.kind, "text2text-generation")
     adapter = hasattr(loaded.model, "peft_config")
     header: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
@@ -67,7 +75,7 @@ def card(prepared: FinetuneInputs, result: FinetuneResult, command: str) -> str:
         "base_model_relation": "adapter" if adapter else "finetune",
     }
     if result.held_out_loss is not None:
-        loss = f"held-out loss (nats a {_unit(prepared)})"
+        loss = f"held-out loss (nats per {_unit(inputs)})"
         measured = [{"type": "loss", "name": loss, "value": result.held_out_loss}]
         if result.perplexity is not None:
             measured.append({"type": "perplexity", "name": "perplexity", "value": result.perplexity})
@@ -86,32 +94,32 @@ def card(prepared: FinetuneInputs, result: FinetuneResult, command: str) -> str:
                 ],
             }
         ]
-    facts = [*_data(prepared), *_recipe(prepared), *_results(result, _unit(prepared))]
+    facts = [*_data(inputs), *_recipe(inputs), *_results(result, _unit(inputs))]
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts)
-    started = f"\n```sh\n{command}\n```\n" if command else ""
+    command_block = f"\n```sh\n{command}\n```\n" if command else ""
     top = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
     return f"""---
 {top}---
 
 # {name}
 
-{_sentence(prepared, result)}
-{started}
+{_sentence(inputs, result)}
+{command_block}
 | | |
 |---|---|
 {rows}
-{_prompts(prepared)}
-Fill in before you share it: the training data and its licence, what the model is for, and its limits.
+{_prompts(inputs)}
+Fill in before you share it: the training data and its license, the intended use of the model, and its limits.
 """
 
 
-def _prompts(prepared: FinetuneInputs) -> str:
-    """A paragraph on the layout of prompts, where there is something to tell."""
-    layout = prepared.layout
+def _prompts(inputs: FinetuneInputs) -> str:
+    """Return a paragraph about the layout of prompts; empty if a prompt is a column as it is."""
+    layout = inputs.layout
     if layout is None:
         return ""
     return f"""
-It was taught on prompts that are laid out so{layout.conditions}, and wants yours alike:
+Training prompts use this layout{layout.conditions}. Use the same layout at inference:
 
 ```python
 {layout.quoted}
@@ -119,36 +127,34 @@ It was taught on prompts that are laid out so{layout.conditions}, and wants your
 """
 
 
-def _sentence(prepared: FinetuneInputs, result: FinetuneResult) -> str:
-    what = "A LoRA adapter for" if hasattr(prepared.loaded.model, "peft_config") else "A finetuned"
-    base = prepared.loaded.spec.name
-    return (
-        f"{what} {base}, taught with `llmkit finetune` ({prepared.plan.objective}, {result.steps:,} steps)."
-    )
+def _sentence(inputs: FinetuneInputs, result: FinetuneResult) -> str:
+    kind = "A LoRA adapter for" if hasattr(inputs.loaded.model, "peft_config") else "A finetuned"
+    base = inputs.loaded.spec.name
+    return f"{kind} {base}, trained with `llmkit finetune` ({inputs.plan.objective}, {result.steps:,} steps)."
 
 
-def _data(prepared: FinetuneInputs) -> list[tuple[str, str]]:
-    plan = prepared.plan
+def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:
+    plan = inputs.plan
     return [
         ("rows read", f"{plan.rows:,}"),
         ("held-out rows", f"{plan.held_out_rows:,}"),
         ("rows skipped as bad, dropped as empty", f"{plan.skipped:,}, {plan.dropped:,}"),
         ("examples cut to fit", f"{plan.truncated:,}"),
-        ("tokens read, learnt in one pass", f"{plan.tokens:,}, {plan.learnt_tokens:,}"),
+        ("tokens, targets in one pass", f"{plan.tokens:,}, {plan.target_tokens:,}"),
     ]
 
 
-def _recipe(prepared: FinetuneInputs) -> list[tuple[str, str]]:
-    plan, recipe = prepared.plan, prepared.recipe
+def _recipe(inputs: FinetuneInputs) -> list[tuple[str, str]]:
+    plan, recipe = inputs.plan, inputs.recipe
     rows = "packed rows" if recipe.packing else "rows"
     found = [
         ("parameters, trained", f"{plan.parameters:,}, {plan.trained_parameters:,}"),
         ("learning rate", f"{plan.lr:g} ({recipe.scheduler}, warmup {recipe.warmup:g})"),
-        (f"{rows} a step", f"{plan.batch_size} x {plan.gradient_accumulation}"),
+        (f"{rows} in a step", f"{plan.batch_size} x {plan.gradient_accumulation}"),
         ("precision, device", f"{plan.dtype}, {plan.device.partition(':')[0]}"),
         ("seed", str(recipe.seed)),
     ]
-    if prepared.kind == "preference":
+    if inputs.kind == "preference":
         found.append(("beta of the preference loss (DPO)", f"{recipe.dpo_beta or BETA:g}"))
     if recipe.lora:
         kinds = [name for name in ("dora", "rslora", "qlora") if getattr(recipe, name)]
@@ -157,15 +163,15 @@ def _recipe(prepared: FinetuneInputs) -> list[tuple[str, str]]:
     return found
 
 
-def _unit(prepared: FinetuneInputs) -> str:
-    return "pair" if prepared.kind == "preference" else "token"
+def _unit(inputs: FinetuneInputs) -> str:
+    return "pair" if inputs.kind == "preference" else "token"
 
 
 def _results(result: FinetuneResult, unit: str) -> list[tuple[str, str]]:
     found = [("last training loss", f"{result.train_loss:.4f}")]
     if result.held_out_loss is not None:
         before = f"{result.held_out_before:.4f} before, " if result.held_out_before is not None else ""
-        found.append((f"held-out loss, nats a {unit}", f"{before}{result.held_out_loss:.4f} after"))
+        found.append((f"held-out loss, nats per {unit}", f"{before}{result.held_out_loss:.4f} after"))
     if result.perplexity is not None:
         found.append(("held-out perplexity", f"{result.perplexity:.3f}"))
     if result.reward_accuracy is not None:

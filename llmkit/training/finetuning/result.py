@@ -11,19 +11,19 @@ class FinetuneResult:
     """A finished run.
 
     Attributes:
-        folder: of the adapter or the model.
-        steps: optimizer steps done.
-        kept_step: the one whose weights are kept: the best of those measured, or the last.
-        parameters, trained_parameters: of the model with its adapter, and of them those that were trained.
-        train_loss: nats a target (or a pair), the last one reported.
-        held_out_before, held_out_loss: nats a target (or a pair) on the held-out rows, before and with the
-            kept weights; None where nothing is held out.
+        folder: folder of the adapter or the model.
+        steps: number of optimizer steps.
+        kept_step: step whose weights are kept: the best of those measured, or the last.
+        parameters, trained_parameters: all parameters with the adapter's, and the trained ones among them.
+        train_loss: last reported training loss, in nats per target (or per pair).
+        held_out_before, held_out_loss: loss on the held-out rows in nats per target (or per pair), before
+            training and with the kept weights; None if nothing is held out.
         perplexity: exp of `held_out_loss`, for a language model.
-        reward_accuracy_before, reward_accuracy, reward_margin: of preferences, on the held-out rows: see
-            `heldout.HeldOut`. Before, nothing has gained on anything: a half, and a margin of 0.
-        peak_memory: bytes: the most that this process had on a CPU, that was allocated on a GPU.
-        tokens_per_second: read while training, held-out measurements included in the time.
-        seconds: of training, in this process.
+        reward_accuracy_before, reward_accuracy, reward_margin: for preferences, measured on the held-out rows
+            (see `heldout.HeldOut`). Before training the accuracy is 0.5 and the margin 0.
+        peak_memory: peak in bytes: of this process on a CPU, of the allocated memory on a GPU.
+        tokens_per_second: tokens read in training; the time includes held-out measurements.
+        seconds: duration of training in this process.
     """
 
     folder: Path

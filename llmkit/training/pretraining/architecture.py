@@ -1,4 +1,7 @@
-"""From an architecture's name and a number of parameters to a model's shape."""
+"""Choose a model's shape from an architecture's name and a number of parameters.
+
+Public: `parse_size`, `architecture`, `build_config`, `heads`, `key_value_heads`, `ARCHITECTURES`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
+from llmkit.training.recipe import check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -20,7 +24,7 @@ _WIDTHS = [16, 32, 48, *range(64, 256, 32), *range(256, 1024, 64), *range(1024, 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A transformer's measures; an encoder-decoder has `layers` on each side."""
+    """Dimensions of a transformer; an encoder-decoder has `layers` on each side."""
 
     layers: int
     width: int
@@ -29,7 +33,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids of a tokenizer's special tokens: before a text, after it, and where there is none."""
+    """Ids of a tokenizer's special tokens: before a text, after it, and for padding."""
 
     begin: int
     end: int
@@ -41,11 +45,11 @@ class Architecture:
     """A family of models that pretraining can make.
 
     Attributes:
-        kind: what it is trained to do: "causal" (the next token), "masked" (hidden tokens of a text seen
-            whole), "spans" (the hidden parts alone, as T5) or "infilling" (the whole text, as BART).
-        feed_forward: usual ratio of the feed-forward layer's width to the model's; 8/3 where it is gated.
-        count: parameters of a shape with so many ids and positions, tied ones once.
-        config: its configuration.
+        kind: training objective: "causal" (predict the next token), "masked" (masked tokens, as BERT),
+            "spans" (the removed spans, as T5) or "infilling" (the whole text, as BART).
+        feed_forward: usual ratio of the feed-forward layer's width to the model's; 8/3 if it is gated.
+        count: returns the number of parameters for a shape, vocabulary size and context, tied ones once.
+        config: returns the configuration for a shape, vocabulary size, context and special ids.
     """
 
     kind: str
@@ -58,44 +62,45 @@ def parse_size(text: str | int) -> int:
     """Read a number of parameters: `260k`, `3m`, `1.2b` or a plain number.
 
     Raises:
-        InputError: it is none of these.
+        OptionError: the text has another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmb]?)", str(text).strip().lower().replace("_", ""))
     size = round(float(match[1]) * _UNITS[match[2]]) if match else 0
     if size <= 0:
-        raise InputError(f"--params {text}: a number of parameters, such as 260k, 3m or 1.2b")
+        raise OptionError(
+            "params", f"must be a number of parameters, such as 260k, 3m or 1.2b, not {str(text)!r}"
+        )
     return size
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture called `name`.
+    """Return the architecture called `name`.
 
     Raises:
-        InputError: there is none; the message names those that there are.
+        OptionError: there is none; the message names the known ones.
     """
-    if name not in ARCHITECTURES:
-        raise InputError(f"--arch {name}: there is {', '.join(ARCHITECTURES)}")
+    check_choice("arch", name, ARCHITECTURES)
     return ARCHITECTURES[name]
 
 
 def build_config(
     arch: str, params: str | int, *, vocab_size: int, context: int, ids: Ids
 ) -> PreTrainedConfig:
-    """A configuration with about `params` parameters, embeddings included and counted once (they are tied).
+    """Make a configuration with about `params` parameters, including embeddings (tied, counted once).
 
-    Layers, width and feed-forward width are chosen together: among the shapes that can meet the size, the
-    one nearest to a usual ratio of width to layers and of feed-forward to width. Where keys and values are
-    shared among query heads, there are half as many if that divides.
+    Layers, width and feed-forward width are chosen together: of the shapes that meet the size, the one
+    nearest to the usual ratios of width to layers and of feed-forward width to width. If the family shares
+    keys and values among query heads, there are half as many of them as query heads, if that divides evenly.
 
     Args:
-        arch: see `ARCHITECTURES`.
-        params: see `parse_size`; met within 5 %.
-        vocab_size: ids of the tokenizer.
-        context: positions, in tokens.
-        ids: the tokenizer's special tokens.
+        arch: name of an architecture (see `ARCHITECTURES`).
+        params: number of parameters (see `parse_size`); met within 5 %.
+        vocab_size: number of ids of the tokenizer.
+        context: maximum number of tokens.
+        ids: ids of the tokenizer's special tokens.
 
     Raises:
-        InputError: an architecture that there is not, or a size too small for the vocabulary.
+        OptionError: there is no such architecture, or the size is too small for the vocabulary.
     """
     family = architecture(arch)
     shape = _shape(family, parse_size(params), vocab_size, context)
@@ -103,22 +108,25 @@ def build_config(
 
 
 def heads(width: int) -> int:
-    """Attention heads of a layer of this width: of 64, or of 32 or 16 where it is narrow."""
+    """Return the number of attention heads for a width; heads have 64 dimensions, or 32 or 16 if narrow."""
     return width // (64 if width >= 256 else 32 if width >= 64 else 16)
 
 
 def key_value_heads(width: int) -> int:
-    """Half of the heads where they are even in number."""
+    """Return half the number of heads if it is even, otherwise the number of heads."""
     return heads(width) // 2 if heads(width) % 2 == 0 else heads(width)
 
 
 def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> ModelShape:
-    """The shape of a model of `size` parameters.
+    """Choose the shape of a model of `size` parameters.
 
-    The width wanted per layer grows from about 40 at a million parameters to 128 at a billion, where
-    published models stand (Llama 3.2 1B: 2048 / 16).
+    The target ratio of width to layers grows from about 40 at a million parameters to 128 at a billion, as in
+    published models (Llama 3.2 1B: 2048 / 16).
+
+    Raises:
+        OptionError: no shape meets the size.
     """
-    wanted = 128 * min(1.0, (size / 1e9) ** (1 / 6))
+    width_per_layer = 128 * min(1.0, (size / 1e9) ** (1 / 6))
     best: tuple[float, ModelShape] | None = None
     for width in _WIDTHS:
         for layers in range(1, 129):
@@ -131,16 +139,17 @@ def _shape(family: Architecture, size: int, vocab_size: int, context: int) -> Mo
             shape = ModelShape(layers, width, feed_forward)
             ratio = feed_forward / width / family.feed_forward
             off = abs(family.count(shape, vocab_size, context) / size - 1)
-            # How far a fit may move the feed-forward layer from its usual width.
+            # Limits of the feed-forward width, as a factor of its usual value.
             if not 0.56 <= ratio <= 1.7 or off > TOLERANCE:
                 continue
-            cost = abs(math.log(width / layers / wanted)) + 2 * abs(math.log(ratio)) + off
+            cost = abs(math.log(width / layers / width_per_layer)) + 2 * abs(math.log(ratio)) + off
             if best is None or cost < best[0]:
                 best = cost, shape
     if best is None:
-        raise InputError(
-            f"--params {size}: no model of this size with a vocabulary of {vocab_size}: "
-            "give more parameters or a smaller --vocab-size"
+        raise OptionError(
+            "params",
+            f"{size}: no model of this size has a vocabulary of {vocab_size}; give more parameters or a"
+            " smaller `vocab_size`",
         )
     return best[1]
 
@@ -159,7 +168,7 @@ def _count_qwen3(shape: ModelShape, vocab_size: int, context: int) -> int:
 
 
 def _biased(shape: ModelShape, attentions: int) -> int:
-    """A layer whose projections and norms have biases, as BERT, GPT-2 and BART have it."""
+    """Count a layer whose projections and norms have biases, as in BERT, GPT-2 and BART."""
     width = shape.width
     attention = attentions * (4 * width * width + 4 * width)
     feed_forward = 2 * width * shape.feed_forward + shape.feed_forward + width
@@ -177,7 +186,7 @@ def _count_bert(shape: ModelShape, vocab_size: int, context: int) -> int:
 
 
 def _count_roformer(shape: ModelShape, vocab_size: int, context: int) -> int:
-    # No learnt positions, but a table of sines that each head turns by.
+    # Instead of position embeddings there is a table of sines for the rotation of each head.
     sines = context * (shape.width // heads(shape.width))
     return _count_bert(shape, vocab_size, 0) + sines
 
@@ -199,7 +208,7 @@ def _special(ids: Ids) -> dict[str, Any]:
 
 
 def _common(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> dict[str, Any]:
-    """What most families' configurations call by the same names."""
+    """Return the fields that most families' configurations have in common."""
     return {
         "vocab_size": vocab_size,
         "hidden_size": shape.width,
@@ -255,7 +264,7 @@ def _bert(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrai
 def _roformer(shape: ModelShape, vocab_size: int, context: int, ids: Ids) -> PreTrainedConfig:
     from transformers import RoFormerConfig
 
-    # On a CPU drawing dropout takes a fifth of the time; later encoders (ModernBERT) have none.
+    # On a CPU dropout takes a fifth of the time; later encoders (ModernBERT) have none.
     return RoFormerConfig(**_common(shape, vocab_size, context, ids), attention_probs_dropout_prob=0.0)
 
 

@@ -1,4 +1,4 @@
-"""The model card (README.md) that a pretrained model's folder gets."""
+"""Model card (README.md) of a pretrained model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ _TAGS = {
 }
 
 
-def card(prepared: PretrainInputs, result: PretrainResult) -> str:
-    """What the folder holds, how it was made, and how well it predicts held-out text."""
-    recipe, plan, config = prepared.recipe, prepared.plan, prepared.config
+def card(inputs: PretrainInputs, result: PretrainResult) -> str:
+    """Return the model card: shape, training, and held-out loss.
+
+    Args:
+        inputs: the run.
+        result: its result.
+    """
+    recipe, plan, config = inputs.recipe, inputs.plan, inputs.config
     shape = ", ".join(
         f"{getattr(config, name):,}" for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
     )
@@ -35,12 +40,13 @@ def card(prepared: PretrainInputs, result: PretrainResult) -> str:
         held_out += f"| held-out bits per byte | {result.bits_per_byte:.4f} |\n"
     return f"""---
 library_name: transformers
-pipeline_tag: {_TAGS[prepared.kind]}
+pipeline_tag: {_TAGS[inputs.kind]}
 ---
 
 # {result.folder.resolve().name}
 
-A {recipe.arch} language model of {plan.parameters:,} parameters, trained from nothing with `llmkit pretrain`.
+A {recipe.arch} language model of {plan.parameters:,} parameters, trained from random weights with \
+`llmkit pretrain`.
 
 | | |
 |---|---|
@@ -52,9 +58,9 @@ A {recipe.arch} language model of {plan.parameters:,} parameters, trained from n
 {plan.device.partition(":")[0]} |
 | last training loss | {result.train_loss:.4f} nats/token |
 {held_out}
-Held-out documents are whole; each is scored from its own start, its end included. Recipe: learning rate
+Held-out documents are whole; each is scored from its start to its end token. Recipe: learning rate
 {recipe.lr:g} ({recipe.scheduler}, warmup {recipe.warmup:g}), weight decay {recipe.weight_decay:g},
-{recipe.batch_size} x {recipe.gradient_accumulation} blocks a step, seed {recipe.seed}.
+{recipe.batch_size} x {recipe.gradient_accumulation} blocks in a step, seed {recipe.seed}.
 
-Fill in before you share it: the training text and its licence, what the model is for, and its limits.
+Fill in before you share it: the training text and its license, the intended use of the model, and its limits.
 """

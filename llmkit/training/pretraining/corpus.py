@@ -1,6 +1,8 @@
-"""A corpus on its way to a model: sources to documents, one at a time, and which of them are held out.
+"""Read the documents of a corpus one at a time, and choose those to hold out.
 
-This module knows nothing of models or of tokenizers.
+Public: `Corpus`, `Skipped`, `Split`, `choose_split`, `END_OF_TEXT`.
+
+This module knows nothing about models or tokenizers.
 """
 
 from __future__ import annotations
@@ -13,25 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.read import has_rows, open_rows, open_text
 from llmkit.records.rows import default_column, text_of
 
 END_OF_TEXT = "<|endoftext|>"
 _CHUNK = 1 << 20
-# What a Python string takes besides its characters, so that many short documents are not taken for few.
+# Bytes of a Python string besides its characters; counted so that short documents do not fill the memory.
 _OVERHEAD = 50
 _RANKS = 1 << 64
-# Of what is skipped, so many reasons are kept: a corpus may have more bad rows than fit in memory.
+# Number of reasons to keep for skipped rows: a corpus may have more bad rows than fit in memory.
 _REASONS = 5
 
 
 @dataclass
 class Skipped:
-    """What was left out of a corpus under `--on-error skip`.
+    """Rows and documents left out of a corpus under `on_error="skip"`.
 
     Attributes:
-        count: rows, and documents of text files.
+        count: number of rows, and of documents of text files.
         first: place and reason of the first few.
     """
 
@@ -45,24 +47,24 @@ class Skipped:
 
 
 class Corpus:
-    """The documents of all sources, in order, read once and never held all at a time.
+    """The documents of all sources, in order, read once; they are never all in memory.
 
     Args:
-        sources: a table or dataset as `records.open_rows` takes it (`.jsonl`, `.json`, `.csv`, `.tsv`,
-            `.parquet`, each also `.gz`; `-`; `hf:dataset`, by default its split "train") has a document in a
-            column of each row; anything else is text, or with `.gz` compressed text.
-        separator: what stands between the documents of a text file. Without one it is ``<|endoftext|>`` in
-            a file that has it, and a blank line in a file that has not.
+        sources: tables and datasets as `records.open_rows` takes them (`.jsonl`, `.json`, `.csv`, `.tsv`,
+            `.parquet`, each also `.gz`; `-`; `hf:dataset`, by default its split "train"), with a document in
+            a column of each row. Any other file is text, or with `.gz` compressed text.
+        separator: text between the documents of a text file. None is ``<|endoftext|>`` if the file has it,
+            and a blank line otherwise.
         whole: a text file is one document.
-        field: the column; by default `text`, else the only one of a source's first row that holds a string.
-        on_error: "skip" leaves out a row without a text, and a document of a text file that is not UTF-8.
+        field: column with the text; None is `text`, or the only column of a source's first row with a string.
+        on_error: "skip" leaves out rows without a text, and documents of text files that are not UTF-8.
 
     Attributes:
-        skipped: what was left out, so far.
+        skipped: rows and documents left out so far.
 
-    Iterating raises InputError where a source is missing, damaged, not UTF-8, has a row without a text (line
-    or row are named), or holds no document; and where of all sources nothing is left. Documents are stripped
-    of white space around them, and empty ones are left out.
+    Iterating raises InputError if a source is missing, damaged, not UTF-8, has a row without a text (the
+    message names line or row), or has no document; and if no document is left in all sources. White space
+    around documents is removed, and empty documents are left out.
     """
 
     def __init__(
@@ -75,9 +77,9 @@ class Corpus:
         on_error: str = "fail",
     ) -> None:
         if separator == "":
-            raise InputError("--separator is empty; --whole makes a file one document")
+            raise OptionError("separator", "is empty; whole=True makes a file one document")
         if field is not None and not any(map(has_rows, sources)):
-            raise InputError(f"--field {field}: plain text has no columns")
+            raise OptionError("field", f"{field}: plain text has no columns")
         self.skipped = Skipped()
         self._sources = list(map(str, sources))
         kept = self.skipped if on_error == "skip" else None
@@ -86,22 +88,22 @@ class Corpus:
         ]
 
     def head(self, size: int) -> tuple[list[str], bool]:
-        """Look at the beginnings of all sources together, turn by turn, without taking anything away.
+        """Peek at the beginnings of all sources, in turns; iterating yields these documents again.
 
         Args:
-            size: characters (and a little for each document) at which to stop.
+            size: number of characters (with some overhead per document) at which to stop.
 
         Returns:
-            Documents, in the corpus's order, and whether they are all there are.
+            Documents, in the corpus's order, and True if they are all documents of the corpus.
 
         Raises:
-            InputError: as iterating.
+            InputError: for the same reasons as iterating.
         """
         waiting = deque(self._parts)
         left = size
         while waiting and left > 0:
             part = waiting.popleft()
-            # A hundredth at a time, so that no more than a hundred sources are open at once.
+            # A hundredth at a time, so that at most a hundred sources are open at a time.
             turn = min(left, max(1, size // 100))
             for text in part[1]:
                 part[0].append(text)
@@ -112,7 +114,7 @@ class Corpus:
                     break
         found = [text for seen, _ in self._parts for text in seen]
         if not found and not waiting:
-            raise self._nothing()
+            raise self._no_document()
         return found, not waiting
 
     def __iter__(self) -> Iterator[str]:
@@ -125,20 +127,23 @@ class Corpus:
                 found = True
                 yield text
         if not found:
-            raise self._nothing()
+            raise self._no_document()
 
-    def _nothing(self) -> InputError:
+    def _no_document(self) -> InputError:
         reason = f": {self.skipped.first[0]}" if self.skipped.first else ""
-        return InputError(f"{', '.join(self._sources)}: no document that can be used{reason}")
+        return InputError(f"{', '.join(self._sources)}: no usable document{reason}")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which documents are held out: those whose rank, a hash of seed and text, lies below a threshold, or is
-    the one named beside it.
+    """Rule that holds documents out by their rank, a hash of seed and text.
 
-    So it depends neither on a document's neighbours nor on the order of the files, and two copies of a
-    document fall on the same side.
+    The rule does not depend on the order of documents or files. Copies of a document fall on the same side.
+
+    Attributes:
+        seed: seed of the hash.
+        below: documents of a lower rank are held out; 0 holds out none.
+        also: one more rank to hold out.
     """
 
     seed: int
@@ -153,17 +158,17 @@ class Split:
 
 
 def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool) -> Split:
-    """The threshold that holds out `share` of the documents, whole ones.
+    """Choose the threshold that holds out `share` of the documents.
 
     Args:
         head: documents of the corpus.
-        share: of different documents; 0 holds nothing out.
-        seed: of the choice.
-        complete: they are all of them: the share is met to the document. Of a longer corpus it is met about,
-            and one of these documents is held out if no other is.
+        share: share of the different documents; 0 holds out none.
+        seed: seed of the choice.
+        complete: `head` is the whole corpus, and the share is met exactly. Otherwise it is met approximately,
+            and at least one document of `head` is held out.
 
     Raises:
-        InputError: the documents are all there are, and one side would be empty.
+        OptionError: `head` is the whole corpus, and one side would be empty.
     """
     import numpy as np
 
@@ -172,14 +177,15 @@ def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool
     ranks = np.unique(np.fromiter((_rank(seed, text) for text in head), dtype=np.uint64))
     if not complete:
         below = int(share * _RANKS)
-        # Of few long documents none may lie below; where there is one alone, it is needed to learn from.
+        # With few long documents none may be below the threshold; a single one is needed for training.
         none = len(ranks) > 1 and int(ranks[0]) >= below
         return Split(seed, below, int(ranks[0]) if none else None)
     count = max(1, round(share * len(ranks)))
     if count >= len(ranks):
-        raise InputError(
-            f"{len(ranks)} different document(s) cannot be split into a training and a held-out part: "
-            "give more text, another --separator, or --eval-split 0"
+        raise OptionError(
+            "eval_split",
+            f"{share}: {len(ranks)} different document(s) cannot be split into a training and a held-out"
+            " part; give more text, another `separator`, or eval_split=0",
         )
     return Split(seed, int(ranks[count]))
 
@@ -191,7 +197,7 @@ def _rank(seed: int, text: str) -> int:
 def _documents(
     source: str, separator: str | None, whole: bool, field: str | None, skipped: Skipped | None
 ) -> Iterator[str]:
-    """The documents of a source; a bad one is put among the `skipped`, or without that ends it."""
+    """Yield the documents of a source; add bad ones to `skipped`, or raise if it is None."""
     lenient = skipped is not None
     texts = _row_texts(source, field) if has_rows(source) else _file_texts(source, separator, whole, lenient)
     found = False
@@ -211,7 +217,7 @@ def _documents(
 
 
 def _row_texts(source: str, field: str | None) -> Iterator[str | RowError]:
-    """The text of each row, or what is wrong with it."""
+    """Yield the text of each row, or the error of a bad row."""
     for row in open_rows(source, split="train"):
         try:
             if field is None and row.error is None:
@@ -223,7 +229,7 @@ def _row_texts(source: str, field: str | None) -> Iterator[str | RowError]:
 
 
 def _file_texts(source: str, separator: str | None, whole: bool, lenient: bool) -> Iterator[str | RowError]:
-    """The texts of a file; `lenient`, what is wrong in place of one that is not UTF-8."""
+    """Yield the texts of a file; if `lenient`, an error in place of a text that is not UTF-8."""
     with open_text(source) as stream:
         if whole:
             texts, separator = iter(["".join(_chunks(stream, source, lenient))]), ""
@@ -236,7 +242,7 @@ def _file_texts(source: str, separator: str | None, whole: bool, lenient: bool) 
 
 
 def _checked(texts: Iterable[str], source: str, separator: str) -> Iterator[str | RowError]:
-    """The texts, and in place of one that a bad byte left half a character in, where that byte is."""
+    """Yield the texts, and an error with its place for a text with a surrogate from a bad byte."""
     line = 1
     for text in texts:
         found: str | RowError = text
@@ -261,7 +267,7 @@ def _has(stream: IO[bytes], mark: bytes) -> bool:
 
 
 def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
-    """`str.split` of the chunks joined, with no more in memory than a chunk and a document."""
+    """Split the joined chunks as `str.split` would, with one chunk and one document in memory."""
     held: list[str] = []
     end = ""
     for chunk in chunks:
@@ -271,17 +277,17 @@ def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
             *whole, first = parts
             yield from whole
             held = []
-        # What may be the beginning of a separator waits for the next chunk.
-        sure = max(0, len(first) - len(separator) + 1)
-        held.append(first[:sure])
-        end = first[sure:]
+        # The possible beginning of a separator waits for the next chunk.
+        safe = max(0, len(first) - len(separator) + 1)
+        held.append(first[:safe])
+        end = first[safe:]
     yield "".join([*held, end])
 
 
 def _chunks(stream: IO[bytes], source: str, lenient: bool) -> Iterator[str]:
-    """Whole lines, about a megabyte at a time, with line ends of one character.
+    r"""Yield whole lines, about a megabyte at a time, with line ends `\n`.
 
-    A byte that is not UTF-8 ends it; `lenient`, it comes as half a character, and reading goes on.
+    A byte that is not UTF-8 raises an error; if `lenient`, it becomes a surrogate, and reading continues.
     """
     number = 1
     while lines := stream.readlines(_CHUNK):

@@ -1,7 +1,9 @@
-"""Ways to spoil a text that a model then has to restore: what encoders and encoder-decoders learn from.
+"""Denoising objectives: corrupt a text that an encoder or encoder-decoder is trained to restore.
 
-All randomness of an example comes from (seed, epoch, index), so that a resumed run sees what an uninterrupted
-one would have seen, whatever was prefetched when it was killed.
+Public: `mask_tokens`, `corrupt_spans`, `infill`, `SpecialTokenIds`, `Denoising`.
+
+The noise of an example depends only on (seed, epoch, index), so a resumed run sees the same examples as an
+uninterrupted one, regardless of prefetching.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from llmkit.training.finetuning.encoding import IGNORED, Encoded
+from llmkit.training.encoded import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,19 +29,20 @@ def mask_tokens(
     special: Sequence[int] = (),
     share: float = 0.15,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide tokens as BERT does (Devlin et al. 2019, section 3.1): of those chosen, 80 % become the mask, 10 %
-    another token and 10 % stay.
+    """Mask tokens as BERT does (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
+
+    Of the chosen tokens 80 % become the mask, 10 % another token, and 10 % stay.
 
     Args:
-        ids: token ids, shape (length,).
-        rng: where chance comes from.
-        mask: the mask token's id.
-        vocab_size: replacement ids lie below it.
-        special: ids that are never chosen and never put in.
-        share: of tokens chosen; at least one is.
+        ids: token ids (length,).
+        rng: source of randomness.
+        mask: id of the mask token.
+        vocab_size: replacement ids are below it.
+        special: ids that are never chosen and never inserted.
+        share: share of tokens to choose; at least one is.
 
     Returns:
-        Inputs and labels, shape (length,) each; labels are -100 where nothing is to be restored.
+        Inputs and labels, (length,) each; labels are -100 at tokens that were not chosen.
     """
     import numpy as np
 
@@ -67,19 +70,20 @@ def corrupt_spans(
     share: float = 0.15,
     mean_span: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut spans out as T5 does (Raffel et al. 2020, section 3.1.4): a sentinel stands for each in the input,
-    and the target is each sentinel followed by what it stands for.
+    """Replace spans as T5 does (Raffel et al. 2020, arXiv 1910.10683, section 3.1.4).
+
+    In the input a sentinel replaces each span; the target is each sentinel followed by its span.
 
     Args:
-        ids: token ids, shape (length,), at least 2.
-        rng: where chance comes from.
-        sentinels: ids of the sentinel tokens, in the order of use; there are no more spans than these.
-        end: the id that closes input and target.
-        share: of tokens cut out.
-        mean_span: tokens a span.
+        ids: token ids (length,), at least 2.
+        rng: source of randomness.
+        sentinels: ids of the sentinel tokens, in the order of use; also the maximum number of spans.
+        end: id that ends input and target.
+        share: share of tokens to replace.
+        mean_span: average number of tokens in a span.
 
     Returns:
-        Inputs and labels, of different lengths; joined at the sentinels they give `ids` again.
+        Inputs and labels, of different lengths.
     """
     import numpy as np
 
@@ -107,40 +111,41 @@ def infill(
     share: float = 0.3,
     mean_span: float = 3.0,
 ) -> np.ndarray:
-    """Put one mask in place of each of some spans, as BART's text infilling does (Lewis et al. 2020, section
-    2.2): their lengths are Poisson distributed, and a mask of length 0 is put in where nothing is missing.
+    """Replace spans by one mask each, as BART's text infilling does (Lewis et al. 2020, arXiv 1910.13461).
+
+    The lengths of the spans are Poisson distributed (section 2.2); a span of length 0 inserts a mask.
 
     Args:
-        ids: token ids, shape (length,).
-        rng: where chance comes from.
-        mask: the mask token's id.
-        share: of tokens taken away, about.
-        mean_span: tokens a span.
+        ids: token ids (length,).
+        rng: source of randomness.
+        mask: id of the mask token.
+        share: approximate share of tokens to replace.
+        mean_span: average number of tokens in a span.
 
     Returns:
-        The spoiled ids; what is to be restored is `ids`.
+        The corrupted ids; the target is `ids`.
     """
     import numpy as np
 
     ids = np.asarray(ids)
-    wanted = max(1, round(share * len(ids)))
+    noise = max(1, round(share * len(ids)))
     lengths: list[int] = []
-    while sum(lengths) < wanted:
-        lengths.append(min(int(rng.poisson(mean_span)), wanted - sum(lengths)))
-    # Spread over the text: as many gaps as spans, and one behind the last.
+    while sum(lengths) < noise:
+        lengths.append(min(int(rng.poisson(mean_span)), noise - sum(lengths)))
+    # Distribute the spans over the text: a gap before each, and one after the last.
     gaps = np.bincount(
         rng.integers(0, len(lengths) + 1, size=len(ids) - sum(lengths)), minlength=len(lengths) + 1
     )
-    spoiled: list[int] = []
+    corrupted: list[int] = []
     start = 0
     for gap, hidden in zip(gaps, lengths, strict=False):
-        spoiled += [*ids[start : start + gap], mask]
+        corrupted += [*ids[start : start + gap], mask]
         start += gap + hidden
-    return np.array([*spoiled, *ids[start:]])
+    return np.array([*corrupted, *ids[start:]])
 
 
 def _segments(total: int, parts: int, rng: np.random.Generator) -> list[int]:
-    """`total` as a sum of `parts` positive numbers, each way of doing so equally likely."""
+    """Write `total` as a sum of `parts` positive numbers, uniformly at random."""
     import numpy as np
 
     cuts = np.sort(rng.choice(np.arange(1, total), size=parts - 1, replace=False))
@@ -149,13 +154,13 @@ def _segments(total: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 @dataclass(frozen=True)
 class SpecialTokenIds:
-    """What a text is dressed in.
+    """Ids of the special tokens around and within a text.
 
     Attributes:
-        begin: ids before it.
-        end: ids after it.
-        mask: the mask token's id, where there is one.
-        sentinels: T5's, in the order of use.
+        begin: ids before a text.
+        end: ids after a text.
+        mask: id of the mask token, or None.
+        sentinels: ids of T5's sentinels, in the order of use.
         vocab_size: number of ids.
     """
 
@@ -168,19 +173,19 @@ class SpecialTokenIds:
 
 @dataclass
 class Denoising:
-    """Blocks of text, spoiled anew each epoch: a dataset as `Trainer` takes it.
+    """Blocks of text with new noise in each epoch: a dataset for `Trainer`.
 
     Attributes:
-        blocks: token ids without special tokens around them.
+        blocks: token ids without special tokens.
         kind: "masked", "spans" or "infilling" (see `architecture.Architecture`).
-        specials: the tokenizer's special tokens.
-        seed: of the spoiling.
-        epoch: counted by `set_epoch`, which accelerate calls.
+        special: the tokenizer's special tokens.
+        seed: seed of the noise.
+        epoch: epoch, set by `set_epoch`.
     """
 
     blocks: Blocks
     kind: str
-    specials: SpecialTokenIds
+    special: SpecialTokenIds
     seed: int
     epoch: int = field(default=0)
 
@@ -191,24 +196,24 @@ class Denoising:
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Encoded:
-        """A block spoiled, and what is to be restored; of one length for "masked", else of two."""
+        """Return a corrupted block and its target; for "masked" they have the same length."""
         import numpy as np
 
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        ids, specials = self.blocks.ids(index), self.specials
+        ids, special = self.blocks.ids(index), self.special
         if self.kind == "spans":
-            inputs, labels = corrupt_spans(ids, rng, sentinels=specials.sentinels, end=specials.end[-1])
+            inputs, labels = corrupt_spans(ids, rng, sentinels=special.sentinels, end=special.end[-1])
             return Encoded(inputs, labels)
-        assert specials.mask is not None
-        text = np.array([*specials.begin, *ids, *specials.end])
+        assert special.mask is not None
+        text = np.array([*special.begin, *ids, *special.end])
         if self.kind == "masked":
             inputs, labels = mask_tokens(
                 text,
                 rng,
-                mask=specials.mask,
-                vocab_size=specials.vocab_size,
-                special=[*specials.begin, *specials.end, specials.mask],
+                mask=special.mask,
+                vocab_size=special.vocab_size,
+                special=[*special.begin, *special.end, special.mask],
             )
             return Encoded(inputs, labels)
-        spoiled = infill(ids, rng, mask=specials.mask)
-        return Encoded(np.array([*specials.begin, *spoiled, *specials.end]), text)
+        corrupted = infill(ids, rng, mask=special.mask)
+        return Encoded(np.array([*special.begin, *corrupted, *special.end]), text)

@@ -1,4 +1,7 @@
-"""What a pretraining run is told (its recipe) and what follows from it before a step is taken (its plan)."""
+"""Inputs and plan of a pretraining run: read the corpus, choose the model's shape, resolve the options.
+
+Public: `plan`, `tokenize`, `load`, `count_parameters`, `PretrainPlan`, `PretrainInputs`, `DeviceChoice`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.training.finetuning.examples import bad_rows
+from llmkit.training.finetuning.examples import skip_notices
 from llmkit.training.pretraining.recipe import PretrainRecipe
-from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, check_filled, width
+from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, check_filled, id_dtype
 from llmkit.training.pretraining.tokenize_corpus import (
     HELD_OUT,
     LENGTHS,
     TOKENIZER,
     TRAIN,
     Counts,
-    Learned,
     OnRead,
+    OpenedCorpus,
     counts_in,
     identities,
-    learn,
+    open_corpus,
     write,
 )
 from llmkit.training.recipe import training_device, training_dtype
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     from llmkit.training.pretraining.denoising import Denoising
 
-# What a kind of architecture is, as transformers' Auto classes call it.
+# Kind of architecture -> transformers' Auto class.
 AUTO_CLASSES = {
     "causal": "AutoModelForCausalLM",
     "masked": "AutoModelForMaskedLM",
@@ -43,11 +46,19 @@ AUTO_CLASSES = {
 
 @dataclass(frozen=True)
 class PretrainPlan:
-    """What a run will do: counts, sizes and choices.
+    """Counts, sizes and choices of a run, resolved before training.
 
     Attributes:
-        skipped: bad rows and documents that were left out.
-        reason: why that precision and device.
+        documents, held_out_documents: documents of each side.
+        skipped: bad rows and documents left out.
+        tokens: training tokens in one pass.
+        vocabulary: number of ids.
+        blocks: training blocks.
+        parameters: number of the model's parameters.
+        steps, steps_per_epoch: optimizer steps of the run, and of one pass.
+        eval_steps, save_steps: steps between held-out measurements, and between checkpoints.
+        device, dtype: device and precision of training.
+        reason: reason for that precision.
     """
 
     documents: int
@@ -71,12 +82,16 @@ class PretrainInputs:
     """A run that is ready to start.
 
     Attributes:
-        kind: of the architecture: "causal", "masked", "spans" or "infilling".
-        boundary: the id between documents.
-        train: what is learnt from.
-        held_out: what is not: whole documents' ids for a causal model, else spoiled blocks; None for nothing.
+        plan: the plan.
+        recipe: the options.
+        config: the model's configuration.
+        tokenizer: the tokenizer.
+        kind: kind of the architecture: "causal", "masked", "spans" or "infilling".
+        boundary: id between documents.
+        train: training blocks.
+        held_out: held-out documents for a causal model, otherwise corrupted blocks; None if there are none.
         held_out_bytes: size of the held-out documents.
-        digest: of the corpus.
+        digest: hash of the corpus.
     """
 
     plan: PretrainPlan
@@ -93,25 +108,25 @@ class PretrainInputs:
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """Where and in what precision a run computes, and why; told before a long corpus is read."""
+    """Device and precision of a run, with the reason; chosen before a long corpus is read."""
 
     device: str
     dtype: str
     reason: str
 
     @classmethod
-    def of(cls, recipe: PretrainRecipe, asked: str) -> DeviceChoice:
-        """Check the recipe and choose.
+    def of(cls, recipe: PretrainRecipe, requested: str) -> DeviceChoice:
+        """Check the recipe, and choose device and precision.
 
         Raises:
-            InputError: a bad option.
+            OptionError: an option is bad.
         """
         from llmkit.training.pretraining.architecture import architecture, parse_size
 
         recipe.check()
         architecture(recipe.arch)
         # Weights, gradient and two moments, each four bytes.
-        device = training_device(asked, 16 * parse_size(recipe.params))
+        device = training_device(requested, 16 * parse_size(recipe.params))
         return cls(device, *training_dtype(recipe.dtype, device))
 
 
@@ -124,20 +139,31 @@ def plan(
     on_read: OnRead = lambda documents, characters: None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> PretrainPlan:
-    """Read the whole corpus and count; nothing is written.
+    """Read the whole corpus and count; write nothing.
+
+    Args:
+        corpus: files or datasets (see `corpus.Corpus`).
+        recipe: options of the run.
+        eval_data: held-out documents, in place of a share of the corpus.
+        device: "auto", "cpu", "cuda" or "mps".
+        on_read: called now and then with documents and characters read.
+        notice: called with a sentence that the user should read.
+
+    Returns:
+        The plan of a run with this recipe.
 
     Raises:
-        InputError: a bad option, a corpus that cannot be read or is too small.
+        InputError: an option is bad, or the corpus cannot be read or is too small.
     """
-    place = DeviceChoice.of(recipe, device)
+    choice = DeviceChoice.of(recipe, device)
     sources = identities(corpus, eval_data)
-    learned, shape = _begin(corpus, recipe, eval_data)
-    counts = write(learned, sources, shape.boundary, None, on_read)
-    _tell_skipped(learned, notice)
-    return _plan(recipe, shape, counts, place)
+    opened, shape = _begin(corpus, recipe, eval_data)
+    counts = write(opened, sources, shape.boundary, None, on_read)
+    _report_skipped(opened, notice)
+    return _plan(recipe, shape, counts, choice)
 
 
-def tokenise(
+def tokenize(
     corpus: Sequence[str | Path],
     recipe: PretrainRecipe,
     folder: Path,
@@ -146,26 +172,30 @@ def tokenise(
     on_read: OnRead = lambda documents, characters: None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> None:
-    """Read the whole corpus as token ids into a new folder, from which `load` takes them.
+    """Read the whole corpus as token ids into a new folder, which `load` reads.
+
+    Args:
+        corpus, recipe, eval_data, on_read, notice: as in `plan`.
+        folder: folder to make.
 
     Raises:
-        InputError: a bad option, a corpus that cannot be read or is too small.
+        InputError: an option is bad, or the corpus cannot be read or is too small.
         LLMKitError: the disk is full; the folder is removed.
     """
     sources = identities(corpus, eval_data)
-    learned, shape = _begin(corpus, recipe, eval_data)
-    write(learned, sources, shape.boundary, folder, on_read)
-    _tell_skipped(learned, notice)
+    opened, shape = _begin(corpus, recipe, eval_data)
+    write(opened, sources, shape.boundary, folder, on_read)
+    _report_skipped(opened, notice)
 
 
-def _tell_skipped(learned: Learned, notice: Callable[[str], None]) -> None:
-    for skipped in learned.skipped:
-        for line in bad_rows(skipped.first, skipped.count):
+def _report_skipped(opened: OpenedCorpus, notice: Callable[[str], None]) -> None:
+    for skipped in opened.skipped:
+        for line in skip_notices(skipped.first, skipped.count):
             notice(line)
 
 
-def load(folder: Path, recipe: PretrainRecipe, place: DeviceChoice) -> PretrainInputs:
-    """All but the training, from a folder of `tokenise` for this recipe.
+def load(folder: Path, recipe: PretrainRecipe, choice: DeviceChoice) -> PretrainInputs:
+    """Load the inputs of a run from a folder that `tokenize` wrote for this recipe.
 
     Raises:
         InputError: the corpus is too small.
@@ -175,8 +205,8 @@ def load(folder: Path, recipe: PretrainRecipe, place: DeviceChoice) -> PretrainI
     counts = counts_in(folder)
     assert counts is not None
     shape = _Shape.of(load_tokenizer(folder / TOKENIZER, _kind(recipe)), recipe)
-    plan = _plan(recipe, shape, counts, place)
-    dtype = width(len(shape.tokenizer))
+    plan = _plan(recipe, shape, counts, choice)
+    dtype = id_dtype(len(shape.tokenizer))
     train = shape.rows(Tokens(folder / TRAIN, dtype), recipe)
     held_out: Documents | Blocks | Denoising | None = None
     if counts.held_out_documents:
@@ -205,41 +235,43 @@ def _kind(recipe: PretrainRecipe) -> str:
 
 def _begin(
     corpus: Sequence[str | Path], recipe: PretrainRecipe, eval_data: str | Path | None
-) -> tuple[Learned, _Shape]:
-    learned = learn(corpus, recipe, _kind(recipe), eval_data)
-    return learned, _Shape.of(learned.tokenizer, recipe)
+) -> tuple[OpenedCorpus, _Shape]:
+    opened = open_corpus(corpus, recipe, _kind(recipe), eval_data)
+    return opened, _Shape.of(opened.tokenizer, recipe)
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What follows from recipe and tokenizer: the model's configuration, and how ids become rows.
+    """Configuration of the model and shape of its blocks, from recipe and tokenizer.
 
     Attributes:
-        kind: of the architecture.
-        boundary: the id between texts.
-        room: tokens of a block: what `max_length` leaves beside the special tokens.
+        tokenizer: the tokenizer.
+        config: the model's configuration.
+        kind: kind of the architecture.
+        boundary: id between texts.
+        block: tokens of text in a block: `max_length` without the special tokens.
     """
 
     tokenizer: Any
     config: PreTrainedConfig
     kind: str
     boundary: int
-    room: int
+    block: int
 
     @classmethod
     def of(cls, tokenizer: Any, recipe: PretrainRecipe) -> _Shape:
         from llmkit.training.pretraining.architecture import Ids, build_config
-        from llmkit.training.pretraining.tokenizer import specials
+        from llmkit.training.pretraining.tokenizer import special_token_ids
 
         kind = _kind(recipe)
         if kind == "causal":
             boundary = begin = padding = tokenizer.eos_token_id
-            room = recipe.max_length
+            block = recipe.max_length
         else:
-            around = specials(tokenizer, kind)
+            around = special_token_ids(tokenizer, kind)
             boundary = around.end[-1]
             begin, padding = (around.begin or around.end[-1:])[0], tokenizer.pad_token_id
-            room = recipe.max_length - len(around.begin) - len(around.end)
+            block = recipe.max_length - len(around.begin) - len(around.end)
         config = build_config(
             recipe.arch,
             recipe.params,
@@ -247,21 +279,21 @@ class _Shape:
             context=recipe.max_length,
             ids=Ids(begin, boundary, padding),
         )
-        return cls(tokenizer, config, kind, boundary, room)
+        return cls(tokenizer, config, kind, boundary, block)
 
     def rows(self, ids: Tokens, recipe: PretrainRecipe) -> Blocks | Denoising:
-        """What is learnt from, or for another kind than causal measured on."""
-        blocks = Blocks(ids, self.room)
+        """Return the dataset of blocks, corrupted unless the model is causal."""
+        blocks = Blocks(ids, self.block)
         if self.kind == "causal":
             return blocks
         from llmkit.training.pretraining.denoising import Denoising
-        from llmkit.training.pretraining.tokenizer import specials
+        from llmkit.training.pretraining.tokenizer import special_token_ids
 
-        return Denoising(blocks, self.kind, specials(self.tokenizer, self.kind), recipe.seed)
+        return Denoising(blocks, self.kind, special_token_ids(self.tokenizer, self.kind), recipe.seed)
 
 
 def count_parameters(config: PreTrainedConfig, kind: str = "causal") -> int:
-    """Parameters of the model that `config` describes, tied ones once; nothing is allocated."""
+    """Count the parameters of the model that `config` describes, tied ones once; allocate nothing."""
     import torch
     import transformers
 
@@ -269,11 +301,11 @@ def count_parameters(config: PreTrainedConfig, kind: str = "causal") -> int:
         return getattr(transformers, AUTO_CLASSES[kind]).from_config(config).num_parameters()
 
 
-def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, place: DeviceChoice) -> PretrainPlan:
-    check_filled(counts.tokens, shape.room)
+def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, choice: DeviceChoice) -> PretrainPlan:
+    check_filled(counts.tokens, shape.block)
     if counts.held_out_documents and shape.kind != "causal":
-        check_filled(counts.held_out_tokens, shape.room, "held-out")
-    blocks = counts.tokens // shape.room
+        check_filled(counts.held_out_tokens, shape.block, "held-out")
+    blocks = counts.tokens // shape.block
     world = int(os.environ.get("WORLD_SIZE", "1"))
     per_epoch = math.ceil(blocks / (recipe.batch_size * recipe.gradient_accumulation * world))
     steps = recipe.max_steps or math.ceil(recipe.epochs * per_epoch)
@@ -282,7 +314,7 @@ def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, place: DeviceCh
         documents=counts.documents,
         held_out_documents=counts.held_out_documents,
         skipped=counts.skipped,
-        tokens=blocks * shape.room,
+        tokens=blocks * shape.block,
         vocabulary=shape.config.vocab_size,
         blocks=blocks,
         parameters=count_parameters(shape.config, shape.kind),
@@ -290,5 +322,5 @@ def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, place: DeviceCh
         steps_per_epoch=per_epoch,
         eval_steps=eval_steps,
         save_steps=recipe.save_steps or eval_steps,
-        **vars(place),
+        **vars(choice),
     )

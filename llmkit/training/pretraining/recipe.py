@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmkit.errors import InputError
-from llmkit.training.recipe import Schedule
+from llmkit.errors import OptionError
+from llmkit.training.recipe import Schedule, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,25 +13,43 @@ class PretrainRecipe(Schedule):
     """The options of a pretraining run; a resumed run must have the same.
 
     Attributes:
-        arch: architecture; see `architecture.ARCHITECTURES`.
+        arch: architecture (see `architecture.ARCHITECTURES`).
         params: number of parameters, such as "3m" (see `architecture.parse_size`).
-        tokenizer: "train", or a folder that holds a tokenizer.json.
-        vocab_size: ids of a trained tokenizer, at most.
-        tokenizer_text: megabytes of text on which it is trained at most, from the beginnings of all files.
-            Of a corpus that is no longer, `eval_split` is met to the document; of a longer one about.
-        separator, whole, field: how files fall into documents (see `corpus.Corpus`).
+        tokenizer: "train", or a folder with a tokenizer.json.
+        vocab_size: maximum number of ids of a trained tokenizer.
+        tokenizer_text: maximum amount of text in megabytes to train the tokenizer on, from the beginnings of
+            all files. If the corpus is not longer, `eval_split` is met exactly, otherwise approximately.
+        batch_size: blocks in a forward pass.
+        max_length: tokens in a block.
+        separator, whole, field: rules that divide files into documents (see `corpus.Corpus`).
     """
 
-    arch: str = "llama"
-    params: str = "3m"
-    tokenizer: str = "train"
-    vocab_size: int = 4096
-    tokenizer_text: int = 100
-    separator: str | None = None
-    whole: bool = False
-    field: str | None = None
+    arch: str = option(
+        "llama", "Architecture: llama, qwen3, gpt2, bert, roformer, t5 or bart.", metavar="NAME"
+    )
+    params: str = option("3m", "Number of parameters, such as 260k, 3m or 1.2b.", metavar="SIZE")
+    tokenizer: str = option("train", "`train`, or a folder with a tokenizer.", metavar="FOLDER")
+    vocab_size: int = option(4096, "Vocabulary of a trained tokenizer.")
+    tokenizer_text: int = option(100, "Maximum amount of text to train the tokenizer on.", metavar="MB")
+    epochs: float = option(4.0, "Passes over the corpus.")
+    lr: float | None = option(2e-3, "Peak learning rate.")
+    warmup: float = option(0.05, "Warmup in steps, or below 1 as a share of all steps.")
+    weight_decay: float = option(0.1, "Weight decay of matrices.")
+    batch_size: int = option(16, "Blocks in a forward pass.")
+    max_length: int = option(512, "Tokens in a block, which is also the model's context.")
+    eval_split: float = option(0.05, "Share of documents to hold out.")
+    separator: str | None = option(
+        None,
+        "Text between documents; \\n is a line break, \\t a tab and \\\\ a backslash.",
+        default_text="<|endoftext|> if the file has it, otherwise a blank line",
+    )
+    whole: bool = option(False, "Read each text file as one document.")
+    field: str | None = option(None, "Column with the text.", default_text="`text`", metavar="NAME")
+    on_error: str = option(
+        "fail", "At a bad row or a document that is not UTF-8, stop or skip it.", metavar="fail|skip"
+    )
 
     def check(self) -> None:
         super().check()
         if self.tokenizer_text < 1:
-            raise InputError(f"--tokenizer-text {self.tokenizer_text}: at least 1 MB")
+            raise OptionError("tokenizer_text", f"must be 1 MB or more, not {self.tokenizer_text}")

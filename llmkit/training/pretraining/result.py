@@ -12,15 +12,15 @@ class PretrainResult:
 
     Attributes:
         folder: the model's folder.
-        steps: optimizer steps done, of which the kept weights may be an earlier one.
-        tokens: training tokens seen.
-        parameters: embeddings included, tied ones once.
-        train_loss: nats a token, the last one reported.
-        held_out_loss: nats a token of the kept weights on the held-out documents, in float32; None
-            where there are none.
-        perplexity: exp of it.
-        bits_per_byte: of the held-out text.
-        seconds: of training, in this process.
+        steps: number of optimizer steps; the kept weights may be those of an earlier one.
+        tokens: number of training tokens read.
+        parameters: number of parameters, embeddings included, tied ones once.
+        train_loss: last reported training loss in nats per token.
+        held_out_loss: loss of the kept weights on the held-out documents in nats per token, in float32; None
+            without held-out documents.
+        perplexity: exp of `held_out_loss`, for a causal model.
+        bits_per_byte: bits per byte of held-out text, for a causal model.
+        seconds: duration of training in this process.
     """
 
     folder: Path

@@ -1,9 +1,9 @@
-"""Token ids on disk: written as they come, read back a piece at a time.
+"""Token ids on disk: written in order, read back in pieces.
 
-Public: `Tokens`, `Writer`, `Blocks`, `Documents`, `width`, `check_filled`, `batches`.
+Public: `Tokens`, `TokenWriter`, `Blocks`, `Documents`, `id_dtype`, `check_filled`, `batches`.
 
-A piece is read by its place and not through a mapping of the file: pages of a mapping count as memory of the
-process until others need it, so that a run would seem to grow by its corpus.
+Pieces are read with `pread`, not through a memory map: mapped pages count as memory of the process, so a run
+would appear to grow by the size of its corpus.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError
-from llmkit.training.finetuning.encoding import IGNORED, Encoded
+from llmkit.training.encoded import IGNORED, Encoded
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Documents whose lengths are read at a time.
-_STRETCH = 1 << 16
+# Number of documents whose lengths are read at a time.
+_DOCUMENTS = 1 << 16
 
 
-def width(vocabulary: int) -> str:
-    """The numpy type in which ids of such a vocabulary are stored."""
+def id_dtype(vocabulary: int) -> str:
+    """Return the numpy dtype in which ids of a vocabulary of this size are stored."""
     return "uint16" if vocabulary <= 1 << 16 else "uint32"
 
 
 class Tokens:
-    """A file of numbers as a sequence: `tokens[start:stop]` is an int64 array.
+    """A file of integers as a sequence: `tokens[start:stop]` is an int64 array.
 
-    The file stays open, so that it may be moved meanwhile.
+    The file stays open, so it may be moved.
     """
 
     def __init__(self, file: Path, dtype: str) -> None:
@@ -46,25 +46,25 @@ class Tokens:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, place: slice) -> np.ndarray:
+    def __getitem__(self, piece: slice) -> np.ndarray:
         import numpy as np
 
-        start, stop, _ = place.indices(self._count)
+        start, stop, _ = piece.indices(self._count)
         size = self.dtype.itemsize
         raw = os.pread(self._stream.fileno(), (stop - start) * size, start * size)
         if len(raw) < (stop - start) * size:
-            raise LLMKitError(f"{self.file}: became shorter; --resume writes it anew")
+            raise LLMKitError(f"{self.file}: became shorter; resume=True writes it again")
         return np.frombuffer(raw, dtype=self.dtype).astype(np.int64)
 
 
-class Writer:
-    """Writes documents one after another, `boundary` before each and behind the last; or only counts them.
+class TokenWriter:
+    """Write documents one after another, with `boundary` before each and after the last; or only count.
 
     Args:
-        file: for the ids; None counts.
-        dtype: of `width`.
-        boundary: the id between documents.
-        lengths: a file for the documents' lengths, in int64, where they are to be read one by one.
+        file: file for the ids; None only counts.
+        dtype: result of `id_dtype`.
+        boundary: id between documents.
+        lengths: file for the documents' lengths (int64), if they will be read one by one.
     """
 
     def __init__(self, file: Path | None, dtype: str, boundary: int, lengths: Path | None = None) -> None:
@@ -83,7 +83,7 @@ class Writer:
         self.count += len(row)
 
     def close(self) -> None:
-        """Write the last boundary, and have the disk hold it all."""
+        """Write the last boundary, and flush everything to the disk."""
         self._write(0, [self._boundary], self._dtype)
         self.count += 1
         for file in self._files:
@@ -102,13 +102,13 @@ class Writer:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A row of token ids cut into blocks: a dataset as `Trainer` takes it.
+    """Token ids cut into blocks: a dataset for `Trainer`.
 
-    A document may go over several blocks; what is left at the end and fills no block is dropped.
+    A document may extend over several blocks; the rest that fills no block is dropped.
 
     Attributes:
         tokens: `Tokens`, or an array.
-        length: tokens a block.
+        length: number of tokens in a block.
     """
 
     tokens: Any
@@ -121,7 +121,7 @@ class Blocks:
         return self.tokens[index * self.length : (index + 1) * self.length]
 
     def __getitem__(self, index: int) -> Encoded:
-        """A block, in which each token's target is the next one."""
+        """Return a block; each token's target is the next token."""
         import numpy as np
 
         ids = self.ids(index)
@@ -130,11 +130,11 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents one by one, in order, as `Writer` left them.
+    """Documents in order, from the files of `TokenWriter`.
 
     Attributes:
-        tokens: `Tokens`, boundaries among them.
-        lengths: `Tokens`, without the boundaries.
+        tokens: ids with the boundaries.
+        lengths: number of tokens of each document, without the boundaries.
     """
 
     tokens: Tokens
@@ -145,27 +145,32 @@ class Documents:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         end = 0
-        for first in range(0, len(self), _STRETCH):
-            for length in self.lengths[first : first + _STRETCH].tolist():
+        for first in range(0, len(self), _DOCUMENTS):
+            for length in self.lengths[first : first + _DOCUMENTS].tolist():
                 start, end = end + 1, end + 1 + length
                 yield self.tokens[start:end]
 
 
-def check_filled(tokens: int, length: int, what: str = "training") -> None:
-    """Refuse text too short for a block.
+def check_filled(tokens: int, length: int, part: str = "training") -> None:
+    """Refuse text that is too short for a block.
+
+    Args:
+        tokens: number of tokens of the text.
+        length: number of tokens in a block.
+        part: name of the text in the message.
 
     Raises:
-        InputError: it is.
+        InputError: the text is too short.
     """
     if tokens < length:
         raise InputError(
-            f"the {what} text has {tokens} tokens and fills no block of {length}: give more text or a "
-            "smaller --max-length"
+            f"the {part} text has {tokens} tokens and fills no block of {length}; give more text or a"
+            " smaller `max_length`"
         )
 
 
 def batches(documents: Iterable[tuple[str, bool]], size: int) -> Iterator[list[tuple[str, bool]]]:
-    """Lists of documents of about `size` characters each."""
+    """Yield lists of documents of about `size` characters each."""
     batch: list[tuple[str, bool]] = []
     left = size
     for document in documents:

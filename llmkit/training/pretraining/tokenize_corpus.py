@@ -1,9 +1,9 @@
-"""A corpus to a folder of token ids, in one pass that holds little of it in memory.
+"""Turn a corpus into a folder of token ids, in one pass with little memory.
 
-Public: `learn`, `Learned`, `write`, `Counts`, `counts_in`, `identities`, and the names in the folder.
+Public: `open_corpus`, `OpenedCorpus`, `write`, `Counts`, `counts_in`, `identities`, and names of the files.
 
-It holds the tokenizer, the ids of both sides, and `corpus.json`, which is written last: with it the folder is
-whole, and a resumed run reads the corpus no more.
+The folder has the tokenizer, the ids of both sides, and `corpus.json`, which is written last: with it the
+folder is whole, and a resumed run does not read the corpus again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from llmkit.errors import LLMKitError
 from llmkit.fingerprint import fingerprint
 from llmkit.records.read import has_rows, identity_of
 from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
-from llmkit.training.pretraining.token_file import Writer, batches, width
+from llmkit.training.pretraining.token_file import TokenWriter, batches, id_dtype
 
 if TYPE_CHECKING:
     from llmkit.training.pretraining.recipe import PretrainRecipe
 
 TOKENIZER, TRAIN, HELD_OUT, LENGTHS = "tokenizer", "train.bin", "held_out.bin", "held_out.lengths"
 _INFO = "corpus.json"
-# Characters that are encoded at a time: `tokenizers` takes about 200 bytes for each token until it is done.
+# Number of characters to encode at a time: `tokenizers` needs about 200 bytes per token.
 _BATCH = 1 << 20
 
 OnRead = Callable[[int, int], None]
@@ -37,13 +37,13 @@ OnRead = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """What a corpus holds, each side for itself.
+    """Counts of a corpus.
 
     Attributes:
-        documents, tokens: learnt from, boundaries counted.
-        held_out_documents, held_out_tokens, held_out_bytes: not learnt from.
-        skipped: bad rows and documents, of either side.
-        digest: SHA-256 over the documents, by which a resumed run knows its corpus again.
+        documents, tokens: size of the training side, boundaries included.
+        held_out_documents, held_out_tokens, held_out_bytes: size of the held-out side.
+        skipped: bad rows and documents of both sides.
+        digest: SHA-256 of the documents, by which a resumed run recognizes its corpus.
     """
 
     documents: int
@@ -56,14 +56,14 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What was chosen from the beginning of a corpus.
+class OpenedCorpus:
+    """A corpus with the choices made from its beginning.
 
     Attributes:
-        corpus: all of it, still to be read.
-        held_out: a corpus of held-out documents of its own.
-        split: of `corpus`; nothing is held out of it where there is `held_out`.
-        tokenizer: trained on what is not held out, or taken.
+        corpus: the corpus, not read yet.
+        held_out: separate corpus of held-out documents, or None.
+        split: rule that holds documents out of `corpus`; with `held_out` it holds out none.
+        tokenizer: tokenizer, trained on the training side of the beginning or loaded.
     """
 
     corpus: Corpus
@@ -73,24 +73,30 @@ class Learned:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """What was left out of the corpora, so far."""
+        """Rows and documents left out so far, of each corpus."""
         return [one.skipped for one in (self.corpus, self.held_out) if one is not None]
 
     def documents(self) -> Iterator[tuple[str, bool]]:
-        """All documents, and whether each is held out."""
+        """Yield all documents, each with True if it is held out."""
         for text in self.corpus:
             yield text, self.split.holds_out(text)
         for text in self.held_out or ():
             yield text, True
 
 
-def learn(
+def open_corpus(
     corpus: Sequence[str | Path], recipe: PretrainRecipe, kind: str, eval_data: str | Path | None
-) -> Learned:
-    """Look at the beginning of a corpus: choose what is held out, and train the tokenizer.
+) -> OpenedCorpus:
+    """Read the beginning of a corpus: choose the documents to hold out, and train the tokenizer.
+
+    Args:
+        corpus: files or datasets (see `corpus.Corpus`).
+        recipe: options of the run.
+        kind: kind of the architecture.
+        eval_data: held-out documents, in place of a share of the corpus.
 
     Raises:
-        InputError: a bad option, sources that cannot be read or are too small.
+        InputError: an option is bad, or the sources cannot be read or are too small.
     """
     from llmkit.training.pretraining.tokenizer import load_tokenizer, train_tokenizer
 
@@ -111,42 +117,42 @@ def learn(
         tokenizer = train_tokenizer(kept, recipe.vocab_size, recipe.max_length, kind)
     else:
         tokenizer = load_tokenizer(recipe.tokenizer, kind)
-    return Learned(read, held_out, split, tokenizer)
+    return OpenedCorpus(read, held_out, split, tokenizer)
 
 
 def write(
-    learned: Learned, sources: list[Any], boundary: int, folder: Path | None, on_read: OnRead
+    opened: OpenedCorpus, sources: list[Any], boundary: int, folder: Path | None, on_read: OnRead
 ) -> Counts:
     """Read the whole corpus as token ids into an empty folder, or only count them.
 
     Args:
-        learned: of `learn`; its corpus is used up.
-        sources: of `identities`.
-        boundary: the id between documents.
-        folder: made where it is not there; None counts.
+        opened: result of `open_corpus`; its corpus is exhausted afterwards.
+        sources: result of `identities`.
+        boundary: id between documents.
+        folder: folder, made if it does not exist; None only counts.
         on_read: called now and then with documents and characters read.
 
     Raises:
-        InputError: a source that cannot be read.
+        InputError: a source cannot be read.
         LLMKitError: the disk is full; the folder is removed.
     """
     try:
         if folder is None:
-            return _encode(learned, boundary, None, on_read)
+            return _encode(opened, boundary, None, on_read)
         folder.mkdir(parents=True, exist_ok=True)
-        counts = _encode(learned, boundary, folder, on_read)
-        learned.tokenizer.save_pretrained(folder / TOKENIZER)
+        counts = _encode(opened, boundary, folder, on_read)
+        opened.tokenizer.save_pretrained(folder / TOKENIZER)
         info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
         (folder / _INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         return counts
     except Exception as error:
-        # tokenizers has an error of its own for a full disk.
+        # tokenizers raises another error if the disk is full.
         if not isinstance(error, OSError) and "os error" not in str(error):
             raise
         reason = getattr(error, "strerror", None) or error
         raise LLMKitError(
-            f"{folder}: {reason}; the corpus's token ids need room there, 2 to 4 bytes each; make some and"
-            " repeat the command"
+            f"{folder}: {reason}; the corpus's token ids need 2 to 4 bytes each there; free some space and"
+            " try again"
         ) from error
     finally:
         if folder is not None and not (folder / _INFO).exists():
@@ -154,7 +160,7 @@ def write(
 
 
 def counts_in(folder: Path, sources: list[Any] | None = None) -> Counts | None:
-    """What a folder of `write` holds; None where it is not whole, or was made from other sources."""
+    """Return the counts in a folder of `write`; None if it is not whole, or was made from other sources."""
     try:
         info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
         if sources not in (None, info.pop("sources")) or info.pop("files") != _files(folder):
@@ -165,28 +171,28 @@ def counts_in(folder: Path, sources: list[Any] | None = None) -> Counts | None:
 
 
 def identities(corpus: Sequence[str | Path], eval_data: str | Path | None) -> list[Any]:
-    """What tells these sources from others, as JSON.
+    """Return the identities of the sources, as JSON.
 
     Raises:
-        InputError: one is not there.
+        InputError: a source does not exist.
     """
     return [identity_of(source) for source in (*corpus, *([eval_data] if eval_data else []))]
 
 
-def _encode(learned: Learned, boundary: int, folder: Path | None, on_read: OnRead) -> Counts:
+def _encode(opened: OpenedCorpus, boundary: int, folder: Path | None, on_read: OnRead) -> Counts:
     from llmkit.training.pretraining.tokenizer import encode
 
     def path(name: str) -> Path | None:
         return folder / name if folder else None
 
-    dtype = width(len(learned.tokenizer))
+    dtype = id_dtype(len(opened.tokenizer))
     sides = (
-        Writer(path(TRAIN), dtype, boundary),
-        Writer(path(HELD_OUT), dtype, boundary, path(LENGTHS)),
+        TokenWriter(path(TRAIN), dtype, boundary),
+        TokenWriter(path(HELD_OUT), dtype, boundary, path(LENGTHS)),
     )
     documents, size, characters, digest = [0, 0], 0, 0, hashlib.sha256()
-    for batch in batches(learned.documents(), _BATCH):
-        ids = encode(learned.tokenizer, [text for text, _ in batch])
+    for batch in batches(opened.documents(), _BATCH):
+        ids = encode(opened.tokenizer, [text for text, _ in batch])
         for held in (False, True):
             part = [row for row, (_, side) in zip(ids, batch, strict=True) if side == held]
             sides[held].add(part)
@@ -201,7 +207,7 @@ def _encode(learned: Learned, boundary: int, folder: Path | None, on_read: OnRea
         side.close()
     return Counts(
         *(documents[0], sides[0].count, documents[1], sides[1].count, size),
-        skipped=sum(skipped.count for skipped in learned.skipped),
+        skipped=sum(skipped.count for skipped in opened.skipped),
         digest=digest.hexdigest(),
     )
 

@@ -1,4 +1,7 @@
-"""Byte-level BPE tokenizers: trained on a corpus, or taken from a folder."""
+"""Byte-level BPE tokenizers: train one on a corpus, or load one from a folder.
+
+Public: `train_tokenizer`, `load_tokenizer`, `special_token_ids`, `encode`, `SpecialTokens`, `SPECIAL_TOKENS`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 from llmkit.training.pretraining.corpus import END_OF_TEXT
 from llmkit.training.pretraining.denoising import SpecialTokenIds
 
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The special tokens of a kind of model, and how a text stands between them.
+    """Special tokens of a kind of model, and templates that put them around texts.
 
     Attributes:
-        roles: role to token; tokens have their ids in this order.
-        single, pair: templates of one text and of two, as `tokenizers` writes them.
-        sentinels: how many `<extra_id_N>` follow.
+        roles: role -> token; the tokens get their ids in this order.
+        single, pair: templates for one text and for two, in the format of `tokenizers`.
+        sentinels: number of tokens `<extra_id_N>` after them.
     """
 
     roles: dict[str, str]
@@ -35,7 +38,7 @@ class SpecialTokens:
         return [*dict.fromkeys(self.roles.values()), *(f"<extra_id_{n}>" for n in range(self.sentinels))]
 
 
-# By `architecture.Architecture.kind`, with the names that the first of each kind used.
+# `architecture.Architecture.kind` -> tokens, named as in the first model of the kind.
 SPECIAL_TOKENS = {
     "causal": SpecialTokens(
         dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
@@ -61,80 +64,82 @@ SPECIAL_TOKENS = {
 def train_tokenizer(
     documents: Iterable[str], vocab_size: int, max_length: int, kind: str = "causal"
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2) on the documents.
+    """Train a byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909; bytes as in GPT-2) on the documents.
 
-    For a causal model `<|endoftext|>` is id 0 and is beginning, end and padding at once; encoding a text puts
-    it in front, as it stands in front of every training document. The other kinds have the tokens of BERT, T5
-    and BART (`SPECIAL_TOKENS`).
+    For a causal model `<|endoftext|>` is id 0 and serves as beginning, end and padding; encoding a text puts
+    it first, as before every training document. The other kinds have the tokens of BERT, T5 and BART
+    (`SPECIAL_TOKENS`).
 
     Args:
-        documents: training text only: a tokenizer that saw the held-out part would flatter the model.
-        vocab_size: ids at most; a small corpus may give fewer.
-        max_length: the model's context in tokens, kept in the tokenizer's settings.
+        documents: training text only: held-out text in it would improve the measured loss.
+        vocab_size: maximum number of ids; a small corpus may give fewer.
+        max_length: the model's context in tokens, stored in the tokenizer's settings.
         kind: "causal", "masked", "spans" or "infilling".
 
     Raises:
-        InputError: `vocab_size` has no room for the bytes and the special tokens.
+        OptionError: `vocab_size` is too small for the bytes and the special tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    dress = SPECIAL_TOKENS[kind]
-    smallest = 256 + len(dress.tokens)
+    special = SPECIAL_TOKENS[kind]
+    smallest = 256 + len(special.tokens)
     if vocab_size < smallest:
-        specials = END_OF_TEXT if kind == "causal" else f"{len(dress.tokens)} special tokens"
-        raise InputError(f"--vocab-size {vocab_size}: at least {smallest} (the bytes and {specials})")
+        tokens = END_OF_TEXT if kind == "causal" else f"{len(special.tokens)} special tokens"
+        raise OptionError(
+            "vocab_size", f"must be {smallest} or more (the bytes and {tokens}), not {vocab_size}"
+        )
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=dress.tokens,
+        special_tokens=special.tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator(documents, trainer)
     backend.post_processor = processors.TemplateProcessing(
-        single=dress.single,
-        pair=dress.pair,
-        special_tokens=[(token, number) for number, token in enumerate(dress.tokens)],
+        single=special.single,
+        pair=special.pair,
+        special_tokens=[(token, number) for number, token in enumerate(special.tokens)],
     )
     more: dict[str, Any] = {}
     if kind == "masked":
         more["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    if dress.sentinels:
-        more["extra_special_tokens"] = dress.tokens[-dress.sentinels :]
+    if special.sentinels:
+        more["extra_special_tokens"] = special.tokens[-special.sentinels :]
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,
-        **dress.roles,
+        **special.roles,
         **more,
     )
 
 
-def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> SpecialTokenIds:
-    """What the tokenizer puts around a text, and what it spoils texts with.
+def special_token_ids(tokenizer: PreTrainedTokenizerBase, kind: str) -> SpecialTokenIds:
+    """Return the ids that the tokenizer puts around a text, and those for its corruption.
 
     Raises:
-        InputError: it has no token that this kind of pretraining needs.
+        OptionError: the tokenizer lacks a token that this kind of pretraining needs.
     """
-    dressed = tokenizer("x")["input_ids"]
+    whole = tokenizer("x")["input_ids"]
     bare = tokenizer("x", add_special_tokens=False)["input_ids"]
-    start = next(i for i in range(len(dressed)) if dressed[i : i + len(bare)] == bare)
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
     sentinels = []
     if kind == "spans":
         vocabulary = tokenizer.get_vocab()
         sentinels = [vocabulary[f"<extra_id_{n}>"] for n in range(100) if f"<extra_id_{n}>" in vocabulary]
         if not sentinels:
-            raise InputError("--tokenizer: it has no <extra_id_0>, which T5's pretraining hides spans behind")
+            raise OptionError("tokenizer", "has no <extra_id_0>, which T5's pretraining needs")
     elif tokenizer.mask_token_id is None:
-        raise InputError("--tokenizer: it has no mask token, which this architecture's pretraining needs")
-    end = tuple(dressed[start + len(bare) :])
+        raise OptionError("tokenizer", "has no mask token, which this architecture's pretraining needs")
+    end = tuple(whole[start + len(bare) :])
     if not end:
-        raise InputError("--tokenizer: it puts no token after a text, so texts cannot be told apart")
+        raise OptionError("tokenizer", "puts no token after a text, so texts cannot be separated")
     return SpecialTokenIds(
-        begin=tuple(dressed[:start]),
+        begin=tuple(whole[:start]),
         end=end,
         mask=tokenizer.mask_token_id,
         sentinels=tuple(sentinels),
@@ -143,23 +148,23 @@ def specials(tokenizer: PreTrainedTokenizerBase, kind: str) -> SpecialTokenIds:
 
 
 def load_tokenizer(folder: str | Path, kind: str = "causal") -> Any:
-    """Take a tokenizer from a local folder; a causal model's needs an end token, to keep documents apart.
+    """Load a tokenizer from a local folder; for a causal model it must have an end token.
 
     Raises:
-        InputError: there is no tokenizer.json, or it names no end-of-text token.
+        OptionError: there is no tokenizer.json, or it has no end-of-text token.
     """
     from transformers import AutoTokenizer
 
     if not (Path(folder) / "tokenizer.json").is_file():
-        raise InputError(f"--tokenizer {folder}: no tokenizer.json there; `train` makes a new one")
+        raise OptionError("tokenizer", f"{folder}: no tokenizer.json there; 'train' makes a new tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if kind == "causal" and tokenizer.eos_token_id is None:
-        raise InputError(f"--tokenizer {folder}: it has no eos_token, which must stand between documents")
+        raise OptionError("tokenizer", f"{folder}: it has no eos_token, which separates documents")
     return tokenizer
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]) -> list[list[int]]:
-    """Token ids of each document, without special tokens: text that spells one is text."""
+    """Encode documents without special tokens; text that spells a special token stays text."""
     backend = tokenizer.backend_tokenizer
     before = backend.encode_special_tokens
     backend.encode_special_tokens = True

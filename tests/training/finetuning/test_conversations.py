@@ -159,7 +159,7 @@ def speaking() -> Callable[[str], Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_learnt_is_what_the_assistant_says_and_its_end(
+def test_the_targets_are_what_the_assistant_says_and_its_end(
     speaking: Callable[[str], Any], case: str
 ) -> None:
     template, messages, said = CASES[case]
@@ -193,7 +193,7 @@ REFUSED = {
     "early turns left out": (
         "{% for m in messages[-2:] %}{{ m.role }} {{ m.content }}\n{% endfor %}",
         say("a", "b", "c", "d"),
-        "changes what the assistant says in turn 2, so that it cannot be found",
+        "changes what the assistant says in turn 2, so it cannot be found",
     ),
     "no content": (
         "{% for m in messages %}{{ 'x' + m.content }}{% endfor %}",
@@ -225,9 +225,9 @@ def test_both_forms_of_conversations_are_read() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("text", "no list of turns"),
-        ([], "no list of turns"),
-        (["a"], "turn 1 of its messages is no object"),
+        ("text", "not a list of turns"),
+        ([], "not a list of turns"),
+        (["a"], "turn 1 of its messages is not an object"),
         ([*say("a"), {"role": "assistant"}], "turn 2 of its messages needs a role and a content"),
         ([{"from": "human"}], "turn 1 of its messages needs a role and a content"),
     ],

@@ -1,4 +1,4 @@
-"""Rows to tokens: what is read and what is learnt, objective by objective."""
+"""Rows to tokens: input and targets, objective by objective."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,22 +12,24 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from llmkit.errors import InputError
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.finetuning.columns import recognise
-from llmkit.training.finetuning.encoding import IGNORED, BadRowError, Encoded, encoder, kind_of
+from llmkit.training.encoded import IGNORED, Encoded
+from llmkit.training.finetuning.columns import BadRowError, recognize
+from llmkit.training.finetuning.encoding import encoder, kind_of
 from llmkit.training.finetuning.plan import prepare
 from llmkit.training.finetuning.recipe import FinetuneRecipe
-from llmkit.training.loss import summed_loss
+from llmkit.training.loss import patch_forward_with_summed_loss
 from tests.parity.folders import make_folder
 from tests.tiny import make_tokenizer
+from tests.training.helpers import refuses
 
 Row = dict[str, Any]
 
 
 def encode(row: Row, tokenizer: Any, size: int = 64, kind: str = "causal", **options: Any) -> list[Encoded]:
-    return encoder(recognise(row), kind, tokenizer, size, **options)(row)
+    return encoder(recognize(row), kind, tokenizer, size, **options)(row)
 
 
-def learnt(tokenizer: Any, one: Encoded) -> str:
+def target_text(tokenizer: Any, one: Encoded) -> str:
     return str(tokenizer.decode([target for target in one.targets if target != IGNORED]))
 
 
@@ -52,18 +54,18 @@ def spaced() -> Any:
     )
 
 
-def test_a_text_is_learnt_whole_with_its_end() -> None:
+def test_a_text_is_trained_whole_with_its_end() -> None:
     tokenizer = make_tokenizer()
     (one,) = encode({"text": "The cat sat on the mat."}, tokenizer)
     assert follows(one)
     assert tokenizer.decode(one.ids) == "<s>The cat sat on the mat."
-    assert learnt(tokenizer, one) == "The cat sat on the mat.</s>"
+    assert target_text(tokenizer, one) == "The cat sat on the mat.</s>"
     assert not one.cut
 
 
 @pytest.mark.parametrize("bos", [True, False])
 @pytest.mark.parametrize("size", [8, 9, 13, 64])
-def test_of_a_long_text_every_token_is_learnt_once(size: int, bos: bool) -> None:
+def test_of_a_long_text_every_token_is_a_target_once(size: int, bos: bool) -> None:
     tokenizer = make_tokenizer(bos=bos)
     for count in range(1, 24):
         text = " ".join(f"dog {i}" for i in range(count))
@@ -81,10 +83,10 @@ def test_an_end_that_the_tokenizer_puts_is_not_put_twice() -> None:
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
-    assert learnt(tokenizer, encode({"text": "a dog"}, tokenizer)[0]) == "a dog</s>"
+    assert target_text(tokenizer, encode({"text": "a dog"}, tokenizer)[0]) == "a dog</s>"
     (one,) = encode({"prompt": "Say:", "completion": " dog"}, tokenizer)
     assert tokenizer.decode(one.ids) == "<s>Say: dog"
-    assert learnt(tokenizer, one) == " dog</s>"
+    assert target_text(tokenizer, one) == " dog</s>"
 
 
 COMPLETIONS = [
@@ -100,7 +102,7 @@ COMPLETIONS = [
 
 @pytest.mark.parametrize(("prompt", "completion"), [pair for pair in COMPLETIONS if pair[1].strip()])
 @pytest.mark.parametrize("make", [make_tokenizer, spaced], ids=["bytes", "spaces"])
-def test_the_completion_is_learnt_after_the_prompt_as_it_comes_alone(
+def test_the_completion_is_trained_after_the_prompt_as_it_comes_alone(
     make: Callable[[], Any], prompt: str, completion: str
 ) -> None:
     tokenizer = make()
@@ -111,7 +113,7 @@ def test_the_completion_is_learnt_after_the_prompt_as_it_comes_alone(
     whole = [*one.ids, one.targets[-1]]
     spoken = tokenizer.decode([*tokenizer(prompt + completion)["input_ids"], tokenizer.eos_token_id])
     assert tokenizer.decode(whole) == spoken
-    # The first token of all has nothing before it to be learnt from.
+    # The first token of all has nothing before it.
     first = max(1, len(start))
     assert [t for t in one.targets if t != IGNORED] == whole[first:]
 
@@ -123,8 +125,8 @@ def test_an_input_stands_in_a_part_of_its_own() -> None:
     assert tokenizer.decode(one.ids).startswith(
         "<s>### Instruction:\nName it.\n\n### Input:\na dog\n\n### Response:\n"
     )
-    assert learnt(tokenizer, one) == "dog</s>"
-    columns = recognise(row)
+    assert target_text(tokenizer, one) == "dog</s>"
+    columns = recognize(row)
     for empty in ({**row, "input": ""}, {**row, "input": None}, {"instruction": "Name it.", "output": "dog"}):
         (one,) = encoder(columns, "causal", tokenizer, 128)(empty)
         assert tokenizer.decode(one.ids).startswith("<s>### Instruction:\nName it.\n\n### Response:\n")
@@ -132,7 +134,7 @@ def test_an_input_stands_in_a_part_of_its_own() -> None:
 
 def test_an_input_that_was_mapped_is_not_lost() -> None:
     row = {"task": "Name it.", "more": "a dog", "reply": "dog"}
-    columns = recognise(row, {"prompt": "task", "input": "more", "completion": "reply"})
+    columns = recognize(row, {"prompt": "task", "input": "more", "completion": "reply"})
     tokenizer = make_tokenizer()
     (one,) = encoder(columns, "causal", tokenizer, 128)(row)
     assert "a dog" in tokenizer.decode(one.ids)
@@ -142,12 +144,12 @@ def test_with_a_chat_template_prompt_and_completion_are_turns() -> None:
     tokenizer = make_tokenizer(chat=True)
     (one,) = encode({"prompt": "Say dog", "completion": " dog"}, tokenizer)
     assert tokenizer.decode([*one.ids, one.targets[-1]]) == "<s><|user|>Say dog</s><|assistant|>dog</s>"
-    assert learnt(tokenizer, one) == "dog</s>"
+    assert target_text(tokenizer, one) == "dog</s>"
     turns = {
         "prompt": [{"role": "system", "content": "x"}, {"role": "user", "content": "Say dog"}],
         "completion": [{"role": "assistant", "content": "dog"}],
     }
-    assert learnt(tokenizer, encode(turns, tokenizer)[0]) == "dog</s>"
+    assert target_text(tokenizer, encode(turns, tokenizer)[0]) == "dog</s>"
 
 
 @pytest.mark.parametrize("bos", [True, False])
@@ -169,7 +171,7 @@ def test_a_prompt_too_long_loses_its_beginning(size: int, asked: int, said: int,
     # The completion is whole where it fits beside a quarter of the prompt.
     if len(end) <= size - size // 4:
         assert found == end
-    # Of the prompt the end is left, right before what is learnt.
+    # Of the prompt the end is left, right before the targets.
     assert tokenizer.decode(one.ids[: len(one.ids) - len(found) + 1]).endswith(prompt[-1])
 
 
@@ -177,11 +179,11 @@ def test_a_conversation_is_cut_after_the_last_answer_that_fits() -> None:
     tokenizer = make_tokenizer(chat=True)
     turns = [{"role": ("user", "assistant")[i % 2], "content": f"dog {i}"} for i in range(12)]
     (whole,) = encode({"messages": turns}, tokenizer, 500)
-    assert learnt(tokenizer, whole) == "".join(f"dog {i}</s>" for i in range(1, 12, 2))
+    assert target_text(tokenizer, whole) == "".join(f"dog {i}</s>" for i in range(1, 12, 2))
     (one,) = encode({"messages": turns}, tokenizer, len(whole.ids) // 2)
     assert one.cut
-    assert learnt(tokenizer, whole).startswith(learnt(tokenizer, one))
-    # Nothing is read behind what is learnt last.
+    assert target_text(tokenizer, whole).startswith(target_text(tokenizer, one))
+    # Nothing is read after the last target.
     assert one.targets[-1] != IGNORED
     turns[0]["content"] = "dog " * 200
     assert encode({"messages": turns}, tokenizer, 64) == []
@@ -256,11 +258,11 @@ def test_answers_come_in_several_forms(asking: Any, answers: Any, expected: str)
             {"answers": {"text": ["on the mat"], "answer_start": [90]}},
             "at answer_start 90 the context does not",
         ),
-        ({"answers": "a bird"}, "its answer 'a bird' does not stand in the context"),
+        ({"answers": "a bird"}, "its answer 'a bird' is not in the context"),
         ({"answers": 7}, "its answers are neither"),
         ({"answers": None}, "its answers are neither"),
         ({"question": " "}, "column 'question' is empty"),
-        ({"question": "Where is the cat? " * 30}, "more than half of --max-length"),
+        ({"question": "Where is the cat? " * 30}, "more than half of `max_length`"),
     ],
 )
 def test_an_answer_that_is_not_there_is_a_bad_row(asking: Any, row: Row, reason: str) -> None:
@@ -272,23 +274,23 @@ def test_a_causal_model_writes_the_answer() -> None:
     tokenizer = make_tokenizer()
     (one,) = encode(SQUAD, tokenizer, 256)
     assert tokenizer.decode(one.ids).endswith("\n\nQuestion: Where is the cat?\nAnswer: on the mat")
-    assert learnt(tokenizer, one) == " on the mat</s>"
+    assert target_text(tokenizer, one) == " on the mat</s>"
     (one,) = encode({**SQUAD, "answers": []}, tokenizer, 256)
-    assert learnt(tokenizer, one) == " unanswerable</s>"
+    assert target_text(tokenizer, one) == " unanswerable</s>"
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ({"text": ""}, "column 'text' is empty"),
-        ({"text": None}, "column 'text' holds null, not a text"),
-        ({"text": {"a": 1}}, "column 'text' holds a dict, not a text"),
-        ({"text": ["a", 1]}, "column 'text' holds a list, not a text"),
-        ({"text": True}, "column 'text' holds a bool, not a text"),
+        ({"text": None}, "column 'text' is null, not a text"),
+        ({"text": {"a": 1}}, "column 'text' is a dict, not a text"),
+        ({"text": ["a", 1]}, "column 'text' is a list, not a text"),
+        ({"text": True}, "column 'text' is a bool, not a text"),
         ({"prompt": "a", "completion": " "}, "column 'completion' is empty"),
-        ({"messages": "a"}, "its messages are no list of turns"),
+        ({"messages": "a"}, "its messages are not a list of turns"),
         ({"messages": [{"role": "user", "content": "a"}]}, "the assistant says nothing in it"),
-        ({"translation": "a"}, "column 'translation' holds no texts by language"),
+        ({"translation": "a"}, "column 'translation' has no texts by language"),
         ({"translation": {"en": "a", "de": ""}}, "column 'translation' has no text under 'de'"),
     ],
 )
@@ -301,16 +303,16 @@ def test_numbers_and_lists_of_sentences_are_texts() -> None:
     tokenizer = make_tokenizer()
     (one,) = encode({"source": ["One. ", "Two."], "target": ["A dog.", " A cat."]}, tokenizer)
     assert tokenizer.decode(one.ids) == "<s>One. Two.\n\nA dog. A cat."
-    assert learnt(tokenizer, encode({"question": "3 + 4", "answer": 7}, tokenizer)[0]) == "7</s>"
+    assert target_text(tokenizer, encode({"question": "3 + 4", "answer": 7}, tokenizer)[0]) == "7</s>"
 
 
 def test_several_languages_in_a_column_are_asked_for() -> None:
     row = {"translation": {"en": "a dog", "de": "ein Hund"}}
     tokenizer = make_tokenizer()
-    with pytest.raises(InputError, match=r"say --from and --to \(en and de\)"):
+    with refuses("source_language", "target_language", "(en and de)"):
         encode(row, tokenizer)
     (one,) = encode(row, tokenizer, languages=("de", "en"))
-    assert learnt(tokenizer, one) == "a dog</s>"
+    assert target_text(tokenizer, one) == "a dog</s>"
     assert tokenizer.decode(one.ids).startswith("<s>ein Hund\n\n")
 
 
@@ -328,7 +330,7 @@ def test_several_languages_in_a_column_are_asked_for() -> None:
     ],
 )
 def test_how_a_model_learns_follows_from_rows_and_model(columns: str, model: str, kind: str) -> None:
-    assert kind_of(recognise(columns.split()), model) == kind
+    assert kind_of(recognize(columns.split()), model) == kind
 
 
 @pytest.mark.parametrize(
@@ -337,10 +339,10 @@ def test_how_a_model_learns_follows_from_rows_and_model(columns: str, model: str
 )
 def test_rows_that_a_model_cannot_learn_from_are_refused(columns: str, model: str) -> None:
     with pytest.raises(InputError, match="learns from"):
-        kind_of(recognise(columns.split()), model)
+        kind_of(recognize(columns.split()), model)
 
 
-# family -> what its tokenizer is told, the source and the target as they come out
+# family -> settings of its tokenizer, the source and the target as they come out
 FAMILIES: dict[str, tuple[dict[str, str], str, str]] = {
     "mt5": ({}, "the sea</s>", "das Meer</s>"),
     "marian": ({}, "the sea</s>", "das Meer</s>"),
@@ -361,9 +363,9 @@ def squeezed(text: str) -> str:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoder_decoder_learns_its_target_to_its_end(family: str, tmp_path: Path) -> None:
-    told, source, target = FAMILIES[family]
+    settings, source, target = FAMILIES[family]
     make_folder(family, tmp_path)
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path, **told)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, **settings)
     (one,) = encode({"source": "the sea", "target": "das Meer"}, tokenizer, kind="seq2seq")
     assert squeezed(tokenizer.decode(one.ids)) == squeezed(source)
     assert squeezed(tokenizer.decode(one.targets)) == squeezed(target)
@@ -378,17 +380,22 @@ def test_an_encoder_decoder_learns_its_target_to_its_end(family: str, tmp_path: 
 
 @pytest.mark.parametrize("family", ["mt5", "bart", "mbart", "nllb", "m2m100"])
 def test_the_loss_of_pairs_is_the_one_that_transformers_computes(family: str, tmp_path: Path) -> None:
-    """Languages told by --from and --to, targets of several lengths, labels and what the decoder reads."""
+    """Languages from the recipe, targets of several lengths, labels and what the decoder reads."""
     make_folder(family, tmp_path)
     file = tmp_path / "pairs.jsonl"
     pairs = [("the sea", "das Meer"), ("the town was calm and the boat", "die Inseln sind da"), ("a", "ein")]
     file.write_text("".join(json.dumps({"source": a, "target": b}) + "\n" for a, b in pairs), "utf-8")
     recipe = FinetuneRecipe(
-        lora=False, dtype="float32", batch_size=3, eval_split=0, languages=("en", "German")
+        lora=False,
+        dtype="float32",
+        batch_size=3,
+        eval_split=0,
+        source_language="en",
+        target_language="German",
     )
     prepared = prepare([file], ModelSpec(str(tmp_path), device="cpu"), recipe)
-    told = FAMILIES[family][0]
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path, **told)
+    settings = FAMILIES[family][0]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, **settings)
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path, dtype=torch.float32)
     expected = 0.0
     with torch.no_grad():
@@ -397,20 +404,20 @@ def test_the_loss_of_pairs_is_the_one_that_transformers_computes(family: str, tm
             ids = tokenizer(source, return_tensors="pt").input_ids
             expected += float(model(input_ids=ids, labels=labels).loss) * labels.numel()
         ours: Any = prepared.loaded.model
-        summed_loss(ours)
+        patch_forward_with_summed_loss(ours)
         found = float(ours(**prepared.collate(list(prepared.train.items)))["loss"])
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_model_of_many_languages_must_be_told_them(tmp_path: Path) -> None:
+def test_a_model_of_many_languages_needs_them(tmp_path: Path) -> None:
     make_folder("nllb", tmp_path)
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"source": "the sea", "target": "das Meer"}\n' * 2, "utf-8")
     spec, recipe = ModelSpec(str(tmp_path), device="cpu"), FinetuneRecipe(lora=False, eval_split=0)
-    with pytest.raises(InputError, match="say --from and --to"):
+    with pytest.raises(InputError, match="`source_language` and `target_language`"):
         prepare([file], spec, recipe)
-    with pytest.raises(InputError, match="--to fr"):
-        prepare([file], spec, replace(recipe, languages=("en", "fr")))
+    with pytest.raises(InputError, match="target_language=fr"):
+        prepare([file], spec, replace(recipe, source_language="en", target_language="fr"))
 
 
 def test_a_tokenizer_without_an_end_gets_one_for_targets() -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llmkit.errors import InputError
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.batches import sides
-from llmkit.training.finetuning.encoding import IGNORED
+from llmkit.training.encoded import IGNORED
 from llmkit.training.finetuning.finetune import finetune
 from llmkit.training.finetuning.plan import FinetuneInputs, prepare
 from llmkit.training.finetuning.recipe import FinetuneRecipe
@@ -63,11 +63,11 @@ def shaken(model: Any) -> None:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
-def log_probability(model: Any, ids: list[int], learnt: list[bool]) -> float:
+def log_probability(model: Any, ids: list[int], is_target: list[bool]) -> float:
     """Of the tokens after the first that are marked, by the model's logits alone."""
     with torch.no_grad():
         found = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=-1)
-    return sum(float(found[i, ids[i + 1]]) for i in range(len(ids) - 1) if learnt[i + 1])
+    return sum(float(found[i, ids[i + 1]]) for i in range(len(ids) - 1) if is_target[i + 1])
 
 
 @pytest.mark.parametrize("family", ["llama", "bloom"], ids=["joined rows", "padded rows"])
@@ -89,13 +89,13 @@ def test_the_loss_of_a_batch_is_the_formula(
     with torch.no_grad():
         found = model(**prepared.collate([prepared.train[i] for i in range(5)]))
 
-    model.save_pretrained(tmp_path / "taught")
+    model.save_pretrained(tmp_path / "trained")
     reference = AutoModelForCausalLM.from_pretrained(folder).eval()
     if lora:
         base = AutoModelForCausalLM.from_pretrained(folder)
-        policy = PeftModel.from_pretrained(base, tmp_path / "taught").eval()
+        policy = PeftModel.from_pretrained(base, tmp_path / "trained").eval()
     else:
-        policy = AutoModelForCausalLM.from_pretrained(tmp_path / "taught").eval()
+        policy = AutoModelForCausalLM.from_pretrained(tmp_path / "trained").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     margins = []
     for row in pairs(5):
@@ -103,8 +103,8 @@ def test_the_loss_of_a_batch_is_the_formula(
         for side in ("chosen", "rejected"):
             begins = len(tokenizer(row["prompt"])["input_ids"])
             ids = [*tokenizer(row["prompt"] + row[side])["input_ids"], tokenizer.eos_token_id]
-            learnt = [i >= begins for i in range(len(ids))]
-            gains.append(log_probability(policy, ids, learnt) - log_probability(reference, ids, learnt))
+            is_target = [i >= begins for i in range(len(ids))]
+            gains.append(log_probability(policy, ids, is_target) - log_probability(reference, ids, is_target))
         margins.append(0.3 * (gains[0] - gains[1]))
     wanted = torch.tensor(margins)
     assert wanted.abs().max() > 0.05
@@ -189,7 +189,7 @@ def test_it_learns_to_prefer(tiny_model: TinyModel, write: Callable[..., Path], 
     assert [row["step"] for row in rows if "eval_reward_accuracy" in row] == [0, 10, 20]
 
 
-def test_accumulation_does_not_change_what_is_learnt(
+def test_accumulation_does_not_change_the_losses(
     tiny_model: TinyModel, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Seven steps of six rows and one that is short, cut into forward passes of six, three and one."""
@@ -206,38 +206,46 @@ def test_accumulation_does_not_change_what_is_learnt(
 
 ASKED = [{"role": "user", "content": "Who?"}]
 SHORT, LONG = ({"role": "assistant", "content": text} for text in ("Yes", "Yes, the cat."))
-TALKS = {
+CONVERSATIONS = {
     "texts": {"prompt": "Who?", "chosen": "Yes", "rejected": "Yes, the cat."},
     "turns": {"prompt": ASKED, "chosen": [SHORT], "rejected": [LONG]},
     "turns after a text": {"prompt": "Who?", "chosen": [SHORT], "rejected": [LONG]},
-    "whole talks beside a text": {"prompt": "Who?", "chosen": [*ASKED, SHORT], "rejected": [*ASKED, LONG]},
-    "whole talks beside turns": {"prompt": ASKED, "chosen": [*ASKED, SHORT], "rejected": [*ASKED, LONG]},
-    "whole talks": {"chosen": [*ASKED, SHORT], "rejected": [*ASKED, LONG]},
+    "whole conversations beside a text": {
+        "prompt": "Who?",
+        "chosen": [*ASKED, SHORT],
+        "rejected": [*ASKED, LONG],
+    },
+    "whole conversations beside turns": {
+        "prompt": ASKED,
+        "chosen": [*ASKED, SHORT],
+        "rejected": [*ASKED, LONG],
+    },
+    "whole conversations": {"chosen": [*ASKED, SHORT], "rejected": [*ASKED, LONG]},
     "instruction": {"instruction": "Who?", "input": "", "chosen": "Yes", "rejected": "Yes, the cat."},
 }
 
 
 def parts(prepared: FinetuneInputs) -> tuple[str, str, str, str]:
-    """What is read and what is learnt, of the first pair's chosen and rejected text."""
+    """Input and targets, of the first pair's chosen and rejected text."""
     (pair,) = prepared.train.items
-    tokenizer, told = prepared.loaded.tokenizer, []
+    tokenizer, texts = prepared.loaded.tokenizer, []
     for side in sides(pair):
         said = [int(target) for target in side.targets if target != IGNORED]
-        told += [tokenizer.decode([int(i) for i in side.ids]), tokenizer.decode(said)]
-    return told[0], told[1], told[2], told[3]
+        texts += [tokenizer.decode([int(i) for i in side.ids]), tokenizer.decode(said)]
+    return texts[0], texts[1], texts[2], texts[3]
 
 
-@pytest.mark.parametrize("spelling", TALKS)
-def test_a_talk_is_the_same_however_it_is_written(
+@pytest.mark.parametrize("spelling", CONVERSATIONS)
+def test_a_conversation_is_the_same_however_it_is_written(
     tiny_model: TinyModel, write: Callable[..., Path], spelling: str
 ) -> None:
     model = tiny_model("llama", chat=True)
-    found = parts(ready(write([TALKS[spelling]]), model, replace(QUICK, eval_split=0)))
+    found = parts(ready(write([CONVERSATIONS[spelling]]), model, replace(QUICK, eval_split=0)))
     before = "<s><|user|>Who?</s><|assistant|>"
     assert found == (f"{before}Yes", "Yes</s>", f"{before}Yes, the cat.", "Yes, the cat.</s>")
 
 
-def test_of_a_longer_talk_only_what_differs_is_learnt(
+def test_of_a_longer_conversation_only_the_difference_is_a_target(
     tiny_model: TinyModel, write: Callable[..., Path]
 ) -> None:
     begins = [*ASKED, {"role": "assistant", "content": "Me."}, {"role": "user", "content": "Sure?"}]
@@ -260,12 +268,14 @@ def test_texts_without_a_prompt_part_where_they_differ(
     assert "cat" not in found[1] + found[3]
 
 
-def test_talks_get_a_template_where_there_is_none(tiny_model: TinyModel, write: Callable[..., Path]) -> None:
+def test_conversations_get_a_template_where_there_is_none(
+    tiny_model: TinyModel, write: Callable[..., Path]
+) -> None:
     recipe = replace(QUICK, eval_split=0)
-    texts = ready(write([TALKS["texts"]]), tiny_model("llama"), recipe)
+    texts = ready(write([CONVERSATIONS["texts"]]), tiny_model("llama"), recipe)
     assert texts.loaded.tokenizer.chat_template is None
     assert parts(texts)[0] == "<s>Who?Yes"
-    turns = parts(ready(write([TALKS["turns"]]), tiny_model("llama"), recipe))
+    turns = parts(ready(write([CONVERSATIONS["turns"]]), tiny_model("llama"), recipe))
     assert turns[0].startswith("<s>User: Who?\nAssistant: Yes")
 
 
@@ -281,7 +291,7 @@ def test_a_pair_without_a_difference_is_dropped_and_one_too_long_is_cut(
     prepared = ready(write(rows), tiny_model("llama"), replace(QUICK, eval_split=0))
     plan = prepared.plan
     assert (plan.rows, plan.examples, plan.dropped, plan.truncated) == (6, 5, 1, 2)
-    assert plan.learns == "preference"
+    assert plan.kind == "preference"
     # Of too long a prompt both answers follow the same end.
     one, other = sides(prepared.train[3])
     start = [list(text.targets).index(next(t for t in text.targets if t != IGNORED)) for text in (one, other)]
@@ -293,16 +303,16 @@ def test_a_pair_without_a_difference_is_dropped_and_one_too_long_is_cut(
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"rejected": None}, "column 'rejected' holds null, not a text"),
+        ({"rejected": None}, "column 'rejected' is null, not a text"),
         ({"chosen": "  "}, "column 'chosen' is empty"),
-        ({"chosen": []}, "column 'chosen': its messages are no list of turns"),
+        ({"chosen": []}, "column 'chosen': its messages are not a list of turns"),
         (
             {"chosen": [{"role": "user"}]},
             "column 'chosen': turn 1 of its messages needs a role and a content",
         ),
-        ({"chosen": [*ASKED, SHORT]}, "of chosen and rejected one is a text and the other a conversation"),
+        ({"chosen": [*ASKED, SHORT]}, "one of chosen and rejected is a text and the other a conversation"),
         ({"chosen": ASKED, "rejected": ASKED}, "the assistant says nothing in it"),
-        ({"prompt": 1.5, "chosen": {}}, "column 'chosen' holds a dict, not a text"),
+        ({"prompt": 1.5, "chosen": {}}, "column 'chosen' is a dict, not a text"),
     ],
 )
 def test_a_broken_row_is_named(
@@ -346,7 +356,7 @@ def test_only_rows_that_are_met_are_scored(tiny_model: TinyModel, write: Callabl
 
 
 def test_logits_that_trl_would_get_wrong_are_refused(tiny_model: TinyModel) -> None:
-    from llmkit.training.finetuning.preferences import preference_loss
+    from llmkit.training.finetuning.preferences import patch_forward_with_dpo_loss
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
     plain = model.forward
@@ -357,5 +367,5 @@ def test_logits_that_trl_would_get_wrong_are_refused(tiny_model: TinyModel) -> N
         return outputs
 
     model.forward = scaled
-    with pytest.raises(InputError, match="LlamaForCausalLM makes its logits in a way that TRL does not know"):
-        preference_loss(model, 0.1)
+    with pytest.raises(InputError, match="LlamaForCausalLM cannot be trained on preferences"):
+        patch_forward_with_dpo_loss(model, 0.1)

@@ -1,10 +1,10 @@
-"""How prompts are laid out is told as the model then reads it."""
+"""How prompts are laid out is reported as the model then reads it."""
 
 from typing import Any
 
 import pytest
 
-from llmkit.training.finetuning.columns import recognise
+from llmkit.training.finetuning.columns import recognize
 from llmkit.training.finetuning.encoding import encoder
 from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
 from tests.tiny import make_tokenizer
@@ -13,8 +13,10 @@ SECTIONS = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Respon
 LANGUAGES = ("en", "de")
 
 
-def told(columns: str, kind: str = "causal", *, chat: bool = False, **options: Any) -> PromptLayout | None:
-    return layout_of(recognise(columns.split()), kind, make_tokenizer(chat=chat), **options)
+def laid_out(
+    columns: str, kind: str = "causal", *, chat: bool = False, **options: Any
+) -> PromptLayout | None:
+    return layout_of(recognize(columns.split()), kind, make_tokenizer(chat=chat), **options)
 
 
 @pytest.mark.parametrize(
@@ -29,32 +31,32 @@ def told(columns: str, kind: str = "causal", *, chat: bool = False, **options: A
     ],
 )
 def test_it_is_what_the_model_reads_before_what_it_learns(columns: str, text: str) -> None:
-    layout = told(columns, source_prefix="summarize: ")
+    layout = laid_out(columns, source_prefix="summarize: ")
     assert layout is not None
     assert (layout.text, layout.turn) == (text, False)
     if "chosen" not in columns:
         row = {name: f"the {name}" for name in columns.split()}
         tokenizer = make_tokenizer(bos=False)
-        encode = encoder(recognise(row), "causal", tokenizer, 256, source_prefix="summarize: ")
+        encode = encoder(recognize(row), "causal", tokenizer, 256, source_prefix="summarize: ")
         (one,) = encode(row)
         assert tokenizer.decode(one.ids).startswith(text.format(**row))
 
 
 def test_an_encoder_reads_its_source_with_the_prefix_alone() -> None:
-    layout = told("source target", "seq2seq", source_prefix="summarize: ")
+    layout = laid_out("source target", "seq2seq", source_prefix="summarize: ")
     assert layout == PromptLayout("summarize: {source}", False, None)
-    layout = told("instruction input output", "seq2seq")
+    layout = laid_out("instruction input output", "seq2seq")
     assert layout == PromptLayout(SECTIONS.strip(), False, "input")
-    layout = told("translation", "seq2seq", source_prefix="to German: ", languages=LANGUAGES)
+    layout = laid_out("translation", "seq2seq", source_prefix="to German: ", languages=LANGUAGES)
     assert layout == PromptLayout("to German: {en}", False, None)
 
 
 def test_within_a_chat_template_it_is_the_user_s_turn() -> None:
-    layout = told("instruction input output", chat=True)
+    layout = laid_out("instruction input output", chat=True)
     assert layout == PromptLayout("{instruction}\n\n{input}", True, "input")
     assert layout.quoted == r'"{instruction}\n\n{input}"'
     assert layout.conditions == (
-        " (the user's turn in the chat template; the part with {input} only where a row has one)"
+        " (the user's turn in the chat template; the part with {input} only if a row has one)"
     )
 
 
@@ -72,5 +74,5 @@ def test_within_a_chat_template_it_is_the_user_s_turn() -> None:
         ("translation", "seq2seq"),
     ],
 )
-def test_where_a_prompt_is_a_column_there_is_nothing_to_tell(columns: str, kind: str) -> None:
-    assert told(columns, kind, languages=LANGUAGES) is None
+def test_where_a_prompt_is_a_column_there_is_nothing_to_report(columns: str, kind: str) -> None:
+    assert laid_out(columns, kind, languages=LANGUAGES) is None

@@ -67,7 +67,7 @@ def test_the_curve_is_a_picture_of_both_losses() -> None:
     ElementTree.fromstring(curve(ROWS[1:2]))
 
 
-def test_the_page_tells_results_and_recipe_and_runs_nothing(prepared: FinetuneInputs, tmp_path: Path) -> None:
+def test_the_page_shows_results_and_recipe_and_runs_nothing(prepared: FinetuneInputs, tmp_path: Path) -> None:
     folder = tmp_path / "a<b>&c"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
@@ -75,7 +75,7 @@ def test_the_page_tells_results_and_recipe_and_runs_nothing(prepared: FinetuneIn
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "a&lt;b&gt;&amp;c" in page
-    for said in ("4.0000 before, 3.2500 after", "25.790", "rank 4, alpha 12 dora", "packed rows a step"):
+    for said in ("4.0000 before, 3.2500 after", "25.790", "rank 4, alpha 12 dora", "packed rows in a step"):
         assert said in page
     assert "<svg" in page
     # It needs no network: nothing is fetched from anywhere.
@@ -102,19 +102,19 @@ def test_the_card_has_the_metadata_that_the_hub_reads(prepared: FinetuneInputs, 
     assert "```" not in bare_text
 
 
-def test_the_card_tells_how_prompts_are_laid_out(
+def test_the_card_shows_the_layout_of_prompts(
     prepared: FinetuneInputs, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file, told = tmp_path / "tasks.jsonl", list[str]()
+    file, notices = tmp_path / "tasks.jsonl", list[str]()
     row = '{{"instruction": "say {0}", "input": "now", "output": "{0}"}}\n'
     file.write_text("".join(row.format(i) for i in range(8)), "utf-8")
     spec = ModelSpec(str(tiny_model("llama")), device="cpu")
-    instructed = prepare([file], spec, FinetuneRecipe(dtype="float32"), notice=told.append)
+    instructed = prepare([file], spec, FinetuneRecipe(dtype="float32"), notice=notices.append)
     text = card(instructed, result(tmp_path / "out"), "")
     (program,) = re.findall(r"```python\n(.*)\n```", text)
     layout = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
     assert ast.literal_eval(program) == layout
-    assert "laid out so (the part with {input} only where a row has one)" in text
-    assert f"prompts are laid out as {program} (the part with {{input}} only" in told[-1]
+    assert "layout (the part with {input} only if a row has one)" in text
+    assert f"{program} (the part with {{input}} only" in notices[-1]
     # A prompt that is a column as it stands needs no words.
-    assert "laid out" not in card(prepared, result(tmp_path / "out"), "")
+    assert "layout" not in card(prepared, result(tmp_path / "out"), "")

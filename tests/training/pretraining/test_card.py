@@ -22,7 +22,7 @@ def made(corpus: Path, folder: Path, recipe: PretrainRecipe) -> tuple[PretrainRe
     ("arch", "tag", "more"),
     [("llama", "text-generation", {}), ("bert", "fill-mask", {"params": "60k", "vocab_size": 400})],
 )
-def test_it_tells_what_was_made_and_measured(
+def test_it_says_what_was_made_and_measured(
     stories: list[str],
     write_corpus: Callable[..., Path],
     tmp_path: Path,
@@ -39,7 +39,7 @@ def test_it_tells_what_was_made_and_measured(
     assert "| training documents | 57 (" in body
     assert "| held-out documents | 3 |" in body
     assert f"| held-out loss | {result.held_out_loss:.4f} nats/token |" in body
-    # A loss of spoiled blocks is no perplexity.
+    # A loss of corrupted blocks is no perplexity.
     assert ("perplexity" in body) == ("bits per byte" in body) == (arch == "llama")
     assert "learning rate\n0.002 (cosine, warmup 0.05)" in body
 

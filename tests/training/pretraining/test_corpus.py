@@ -43,7 +43,7 @@ def test_a_given_separator_wins_and_whole_keeps_a_file_together(tmp_path: Path) 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50])
 @pytest.mark.parametrize("separator", [None, "\n\n", "\n##\n", "naïve", "x"])
-def test_text_read_in_pieces_falls_apart_as_text_read_whole(
+def test_text_read_in_pieces_splits_as_text_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, separator: str | None
 ) -> None:
     text = "one\n\n\ntwo\r\n##\r\nnaïve\n<|endoftext|>\n##\n\nx\r\n\r\nxx\n<|endoftext|>last\n\n\n\n"
@@ -135,7 +135,7 @@ def test_a_pipe_of_text_is_read_once(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "x"}\n\n{oops}\n', r"a\.jsonl:3: not JSON: "),
         ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a\.jsonl:2: no column 'text'; its columns are body"),
         ("a.jsonl", b'{"text": "x"}\n{"text": null}\n', r"a\.jsonl:2: column 'text' is null"),
-        ("a.jsonl", b'{"a": "x", "b": "y"}\n', r"a\.jsonl:1: which column is the text\? .*--field"),
+        ("a.jsonl", b'{"a": "x", "b": "y"}\n', r"a\.jsonl:1: which column is the text"),
         ("a.jsonl", b'["text"]\n', r"a\.jsonl:1: a JSON array, not an object"),
         ("a.csv", b"text\ngood\nna\xefve\n", r"a\.csv:3: byte 0xef is not UTF-8"),
         ("a.parquet", b"PAR1 nonsense", r"a\.parquet: not a readable Parquet file"),
@@ -183,7 +183,7 @@ def test_a_source_may_be_bad_throughout_but_not_all_of_them(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(content)
     bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
     assert read(bad, good, whole=True, on_error="skip") == ["good"]
-    message = r"bad\.txt: no document that can be used: .*bad\.txt:1: not UTF-8"
+    message = r"bad\.txt: no usable document: .*bad\.txt:1: not UTF-8"
     with pytest.raises(InputError, match=message):
         read(bad, on_error="skip")
     with pytest.raises(InputError, match=message):

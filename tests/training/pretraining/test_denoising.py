@@ -82,18 +82,18 @@ def test_spans_do_not_outnumber_the_sentinels() -> None:
 
 def test_infilling_takes_a_third_away_and_leaves_the_rest_in_order() -> None:
     ids = np.arange(10, 1010)
-    spoiled = infill(ids, rng(), mask=MASK)
-    left = spoiled[spoiled != MASK]
+    corrupted = infill(ids, rng(), mask=MASK)
+    left = corrupted[corrupted != MASK]
     assert len(left) == 700
     assert (np.diff(left) > 0).all()
     # Poisson of mean 3: about 100 spans for 300 tokens.
-    assert 80 < (spoiled == MASK).sum() < 125
+    assert 80 < (corrupted == MASK).sum() < 125
 
 
 def dataset(kind: str) -> Denoising:
-    specials = SpecialTokenIds(begin=(3,), end=(END,), mask=MASK, sentinels=SENTINELS, vocab_size=90)
+    special_token_ids = SpecialTokenIds(begin=(3,), end=(END,), mask=MASK, sentinels=SENTINELS, vocab_size=90)
     return Denoising(
-        Blocks(np.concatenate([text(40, seed) for seed in range(5)]), 40), kind, specials, seed=7
+        Blocks(np.concatenate([text(40, seed) for seed in range(5)]), 40), kind, special_token_ids, seed=7
     )
 
 

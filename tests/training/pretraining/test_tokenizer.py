@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from llmkit.errors import InputError
-from llmkit.training.pretraining.tokenizer import encode, load_tokenizer, specials, train_tokenizer
+from llmkit.training.pretraining.tokenizer import encode, load_tokenizer, special_token_ids, train_tokenizer
+from tests.training.helpers import refuses
 
 
 def test_the_same_text_gives_the_same_tokenizer_file(stories: list[str], tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_document_cannot_forge_the_boundary(stories: list[str]) -> None:
 
 
 def test_a_vocabulary_below_the_bytes_is_refused(stories: list[str]) -> None:
-    with pytest.raises(InputError, match="--vocab-size 256: at least 257"):
+    with refuses("vocab_size", "257", "not 256"):
         train_tokenizer(stories, 256, 64)
 
 
@@ -44,7 +44,7 @@ def test_a_tokenizer_is_taken_from_a_folder(stories: list[str], tmp_path: Path) 
     made = train_tokenizer(stories, 300, 64)
     made.save_pretrained(tmp_path / "good")
     assert encode(load_tokenizer(tmp_path / "good"), stories) == encode(made, stories)
-    with pytest.raises(InputError, match=r"no tokenizer\.json"):
+    with refuses("tokenizer", "no tokenizer.json"):
         load_tokenizer(tmp_path)
 
 
@@ -52,29 +52,29 @@ def test_a_tokenizer_without_an_end_token_is_refused(stories: list[str], tmp_pat
     made = train_tokenizer(stories, 300, 64)
     made.eos_token = None
     made.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="no eos_token"):
+    with refuses("tokenizer", "no eos_token"):
         load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "dressed", "pair"),
+    ("kind", "whole", "pair"),
     [
         ("masked", "[CLS]a[SEP]", "[CLS]a[SEP]b[SEP]"),
         ("spans", "a</s>", "a</s>b</s>"),
         ("infilling", "<s>a</s>", "<s>a</s></s>b</s>"),
     ],
 )
-def test_other_kinds_dress_a_text_as_their_first_models_did(
-    stories: list[str], tmp_path: Path, kind: str, dressed: str, pair: str
+def test_other_kinds_have_the_special_tokens_of_their_first_models(
+    stories: list[str], tmp_path: Path, kind: str, whole: str, pair: str
 ) -> None:
     train_tokenizer(stories, 500, 64, kind).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert tokenizer.decode(tokenizer("a")["input_ids"]) == dressed
+    assert tokenizer.decode(tokenizer("a")["input_ids"]) == whole
     assert tokenizer.decode(tokenizer("a", "b")["input_ids"]) == pair
     assert tokenizer.pad_token_id is not None
     text = "Once upon a time — 从前 \U0001f600"
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
-    found = specials(tokenizer, kind)
+    found = special_token_ids(tokenizer, kind)
     assert [*found.begin, *tokenizer("a", add_special_tokens=False)["input_ids"], *found.end] == tokenizer(
         "a"
     )["input_ids"]
@@ -89,9 +89,9 @@ def test_pairs_have_types_where_bert_wants_them(stories: list[str]) -> None:
 
 def test_a_tokenizer_without_the_needed_tokens_is_refused(stories: list[str]) -> None:
     causal = train_tokenizer(stories, 300, 64)
-    with pytest.raises(InputError, match="no mask token"):
-        specials(causal, "masked")
-    with pytest.raises(InputError, match="no <extra_id_0>"):
-        specials(causal, "spans")
-    with pytest.raises(InputError, match="--vocab-size 300: at least 358"):
+    with refuses("tokenizer", "no mask token"):
+        special_token_ids(causal, "masked")
+    with refuses("tokenizer", "no <extra_id_0>"):
+        special_token_ids(causal, "spans")
+    with refuses("vocab_size", "358", "not 300"):
         train_tokenizer(stories, 300, 64, "spans")

@@ -1,0 +1,152 @@
+"""Finetuning runs that are stopped and resumed end as runs that were never stopped."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import LLMKitError
+from tests.training.finetuning.runs import QUICK, metrics, same, train
+from tests.training.helpers import KilledError, Recorder, refuses
+
+TinyModel = Callable[..., Path]
+Rows = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_model: TinyModel, rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that an error ended after step 10."""
+    output = tmp_path_factory.mktemp("stopped") / "out"
+    with pytest.raises(KilledError):
+        train(rows(), output, tiny_model("llama"), progress=Recorder(10))
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: TinyModel, rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, never stopped."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    train(rows(), output, tiny_model("llama"))
+    return output
+
+
+# Most epochs here have twelve steps.
+MATRIX = {
+    "adapter": ("completion", "llama", QUICK),
+    "whole model": ("text", "llama", replace(QUICK, lora=False, lr=1e-3)),
+    "muon": ("text", "llama", replace(QUICK, lora=False, lr=1e-3, optimizer="muon")),
+    "packing": ("completion", "llama", replace(QUICK, packing=True, batch_size=1)),
+    "accumulation": ("completion", "llama", replace(QUICK, batch_size=1, gradient_accumulation=2)),
+    "dropout": ("text", "llama", replace(QUICK, lora_dropout=0.3)),
+    "padded rows": ("messages", "bloom", QUICK),
+    "pairs": ("pairs", "t5", replace(QUICK, lora=False, lr=1e-3, label_smoothing=0.1)),
+    "checkpointing": ("text", "qwen3", replace(QUICK, gradient_checkpointing=True)),
+    "dora": ("text", "llama", replace(QUICK, dora=True, rslora=True)),
+    "preferences": ("preference", "llama", QUICK),
+    "preferences, whole model": ("preference", "bloom", replace(QUICK, lora=False, lr=1e-3)),
+    "preferences, checkpointing": (
+        "preference",
+        "llama",
+        replace(QUICK, batch_size=1, gradient_accumulation=2, gradient_checkpointing=True),
+    ),
+}
+
+
+CASES = [
+    *((case, (6, 11, 12)) for case in ("adapter",)),
+    *((case, (6,)) for case in MATRIX if case != "adapter"),
+    *(
+        pytest.param(case, (11, 12), marks=pytest.mark.slow, id=f"{case}-late")
+        for case in MATRIX
+        if case != "adapter"
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "steps"), CASES)
+def test_a_resumed_run_equals_one_that_was_never_stopped(
+    tiny_model: TinyModel, rows: Rows, tmp_path: Path, case: str, steps: tuple[int, ...]
+) -> None:
+    """The folder is as a kill after a step leaves it: within an epoch, and at its end."""
+    kind, family, recipe = MATRIX[case]
+    if kind == "preference":
+        pytest.importorskip("trl")
+    data, model = rows(kind), tiny_model(family, chat=kind == "messages")
+    recipe, whole = replace(recipe, max_steps=14), tmp_path / "whole"
+
+    def keep(step: int) -> None:
+        if step in steps:
+            shutil.copytree(whole, tmp_path / f"stopped-{step}")
+
+    train(data, whole, model, recipe, progress=Recorder(on_step=keep))
+    for step in steps:
+        stopped = tmp_path / f"stopped-{step}"
+        assert not (stopped / "README.md").exists()
+        assert metrics(stopped)[-1]["step"] == step
+        train(data, stopped, model, recipe, resume=True)
+        assert metrics(stopped) == metrics(whole)
+        assert same(stopped, whole)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_torn_checkpoint_is_skipped_with_a_notice(
+    tiny_model: TinyModel, rows: Rows, stopped: Path, tmp_path: Path, name: str
+) -> None:
+    output, progress = tmp_path / "out", Recorder(5)
+    shutil.copytree(stopped, output)
+    torn = output / "checkpoints/checkpoint-8" / name
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with pytest.raises(KilledError):
+        train(rows(), output, tiny_model("llama"), resume=True, progress=progress)
+    assert any("checkpoint-8 is torn" in notice for notice in progress.notices)
+    assert "resuming after step 4" in progress.notices
+
+
+def test_a_run_ended_by_an_error_resumes_too(
+    tiny_model: TinyModel, rows: Rows, stopped: Path, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped, tmp_path / "out")
+    train(rows(), tmp_path / "out", tiny_model("llama"), resume=True)
+    assert metrics(tmp_path / "out") == metrics(whole)
+    assert same(tmp_path / "out", whole)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_older_ones(
+    tiny_model: TinyModel, rows: Rows, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Trainer
+
+    save = Trainer._save_optimizer_and_scheduler
+
+    def full(self: Any, folder: str) -> None:
+        if "checkpoint-8" in folder:
+            raise OSError(28, "No space left on device")
+        save(self, folder)
+
+    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", full)
+    output = tmp_path / "out"
+    with pytest.raises(
+        LLMKitError, match=r"checkpoint-8: No space left on device; this checkpoint is not saved"
+    ):
+        train(rows(), output, tiny_model("llama"))
+    kept = {path.name for path in (output / "checkpoints").iterdir()}
+    assert kept == {"checkpoint-4", "run.json"}
+    monkeypatch.undo()
+    train(rows(), output, tiny_model("llama"), resume=True)
+    assert same(output, whole)
+
+
+def test_resuming_needs_the_same_rows_options_and_model(
+    tiny_model: TinyModel, rows: Rows, stopped: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(stopped, output)
+    with refuses("resume", "`lr` was 0.01 and is now 0.02"):
+        train(rows(), output, tiny_model("llama"), replace(QUICK, lr=0.02), resume=True)
+    with refuses("resume", "`data` was"):
+        train(rows(count=23), output, tiny_model("llama"), resume=True)
+    with refuses("resume", "`model` was"):
+        train(rows(), output, tiny_model("qwen3"), resume=True)
