@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing from threads, and the suite's processes would fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Proofs of finished outputs go here, not to the user's own folder.
+_state = tempfile.TemporaryDirectory(prefix="llmkit-state-")
+os.environ["XDG_STATE_HOME"] = _state.name
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""Reading each file format: a stream of bytes in, rows out, one at a time.
+"""Read each text format: a stream of bytes in, rows out, one at a time.
 
-A row that cannot be read becomes a `Row` with an `error`, and reading goes on; a file that cannot be read
-raises InputError. Public: a function for each text format, and what `json_file` shares with them.
+A row that cannot be read becomes a `Row` with an `error`, and reading continues. A file that cannot be read
+raises InputError. Public: a function for each text format, and the helpers that `json_file` shares.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def space_end(text: str, start: int) -> int:
-    """Where JSON's white space that begins at `start` ends."""
+    """Return the end of the JSON white space that begins at `start`."""
     match = _SPACE.match(text, start)
     return match.end() if match else start
 
@@ -44,7 +44,7 @@ def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 
 
 def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
-    """The object on a line, or why there is none."""
+    """Return the object on a line, or the reason why there is none."""
     try:
         text = raw.decode().rstrip(" \t\r\n")
         value, end, problem = decoder.decode(text, space_end(text, 0))
@@ -60,7 +60,7 @@ def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
 
 
 def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | None]:
-    """A decoded value as a row's data, or why it is none."""
+    """Return a decoded value as the data of a row, or the reason why it cannot be one."""
     if problem is not None:
         return {}, problem
     if isinstance(value, dict):
@@ -70,12 +70,12 @@ def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | No
 
 
 def not_utf8(byte: int) -> str:
-    """What is wrong with text in another encoding, and what to do."""
+    """Return the message for a byte of another encoding."""
     return f"byte 0x{byte:02x} is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8"
 
 
 def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Rows of plain text: a row a line, blank lines too."""
+    """Rows of plain text: one row a line, blank lines included."""
     for index, raw in enumerate(stream):
         if index == 0:
             raw = raw.removeprefix(_BOM)
