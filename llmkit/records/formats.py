@@ -7,11 +7,8 @@ raises InputError. Public: a function for each text format, and the helpers that
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import re
-import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -19,6 +16,10 @@ from llmkit.errors import InputError
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
+MAX_LINE = 64 << 20
+"""Most bytes of a line or of a JSON item, so that a hostile or wrong file cannot fill the memory."""
+TOO_LONG = f"longer than {MAX_LINE >> 20} MiB, which is the limit of a row"
+_MAX_WHOLE = 1 << 30
 _BOM = codecs.BOM_UTF8
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -29,16 +30,27 @@ def space_end(text: str, start: int) -> int:
     return match.end() if match else start
 
 
+def lines_of(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield the lines of a stream without a byte order mark; None for a line longer than `MAX_LINE`."""
+    first = True
+    while raw := stream.readline(MAX_LINE + 1):
+        if len(raw) > MAX_LINE:
+            while raw and not raw.endswith(b"\n"):
+                raw = stream.readline(1 << 20)
+            yield None
+        else:
+            yield raw.removeprefix(_BOM) if first else raw
+        first = False
+
+
 def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of JSON Lines: an object a line. Blank lines are not rows."""
     decoder = Decoder()
     index = 0
-    for number, raw in enumerate(stream, 1):
-        if number == 1:
-            raw = raw.removeprefix(_BOM)
-        if raw.isspace() or not raw:
+    for number, raw in enumerate(lines_of(stream), 1):
+        if raw is not None and (raw.isspace() or not raw):
             continue
-        data, error = _object(raw, decoder)
+        data, error = ({}, TOO_LONG) if raw is None else _object(raw, decoder)
         yield Row(index, data, f"{name}:{number}", error)
         index += 1
 
@@ -76,10 +88,11 @@ def not_utf8(byte: int) -> str:
 
 def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of plain text: one row a line, blank lines included."""
-    for index, raw in enumerate(stream):
-        if index == 0:
-            raw = raw.removeprefix(_BOM)
+    for index, raw in enumerate(lines_of(stream)):
         where = f"{name}:{index + 1}"
+        if raw is None:
+            yield Row(index, {}, where, TOO_LONG)
+            continue
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -90,73 +103,12 @@ def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 
 def whole_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """One row: the whole text of a file."""
+    content = stream.read(_MAX_WHOLE + 1)
+    if len(content) > _MAX_WHOLE:
+        raise InputError(f"{name} is larger than {_MAX_WHOLE >> 30} GiB, the limit of one text; split it")
     try:
-        text = stream.read().removeprefix(_BOM).decode()
+        text = content.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
         yield Row(0, {}, name, not_utf8(error.object[error.start]))
     else:
         yield Row(0, {"text": text}, name)
-
-
-def csv_rows(stream: IO[bytes], name: str, delimiter: str) -> Iterator[Row]:
-    """Rows of CSV or TSV under a header line; quoted fields may hold line ends, also in TSV.
-
-    Raises:
-        InputError: the header is not one.
-    """
-    csv.field_size_limit(sys.maxsize)
-    # A bad byte comes through as a surrogate, so that it spoils its own row and not the file.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    header = _csv_header(reader, name)
-    index = 0
-    while True:
-        where = f"{name}:{reader.line_num + 1}"
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            yield Row(index, {}, where, _csv_reason(error))
-        else:
-            if fields is None:
-                return
-            if not fields:
-                continue
-            reason = _csv_problem(fields, len(header))
-            data = dict(zip(header, fields, strict=True)) if reason is None else {}
-            yield Row(index, data, where, reason)
-        index += 1
-
-
-def _csv_header(reader: Any, name: str) -> list[str]:
-    try:
-        header: list[str] = next((fields for fields in reader if fields), [])
-    except csv.Error as error:
-        raise InputError(f"{name}:1: {_csv_reason(error)}") from error
-    problem = _csv_problem(header, len(header))
-    if problem is not None:
-        raise InputError(f"{name}:1: {problem}")
-    if not header:
-        raise InputError(f"{name}: no header line; the first line must name the columns")
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise InputError(f"{name}:1: two columns are named {twice[0]!r}; rename one in the header line")
-    return header
-
-
-def _csv_reason(error: csv.Error) -> str:
-    if "unexpected end" in str(error):
-        return "a quote that opens here is never closed"
-    return f"not CSV: {error} (inside a quoted field, a quote is written twice)"
-
-
-def _csv_problem(fields: list[str], columns: int) -> str | None:
-    for field in fields:
-        bad = _ESCAPED_BYTE.search(field) if not field.isascii() else None
-        if bad is not None:
-            return not_utf8(ord(bad.group()) - 0xDC00)
-    if len(fields) != columns:
-        return f"{len(fields)} fields where the header has {columns}"
-    return None
-
-
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from llmkit.errors import InputError
-from llmkit.records.formats import as_object, not_utf8, space_end
+from llmkit.records.formats import MAX_LINE, TOO_LONG, as_object, not_utf8, space_end
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
@@ -91,6 +91,8 @@ class _Text:
                 if end + 2 < len(self._text) or self._at_end:
                     self._move(end)
                     return value, problem
+            if len(self._text) - self._start > MAX_LINE:
+                raise self.broken(f"{name} is {TOO_LONG}")
             self._read(size)
             size *= 2  # keeps the time proportional to the value's length
 

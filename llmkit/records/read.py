@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import functools
 import gzip
 import io
 import itertools
@@ -25,6 +24,7 @@ from typing import IO, Any, cast
 from llmkit.errors import InputError, OptionError
 from llmkit.fingerprint import fingerprint
 from llmkit.records import formats
+from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.json_file import json_rows
 from llmkit.records.rows import Row
 from llmkit.records.tables import open_hub, open_parquet
@@ -33,8 +33,8 @@ _FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     ".jsonl": formats.jsonl_rows,
     ".json": json_rows,
-    ".csv": functools.partial(formats.csv_rows, delimiter=","),
-    ".tsv": functools.partial(formats.csv_rows, delimiter="\t"),
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
     ".txt": formats.line_rows,
     "lines": formats.line_rows,
     "whole": formats.whole_rows,
