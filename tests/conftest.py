@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing from threads, and the suite's processes would fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-# Proofs of finished outputs go here, not to the user's own folder.
-_state = tempfile.TemporaryDirectory(prefix="llmkit-state-")
-os.environ["XDG_STATE_HOME"] = _state.name
 
 import pytest
 
@@ -24,6 +20,12 @@ from tests.tiny import make_model
 # A script's background job begins with SIGINT ignored, and would hand that on to the commands under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 TinyModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep proofs of finished outputs out of the user's own folder."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,9 @@ def _job(prepared: PretrainInputs, run: Run) -> Job:
 
     recipe, plan = prepared.recipe, prepared.plan
     transformers.set_seed(recipe.seed)
-    model = getattr(transformers, AUTO_CLASSES[prepared.kind]).from_config(prepared.config)
+    model = getattr(transformers, AUTO_CLASSES[prepared.kind]).from_config(
+        prepared.config, trust_remote_code=False
+    )
     padding = prepared.config.pad_token_id
     pairs = prepared.config.is_encoder_decoder
     shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
