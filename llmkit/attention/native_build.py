@@ -1,8 +1,8 @@
 """Build the native kernel with the system's compiler, once, into the user's cache.
 
-One object file for each instruction set, a second each; which one runs is chosen by what the processor has.
-Nothing of torch is included. OpenMP's runtime is the one that torch has loaded under the same name, so that
-both share one pool of threads.
+There is one shared library for each instruction set, built in about a second; the processor's flags decide
+which one runs. The code does not include torch. It uses the OpenMP runtime that torch has loaded, so both
+share one pool of threads.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-_BROUGHT = Path(__file__).parent / "native"
-"""Where a package that is built for one kind of machine may bring the compiled kernel along."""
+from llmkit.errors import one_line
+
+_PACKAGED = Path(__file__).parent / "native"
+"""Folder of the sources; a package for one kind of machine may have the compiled kernel there."""
 _SOURCES = ("attend.cpp", "common.h", "tiles.h")
 _FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
 _X86 = {"x86_64", "AMD64"}
-# From the fastest on: a name, the compiler's flags, and the processor's flags that it needs.
+# Fastest first: name, compiler flags, and processor flags that it needs.
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 LEVELS: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...] = (
     (
@@ -61,17 +63,17 @@ class CannotBuildError(Exception):
 
 @cache
 def levels() -> tuple[str, ...]:
-    """The instruction sets that this processor has, the fastest first."""
+    """Return the instruction sets of this processor, the fastest first."""
     have = _processor()
     x86 = platform.machine() in _X86
     return tuple(name for name, _, needs in LEVELS if needs <= have and (x86 or name == "portable"))
 
 
 def best() -> str:
-    """The fastest of the processor's levels that can be built here: an old compiler may not know the newest.
+    """Return the fastest level that can be built here; an old compiler may not know the newest.
 
     Raises:
-        CannotBuildError: none can; of the first it is said why.
+        CannotBuildError: none can be built; the error is that of the first.
     """
     failures = []
     for level in levels():
@@ -83,10 +85,10 @@ def best() -> str:
 
 
 def load(level: str) -> Callable[..., int]:
-    """The kernel's function for one of `LEVELS`; built if it is not there.
+    """Return the kernel's function for one of `LEVELS`; build it if needed.
 
     Raises:
-        CannotBuildError: it cannot be had.
+        CannotBuildError: it cannot be built or loaded.
     """
     found = _tried(level)
     if isinstance(found, CannotBuildError):
@@ -96,7 +98,7 @@ def load(level: str) -> Callable[..., int]:
 
 @cache
 def _tried(level: str) -> Callable[..., int] | CannotBuildError:
-    """The function, or why there is none: a compiler that fails is asked once."""
+    """Return the function or the error; a compiler that fails is called once only."""
     try:
         return _loaded(level)
     except CannotBuildError as error:
@@ -110,8 +112,8 @@ def _loaded(level: str) -> Callable[..., int]:
     try:
         found: Any = getattr(ctypes.CDLL(str(path)), f"llmkit_attend_{level}")
     except (OSError, AttributeError) as error:
-        if path.parent != _BROUGHT:
-            path.unlink(missing_ok=True)  # the next process builds it anew, by another compiler perhaps
+        if path.parent != _PACKAGED:
+            path.unlink(missing_ok=True)  # the next process builds it again, perhaps with another compiler
         raise CannotBuildError(f"{path} does not load: {error}") from error
     pointer, number = ctypes.c_void_p, ctypes.c_int
     found.argtypes = [*[pointer] * 7, ctypes.c_float, number, number, number]
@@ -120,14 +122,14 @@ def _loaded(level: str) -> Callable[..., int]:
 
 
 def _built(level: str) -> Path:
-    """The shared library for a level."""
+    """Return the shared library of a level; build it if needed."""
     compiler = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
     flags = next(flags for name, flags, _ in LEVELS if name == level)
     command = [*_FLAGS, *flags, f"-DNAME=llmkit_attend_{level}"]
-    parts = [*((_BROUGHT / name).read_bytes() for name in _SOURCES), *(flag.encode() for flag in command)]
+    parts = [*((_PACKAGED / name).read_bytes() for name in _SOURCES), *(flag.encode() for flag in command)]
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()
     name = f"attend-{level}-{platform.machine()}-{key[:16]}.so"
-    for folder in (_BROUGHT, _cache()):
+    for folder in (_PACKAGED, _cache()):
         if (folder / name).is_file():
             return folder / name
     if compiler is None:
@@ -138,23 +140,23 @@ def _built(level: str) -> Path:
         handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
         os.close(handle)
     except OSError:
-        # A cache that cannot be written costs a second in each process.
+        # Without a writable cache each process builds it again, in about a second.
         folder = Path(tempfile.mkdtemp(prefix="llmkit-native-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         partial = str(folder / "partial.so")
     try:
         subprocess.run(
-            [compiler, *command, "-shared", str(_BROUGHT / _SOURCES[0]), "-o", partial],
+            [compiler, *command, "-shared", str(_PACKAGED / _SOURCES[0]), "-o", partial],
             check=True,
             capture_output=True,
             text=True,
             timeout=300,
         )
-        os.replace(partial, folder / name)  # whole or not at all, whoever else builds it now
+        os.replace(partial, folder / name)  # atomic, since other processes may build it too
     except (OSError, subprocess.SubprocessError) as error:
         Path(partial).unlink(missing_ok=True)
-        said = " ".join((getattr(error, "stderr", None) or str(error)).split())[:200]
-        raise CannotBuildError(f"{compiler} failed: {said}") from error
+        reason = one_line(getattr(error, "stderr", None) or str(error), 200)
+        raise CannotBuildError(f"{compiler} failed: {reason}") from error
     return folder / name
 
 
@@ -165,7 +167,7 @@ def _cache() -> Path:
 
 @cache
 def _processor() -> frozenset[str]:
-    """The processor's flags, as the operating system lists them."""
+    """Return the processor's flags, as the operating system lists them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -75,7 +75,8 @@ def check_special_tokens(
         tokenizer.pad_token = token
         notes.append(f"the tokenizer {lacks}; {token} pads")
     generation = getattr(model, "generation_config", None)
-    for config in (model.config, model.config.get_text_config(decoder=True), generation):
+    configs: tuple[Any, ...] = (model.config, model.config.get_text_config(decoder=True), generation)
+    for config in configs:
         number = getattr(config, "pad_token_id", None)
         if isinstance(number, int) and not 0 <= number < rows:
             config.pad_token_id = tokenizer.pad_token_id
