@@ -72,11 +72,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean NAME?"`` with the known name nearest to `name`, or an empty string."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"; did you mean {folded[near[0]]}?" if near else ""
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """Return the text of an error as one line of at most `limit` characters."""
-    text = " ".join(str(error).split())
+    """Return the text of an error (its class if it has none) as one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Tell whether a file is still the one it was, without reading all of it. Below all rooms."""
+"""Identify a file by its size and both its ends, without reading all of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ _SAMPLE = 1 << 20
 
 
 def fingerprint(file: int) -> dict[str, Any]:
-    """Size in bytes, and SHA-256 of the first and the last MiB, of an open file's descriptor.
+    """Return the size in bytes, and the SHA-256 of the first and the last MiB, of an open file.
 
-    The file's position stays where it is. A change in the middle of a large file that keeps its size goes
-    unseen here; whoever reads the file hashes what was read.
+    The file's position does not move. A change in the middle of a large file that keeps its size is not
+    noticed; code that reads the whole file hashes the rows as it reads them.
+
+    Args:
+        file: a file descriptor.
     """
     size = os.fstat(file).st_size
     ends = {"head": os.pread(file, _SAMPLE, 0), "tail": os.pread(file, _SAMPLE, max(0, size - _SAMPLE))}

@@ -22,6 +22,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 TinyModel = Callable[..., Path]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep proofs of finished outputs out of the user's own folder."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """A tiny random model's folder by family; options are those of `tests.tiny.make_tokenizer`."""

@@ -35,6 +35,8 @@ LONGEST = 5
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
 # What may stand between the words of a run: other punctuation ends it.
 _GAP = re.compile(r"[\s$£%-]*")
+# A line break inside a paragraph.
+_WRAP = re.compile(r"(?<!\n)\r?\n(?![^\S\n]*\r?\n)")
 # "walked" and "walks" are "walk". Crude as it is, it gains a point of F1 on the rows learnt from.
 _ENDING = re.compile(r"(['’]s|(?<=\w{3})(ing|ed|es|s|e))$")
 
@@ -80,7 +82,9 @@ def key(word: str) -> str:
 @lru_cache(maxsize=1024)
 def read(context: str) -> list[Word]:
     words: list[Word] = []
-    for number, (start, end) in enumerate(split_sentences(context, "en", wrapped=True)):
+    for number, (start, end) in enumerate(
+        split_sentences(_WRAP.sub(lambda found: " " * len(found[0]), context), "en")
+    ):
         before = -1
         for found in _WORD.finditer(context, start, end):
             joined = before >= 0 and _GAP.fullmatch(context, before, found.start()) is not None

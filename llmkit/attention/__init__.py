@@ -1,6 +1,6 @@
-"""Attention kernels: what each declares, how it is registered, and the proof that it is right.
+"""Attention kernels: their declarations, their registration, and the proof that they are right.
 
-``@llmkit.attention.kernel`` marks a function as a kernel; nothing here imports torch until it is needed.
+``@llmkit.attention.kernel`` declares a function as a kernel. Importing this package does not import torch.
 """
 
 from __future__ import annotations

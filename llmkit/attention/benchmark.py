@@ -1,8 +1,7 @@
-"""How fast kernels are, side by side, and beside what the device can do.
+"""Time kernels side by side, and compare them with the limits of the device.
 
-Attention is bound by arithmetic where many queries share the keys, and by memory where one query reads a long
-cache. Both limits are measured here, by a matrix product and a copy, and a kernel's share is of the one that
-binds.
+Attention is limited by arithmetic if many queries share the keys, and by memory bandwidth if one query reads
+a long cache. A matrix product and a copy measure both limits; a kernel's share is of the limit that binds.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import Any
 
 import torch
 
-from llmkit.attention.interface import additive, causal_pattern, forward
+from llmkit.attention.interface import additive, causal_pattern, wrap_kernel
 from llmkit.attention.registry import Kernel
 from llmkit.attention.verify import reason
 
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """What is timed: sizes, and whether it is a prefill (queries = keys, causal) or a decoding step."""
+    """Sizes of a timed call: a causal prefill (queries = keys) or a decoding step."""
 
     name: str
     batch: int
@@ -35,12 +34,12 @@ class AttentionShape:
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions of both products; half of them where causality hides half."""
+        """Multiplications and additions of both products; half of them for a causal prefill."""
         full = 4 * self.batch * self.heads * self.queries * self.keys * self.head_dim
         return full // 2 if self.queries == self.keys > 1 else full
 
     def moved(self, itemsize: int) -> int:
-        """Bytes that must be read and written: queries, keys, values, output."""
+        """Return the bytes that must be read and written: queries, keys, values, output."""
         heads = 2 * self.heads * self.queries + 2 * self.kv_heads * self.keys
         return self.batch * heads * self.head_dim * itemsize
 
@@ -56,15 +55,15 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Timing:
-    """A kernel on a shape.
+    """Time of a kernel on a shape.
 
-    Args:
-        kernel: its name.
-        shape: the shape's name.
-        seconds: median of a call; None where the kernel cannot run it.
-        share: of the device's limit, arithmetic or bandwidth, whichever binds.
-        bound: which one it is.
-        note: why there is no time.
+    Attributes:
+        kernel: name of the kernel.
+        shape: name of the shape.
+        seconds: median of a call; None if the kernel cannot run the shape.
+        share: share of the device's limit that was reached.
+        bound: the limit that binds: arithmetic or bandwidth.
+        note: reason why there is no time.
     """
 
     kernel: str
@@ -77,14 +76,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the device reached: operations a second of a matrix product, and bytes a second of a copy."""
+    """Limits of the device: operations a second of a matrix product, and bytes a second of a copy."""
 
     operations: float
     bandwidth: float
 
 
 def limits(device: str, dtype: torch.dtype) -> Limits:
-    """Measure them."""
+    """Measure the limits of a device."""
     a = torch.randn(2048, 2048, device=device).to(dtype)
     big = torch.zeros(1 << 26, dtype=torch.uint8, device=device)
     into = torch.empty_like(big)
@@ -101,14 +100,17 @@ def compare(
     shapes: Sequence[AttentionShape] = SHAPES,
     rounds: int = 7,
 ) -> tuple[Limits, list[Timing]]:
-    """Time kernels by turns, so that a noisy machine disturbs all of them alike.
+    """Time kernels in turns, so that a noisy machine disturbs all of them equally.
 
     Args:
-        kernels: which.
-        device: where.
-        dtype: of queries, keys and values.
-        shapes: what.
-        rounds: calls of each; the median counts.
+        kernels: the kernels.
+        device: device to run on.
+        dtype: dtype of queries, keys and values.
+        shapes: the sizes to time.
+        rounds: calls of each kernel; the median counts.
+
+    Returns:
+        The device's limits, and a time for each shape and kernel.
     """
     reached = limits(device, dtype)
     found = []
@@ -122,7 +124,7 @@ def compare(
                 (shape.kv_heads, shape.keys),
             )
         ]
-        runs = {kernel.name: _run(kernel, shape, tensors) for kernel in kernels}
+        runs = {kernel.name: _timed_call(kernel, shape, tensors) for kernel in kernels}
         times: dict[str, list[float]] = {name: [] for name in runs}
         failed: dict[str, str] = {}
         for number in range(rounds + 1):
@@ -132,7 +134,7 @@ def compare(
                 try:
                     taken = _median(run, device, 1)
                 except Exception as error:
-                    # One that cannot run a shape is told of, and the others are still timed.
+                    # The reason is reported, and the other kernels are still timed.
                     failed[name] = reason(name, error)
                     continue
                 if number:
@@ -151,9 +153,11 @@ def compare(
     return reached, found
 
 
-def _run(kernel: Kernel, shape: AttentionShape, tensors: Sequence[torch.Tensor]) -> Callable[[], object]:
+def _timed_call(
+    kernel: Kernel, shape: AttentionShape, tensors: Sequence[torch.Tensor]
+) -> Callable[[], object]:
     query, key, value = tensors
-    attend = forward(kernel)
+    attention = wrap_kernel(kernel)
     mask: Any = None
     if kernel.mask in {"boolean", "additive"} and "is_causal" not in kernel.supports:
         mask = causal_pattern(shape.queries, shape.keys, query.device).expand(shape.batch, 1, -1, -1)
@@ -168,7 +172,7 @@ def _run(kernel: Kernel, shape: AttentionShape, tensors: Sequence[torch.Tensor])
 
     def run() -> object:
         with torch.inference_mode():
-            return attend(module, query, key, value, mask, scaling=shape.head_dim**-0.5)
+            return attention(module, query, key, value, mask, scaling=shape.head_dim**-0.5)
 
     return run
 

@@ -1,8 +1,8 @@
-"""Our CPU kernel: C++ over an unrepeated key and value cache, for inference in float32 and bfloat16.
+"""CPU kernel: C++ over a key and value cache that is not repeated, for inference in float32 and bfloat16.
 
-What it does not claim it hands to SDPA: training, dropout, position biases, float16, masks that differ
-between heads, head sizes that are no multiple of 16, and what SDPA does as fast (see `worth`): work too small
-to pay for the call and, on processors with AMX, most of what has no grouped heads.
+SDPA runs instead for training, dropout, position biases, float16, masks that differ between heads, head sizes
+that are no multiple of 16, and where it is as fast (see `is_faster`): small work and, on processors with AMX,
+most work without grouped heads.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from llmkit.errors import NoticeWarning
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 LEVEL: str | None = None
-"""The instruction set; None is the fastest that can be built for this processor."""
+"""Instruction set; None is the fastest that can be built for this processor."""
 _MOST_HEADS = 32
-"""Query heads that may share a key head."""
-_told: set[str] = set()
+"""Most query heads that share a key head."""
+_reported: set[str] = set()
 _Sizes = ctypes.c_int64 * 6
 _Strides = ctypes.c_int64 * 15
 
@@ -33,7 +33,7 @@ _Strides = ctypes.c_int64 * 15
     devices=("cpu",),
     dtypes=("float32", "bfloat16", "float16", "float64"),
 )
-def attend(
+def cpu_attention(
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -45,11 +45,11 @@ def attend(
     is_causal: bool = False,
     position_bias: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of every query to every key that its mask lets it see; for shapes see `registry.Kernel`."""
+    """Attention of every query to every key that its mask allows; for shapes see `registry.Kernel`."""
     if torch.is_grad_enabled() and query.requires_grad:
         _notify_once("the cpu attention kernel has no backward pass: SDPA runs in training")
-    ours = position_bias is None and not dropout and claims(query, key, value, attention_mask)
-    if ours and available():
+    accepted = position_bias is None and not dropout and accepts(query, key, value, attention_mask)
+    if accepted and available():
         if torch.compiler.is_compiling():
             return torch.ops.llmkit.cpu_attention(query, key, value, attention_mask, scaling, is_causal), None
         return _run(query, key, value, attention_mask, scaling, is_causal), None
@@ -69,10 +69,10 @@ def attend(
     return output, None
 
 
-def claims(
+def accepts(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None
 ) -> bool:
-    """Whether the native kernel runs these inputs, and is worth calling for them."""
+    """Return True if the native kernel runs these inputs, and is faster than SDPA."""
     batch, heads, queries, dim = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     if query.dtype not in _KINDS or key.dtype != query.dtype or value.dtype != query.dtype:
@@ -83,23 +83,23 @@ def claims(
         return False
     if attention_mask is not None and (attention_mask.dtype != torch.bool or attention_mask.shape[1] != 1):
         return False
-    return worth(batch, heads, kv_heads, queries, keys, dim, query.dtype)
+    return is_faster(batch, heads, kv_heads, queries, keys, dim, query.dtype)
 
 
-def worth(
+def is_faster(
     batch: int, heads: int, kv_heads: int, queries: int, keys: int, dim: int, dtype: torch.dtype
 ) -> bool:
-    """Whether there is work enough, as measured beside SDPA (`python -m tests.benchmarks attention`)."""
-    tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)  # of rows, which are what threads share
+    """Return True if the kernel is faster than SDPA (measured by `python -m tests.benchmarks attention`)."""
+    tiles = -(-queries * (heads // kv_heads) // _MOST_HEADS)  # tiles of rows, which the threads share
     work = batch * kv_heads * keys * dim
     if work < 1 << 13 or batch * kv_heads * tiles < _threads():
         return False
     if not _has_amx():
-        # Several queries share the reading of a key, in which SDPA is the slower.
+        # Several queries read a key together, which is slower in SDPA.
         return work * (4 if queries > 1 else 1) >= 1 << 17
-    # On such processors SDPA is faster than elsewhere, and heads that share no keys leave less to win.
+    # With AMX, SDPA is faster than elsewhere, and heads without shared keys gain less.
     grouped, half = heads > kv_heads, dtype == torch.bfloat16
-    # Without tiles this kernel does without matrix registers, and SDPA does not.
+    # Without tiles this kernel has no matrix registers, and SDPA has.
     if half and (dim % 32 or not _tiles()):
         return queries == 1 and work >= 1 << 19
     if queries > 1:
@@ -124,7 +124,7 @@ def _tiles() -> bool:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available() -> bool:
-    """Whether the kernel is built, after building it if need be; says so once if it cannot be."""
+    """Build the kernel if needed; return False, with one notice, if it cannot be built."""
     try:
         native_build.load(_level())
     except native_build.CannotBuildError as error:
@@ -134,8 +134,8 @@ def available() -> bool:
 
 
 def _notify_once(message: str) -> None:
-    if message not in _told:
-        _told.add(message)
+    if message not in _reported:
+        _reported.add(message)
         warnings.warn(message, NoticeWarning, stacklevel=3)
 
 
@@ -151,7 +151,7 @@ def _run(
     scaling: float,
     is_causal: bool,
 ) -> torch.Tensor:
-    """The native call; the output is (batch, queries, heads, head_dim)."""
+    """Call the native kernel; the output is (batch, queries, heads, head_dim)."""
     query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
     batch, heads, queries, dim = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
@@ -178,7 +178,7 @@ def _run(
         torch.get_num_threads(),
     )
     if failed:
-        raise MemoryError("the cpu attention kernel found no memory for its blocks")
+        raise MemoryError("the cpu attention kernel could not allocate memory for its blocks")
     return output
 
 
@@ -191,7 +191,7 @@ def _op(
     scaling: float,
     is_causal: bool,
 ) -> torch.Tensor:
-    """What `torch.compile` sees in place of the native call."""
+    """The native call as an operation that `torch.compile` can trace."""
     return _run(query, key, value, mask, scaling, is_causal)
 
 

@@ -1,7 +1,8 @@
-"""Flash attention in Triton, for NVIDIA and AMD GPUs: no matrix of scores is ever in memory.
+"""Flash attention in Triton, for NVIDIA and AMD GPUs: the matrix of scores is never in memory.
 
-Forward and backward after Dao, FlashAttention-2 (2023); short queries over a long cache split the keys over
-the whole GPU, as Flash-Decoding does. The programs themselves are in `llmkit.attention.flash_kernels`.
+Forward and backward follow Dao, FlashAttention-2 (2023), arXiv:2307.08691. For short queries over a long
+cache the keys are split over the whole GPU, as in Flash-Decoding. The Triton programs are in
+`llmkit.attention.flash_kernels`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import torch
 
 from llmkit.attention.registry import DTYPES, kernel
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton runs its programs on the CPU, slowly, for tests."""
+"""True if Triton runs its programs on the CPU, slowly, for tests."""
 _DECODE_ROWS = 64
 _DECODE_KEYS = 64
 _SPLITS = 128
@@ -24,14 +25,14 @@ _SPLITS = 128
 
 @dataclass(frozen=True)
 class _Rules:
-    """Which keys a query sees and what becomes of a score; `flash_kernels._seen` and `_cap` apply it."""
+    """Keys that a query sees, and changes of the scores; `flash_kernels._seen` and `_cap` apply them."""
 
     scale: float
     causal: bool
     window: int | None
     softcap: float | None
     tokens: torch.Tensor | None  # (batch, keys), uint8
-    starts: torch.Tensor | None  # (batch, keys), int32: where a token's text begins
+    starts: torch.Tensor | None  # (batch, keys), int32: first token of a token's text
     ends: torch.Tensor | None  # and one past its last token
 
 
@@ -42,7 +43,7 @@ class _Rules:
     dtypes=DTYPES,
     keywords=("position_ids",),
 )
-def attend(
+def flash_attention(
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -58,19 +59,19 @@ def attend(
     """Attention of every query to every key that it may see; see `registry.Kernel` for the shapes.
 
     Args:
-        attention_mask: (batch, keys), nonzero where there is text; None where all is.
-        scaling: 1/√d_k, or what the model has in its place.
-        is_causal: a query sees no later key; the last query stands at the last key.
-        sliding_window: how many keys a query sees at most, its own included; without is_causal, on each side.
+        attention_mask: (batch, keys), nonzero for text; None without padding.
+        scaling: 1/√d_k, or the model's own factor.
+        is_causal: a query sees no later key; the last query is at the last key.
+        sliding_window: most keys that a query sees, its own included; without is_causal, on each side.
         softcap: scores become softcap·tanh(score/softcap) (Gemma 2, section 2).
         position_ids: (batch or 1, tokens); a jump begins another text, which the others do not see. They are
-            not looked at beside a mask or a cache.
+            ignored with a mask or a cache.
 
     Returns:
         The output (batch, queries, heads, head_dim), zeros for a query that sees no key, and None.
 
     Raises:
-        InputError: there is no Triton, or keys and values have other head sizes than queries.
+        OptionError: Triton is missing, or values have another head size than queries.
     """
     _require(query, value)
     starts, ends = (None, None) if attention_mask is not None else _texts(position_ids, key)
@@ -89,18 +90,19 @@ def _require(query: torch.Tensor, value: torch.Tensor) -> None:
     import importlib.util
 
     if importlib.util.find_spec("triton") is None:
-        raise InputError("--attn flash needs Triton: pip install 'llmkit[triton]'; or use sdpa")
+        raise OptionError("attn", "flash needs Triton: pip install 'llmkit[triton]'; or use sdpa")
     if value.shape[-1] != query.shape[-1] or query.shape[-1] > 256:
-        raise InputError(
-            f"--attn flash takes queries and values of one head size up to 256, not {query.shape[-1]} and"
-            f" {value.shape[-1]}; use sdpa"
+        raise OptionError(
+            "attn",
+            f"flash accepts queries and values of one head size up to 256, not {query.shape[-1]} and"
+            f" {value.shape[-1]}; use sdpa",
         )
 
 
 def _texts(
     position_ids: torch.Tensor | None, key: torch.Tensor
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Where each token's text begins and ends, if several lie in a row (what others call cu_seqlens).
+    """Return the begin and end of each token's text, if a row has several (others call these cu_seqlens).
 
     As in transformers, a position that does not follow the one before begins another text.
     """
@@ -111,15 +113,15 @@ def _texts(
     begins[:, 1:] = position_ids.diff(dim=1) != 1
     if not bool(begins[:, 1:].any()):
         return None, None
-    places = torch.arange(keys, device=key.device)
-    starts = torch.where(begins, places, 0).cummax(1).values
-    closes = torch.where(begins.roll(-1, 1), places + 1, keys)
+    positions = torch.arange(keys, device=key.device)
+    starts = torch.where(begins, positions, 0).cummax(1).values
+    closes = torch.where(begins.roll(-1, 1), positions + 1, keys)
     ends = closes.flip(1).cummin(1).values.flip(1)
     return tuple(x.to(torch.int32).expand(batch, keys).contiguous() for x in (starts, ends))  # type: ignore[return-value]
 
 
 def _shared(rules: _Rules, query: torch.Tensor) -> dict[str, Any]:
-    """What all programs are given alike."""
+    """Return the arguments that all Triton programs have in common."""
     import triton
 
     size = query.shape[-1]
@@ -138,7 +140,7 @@ def _shared(rules: _Rules, query: torch.Tensor) -> dict[str, Any]:
 
 
 def _blocks(query: torch.Tensor) -> dict[str, int]:
-    """Block sizes that fit the shared memory of the GPUs we name; float32 and large heads take more."""
+    """Return block sizes that fit the GPUs' shared memory; float32 and large heads need smaller ones."""
     large = query.dtype == torch.float32 or query.shape[-1] > 128
     if large:
         return {"BLOCK_M": 32, "BLOCK_N": 32, "num_warps": 4, "num_stages": 1}
@@ -161,7 +163,7 @@ class _Flash(torch.autograd.Function):
         from llmkit.attention import flash_kernels
 
         batch, heads, queries, _ = query.shape
-        # Laid out as the caller hands it on, (batch, queries, heads, head_dim).
+        # Memory layout of the caller: (batch, queries, heads, head_dim).
         output = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(
             1, 2
         )
@@ -206,12 +208,12 @@ class _Flash(torch.autograd.Function):
 
 
 def _patterns(rules: _Rules, query: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The tensors of the rules; where there is none any other stands in, and is not read."""
+    """Return the tensors of the rules; in place of a missing one, another tensor that is not read."""
     return tuple(query if x is None else x for x in (rules.tokens, rules.starts, rules.ends))
 
 
 def _decode(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rules: _Rules) -> torch.Tensor:
-    """The output (batch, queries, heads, head_dim) of a few queries, the keys split over the GPU."""
+    """Return the output (batch, queries, heads, head_dim) of a few queries; split the keys over the GPU."""
     import triton
 
     from llmkit.attention import flash_kernels

@@ -1,11 +1,11 @@
-"""The Triton programs behind `llmkit.attention.flash`: forward, backward, and decoding split over the keys.
+"""Triton programs of `llmkit.attention.flash`: forward, backward, and decoding split over the keys.
 
-Dao, FlashAttention-2 (2023), algorithms 1 and 2, and Dao et al., Flash-Decoding (2023). Tensors are (batch,
-heads, tokens, head_dim) with a stride each for the first three and 1 for the last. The last query stands at
-the last key. Scores are kept in base 2, since exp2 is what GPUs have.
+Dao, FlashAttention-2 (2023), algorithms 1 and 2, arXiv:2307.08691, and Dao et al., Flash-Decoding (2023).
+Tensors are (batch, heads, tokens, head_dim) with a stride for each of the first three and 1 for the last. The
+last query is at the last key. Scores are in base 2, because GPUs have exp2.
 """
 
-# Triton's own functions take and give tensors that mypy cannot know.
+# Triton's functions have no types.
 # mypy: disable-error-code="no-untyped-def,misc,untyped-decorator"
 # ruff: noqa: N803
 
@@ -19,7 +19,7 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _dot(a, b, UPCAST: tl.constexpr):
-    """A product in float32; the interpreter's own of bfloat16 is wrong, so there it is upcast first."""
+    """Product in float32; operands are upcast in the interpreter, whose bfloat16 product is wrong."""
     if UPCAST:
         a = a.to(tl.float32)
         b = b.to(tl.float32)
@@ -44,7 +44,7 @@ def _store(pointer, stride, rows, count, x, D: tl.constexpr, BLOCK_D: tl.constex
 
 @triton.jit
 def _cap(products, scale, softcap, SOFTCAP: tl.constexpr):
-    """Scores of products: times the scale, then softcap·tanh(score/softcap) if the model has one."""
+    """Turn products into scores: times the scale, then softcap·tanh(score/softcap) if there is one."""
     scores = products * scale
     if SOFTCAP:
         scores = softcap * (2.0 / (1.0 + tl.exp(-2.0 * scores / softcap)) - 1.0)
@@ -56,7 +56,7 @@ def _seen(
     rows, cols, Q, K, tokens, starts, ends, window,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, MASK: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
-    """Which of the keys `cols` each of the queries `rows` sees."""
+    """Return True for each of the keys `cols` that a query of `rows` sees."""
     at = (rows + (K - Q))[:, None]
     seen = (rows < Q)[:, None] & (cols < K)[None, :]
     if CAUSAL:
@@ -74,7 +74,7 @@ def _seen(
 
 @triton.jit
 def _online(total, mass, top, scores, v, UPCAST: tl.constexpr):
-    """One step of the online softmax; a row that has seen nothing keeps a mass of zero."""
+    """One step of the online softmax; a row that has seen no key keeps a mass of zero."""
     higher = tl.maximum(top, tl.max(scores, 1))
     base = tl.where(higher == float("-inf"), 0.0, higher)
     weights = tl.exp2(scores - base[:, None])
@@ -93,7 +93,7 @@ def forward(
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """The output of one block of queries, and the logarithm of its softmax's denominator for the backward."""
+    """Output of one block of queries, and the logarithm of the softmax's denominator for the backward."""
     block, batch, head = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
     k += batch * kb + (head // GROUPS) * kh
@@ -124,7 +124,7 @@ def forward(
     lit = mass > 0
     total = total / tl.where(lit, mass, 1.0)[:, None]
     _store(o + batch * ob + head * oh, os, rows, Q, total, D, BLOCK_D)
-    # Infinity makes every weight of a query that sees nothing zero in the backward.
+    # Infinity makes every weight of a fully masked query zero in the backward.
     found = tl.where(lit, top + tl.log2(tl.where(lit, mass, 1.0)), float("inf"))
     tl.store(lse + (batch * H + head) * Q + rows, found, mask=rows < Q)
 
@@ -136,7 +136,7 @@ def _gradient(
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """The weights of a tile, and the gradient of its products before the scale."""
+    """Weights of a tile, and the gradient of its products before the scale."""
     scores = _cap(_dot(queries, tl.trans(keys), UPCAST), scale, softcap, SOFTCAP)
     seen = _seen(rows, cols, Q, K, tokens, starts, ends, window, CAUSAL, WINDOW, MASK, PACKED)
     norm = tl.load(lse + rows, mask=rows < Q, other=float("inf"))
@@ -158,7 +158,7 @@ def backward_queries(
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of one block of queries."""
+    """Gradient of one block of queries."""
     block, batch, head = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     rows = block * BLOCK_M + tl.arange(0, BLOCK_M)
     k += batch * kb + (head // GROUPS) * kh
@@ -200,7 +200,7 @@ def backward_keys(
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     PACKED: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of one block of keys and values, summed in order over the query heads that share them."""
+    """Gradients of one block of keys and values, summed in order over the query heads that share them."""
     shared = H // GROUPS
     block, batch, group = tl.program_id(0), tl.program_id(1).to(tl.int64) // shared, tl.program_id(1) % shared
     cols = block * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -246,7 +246,7 @@ def decode(
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """All queries of a key head over one split of its keys: each key is read once for all who share it.
+    """All queries of a key head over one split of its keys: each key is read once for all of them.
 
     A row of the block is a query of one of the heads: member · Q + query.
     """
@@ -290,7 +290,7 @@ def combine(
     part, mass_of, o, ob, oh, os, H, Q, SPLITS,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
-    """One query's output from its splits, each weighed by its share of the softmax's denominator."""
+    """Output of one query from its splits, each weighted by its share of the softmax's denominator."""
     line = tl.program_id(0).to(tl.int64)
     splits, dims = tl.arange(0, BLOCK_S), tl.arange(0, BLOCK_D)
     mass = tl.load(mass_of + line * SPLITS + splits, mask=splits < SPLITS, other=float("-inf"))

@@ -1,7 +1,7 @@
-"""Between transformers and a kernel: the mask that it declared, and nothing that it did not.
+"""Connect a kernel to transformers: it gets the mask that it declared, and no undeclared argument.
 
-transformers gives a kernel whose name its mask registry does not know no mask at all, and hands it keywords
-that it may swallow. Here both are registered together, and whatever the kernel did not declare is refused.
+transformers gives no mask to a kernel that its mask registry does not know, and passes keywords that the
+kernel may ignore. Here kernel and mask are registered together, and undeclared keywords are refused.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from llmkit.attention.registry import KEYWORDS, Kernel
-from llmkit.errors import InputError
+from llmkit.attention.registry import KEYWORDS, Kernel, require_backward
+from llmkit.errors import OptionError
 
-# What models pass along that says nothing about which keys count, or how much.
+# Keywords of models that do not change which keys count, or how much.
 _HARMLESS = frozenset(
     {
         "position_ids",
@@ -37,7 +37,7 @@ _callers: list[set[int]] = []
 
 @contextmanager
 def watched() -> Iterator[set[int]]:
-    """The ids of all modules that call a kernel of ours meanwhile."""
+    """Collect the ids of all modules that call a wrapped kernel inside the `with` block."""
     seen: set[int] = set()
     _callers.append(seen)
     try:
@@ -47,7 +47,7 @@ def watched() -> Iterator[set[int]]:
 
 
 def register(kernel: Kernel) -> str:
-    """Give transformers a kernel and its mask.
+    """Register a kernel and its mask with transformers.
 
     Returns:
         The name for `attn_implementation`.
@@ -57,20 +57,20 @@ def register(kernel: Kernel) -> str:
     from transformers import AttentionInterface, AttentionMaskInterface
 
     name = kernel.interface_name
-    AttentionInterface.register(name, forward(kernel))
+    AttentionInterface.register(name, wrap_kernel(kernel))
     AttentionMaskInterface.register(name, _mask_maker(kernel))
     return name
 
 
-def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
-    """The kernel's function as transformers calls one.
+def wrap_kernel(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
+    """Return the kernel as a function of transformers' attention interface.
 
     Raises, when called:
-        InputError: it is asked for what the kernel did not declare.
+        OptionError: an input or keyword is not declared, or the result has the wrong form; option `attn`.
     """
     function = kernel.load()
 
-    def attend(
+    def attention(
         module: torch.nn.Module,
         query: torch.Tensor,
         key: torch.Tensor,
@@ -85,10 +85,10 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
         needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
         _check(kernel, module, query, dropout, needs_grad)
         if keywords.get("output_attentions") and "weights" not in kernel.supports:
-            raise InputError(
-                f"--attn {kernel.name} gives no attention weights back; use eager or reference for them"
+            raise OptionError(
+                "attn", f"{kernel.name} does not return attention weights; use eager or reference for them"
             )
-        passed = _declared(kernel, module, keywords)
+        passed = _declared_keywords(kernel, module, keywords)
         asked = keywords.get("is_causal")
         causal = bool(getattr(module, "is_causal", True) if asked is None else asked) and query.shape[2] > 1
         attention_mask = _fitting(kernel, attention_mask, query, key, causal)
@@ -102,26 +102,28 @@ def forward(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, torch.Tensor | 
             passed["dropout"] = dropout
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
         found = function(module, query, key, value, attention_mask, scaling=scale, **passed)
-        # A lone tensor of two rows would come apart into two outputs.
+        # Unpacking a bare tensor with batch 2 would succeed silently.
         if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], torch.Tensor):
-            raise InputError(
-                f"--attn {kernel.name} returned {_told(found)}; let it return (output, None), or the weights"
-                " in place of None"
+            raise OptionError(
+                "attn",
+                f"{kernel.name} returned {_described(found)}; it must return (output, None), or the weights"
+                " in place of None",
             )
         output, weights = found
         expected = (query.shape[0], query.shape[2], query.shape[1], value.shape[3])
         if tuple(output.shape) != expected:
-            raise InputError(
-                f"--attn {kernel.name} gave an output of shape {tuple(output.shape)}; it must be (batch,"
-                f" queries, heads, head_dim), here {expected}"
+            raise OptionError(
+                "attn",
+                f"{kernel.name} returned an output of shape {tuple(output.shape)}; it must be (batch,"
+                f" queries, heads, head_dim), here {expected}",
             )
         return output, weights
 
-    return attend
+    return attention
 
 
-def _told(found: Any) -> str:
-    """What was returned, in a few words."""
+def _described(found: Any) -> str:
+    """Describe a wrong return value in a few words."""
     if isinstance(found, tuple | list):
         return f"{len(found)} values" if len(found) != 2 else f"a {type(found[0]).__name__} for the output"
     return "nothing" if found is None else f"a {type(found).__name__} alone"
@@ -130,57 +132,58 @@ def _told(found: Any) -> str:
 def _check(
     kernel: Kernel, module: torch.nn.Module, query: torch.Tensor, dropout: float, needs_grad: bool
 ) -> None:
-    """Refuse inputs that the kernel did not say it takes."""
+    """Refuse inputs that the kernel does not declare."""
     dtype = str(query.dtype).removeprefix("torch.")
     if query.device.type not in kernel.devices:
-        raise InputError(
-            f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {query.device.type}"
+        raise OptionError(
+            "attn", f"{kernel.name} runs on {', '.join(kernel.devices)}, not on {query.device.type}"
         )
     if dtype not in kernel.dtypes:
-        raise InputError(f"--attn {kernel.name} takes {', '.join(kernel.dtypes)}, not {dtype}")
+        raise OptionError("attn", f"{kernel.name} accepts {', '.join(kernel.dtypes)}, not {dtype}")
     if kernel.head_dims and query.shape[-1] not in kernel.head_dims:
         sizes = ", ".join(map(str, kernel.head_dims))
-        raise InputError(
-            f"--attn {kernel.name} takes heads of {sizes}, and the model's have {query.shape[-1]}"
+        raise OptionError(
+            "attn", f"{kernel.name} accepts heads of size {sizes}, and the model's have {query.shape[-1]}"
         )
-    if needs_grad and "backward" not in kernel.supports:
-        raise InputError(f"--attn {kernel.name} has no backward pass and cannot train; use sdpa")
+    if needs_grad:
+        require_backward(kernel)
     if dropout and "dropout" not in kernel.supports:
-        raise InputError(f"--attn {kernel.name} has no dropout, which {type(module).__name__} asks for")
+        raise OptionError("attn", f"{kernel.name} has no dropout, which {type(module).__name__} needs")
 
 
-def _declared(kernel: Kernel, module: torch.nn.Module, keywords: dict[str, Any]) -> dict[str, Any]:
-    """The keywords that the kernel takes.
+def _declared_keywords(kernel: Kernel, module: torch.nn.Module, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords that the kernel accepts.
 
     Raises:
-        InputError: there is one with a value that it did not declare.
+        OptionError: a keyword with an effect is not declared.
     """
     passed = {}
     for name, value in keywords.items():
         harmless = name in _HARMLESS and name not in kernel.keywords
-        if value is None or harmless or not _weighs(value):
+        if value is None or harmless or not _has_effect(value):
             continue
         ability = KEYWORDS.get(name)
         if name in kernel.keywords or (ability is not None and ability in kernel.supports):
             passed[name] = value
         elif name == "sliding_window" and kernel.carries_pattern:
-            continue  # the mask has it
+            continue  # the mask contains it
         else:
-            what = f'supports=["{ability}"]' if ability is not None else f'keywords=["{name}"]'
-            raise InputError(
-                f"--attn {kernel.name}: {type(module).__name__} passes {name}, which the kernel does not"
-                f" declare and would lose; use sdpa or eager, or declare {what} if it is honoured"
+            line = f'supports=["{ability}"]' if ability is not None else f'keywords=["{name}"]'
+            raise OptionError(
+                "attn",
+                f"{kernel.name}: {type(module).__name__} passes {name}, which the kernel does not declare and"
+                f" would ignore; use sdpa or eager, or declare {line} if the kernel applies it",
             )
     return passed
 
 
-def _weighs(value: Any) -> bool:
-    """Whether a keyword could change a number: a tensor or a number, not a tokenizer or a flag."""
+def _has_effect(value: Any) -> bool:
+    """Return True for a value that can change a result: a tensor or a number, not a flag or an object."""
     return isinstance(value, torch.Tensor) or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _fitting(kernel: Kernel, mask: Any, query: torch.Tensor, key: torch.Tensor, causal: bool) -> Any:
-    """The mask as the kernel declared it, from one that a model made without asking the mask registry."""
+    """Convert a mask that a model made without the mask registry to the kind that the kernel declared."""
     if kernel.native:
         return mask
     if mask is None:
@@ -190,21 +193,21 @@ def _fitting(kernel: Kernel, mask: Any, query: torch.Tensor, key: torch.Tensor, 
         return additive(mask, query.dtype) if kernel.mask == "additive" else mask
     kind = getattr(mask, "dtype", None)
     if kernel.mask == "boolean" and kind != torch.bool:
-        raise InputError(f"--attn {kernel.name} takes boolean masks, and the model made one of {kind}")
+        raise OptionError("attn", f"{kernel.name} accepts boolean masks, and the model made one of {kind}")
     if kernel.mask == "additive" and kind == torch.bool:
         return additive(mask, query.dtype)
     if kernel.mask == "none":
-        raise InputError(f"--attn {kernel.name} takes no mask, and these inputs need one; use sdpa")
+        raise OptionError("attn", f"{kernel.name} accepts no mask, and these inputs need one; use sdpa")
     return mask
 
 
 def causal_pattern(queries: int, keys: int, device: torch.device | str) -> torch.Tensor:
-    """Which keys each query sees, (1, 1, queries, keys), the last query the last key."""
+    """Return a causal boolean mask (1, 1, queries, keys); the last query sees the last key."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)[None, None]
 
 
 def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A boolean mask as what is added to the scores: 0, or the dtype's lowest number."""
+    """Convert a boolean mask to an additive one: 0, or the dtype's lowest number."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
@@ -212,8 +215,8 @@ def _all(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     return torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
 
 
-# The parts of a pattern, by transformers' names, that a kernel without a pattern in its mask can follow by
-# itself, and the ability that it takes.
+# Parts of a mask pattern, by transformers' names, that a kernel can apply without a mask, and the ability
+# that each needs.
 _FOLLOWED = {
     "and_masks": None,
     "causal_mask_function": None,
@@ -226,28 +229,29 @@ _FOLLOWED = {
 
 
 def _check_pattern(kernel: Kernel, function: Any) -> None:
-    """Refuse what a padding mask cannot say and the kernel cannot do.
+    """Refuse a mask pattern that a padding mask cannot hold and the kernel cannot apply.
 
-    transformers drops the pattern for a mask of this kind without a word.
+    transformers drops the pattern for a mask of this kind silently.
     """
     for part in sorted(_parts(function)):
         ability = _FOLLOWED.get(part, "")
         if ability == "packed" and "packed" not in kernel.supports:
-            raise InputError(
-                f"--attn {kernel.name} does not keep several texts in a row apart, and these positions begin"
-                " anew within one; use sdpa, or one text a row"
+            raise OptionError(
+                "attn",
+                f"{kernel.name} does not separate several texts in a row, and these positions restart within"
+                " a row; use sdpa, or one text a row",
             )
         if ability == "sliding_window" and ability not in kernel.supports:
-            raise InputError(f"--attn {kernel.name} has no sliding window, which the model needs; use sdpa")
+            raise OptionError("attn", f"{kernel.name} has no sliding window, which the model needs; use sdpa")
         if ability == "":
-            raise InputError(
-                f"--attn {kernel.name} takes padding alone for a mask, and the model needs more ({part}); use"
-                " sdpa"
+            raise OptionError(
+                "attn",
+                f"{kernel.name} accepts only a padding mask, and the model needs more ({part}); use sdpa",
             )
 
 
 def _parts(function: Any) -> set[str]:
-    """The names of the functions that a mask function of transformers is put together from."""
+    """Return the names of the functions of which transformers composed a mask function."""
     if not hasattr(function, "__qualname__"):
         return set()
     names = {function.__qualname__.partition(".")[0]}
@@ -259,7 +263,7 @@ def _parts(function: Any) -> set[str]:
 
 
 def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
-    """The function that makes the mask which the kernel declared, as `AttentionMaskInterface` calls one."""
+    """Return the function for `AttentionMaskInterface` that makes the mask which the kernel declared."""
     from transformers import masking_utils
 
     def boolean(*args: Any, **keywords: Any) -> Any:
@@ -274,9 +278,10 @@ def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
     def nothing(*args: Any, **keywords: Any) -> None:
         keywords["allow_is_bidirectional_skip"] = True
         if masking_utils.sdpa_mask(*args, **keywords) is not None:
-            raise InputError(
-                f"--attn {kernel.name} takes no mask, and these inputs need one (padding, a sliding window or"
-                " several texts in a row); use sdpa, or one text at a time"
+            raise OptionError(
+                "attn",
+                f"{kernel.name} accepts no mask, and these inputs need one (padding, a sliding window or"
+                " several texts in a row); use sdpa, or one text at a time",
             )
 
     def padding(*args: Any, **keywords: Any) -> Any:

@@ -1,7 +1,7 @@
-"""SDPA over a row that several texts share, one text at a time.
+"""SDPA over a row that holds several texts (packed sequences), one text at a time.
 
-With a mask SDPA computes every pair of tokens and throws most away; a text at a time it computes none that do
-not count, and stays on its causal path, the faster one.
+With a mask, SDPA computes every pair of tokens and discards most of them. One text at a time, it computes
+only the pairs that count, and uses its faster causal path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from llmkit.attention.registry import kernel
 
-# oneDNN, which multiplies bfloat16 on CPUs, keeps code for each length that it has met: three megabytes each.
+# Lengths are padded to multiples of this: oneDNN, which multiplies bfloat16 on CPUs, keeps three megabytes of
+# code for each length.
 _STEP = 16
 
 
@@ -25,7 +26,7 @@ _STEP = 16
     dtypes=("float32", "bfloat16", "float16", "float64"),
     keywords=("position_ids",),
 )
-def attend(
+def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -38,28 +39,28 @@ def attend(
     dropout: float = 0.0,
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one row of texts, or of ordinary inputs as SDPA does it.
+    """Attention within each text of a row; ordinary inputs run as in SDPA.
 
     Args:
         module: the layer; not used.
         query: (batch, heads, queries, head_dim).
         key, value: (batch, kv_heads, keys, head_dim).
         attention_mask: (batch, keys), True is a token; None where all are.
-        scaling: of the scores.
-        is_causal: each query sees no later key than its own, the last query the last.
-        position_ids: (batch or 1, tokens); where one does not follow the one before, another text begins.
-        dropout: share of the weights left out.
+        scaling: factor of the scores.
+        is_causal: a query sees no later key; the last query is at the last key.
+        position_ids: (batch or 1, tokens); a position that does not follow the one before begins a text.
+        dropout: share of the weights that are dropped.
 
     Returns:
-        (batch, queries, heads, head_dim), and no weights.
+        The output (batch, queries, heads, head_dim), and None for the weights.
     """
     if attention_mask is None and position_ids is not None and query.shape[0] > 1:
-        places = position_ids.expand(query.shape[0], -1)
-        if places.shape[-1] == query.shape[2] and bool((places.diff() != 1).any()):
+        positions = position_ids.expand(query.shape[0], -1)
+        if positions.shape[-1] == query.shape[2] and bool((positions.diff() != 1).any()):
             given: dict[str, Any] = {"scaling": scaling, "is_causal": is_causal, "dropout": dropout}
             rows = [
-                attend(module, q[None], k[None], v[None], None, position_ids=at[None], **given)[0]
-                for q, k, v, at in zip(query, key, value, places, strict=True)
+                packed_attention(module, q[None], k[None], v[None], None, position_ids=at[None], **given)[0]
+                for q, k, v, at in zip(query, key, value, positions, strict=True)
             ]
             return torch.cat(rows), None
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
@@ -71,14 +72,14 @@ def attend(
         output = F.scaled_dot_product_attention(query, key, value, **options)
         return output.transpose(1, 2).contiguous(), None
     if torch.is_autocast_enabled(query.device.type):
-        # SDPA would do it text by text, and what it multiplies in is what the padding below goes by.
+        # SDPA would cast each text; the padding below depends on the dtype that it multiplies in.
         query, key, value = (x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value))
     outputs = []
     for q, k, v in zip(*(x.split(sizes, dim=2) for x in (query, key, value)), strict=True):
         length = q.shape[2]
         rest = -length % _STEP if query.device.type == "cpu" and query.dtype != torch.float32 else 0
         if rest:
-            # Behind a text, where causality keeps it from being seen.
+            # Padding after the text, which causality hides.
             q, k, v = (F.pad(x, (0, 0, 0, rest)) for x in (q, k, v))
         found = F.scaled_dot_product_attention(q, k, v, is_causal=True, **options)
         outputs.append(found[:, :, :length])
@@ -88,7 +89,7 @@ def attend(
 def _pattern(
     padding: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, causal: bool
 ) -> dict[str, Any]:
-    """Which keys count, as SDPA is told it."""
+    """Return SDPA's arguments for the keys that count."""
     queries, keys = query.shape[2], key.shape[2]
     if padding is None and (not causal or queries == 1):
         return {}
@@ -98,16 +99,16 @@ def _pattern(
     seen = (seen.tril(keys - queries) if causal else seen)[None, None]
     if padding is not None:
         seen = seen & padding[:, None, None, :].bool()
-        # A query that sees nothing is padding itself: let it see all, which is no number's division by zero.
+        # A fully masked query is padding itself: let it attend to all keys, which avoids 0/0.
         seen = seen | ~seen.any(dim=-1, keepdim=True)
     return {"attn_mask": seen}
 
 
 def _sizes(position_ids: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> list[int] | None:
-    """Tokens of each text of a row; None where there is one, or a batch, or a cache."""
+    """Return the number of tokens of each text of a row; None for a single text, a batch, or a cache."""
     if position_ids is None or position_ids.shape[0] != 1 or query.shape[0] != 1:
         return None
-    if isinstance(position_ids, FakeTensor):  # no values: what one text keeps is what several keep together
+    if isinstance(position_ids, FakeTensor):  # it has no values; one text needs as much memory as several
         return None
     if not position_ids.shape[-1] == query.shape[2] == key.shape[2]:
         return None

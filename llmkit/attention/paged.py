@@ -1,8 +1,8 @@
-"""A kernel under transformers' continuous batching (`model.generate_batch`), whose cache lies in pages.
+"""Run a kernel under transformers' continuous batching (`model.generate_batch`), which has a paged cache.
 
-`generate_batch` takes no name but transformers' own ("Implementation ... is not supported for continuous
-batching", generation/continuous_batching/continuous_api.py of 5.23). So a kernel stands in under one of
-these, `paged|eager`, for as long as it is asked for.
+`generate_batch` accepts only transformers' own names ("Implementation ... is not supported for continuous
+batching", generation/continuous_batching/continuous_api.py of 5.23). So a kernel is registered temporarily
+under one of these names, `paged|eager`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 
 import torch
 
-from llmkit.attention.interface import additive, forward
+from llmkit.attention.interface import additive, wrap_kernel
 from llmkit.attention.registry import Kernel
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 
 _NAME = "paged|eager"
 
 
 @contextmanager
 def paged(kernel: Kernel, model: Any) -> Iterator[None]:
-    """A model whose `generate_batch` runs the kernel meanwhile; afterwards it has what it had.
+    """Let `model.generate_batch` run the kernel inside the `with` block.
 
-    One at a time: the name is the whole process's.
+    Only one block at a time: the name belongs to the whole process.
 
     Args:
-        kernel: one of ours or the user's.
+        kernel: a kernel that is not transformers' own.
         model: a model of transformers that can generate.
 
     Raises:
-        InputError: the kernel does not declare that it can.
+        OptionError: the kernel does not declare this ability.
     """
     if "paged" not in kernel.supports:
-        raise InputError(f'--attn {kernel.name} does not declare supports=["paged"]; use sdpa')
+        raise OptionError("attn", f'{kernel.name} does not declare supports=["paged"]; use sdpa')
     from transformers import AttentionInterface
 
     interface = AttentionInterface()
@@ -49,16 +49,16 @@ def paged(kernel: Kernel, model: Any) -> Iterator[None]:
 
 
 def _paged(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, None]]:
-    """The kernel as `paged|eager` is called: with the new tokens of all requests in a row.
+    """Return the kernel with the arguments of `paged|eager`: the new tokens of all requests in a row.
 
-    It sees one request at a time, its keys gathered from their pages.
+    The kernel gets one request at a time, with its keys gathered from their pages.
     """
     from transformers.generation.continuous_batching.input_outputs import PagedAttentionArgs
 
-    attend = forward(kernel)
+    attention = wrap_kernel(kernel)
     of_the_cache = {*PagedAttentionArgs.__annotations__}
 
-    # Not compiled, as theirs is not: the cache is written in place.
+    # Not compiled, as in transformers: the cache is written in place.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def each(
         module: torch.nn.Module,
@@ -80,29 +80,29 @@ def _paged(kernel: Kernel) -> Callable[..., tuple[torch.Tensor, None]]:
         batch, heads, length, _ = query.shape
         output = query.new_zeros(batch, length, heads, value.shape[-1])
         for request in range(len(queries) - 1):
-            asks, holds = (slice(at[request], at[request + 1]) for at in (queries, keys))
-            if asks.start >= asks.stop:
+            new, cached = (slice(at[request], at[request + 1]) for at in (queries, keys))
+            if new.start >= new.stop:
                 continue
-            found, _ = attend(
+            found, _ = attention(
                 module,
-                query[:, :, asks],
-                key[:, :, holds],
-                value[:, :, holds],
-                _mask(kernel, attention_mask[:, :, asks, holds]),
+                query[:, :, new],
+                key[:, :, cached],
+                value[:, :, cached],
+                _mask(kernel, attention_mask[:, :, new, cached]),
                 scaling,
                 dropout,
                 **{**given, "is_causal": True},
             )
-            output[:, asks] = found
+            output[:, new] = found
         return output, None
 
     return each
 
 
 def _mask(kernel: Kernel, added: torch.Tensor) -> torch.Tensor | None:
-    """One request's part of the mask that is added to the scores, as the kernel declared its own.
+    """Convert one request's part of the additive mask to the kind that the kernel declared.
 
-    Without padding, a kernel that takes no pattern has all it needs in causality and its window.
+    There is no padding, so a kernel without a pattern needs only causality and its window.
     """
     if not kernel.carries_pattern:
         return None

@@ -1,7 +1,7 @@
-"""Scaled dot-product attention as the paper writes it: softmax(QKᵀ/√d_k)V.
+"""Scaled dot-product attention as in the paper: softmax(QKᵀ/√d_k)V.
 
-Vaswani et al., Attention Is All You Need (2017), equation 1. Written to be read, not to be fast; it gives the
-attention weights back, so explanations use it.
+Vaswani et al., Attention Is All You Need (2017), equation 1, arXiv:1706.03762. This code is meant to be read,
+not to be fast. It returns the attention weights, so explanations use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmkit.attention.registry import DTYPES, kernel
     devices=("cpu", "cuda", "mps"),
     dtypes=(*DTYPES, "float64"),
 )
-def attend(
+def reference_attention(
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -32,17 +32,17 @@ def attend(
     position_bias: torch.Tensor | None = None,
     s_aux: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of every query to every key that its mask lets it see; see `registry.Kernel` for the shapes.
+    """Attention of every query to every key that its mask allows; see `registry.Kernel` for the shapes.
 
     Args:
-        scaling: 1/√d_k, or what the model has in its place.
+        scaling: 1/√d_k, or the model's own factor.
         softcap: scores become softcap·tanh(score/softcap) (Gemma 2, section 2).
-        position_bias: added to the scores (T5, section 2.1).
-        s_aux: a score per head of a key that holds nothing (the sinks of gpt-oss).
+        position_bias: is added to the scores (T5, section 2.1).
+        s_aux: one score a head, of a key without a value (the attention sinks of gpt-oss).
 
     Returns:
-        The output (batch, queries, heads, head_dim) and the weights (batch, heads, queries, keys). A query
-        that sees no key gets zeros of both.
+        The output (batch, queries, heads, head_dim) and the weights (batch, heads, queries, keys). Both are
+        zero for a query that sees no key.
     """
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))

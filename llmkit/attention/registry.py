@@ -1,7 +1,7 @@
-"""Which attention kernels there are, and what each declares: the mask it expects and what it can do.
+"""Registry of attention kernels with their declarations: the mask that each expects, and its abilities.
 
-A kernel that transformers knows without its mask silently loses causality or padding. So a kernel here is
-always declared, and `llmkit.attention.interface.register` gives both to transformers at once.
+A kernel that transformers knows without its mask silently loses causality or padding. So each kernel declares
+its mask, and `llmkit.attention.interface.register` gives both to transformers at once.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError, did_you_mean
 from llmkit.user_file import function_in_file
 
 MASKS = ("none", "boolean", "additive", "padding", "block")
-# What `supports` may name. A model that needs what a kernel lacks is refused.
+# Values of `supports`. A model that needs an ability which a kernel lacks is refused.
 ABILITIES = (
     "is_causal",  # boolean masks only: may get mask None with is_causal=True
     "gqa",  # fewer key and value heads than query heads, not repeated
-    "sliding_window",  # as a keyword; a boolean or additive mask carries the window anyhow
+    "sliding_window",  # as a keyword; a boolean or additive mask already contains the window
     "softcap",
     "sinks",  # the keyword s_aux
     "position_bias",
     "dropout",
     "backward",
-    "packed",  # several documents in a row; a boolean or additive mask carries them anyhow
+    "packed",  # several documents in a row; a boolean or additive mask already separates them
     "paged",  # runs under `generate_batch`, one request at a time; see `llmkit.attention.paged`
     "weights",  # returns the attention weights
 )
-# The keyword by which a model asks for an ability.
+# The keyword with which a model requests an ability.
 KEYWORDS = {
     "softcap": "softcap",
     "s_aux": "sinks",
@@ -53,19 +53,19 @@ class Kernel:
     head_dim), and returns the output (batch, queries, heads, head_dim) and the weights or None.
 
     Attributes:
-        name: as the user writes it after ``--attn``.
-        function: the function, or ``module:function``, imported when first used.
+        name: the user's name for it, the value of the option `attn`.
+        function: the function, or ``module:function``, which is imported at its first use.
         mask: ``boolean`` (batch, 1, queries, keys), True attends; ``additive``, the same as 0 and the dtype's
             lowest number, added to the scores; ``padding`` (batch, keys), True is a token, None where there
             is no padding, with the keyword ``is_causal``; ``none``, only ``is_causal``; ``block``, flex
             attention's BlockMask. Causality by ``is_causal`` is aligned to the last key.
-        supports: of `ABILITIES`.
-        devices: device types it runs on.
-        dtypes: names of torch dtypes it takes.
-        head_dims: head sizes it takes; empty for any.
-        keywords: keyword arguments it takes besides those of its abilities.
-        native: one of transformers' own, which registers itself.
-        file: the user's file that it comes from, if it does.
+        supports: abilities, of `ABILITIES`.
+        devices: device types that it runs on.
+        dtypes: names of the torch dtypes that it accepts.
+        head_dims: head sizes that it accepts; empty for any.
+        keywords: further keyword arguments that it accepts.
+        native: it belongs to transformers, which registers it.
+        file: the user's file with the function; None for other kernels.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Kernel:
             raise InputError(f"kernel {self.name}: supports {unknown[0]!r} is none of {', '.join(ABILITIES)}")
 
     def load(self) -> Callable[..., Any]:
-        """The function itself, imported if need be."""
+        """Return the function; import it if needed."""
         if callable(self.function):
             return self.function
         module, _, name = self.function.partition(":")
@@ -96,21 +96,22 @@ class Kernel:
 
     @property
     def interface_name(self) -> str:
-        """What the model's config calls it.
+        """Name of the kernel in the model's config.
 
-        Not the user's name: transformers takes any name with "flash", "sdpa" or a slash in it for its own.
+        It differs from the user's name, because transformers treats any name with "flash", "sdpa" or a slash
+        as its own.
         """
         if self.native:
             return self.name
         return "llmkit_" + hashlib.sha256(f"{self.name}{self.digest() or ''}".encode()).hexdigest()[:12]
 
     def digest(self) -> str | None:
-        """SHA-256 of the user's file; None for a kernel that is not from one."""
+        """Return the SHA-256 of the user's file; None for a kernel without one."""
         return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     @property
     def carries_pattern(self) -> bool:
-        """Whether its mask says for each query which keys it sees."""
+        """True if the mask contains, for each query, the keys that it sees."""
         return self.mask in {"boolean", "additive", "block"}
 
 
@@ -123,7 +124,7 @@ def kernel(
     head_dims: Collection[int] = (),
     keywords: Collection[str] = (),
 ) -> Callable[[F], F]:
-    """Declare the function below as an attention kernel; see `Kernel` for the arguments.
+    """Decorate a function as an attention kernel; see `Kernel` for the arguments.
 
     Raises:
         InputError: an unknown mask or ability.
@@ -148,11 +149,13 @@ def kernel(
 
 # Name -> the module and function that carries the declaration.
 _OURS = {
-    "reference": "llmkit.attention.reference:attend",
-    "cpu": "llmkit.attention.cpu:attend",
-    "flash": "llmkit.attention.flash:attend",
-    "documents": "llmkit.attention.packed:attend",
+    "reference": "llmkit.attention.reference:reference_attention",
+    "cpu": "llmkit.attention.cpu:cpu_attention",
+    "flash": "llmkit.attention.flash:flash_attention",
+    "packed": "llmkit.attention.packed:packed_attention",
 }
+# Earlier names.
+_ALIASES = {"documents": "packed"}
 _FLASH = "transformers.integrations.flash_attention:flash_attention_forward"
 _NATIVE = {
     "eager": Kernel(
@@ -195,46 +198,44 @@ _NATIVE = {
 
 
 def names() -> list[str]:
-    """The names that `--attn` takes, files and the Hub aside: ours, other packages', transformers'."""
+    """Return the kernel names except those of files and the Hub: llmkit's, other packages', transformers'."""
     return [*_OURS, *(point.name for point in _entry_points()), *_NATIVE]
 
 
-def find(name: str, *, trust_remote_code: bool = False, flag: str = "--attn ") -> Kernel:
-    """The kernel that `--attn NAME` means.
+def find(name: str, *, trust_remote_code: bool = False) -> Kernel:
+    """Return the kernel of a name.
 
     Args:
         name: one of `names()`, ``FILE.py:FUNCTION``, or a Hub repository ``org/repo``.
-        trust_remote_code: take a repository outside kernels-community.
-        flag: what stood before the name, for errors.
+        trust_remote_code: allow a repository outside kernels-community.
 
     Raises:
-        InputError: there is none, it is not declared, or it may not be run; the message says what to do.
+        OptionError: there is no such kernel, it is not declared, or it may not run; the option is `attn`.
     """
-    said = f"{flag}{name}"
+    name = _ALIASES.get(name, name)
     if name in _NATIVE:
         return _NATIVE[name]
     if name in _OURS:
         module, _, function = _OURS[name].partition(":")
-        return _declared(
-            getattr(importlib.import_module(module), function), name, f"{module}.{function}", said
-        )
+        found = getattr(importlib.import_module(module), function)
+        return _declaration_of(found, name, f"{module}.{function}")
     for point in _entry_points():
         if point.name == name:
-            return _declared(point.load(), name, point.value, said)
+            return _declaration_of(point.load(), name, point.value)
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
         file = Path(path).expanduser()
-        return _declared(function_in_file(file, function, said), name, f"{file}:{function}", said, file)
+        found = function_in_file(file, function, "attn", name)
+        return _declaration_of(found, name, f"{file}:{function}", file)
     if name.endswith(".py"):
-        raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
+        raise OptionError("attn", f"{name}: name the function in the file, as {name}:FUNCTION")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _from_hub(name, trust_remote_code, said)
-    import difflib
-
-    near = difflib.get_close_matches(name, names(), n=1)
-    raise InputError(
-        f"{said}: no such implementation; there is {', '.join(names())}, or FILE.py:FUNCTION"
-        + (f"; did you mean {near[0]}?" if near else "")
+        return _from_hub(name, trust_remote_code)
+    known = names()
+    raise OptionError(
+        "attn",
+        f"{name}: no such kernel; there is {', '.join(known)}, or FILE.py:FUNCTION"
+        + did_you_mean(name, known),
     )
 
 
@@ -242,21 +243,21 @@ def require_backward(kernel: Kernel) -> None:
     """Refuse a kernel that cannot train.
 
     Raises:
-        InputError: it declares no backward.
+        OptionError: it declares no backward pass.
     """
     if "backward" not in kernel.supports:
-        raise InputError(f"--attn {kernel.name} has no backward pass and cannot train; use sdpa")
+        raise OptionError("attn", f"{kernel.name} has no backward pass and cannot train; use sdpa")
 
 
 def require_device(kernel: Kernel, device: str) -> None:
     """Refuse a kernel that does not run on a device.
 
     Raises:
-        InputError: it does not declare the device's kind.
+        OptionError: it does not declare the device's type.
     """
     kind = device.partition(":")[0]
     if kind not in kernel.devices:
-        raise InputError(f"--attn {kernel.name} runs on {', '.join(kernel.devices)}, not on {kind}")
+        raise OptionError("attn", f"{kernel.name} runs on {', '.join(kernel.devices)}, not on {kind}")
 
 
 def _entry_points() -> list[Any]:
@@ -265,32 +266,35 @@ def _entry_points() -> list[Any]:
     return list(entry_points(group="llmkit.attention"))
 
 
-def _declared(function: Any, name: str, where: str, said: str, file: Path | None = None) -> Kernel:
+def _declaration_of(function: Any, name: str, where: str, file: Path | None = None) -> Kernel:
     declared = getattr(function, "llmkit_kernel", None)
     if isinstance(declared, Kernel):
         from dataclasses import replace
 
         return replace(declared, name=name, file=file)
     if not callable(function):
-        raise InputError(f"{said}: {where} is not a function")
-    raise InputError(
-        f"{said}: {where} does not say which mask it expects; put this line above it, with the mask"
-        f" ({', '.join(MASKS)}) and abilities that are true: {LINE}"
+        raise OptionError("attn", f"{name}: {where} is not a function")
+    raise OptionError(
+        "attn",
+        f"{name}: {where} does not declare its mask; put this line above it, with its real mask"
+        f" ({', '.join(MASKS)}) and abilities: {LINE}",
     )
 
 
-def _from_hub(name: str, trusted: bool, said: str) -> Kernel:
+def _from_hub(name: str, trusted: bool) -> Kernel:
     if not name.startswith("kernels-community/") and not trusted:
-        raise InputError(
-            f"{said} runs that repository's code; read it, and if you trust it add --trust-remote-code"
+        raise OptionError(
+            "attn",
+            f"{name} runs that repository's code; read it, and if you trust it set trust_remote_code=True",
         )
     from transformers.utils.import_utils import is_kernels_available
 
     if not is_kernels_available():
-        raise InputError(
-            f"{said}: kernels of the Hub need the `kernels` package, of the version that transformers"
-            " asks for: pip install 'transformers[kernels]'; or use sdpa"
+        raise OptionError(
+            "attn",
+            f"{name}: Hub kernels need the package kernels, in the version that transformers requires:"
+            " pip install 'transformers[kernels]'; or use sdpa",
         )
-    # Which devices it was built for, its repository knows.
-    anywhere = ("cpu", "cuda", "mps")
-    return Kernel(name, _FLASH, "padding", _NATIVE["flash_attention_2"].supports, anywhere, native=True)
+    # Only the repository itself knows for which devices it was built.
+    devices = ("cpu", "cuda", "mps")
+    return Kernel(name, _FLASH, "padding", _NATIVE["flash_attention_2"].supports, devices, native=True)

@@ -1,7 +1,7 @@
-"""Is a kernel right? It is run beside softmax(QKᵀ/√d_k)V in float64 over a matrix of cases.
+"""Verify a kernel: compare it with softmax(QKᵀ/√d_k)V in float64 over a matrix of cases.
 
-Only what the kernel declared is asked of it; what it did not is listed as not claimed. Where this ends
-`llmkit.attention.verify_model` goes on, with the kernel inside a model.
+Only declared abilities are tested; cases that need others are listed as not claimed.
+`llmkit.attention.verify_model` tests the kernel inside a model.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 
 import torch
 
-from llmkit.attention.interface import additive, causal_pattern, forward
+from llmkit.attention.interface import additive, causal_pattern, wrap_kernel
 from llmkit.attention.registry import Kernel
 from llmkit.attention.verify_cases import BACKWARD, BLOCK, TOLERANCES, Case, matrix
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError, one_line
 
-IGNORED = ("it gives what attention without a mask gives", "it is causal, whatever the mask says")
-"""Notes on the mistakes that are made most often, each of which is known by the answer that it gives."""
-_NAN = ": where a query sees no key, fill with the dtype's lowest number and not with minus infinity"
+IGNORED = ("its result is that of attention without a mask", "its result is causal and ignores the mask")
+"""Notes for the two most frequent mistakes, which are recognized by their results."""
+_NAN = ": for a query that sees no key, fill with the dtype's lowest number, not with minus infinity"
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a case went.
+    """Result of a case.
 
-    Args:
-        name: the case's.
-        error: the largest difference from the right answer; None where it was not run or has none.
-        tolerance: the largest that is allowed.
-        passed: whether it is right; None where the kernel does not claim it.
-        note: what is wrong, or why it was not run.
+    Attributes:
+        name: name of the case.
+        error: largest difference from the right result; None if the case did not run or has no such number.
+        tolerance: largest allowed difference.
+        passed: True if the result is right; None if the kernel does not claim the ability.
+        note: the fault, or the reason why the case did not run.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Result:
 
 
 def verify(kernel: Kernel, *, device: str = "cpu", quick: bool = False) -> Iterator[Result]:
-    """Run a kernel over its matrix.
+    """Run a kernel over its matrix of cases.
 
     Args:
         kernel: the kernel.
-        device: where.
-        quick: only the cases whose failures have been seen in the wild.
+        device: device to run on.
+        quick: run only the cases that fail most often.
 
     Yields:
-        A result for each case, for determinism, and for `torch.autograd.gradcheck` where float64 is declared.
+        A result for each case, for determinism, and for `torch.autograd.gradcheck` if float64 is declared.
     """
     for case in matrix(kernel, quick=quick):
-        yield _run(kernel, case, device)
+        yield _run_case(kernel, case, device)
     if quick:
         return
     yield _deterministic(kernel, device)
@@ -65,13 +65,13 @@ def verify(kernel: Kernel, *, device: str = "cpu", quick: bool = False) -> Itera
 
 @dataclass
 class _Inputs:
-    """A case's tensors in float64, and which keys each query sees."""
+    """Tensors of a case in float64, and the keys that each query sees."""
 
     query: torch.Tensor
     key: torch.Tensor
     value: torch.Tensor
     seen: torch.Tensor  # (batch, 1, queries, keys)
-    tokens: torch.Tensor  # (batch, keys): which are text
+    tokens: torch.Tensor  # (batch, keys): True for text, False for padding
     extra: dict[str, torch.Tensor | float] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ def _inputs(case: Case, device: str) -> _Inputs:
     made = torch.Generator().manual_seed(len(case.name) * 1009 + case.queries * 31 + case.keys)
 
     def draw(*shape: int) -> torch.Tensor:
-        # In the case's precision, so that rounding the inputs is no error of the kernel.
+        # Rounded to the case's dtype, so that the rounding of the inputs is not counted as an error.
         exact = torch.randn(*shape, generator=made, dtype=torch.float64).to(getattr(torch, case.dtype))
         return exact.to(torch.float64).to(device)
 
@@ -117,10 +117,10 @@ def _inputs(case: Case, device: str) -> _Inputs:
 
 
 def truth(inputs: Any, scaling: float) -> torch.Tensor:
-    """softmax(QKᵀ·scaling)V over the keys that each query sees, (batch, queries, heads, head_dim).
+    """Return softmax(QKᵀ·scaling)V over the keys that each query sees, (batch, queries, heads, head_dim).
 
-    Vaswani et al. 2017, equation 1, with what later models added; a query that sees no key gets zeros. It
-    does not share a line with `llmkit.attention.reference`.
+    Vaswani et al. 2017, equation 1, with additions of later models; zeros for a query that sees no key. This
+    code does not share a line with `llmkit.attention.reference`.
     """
     groups = inputs.query.shape[1] // inputs.key.shape[1]
     rows = []
@@ -139,7 +139,7 @@ def truth(inputs: Any, scaling: float) -> torch.Tensor:
     return torch.stack(rows, dim=2)
 
 
-def _run(kernel: Kernel, case: Case, device: str) -> Result:
+def _run_case(kernel: Kernel, case: Case, device: str) -> Result:
     lacking = _lacks(kernel, case)
     if lacking:
         return Result(case.name, None, None, None, f"not claimed: {lacking}")
@@ -156,7 +156,7 @@ def _run(kernel: Kernel, case: Case, device: str) -> Result:
     try:
         found = call(kernel, case, inputs, *given)
     except Exception as error:
-        # Whatever a kernel raises is its failure, and the next case still has to be tried.
+        # A kernel may raise anything; that is its failure, and the next case runs.
         return Result(case.name, None, tolerance, False, reason(kernel.name, error))
     lit = inputs.seen.any(-1).transpose(1, 2)[..., None]  # (batch, queries, 1, 1)
     pairs = [(found, expected)]
@@ -179,7 +179,7 @@ def _run(kernel: Kernel, case: Case, device: str) -> Result:
 def _ignored(
     case: Case, inputs: _Inputs, found: torch.Tensor, lit: torch.Tensor, tolerance: float
 ) -> str | None:
-    """The note of `IGNORED` on a wrong output that is right for less of a mask; None if it is for none."""
+    """Return the note of `IGNORED` for an output that is right for a weaker mask; None otherwise."""
     everything = torch.ones_like(inputs.seen)
     causal = everything & causal_pattern(case.queries, case.keys, found.device)
     for seen, note in zip((everything, causal), IGNORED, strict=True):
@@ -201,7 +201,7 @@ def _judge(
             kind = "output" if name == "output" else f"gradient of the {name}"
             hint = "" if bool(lit.all()) else _NAN
             return Result(case.name, math.inf, tolerance, False, f"NaN or infinity in the {kind}{hint}")
-        # A query that sees nothing may give anything finite: nobody reads it.
+        # A query that sees no key may give any finite number, since it is not used.
         off = (found.detach().double() - expected.detach()).abs()
         error = float((off * lit if name == "output" else off).max())
         if error > worst:
@@ -213,7 +213,7 @@ def _judge(
 def call(
     kernel: Kernel, case: Case, inputs: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
-    """The kernel's output for a case, called as transformers calls it, with the mask that it declared."""
+    """Return the kernel's output for a case; call it as transformers does, with the mask that it declared."""
     mask: Any = inputs.seen
     keywords: dict[str, Any] = {
         name: x.to(query.dtype) if isinstance(x, torch.Tensor) else x for name, x in inputs.extra.items()
@@ -254,24 +254,24 @@ def call(
         training=False,
         config=SimpleNamespace(_attn_implementation=kernel.name),
     )
-    output, _ = forward(kernel)(module, query, key, value, mask, scaling=case.head_dim**-0.5, **keywords)
+    output, _ = wrap_kernel(kernel)(module, query, key, value, mask, scaling=case.head_dim**-0.5, **keywords)
     return output
 
 
 def _positions(case: Case, device: torch.device) -> torch.Tensor:
-    """Where two texts lie in a row, as positions that begin anew."""
+    """Return position ids of two texts in a row: they restart at the second."""
     first = case.keys // 2
     parts = [torch.arange(size, device=device) for size in (first, case.keys - first)]
     return torch.cat(parts).expand(case.batch, -1)
 
 
 def _lacks(kernel: Kernel, case: Case) -> str:
-    """What the kernel would need to be asked this, and does not declare; empty if nothing."""
+    """Return the ability that the case needs and the kernel does not declare; empty if there is none."""
     missing = sorted(case.needs - kernel.supports)
     if missing:
         return ", ".join(missing)
     if kernel.mask == "none" and (case.padding or case.first_row_fully_masked or case.packed or case.window):
-        return "it takes no mask"
+        return "it accepts no mask"
     if kernel.mask == "padding" and case.packed and "packed" not in kernel.supports:
         return "packed"
     if kernel.mask == "padding" and case.window is not None and "sliding_window" not in kernel.supports:
@@ -280,7 +280,7 @@ def _lacks(kernel: Kernel, case: Case) -> str:
 
 
 def _as_given(x: torch.Tensor, dtype: torch.dtype, case: Case) -> torch.Tensor:
-    """As a model hands it over: contiguous, or a transposed view of a projection."""
+    """Return a tensor in the layout that models use: contiguous, or a transposed view of a projection."""
     given = x.to(dtype)
     return given.transpose(1, 2).contiguous().transpose(1, 2) if case.strided else given.clone()
 
@@ -313,8 +313,9 @@ def _gradcheck(kernel: Kernel, device: str) -> Result:
 
 
 def reason(name: str, error: Exception) -> str:
-    """What an error says, in one line; one of ours without the kernel's name, which the reader has given."""
-    text = " ".join(str(error).split())
+    """Return an error as one line; without option and kernel name for errors of llmkit."""
+    if isinstance(error, OptionError):
+        return one_line(error.reason).removeprefix(name).lstrip(": ")
     if isinstance(error, InputError):
-        return text.removeprefix(f"--attn {name}").lstrip(": ")
-    return f"{type(error).__name__}: {text[:200]}"
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error, 200)}"

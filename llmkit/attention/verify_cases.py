@@ -1,4 +1,4 @@
-"""What a kernel is tried with: lengths, heads, padding, windows, caches, precisions, and the way back."""
+"""Test cases for kernels: lengths, heads, padding, windows, caches, dtypes, and gradients."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from llmkit.attention.registry import Kernel
 
 TOLERANCES = {"float64": 1e-10, "float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
-"""Largest difference from float64 on inputs from N(0, 1), whose outputs are of the order of 1."""
+"""Largest allowed difference from float64 on inputs from N(0, 1); outputs are of the order of 1."""
 BACKWARD = 5.0
-"""How much more a gradient may be off, which sums over queries or keys."""
+"""Factor of the tolerance for gradients, which are sums over queries or keys."""
 BLOCK = 64
-"""Kernels cut sequences into blocks of such sizes; a case has one token more."""
+"""A usual block size of kernels; a case has one token more."""
 
 
 _IN_EVERY_DTYPE = (
@@ -29,18 +29,18 @@ _IN_EVERY_DTYPE = (
 class Case:
     """One input to a kernel.
 
-    Args:
-        name: what it tries, for a person.
+    Attributes:
+        name: name for people.
         batch, heads, kv_heads, queries, keys, head_dim: sizes.
-        causal: each query sees the keys up to its own, the last query the last key.
-        padding: `left` or `right`: a row's share of the keys is no text; None for none.
-        window: how many keys a query sees at most, its own included.
-        softcap, sinks, bias: as of the models that have them.
-        packed: two texts in a row, neither of which sees the other.
-        first_row_fully_masked: the first row sees nothing at all.
+        causal: each query sees the keys up to its own; the last query sees the last key.
+        padding: `left` or `right`: a different share of each row is padding; None for no padding.
+        window: most keys that a query sees, its own included.
+        softcap, sinks, bias: features of the models that have them.
+        packed: two texts in a row that do not see each other.
+        first_row_fully_masked: the first row sees no key.
         strided: the inputs are views, as a model's projections are.
-        dtype: of the inputs.
-        backward: gradients are compared as well.
+        dtype: dtype of the inputs.
+        backward: gradients are compared too.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The abilities that it asks for."""
+        """The abilities that the case needs."""
         asked = {
             "softcap": self.softcap is not None,
             "sinks": self.sinks,
@@ -75,7 +75,7 @@ class Case:
 
 
 def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
-    """The cases, in all of the kernel's dtypes; `quick` is those whose failures are seen in the wild."""
+    """Return the cases for a kernel, in all of its dtypes; `quick` gives those that fail most often."""
     dtypes = [name for name in TOLERANCES if name in kernel.dtypes]
     first = "float32" if "float32" in dtypes else dtypes[0]
     size = kernel.head_dims[0] if kernel.head_dims else 64

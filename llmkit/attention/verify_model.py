@@ -1,6 +1,6 @@
-"""A kernel inside a model: does every attention layer call it, and are the model's answers the same?
+"""Verify a kernel inside a model: every attention layer must call it, and the model's results must stay.
 
-The model is handed in; nothing here loads one.
+The caller loads the model.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch
 from llmkit.attention.interface import register, watched
 from llmkit.attention.registry import Kernel
 from llmkit.attention.verify import Result, reason
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 
 _TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
-"""Largest difference of logits, as a share of their largest."""
+"""Largest allowed difference of logits, as a share of the largest logit."""
 _TOKENS = 24
 _LENGTHS = (_TOKENS, _TOKENS - 5, 1)
-"""Of texts in a padded batch."""
+"""Lengths of the texts in a padded batch."""
 _Run = Callable[[Any], torch.Tensor]
 
 
 def attention_layers(model: torch.nn.Module) -> dict[int, str]:
-    """The ids and the names of the modules that compute attention.
+    """Return ids and names of the modules that compute attention.
 
-    By transformers' own naming: the innermost modules whose class ends in Attention.
+    These are the innermost modules whose class name ends in Attention, as is usual in transformers.
     """
     layers = {}
     for name, module in model.named_modules():
@@ -42,10 +42,10 @@ def attention_layers(model: torch.nn.Module) -> dict[int, str]:
 
 
 def check_taken(kernel: Kernel, model: Any) -> None:
-    """See to it that a model runs a kernel that was set: every attention layer must call it.
+    """Check that a model runs the kernel that was set: every attention layer must call it.
 
     Raises:
-        InputError: one does not; its output would be right, and not the kernel's.
+        OptionError: a layer does not call it; the output would be right, but not the kernel's.
     """
     if kernel.native:
         return
@@ -56,8 +56,8 @@ def check_taken(kernel: Kernel, model: Any) -> None:
     if missed or not layers:
         kind = type(model).__name__
         where = f" (its layer {missed[0]} did not call it)" if missed else ""
-        raise InputError(
-            f"--attn {kernel.name}: {kind} does not use the attention interface{where}; leave --attn out"
+        raise OptionError(
+            "attn", f"{kernel.name}: {kind} does not use the attention interface{where}; omit the option"
         )
 
 
@@ -66,10 +66,10 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
 
     Args:
         kernel: the kernel.
-        model: a language model, or an encoder with a head; it runs what it ran before afterwards.
+        model: a language model, or an encoder with a head; its own kernel is set again at the end.
 
     Yields:
-        Results; a difference is a share of the largest logit.
+        Results; differences are shares of the largest logit.
     """
     dtype = str(model.dtype).removeprefix("torch.")
     kind = type(model).__name__
@@ -78,7 +78,7 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
         with running(kernel, model):
             check_taken(kernel, model)
     except Exception as error:
-        # A kernel may raise anything, and that is what the user wants to be told.
+        # A kernel may raise anything; the user needs the message.
         yield Result(f"{kind}: taken by every layer", None, None, False, reason(kernel.name, error))
         return
     yield Result(f"{kind}: taken by every layer", None, None, True)
@@ -95,7 +95,7 @@ def verify_inside(kernel: Kernel, model: Any) -> Iterator[Result]:
 
 @contextmanager
 def running(kernel: Kernel | None, model: Any) -> Iterator[None]:
-    """The model with a kernel, or with `eager` for None, and then with what it had."""
+    """Set a kernel, or `eager` for None, inside the `with` block."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager" if kernel is None else register(kernel))
     try:
@@ -105,7 +105,7 @@ def running(kernel: Kernel | None, model: Any) -> Iterator[None]:
 
 
 def small_model(kernel: Kernel) -> Any:
-    """A small random Llama with two query heads to a key head, in a dtype that the kernel takes."""
+    """Return a small random Llama with two query heads a key head, in a dtype that the kernel accepts."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     dtype = "float32" if "float32" in kernel.dtypes else kernel.dtypes[0]
@@ -137,7 +137,7 @@ def _prefill(model: Any) -> torch.Tensor:
 
 
 def _singles(model: Any) -> torch.Tensor:
-    """The last logits of texts of several lengths, each by itself."""
+    """Return the last logits of texts of several lengths, each run alone."""
     ids = _ids(model, len(_LENGTHS), _TOKENS)
     decoder = _decoder_ids(model, ids)
     found = []
@@ -149,7 +149,7 @@ def _singles(model: Any) -> torch.Tensor:
 
 
 def _padded(model: Any) -> torch.Tensor:
-    """The same of one batch, padded as batches are: on the left where text is to follow."""
+    """Return the same logits from one padded batch: padded on the left if the model generates."""
     ids = _ids(model, len(_LENGTHS), _TOKENS)
     options = _decoder_ids(model, ids)
     left = model.can_generate() and not options
@@ -165,7 +165,7 @@ def _padded(model: Any) -> torch.Tensor:
 
 
 def _decode(model: Any) -> torch.Tensor:
-    """Logits of a prompt, of three tokens at once after it, and of one at a time after those."""
+    """Return the logits of a prompt, then of three tokens at once, then of one token at a time."""
     ids = _ids(model, 2, _TOKENS)
     found, cache, done = [], None, 0
     for size in (9, 3, *[1] * (_TOKENS - 12)):
@@ -176,7 +176,7 @@ def _decode(model: Any) -> torch.Tensor:
 
 
 def _compare(name: str, kernel: Kernel, model: Any, right: _Run, run: _Run, tolerance: float) -> Result:
-    """What `run` gives with the kernel beside what `right` gives with `eager`."""
+    """Compare the result of `run` with the kernel and of `right` with `eager`."""
     try:
         with torch.inference_mode():
             with running(None, model):
@@ -201,7 +201,7 @@ def _greedy(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
             found = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0].tolist()
     except Exception as error:
         return Result(name, None, None, False, reason(kernel.name, error))
-    wrong = _parting(model, ids, expected, found, tolerance)
+    wrong = _difference(model, ids, expected, found, tolerance)
     return Result(name, None, None, not wrong, wrong)
 
 
@@ -213,7 +213,7 @@ def _batched(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
         with running(None, model):
             expected = _generate_batch(model, prompts)
     except Exception as error:
-        # Not every model can, whatever its kernel.
+        # Not every model can, with any kernel.
         return Result(name, None, None, None, reason(kernel.name, error))
     try:
         with paged(kernel, model):
@@ -223,20 +223,20 @@ def _batched(name: str, kernel: Kernel, model: Any, tolerance: float) -> Result:
     if len(found) < len(expected):
         return Result(name, None, None, False, f"{len(found)} of {len(expected)} requests came to an end")
     triples = zip(prompts, expected, found, strict=True)
-    wrong = next(filter(None, (_parting(model, *texts, tolerance) for texts in triples)), "")
+    wrong = next(filter(None, (_difference(model, *texts, tolerance) for texts in triples)), "")
     return Result(name, None, None, not wrong, wrong)
 
 
-def _parting(
+def _difference(
     model: Any, ids: torch.Tensor, expected: Sequence[int], found: Sequence[int], tolerance: float
 ) -> str:
-    """Where two greedy texts part though the choice was clear; empty if they do not.
+    """Describe where two greedy texts differ although the choice was clear; empty if they do not.
 
-    Rounding decides between logits that are all but equal, and behind another token follows another text.
+    Rounding decides between logits that are almost equal, and after a different token the texts differ.
     """
     step = next((i for i, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]), None)
     if step is None:
-        return "" if len(expected) == len(found) else "another number of tokens than with eager"
+        return "" if len(expected) == len(found) else "the number of tokens differs from eager"
     so_far = torch.tensor([expected[:step]], device=model.device)
     with running(None, model), torch.inference_mode():
         if model.config.is_encoder_decoder:
@@ -244,18 +244,18 @@ def _parting(
         else:
             logits = _forward(model, so_far)[0, -1].double()
     gap = float((logits[expected[step]] - logits[found[step]]).abs() / logits.abs().max())
-    return "" if gap <= 2 * tolerance else f"token {step + 1} is another than with eager"
+    return "" if gap <= 2 * tolerance else f"token {step + 1} differs from eager"
 
 
 def _generate_batch(model: Any, prompts: Sequence[torch.Tensor]) -> list[list[int]]:
-    """The texts of the requests that ended, in their order; the cache is a few pages, and not all memory."""
+    """Return the texts of the finished requests in order. The cache is a few pages, not all memory."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
     small = ContinuousBatchingConfig(
         page_size=16, num_blocks=16, max_batch_tokens=64, use_async_batching=False, use_cuda_graph=False
     )
     greedy = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=-1, pad_token_id=0)
-    with redirect_stdout(io.StringIO()):  # where its thread prints what stopped it
+    with redirect_stdout(io.StringIO()):  # its thread prints errors there
         found = model.generate_batch([ids[0].tolist() for ids in prompts], greedy, small)
     ended = [(ids, found.get(f"req_{i}")) for i, ids in enumerate(prompts)]
     return [[*ids[0].tolist(), *one.generated_tokens] for ids, one in ended if one is not None]
@@ -267,7 +267,7 @@ def _forward(model: Any, ids: torch.Tensor, **options: Any) -> torch.Tensor:
 
 
 def _decoder_ids(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What a decoder with an encoder is given besides."""
+    """Return the decoder inputs of an encoder-decoder model; empty for others."""
     return {"decoder_input_ids": ids[:, :4]} if model.config.is_encoder_decoder else {}
 
 

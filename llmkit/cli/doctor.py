@@ -1,4 +1,4 @@
-"""`llmkit doctor`: is everything there, and if not, how to get it."""
+"""`llmkit doctor`: show versions and devices, and how to install missing packages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from llmkit.cli.common.options import flag
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-# What some models or flags need, and the command that brings it.
+# Packages that some models or options need, and the commands that install them.
 OPTIONAL = {
     "bitsandbytes": "quantized models on NVIDIA GPUs: pip install bitsandbytes",
     "kernels": "attention kernels from the Hub: pip install kernels",
-    "trl": "finetuning on preferences: pip install 'llmkit[preferences]'",
+    "trl": "finetuning on preferences: pip install trl",
     "tiktoken": "models with a tiktoken tokenizer: pip install tiktoken",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `ok` is None for what merely is."""
+    """One line of the report; `ok` is None for facts that cannot be wrong."""
 
     what: str
     value: str
@@ -89,7 +89,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def required() -> list[Requirement]:
-    """The packages that llmkit's own metadata names, with their version ranges; extras left out."""
+    """Return the packages that llmkit's metadata requires, with their versions, without extras."""
     from packaging.requirements import Requirement
 
     needs = map(Requirement, importlib.metadata.requires("llmkit") or [])
@@ -134,10 +134,10 @@ def _places() -> Iterator[Finding]:
     from llmkit.models.bundled import embedded_models
 
     names = [model.name for model in embedded_models()]
-    missing = "the installation is not whole: pip install --force-reinstall llmkit"
+    missing = "the installation is incomplete: pip install --force-reinstall llmkit"
     yield Finding("embedded models", ", ".join(names) or "none", bool(names), advice="" if names else missing)
     cache = Path(constants.HF_HUB_CACHE)
-    yield Finding("model cache", str(cache) if cache.is_dir() else f"{cache} (not there yet)")
+    yield Finding("model cache", str(cache) if cache.is_dir() else f"{cache} (does not exist yet)")
     home = cache if cache.is_dir() else Path.home()
     yield Finding("free disk there", f"{shutil.disk_usage(home).free / 2**30:.1f} GiB")
     token = "found" if get_token() else "none"

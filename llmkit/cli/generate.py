@@ -49,8 +49,7 @@ def run(
     wanted = GenerationOptions(
         **decoding.values(), seed=model.seed, truncate=truncate, chat=chat, system=system, full_text=full_text
     )
-    if rows.check_output(outputs):
-        return
+    rows.check_output(outputs)
     source, single = rows.open_source(text, inputs, field="prompt")
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation

@@ -1,4 +1,4 @@
-"""`llmkit kernels`: which attention kernels there are, whether one is right, how fast they are."""
+"""`llmkit kernels`: list, verify and time attention kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, options
 from llmkit.cli.common.options import argument, flag
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from llmkit.attention.benchmark import Limits, Timing
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from llmkit.attention.verify import Result
 
 DTYPES = ("float32", "bfloat16", "float16")
-# What a kernel does that heeds the mask of its kind.
-_HEEDED = {
+# The way to apply each kind of mask.
+_MASK_ADVICE = {
     "boolean": "fill its scores with the dtype's lowest number where attention_mask is False",
     "additive": "add attention_mask to its scores before the softmax",
     "padding": "leave out the keys where attention_mask is False, and under is_causal those after the query",
@@ -111,15 +111,14 @@ def _described(kernel: Kernel) -> dict[str, Any]:
 def _verify(
     name: str, model: str | None, device: str, quick: bool, json: bool, trust_remote_code: bool
 ) -> None:
-    from llmkit.attention.registry import find
     from llmkit.attention.verify import verify
     from llmkit.attention.verify_model import small_model, verify_inside
     from llmkit.runtime.device import choose_device
 
-    kernel = find(name, trust_remote_code=trust_remote_code, flag="")
+    kernel = _find(name, trust_remote_code)
     device = choose_device(device, 0).device
     if device.partition(":")[0] not in kernel.devices:
-        raise InputError(f"{name} runs on {', '.join(kernel.devices)}: name one with --device")
+        raise OptionError("device", f"{device}: {name} runs on {', '.join(kernel.devices)}")
     results = []
     bar = console.Progress("verify")
     with bar:
@@ -129,13 +128,13 @@ def _verify(
         results += verify_inside(kernel, small_model(kernel).to(device))
         if model is not None:
             results += verify_inside(kernel, _load(model, device, _dtype_of(kernel)))
-    _tell(kernel, results, json)
+    _report(kernel, results, json)
     if any(one.passed is False for one in results):
         raise console.Exit(1)
 
 
 def _load(name: str, device: str, dtype: str) -> Any:
-    """The model, with the head that it was made with."""
+    """Load the model with its own head."""
     from llmkit.cli.common.loading import load_model
     from llmkit.runtime.load import is_extractive_qa, is_masked_lm, saved_architecture
     from llmkit.runtime.spec import ModelSpec
@@ -148,11 +147,21 @@ def _load(name: str, device: str, dtype: str) -> Any:
     return load_model(spec).model
 
 
+def _find(name: str, trust_remote_code: bool) -> Kernel:
+    """Return the kernel that an argument names; errors name no option, since it is an argument."""
+    from llmkit.attention.registry import find
+
+    try:
+        return find(name, trust_remote_code=trust_remote_code)
+    except OptionError as error:
+        raise InputError(error.reason) from error
+
+
 def _dtype_of(kernel: Kernel) -> str:
     return "float32" if "float32" in kernel.dtypes else kernel.dtypes[0]
 
 
-def _tell(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
+def _report(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
     from llmkit.attention.verify import IGNORED
 
     verdicts = {True: "ok", False: "WRONG", None: "-"}
@@ -175,20 +184,18 @@ def _tell(kernel: Kernel, results: Sequence[Result], json: bool) -> None:
     for note in IGNORED:
         cases = sum(one.note == note for one in results)
         if cases:
-            told = f"in {console.count(cases, 'case')} {note}; {_HEEDED[kernel.mask]}"
-            console.notice(f"{kernel.name} does not heed its mask: {told}")
+            advice = f"in {console.count(cases, 'case')} {note}; {_MASK_ADVICE[kernel.mask]}"
+            console.notice(f"{kernel.name} does not apply its mask: {advice}")
 
 
 def _bench(
     names: Sequence[str], device: str, dtype: str, json: bool, picture: Path | None, trust_remote_code: bool
 ) -> None:
-    from llmkit.attention.registry import find
-
     if dtype not in DTYPES:
-        raise InputError(f"--dtype {dtype}: it can be {', '.join(DTYPES)}")
-    kernels = [find(name, trust_remote_code=trust_remote_code, flag="") for name in names]
+        raise OptionError("dtype", f"{dtype}: use {', '.join(DTYPES)}")
+    kernels = [_find(name, trust_remote_code) for name in names]
     if picture is not None and picture.suffix != ".svg":
-        raise InputError(f"--picture {picture}: the picture is an SVG, name a file that ends in .svg")
+        raise OptionError("picture", f"{picture}: the picture is an SVG; use a name that ends in .svg")
     import torch
 
     from llmkit.attention.benchmark import compare
@@ -211,11 +218,11 @@ def _bench(
                 drawn.append((f"{one.shape}: {one.kernel}", one.seconds * 1000))
                 notes.append(f"{one.share:.0%} of the limit in {one.bound}")
         picture.write_text(bars(drawn, unit="ms", notes=notes), encoding="utf-8")
-        console.notice(f"the picture is {picture}")
+        console.notice(f"picture written to {picture}")
 
 
 def _timings(found: Sequence[Timing]) -> list[list[str]]:
-    """A row a shape and kernel, with the ratio to the first kernel's time."""
+    """Return a row for each shape and kernel, with the ratio to the first kernel's time."""
     rows = [["shape", "kernel", "ms", "times as fast", "of the limit", "limit"]]
     first: dict[str, float] = {}
     for one in found:

@@ -1,4 +1,4 @@
-"""`llmkit models`: what can be run without naming anything, what is on this machine, what to try."""
+"""`llmkit models`: list the embedded models, those in the cache, and suggestions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.cli.common import options
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 
-# Well-known small models with open licences, for whoever has the network.
+# Well-known small models with open licenses.
 SUGGESTED = {
     "generate": ("HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"),
     "translate": ("Helsinki-NLP/opus-mt-en-de", "facebook/nllb-200-distilled-600M"),
@@ -62,8 +62,8 @@ def _show(name: str) -> None:
 
     folder = embedded_folder(name)
     if folder is None:
-        there = ", ".join(model.name for model in embedded_models())
-        raise InputError(f"no embedded model {name}; there is {there}")
+        known = ", ".join(model.name for model in embedded_models())
+        raise InputError(f"no embedded model {name}; there is {known}")
     sys.stdout.write((folder / "README.md").read_text(encoding="utf-8"))
 
 
@@ -76,7 +76,7 @@ def _embedded() -> list[dict[str, Any]]:
             "model": model.name,
             "task": model.task,
             "bytes": model.bytes,
-            "licence": model.licence,
+            "license": model.license,
             "scores": [dataclasses.asdict(score) for score in model.scores],
             "about": model.summary,
         }
@@ -110,7 +110,7 @@ def _suggested() -> list[dict[str, Any]]:
 def _print_table(found: list[dict[str, Any]]) -> None:
     rows = [[model["where"], model["model"], *_cells(model)] for model in found]
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    # What is only suggested has a command in place of a size, a task, a licence and a score.
+    # A suggestion has a command in place of size, task, license and score.
     for row, model in zip(rows, found, strict=True):
         if "command" in model:
             print(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {model['command']}")
@@ -120,8 +120,8 @@ def _print_table(found: list[dict[str, Any]]) -> None:
 
 
 def _cells(model: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Size, task, licence, and the first of the card's scores."""
+    """Return size, task, license, and the first score of the card."""
     size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else ""
     scores = model.get("scores") or []
     shown = f"{scores[0]['metric']} {scores[0]['value']:.4g} ({scores[0]['dataset']})" if scores else ""
-    return size, model.get("task", ""), model.get("licence", ""), shown
+    return size, model.get("task", ""), model.get("license", ""), shown

@@ -148,8 +148,7 @@ def run(
     from llmkit.tasks.qa.spans import AnswerOptions
 
     wanted = AnswerOptions(**extraction.values())
-    if rows.check_output(outputs):
-        return
+    rows.check_output(outputs)
     source, documents, single = _open(asked, inputs)
     questions = QuestionSource(
         field=inputs.field,

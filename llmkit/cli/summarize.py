@@ -97,8 +97,8 @@ def run(
     about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
     if extractive or model.model is None:
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
-        if not rows.check_output(outputs):
-            _pick_sentences(file, model, inputs, outputs, length)
+        rows.check_output(outputs)
+        _pick_sentences(file, model, inputs, outputs, length)
         return
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.summarization.abstractive import Summarization
@@ -107,8 +107,7 @@ def run(
 
     wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
     generation = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
-    if rows.check_output(outputs):
-        return
+    rows.check_output(outputs)
     source, single = _open(file, inputs)
     from llmkit.cli.common.loading import open_engine
 

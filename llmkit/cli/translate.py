@@ -70,8 +70,7 @@ def run(
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
     spec = model.spec(task="text-generation", verb="translate")
-    if rows.check_output(outputs):
-        return
+    rows.check_output(outputs)
     texts, single = rows.open_source(text, inputs, field="text")
     single = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
     row = next(iter(texts)) if single else None

@@ -1,8 +1,9 @@
 """Our CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
 
-Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4 bits),
-so that one large activation costs its neighbors no precision. Integer sums are exact and each row is computed in
-one order, so that its result has the same bits alone and in any batch, with any number of threads.
+Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4
+bits), so that one large activation costs its neighbors no precision. Integer sums are exact and each row is
+computed in one order, so that its result has the same bits alone and in any batch, with any number of
+threads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from llmkit.errors import InputError
 from llmkit.linear import native_build
 from llmkit.linear.formats import QuantizedWeight
 from llmkit.linear.registry import PackedWeight, kernel
@@ -43,9 +45,10 @@ def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     """The native layout: panels of 16 outputs, in which 4 inputs of an output lie beside each other.
 
     Returns:
-        ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4), value + 8,
-        input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32 (panels * 16,); for
-        4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with zeros, inputs to fours.
+        ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4),
+        value + 8, input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32
+        (panels * 16,); for 4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with
+        zeros, inputs to fours.
     """
     outputs, inputs = weight.shape
     panels = -(-outputs // PANEL)
@@ -105,6 +108,7 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     """x W' + bias, natively.
 
     Raises:
+        InputError: groups of a size that the native code does not have.
         MemoryError: there is no memory for the rounded activations.
     """
     output = x.new_empty((*x.shape[:-1], weight.outputs))
@@ -119,13 +123,17 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
         _KINDS[x.dtype],
         torch.get_num_threads(),
     )
+    if failed == 2:
+        raise InputError(
+            f"the native product takes no weights of {weight.bits} bits in groups of {weight.group}"
+        )
     if failed:
         raise MemoryError("the native product found no memory for its activations")
     return output
 
 
 def handle(weight: PackedWeight) -> int:
-    """The address of a weight as C sees it; it stays valid as long as the weight's tensors."""
+    """Return the address of a weight as C sees it; it stays valid as long as the weight's tensors."""
     if "handle" not in weight.memo:
         weight.memo["handle"] = _handle(weight)
     return int(weight.memo["handle"][1])

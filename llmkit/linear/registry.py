@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llmkit.errors import InputError, did_you_mean
+from llmkit.errors import InputError, OptionError, did_you_mean
 from llmkit.user_file import function_in_file
 
 if TYPE_CHECKING:
@@ -50,22 +50,23 @@ class PackedWeight:
 class LinearKernel:
     """A kernel for quantized matrix products and its declaration.
 
-    The function is called as ``function(x, weight)`` with x (..., inputs), contiguous, and a `PackedWeight`. It
-    returns x W' + bias, (..., outputs), in x's type.
+    The function is called as ``function(x, weight)`` with x (..., inputs), contiguous, and a `PackedWeight`.
+    It returns x W' + bias, (..., outputs), in x's type.
 
     Attributes:
         name: as the user writes it.
         function: the function.
         bits: numbers of bits it takes, of 8 and 4.
-        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8 bits
-            with a scale for the row or for each block of its inputs.
+        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8
+            bits with a scale for the row or for each block of its inputs.
         row_independent: each row's result has the same bits alone and in any batch.
         devices: device types it runs on.
-        dtypes: names of the torch types of x that it takes; x is converted to the first where its type is missing.
+        dtypes: names of the torch types of x that it takes; x is converted to the first where its type is
+            missing.
         pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
         unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
-        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs); with it an
-            embedding shares its tensors with the output layer. The layout of a file needs none.
+        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs);
+            with it an embedding shares its tensors with the output layer. The layout of a file needs none.
         file: the user's file that it comes from, if it does.
     """
 
@@ -164,35 +165,35 @@ _OURS = {
 
 
 def names() -> list[str]:
-    """The names that the option `linear` takes besides files: ours and those of other packages' entry points."""
+    """Names that the option `linear` takes besides files: ours and other packages' entry points."""
     return [*_OURS, *(point.name for point in _entry_points())]
 
 
-def find(name: str, *, said: str | None = None) -> LinearKernel:
-    """The kernel of a name.
+def find(name: str) -> LinearKernel:
+    """Return the kernel of a name.
 
     Args:
         name: one of `names()` or ``FILE.py:FUNCTION``.
-        said: the option as the user gave it, which begins messages; None for ``linear=NAME``.
 
     Raises:
-        InputError: there is none, or it is not declared; the message says what to do.
+        OptionError: there is none, or it is not declared; the option is `linear`.
     """
-    said = said or f"linear={name}"
     if name in _OURS:
         module, _, function = _OURS[name].partition(":")
-        return _declared(getattr(importlib.import_module(module), function), name, _OURS[name], said)
+        return _declared(getattr(importlib.import_module(module), function), name, _OURS[name])
     for point in _entry_points():
         if point.name == name:
-            return _declared(point.load(), name, point.value, said)
+            return _declared(point.load(), name, point.value)
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
         file = Path(path).expanduser()
-        return _declared(function_in_file(file, function, said), name, f"{file}:{function}", said, file)
+        return _declared(function_in_file(file, function, "linear", name), name, f"{file}:{function}", file)
     if name.endswith(".py"):
-        raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
-    raise InputError(
-        f"{said}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION{did_you_mean(name, names())}"
+        raise OptionError("linear", f"{name}: name the function in it, as {name}:FUNCTION")
+    raise OptionError(
+        "linear",
+        f"{name}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION"
+        + did_you_mean(name, names()),
     )
 
 
@@ -216,12 +217,13 @@ def _entry_points() -> list[Any]:
     return list(entry_points(group="llmkit.linear"))
 
 
-def _declared(function: Any, name: str, where: str, said: str, file: Path | None = None) -> LinearKernel:
+def _declared(function: Any, name: str, where: str, file: Path | None = None) -> LinearKernel:
     declared = getattr(function, "llmkit_linear_kernel", None)
     if isinstance(declared, LinearKernel):
         return replace(declared, name=name, file=file)
     if not callable(function):
-        raise InputError(f"{said}: {where} is not a function")
-    raise InputError(
-        f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}"
+        raise OptionError("linear", f"{name}: {where} is not a function")
+    raise OptionError(
+        "linear",
+        f"{name}: {where} is not declared; put this line above it, with values that are true: {LINE}",
     )

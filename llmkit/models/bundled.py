@@ -1,4 +1,4 @@
-"""The models that ship inside the package: a folder each, with weights, tokenizer and card.
+"""The embedded models: one folder each inside the package, with weights, tokenizer and card.
 
 Public: `DEFAULTS`, `EmbeddedModel`, `ModelScore`, `embedded_folder`, `embedded_models`.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_BOX = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 
-# What a verb runs where no model is named.
+# The model of each verb if the user names none.
 DEFAULTS = {"generate": "stories", "chat": "storyteller", "translate": "translator", "qa": "reader"}
 
 
@@ -21,7 +21,7 @@ class ModelScore:
     Attributes:
         dataset: the test set's name.
         metric: the metric's name.
-        value: as the card has it.
+        value: the number in the card.
     """
 
     dataset: str
@@ -31,42 +31,42 @@ class ModelScore:
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """One model in the box.
+    """An embedded model.
 
     Attributes:
-        name: what `-m` takes.
-        folder: where it lies; a standard Hugging Face folder.
-        task: the verb's task, from the card's ``pipeline_tag``.
-        licence: the card's ``license``.
+        name: its name, a value of the option `model`.
+        folder: its folder, in Hugging Face layout.
+        task: the card's ``pipeline_tag``.
+        license: the card's ``license``.
         bytes: size of all its files on disk.
-        summary: the card's first paragraph.
-        scores: from the card, the most telling first.
+        summary: first paragraph of the card.
+        scores: scores of the card, the most important first.
     """
 
     name: str
     folder: Path
     task: str
-    licence: str
+    license: str
     bytes: int
     summary: str
     scores: tuple[ModelScore, ...]
 
 
 def embedded_folder(name: str) -> Path | None:
-    """The folder of the embedded model called `name`, or None."""
-    # A name is looked up among what is there, never joined to a path: `../x` finds nothing.
+    """Return the folder of the embedded model called `name`, or None."""
+    # The name is compared with existing folders and never joined to a path, so `../x` finds nothing.
     return {folder.name: folder for folder in _folders()}.get(name)
 
 
 def embedded_models() -> list[EmbeddedModel]:
-    """All models in the box, by name."""
+    """Return all embedded models, sorted by name."""
     return [_describe(folder) for folder in _folders()]
 
 
 def _folders() -> list[Path]:
-    # An adapter has a config of its own kind, and the name of the embedded model that it goes on.
+    # An adapter has an adapter_config.json, which names the embedded model that it goes on.
     return sorted(
-        {path.parent for name in ("config", "adapter_config") for path in _BOX.glob(f"*/{name}.json")}
+        {path.parent for name in ("config", "adapter_config") for path in _FOLDER.glob(f"*/{name}.json")}
     )
 
 
@@ -80,7 +80,7 @@ def _describe(folder: Path) -> EmbeddedModel:
         name=folder.name,
         folder=folder,
         task=card["pipeline_tag"],
-        licence=card["license"],
+        license=card["license"],
         bytes=sum(path.stat().st_size for path in folder.iterdir()),
         summary=" ".join(paragraphs[0].split()),
         scores=tuple(

@@ -1,7 +1,7 @@
-"""Which rows run together: as many as a budget of tokens and rows allows.
+"""Cut rows into batches within a budget of tokens and rows.
 
-Public: `PreparedRow`, `Budget`, `next_batch`. The plan is a pure function of the rows that are
-left and the budget, so a resumed run makes the batches that an uninterrupted one would have made.
+Public: `PreparedRow`, `Budget`, `next_batch`. The plan is a pure function of the remaining rows and the
+budget, so a resumed run makes the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PreparedRow(Generic[T]):
 
     Attributes:
         row: the row it was made from.
-        length: how many tokens its prompt takes.
+        length: number of tokens of its prompt.
         payload: data for the task that prepared it.
     """
 
@@ -42,14 +42,14 @@ class PreparedRow(Generic[T]):
 
 @dataclass(frozen=True)
 class Budget:
-    """How much one batch may hold.
+    """Limits of one batch.
 
     A batch of n rows whose longest prompt has L tokens fits if n * (L + new_tokens) <= tokens and
-    n <= rows; None means no limit. A single row always fits.
+    n <= rows. None means no limit. A single row always fits.
 
     Attributes:
-        tokens: padded prompt tokens and new tokens of all rows together.
-        rows: rows.
+        tokens: most padded prompt tokens and new tokens of all rows together.
+        rows: most rows.
         new_tokens: tokens that each row may add to its prompt.
     """
 
@@ -58,10 +58,10 @@ class Budget:
     new_tokens: int
 
     def halved(self, batch: Sequence[HasLength]) -> Budget | None:
-        """The budget to go on with when `batch` did not fit into memory; None if it was one row.
+        """Return a smaller budget after `batch` did not fit into memory; None if it was a single row.
 
-        Halved is what the batch took, not what it might have taken: the last batch of a window can be far
-        below the budget. Rows are halved if they were the limit, tokens otherwise.
+        The new budget is half of the batch's own size, because the last batch of a window can be far below
+        the budget. Rows are halved if they were the limit, tokens otherwise.
         """
         if len(batch) < 2:
             return None
@@ -72,7 +72,7 @@ class Budget:
 
 
 def longest_first(prepared: PreparedRow[Any]) -> tuple[int, int]:
-    """The key by which `next_batch` wants its rows sorted: longest first, then in input order."""
+    """Sort key that `next_batch` expects: longest first, then in input order."""
     return -prepared.length, prepared.row.index
 
 

@@ -1,4 +1,4 @@
-"""Rows as published data sets have them, made flat: one text a column, one question a row.
+"""Flatten the nested rows of published data sets: one text a column, one question a row.
 
 Public: `flat`.
 """
@@ -12,13 +12,14 @@ from llmkit.records.rows import Row
 
 
 def flat(rows: Iterator[Row]) -> Iterator[Row]:
-    """Undo the nesting of the usual forms.
+    """Flatten the usual nested forms; other rows do not change.
 
-    - `{"translation": {"en": ..., "de": ...}}` (WMT, OPUS): its languages become columns beside it.
-    - SQuAD's file or articles (`data`, `paragraphs`, `qas`): each question is a row, with `context`, `title`
-      and `answers` as `{"text": [...], "answer_start": [...]}`.
+    - `{"translation": {"en": ..., "de": ...}}` (WMT, OPUS): each language becomes a column; the column
+      `translation` stays.
+    - SQuAD's file or articles (`data`, `paragraphs`, `qas`): each question becomes a row, with `context`,
+      `title` and `answers` as `{"text": [...], "answer_start": [...]}`.
 
-    Other rows pass as they are. Rows are counted anew.
+    The rows get new indexes, from 0.
     """
     index = 0
     for row in rows:
@@ -40,7 +41,7 @@ def _unnested(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_list_of(value: Any, key: str) -> bool:
-    """Whether it is a list of objects that have a list by the name `key`."""
+    """Return True for a list of objects, each with a list under the name `key`."""
     listed = isinstance(value, list) and bool(value)
     return listed and all(isinstance(item, dict) and isinstance(item.get(key), list) for item in value)
 

@@ -1,17 +1,14 @@
-"""Reading each file format: a stream of bytes in, rows out, one at a time.
+"""Read each text format: a stream of bytes in, rows out, one at a time.
 
-A row that cannot be read becomes a `Row` with an `error`, and reading goes on; a file that cannot be read
-raises InputError. Public: a function for each text format, and what `json_file` shares with them.
+A row that cannot be read becomes a `Row` with an `error`, and reading continues. A file that cannot be read
+raises InputError. Public: a function for each text format, and the helpers that `json_file` shares.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import re
-import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -19,32 +16,47 @@ from llmkit.errors import InputError
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
+MAX_LINE = 64 << 20
+"""Most bytes of a line or of a JSON item, so that a hostile or wrong file cannot fill the memory."""
+TOO_LONG = f"longer than {MAX_LINE >> 20} MiB, which is the limit of a row"
+_MAX_WHOLE = 1 << 30
 _BOM = codecs.BOM_UTF8
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def space_end(text: str, start: int) -> int:
-    """Where JSON's white space that begins at `start` ends."""
+    """Return the end of the JSON white space that begins at `start`."""
     match = _SPACE.match(text, start)
     return match.end() if match else start
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield the lines of a stream without a byte order mark; None for a line longer than `MAX_LINE`."""
+    first = True
+    while raw := stream.readline(MAX_LINE + 1):
+        if len(raw) > MAX_LINE:
+            while raw and not raw.endswith(b"\n"):
+                raw = stream.readline(1 << 20)
+            yield None
+        else:
+            yield raw.removeprefix(_BOM) if first else raw
+        first = False
 
 
 def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of JSON Lines: an object a line. Blank lines are not rows."""
     decoder = Decoder()
     index = 0
-    for number, raw in enumerate(stream, 1):
-        if number == 1:
-            raw = raw.removeprefix(_BOM)
-        if raw.isspace() or not raw:
+    for number, raw in enumerate(lines_of(stream), 1):
+        if raw is not None and (raw.isspace() or not raw):
             continue
-        data, error = _object(raw, decoder)
+        data, error = ({}, TOO_LONG) if raw is None else _object(raw, decoder)
         yield Row(index, data, f"{name}:{number}", error)
         index += 1
 
 
 def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
-    """The object on a line, or why there is none."""
+    """Return the object on a line, or the reason why there is none."""
     try:
         text = raw.decode().rstrip(" \t\r\n")
         value, end, problem = decoder.decode(text, space_end(text, 0))
@@ -60,7 +72,7 @@ def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
 
 
 def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | None]:
-    """A decoded value as a row's data, or why it is none."""
+    """Return a decoded value as the data of a row, or the reason why it cannot be one."""
     if problem is not None:
         return {}, problem
     if isinstance(value, dict):
@@ -70,16 +82,17 @@ def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | No
 
 
 def not_utf8(byte: int) -> str:
-    """What is wrong with text in another encoding, and what to do."""
+    """Return the message for a byte of another encoding."""
     return f"byte 0x{byte:02x} is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8"
 
 
 def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Rows of plain text: a row a line, blank lines too."""
-    for index, raw in enumerate(stream):
-        if index == 0:
-            raw = raw.removeprefix(_BOM)
+    """Rows of plain text: one row a line, blank lines included."""
+    for index, raw in enumerate(lines_of(stream)):
         where = f"{name}:{index + 1}"
+        if raw is None:
+            yield Row(index, {}, where, TOO_LONG)
+            continue
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -90,73 +103,12 @@ def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 
 def whole_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """One row: the whole text of a file."""
+    content = stream.read(_MAX_WHOLE + 1)
+    if len(content) > _MAX_WHOLE:
+        raise InputError(f"{name} is larger than {_MAX_WHOLE >> 30} GiB, the limit of one text; split it")
     try:
-        text = stream.read().removeprefix(_BOM).decode()
+        text = content.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
         yield Row(0, {}, name, not_utf8(error.object[error.start]))
     else:
         yield Row(0, {"text": text}, name)
-
-
-def csv_rows(stream: IO[bytes], name: str, delimiter: str) -> Iterator[Row]:
-    """Rows of CSV or TSV under a header line; quoted fields may hold line ends, also in TSV.
-
-    Raises:
-        InputError: the header is not one.
-    """
-    csv.field_size_limit(sys.maxsize)
-    # A bad byte comes through as a surrogate, so that it spoils its own row and not the file.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    header = _csv_header(reader, name)
-    index = 0
-    while True:
-        where = f"{name}:{reader.line_num + 1}"
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            yield Row(index, {}, where, _csv_reason(error))
-        else:
-            if fields is None:
-                return
-            if not fields:
-                continue
-            reason = _csv_problem(fields, len(header))
-            data = dict(zip(header, fields, strict=True)) if reason is None else {}
-            yield Row(index, data, where, reason)
-        index += 1
-
-
-def _csv_header(reader: Any, name: str) -> list[str]:
-    try:
-        header: list[str] = next((fields for fields in reader if fields), [])
-    except csv.Error as error:
-        raise InputError(f"{name}:1: {_csv_reason(error)}") from error
-    problem = _csv_problem(header, len(header))
-    if problem is not None:
-        raise InputError(f"{name}:1: {problem}")
-    if not header:
-        raise InputError(f"{name}: no header line; the first line must name the columns")
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise InputError(f"{name}:1: two columns are named {twice[0]!r}; rename one in the header line")
-    return header
-
-
-def _csv_reason(error: csv.Error) -> str:
-    if "unexpected end" in str(error):
-        return "a quote that opens here is never closed"
-    return f"not CSV: {error} (inside a quoted field, a quote is written twice)"
-
-
-def _csv_problem(fields: list[str], columns: int) -> str | None:
-    for field in fields:
-        bad = _ESCAPED_BYTE.search(field) if not field.isascii() else None
-        if bad is not None:
-            return not_utf8(ord(bad.group()) - 0xDC00)
-    if len(fields) != columns:
-        return f"{len(fields)} fields where the header has {columns}"
-    return None
-
-
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")

@@ -1,14 +1,16 @@
-"""The journal of an unfinished run: what its lines say, and reading them back.
+"""The journal of an unfinished run: format of its lines, and a reader.
 
-    {"journal": 1, "header": {...}}                                     the options of the run
-    {"done_rows": 2048, "bytes": 91133, "sha256": "...", "failed": 0, "budget": null}
-    {"pid": 4711}                                                       who writes; again at each resume
-    {"window": 2048, "rows": 1024, "sha256": "..."}                     the rows being worked on
-    {"batch": [[2050, {"generated_text": "..."}], [2049, null, "why it failed"]]}
-    {"budget": {...}}                                                   after an out-of-memory
+    {"journal": 2, "header": {...}}                                     options of the run
+    {"done_rows": 2048, "bytes": 91133, "output": "...", "input": "...", "failed": 0, "budget": null}
+    {"pid": 4711}                                                       the writer; repeated at each resume
+    {"window": 2048, "rows": 1024, "sha256": "..."}                     rows of the current window
+    {"batch": [[2050, {"generated_text": "..."}], [2049, null, "reason of the failure"]]}
+    {"budget": {...}}                                                   after an out-of-memory error
 
-When a window is complete the file is replaced, atomically, by its first three lines; windows, batches and
-budgets are appended. So only its end can be torn, and reading stops at the first line that is not whole.
+Each line ends with a checksum of itself, `"crc": "89abcdef"`. When a window is complete, a new file with
+the first three lines replaces the journal atomically. Windows, batches and budgets are appended, so a kill
+can cut only the last line. The reader stops at the first line that is cut off or damaged, and the rows of
+the lines after it run again.
 
 Public: `Failure`, `Result`, `Finished`, `CommitWindow`, `Journal`, `read`; a function for each kind of line.
 """
@@ -18,6 +20,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +32,9 @@ from llmkit.records.batches import Budget
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 
-_VERSION = 1
+_VERSION = 2
+_NOTHING = hashlib.sha256().hexdigest()
+_CHECKED = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"\}', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -39,31 +45,33 @@ class Failure:
 
 
 Result = dict[str, Any] | Failure
-"""What became of a row: the fields to add to it, or why there are none."""
+"""Result of a row: the fields to add to it, or the reason of its failure."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the finished windows amount to.
+    """Totals of the finished windows.
 
     Attributes:
         done_rows: rows in the partial file.
-        bytes: its length; what lies beyond belongs to no finished window.
-        sha256: of the input rows up to there.
-        failed: how many of them failed.
-        budget: the budget to go on with, where memory ran out under the one the run began with.
+        bytes: length of the finished part of that file; bytes after it belong to no finished window.
+        output: SHA-256 of those bytes.
+        input: SHA-256 of the input rows up to there.
+        failed: number of failed rows among them.
+        budget: the reduced budget, if memory ran out under the first one.
     """
 
     done_rows: int = 0
     bytes: int = 0
-    sha256: str = hashlib.sha256().hexdigest()
+    output: str = _NOTHING
+    input: str = _NOTHING
     failed: int = 0
     budget: Budget | None = None
 
 
 @dataclass
 class CommitWindow:
-    """The window being worked on: its first row's index, its rows, their hash, the results so far."""
+    """The current window: index of its first row, number of rows, their hash, the results so far."""
 
     first: int
     rows: int
@@ -73,10 +81,15 @@ class CommitWindow:
 
 @dataclass
 class Journal:
-    """A journal as it was read.
+    """A journal that was read.
 
     Attributes:
-        size: how many bytes of the file are whole lines.
+        header: options of the run.
+        finished: totals of the finished windows.
+        budget: the budget in force, if it differs from the header's.
+        window: the current window, if one was begun.
+        pid: process that wrote last.
+        size: bytes of the file that are intact lines.
     """
 
     header: dict[str, Any]
@@ -88,7 +101,7 @@ class Journal:
 
 
 def hash_rows(rows: Iterable[Row], *digests: Any) -> None:
-    """Add rows to hashlib digests: what was read of each, or why it could not be read."""
+    """Add rows to hashlib digests: the data of each, or the reason why it could not be read."""
     for row in rows:
         content = dumps(row.data if row.error is None else row.error).encode() + b"\n"
         for digest in digests:
@@ -96,7 +109,7 @@ def hash_rows(rows: Iterable[Row], *digests: Any) -> None:
 
 
 def head(header: dict[str, Any], finished: Finished) -> bytes:
-    """The three lines that a journal begins with."""
+    """Return the first three lines of a journal."""
     return (
         _line({"journal": _VERSION, "header": header})
         + _line({**asdict(finished), "budget": _budget(finished.budget)})
@@ -124,19 +137,26 @@ def budget_line(budget: Budget) -> bytes:
     return _line({"budget": _budget(budget)})
 
 
+def is_journal(path: Path) -> bool:
+    """Return True if a file begins as a journal does, or is empty."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return not start or b'{"journal": '.startswith(start)
+
+
 def read(path: Path) -> Journal:
-    """Read a journal, leaving out a torn end.
+    """Read a journal up to the first line that is cut off or damaged.
 
     Raises:
-        InputError: it is no journal, or another version's.
-        OSError: it cannot be read.
+        InputError: the file is not a journal, has another version, or is damaged in its first two lines.
+        OSError: the file cannot be read.
     """
     journal: Journal | None = None
     first: dict[str, Any] | None = None
     size = 0
     for raw in path.read_bytes().split(b"\n")[:-1]:
         try:
-            entry = json.loads(raw)
+            entry = _entry(raw)
             if first is None:
                 first = entry if entry["journal"] == _VERSION else None
                 if first is None:
@@ -150,7 +170,9 @@ def read(path: Path) -> Journal:
             break
         size += len(raw) + 1
     if journal is None:
-        raise InputError(f"{path}: not a journal that this version can read; --overwrite starts anew")
+        raise InputError(
+            f"{path}: not a journal that this version can read, or damaged; overwrite=True starts again"
+        )
     journal.size = size
     return journal
 
@@ -163,7 +185,7 @@ def _take(journal: Journal, entry: dict[str, Any]) -> None:
     elif "budget" in entry:
         journal.budget = _as_budget(entry["budget"])
     elif journal.window is None:
-        raise ValueError("a batch of no window")
+        raise ValueError("a batch outside a window")
     else:
         journal.window.results.update(
             {
@@ -182,4 +204,20 @@ def _as_budget(value: dict[str, Any] | None) -> Budget | None:
 
 
 def _line(entry: dict[str, Any]) -> bytes:
-    return dumps(entry).encode() + b"\n"
+    text = dumps(entry).encode()
+    return text[:-1] + f', "crc": "{zlib.crc32(text[:-1]):08x}"}}\n'.encode()
+
+
+def _entry(raw: bytes) -> dict[str, Any]:
+    """Decode a line.
+
+    Raises:
+        ValueError: it is damaged, or not an object.
+    """
+    found = _CHECKED.fullmatch(raw)
+    if found is None or zlib.crc32(found.group(1)) != int(found.group(2), 16):
+        raise ValueError("the line is damaged")
+    entry = json.loads(found.group(1) + b"}")
+    if not isinstance(entry, dict):
+        raise ValueError("not an object")
+    return entry

@@ -1,4 +1,4 @@
-"""Reading a .json file without holding it: the objects of one array, or objects one after another.
+"""Read a .json file as a stream: the objects of one array, or objects one after another.
 
 Public: `json_rows`.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from llmkit.errors import InputError
-from llmkit.records.formats import as_object, not_utf8, space_end
+from llmkit.records.formats import MAX_LINE, TOO_LONG, as_object, not_utf8, space_end
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
@@ -21,8 +21,8 @@ _CHUNK = 1 << 18
 def json_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of a JSON file: the items of a top-level array, or each top-level object.
 
-    An item that is not an object is a row with an error. Broken syntax ends the file, since there are no
-    lines to find the next item by.
+    An item that is not an object becomes a row with an error. Broken syntax ends the file, because there
+    are no lines from which the next item could be found.
 
     Raises:
         InputError: broken syntax or encoding.
@@ -52,7 +52,7 @@ def json_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 
 
 class _Text:
-    """A stream's text, of which only what is being decoded is held."""
+    """The text of a stream; only the value that is being decoded is in memory."""
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self.line = 1
@@ -64,7 +64,7 @@ class _Text:
         self._at_end = False
 
     def peek(self) -> str:
-        """The next character that is not white space; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             self._move(space_end(self._text, self._start))
             if self._start < len(self._text) or self._at_end:
@@ -74,8 +74,8 @@ class _Text:
     def skip(self, count: int) -> None:
         self._move(self._start + count)
 
-    def value(self, what: str) -> tuple[Any, str | None]:
-        """Decode the value that starts at the next character; returns it and what is wrong with it."""
+    def value(self, name: str) -> tuple[Any, str | None]:
+        """Decode the value that starts at the next character; return it and its problem, if it has one."""
         size = _CHUNK
         while True:
             try:
@@ -83,22 +83,24 @@ class _Text:
             except json.JSONDecodeError as error:
                 if self._at_end or not self._cut_off(error):
                     self._move(min(error.pos, len(self._text)))
-                    raise self.broken(f"{what} is not JSON: {error.msg.removesuffix(' at')}") from None
+                    raise self.broken(f"{name} is not JSON: {error.msg.removesuffix(' at')}") from None
             except ValueError as error:
-                raise self.broken(f"{what} is not JSON: {error}") from None
+                raise self.broken(f"{name} is not JSON: {error}") from None
             else:
-                # A number that ends where the text ends may go on: 1, 1e, 1e+ and 1e+5 begin alike.
+                # A number at the end of the text may be cut off: 1, 1e, 1e+ and 1e+5 have the same start.
                 if end + 2 < len(self._text) or self._at_end:
                     self._move(end)
                     return value, problem
+            if len(self._text) - self._start > MAX_LINE:
+                raise self.broken(f"{name} is {TOO_LONG}")
             self._read(size)
-            size *= 2  # so that a value of any length is decoded in time proportional to it
+            size *= 2  # keeps the time proportional to the value's length
 
     def broken(self, reason: str) -> InputError:
         return InputError(f"{self._name}:{self.line}: {reason}")
 
     def _cut_off(self, error: json.JSONDecodeError) -> bool:
-        """Whether the error may come from the text ending in the middle of a value."""
+        """Return True if the error may come from text that ends in the middle of a value."""
         longest_token = len("-Infinity")
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - longest_token
 

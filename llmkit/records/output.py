@@ -1,10 +1,10 @@
-"""Where rows go: a JSONL file that a killed run can go on with, or a text stream.
+"""Write rows to a JSONL file that a killed run can resume, or to a text stream.
 
 Public: `check`, `JournaledOutput`, `StreamOutput`.
 
-While a run lasts, FILE.partial holds the finished windows and FILE.journal (see `journal`) what is known of
-the one being worked on. A kill at any moment loses at most the batch that was running; a power cut, at most
-the window. FILE itself appears, or changes, in one rename at the end.
+During a run, FILE.partial holds the finished windows, and FILE.journal (see `journal`) the results of the
+current one. A kill loses at most the running batch; a power cut loses at most the window. One rename at the
+end creates or replaces FILE; a proof that it is finished goes to the user's state folder (see `finished`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from llmkit.errors import InputError, LLMKitError
-from llmkit.records import journal
+from llmkit.records import finished, journal
 from llmkit.records.batches import Budget
 from llmkit.records.journal import CommitWindow, Finished, Journal, Result
 from llmkit.records.output_paths import OutputPaths
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import dumps
 
+_CHUNK = 1 << 20
 
-def check(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> bool:
-    """Refuse early, and touching nothing, an output that `JournaledOutput` would refuse.
 
-    Returns:
-        True if `resume` finds the file finished, so that there is nothing to do.
+def check(path: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse an output that `JournaledOutput` would refuse, before any work.
+
+    With `overwrite`, a finished file at that path no longer counts as finished.
 
     Raises:
-        InputError: the path cannot be written, the file or an unfinished run is there and neither flag
-            was given, or another process is writing it.
+        InputError: the path cannot be written, the file or an unfinished run exists and neither option
+            was given, another process is writing it, or it exists with `resume` and no run finished it.
     """
-    return OutputPaths(path).check(resume=resume, overwrite=overwrite)
+    OutputPaths(path).check(resume=resume, overwrite=overwrite)
 
 
 class JournaledOutput:
@@ -47,22 +48,22 @@ class JournaledOutput:
 
     Args:
         path: the file.
-        header: all that the output depends on, as JSON: options, model revision, dtype, threads, seed,
-            budget, and under ``input`` the source's `identity()`. A resumed run must have the same.
-        resume: go on with an unfinished run; start one if there is none.
-        overwrite: start anew; an old file stays until the new one is complete.
-        adopt: keys of `header` that a resumed run takes over from the journal instead of comparing them
-            (what the user left to us, such as a seed that was drawn).
+        header: everything that the output depends on, as JSON: options, model revision, dtype, threads,
+            seed, budget, and under ``input`` the source's `identity()`. A resumed run must have the same.
+        resume: continue an unfinished run; start one if there is none.
+        overwrite: start again; an old file stays until the new one is complete.
+        adopt: keys of `header` that a resumed run copies from the journal and does not compare (values
+            that the user did not choose, such as a drawn seed).
 
     Attributes:
-        header: the header in force, with what was adopted.
+        header: the header in force, with the adopted values.
         finished: the file is complete; after opening with `resume`, there is nothing left to do.
         done_rows: rows in finished windows.
-        failed: how many of them failed.
-        budget: the budget to go on with, if memory ran out under the one the run began with.
+        failed: number of failed rows among them.
+        budget: the reduced budget, if memory ran out under the first one.
 
     Raises (on entering):
-        InputError: what `check` refuses, or an unfinished run with other options.
+        InputError: `check` would refuse the output, the run has other options, or the files are damaged.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class JournaledOutput:
         self.done_rows = 0
         self.failed = 0
         self.budget: Budget | None = None
-        self._place = OutputPaths(path)
+        self._paths = OutputPaths(path)
         self._resume, self._overwrite, self._adopt = resume, overwrite, adopt
-        self._running = hashlib.sha256()
-        self._ahead = self._running
-        self._sha256 = self._running.hexdigest()
+        # Of the input: rows of finished windows, and the same with the current window.
+        self._input = hashlib.sha256()
+        self._input_ahead = self._input
+        self._expected_input = self._input.hexdigest()
+        self._output = hashlib.sha256()
         self._bytes = 0
         self._unfinished: CommitWindow | None = None
         self._committed = 0
@@ -91,21 +94,25 @@ class JournaledOutput:
 
     @property
     def kept(self) -> int:
-        """How many rows a resumed run would find done."""
+        """Number of rows that a resumed run would find done."""
         return self.done_rows + self._committed
 
     def __enter__(self) -> Self:
-        if self._place.check(resume=self._resume, overwrite=self._overwrite):
+        self._paths.check(resume=self._resume, overwrite=self._overwrite)
+        done = self._paths.finished_run() if self._resume else None
+        if done is not None:
+            self._require_same(done)
+            self.done_rows, self.failed = done.finished.done_rows, done.finished.failed
             self.finished = True
-            # A kill between the last rename and the removal of the journal leaves it behind.
-            self._place.journal.unlink(missing_ok=True)
+            finished.remember(self._paths.final, journal.head(done.header, done.finished))
+            self._paths.journal.unlink(missing_ok=True)
             return self
         fresh = not (self._resume or self._overwrite)
-        self._partial_fd = self._place.lock(fresh=fresh)
+        self._partial_fd = self._paths.lock(fresh=fresh)
         try:
             with self._disk():
-                if self._resume and self._place.journal.exists():
-                    self._go_on(journal.read(self._place.journal))
+                if self._resume and self._paths.journal.exists():
+                    self._continue(journal.read(self._paths.journal))
                 else:
                     self._begin()
         except BaseException:
@@ -126,21 +133,21 @@ class JournaledOutput:
         """Read past the rows that are done.
 
         Raises:
-            InputError: they are not the rows that the unfinished run had read.
+            InputError: they differ from the rows that the unfinished run read.
         """
-        journal.hash_rows(islice(rows, self.done_rows), self._running)
-        if self._running.hexdigest() != self._sha256:
+        journal.hash_rows(islice(rows, self.done_rows), self._input)
+        if self._input.hexdigest() != self._expected_input:
             raise self._changed()
 
     def begin_window(self, rows: Sequence[Row]) -> dict[int, Result]:
-        """Begin a window of rows; returns the results, by row index, that the journal already has.
+        """Begin a window of rows; return the results, by row index, that the journal already has.
 
         Raises:
-            InputError: they are not the rows of the window that the unfinished run was in.
+            InputError: they differ from the rows of the unfinished run's window.
         """
         digest = hashlib.sha256()
-        self._ahead = self._running.copy()
-        journal.hash_rows(rows, digest, self._ahead)
+        self._input_ahead = self._input.copy()
+        journal.hash_rows(rows, digest, self._input_ahead)
         known, self._unfinished = self._unfinished, None
         window = CommitWindow(self.done_rows, len(rows), digest.hexdigest())
         if known is None:
@@ -156,42 +163,50 @@ class JournaledOutput:
         self._committed += len(results)
 
     def set_budget(self, budget: Budget) -> None:
-        """Remember the budget to go on with."""
+        """Record the reduced budget."""
         self._append(journal.budget_line(budget))
         self.budget = budget
 
-    def end_window(self, rows_out: Sequence[dict[str, Any]], failed: int) -> None:
-        """Write a complete window: the rows, and how many of them failed."""
-        data = "".join(dumps(row) + "\n" for row in rows_out).encode()
+    def end_window(self, rows: Sequence[dict[str, Any]], failures: Sequence[str | None]) -> None:
+        """Write a complete window.
+
+        Args:
+            rows: output rows.
+            failures: for each row the reason of its failure, or None.
+        """
+        data = "".join(dumps(row) + "\n" for row in rows).encode()
         with self._disk():
             _write(self._partial_fd, data)
             os.fsync(self._partial_fd)
-            self._running = self._ahead
+            self._input = self._input_ahead
+            self._output.update(data)
             self._bytes += len(data)
-            self.done_rows += len(rows_out)
-            self.failed += failed
+            self.done_rows += len(rows)
+            self.failed += sum(reason is not None for reason in failures)
             self._committed = 0
             self._replace_journal()
 
     def finish(self) -> None:
-        """Give the file its name; the run is over."""
+        """Rename the partial file to its final name, keep the proof, and remove the journal."""
         with self._disk():
             os.fsync(self._partial_fd)
-            os.replace(self._place.partial, self._place.final)
+            os.replace(self._paths.partial, self._paths.final)
             self.finished = True
-            self._place.journal.unlink(missing_ok=True)
-            self._place.sync_folder()
+            finished.remember(self._paths.final, journal.head(self.header, self._totals()))
+            self._paths.journal.unlink(missing_ok=True)
+            self._paths.sync_folder()
 
     def _begin(self) -> None:
-        if self._resume and os.fstat(self._partial_fd).st_size:
-            raise InputError(
-                f"{self._place.partial} has no journal beside it to go on from; --overwrite starts anew"
-            )
-        # In this order: a kill in between leaves a partial file that is too long, which is mended.
+        # In this order: a kill in between leaves a partial file that is too long, and resuming cuts it.
         self._replace_journal()
         os.ftruncate(self._partial_fd, 0)
 
-    def _go_on(self, found: Journal) -> None:
+    def _require_same(self, found: Journal) -> None:
+        """Copy the adopted keys from a run's header.
+
+        Raises:
+            InputError: another key differs.
+        """
         for key in self._adopt:
             if key in found.header:
                 self.header[key] = found.header[key]
@@ -200,65 +215,88 @@ class JournaledOutput:
         different = _difference(found.header, self.header)
         if different is not None:
             raise InputError(
-                f"{self._place.final}: cannot resume: {different}; give the same, or --overwrite starts anew"
+                f"{self._paths.final}: cannot resume: {different}; give the same, or overwrite=True starts"
+                " again"
             )
+
+    def _continue(self, found: Journal) -> None:
+        self._require_same(found)
         done = found.finished
         size = os.fstat(self._partial_fd).st_size
         if size < done.bytes:
             raise InputError(
-                f"{self._place.partial} has {size} bytes where its journal says {done.bytes}: something"
-                " cut it short; --overwrite starts anew"
+                f"{self._paths.partial} has {size} bytes and its journal says {done.bytes}: it was cut off;"
+                " overwrite=True starts again"
+            )
+        self._hash_partial(done.bytes)
+        if self._output.hexdigest() != done.output:
+            raise InputError(
+                f"{self._paths.partial} is damaged: its bytes are not those that the run wrote;"
+                " overwrite=True starts again"
             )
         self.done_rows, self.failed, self.budget = done.done_rows, done.failed, found.budget
-        self._bytes, self._sha256 = done.bytes, done.sha256
+        self._bytes, self._expected_input = done.bytes, done.input
         self._unfinished = found.window
         self._committed = len(found.window.results) if found.window else 0
         os.ftruncate(self._partial_fd, done.bytes)
         os.lseek(self._partial_fd, 0, os.SEEK_END)
-        self._journal_fd = os.open(self._place.journal, os.O_RDWR | os.O_APPEND)
+        self._journal_fd = os.open(self._paths.journal, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
         os.ftruncate(self._journal_fd, found.size)
         self._append(journal.pid_line())
+
+    def _hash_partial(self, size: int) -> None:
+        at = 0
+        while at < size and (data := os.pread(self._partial_fd, min(_CHUNK, size - at), at)):
+            self._output.update(data)
+            at += len(data)
 
     def _append(self, line: bytes) -> None:
         with self._disk():
             _write(self._journal_fd, line)
 
+    def _totals(self) -> Finished:
+        output, rows = self._output.hexdigest(), self._input.hexdigest()
+        return Finished(self.done_rows, self._bytes, output, rows, self.failed, self.budget)
+
     def _replace_journal(self) -> None:
-        done = Finished(self.done_rows, self._bytes, self._running.hexdigest(), self.failed, self.budget)
-        new = os.open(self._place.new_journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        new = self._paths.open_new_journal()
         old, self._journal_fd = self._journal_fd, new
         if old >= 0:
             os.close(old)
-        _write(new, journal.head(self.header, done))
+        _write(new, journal.head(self.header, self._totals()))
         os.fsync(new)
-        os.replace(self._place.new_journal, self._place.journal)
-        self._place.sync_folder()
+        os.replace(self._paths.new_journal, self._paths.journal)
+        self._paths.sync_folder()
 
     def _changed(self) -> InputError:
         return InputError(
-            f"{self._place.final}: cannot resume: this is not the input that the unfinished run read;"
-            " give that, or --overwrite starts anew"
+            f"{self._paths.final}: cannot resume: this is not the input that the earlier run read;"
+            " give the same input, or overwrite=True starts again"
         )
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Turn what the disk says into what the user can do."""
+        """Turn errors of the disk into messages that say what the user can do."""
         try:
             yield
         except OSError as error:
-            kept = "what is finished is kept; "
+            kept = "finished rows are kept; "
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LLMKitError(f"disk full: {self._place.final}: {kept}free space and --resume") from error
-            raise LLMKitError(f"{self._place.final}: {error.strerror}; {kept}--resume goes on") from error
+                raise LLMKitError(
+                    f"disk full: {self._paths.final}: {kept}free space, then resume=True continues"
+                ) from error
+            raise LLMKitError(
+                f"{self._paths.final}: {error.strerror}; {kept}resume=True continues"
+            ) from error
 
     def _discard(self) -> None:
-        """Nothing is there to go on with: leave no unfinished run in the way of the next attempt."""
-        for path in (self._place.new_journal, self._place.journal, self._place.partial):
+        """Remove the files of a run that did nothing, so that the next attempt can start."""
+        for path in (self._paths.new_journal, self._paths.journal, self._paths.partial):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        """Close the files; with the partial file goes the lock."""
+        """Close the files; closing the partial file releases the lock."""
         for fd in (self._journal_fd, self._partial_fd):
             if fd >= 0:
                 os.close(fd)
@@ -266,41 +304,44 @@ class JournaledOutput:
 
 
 class StreamOutput:
-    """Rows to a text stream, in input order, a window at a time; nothing to resume.
+    """Write rows to a text stream, in input order, a window at a time. It cannot be resumed.
 
     Args:
-        stream: where to, such as `sys.stdout`.
-        render: the text to write for a row, without the line's end; JSON if not given.
+        stream: the stream, such as `sys.stdout`.
+        render: takes an output row and the reason of its failure (None for a good row) and returns its
+            text, without the line's end; None writes JSON.
     """
 
     done_rows = failed = kept = 0
     budget = None
 
-    def __init__(self, stream: TextIO, render: Callable[[dict[str, Any]], str] | None = None) -> None:
+    def __init__(
+        self, stream: TextIO, render: Callable[[dict[str, Any], str | None], str] | None = None
+    ) -> None:
         self._stream = stream
-        self._render = render or dumps
+        self._render = render or (lambda row, failure: dumps(row))
 
     def catch_up(self, rows: Iterator[Row]) -> None:
-        """There is nothing to catch up with."""
+        """Do nothing: a stream is never resumed."""
 
     def begin_window(self, rows: Sequence[Row]) -> dict[int, Result]:
-        """No result is known before."""
+        """Return no results: a stream is never resumed."""
         return {}
 
     def commit(self, results: Sequence[tuple[int, Result]]) -> None:
-        """Results wait for their window."""
+        """Do nothing: results are written with their window."""
 
     def set_budget(self, budget: Budget) -> None:
-        """No later run will ask."""
+        """Do nothing: a stream is never resumed."""
 
-    def end_window(self, rows_out: Sequence[dict[str, Any]], failed: int) -> None:
-        """Write and flush a complete window."""
-        for row in rows_out:
-            self._stream.write(self._render(row) + "\n")
+    def end_window(self, rows: Sequence[dict[str, Any]], failures: Sequence[str | None]) -> None:
+        """Write and flush a complete window; see `JournaledOutput.end_window`."""
+        for row, failure in zip(rows, failures, strict=True):
+            self._stream.write(self._render(row, failure) + "\n")
         self._stream.flush()
 
     def finish(self) -> None:
-        """All is written."""
+        """Do nothing: every window was flushed."""
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -310,7 +351,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
-    """Say which option is the first to differ, and how; None if none does."""
+    """Describe the first option that differs; None if none does."""
     for key in [*new, *(key for key in old if key not in new)]:
         before, now = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
         if isinstance(before, dict) and isinstance(now, dict):

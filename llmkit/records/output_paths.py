@@ -1,41 +1,43 @@
-"""An output file's place on the disk: the files beside it, what may be there already, and the lock.
+"""Paths of an output file and of the files beside it, checks of what exists already, and the lock.
 
 Public: `OutputPaths`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
-from llmkit.errors import InputError
-from llmkit.records import journal
+from llmkit.errors import InputError, OptionError
+from llmkit.records import finished, journal
+from llmkit.records.journal import Journal
 
 _OTHER_FORMATS = (".gz", ".csv", ".tsv", ".parquet")
 
 
 class OutputPaths:
-    """Where an output goes.
+    """Paths of one output.
 
     A symbolic link is followed, so that the last rename does not replace the link.
 
     Attributes:
         final: the file.
-        partial: the finished windows of an unfinished run; it carries the lock.
+        partial: the finished windows of an unfinished run; the lock is on this file.
         journal: see `llmkit.records.journal`.
         new_journal: the next journal, until it is renamed.
 
     Raises:
-        InputError: a file cannot be written there.
+        OptionError: a file cannot be written there.
     """
 
     def __init__(self, path: str | Path) -> None:
         name = str(path)
         if name in ("", "-"):
-            raise InputError("--output takes a file; without it, rows go to stdout")
+            raise OptionError("output", "must name a file; without it, rows go to stdout")
         if name.lower().endswith(_OTHER_FORMATS):
-            raise InputError(f"{name}: the output is plain JSONL; give it a name such as out.jsonl")
+            raise OptionError("output", f"{name}: the output is plain JSONL; use a name such as out.jsonl")
         self.final = Path(os.path.realpath(name))
         self.partial = self.final.with_name(self.final.name + ".partial")
         self.journal = self.final.with_name(self.final.name + ".journal")
@@ -43,38 +45,65 @@ class OutputPaths:
         folder = self.final.parent
         try:
             if self.final.is_dir():
-                raise InputError(f"{name} is a folder; name a file in it")
+                raise OptionError("output", f"{name} is a folder; name a file in it")
             if self.final.exists() and not self.final.is_file():
                 # The rename at the end would replace a device or a pipe.
-                raise InputError(f"{name} is not a regular file; leave --output out and redirect stdout")
+                raise OptionError("output", f"{name} is not a regular file; omit it and redirect stdout")
             if not folder.is_dir():
-                raise InputError(f"{name}: there is no folder {folder}; make it first")
+                raise OptionError("output", f"{name}: there is no folder {folder}; make it first")
         except OSError as error:
-            raise InputError(f"{name}: {error.strerror}") from error
+            raise OptionError("output", f"{name}: {error.strerror}") from error
         if not os.access(folder, os.W_OK):
-            raise InputError(f"{name}: no permission to write in {folder}; write the output elsewhere")
+            raise OptionError("output", f"{name}: no permission to write in {folder}; write elsewhere")
 
-    def check(self, *, resume: bool, overwrite: bool) -> bool:
-        """Whether a resumed run is finished already.
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse existing files that do not fit these options.
+
+        With `overwrite`, the proof that the old file is finished is removed at once: a run that is killed
+        before its first row must not leave a file that looks like its result.
 
         Raises:
-            InputError: what is there does not go with these flags, or another process is writing it.
+            InputError: the files do not fit, or another process is writing them.
         """
         if resume and overwrite:
-            raise InputError("--resume goes on with a run and --overwrite starts anew: give one of them")
+            raise OptionError("resume", "continues a run and `overwrite` starts again: give one of them")
         if self._is_locked():
             raise self._busy()
-        if resume:
-            return self.final.exists() and not self.partial.exists()
-        if not overwrite:
+        self._refuse_foreign()
+        if overwrite:
+            finished.forget(self.final)
+        elif resume:
+            self.finished_run()
+        else:
             self._refuse_existing()
-        return False
+
+    def finished_run(self) -> Journal | None:
+        """Return the journal of the run that finished the file; None if there is a run to resume or to start.
+
+        Raises:
+            InputError: the file exists, and nothing shows that a run finished it.
+        """
+        if self.partial.exists() or not self.final.exists():
+            return None
+        found: Journal | None = None
+        # A kill between the last rename and the removal of the journal leaves the journal.
+        with contextlib.suppress(OSError, InputError):
+            found = journal.read(self.journal)
+        found = found or finished.recall(self.final)
+        if found is None:
+            raise InputError(
+                f"{self.final} exists, and nothing shows that it is the finished output of a run;"
+                " overwrite=True replaces it"
+            )
+        if finished.sha256(self.final, found.finished.bytes) != found.finished.output:
+            raise InputError(f"{self.final} has changed since a run finished it; overwrite=True replaces it")
+        return found
 
     def lock(self, *, fresh: bool) -> int:
-        """Open the partial file, make it if need be, and lock it: the lock ends when the process does.
+        """Open the partial file, create it if needed, and lock it. The lock ends with the process.
 
         Args:
-            fresh: nothing may be there.
+            fresh: refuse an existing file.
 
         Returns:
             Its file descriptor.
@@ -82,15 +111,16 @@ class OutputPaths:
         Raises:
             InputError: another process has it, or it cannot be opened or locked.
         """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
         try:
-            fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | (os.O_EXCL if fresh else 0), 0o666)
+            fd = os.open(self.partial, flags, 0o666)
         except FileExistsError:
             raise self._busy() from None
         except OSError as error:
-            raise InputError(f"{self.partial}: {error.strerror}; write the output elsewhere") from error
+            raise self._unusable(self.partial, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between the two calls another process may have finished and given the file its last name.
+            # Between the two calls another process may have finished and renamed the file.
             if not os.path.samestat(os.fstat(fd), os.stat(self.partial)):
                 raise BlockingIOError
         except OSError as error:
@@ -106,6 +136,25 @@ class OutputPaths:
             self._refuse_existing()
         return fd
 
+    def open_new_journal(self) -> int:
+        """Create the next journal; call it while holding the lock.
+
+        Links are not followed. A file that a killed run left is removed first.
+
+        Returns:
+            Its file descriptor, for appending.
+
+        Raises:
+            InputError: a file of this name exists and is not a journal.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND
+        try:
+            return os.open(self.new_journal, flags, 0o666)
+        except FileExistsError:
+            self._refuse_unknown(self.new_journal)
+            os.unlink(self.new_journal)
+            return os.open(self.new_journal, flags, 0o666)
+
     def sync_folder(self) -> None:
         """Make renames in the folder survive a power cut."""
         fd = os.open(self.final.parent, os.O_RDONLY)
@@ -115,29 +164,62 @@ class OutputPaths:
             os.close(fd)
 
     def _refuse_existing(self) -> None:
-        # A journal beside a finished file only means that the kill came after the last rename.
+        # A journal beside a finished file comes from a kill after the last rename.
         if self.partial.exists() or (self.journal.exists() and not self.final.exists()):
-            raise InputError(
-                f"{self.final}: an unfinished run is here: --resume goes on, --overwrite starts anew"
+            raise OptionError(
+                "output",
+                f"{self.final}: an unfinished run is here: resume=True continues it, overwrite=True starts"
+                " again",
             )
         if self.final.exists():
-            raise InputError(
-                f"{self.final} exists: --overwrite replaces it, --resume goes on with an unfinished run"
+            raise OptionError(
+                "output",
+                f"{self.final} exists: overwrite=True replaces it, resume=True continues an unfinished run",
             )
+
+    def _refuse_foreign(self) -> None:
+        """Refuse files under the names that a run uses, if no run wrote them."""
+        for path in (self.journal, self.new_journal):
+            if path.is_symlink() or path.exists():
+                self._refuse_unknown(path)
+        try:
+            size = 0 if self.partial.is_dir() else self.partial.lstat().st_size
+        except OSError:
+            return
+        # A run writes its journal before the first byte of its partial file.
+        if self.partial.is_symlink() or (size and not self.journal.exists()):
+            raise self._foreign(self.partial)
+
+    def _refuse_unknown(self, path: Path) -> None:
+        try:
+            known = not path.is_symlink() and path.is_file() and journal.is_journal(path)
+        except OSError as error:
+            raise self._unusable(path, error) from error
+        if not known:
+            raise self._foreign(path)
+
+    def _foreign(self, path: Path) -> InputError:
+        return InputError(
+            f"{path} is in the way: a run uses this name, and no run of this version wrote the file; move it,"
+            " or write the output elsewhere"
+        )
+
+    def _unusable(self, path: Path, error: OSError) -> InputError:
+        return InputError(f"{path}: {error.strerror}; write the output elsewhere")
 
     def _is_locked(self) -> bool:
         try:
-            fd = os.open(self.partial, os.O_RDONLY)
+            fd = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise InputError(f"{self.partial}: {error.strerror}; write the output elsewhere") from error
+            raise self._unusable(self.partial, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
-            return False  # no locks on this disk: `lock` will say so
+            return False  # no locks on this disk; `lock` reports that
         finally:
             os.close(fd)
         return False

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from llmkit.errors import OutOfMemory, RowError
+from llmkit.errors import OptionError, OutOfMemory, RowError
 from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
 from llmkit.records.journal import Failure, Result
 from llmkit.records.output import JournaledOutput, StreamOutput
@@ -27,12 +27,12 @@ OnProgress = Callable[[int, int, list[dict[str, Any]] | None, float | None], Non
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """Totals of a run.
 
     Attributes:
         rows: rows in the output.
-        failed: how many of them carry an `error`.
-        resumed: how many were already done when this run began.
+        failed: number of failed rows among them.
+        resumed: rows that were already done when this run began.
         seconds: wall-clock time of this run.
     """
 
@@ -51,36 +51,45 @@ def process(
     budget: Budget,
     window: int = 1024,
     on_error: Literal["fail", "skip"] = "fail",
+    columns: Sequence[str] = (),
+    result_field: str | None = None,
     progress: OnProgress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Write, for each row of `source` and in its order, the row with the fields that `work` gives it.
+    """Add the fields that `work` returns to each row of `source`, and write the rows in input order.
 
     Memory holds one window of rows. Within it, rows run longest first in batches cut by `budget`; each
     finished batch is committed whole. The batches are a pure function of the rows, of `prepare`, `budget`
-    and `window`, and the same on resuming; that the file is then the same byte for byte also takes a
-    `prepare` and a `work` that depend on their arguments alone.
+    and `window`, so they are the same after a resume. The file is then identical byte for byte, provided
+    that `prepare` and `work` depend on their arguments only.
+
+    A result never replaces a column of the input: such a row is refused, before any work if the first
+    window has one. So an output row failed exactly if it has no result column. Its reason is in the column
+    `error`, or in `llmkit_error` if the input has a column `error`.
 
     Args:
         source: the rows.
-        prepare: makes rows ready, one result per row in the same order; a RowError in place of a row that
-            cannot be run. It must treat each row by itself, and sees only rows that could be read.
-        work: takes one batch and the budget, and returns the fields to add to each row, or a RowError, in the
-            same order. It may raise `OutOfMemory`; the batch is then tried again with half the budget.
-        output: where the rows go, already entered.
-        budget: what a batch may hold; an output that is resumed after an out-of-memory brings its own.
+        prepare: makes rows ready: one result per row in the same order, or a RowError for a row that
+            cannot run. It must treat each row independently; it gets only rows that could be read.
+        work: runs one batch, given the budget: returns the fields to add to each row, or a RowError, in the
+            same order. It may raise `OutOfMemory`; the batch then runs again with half the budget.
+        output: an output that was entered.
+        budget: limits of a batch; an output that is resumed after an out-of-memory error has its own.
         window: rows read and sorted at a time. A resumed run must use the same.
-        on_error: "skip" writes a failed row with an `error` field; "fail" ends the run at it.
-        progress: called after each batch with the rows done, how many of them failed, the batch's fields
-            (None where no batch ran) and the share of the input that is done (None if not known).
-        notice: called with a sentence when memory ran out and the run goes on.
+        on_error: "skip" writes a failed row with the reason; "fail" ends the run there.
+        columns: names of the fields that `work` returns, as far as they are known, the main one first.
+        result_field: another name for the main field; another field `x` becomes `RESULT_FIELD_x`.
+        progress: called after each batch with the rows done, the number of failed ones, the batch's fields
+            (None where no batch ran) and the share of the input that is done (None if unknown).
+        notice: called with a sentence when memory ran out and the run continues.
 
     Raises:
         RowError: a row failed under "fail".
-        InputError: the source turned out broken, or is not the one that the output was begun with.
+        OptionError: a result would replace a column of the input.
+        InputError: the source is broken, or is not the one that the output was begun with.
         LLMKitError: the output cannot be written.
 
-    Whatever is raised, here or in a callback, a journaled output is left so that it can be resumed.
+    After any exception, here or in a callback, a journaled output can be resumed.
     """
     started = time.monotonic()
     rows = iter(source)
@@ -92,6 +101,7 @@ def process(
         output=output,
         budget=output.budget or budget,
         skip=on_error == "skip",
+        names=_Names(tuple(columns), result_field),
         progress=progress or _silent,
         notice=notice or _silent,
         done=output.done_rows,
@@ -105,13 +115,35 @@ def process(
     return Summary(run.done, run.failed, run.resumed, time.monotonic() - started)
 
 
-def _silent(*told: object) -> None:
+def _silent(*arguments: object) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names of the result columns; see `process`."""
+
+    columns: tuple[str, ...]
+    main: str | None
+
+    def of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a result under their names in the output."""
+        if self.main is None:
+            return dict(fields)
+        first = self.columns[0] if self.columns else next(iter(fields), None)
+        return {self.main if name == first else f"{self.main}_{name}": x for name, x in fields.items()}
+
+    def taken(self, row: Row, fields: Iterable[str]) -> str | None:
+        """Return why these result columns cannot be added to a row; None if they can."""
+        name = next((name for name in fields if name in row.data), None)
+        if name is None:
+            return None
+        return f"the input has a column {name!r} already, and a result would replace it"
 
 
 @dataclass
 class _Run:
-    """The state of one `process` call; `done` and `failed` count over the whole output."""
+    """State of one `process` call; `done` and `failed` count over the whole output."""
 
     source: RowSource
     prepare: Prepare
@@ -119,6 +151,7 @@ class _Run:
     output: JournaledOutput | StreamOutput
     budget: Budget
     skip: bool
+    names: _Names
     progress: OnProgress
     notice: Callable[[str], None]
     done: int
@@ -128,7 +161,6 @@ class _Run:
 
     def window(self, rows: list[Row]) -> None:
         """Run one window and write it."""
-        failed_before = self.failed
         share_before, share_after = self.share, self.source.fraction()
         results: dict[int, Result] = {}
 
@@ -154,14 +186,24 @@ class _Run:
             self.output.commit(list(answers.items()))
             del pending[: len(batch)]
             settle(answers, [answer for answer in answers.values() if not isinstance(answer, Failure)])
-        rows_out = [_row_out(row, results[row.index]) for row in rows]
-        self.output.end_window(rows_out, self.failed - failed_before)
+        failures = [
+            result.reason if isinstance(result, Failure) else None
+            for result in (results[row.index] for row in rows)
+        ]
+        self.output.end_window([_row_out(row, results[row.index]) for row in rows], failures)
 
     def _ready(self, rows: list[Row]) -> tuple[list[PreparedRow[Any]], dict[int, Result]]:
-        """Rows prepared and sorted for `next_batch`, and the results of those that cannot run."""
-        readable = [row for row in rows if row.error is None]
-        prepared = self.prepare(readable) if readable else []
+        """Return the rows prepared and sorted for `next_batch`, and the results of rows that cannot run."""
         errors = {row.index: RowError(row.where, row.error) for row in rows if row.error is not None}
+        columns = self.names.of(dict.fromkeys(self.names.columns))
+        for row in rows:
+            taken = self.names.taken(row, columns)
+            if taken is not None and not self.done:
+                raise OptionError("result_field", f"is needed: {row.where}: {taken}; give it a new name")
+            if taken is not None:
+                errors[row.index] = RowError(row.where, f"{taken}; `result_field` renames it")
+        readable = [row for row in rows if row.index not in errors]
+        prepared = self.prepare(readable) if readable else []
         pending = []
         for row, item in zip(readable, prepared, strict=True):
             if isinstance(item, RowError):
@@ -171,14 +213,14 @@ class _Run:
         return sorted(pending, key=longest_first), self._settled(errors)
 
     def _answers(self, batch: list[PreparedRow[Any]]) -> dict[int, Result] | None:
-        """Run one batch: results by row index; None if memory ran out and a smaller budget is set."""
+        """Run one batch; return results by row index, or None after reducing the budget."""
         try:
             answers = self.work(batch, self.budget)
         except OutOfMemory as error:
             reason = str(error)
         else:
             return self._settled(
-                {p.row.index: _checked(p.row, answer) for p, answer in zip(batch, answers, strict=True)}
+                {p.row.index: self._checked(p.row, answer) for p, answer in zip(batch, answers, strict=True)}
             )
         # Outside `except`: a live exception keeps the failed batch's tensors in memory.
         smaller = self.budget.halved(batch)
@@ -187,33 +229,36 @@ class _Run:
             return self._settled({row.index: RowError(row.where, f"does not fit into memory: {reason}")})
         self.budget = smaller
         self.output.set_budget(smaller)
-        self.notice(f"out of memory with {len(batch)} rows at once; going on with fewer")
+        self.notice(f"out of memory with {len(batch)} rows at once; continuing with fewer")
         return None
 
     def _settled(self, answers: Mapping[int, dict[str, Any] | RowError]) -> dict[int, Result]:
-        """Answers by row index as results; under "fail", the first row that failed ends the run."""
+        """Return answers by row index as results; under "fail", raise for the first failed row."""
         failed = {index: answer for index, answer in answers.items() if isinstance(answer, RowError)}
         if failed and not self.skip:
             error = failed[min(failed)]
             if not self.output.kept:
                 raise error
-            kept = f"{self.output.kept} rows are done and kept: --resume --on-error skip goes on"
+            kept = f"{self.output.kept} rows are done and kept: resume=True on_error=skip continues"
             raise RowError(error.where, f"{error.reason} ({kept})")
         return {
             index: Failure(answer.reason) if isinstance(answer, RowError) else answer
             for index, answer in answers.items()
         }
 
-
-def _checked(row: Row, answer: dict[str, Any] | RowError) -> dict[str, Any] | RowError:
-    """The answer as it would be read back from the journal, so that a resumed run writes the same."""
-    if isinstance(answer, RowError):
-        return answer
-    try:
-        fields: dict[str, Any] = json.loads(dumps(answer))
-    except ValueError:
-        return RowError(row.where, "its result holds NaN or Infinity, which JSON cannot")
-    return fields
+    def _checked(self, row: Row, answer: dict[str, Any] | RowError) -> dict[str, Any] | RowError:
+        """Return the answer as a resumed run would read it from the journal, so that both write the same."""
+        if isinstance(answer, RowError):
+            return answer
+        named = self.names.of(answer)
+        taken = self.names.taken(row, named)
+        if taken is not None:
+            return RowError(row.where, f"{taken}; `result_field` renames it")
+        try:
+            fields: dict[str, Any] = json.loads(dumps(named))
+        except ValueError:
+            return RowError(row.where, "its result holds NaN or Infinity, which JSON cannot hold")
+        return fields
 
 
 def _row_out(row: Row, result: Result) -> dict[str, Any]:
@@ -221,4 +266,4 @@ def _row_out(row: Row, result: Result) -> dict[str, Any]:
         return {**row.data, **result}
     if row.error is not None:
         return {"error": f"{row.where}: {result.reason}"}
-    return {**row.data, "error": result.reason}
+    return {**row.data, "llmkit_error" if "error" in row.data else "error": result.reason}

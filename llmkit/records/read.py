@@ -1,15 +1,13 @@
-"""Rows from wherever they are: a file of any known format, stdin, a Hub dataset, texts in hand.
+"""Open rows: a file of any known format, stdin, a Hub dataset, or texts in memory.
 
-Public: `open_rows`, `rows_of`, `RowSource`, `open_text`, `has_rows`, `identity_of`. All sources are streamed;
-what can be told of a broken file before its rows are read (missing, empty, not of its format) is told on
-opening.
+Public: `open_rows`, `rows_of`, `RowSource`, `open_text`, `has_rows`, `identity_of`. All sources are streamed.
+A file that is missing, empty or of another format is refused on opening.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import functools
 import gzip
 import io
 import itertools
@@ -23,9 +21,10 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import IO, Any, cast
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.fingerprint import fingerprint
 from llmkit.records import formats
+from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.json_file import json_rows
 from llmkit.records.rows import Row
 from llmkit.records.tables import open_hub, open_parquet
@@ -34,8 +33,8 @@ _FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     ".jsonl": formats.jsonl_rows,
     ".json": json_rows,
-    ".csv": functools.partial(formats.csv_rows, delimiter=","),
-    ".tsv": functools.partial(formats.csv_rows, delimiter="\t"),
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
     ".txt": formats.line_rows,
     "lines": formats.line_rows,
     "whole": formats.whole_rows,
@@ -43,10 +42,10 @@ _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
 
 
 class RowSource:
-    """Rows, to be iterated once.
+    """Rows that can be iterated once.
 
     Attributes:
-        name: what the user called it.
+        name: the user's name for the source.
     """
 
     def __init__(
@@ -73,26 +72,26 @@ class RowSource:
         self._at_end = True
 
     def through(self, change: Callable[[Iterator[Row]], Iterator[Row]]) -> RowSource:
-        """This source with its rows changed on their way; its name and identity stay."""
+        """Pass the rows through `change`; name and identity stay. Return the source itself."""
         self._rows = change(self._rows)
         return self
 
     def first(self) -> Row | None:
-        """The first row, which stays in the source; None if there is none."""
+        """Return the first row without consuming it; None if there is none."""
         row = next(self._rows, None)
         self._rows = itertools.chain([] if row is None else [row], self._rows)
         return row
 
     def identity(self) -> dict[str, Any]:
-        """What tells this input from another, as JSON.
+        """Return, as JSON, what distinguishes this input from another.
 
-        For a regular file its name, size in bytes, and the SHA-256 of its first and last MiB; for anything
-        else its name.
+        For a regular file: its name, its size in bytes, and the SHA-256 of its first and last MiB. For
+        other sources: the name.
         """
         return dict(self._identity)
 
     def fraction(self) -> float | None:
-        """How much of the source has been read, 0 to 1; None if that cannot be known."""
+        """Return the share of the source that has been read, 0 to 1; None if it is unknown."""
         if self._at_end:
             return 1.0
         if self._count is not None:
@@ -101,23 +100,23 @@ class RowSource:
 
 
 def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -> RowSource:
-    """A source whose rows are texts, each in the column `field`."""
+    """Return a source with one row per text, in the column `field`."""
     rows = (Row(index, {field: text}, f"{name}:{index + 1}") for index, text in enumerate(texts))
     return RowSource(name, rows, count=len(texts) if isinstance(texts, Sized) else None)
 
 
 def has_rows(source: str | Path) -> bool:
-    """Whether a source has rows with columns, by its name; else it is plain text."""
+    """Return True if a source has rows with columns, judged by its name, and False for plain text."""
     name = str(source).lower()
     kind = Path(name.removesuffix(".gz")).suffix
     return name == "-" or name.startswith("hf:") or (kind in _FORMATS and kind != ".txt")
 
 
 def identity_of(source: str | Path) -> dict[str, Any]:
-    """`RowSource.identity` of a source that is not opened, so that a pipe stays whole.
+    """Return `RowSource.identity` of a source without reading its rows, so that a pipe stays intact.
 
     Raises:
-        InputError: there is no such file, it is a folder, or it may not be read.
+        InputError: the file does not exist, is a folder, or may not be read.
     """
     name = str(source)
     if name == "-" or name.startswith("hf:"):
@@ -134,7 +133,7 @@ def open_text(source: str | Path) -> Iterator[io.BufferedReader]:
     """Open a file of plain text, or a .gz of one, as bytes that can be read again after `seek(0)`.
 
     Raises:
-        InputError: it is missing, a folder, damaged, or in an encoding that its first bytes tell.
+        InputError: the file is missing, a folder, damaged, or begins with the mark of another encoding.
     """
     name = str(source)
     with _naming(name), open(name, "rb") as file:
@@ -151,19 +150,19 @@ def open_text(source: str | Path) -> Iterator[io.BufferedReader]:
 def open_rows(
     source: str | Path, *, lines: bool = False, whole: bool = False, split: str | None = None
 ) -> RowSource:
-    """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by its name's end.
+    """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by the end of its name.
 
-    Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz; a pipe with another name,
+    Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz. A pipe with another name,
     such as a shell's ``<(command)``, is JSONL.
 
     Args:
-        source: where the rows are.
-        lines: it is plain text, whatever its name, and each line a row (as in .txt).
-        whole: it is plain text, whatever its name, and all of it one row.
-        split: of a dataset that has several, where its name says none.
+        source: name of the source.
+        lines: read plain text, under any name, with one row a line (as in .txt).
+        whole: read plain text, under any name, as one row.
+        split: split of a dataset that has several, if the source names none.
 
     Raises:
-        InputError: on opening or while reading: the file is missing, empty, damaged, or not of its format.
+        InputError: on opening or while reading: the file is missing, empty, damaged, or of another format.
     """
     name = str(source)
     text = "whole" if whole else "lines" if lines else None
@@ -171,7 +170,7 @@ def open_rows(
         return RowSource("stdin", _stdin_rows(text or ".jsonl"))
     if name.startswith("hf:"):
         if text is not None:
-            raise InputError(f"{name}: --{text} reads plain text, and this is a dataset")
+            raise OptionError(text, f"reads plain text, and {name} is a dataset")
         return RowSource(name, _begun(open_hub(name, split)))
     with _naming(name), contextlib.ExitStack() as opened:
         file = opened.enter_context(open(name, "rb"))
@@ -213,26 +212,26 @@ def _file_rows(file: IO[bytes], name: str, kind: str, zipped: bool) -> Iterator[
 
 
 def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
-    """How to read a file, as a key of `_READERS` or ".parquet", and whether it is compressed."""
+    """Return the format of a file, as a key of `_READERS` or ".parquet", and True if it is compressed."""
     path = Path(name.lower())
     zipped = path.suffix == ".gz"
     kind = Path(path.stem).suffix if zipped else path.suffix
     if text is not None:
         if kind in _FORMATS and kind != ".txt":
-            raise InputError(f"{name}: --{text} reads plain text, and this is a {kind} file")
+            raise OptionError(text, f"reads plain text, and {name} is a {kind} file")
         return text, zipped
     if kind in _FORMATS:
         return kind, zipped
     if not regular:
         return ".jsonl", zipped
     raise InputError(
-        f"{name}: cannot tell its format; rename it to end in one of {' '.join(_FORMATS)}"
+        f"{name}: unknown format; rename it to end in one of {' '.join(_FORMATS)}"
         " (each may be followed by .gz)"
     )
 
 
 def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
-    """Name the encodings that can be told from the first bytes; returns whether there are any bytes."""
+    """Refuse encodings that the first bytes show; return False for an empty stream."""
     head = stream.peek(2)[:2]
     if head == b"\x1f\x8b":
         raise InputError(f"{name} is gzip data: unpack it first, or give the file a name that ends in .gz")
@@ -242,7 +241,7 @@ def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
 
 
 def _copy(file: IO[bytes], zipped: bool) -> IO[bytes]:
-    """A Parquet file begins at its end, so one that cannot be sought in goes to a temporary file."""
+    """Copy a stream that cannot seek to a temporary file; Parquet is read from its end."""
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     with file:
         shutil.copyfileobj(gzip.GzipFile(fileobj=file) if zipped else file, copy)
@@ -251,13 +250,13 @@ def _copy(file: IO[bytes], zipped: bool) -> IO[bytes]:
 
 
 def _begun(rows: Iterator[Row]) -> Iterator[Row]:
-    """The same rows, with the first already read, so that a file's own errors come before any work."""
+    """Read the first row at once, so that errors of the file come before any work; return all rows."""
     return itertools.chain(list(itertools.islice(rows, 1)), rows)
 
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Turn errors of the disk and of gzip into ones that name the file."""
+    """Turn errors of the disk and of gzip into InputErrors that name the file."""
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:

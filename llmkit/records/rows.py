@@ -1,4 +1,4 @@
-"""One row of input, and the text that a task takes from it.
+"""One row of input, and the text that a task reads from it.
 
 Public: `Row`, `text_of`, `check_text`, `default_column`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import OptionError, RowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class Row:
     """One row of input.
 
     Attributes:
-        index: its position in the input, counted from 0 over all rows, unreadable ones too.
-        data: its columns, each a value that JSON can hold.
-        where: its place for a person, such as ``data.jsonl:3``.
-        error: why it could not be read; `data` is then empty.
+        index: position in the input, counted from 0 over all rows, unreadable ones included.
+        data: columns with JSON values.
+        where: place for messages, such as ``data.jsonl:3``.
+        error: reason why the row could not be read; `data` is then empty.
     """
 
     index: int
@@ -33,24 +33,24 @@ class Row:
 
 
 def text_of(row: Row, *, field: str | None, template: str | None, defaults: tuple[str, ...]) -> str:
-    """The text of a row: a named column, a template over columns, or the column that suggests itself.
+    """Return the text of a row: a named column, a template over columns, or a default column.
 
     Args:
         row: the row.
-        field: the column to take; it must hold a string or a number.
-        template: a text in which each ``{name}`` is replaced by that column, and nothing else happens;
-            ``{{`` and ``}}`` stand for braces.
-        defaults: with neither, the first of these columns that the row has; if it has none of them, its
-            only column that holds a string.
+        field: the column to read; it must hold a string or a number.
+        template: a text in which each ``{name}`` is replaced by that column; ``{{`` and ``}}`` are braces.
+            Nothing else is evaluated.
+        defaults: without both, the first of these columns that the row has; if it has none of them, its
+            only column with a string.
 
     Raises:
-        RowError: a column is missing, null or not text, or there is no telling which column is meant.
-        InputError: the template is not one, or both `field` and `template` are given.
+        RowError: a column is missing, null or not text, or the column is ambiguous.
+        OptionError: the template is malformed, or both `field` and `template` are given.
     """
     if row.error is not None:
         raise RowError(row.where, row.error)
     if field is not None and template is not None:
-        raise InputError("give --field or --template, not both")
+        raise OptionError("field", "and `template` exclude each other: give one of them")
     if field is not None:
         text = _column(row, field)
     elif template is not None:
@@ -61,21 +61,21 @@ def text_of(row: Row, *, field: str | None, template: str | None, defaults: tupl
 
 
 def check_text(text: str, where: str) -> str:
-    """Return `text`, which stands at `where`, unchanged.
+    """Return `text`, whose place is `where`, unchanged.
 
     Raises:
-        RowError: it holds half of a surrogate pair, which UTF-8, and so a tokenizer, cannot take.
+        RowError: it holds half of a surrogate pair, which UTF-8, and so a tokenizer, cannot hold.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise RowError(where, f"the text holds half a character (U+{code:04X})") from None
+        raise RowError(where, f"the text holds half of a surrogate pair (U+{code:04X})") from None
     return text
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that a person may have meant by `name`, or None."""
+    """Return the name in `names` that is most like `name`, ignoring case; None if none is like it."""
     folded = {other.casefold(): other for other in names}
     found = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[found[0]] if found else None
@@ -101,10 +101,10 @@ def _columns(data: Mapping[str, Any]) -> str:
 
 
 def default_column(row: Row, defaults: tuple[str, ...]) -> str:
-    """The first of the columns `defaults` that the row has, else its only one that holds a string.
+    """Return the first of the columns `defaults` that the row has, else its only column with a string.
 
     Raises:
-        RowError: there is no telling.
+        RowError: several columns could be meant.
     """
     for name in defaults:
         if name in row.data:
@@ -112,7 +112,7 @@ def default_column(row: Row, defaults: tuple[str, ...]) -> str:
     strings = [name for name, value in row.data.items() if isinstance(value, str)]
     if len(strings) == 1:
         return strings[0]
-    raise RowError(row.where, f"which column is the text? {_columns(row.data)}; name one with --field")
+    raise RowError(row.where, f"which column is the text? {_columns(row.data)}; name it with `field`")
 
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
@@ -122,8 +122,8 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
     """Cut a template into (literal, None) and ("", column) parts.
 
-    Not `str.format`: a template and the rows it meets are data, and `{a.__class__}` must be nothing
-    but the name of a column.
+    `str.format` is not used: templates and rows are data, and `{a.__class__}` must only be the name of a
+    column.
     """
     parts: list[tuple[str, str | None]] = []
     end = 0
@@ -135,9 +135,10 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
         elif len(token) == 2:
             parts.append((token[0], None))
         else:
-            raise InputError(
-                f"--template: stray {token!r} at character {match.start() + 1};"
-                " write {name} for a column, and {{ or }} for a brace"
+            raise OptionError(
+                "template",
+                f"has a stray {token!r} at character {match.start() + 1};"
+                " write {name} for a column, and {{ or }} for a brace",
             )
     parts.append((template[end:], None))
     return tuple(parts)

@@ -1,4 +1,4 @@
-"""JSON as the standard has it: Python's own reads and writes NaN, and fails on half a surrogate pair.
+"""Strict JSON. Python's own module reads and writes NaN, and fails on half a surrogate pair.
 
 Public: `dumps`, `Decoder`.
 """
@@ -16,12 +16,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def dumps(value: Any) -> str:
-    """One line of JSON in readable UTF-8, keys in their own order.
+    """Return one line of JSON in readable UTF-8, with the keys in their own order.
 
     Half a surrogate pair, which UTF-8 cannot hold, is written as its JSON escape.
 
     Raises:
-        ValueError: it holds NaN or Infinity.
+        ValueError: the value holds NaN or Infinity.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if text.isascii():
@@ -30,9 +30,9 @@ def dumps(value: Any) -> str:
 
 
 class Decoder:
-    """A JSON decoder that refuses what `dumps` could not write again.
+    """A JSON decoder that refuses values which `dumps` could not write.
 
-    That is NaN and Infinity, numbers beyond a double, and nesting near Python's recursion limit.
+    It refuses NaN, Infinity, numbers beyond a double, and nesting near Python's recursion limit.
     """
 
     def __init__(self) -> None:
@@ -43,10 +43,10 @@ class Decoder:
         """Decode the value that starts at `start`.
 
         Returns:
-            The value, where it ends, and what is wrong with its numbers (None: nothing).
+            The value, the position of its end, and the problem of its numbers, or None.
 
         Raises:
-            ValueError: it is not JSON; `json.JSONDecodeError` tells where, if that is known.
+            ValueError: the text is not JSON; a `json.JSONDecodeError` gives the position, if it is known.
         """
         self._bad_number = None
         try:

@@ -1,4 +1,4 @@
-"""Rows of tables whose cells have types: Parquet files and Hub datasets.
+"""Rows of typed tables: Parquet files and Hub datasets.
 
 Public: `open_parquet`, `open_hub`, `plain`.
 """
@@ -11,17 +11,18 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, one_line
 from llmkit.records.rows import Row
 
 _ROWS_AT_A_TIME = 256
 
 
 def plain(value: Any) -> Any:
-    """A cell as JSON can hold it.
+    """Convert a cell to a JSON value.
 
-    Dates and times become ISO 8601, NaN and infinities null (a table's way to say that there is nothing),
-    bytes their UTF-8 text or, where they are none, base64; other kinds, such as decimals, their `str`.
+    Dates and times become ISO 8601. NaN and infinities become null, since tables use them for missing
+    values. Bytes become UTF-8 text, or base64 where they are not UTF-8. Other types, such as decimals,
+    become their `str`.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -42,16 +43,16 @@ def plain(value: Any) -> Any:
 
 
 def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
-    """Rows of a Parquet file, a few hundred in memory at a time, and how many there are.
+    """Return the rows of a Parquet file, a few hundred in memory at a time, and their number.
 
     Raises:
-        InputError: it is not a Parquet file, or two columns have one name; later, that it is damaged.
+        InputError: the file is not Parquet, or two columns have one name; while reading: it is damaged.
     """
     import pyarrow
     import pyarrow.parquet
 
     def damaged(error: Exception) -> InputError:
-        return InputError(f"{name}: not a readable Parquet file: {_one_line(error)}")
+        return InputError(f"{name}: not a readable Parquet file: {one_line(error)}")
 
     try:
         file = pyarrow.parquet.ParquetFile(stream)
@@ -77,13 +78,13 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
 
 
 def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:
-    """Rows of ``hf:dataset[:config][:split]``, streamed; a local dataset folder works too.
+    """Stream the rows of ``hf:dataset[:config][:split]``; a local dataset folder works as well.
 
-    One part after the dataset is its config if it has one of that name, else its split. Without a split
-    the dataset must have only one, or one that is called as `usual` says.
+    A single part after the dataset names a config if the dataset has it, else a split. Without a split
+    the dataset must have only one, or one with the name `usual`.
 
     Raises:
-        InputError: the dataset, config or split is not there or cannot be reached.
+        InputError: the dataset, config or split does not exist or cannot be reached.
     """
     dataset, config, split = _parts(source)
     table = _load(source, dataset, config, split)
@@ -98,7 +99,7 @@ def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:
             )
         table = next(iter(table.values()))
     if getattr(table, "features", None):
-        # Images and sounds stay bytes: JSON has no place for decoded ones.
+        # Images and audio stay bytes: JSON cannot hold decoded ones.
         table = table.decode(False)
     return _hub_rows(source, table)
 
@@ -134,14 +135,10 @@ def _load(source: str, dataset: str, config: str | None, split: str | None) -> A
 
 
 def _unreadable(source: str, error: Exception) -> InputError:
-    """What `datasets` and the network say, in one line; they have many kinds of error for it."""
-    reason = _one_line(error).partition(" Example of usage")[0]
+    """Return an error of `datasets` or of the network, which have many kinds, as one line."""
+    reason = one_line(error, 1000).partition(" Example of usage")[0]
     if "OfflineMode" in reason:
-        reason += "; it is not in the cache, and HF_HUB_OFFLINE or --offline forbids to fetch it"
+        reason += "; it is not in the cache, and HF_HUB_OFFLINE or offline=True forbids the download"
     elif isinstance(error, ConnectionError):
         reason += "; check the network, or read a local copy"
     return InputError(f"{source}: {reason}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

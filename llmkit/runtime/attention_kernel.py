@@ -1,6 +1,6 @@
-"""The attention kernel that `--attn` names, proven before its first use and seen to be called.
+"""Find the attention kernel of the option `attn`, and verify a user's own kernel before its first use.
 
-A user's own file is verified once: what passed is remembered by the file's content in the user's cache.
+A kernel from a file is verified once: the user's cache keeps the hash of each file that passed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit import __version__
-from llmkit.errors import InputError, NoticeWarning
+from llmkit.errors import NoticeWarning, OptionError
 
 if TYPE_CHECKING:
     from llmkit.attention.registry import Kernel
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
-    """The kernel that `spec.attn` names; None where it names none.
+    """Return the kernel that `spec.attn` names; None if it names none.
 
     Args:
-        spec: what was asked for.
-        device: where the model is going to be.
+        spec: the request.
+        device: device of the model.
 
     Raises:
-        InputError: there is none, it may not be run, it does not run there, or it is wrong.
+        OptionError: the kernel does not exist, may not run, does not run on the device, or is wrong.
     """
     if spec.attn is None:
         return None
@@ -46,7 +46,7 @@ def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
 
 
 def _prove(kernel: Kernel, device: str) -> None:
-    """Verify a kernel quickly, unless this very file has passed before on such a device."""
+    """Verify a kernel with the quick cases, unless this file has passed on such a device before."""
     from llmkit.attention.verify import verify
     from llmkit.attention.verify_model import small_model, verify_inside
 
@@ -61,17 +61,17 @@ def _prove(kernel: Kernel, device: str) -> None:
     if failed:
         first = failed[0]
         off = f"off by {first.error:.2g}, {first.tolerance:.0e} allowed" if first.error is not None else ""
-        wrong = first.note or off
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        raise InputError(
-            f"--attn {kernel.name} is wrong: {first.name}{more} ({wrong}); `llmkit kernels verify"
-            f" {kernel.name}` shows all, --no-verify runs it as it is"
+        raise OptionError(
+            "attn",
+            f"{kernel.name} is wrong: {first.name}{more} ({first.note or off}); `llmkit kernels verify"
+            f" {kernel.name}` shows all cases, `no_verify` runs it without this check",
         )
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     except OSError:
-        pass  # it is proven again the next time
+        pass  # it is verified again the next time
 
 
 def _cache() -> Path:

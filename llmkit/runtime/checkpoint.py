@@ -1,11 +1,12 @@
-"""Look at a model's folder before loading it: what it is, whether it is whole, how large it will be.
+"""Inspect a model's folder before loading it: its kind, its completeness, its size.
 
-Everything here reads JSON and file headers only, so that a wrong folder is refused before torch is asked.
+Only JSON and file headers are read, so that a wrong folder is refused before torch is imported.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from llmkit.errors import InputError
 from llmkit.runtime.locate import check_weight_names
 
-# The end of an architecture's class name tells what it was trained for, and which verb runs it.
+# The end of an architecture's class name shows its task, and the verb that runs it.
 _HEADS = {
     "ForQuestionAnswering": "an extractive-QA model; use `llmkit qa`",
     "ForSequenceClassification": "a text classifier, which llmkit does not run",
@@ -23,17 +24,20 @@ _HEADS = {
     "ForMultipleChoice": "a multiple-choice model, which llmkit does not run",
 }
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_MAX_JSON = 256 << 20
+# The format's own limit: safetensors refuses longer headers.
+_MAX_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a model's folder says of itself.
+    """Facts about a model's folder.
 
     Attributes:
-        folder: where it lies.
-        config: its config.json.
-        stored: name of the weights' torch dtype, ``float32`` where the folder does not tell.
-        parameters: number of weights, 0 where the folder does not tell (pickled weights).
+        folder: the folder.
+        config: content of config.json.
+        stored: name of the weights' torch dtype; ``float32`` if the folder does not show it.
+        parameters: number of weights; 0 if the folder does not show it (pickled weights).
     """
 
     folder: Path
@@ -47,23 +51,33 @@ class Checkpoint:
 
 
 def adapter_base(folder: Path) -> str | None:
-    """The base model that the LoRA adapter in `folder` was trained on; None if it is no adapter."""
-    if not (folder / "adapter_config.json").is_file() or (folder / "config.json").is_file():
+    """Return the base model of the LoRA adapter in `folder`; None if it is not an adapter.
+
+    A folder with a config.json beside the adapter is an adapter too, unless it has a model's weights: some
+    tools save the base's config with an adapter.
+
+    Raises:
+        InputError: the adapter does not name its base.
+    """
+    if not (folder / "adapter_config.json").is_file() or _has_model_weights(folder):
         return None
     base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise InputError(f"{folder}/adapter_config.json names no base model; give it with -m and --adapter")
+        raise InputError(
+            f"{folder}/adapter_config.json names no base model; name it with `model`, and this folder with"
+            " `adapter`"
+        )
     return base
 
 
 def adapter_task(folder: Path) -> str | None:
-    """What the LoRA adapter in `folder` was trained for, in peft's words, such as ``CAUSAL_LM``."""
+    """Return peft's name of the task of the LoRA adapter in `folder`, such as ``CAUSAL_LM``."""
     task = _read_json(folder / "adapter_config.json").get("task_type")
     return task if isinstance(task, str) else None
 
 
 def architectures(folder: Path) -> list[str]:
-    """The model classes that the folder's config.json names, such as ``BertForQuestionAnswering``."""
+    """Return the model classes that config.json names, such as ``BertForQuestionAnswering``."""
     if not (folder / "config.json").is_file():
         return []
     named = _read_json(folder / "config.json").get("architectures")
@@ -71,23 +85,23 @@ def architectures(folder: Path) -> list[str]:
 
 
 def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, trusted: bool) -> Checkpoint:
-    """Read what kind of model lies in `folder` and refuse what cannot run `task`.
+    """Read which kind of model is in `folder`, and refuse one that cannot run `task`.
 
     Args:
         folder: a local folder.
-        name: what the user called it, for messages.
+        name: the user's name for it, for messages.
         task: see `ModelSpec.task`.
-        allow_bin: whether pickled weights may be read.
-        trusted: whether the model's own code may run.
+        allow_bin: pickled weights may be read.
+        trusted: the model's own code may run.
 
     Raises:
-        InputError: not a model's folder, weights missing or of a kind we do not read, unknown
-            architecture, or a model for another task.
+        InputError: the folder is not a model's, weights are missing or of a kind that is not read, the
+            architecture is unknown, or the model is for another task.
     """
     files = sorted(path.name for path in folder.iterdir())
     if "config.json" not in files:
-        inside = f"it holds {', '.join(files[:4])}" if files else "it is empty"
-        raise InputError(f"{name} is not a model's folder: no config.json in it ({inside})")
+        content = f"it holds {', '.join(files[:4])}" if files else "it is empty"
+        raise InputError(f"{name} is not a model's folder: no config.json in it ({content})")
     config = _read_json(folder / "config.json")
     _check_architecture(config, name, task, trusted)
     shards = _weight_files(folder, name)
@@ -96,10 +110,20 @@ def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, t
     return Checkpoint(folder, config, stored or _config_dtype(config), parameters)
 
 
+def _has_model_weights(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir() if path.suffix in {".safetensors", ".bin"}}
+    index = folder / "model.safetensors.index.json"
+    return "config.json" in {path.name for path in folder.iterdir()} and (
+        index.is_file() or any(name.startswith(("model", "pytorch_model")) for name in names)
+    )
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _MAX_JSON:
+            raise InputError(f"{path}: larger than {_MAX_JSON >> 20} MiB")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object")
@@ -107,86 +131,97 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_architecture(config: dict[str, Any], name: str, task: str, trusted: bool) -> None:
+    kind, classes = config.get("model_type"), config.get("architectures")
+    if kind is not None and not isinstance(kind, str):
+        raise InputError(f"{name}: model_type in config.json is not a name")
+    if not isinstance(classes, list | None) or not all(isinstance(one, str) for one in classes or ()):
+        raise InputError(f"{name}: architectures in config.json is not a list of names")
     if config.get("auto_map") and not trusted:
-        known = _is_known(config.get("model_type"))
-        if not known:
+        if not _is_known(kind):
             raise InputError(
-                f"{name} runs its own Python code; read it, and if you trust it add --trust-remote-code"
+                f"{name} runs its own Python code; read it, and if you trust it set trust_remote_code=True"
             )
-    elif not config.get("auto_map") and not _is_known(config.get("model_type")):
+    elif not config.get("auto_map") and not _is_known(kind):
         import transformers
 
         raise InputError(
-            f"{name} is of an architecture that transformers {transformers.__version__} does not know:"
-            f" model_type {config.get('model_type')!r} in config.json (a newer transformers may)"
+            f"{name} has an architecture that transformers {transformers.__version__} does not know:"
+            f" model_type {kind!r} in config.json (a newer version may know it)"
         )
     if task in {"text-generation", "text2text-generation"}:
-        for architecture in config.get("architectures") or []:
-            for head, what in _HEADS.items():
+        for architecture in classes or ():
+            for head, description in _HEADS.items():
                 if architecture.endswith(head):
-                    raise InputError(f"{name} is {what}")
+                    raise InputError(f"{name} is {description}")
 
 
-def _is_known(model_type: Any) -> bool:
+def _is_known(model_type: str | None) -> bool:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
 
 
 def _weight_files(folder: Path, name: str) -> list[Path]:
-    """The safetensors files that make up the model; none for pickled weights."""
+    """Return the safetensors files of the model; empty for pickled weights."""
     single = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
     if single.is_file():
         return [single]
     if index.is_file():
-        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        weights = _read_json(index).get("weight_map")
+        shown = weights.values() if isinstance(weights, dict) else ()
+        if not weights or not shown or not all(isinstance(shard, str) and shard for shard in shown):
+            raise InputError(f"{name}: {index.name} has no weight_map that names files")
+        names = sorted(set(shown))
         if any(Path(shard).name != shard for shard in names):
             raise InputError(f"{name}: {index.name} names files outside the model's folder")
         shards = [folder / shard for shard in names]
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing:
             raise InputError(
-                f"{name} is not whole: {missing[0]} is missing, {len(missing)} of {len(shards)} weight files;"
-                " fetch it again with the network on"
+                f"{name} is incomplete: {missing[0]} is missing ({len(missing)} of {len(shards)} weight"
+                " files); download it again"
             )
         return shards
     return sorted(folder.glob("*.safetensors"))
 
 
 def _measure(shards: list[Path], name: str) -> tuple[str | None, int]:
-    """The dtype most weights are stored in, and how many weights there are, from the files' headers."""
+    """Return the dtype of most weights and the number of weights, from the files' headers."""
     counts: dict[str, int] = {}
     for shard in shards:
-        for tensor in _header(shard, name).values():
-            number = 1
-            for size in tensor["shape"]:
-                number *= size
-            counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + number
+        for dtype, number in _header(shard, name):
+            counts[dtype] = counts.get(dtype, 0) + number
     if not counts:
         return None, 0
     return _STORED.get(max(counts, key=lambda d: counts[d])), sum(counts.values())
 
 
-def _header(shard: Path, name: str) -> dict[str, Any]:
-    """A safetensors file's table of tensors: 8 bytes of length, then JSON (the format's specification)."""
+def _header(shard: Path, name: str) -> list[tuple[str, int]]:
+    """Return dtype and number of weights of each tensor in a safetensors file.
+
+    The header is 8 bytes of length, then JSON: https://github.com/huggingface/safetensors#format
+    """
+    size = shard.stat().st_size
     with shard.open("rb") as file:
         try:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > shard.stat().st_size:
+            if length > min(size, _MAX_HEADER):
                 raise ValueError("cut off")
             table = json.loads(file.read(length))
-            end = (
-                8 + length + max((t["data_offsets"][1] for k, t in table.items() if k[:2] != "__"), default=0)
-            )
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+            table.pop("__metadata__", None)
+            found = [(str(one["dtype"]), math.prod(map(int, one["shape"]))) for one in table.values()]
+            end = 8 + length + max((int(one["data_offsets"][1]) for one in table.values()), default=0)
+        except (
+            *(struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError),
+            RecursionError,
+        ) as error:
             raise InputError(f"{name}: {shard.name} is not a safetensors file, or is cut off") from error
-        if shard.stat().st_size < end:
-            raise InputError(f"{name}: {shard.name} is cut off; fetch or copy it again")
-    table.pop("__metadata__", None)
-    return table
+    if size < end:
+        raise InputError(f"{name}: {shard.name} is cut off; download or copy it again")
+    return found
 
 
 def _config_dtype(config: dict[str, Any]) -> str:
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return stored if stored in _STORED.values() else "float32"
+    return stored if isinstance(stored, str) and stored in _STORED.values() else "float32"

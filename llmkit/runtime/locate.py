@@ -1,7 +1,7 @@
-"""From a model's name to a folder on this disk: embedded, local, cached, or downloaded from the Hub.
+"""Turn a model's name into a folder on this disk: embedded, local, cached, or downloaded from the Hub.
 
-A Hub model is resolved to one commit and fetched with only the files that loading needs. A missing,
-private or gated repository, a wrong revision and a dead network each say what to do.
+A Hub model is resolved to one commit, and only the files that loading needs are downloaded. The errors for a
+missing, private or gated repository, a wrong revision and a dead network say what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, OptionError, did_you_mean
 from llmkit.models.bundled import embedded_folder, embedded_models
 
 if TYPE_CHECKING:
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _CONFIGS = ("config", "adapter_config")
-# What loading reads besides the weights. Python files only where the user trusts them.
+# Files that loading reads beside the weights; Python files are added if the user trusts them.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.vocab")
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a model lies.
+    """Location of a model.
 
     Attributes:
         folder: a local folder in Hugging Face layout.
-        revision: the commit for a Hub model, ``embedded`` for one in the box, ``local`` for a folder.
+        revision: the commit of a Hub model, ``embedded`` for an embedded one, ``local`` for a folder.
     """
 
     folder: Path
@@ -37,30 +37,32 @@ class Location:
 
 
 def locate(name: str, spec: ModelSpec) -> Location:
-    """Find the model (or adapter) `name`, downloading it if need be and allowed.
+    """Find the model (or adapter) `name`; download it if needed and allowed.
 
     Raises:
         InputError: there is no such model, or access is refused; the message says what to do.
         LLMKitError: the download failed.
     """
     if not name:
-        raise InputError("-m/--model is empty: give a Hub id, a folder, or an embedded model")
+        raise OptionError("model", "is empty: give a Hub id, a folder, or an embedded model")
     path = Path(name).expanduser()
     embedded = embedded_folder(name)
     if spec.revision is not None and (embedded is not None or path.is_dir()):
-        what = "a folder" if embedded is None else "in the box"
-        raise InputError(f"--revision {spec.revision} is about models of the Hub, and {name} is {what}")
+        kind = "a folder" if embedded is None else "embedded"
+        raise OptionError(
+            "revision", f"{spec.revision}: only Hub models have revisions, and {name} is {kind}"
+        )
     if embedded is not None:
         if not spec.bundled and any((path / f"{kind}.json").is_file() for kind in _CONFIGS):
             raise InputError(
-                f"{name} is a model in the box and a folder here: name the folder ./{name}, or leave this"
-                " folder for the one in the box"
+                f"{name} is an embedded model and a folder here: write ./{name} for the folder, or run in"
+                " another folder for the embedded model"
             )
         return Location(embedded, "embedded")
     if path.is_dir():
         return Location(path, "local")
     if path.is_file():
-        raise InputError(f"{name} is a file; -m takes a model's folder, such as {path.parent}")
+        raise InputError(f"{name} is a file; give the model's folder, such as {path.parent}")
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name) or ".." in name:
         raise InputError(f"no model folder at {name}")
     return _from_hub(name, spec)
@@ -98,7 +100,7 @@ def _from_hub(name: str, spec: ModelSpec) -> Location:
         raise LLMKitError(f"the Hub refused {name}: {str(error).splitlines()[0]}") from error
     except OSError as error:
         if getattr(error, "errno", None) is not None and error.filename:
-            raise  # this disk, not the network: main says which file
+            raise  # an error of this disk, not of the network
         return _from_cache(name, spec, "the Hub cannot be reached")
     except Exception as error:
         # httpx is an implementation detail of huggingface_hub; only its class names are stable.
@@ -121,7 +123,7 @@ def _from_cache(name: str, spec: ModelSpec, why: str) -> Location:
             snapshot_download(name, revision=spec.revision, cache_dir=spec.cache_dir, local_files_only=True)
         )
     except IncompleteSnapshotError as error:
-        # We never fetch all of a repository, so this is usual; what loading needs is checked there.
+        # A part of the repository is what `_from_hub` downloads; loading checks that it is enough.
         folder = Path(error.snapshot_path)
     except (LocalEntryNotFoundError, HFValidationError) as error:
         at = f" at revision {spec.revision}" if spec.revision else ""
@@ -140,14 +142,11 @@ def _unknown(name: str) -> str:
 
 
 def _near(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, [m.name for m in embedded_models()], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return did_you_mean(name, [model.name for model in embedded_models()])
 
 
 def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:
-    """Of the repository's top-level files, those that loading reads."""
+    """Return the top-level files of the repository that loading reads."""
     from fnmatch import fnmatch
 
     top = [f for f in files if "/" not in f]
@@ -155,7 +154,7 @@ def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:
     if spec.trust_remote_code:
         wanted += [f for f in files if f.endswith(".py")]
     weights = [f for f in top if f.endswith(".safetensors")]
-    # Repositories often carry a consolidated copy of the same weights beside the sharded ones.
+    # Many repositories have a consolidated copy of the same weights beside the sharded ones.
     named = [f for f in weights if re.fullmatch(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors", f)]
     weights = named or weights
     if not weights and spec.allow_bin:
@@ -166,12 +165,15 @@ def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:
 
 
 def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
-    """Refuse a checkpoint whose weights we do not read, saying which kind it is and what to do.
+    """Refuse a checkpoint with weights of a kind that is not read; the error says what to do.
 
     Args:
         name: the model, for the message.
-        files: the names in its folder.
-        allow_bin: whether pickled PyTorch weights may be read.
+        files: names of the files in its folder.
+        allow_bin: pickled PyTorch weights may be read.
+
+    Raises:
+        InputError: the weights are missing or of another kind.
     """
     if any(f.endswith(".safetensors") for f in files):
         return
@@ -179,8 +181,8 @@ def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
         if allow_bin:
             return
         raise InputError(
-            f"{name} has only pytorch_model.bin, a pickle file; if you trust its source, add --allow-bin"
-            " (it is read with weights_only=True)"
+            f"{name} has only pytorch_model.bin, a pickle file; if you trust its source, set allow_bin=True"
+            " (torch then reads weights only)"
         )
     if any(f.endswith((".h5", ".ckpt.index", ".data-00000-of-00001")) for f in files):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Out-of-memory errors: recognize them, and go on with smaller batches."""
+"""Recognize out-of-memory errors, and continue with smaller batches."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run_halving(
             if len(batch) < 2:
                 raise OutOfMemory(f"one item alone does not fit into memory ({failure})")
             rows = len(batch) // 2
-            notice(f"out of memory with {len(batch)} at once; going on with {rows}")
+            notice(f"out of memory with {len(batch)} at once; continuing with {rows}")
             continue
         yield batch, result
         start += len(batch)

@@ -17,7 +17,7 @@ def pad(
     Args:
         rows: ids of each row; at least one row.
         value: id that fills the padding.
-        side: side on which the padding is put.
+        side: side of the padding.
 
     Returns:
         Ids and attention mask (1 for real tokens), both int64 [rows, longest], on the CPU.

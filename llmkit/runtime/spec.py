@@ -1,4 +1,4 @@
-"""What the user asked for, and nothing about how it is found: the one type that every room passes on."""
+"""`ModelSpec`: the user's request for a model, without how it is found and loaded."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class ModelSpec:
         verify_attn: prove a kernel from a file before its first use.
         adapter: folder or Hub id of a LoRA adapter to put on the model.
         trust_remote_code: run Python code that comes with the model.
-        allow_bin: read ``pytorch_model.bin`` (with ``weights_only=True``) where there is no safetensors file.
-        offline: never ask the network.
-        cache_dir: where downloads are kept; None is the Hub's own cache.
-        bundled: the embedded model is meant, even where a folder has its name too.
+        allow_bin: read ``pytorch_model.bin`` (with ``weights_only=True``) if there is no safetensors file.
+        offline: never use the network.
+        cache_dir: folder for downloads; None is the Hub's own cache.
+        bundled: the name means the embedded model, even if a folder has the same name.
+        new_head: initialize the head of an extractive model at random if the checkpoint has none, because it
+            will be trained.
+        four_bits: keep the linear layers in 4 bits (NF4; Dettmers et al. 2023, arXiv:2305.14314).
     """
 
     name: str
@@ -41,3 +44,5 @@ class ModelSpec:
     offline: bool = False
     cache_dir: Path | None = None
     bundled: bool = False
+    new_head: bool = False
+    four_bits: bool = False

@@ -18,7 +18,7 @@ from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.generation import Generation, OnText
 from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.transcripts import load_transcripts, save_transcript
-from llmkit.text.turns import parted, turns_of
+from llmkit.text.turns import split_system, turns_of
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -119,12 +119,12 @@ class Conversation:
     @property
     def system(self) -> str | None:
         """The system message; setting it to None or an empty text removes it."""
-        head = parted(self.messages)[0]
+        head = split_system(self.messages)[0]
         return head[0]["content"] if head else None
 
     @system.setter
     def system(self, text: str | None) -> None:
-        rest = parted(self.messages)[1]
+        rest = split_system(self.messages)[1]
         self.messages = [*([{"role": "system", "content": text}] if text else []), *rest]
 
     def send(
@@ -203,7 +203,7 @@ class Conversation:
         )
 
     def _prompt(self, messages: Messages) -> Prompt:
-        system, rest = parted(messages)
+        system, rest = split_system(messages)
         turn = turns_of(messages)
         # With its turn as the key, an answer draws the same numbers however the conversation came there.
         return self._generation.prompts.prepare_one(

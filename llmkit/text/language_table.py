@@ -1,8 +1,8 @@
-"""The languages that llmkit knows by name: those of ISO 639-1, and those of the NLLB-200 models.
+"""Table of languages: those of ISO 639-1, and those of the NLLB-200 models.
 
-A line is: ISO 639-1 code or ``-``, ISO 639-3 code, script, names. ``ara=arb`` is a macrolanguage with the
-single language that is meant by it unless another is named. The script (ISO 15924) is the one that a
-language is written in where none is named; the first name is the one that prompts use.
+A line is: ISO 639-1 code or ``-``, ISO 639-3 code, script, names. ``ara=arb`` is a macrolanguage and the
+individual language that it means by default. The script (ISO 15924) is the default one; prompts use the
+first name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One way to name languages, whatever code a model has for them.
+"""Find languages by name or code, and match them with the codes of any model.
 
-A person says `de`, `deu`, `German`, `zh-Hant` or `pt-BR`; a model knows `deu_Latn` (NLLB), `__de__` (M2M100),
-`de_DE` (mBART), `>>deu<<` (Marian) or `<2de>` (MADLAD). Both are read by the same rules, so a language is
-found among the codes that a model's own vocabulary holds, and no list of any model's codes is kept here.
+A user writes `de`, `deu`, `German`, `zh-Hant` or `pt-BR`. A model has `deu_Latn` (NLLB), `__de__` (M2M100),
+`de_DE` (mBART), `>>deu<<` (Marian) or `<2de>` (MADLAD). The same rules read both, so a language is found
+among the codes in the model's own vocabulary; no model's codes are listed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from llmkit.errors import InputError
+from llmkit.errors import OptionError
 from llmkit.text.language_table import TABLE
 
 # Codes that other standards, older ones and some models use: ISO 639-2/B, withdrawn codes, `ns` of M2M100.
@@ -51,15 +51,15 @@ _NO_SPACES = {"zho", "jpn", "yue"}
 
 @dataclass(frozen=True)
 class Language:
-    """A language as someone named it.
+    """A language as a user or a model named it.
 
     Attributes:
-        code: ISO 639-3; of the macrolanguage where people name that (``zho``, ``ara``).
+        code: ISO 639-3; of the macrolanguage if that is the usual name (``zho``, ``ara``).
         iso1: ISO 639-1, or None.
-        name: its English name; None for a code that is well formed but not known here.
-        script: ISO 15924, where one was named or follows from the region.
-        region: ISO 3166 or UN M.49, where one was named.
-        default_script: the script meant where none is named; None for a language not known here.
+        name: English name; None for a well-formed code that is not in the table.
+        script: ISO 15924, if one was named or follows from the region.
+        region: ISO 3166 or UN M.49, if one was named.
+        default_script: script that is meant if none is named; None for a language not in the table.
     """
 
     code: str
@@ -71,7 +71,7 @@ class Language:
 
     @property
     def tag(self) -> str:
-        """BCP-47, such as ``de``, ``zh-Hant`` or ``pt-BR``."""
+        """BCP-47 tag, such as ``de``, ``zh-Hant`` or ``pt-BR``."""
         script = (
             None if self.region and self.script == _implied_script(self.code, self.region) else self.script
         )
@@ -79,7 +79,7 @@ class Language:
 
     @property
     def label(self) -> str:
-        """What a prompt calls it: ``German``, ``Traditional Chinese``, ``Portuguese (pt-BR)``."""
+        """Name for prompts: ``German``, ``Traditional Chinese``, ``Portuguese (pt-BR)``."""
         name = self.name or self.code
         if self.code == "zho" and self.script in {"Hans", "Hant"} and not self.region:
             return f"{'Simplified' if self.script == 'Hans' else 'Traditional'} {name}"
@@ -91,53 +91,54 @@ class Language:
 
     @property
     def spaces_sentences(self) -> bool:
-        """Whether a space stands between its sentences."""
+        """True if the language puts a space between sentences."""
         return self.code not in _NO_SPACES
 
 
-def find_language(text: str, flag: str) -> Language:
-    """The language that a person means.
+def find_language(text: str, option: str) -> Language:
+    """Return the language that a user named.
 
     Args:
-        text: a code of ISO 639-1 or 639-3, a BCP-47 tag, an English name, or any model's code for it.
-        flag: where it was said, for the message.
+        text: a code of ISO 639-1 or 639-3, a BCP-47 tag, an English name, or any model's code.
+        option: Python name of the option that holds it, for the error.
 
     Raises:
-        InputError: no such language; the message names the nearest.
+        OptionError: the language is unknown; the message gives the nearest names.
     """
     phrase = " ".join(text.replace("(", " ").replace(")", " ").split()).casefold()
     language = read_code(_PHRASES.get(phrase, text)) or _by_name(phrase)
     if language is None:
-        raise unknown_language(text, flag)
+        raise unknown_language(text, option)
     return language
 
 
 def find_pair(source: str | None, target: str | None) -> tuple[Language | None, Language | None]:
-    """The languages that `--from` and `--to` mean, each None where it was not given.
+    """Return the languages of the options `source` and `target`; None for one that was not given.
 
     Raises:
-        InputError: no such language, or both are the same.
+        OptionError: a language is unknown, or both are the same.
     """
-    known = find_language(source, "--from") if source is not None else None
-    wanted = find_language(target, "--to") if target is not None else None
+    known = find_language(source, "source") if source is not None else None
+    wanted = find_language(target, "target") if target is not None else None
     if known and wanted and same_language(known, wanted):
-        raise InputError(f"--from {source} and --to {target} are the same language, {wanted.label}")
+        raise OptionError("source", f"{source} and target={target} are the same language, {wanted.label}")
     return known, wanted
 
 
-def unknown_language(text: str, flag: str) -> InputError:
-    """The error for a language that is not known by name; its message names the nearest."""
+def unknown_language(text: str, option: str) -> OptionError:
+    """Return the error for a language that has no known name; its message gives the nearest names."""
     near = _nearest(text, [(name, row) for row in _rows() for name in (*row.names, row.code, row.iso1)])
     known = ", ".join(f"{row.iso1 or row.code} ({row.names[0]})" for row in near)
     hint = f"the nearest are {known}" if near else "give a code such as de, deu or zh-Hant, or a name"
-    return InputError(f"{flag} {text}: no such language; {hint}")
+    return OptionError(option, f"{text}: no such language; {hint}")
 
 
 @functools.lru_cache(maxsize=4096)
 def read_code(text: str) -> Language | None:
-    """Read a language's code in any family's manner; None if it is not one.
+    """Read a language code of any model family; None if the text is not a code.
 
-    Three letters that are no known code are a language without a name: models know more than the table.
+    Three letters that are not in the table are a language without a name, since models have more languages
+    than the table.
     """
     text = text.strip()
     marked = _MARKS.fullmatch(text)
@@ -170,7 +171,7 @@ class Match:
 
     Attributes:
         code: as the model writes it.
-        exact: the code stands for the script and region that were asked for, if any were.
+        exact: the code has the script and the region that were asked for, if any.
     """
 
     code: str
@@ -181,13 +182,13 @@ def match_code(language: Language, codes: Iterable[str], *, said: str, model: st
     """Find a language among a model's codes.
 
     Args:
-        language: which.
-        codes: the codes that the model's vocabulary holds.
-        said: the flag and its value, for the message.
-        model: the model's name, for the message.
+        language: the language to find.
+        codes: the codes in the model's vocabulary.
+        said: the option that named the language and its value, such as ``target=de``, for the error.
+        model: name of the model, for the error.
 
     Raises:
-        InputError: the model does not have it; the message names the nearest codes that it has.
+        OptionError: the model does not have the language; the message gives the nearest codes that it has.
     """
     codes = sorted(codes)
     read = {code: known for code in codes if (known := read_code(code)) is not None}
@@ -203,23 +204,24 @@ def match_code(language: Language, codes: Iterable[str], *, said: str, model: st
     names = [(name, code) for code, known in read.items() for name in (code, known.name, known.tag)]
     near = list(dict.fromkeys([*own, *_nearest(language.name or language.code, names)]))
     if len(codes) <= 12:
-        told = f"it has {', '.join(codes)}"
+        hint = f"it has {', '.join(codes)}"
     elif near:
-        told = f"the nearest it has are {', '.join(near[:5])}"
+        hint = f"the nearest it has are {', '.join(near[:5])}"
     else:
-        told = f"it has {len(codes)} others, such as {', '.join(codes[:3])}"
-    raise InputError(f"{said}: {model} does not know {language.label}; {told}")
+        hint = f"it has {len(codes)} others, such as {', '.join(codes[:3])}"
+    option, _, value = said.partition("=")
+    raise OptionError(option, f"{value or language.tag}: {model} does not know {language.label}; {hint}")
 
 
 def same_language(one: Language, other: Language) -> bool:
-    """Whether two names mean one language in one script and, if both say so, one region."""
+    """Return True if two names mean one language in one script and, if both have one, one region."""
     scripts = {language.script or language.default_script for language in (one, other)}
     regions = {language.region for language in (one, other)} - {None}
     return one.code == other.code and len(scripts) == 1 and len(regions) < 2
 
 
 def _rank(wanted: Language, known: Language) -> tuple[int, int] | None:
-    """How far a model's code is from what was asked, in script and region; None if of another script."""
+    """Return the distance of a model's code in script and region; None if the script is another."""
     if wanted.script and known.script and wanted.script != known.script:
         return None
     script = 0 if known.script == (wanted.script or wanted.default_script) else 1 if not known.script else 2
@@ -227,7 +229,7 @@ def _rank(wanted: Language, known: Language) -> tuple[int, int] | None:
         return script, 0
     if known.region is None:
         return script, 1
-    # de_DE, fr_FR: where a language has its own country, that is what its plain code means.
+    # de_DE, fr_FR: if a language has a country of the same code, the plain code means that country.
     return script, 2 if not wanted.region and known.region == (wanted.iso1 or "").upper() else 3
 
 
@@ -276,7 +278,7 @@ def _by_name(name: str) -> Language | None:
 
 
 def _nearest(text: str, names: Iterable[tuple[str | None, T]]) -> list[T]:
-    """The things whose names come nearest to `text`, at most five."""
+    """Return at most five things, those with the names most like `text`."""
     things = {name.casefold(): thing for name, thing in names if name}
     found = difflib.get_close_matches(text.casefold(), things, n=8, cutoff=0.6)
     return list(dict.fromkeys(things[name] for name in found))[:5]

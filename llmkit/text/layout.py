@@ -1,4 +1,4 @@
-"""A text as passages to work on one by one, and what stands around them: put together it is as it was."""
+"""Split a text into passages to rewrite and the text around them, and put it together again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmkit.text.sentences import split_sentences
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# What opens a line and is no part of its sentence: bullets, numbers, headings, quoted mail, dialogue.
+# Marks at the start of a line that are no part of its sentence: bullets, numbers, headings, quoted mail.
 _MARKER = re.compile(r"(?:(?:[-*+•·‣>–—]|#{1,6}|\d{1,3}[.)]|[a-z]\))\s+)+")
 _CLAUSE_END = re.compile(r"[,;:–—،؛](?=\s)|[、，；：]|\s(?=\()")
 
@@ -21,7 +21,7 @@ class TextLayout:
     """A text and the passages in it.
 
     Attributes:
-        text: all of it.
+        text: the whole text.
         spans: (start, end) of the passages in characters, in order.
     """
 
@@ -33,10 +33,10 @@ class TextLayout:
         return [self.text[start:end] for start, end in self.spans]
 
     def cut(self, too_long: Callable[[Sequence[str]], Sequence[bool]]) -> TextLayout:
-        """The layout with passages halved, and halved again, until none is too long.
+        """Return the layout with long passages halved until none is too long.
 
         Args:
-            too_long: tells it for several passages at once; one that is a single character stays.
+            too_long: returns True for each passage that is too long; a single character is never cut.
         """
         done: list[tuple[int, int]] = []
         waiting = list(self.spans)
@@ -53,9 +53,9 @@ class TextLayout:
         return TextLayout(self.text, tuple(sorted(done)))
 
     def without(self, ranges: Sequence[tuple[int, int]]) -> TextLayout:
-        """The layout with ranges of the text, in order, taken out of its passages.
+        """Return the layout without the given ranges of the text, which are in order.
 
-        What is left of a passage stays in parts, those without a letter aside.
+        The remaining parts of a passage become passages, except those without a letter.
         """
         found = []
         for start, end in self.spans:
@@ -67,12 +67,12 @@ class TextLayout:
         return TextLayout(self.text, tuple(found))
 
     def filled(self, replacements: Sequence[str], *, spaces: bool | None = None) -> str:
-        """The text with other passages in the places of its own.
+        """Return the text with each passage replaced.
 
         Args:
             replacements: one for each passage.
-            spaces: True puts a space between passages of a line that touched, False takes out a single
-                space between them; None leaves what stands between them alone.
+            spaces: True puts a space between passages of a line that touched; False removes a single space
+                between them; None changes nothing between them.
         """
         parts: list[str] = []
         end = 0
@@ -88,7 +88,7 @@ class TextLayout:
 def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> TextLayout:
     """Find the passages of a text: its sentences, or whole lines.
 
-    What holds no letter (numbers, rules, emoji) is no passage, nor are the bullets and numbers of lists.
+    Text without a letter (numbers, rules, emoji) is not a passage. Bullets and numbers of lists are left out.
 
     Args:
         text: any text.
@@ -112,15 +112,16 @@ def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> T
 
 
 def has_letters(text: str) -> bool:
-    """Whether there is anything in it to translate."""
+    """Return True if a text holds a letter, so that there is something to translate."""
     return any(character.isalpha() for character in text)
 
 
 def _halves(text: str) -> tuple[int, int]:
-    """Where to cut a passage in two: the first half's end and the second's start.
+    """Return the end of a passage's first half and the start of the second.
 
-    The cut is the one nearest the middle of the best kind that its middle part has: the end of a sentence,
-    the end of a clause, a space, any character. Both are the text's length if it cannot be cut.
+    Of the cuts in the middle part, those of the best kind count: after a sentence, after a clause, at a
+    space, between any characters. Of these the cut nearest to the middle is taken. Both numbers are the
+    text's length if it cannot be cut.
     """
     whole = len(text)
     low, high = whole // 5, whole - whole // 5
@@ -140,5 +141,5 @@ def _halves(text: str) -> tuple[int, int]:
 
 
 def _joins(character: str) -> bool:
-    """Whether a character belongs to the one before it: accents, joiners, variation selectors."""
+    """Return True for a character that belongs to the one before it (accent, joiner, variation selector)."""
     return unicodedata.category(character) in {"Mn", "Mc", "Me", "Cf"}

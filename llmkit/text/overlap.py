@@ -1,7 +1,7 @@
-"""Which tokens of a context stand in a word that the question has too.
+"""Mark the tokens of a context that are in a word of the question.
 
-Small readers find an answer by the words around it; told which words those are, they need not learn to
-compare words first (Chen et al. 2017, "Reading Wikipedia to Answer Open-Domain Questions", section 3.2).
+Small readers find an answer by the words around it. With these marks they need not learn to compare words
+(Chen et al. 2017, "Reading Wikipedia to Answer Open-Domain Questions", section 3.2).
 
 Public: `shared_marks`, `stem`.
 """
@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable
 
 _WORD = re.compile(r"[^\W_]+")
-# English inflections, longest first; what is left has three letters or more.
+# English inflections, longest first; the rest must have three letters or more.
 _ENDINGS = ("ies", "ing", "ied", "es", "ed", "ly", "s", "y", "e")
 
 
 def stem(word: str) -> str:
-    """A word in lower case without its English inflection: crude, the same for `move` and `moving`."""
+    """Return a word in lower case without its English inflection: the same for `move` and `moving`."""
     word = word.casefold()
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
@@ -26,7 +26,7 @@ def stem(word: str) -> str:
 
 
 def shared_marks(question: str, context: str, ends: Iterable[int]) -> list[bool]:
-    """Whether each token of the context stands in a word whose stem is one of the question's.
+    """Return for each token of the context True if its word has the stem of a word in the question.
 
     Args:
         question: any text.

@@ -1,4 +1,4 @@
-"""Texts cut into passages, and the passages that fit a question best.
+"""Cut texts into passages, and rank the passages for a question.
 
 Ranking is BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009), in
 Lucene's form, by the bm25s library.
@@ -15,14 +15,14 @@ from typing import Any
 
 from llmkit.text.words import search_terms
 
-# Long enough to hold a fact with what it refers to, short enough that several fit into a prompt.
+# Long enough for a fact and its context, short enough that several fit into a prompt.
 PASSAGE_CHARACTERS = 1000
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?。！？।؟]\s*"), re.compile(r"\s+"))
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text to answer from, under the name by which the user knows it."""
+    """A text to answer from, with the user's name for it."""
 
     name: str
     text: str
@@ -32,7 +32,7 @@ class Document:
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def line(self, offset: int) -> int:
-        """The line, counted from 1, that the character at `offset` stands in."""
+        """Return the line, counted from 1, of the character at `offset`."""
         return bisect_right(self._line_starts, offset)
 
 
@@ -50,7 +50,7 @@ class Passage:
 
 
 def split_passages(text: str, size: int = PASSAGE_CHARACTERS) -> list[tuple[int, int]]:
-    """Cut a text into (start, end) pieces of at most `size` characters that together are all of it.
+    """Cut a text into (start, end) pieces of at most `size` characters that together cover it.
 
     A piece ends after the last blank line in its second half, else after the last line, sentence or word
     there, else at `size`.
@@ -74,7 +74,7 @@ def _last_break(pattern: re.Pattern[str], text: str, start: int, size: int) -> i
 
 @dataclass
 class Library:
-    """Documents whose passages a question ranks.
+    """Documents, and a search index of their passages.
 
     Attributes:
         documents: the texts.
@@ -94,7 +94,7 @@ class Library:
         ]
 
     def best(self, question: str) -> list[Passage]:
-        """All passages, the one that fits `question` best first; equals stay in their own order."""
+        """Return all passages, the best match of `question` first; ties keep their order."""
         terms = search_terms(question)
         if not terms or len(self.passages) < 2:
             return list(self.passages)

@@ -1,4 +1,4 @@
-"""Parts of a text that must come through a rewriting unharmed: placeholders, tags, addresses, given terms."""
+"""Find parts of a text that a rewriting must keep: placeholders, tags, addresses, given terms."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _PLACEHOLDERS = (
 
 
 class ProtectedSpans:
-    """Finds what must come through: `{name}`, `${x}`, `%s`, URLs, e-mail addresses, tags, and `terms`.
+    """Finds parts to keep: `{name}`, `${x}`, `%s`, URLs, e-mail addresses, tags, and `terms`.
 
-    A term counts where it stands as a word of its own (in scripts without spaces, anywhere); upper and
-    lower case differ.
+    A term counts where it is a whole word (in scripts without spaces, anywhere); case matters.
     """
 
     def __init__(self, terms: Sequence[str] = ()) -> None:
@@ -29,11 +28,11 @@ class ProtectedSpans:
         self._pattern = re.compile("|".join([*map(_term, longest_first), *_PLACEHOLDERS]))
 
     def spans(self, text: str) -> tuple[tuple[int, int], ...]:
-        """(start, end) of what is to be kept, in order."""
+        """Return (start, end) of each part to keep, in order."""
         return tuple(match.span() for match in self._pattern.finditer(text))
 
     def lost(self, text: str, result: str) -> list[str]:
-        """What is to be kept in `text` and stands fewer times in `result`."""
+        """Return the parts to keep that `result` has fewer times than `text`."""
         wanted = Counter(text[start:end] for start, end in self.spans(text))
         return [item for item, times in wanted.items() if result.count(item) < times]
 
@@ -45,5 +44,5 @@ def _term(term: str) -> str:
 
 
 def _stands_alone(letter: str) -> bool:
-    """Whether no other letter may touch this one; Korean has spaces, but its particles touch the word."""
+    """Return True if no other letter may touch this one. Korean has spaces, but particles touch the word."""
     return letter.isalnum() and not is_unspaced(letter) and not "\uac00" <= letter <= "\ud7a3"

@@ -1,21 +1,21 @@
-"""Is a quotation really in the text, and where?"""
+"""Find a quotation in a text."""
 
 from __future__ import annotations
 
 import unicodedata
 from itertools import pairwise
 
-# What a model may write differently from its source without misquoting it.
+# Characters that a model may exchange without misquoting its source.
 _SAME = str.maketrans(
     {**dict.fromkeys("‘’‚‛`´", "'"), **dict.fromkeys("“”„‟«»", '"'), **dict.fromkeys("‐‑‒–—", "-")}
 )
 
 
 def find_quotation(quotation: str, text: str) -> tuple[int, int] | None:
-    """Where `quotation` stands in `text`, as (start, end) characters of `text`; None if it does not.
+    """Return (start, end) of `quotation` in `text`, in characters; None if it is not there.
 
-    White space of any kind and length, forms of quotation marks and dashes, capitals, and how an accent is
-    encoded make no difference; every letter and digit must agree.
+    These differences are ignored: kind and length of white space, forms of quotation marks and dashes,
+    case, and the encoding of accents. Every letter and digit must agree.
     """
     wanted, _ = _folded(quotation)
     wanted = wanted.strip()
@@ -29,7 +29,7 @@ def find_quotation(quotation: str, text: str) -> tuple[int, int] | None:
 
 
 def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text with those differences removed, and for each of its characters the place it came from."""
+    """Return the text without those differences, and for each of its characters the span it came from."""
     characters: list[str] = []
     places: list[tuple[int, int]] = []
     for i, end in _graphemes(text):
@@ -46,6 +46,6 @@ def _folded(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def _graphemes(text: str) -> list[tuple[int, int]]:
-    """Each character together with the combining marks after it."""
+    """Return the span of each character together with the combining marks after it."""
     starts = [i for i, character in enumerate(text) if i == 0 or not unicodedata.combining(character)]
     return list(pairwise([*starts, len(text)]))

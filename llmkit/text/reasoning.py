@@ -1,6 +1,6 @@
-"""Part a reasoning model's thoughts from its answer, whole or as it streams.
+"""Split the output of a reasoning model into thoughts and answer, whole or as it streams.
 
-Models write them as `<think> ... </think>` before the answer. Some chat templates open the tag in the
+Models write thoughts as `<think> ... </think>` before the answer. Some chat templates open the tag in the
 prompt, so that the output begins inside it.
 """
 
@@ -11,10 +11,10 @@ CLOSE = "</think>"
 
 
 def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
-    """Split a model's output into (reasoning, answer); the reasoning is empty where there is none.
+    """Split a model's output into (reasoning, answer); the reasoning may be empty.
 
     Args:
-        text: what the model wrote.
+        text: output of the model.
         opened: the prompt ended inside the thoughts.
     """
     parts = ReasoningFilter(opened=opened)
@@ -25,7 +25,7 @@ def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
 
 
 class ReasoningFilter:
-    """Sorts a stream into thoughts and answer; `feed` and `close` return (is_thought, text) pieces."""
+    """Splits a stream into thoughts and answer; `feed` and `close` return (is_thought, text) pieces."""
 
     def __init__(self, *, opened: bool = False) -> None:
         self._thinking = opened
@@ -54,18 +54,18 @@ class ReasoningFilter:
         return pieces + self._emit(False, len(self._held))
 
     def close(self) -> list[tuple[bool, str]]:
-        """The rest, once the stream has ended."""
+        """Return the remaining pieces at the end of the stream."""
         return self._emit(self._thinking, len(self._held))
 
     def _emit(self, thought: bool, length: int) -> list[tuple[bool, str]]:
         piece, self._held = self._held[:length], self._held[length:]
         if self._strip and not thought:
-            # The blank lines between thoughts and answer belong to neither.
+            # Blank lines between thoughts and answer belong to neither.
             piece = piece.lstrip("\n")
             self._strip = not piece
         return [(thought, piece)] if piece else []
 
 
 def _overlap(text: str, tag: str) -> int:
-    """Length of the longest end of `text` that begins `tag`."""
+    """Return the length of the longest end of `text` that is a beginning of `tag`."""
     return next((n for n in range(min(len(text), len(tag)), 0, -1) if tag.startswith(text[-n:])), 0)

@@ -1,4 +1,4 @@
-"""Cut a text that is longer than a model sees into parts that end where paragraphs or sentences do."""
+"""Cut a text that is longer than a model's context into parts that end with a paragraph or a sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Count = Callable[[Sequence[str]], list[int]]
 
 _BLANK_LINE = re.compile(r"\n\s*\n|\r\n\s*\r\n")
 _LINE_END = re.compile(r"[\r\n]")
-_FULL_ENOUGH = 3 / 4  # of a part; from there on it ends with a paragraph if it can
+_FULL_ENOUGH = 3 / 4  # share of a part from which on it may end with a paragraph
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """A sentence, or a piece of one that no part could hold: characters `start` to `end`."""
+    """A sentence, or a piece of one that is too long for a part: characters `start` to `end`."""
 
     start: int
     end: int
@@ -30,14 +30,14 @@ def split_parts(text: str, *, count: Count, room: int, overlap: int = 0) -> list
     """Cut a text into parts of at most `room` tokens that together hold every word of it.
 
     Args:
-        text: of any length.
-        count: takes texts and gives the number of tokens of each.
-        room: the most tokens that a part may have, at least 1.
-        overlap: neighbours share at most so many: the last paragraph, or else the last sentences, of a part
-            begin the next one.
+        text: a text of any length.
+        count: returns the number of tokens of each text.
+        room: most tokens of a part, at least 1.
+        overlap: most tokens that neighboring parts share: the last paragraph, or else the last sentences,
+            of a part begin the next one.
 
     Returns:
-        The parts' (start, end) in characters, in order; none for a text of white space.
+        (start, end) of the parts in characters, in order; empty for a text of white space.
     """
     units = _units(text, count, room)
     if not units:
@@ -46,14 +46,14 @@ def split_parts(text: str, *, count: Count, room: int, overlap: int = 0) -> list
     while True:
         parts = [(units[a].start, units[b].end) for a, b in _pack(units, limit, min(overlap, limit // 2))]
         over = max(count([text[start:end] for start, end in parts])) - room
-        # What stands between sentences costs tokens too. A unit alone fits, so this comes to an end.
+        # Text between sentences also costs tokens. A single unit fits, so the loop ends.
         if over <= 0 or limit <= 0:
             return parts
         limit -= over
 
 
 def _pack(units: list[_Unit], limit: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """First and last unit of each part."""
+    """Yield the first and the last unit of each part."""
     first = 0
     while True:
         last, size = first, units[first].size
@@ -72,7 +72,7 @@ def _pack(units: list[_Unit], limit: int, overlap: int) -> Iterator[tuple[int, i
 
 
 def _resume(units: list[_Unit], first: int, last: int, overlap: int) -> int:
-    """Where the part after first..last begins: up to `overlap` tokens before its end."""
+    """Return the first unit of the part after first..last: up to `overlap` tokens before its end."""
     shared = 0
     begin = last + 1
     while begin - 1 > first and shared + units[begin - 1].size <= overlap:

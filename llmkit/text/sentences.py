@@ -1,7 +1,7 @@
-"""Where a text's sentences end: rules, no model and no download.
+"""Split a text into sentences by rules, without a model or a download.
 
-The rules know the full stops of the scripts that have their own, and for those that share `.` what keeps
-it from ending a sentence: abbreviations (by language), initials, numbers and what follows.
+The rules cover the full stops of scripts that have their own. For scripts that share `.`, they know the
+cases in which it does not end a sentence: abbreviations (by language), initials, numbers, and the next word.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# After these a full stop ends no sentence, whatever follows: "Dr. Who", "vgl. Kapitel 3". Single letters
-# are taken for initials.
+# A full stop after these never ends a sentence: "Dr. Who", "vgl. Kapitel 3". Single letters count as
+# initials.
 _ABBREVIATIONS = {
     language: frozenset(words.split())
     for language, words in {
@@ -36,7 +36,7 @@ _BEFORE_A_NUMBER = re.compile(
     r"(approx|art|bd|ca|cf|ch|eq|figs?|nos?|nr|núm|op|pp?|p[áa]g|sec|vol|kap|abs|стр|рис|гл"
     r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)"
 )
-# "J.", "U.S.", "z.B."; not the one-letter words of scripts whose letters are whole syllables.
+# "J.", "U.S.", "z.B."; not the one-letter words of syllabic scripts.
 _INITIALS = re.compile(r"([A-Za-zÀ-ɏЀ-ЯΑ-Ωא-ת\u0620-\u06ff]|[^\W\d_](\.[^\W\d_])+)")
 _AFTER_NOON = re.compile(r"[ap]\.m")
 _PRONOUN = re.compile(r"\b(am|and|as|but|can|could|did|do|had|have|nor|or|should|so|than|was|will|would) I$")
@@ -46,44 +46,39 @@ _LIST_NUMBER = re.compile(r"\s*[(\[]?(\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
 
 _CLOSING = "\"'”’»」』）)\\]】》›"
 _END = re.compile(
-    # Full stops of scripts without capitals end a sentence wherever they stand: CJK, Arabic, Urdu, danda,
-    # Tibetan, Burmese, Ethiopic, Khmer, Armenian, Ol Chiki, Meetei, Syriac, N'Ko.
+    # Full stops of scripts without capitals always end a sentence: CJK, Arabic, Urdu, danda, Tibetan,
+    # Burmese, Ethiopic, Khmer, Armenian, Ol Chiki, Meetei, Syriac, N'Ko.
     r"(?P<own>[。！？｡\u061f\u06d4\u0964\u0965\u0f0d\u0f0e\u104b\u1362\u1367\u17d4\u17d5\u0589\u1c7e\u1c7f\uabeb"
     rf"\u0700-\u0702\u07f9]+[{_CLOSING}]*|．(?!\d)[{_CLOSING}]*"
     rf"|[!?]+[{_CLOSING}]*(?=[\u3041-\u30ff\u3400-\u9fff]))"
-    # Those of Latin, Greek, Cyrillic and whoever borrows them do so before white space.
+    # Those of Latin, Greek, Cyrillic and scripts that borrow them do so before white space.
     rf"|[.!?…‽]+[{_CLOSING}]*(?=\s|$)"
 )
 _GREEK_QUESTION = re.compile(r"[;\u037e](?=\s|$)")
-# A quotation that goes on: 「行く。」と言った.
+# A sentence that continues after a quotation: 「行く。」と言った.
 _GOES_ON = re.compile(r"[\u3041-\u309f、，,]")
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_BREAK = r"(?>\r\n|[\n\r\u2028\u2029])"
-_BLANK_LINE = re.compile(rf"{_BREAK}[^\S\n\r\u2028\u2029]*{_BREAK}")
 
 
-def split_sentences(
-    text: str, language: str | None = None, *, wrapped: bool = False
-) -> list[tuple[int, int]]:
-    """Find a text's sentences.
+def split_sentences(text: str, language: str | None = None) -> list[tuple[int, int]]:
+    """Find the sentences of a text.
 
-    A line break always ends one. A full stop does not before a lower-case letter, after a known abbreviation
-    (`Dr.`), an initial (`J.`) or letters with stops between them (`U.S.`), between an abbreviation and its
-    number (`Fig. 3`), inside a number, or after the number of a list (`1. First`).
+    A line break always ends a sentence; call `unwrapped` first for text that is wrapped to a page. A full
+    stop does not end one before a lower-case letter, after a known abbreviation (`Dr.`), an initial (`J.`) or
+    letters with stops between them (`U.S.`), between an abbreviation and its number (`Fig. 3`), inside a
+    number, or after the number of a list (`1. First`).
 
     Args:
         text: any text.
-        language: ISO 639-1 code, or 639-3 where there is none, for abbreviations and marks that differ
-            between languages; None takes those of English.
-        wrapped: the text's lines are broken to some width: only a blank line ends a sentence, a line break
-            alone does not.
+        language: ISO 639-1 code, or 639-3 if there is none, for abbreviations and marks that differ between
+            languages; None means English.
 
     Returns:
-        The sentences' (start, end) in characters, in order; all that lies between them is white space.
+        (start, end) of the sentences in characters, in order; only white space is between them.
     """
     language = {"nb": "no", "nn": "no"}.get(language or "en", language or "en")
     spans = []
-    for start, stop in _paragraphs(text) if wrapped else (line.span() for line in _LINE.finditer(text)):
+    for start, stop in (line.span() for line in _LINE.finditer(text)):
         for end in _ends(text, start, stop, language):
             spans.append(_stripped(text, start, end))
             start = end
@@ -91,16 +86,8 @@ def split_sentences(
     return [(start, end) for start, end in spans if start < end]
 
 
-def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for gap in _BLANK_LINE.finditer(text):
-        yield start, gap.start()
-        start = gap.end()
-    yield start, len(text)
-
-
 def _ends(text: str, start: int, stop: int, language: str) -> Iterator[int]:
-    """Where the sentences of a block end, its last one aside."""
+    """Yield the ends of the sentences of a line, except the last one."""
     begin = start
     marks = list(_END.finditer(text, start, stop))
     if language == "el":
@@ -118,7 +105,7 @@ def _ends(text: str, start: int, stop: int, language: str) -> Iterator[int]:
 
 
 def _stop_ends(before: str, mark: str, following: str, language: str, *, first: bool) -> bool:
-    """Whether a `.`, `!`, `?` or ellipsis between `before` and the character `following` ends a sentence."""
+    """Return True if a `.`, `!`, `?` or ellipsis between `before` and `following` ends a sentence."""
     if following.islower():
         return False
     if not mark.startswith(".") or mark.startswith(".."):
@@ -140,6 +127,6 @@ def _stop_ends(before: str, mark: str, following: str, language: str, *, first: 
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without the white space at its ends."""
+    """Return the span without the white space at its ends."""
     part = text[start:end]
     return start + len(part) - len(part.lstrip()), start + len(part.rstrip())

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:
-    """`text` up to the earliest of `stops`, which is left out."""
+    """Return `text` up to the earliest stop string, without it."""
     ends = [text.find(stop) for stop in stops]
     return text[: min((end for end in ends if end >= 0), default=len(text))]
 
 
 class StopFilter:
-    """Passes a stream of text on, up to the first stop string, holding back what may begin one."""
+    """Passes a stream of text through up to the first stop string; holds back a possible beginning of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -20,7 +20,7 @@ class StopFilter:
         self._stopped = False
 
     def feed(self, text: str) -> str:
-        """What of the stream so far may be shown now."""
+        """Add a piece of the stream; return the text that may be shown now."""
         if self._stopped:
             return ""
         self._held += text
@@ -34,7 +34,7 @@ class StopFilter:
         return shown
 
     def close(self) -> str:
-        """What was held back, once the stream has ended."""
+        """Return the text that was held back, at the end of the stream."""
         return "" if self._stopped else self._held
 
     def _begins(self, stop: str) -> int:

@@ -1,4 +1,4 @@
-"""The turns of a conversation: a user's message and all that follows it, up to the user's next."""
+"""Turns of a conversation: a user message and the messages after it, up to the next user message."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 Message = dict[str, Any]
 
 
-def parted(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
-    """The system messages at the head of a conversation, and the rest."""
+def split_system(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """Return the system messages at the beginning of a conversation, and the rest."""
     head = next((i for i, one in enumerate(messages) if one["role"] not in _SYSTEM), len(messages))
     return list(messages[:head]), list(messages[head:])
 
 
 def turns_of(messages: Sequence[Message]) -> int:
-    """How many turns there are."""
+    """Return the number of turns."""
     return sum(one["role"] == "user" for one in messages)
 
 
 def leave_turns(messages: Sequence[Message], turns: int) -> list[Message]:
-    """The conversation without its first `turns` turns; the system messages at its head stay.
+    """Return the conversation without its first `turns` turns; the system messages at its beginning stay.
 
-    What stands between them and the first turn, such as a greeting, goes with the first turn.
+    Messages before the first user message, such as a greeting, belong to the first turn.
     """
-    system, rest = parted(messages)
+    system, rest = split_system(messages)
     if turns == 0:
         return [*system, *rest]
     starts = [i for i, one in enumerate(rest) if one["role"] == "user"]

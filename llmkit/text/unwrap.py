@@ -1,4 +1,4 @@
-"""Line breaks that a text owes to the width of its page, and not to its writer."""
+"""Undo hard wrapping: join lines that were broken only to fit a page width."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LINE = re.compile(r"([^\n]*?)(\r?\n)(?=([^\s]+))")
 
 
 def unwrapped(text: str) -> str:
-    """The same text, of the same length, with a space for each line break that only wraps a line.
+    """Return the text, with the same length, with a space for each line break that only wraps a line.
 
-    A break wraps if the next line's first word would not have fitted on its line. How wide the page is, the
-    text's own lines tell; short lines (verse, lists, headings, dialogue) keep their breaks.
+    A break wraps if the first word of the next line would not have fitted on the line. The width of the page
+    follows from the text's own lines. Short lines (verse, lists, headings, dialogue) keep their breaks.
     """
     lengths = sorted(len(line) for line in text.splitlines() if line.strip())
     width = lengths[int(0.9 * (len(lengths) - 1))] if len(lengths) > 2 else _PAGE + 1

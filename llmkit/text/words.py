@@ -1,4 +1,4 @@
-"""Words in any script: what counts as one, and how many there are.
+"""Split and count words in any script.
 
 Public: `ascii_words`, `unicode_words`, `search_terms`, `count_words`, `is_unspaced`, `UNSPACED`.
 """
@@ -23,15 +23,15 @@ _UNSPACED = re.compile(f"[{''.join(UNSPACED.values())}]")
 
 
 def ascii_words(text: str) -> list[str]:
-    """Lower-case runs of a-z and 0-9: the words of ROUGE-1.5.5 and of rouge_score."""
+    """Return the lower-case runs of a-z and 0-9, the words of ROUGE-1.5.5 and of rouge_score."""
     return _ASCII_WORDS.findall(text.lower())
 
 
 def unicode_words(text: str) -> list[str]:
-    """Lower-case words of any script, after Unicode's compatibility normalization (NFKC).
+    """Return the lower-case words of any script, after Unicode's compatibility normalization (NFKC).
 
-    A word is a run of letters, digits and their combining marks; in scripts written without spaces each
-    character, with its marks, is a word of its own.
+    A word is a run of letters, digits and their combining marks. In scripts without spaces each character,
+    with its marks, is a word.
 
     >>> unicode_words("Das Café, GPT-4 和东京")
     ['das', 'café', 'gpt', '4', '和', '东', '京']
@@ -43,9 +43,9 @@ def unicode_words(text: str) -> list[str]:
 
 
 def count_words(text: str) -> int:
-    """How long a text is, in words as a person counts them: what stands between white space.
+    """Return the length of a text in words: runs without white space.
 
-    Where there are no spaces, each character counts, and punctuation does not.
+    In scripts without spaces each character counts, and punctuation does not.
 
     >>> count_words("It's GPT-4 -- 东京。")
     5
@@ -56,8 +56,10 @@ def count_words(text: str) -> int:
 
 
 def search_terms(text: str) -> list[str]:
-    """What a search or a comparison of texts looks at: casefolded words, and in scripts without spaces
-    pairs of neighbouring characters, since one alone says too little.
+    """Return the terms for a search or a comparison of texts.
+
+    These are casefolded words, and in scripts without spaces pairs of neighboring characters, since one
+    character alone is not specific enough.
 
     >>> search_terms("GPT-4 和东京")
     ['gpt', '4', '和东', '东京']
@@ -78,15 +80,15 @@ def search_terms(text: str) -> list[str]:
 
 
 def is_unspaced(text: str) -> bool:
-    """Whether a character of a script without spaces stands in `text`."""
+    """Return True if `text` holds a character of a script without spaces."""
     return _UNSPACED.search(text) is not None
 
 
 @cache
 def _unicode_pattern() -> re.Pattern[str]:
-    # `re` has no \p{M}, and \w leaves the marks out, which would cut Thai and Devanagari words apart.
+    # `re` has no \p{M}, and \w excludes marks, which would cut Thai and Devanagari words into pieces.
     marks = "".join(chr(c) for c in range(0x300, 0x20000) if unicodedata.category(chr(c)).startswith("M"))
-    marks += "\u200c\u200d"  # joiners stand inside Persian and Indic words
+    marks += "\u200c\u200d"  # joiners inside Persian and Indic words
     unspaced = "".join(UNSPACED.values())
     letter = f"(?![{unspaced}])[^\\W_]"
     return re.compile(f"[{unspaced}][{marks}]*|{letter}(?:{letter}|[{marks}])*")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llmkit.attention.packed import attend
+from llmkit.attention.packed import packed_attention
 
 MODULE = torch.nn.Identity()
 
@@ -38,7 +38,7 @@ def blocks(sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def run(inputs: list[torch.Tensor], mask: Any = None, **keywords: Any) -> torch.Tensor:
-    output, weights = attend(MODULE, *inputs, mask, scaling=0.5, **keywords)
+    output, weights = packed_attention(MODULE, *inputs, mask, scaling=0.5, **keywords)
     assert weights is None
     assert output.is_contiguous()
     return output

@@ -7,7 +7,7 @@ import torch
 from transformers import AttentionInterface, ContinuousBatchingConfig, GenerationConfig
 
 from llmkit.attention.paged import paged
-from llmkit.attention.reference import attend as reference
+from llmkit.attention.reference import reference_attention as reference
 from llmkit.attention.registry import find, kernel
 from llmkit.attention.verify_model import small_model, verify_inside
 from llmkit.errors import InputError
@@ -42,7 +42,7 @@ def batched(model):
 def test_the_tokens_of_generate(name, model, alone, monkeypatch):
     from llmkit.attention import cpu
 
-    monkeypatch.setattr(cpu, "worth", lambda *a: True)
+    monkeypatch.setattr(cpu, "is_faster", lambda *a: True)
     theirs = AttentionInterface()["paged|eager"]
     with paged(find(name), model):
         assert batched(model) == alone

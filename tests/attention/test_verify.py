@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llmkit.attention.interface import forward
-from llmkit.attention.packed import attend as documents
-from llmkit.attention.reference import attend as reference
+from llmkit.attention.interface import wrap_kernel
+from llmkit.attention.packed import packed_attention as documents
+from llmkit.attention.reference import reference_attention as reference
 from llmkit.attention.registry import Kernel, find, kernel
-from llmkit.attention.verify import verify
+from llmkit.attention.verify import IGNORED, verify
 from llmkit.attention.verify_cases import matrix
 from llmkit.attention.verify_model import running, small_model, verify_inside
 
@@ -130,13 +130,12 @@ def test_those_that_are_broken(function):
 
 
 def test_what_is_wrong_is_said():
-    assert failures(verify(declared(nan_on_masked_rows)))["a row that sees nothing"].note == (
-        "NaN or infinity in the output: where a query sees no key, fill with the dtype's lowest number and"
-        " not with minus infinity"
-    )
+    note = failures(verify(declared(nan_on_masked_rows)))["a row that sees nothing"].note
+    assert note.startswith("NaN or infinity in the output: ")
+    assert "lowest number" in note
     assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
     causal = failures(verify(declared(padding_ignored), quick=True))
-    assert causal["left padding"].note == "it is causal, whatever the mask says"
+    assert causal["left padding"].note == IGNORED[1]
     # A mask half lost is neither.
     assert failures(verify(declared(causality_lost), quick=True))["left padding"].note == ""
     assert (
@@ -213,7 +212,7 @@ def test_the_four_of_the_field():
     # One that takes no mask is refused padding, and says so; claimed to take it, it is found out.
     unmasked = declared(sdpa_without_mask, mask="none", supports=gqa)
     found = failures(verify_inside(unmasked, small_model(unmasked)))
-    assert "takes no mask" in found["LlamaForCausalLM: padded batch against single texts"].note
+    assert "accepts no mask" in found["LlamaForCausalLM: padded batch against single texts"].note
     claimed = declared(sdpa_without_mask, mask="padding", supports=gqa)
     assert "left padding" in failures(verify(claimed))
     # Filling with minus infinity makes NaN of a row that sees nothing.
@@ -255,7 +254,7 @@ def test_texts_in_a_row_inside_a_model(rows):
             return model(ids, position_ids=positions, use_cache=False).logits
 
     assert (logits(find("documents")) - logits(None)).abs().max() < 1e-4
-    with pytest.raises(InputError, match="does not keep several texts in a row apart"):
+    with pytest.raises(InputError, match="several texts in a row"):
         logits(padded_texts_only(["gqa"]))
 
 
@@ -287,7 +286,7 @@ def test_weights_are_given_or_refused():
     with (
         running(find("documents"), model),
         torch.inference_mode(),
-        pytest.raises(InputError, match="gives no attention weights back; use eager or reference"),
+        pytest.raises(InputError, match="attention weights"),
     ):
         model(ids, output_attentions=True)
 
@@ -354,7 +353,7 @@ def test_position_bias_is_never_lost(tiny_model):
 
     model = load(ModelSpec(str(tiny_model("t5")), dtype="float32", device="cpu")).model
     (only,) = verify_inside(declared(swallows, supports=["gqa"]), model)
-    assert "passes position_bias, which the kernel does not declare and would lose" in only.note
+    assert "passes position_bias, which the kernel does not declare" in only.note
 
 
 def test_a_kernel_in_the_wrong_place():
@@ -365,17 +364,17 @@ def test_a_kernel_in_the_wrong_place():
     mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
     only = declared(right, supports=["gqa"], devices=["cuda"])
     with pytest.raises(InputError, match="right runs on cuda, not on cpu"):
-        forward(only)(bare, x, x, x, mask)
-    with pytest.raises(InputError, match="takes bfloat16, not float32"):
-        forward(declared(right, dtypes=["bfloat16"]))(bare, x, x, x, mask)
-    with pytest.raises(InputError, match="takes heads of 64, 128, and the model's have 8"):
-        forward(declared(right, head_dims=[64, 128]))(bare, x, x, x, mask)
+        wrap_kernel(only)(bare, x, x, x, mask)
+    with pytest.raises(InputError, match="accepts bfloat16, not float32"):
+        wrap_kernel(declared(right, dtypes=["bfloat16"]))(bare, x, x, x, mask)
+    with pytest.raises(InputError, match="heads of size 64, 128, and the model's have 8"):
+        wrap_kernel(declared(right, head_dims=[64, 128]))(bare, x, x, x, mask)
     with pytest.raises(InputError, match="has no backward pass and cannot train"):
-        forward(declared(right, supports=["gqa"]))(bare, x.requires_grad_(), x, x, mask)
+        wrap_kernel(declared(right, supports=["gqa"]))(bare, x.requires_grad_(), x, x, mask)
     with pytest.raises(InputError, match="has no dropout"):
-        forward(declared(right))(bare, x.detach(), x.detach(), x.detach(), mask, dropout=0.1)
+        wrap_kernel(declared(right))(bare, x.detach(), x.detach(), x.detach(), mask, dropout=0.1)
     with pytest.raises(InputError, match=r"output of shape \(1, 2, 3, 8\); it must be"):
-        forward(declared(lambda *a, **k: (torch.zeros(1, 2, 3, 8), None), supports=[]))(
+        wrap_kernel(declared(lambda *a, **k: (torch.zeros(1, 2, 3, 8), None), supports=[]))(
             bare, *[x.detach()] * 3, mask
         )
 

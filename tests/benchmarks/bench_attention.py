@@ -38,7 +38,7 @@ def times(shape: tuple[int, ...], dtype: str, rounds: int) -> tuple[float, float
     mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)[None, None].repeat(batch, 1, 1, 1)
     mask[0, :, :, :3] = False
     module = SimpleNamespace(num_key_value_groups=heads // kv_heads, is_causal=True)
-    runs = {"ours": cpu.attend, "sdpa": sdpa_attention_forward}
+    runs = {"ours": cpu.cpu_attention, "sdpa": sdpa_attention_forward}
     taken: dict[str, list[float]] = {name: [] for name in runs}
     began = time.perf_counter()
     with torch.inference_mode():
@@ -53,7 +53,7 @@ def times(shape: tuple[int, ...], dtype: str, rounds: int) -> tuple[float, float
     # The first two warm up.
     taken = {name: found[2:] for name, found in taken.items()}
     with torch.inference_mode():
-        claimed = cpu.claims(query, key, value, mask)
+        claimed = cpu.accepts(query, key, value, mask)
     ours, sdpa = (1000 * statistics.median(taken[name]) for name in runs)
     return ours, sdpa, claimed
 

@@ -12,7 +12,7 @@ from llmkit.models.bundled import embedded_folder, embedded_models
 from tests.command import run
 
 
-def test_models_lists_the_box_and_what_to_try() -> None:
+def test_models_lists_embedded_and_suggested_models() -> None:
     result = run("models")
     assert result.code == 0
     lines = result.out.splitlines()
@@ -24,7 +24,7 @@ def test_models_as_json() -> None:
     rows = [json.loads(line) for line in run("models", "--json").out.splitlines()]
     (stories,) = [row for row in rows if row["model"] == "stories"]
     assert stories["where"] == "embedded"
-    assert stories["licence"] == "cdla-sharing-1.0"
+    assert stories["license"] == "cdla-sharing-1.0"
     assert stories["bytes"] > 1_000_000
     suggested = [row for row in rows if row["where"] == "suggested"]
     assert all(row["command"].endswith(f" -m {row['model']}") and "task" not in row for row in suggested)
@@ -95,7 +95,7 @@ def test_doctor_as_json() -> None:
     assert {"what": "torch", "ok": True}.items() <= next(r for r in rows if r["what"] == "torch").items()
 
 
-def test_the_box_is_looked_up_by_name_only() -> None:
+def test_embedded_models_are_found_by_name_only() -> None:
     assert embedded_folder("../runtime") is None
     assert embedded_folder("") is None
     assert [model.name for model in embedded_models()] == sorted(m.name for m in embedded_models())

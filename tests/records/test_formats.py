@@ -7,6 +7,7 @@ import random
 import pytest
 
 from llmkit.errors import InputError
+from llmkit.records import csv_file, formats, json_file
 from llmkit.records.read import open_rows
 
 
@@ -114,10 +115,13 @@ def test_lines_of_any_text_file(rows):
     ]
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("x.csv", ","), ("x.tsv", "\t")])
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("x.csv", ","), ("x.csv", ";"), ("x.csv", "\t"), ("x.csv", "|"), ("x.tsv", "\t")]
+)
 def test_what_pythons_csv_writes_is_read_back(rows, tmp_path, name, delimiter):
     rng = random.Random(0)
-    cells = ["", "a", "a,b", "t\tab", 'say "hi"', "two\nlines", "two\r\nlines", '"', "\x00", "é 雪", " x "]
+    cells = ["", "a", "a,b", "a;b", 'say "hi"', '"', "\x00", "é 雪", " x "]
+    cells += ["t\tab", "two\nlines", "two\r\nlines"] if name == "x.csv" else []
     table = [[rng.choice(cells) for _ in range(3)] for _ in range(200)]
     table = [line for line in table if line != ["", "", ""]]
     with open(tmp_path / "written", "w", newline="", encoding="utf-8") as file:
@@ -152,12 +156,69 @@ def test_csv_rows_that_do_not_fit_the_header_are_errors_of_their_own(rows):
     ]
 
 
-def test_a_quote_that_is_never_closed_is_told_where_it_opens(rows):
-    found = rows("x.csv", b'a,b\n1,2\n3,"4\n5,6\n')
-    assert found == [
-        ("x.csv:2", {"a": "1", "b": "2"}),
-        ("x.csv:3", "a quote that opens here is never closed"),
+@pytest.mark.parametrize(
+    ("lines", "after"),
+    [
+        (b'3,"4\n', []),  # up to the end of the file
+        (b'"3,4\n5,"6"\n', [{"a": "5", "b": "6"}]),  # the next row's quote ends it, and text follows
+        (b'"3,4\n"5",6\n', [{"a": "5", "b": "6"}]),
+        (b'"3,4\n5 in",6,7\n', ["3 fields where the header has 2"]),
+    ],
+)
+def test_a_quote_that_is_never_closed_costs_its_own_row(rows, lines, after):
+    found = rows("x.csv", b"a,b\n1,2\n" + lines + b"7,8\n")
+    assert found[1] == ("x.csv:3", "a quote that opens here is never closed")
+    assert [data for _, data in found[2:]] == [*after, {"a": "7", "b": "8"}]
+    assert [where for where, _ in found] == [f"x.csv:{number}" for number in range(2, 5 + len(after))]
+
+
+def test_many_stray_quotes_take_linear_time(rows):
+    found = rows("x.csv", b"a,b\n" + b'"x,y\n' * 3000 + b"z,1\n" * 200_000)
+    assert sum(isinstance(data, str) for _, data in found) <= 3000
+    assert len(found) >= 200_000
+
+
+def test_a_quoted_field_of_many_lines_with_commas_is_one_field(rows):
+    text = "one, two\n" * 500
+    assert rows("x.csv", f'a,b\n1,"{text}"\n3,4\n'.encode()) == [
+        ("x.csv:2", {"a": "1", "b": text}),
+        ("x.csv:503", {"a": "3", "b": "4"}),
     ]
+
+
+def test_each_line_of_a_tsv_is_a_row(rows):
+    content = b'source\ttarget\n"Hi\tHallo\n"Yes."\t"Ja."\r\n5" disk\t5" Platte\n\n"a ""b"""\tc\nx\n'
+    assert rows("x.tsv", content) == [
+        ("x.tsv:2", {"source": '"Hi', "target": "Hallo"}),
+        ("x.tsv:3", {"source": '"Yes."', "target": '"Ja."'}),
+        ("x.tsv:4", {"source": '5" disk', "target": '5" Platte'}),
+        ("x.tsv:6", {"source": 'a "b"', "target": "c"}),
+        ("x.tsv:7", "1 fields where the header has 2"),
+    ]
+
+
+def test_a_line_beyond_the_limit_costs_its_own_row(rows, monkeypatch):
+    """The limit is 64 MiB; here it is 2 MiB."""
+    for module in (formats, csv_file, json_file):
+        monkeypatch.setattr(module, "MAX_LINE", 2 << 20)
+    long = b"x" * (5 << 20)
+    for name, before, bad, after, column in (
+        ("x.jsonl", b"", b'{"a": "' + long + b'"}', b'{"a": "y"}', "a"),
+        ("x.txt", b"", long, b"y", "text"),
+        ("x.csv", b"a\n", long, b"y", "a"),
+        ("x.csv", b"a\n", b'"' + long + b'"', b"y", "a"),
+        ("x.tsv", b"a\n", long, b"y", "a"),
+    ):
+        found = rows(name, before + bad + b"\n" + after + b"\n")
+        assert "limit" in found[0][1], name
+        assert [data for _, data in found[1:]] == [{column: "y"}], name
+    with pytest.raises(InputError, match=r"x\.json:1: item 1 is longer than"):
+        rows("x.json", b'[{"a": "' + long * 2 + b'"}]')
+    with pytest.raises(InputError, match=r"x\.csv:1: longer than"):
+        rows("x.csv", long)
+    monkeypatch.setattr(formats, "_MAX_WHOLE", 1 << 20)
+    with pytest.raises(InputError, match=r"x\.txt is larger"):
+        rows("x.txt", long, whole=True)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +226,7 @@ def test_a_quote_that_is_never_closed_is_told_where_it_opens(rows):
     [
         (b"a,b,a\n1,2,3\n", r"x\.csv:1: two columns are named 'a'; rename one"),
         (b"\n\n", r"x\.csv: no header line"),
+        (b"", r"x\.csv is empty"),
         (b"a,caf\xe9\n", r"x\.csv:1: byte 0xe9 is not UTF-8"),
         (b'"a,b\n1,2\n', r"x\.csv:1: a quote that opens here is never closed"),
     ],

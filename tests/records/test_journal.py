@@ -13,7 +13,7 @@ from llmkit.records.rows import Row
 
 def whole_journal():
     return [
-        journal.head({"seed": 7}, Finished(32, 900, "ab" * 32, 1, Budget(100, None, 5))),
+        journal.head({"seed": 7}, Finished(32, 900, "ef" * 32, "ab" * 32, 1, Budget(100, None, 5))),
         journal.window_line(CommitWindow(32, 16, "cd" * 32)),
         journal.batch_line([(40, {"answer": "雪 \ud83d"}), (33, Failure("it failed"))]),
         journal.budget_line(Budget(50, None, 5)),
@@ -26,7 +26,7 @@ def test_what_is_written_is_read_back(tmp_path):
     path.write_bytes(b"".join(whole_journal()))
     found = journal.read(path)
     assert found.header == {"seed": 7}
-    assert found.finished == Finished(32, 900, "ab" * 32, 1, Budget(100, None, 5))
+    assert found.finished == Finished(32, 900, "ef" * 32, "ab" * 32, 1, Budget(100, None, 5))
     assert found.budget == Budget(50, None, 5)
     assert found.window == CommitWindow(
         32,
@@ -55,7 +55,31 @@ def test_a_torn_end_is_left_out_at_every_byte(tmp_path):
         assert len(results) == (3 if cut == len(whole) else 2 if cut >= sizes[5] else 0)
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 40, b"\0" * 39 + b"\n", b"[1]\n", b'{"batch": 3}\n', b"null\n"])
+def test_a_changed_bit_ends_the_journal_or_refuses_it(tmp_path):
+    """Any single bit: what is read after it is the beginning of what was written."""
+    path = tmp_path / "journal"
+    whole = b"".join(whole_journal())
+    path.write_bytes(whole)
+    everything = journal.read(path).window.results
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == 10]
+    for at in range(0, len(whole) * 8, 11):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        if at // 8 < ends[1]:
+            with pytest.raises(InputError):
+                journal.read(path)
+            continue
+        found = journal.read(path)
+        assert found.size <= at // 8
+        results = found.window.results if found.window else {}
+        assert results.items() <= everything.items()
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\0" * 40, b"\0" * 39 + b"\n", b"[1]\n", b'{"batch": 3}\n', b"null\n", journal._line({"batch": 3})],
+)
 def test_what_is_no_entry_ends_the_journal(tmp_path, tail):
     path = tmp_path / "journal"
     whole = b"".join(whole_journal())
@@ -66,12 +90,16 @@ def test_what_is_no_entry_ends_the_journal(tmp_path, tail):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"text\n", b"[]\n", b'{"a": 1}\n', b'{"journal": 2, "header": {}}\n' * 2]
+    "content",
+    [
+        *[b"", b"\n", b"text\n", b"[]\n", b'{"a": 1}\n', b'{"journal": 2, "header": {}}\n' * 2],
+        journal._line({"journal": 3, "header": {}}) * 2,
+    ],
 )
 def test_what_is_no_journal_is_refused(tmp_path, content):
     path = tmp_path / "journal"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a journal that this version can read; --overwrite"):
+    with pytest.raises(InputError, match="not a journal that this version can read"):
         journal.read(path)
 
 

@@ -2,14 +2,17 @@ import errno
 import io
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, OptionError
+from llmkit.records import finished
 from llmkit.records.batches import Budget
 from llmkit.records.output import JournaledOutput, StreamOutput, check
 from llmkit.records.process import process
@@ -39,44 +42,112 @@ def beside(target):
 
 
 def test_check_and_opening_agree_on_what_may_be_there(fake, source, target):
-    assert check(target) is False
-    assert check(target, resume=True) is False
+    check(target)
+    check(target, resume=True)
     fake.run(source, target)
-    assert check(target, resume=True) is True
-    assert check(target, overwrite=True) is False
-    with pytest.raises(InputError, match=r"out\.jsonl exists: --overwrite replaces it, --resume goes on"):
-        check(target)
-    with pytest.raises(InputError, match=r"out\.jsonl exists"):
-        fake.run(source, target)
-    with pytest.raises(InputError, match="give one of them"):
+    check(target, resume=True)
+    for attempt in (check, lambda path: fake.run(source, path)):
+        with pytest.raises(OptionError) as caught:
+            attempt(target)
+        assert caught.value.option == "output"
+        assert f"{target} exists" in caught.value.reason
+    with pytest.raises(OptionError) as caught:
         check(target, resume=True, overwrite=True)
+    assert caught.value.option == "resume"
 
 
 def test_an_unfinished_run_is_not_started_over_by_mistake(fake, source, unfinished):
-    with pytest.raises(InputError, match="an unfinished run is here: --resume goes on, --overwrite starts"):
-        check(unfinished)
-    with pytest.raises(InputError, match="an unfinished run is here"):
-        fake.run(source, unfinished)
+    for attempt in (check, lambda path: fake.run(source, path)):
+        with pytest.raises(OptionError) as caught:
+            attempt(unfinished)
+        assert caught.value.option == "output"
+        assert "unfinished" in caught.value.reason
     assert beside(unfinished) == ["out.jsonl.journal", "out.jsonl.partial"]
+
+
+# A finished file, and the proof of it.
 
 
 def test_resuming_a_finished_run_changes_nothing(fake, source, target):
     fake.run(source, target)
     before = target.read_bytes()
-    with JournaledOutput(target, {"any": "header"}, resume=True) as output:
-        assert output.finished
+    assert fake.run(source, target, resume=True) is None
     assert target.read_bytes() == before
     assert beside(target) == ["out.jsonl"]
 
 
-def test_a_journal_left_by_a_kill_after_the_last_rename_is_cleared(fake, source, target):
-    fake.run(source, target)
+@pytest.mark.parametrize("state", ["", "kept"])
+def test_a_journal_left_by_a_kill_after_the_last_rename_is_cleared(
+    fake, source, target, tmp_path, monkeypatch, state
+):
+    """The journal is proof enough, where the proof in the state folder was not written yet."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / (state or "other")))
     journal = target.with_name("out.jsonl.journal")
-    journal.write_text("left over")
-    with pytest.raises(InputError, match=r"out\.jsonl exists"):
+
+    def kill(*_, **__):
+        os._exit(9)
+
+    def child():
+        monkeypatch.setattr(Path, "unlink", kill)
+        monkeypatch.setattr(finished, "remember", finished.remember if state else kill)
+        fake.run(source, target)
+
+    assert fake.in_child(child) == 9
+    assert beside(target) == ["out.jsonl", "out.jsonl.journal"]
+    with pytest.raises(InputError, match="exists"):
         check(target)
     assert fake.run(source, target, resume=True) is None
+    assert not journal.exists()
+    assert fake.run(source, target, resume=True) is None
+
+
+@pytest.mark.parametrize("change", ["shorter", "changed", "another file"])
+def test_resume_does_not_believe_a_file_that_no_run_finished(fake, source, target, change):
+    if change != "another file":
+        fake.run(source, target)
+    lines = target.read_bytes().splitlines(True) if target.exists() else [b'{"a": 1}\n']
+    target.write_bytes(b"".join(lines[:5]) if change == "shorter" else b"".join(lines).replace(b"1", b"2"))
+    before = target.read_bytes()
+    for attempt in (check, lambda path, resume: fake.run(source, path, resume=resume)):
+        with pytest.raises(InputError, match="finished") as caught:
+            attempt(target, resume=True)
+        assert "overwrite=True" in str(caught.value)
+    assert target.read_bytes() == before
     assert beside(target) == ["out.jsonl"]
+
+
+def test_resume_compares_options_and_input_of_a_finished_file(fake, source, target):
+    fake.run(source, target, header={"seed": 1, "input": {"name": "a"}})
+    with pytest.raises(InputError, match="seed was 1 and is now 2"):
+        fake.run(source, target, header={"seed": 2, "input": {"name": "a"}}, resume=True)
+    with pytest.raises(InputError, match="not the input"):
+        fake.run(source, target, header={"seed": 1, "input": {"name": "b"}}, resume=True)
+
+
+def test_an_overwriting_run_that_is_killed_before_its_first_row_unproves_the_old_file(fake, source, target):
+    fake.run(source, target)
+    check(target, overwrite=True)  # and killed while the model loads
+    with pytest.raises(InputError, match="nothing shows"):
+        check(target, resume=True)
+    assert fake.run(source, target, overwrite=True).rows == 70
+    check(target, resume=True)
+
+
+def test_where_no_proof_can_be_kept_resume_says_so(fake, source, target, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert fake.run(source, target).rows == 70
+    with pytest.raises(InputError, match="nothing shows"):
+        fake.run(source, target, resume=True)
+
+
+def test_old_proofs_are_removed(fake, source, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(finished, "_MOST", 2)
+    for number in range(4):
+        fake.run(source, tmp_path / f"{number}.jsonl")
+    assert len(list((tmp_path / "state/llmkit/finished").iterdir())) == 2
+    assert fake.run(source, tmp_path / "3.jsonl", resume=True) is None
 
 
 def test_resuming_where_nothing_is_starts_a_run(fake, source, target, whole):
@@ -177,7 +248,7 @@ def test_another_option_is_refused_by_name(target, old, new, reason):
     start(target, old)
     with pytest.raises(InputError) as caught:
         start(target, new, resume=True)
-    assert f"cannot resume: {reason}; give the same, or --overwrite starts anew" in str(caught.value)
+    assert f"cannot resume: {reason}; " in str(caught.value)
     start(target, old, resume=True)
 
 
@@ -189,7 +260,7 @@ def test_an_equal_header_may_be_written_otherwise(target):
 
 def test_another_input_file_is_refused_as_such(fake, source, unfinished):
     source.write_text(source.read_text() + '{"id": 70, "text": "one more"}\n')
-    with pytest.raises(InputError, match="this is not the input that the unfinished run read"):
+    with pytest.raises(InputError, match="not the input"):
         fake.run(source, unfinished, resume=True)
 
 
@@ -224,22 +295,63 @@ def test_a_partial_file_that_lost_text_is_refused(fake, source, unfinished):
     partial = unfinished.with_name("out.jsonl.partial")
     size = partial.stat().st_size
     os.truncate(partial, size - 1)
-    message = rf"has {size - 1} bytes where its journal says {size}: something cut it short; --overwrite"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"has {size - 1} bytes .* says {size}"):
         fake.run(source, unfinished, resume=True)
     partial.unlink()
-    with pytest.raises(InputError, match="has 0 bytes where its journal says"):
+    with pytest.raises(InputError, match="has 0 bytes"):
         fake.run(source, unfinished, resume=True)
     assert fake.run(source, unfinished, overwrite=True).rows == 70
 
 
-def test_a_partial_file_without_a_journal_is_not_ours(fake, source, target):
-    partial = target.with_name("out.jsonl.partial")
-    partial.write_text("someone's text")
-    with pytest.raises(InputError, match="has no journal beside it"):
-        fake.run(source, target, resume=True)
-    assert partial.read_text() == "someone's text"
-    assert fake.run(source, target, overwrite=True).rows == 70
+def test_a_changed_byte_in_the_finished_windows_is_noticed(fake, source, unfinished, whole):
+    """At 60 random places of the partial file and of the journal: refused, or the right result."""
+    rng = random.Random(0)
+    saved = {name: (unfinished.parent / name).read_bytes() for name in beside(unfinished)}
+    refused = 0
+    for number in range(60):
+        for name, content in saved.items():
+            (unfinished.parent / name).write_bytes(content)
+        name = sorted(saved)[number % 2]
+        content = bytearray(saved[name])
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        (unfinished.parent / name).write_bytes(content)
+        try:
+            fake.run(source, unfinished, resume=True)
+        except InputError:
+            refused += 1
+        else:
+            assert unfinished.read_bytes() == whole
+            unfinished.unlink()
+    assert refused >= 30  # every change of the partial file is one
+
+
+@pytest.mark.parametrize("kind", ["partial", "journal", "journal.new"])
+@pytest.mark.parametrize("as_link", [True, False])
+def test_files_and_links_of_others_are_neither_written_nor_followed(fake, source, target, kind, as_link):
+    """A link is what another user may have put into a shared folder."""
+    victim, path = target.with_name("victim"), target.with_name(f"out.jsonl.{kind}")
+    victim.write_text("someone's text")
+    path.symlink_to(victim) if as_link else path.write_text("someone's text")
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(InputError) as caught:
+            fake.run(source, target, **options)
+        assert str(path) in str(caught.value)
+    assert victim.read_text() == path.read_text() == "someone's text"
+    assert path.is_symlink() == as_link
+    assert not target.exists()
+
+
+def test_a_link_that_appears_during_a_run_is_not_followed(fake, source, target):
+    victim, link = target.with_name("victim"), target.with_name("out.jsonl.journal.new")
+    victim.write_text("someone's text")
+
+    def plant(done, *_):
+        if not link.is_symlink():
+            link.symlink_to(victim)
+
+    with pytest.raises(InputError, match=r"journal\.new"):
+        fake.run(source, target, progress=plant)
+    assert victim.read_text() == "someone's text"
 
 
 # Two at once.
@@ -275,21 +387,26 @@ def test_a_second_process_on_the_same_output_is_refused(fake, source, target, wh
     assert target.read_bytes() == whole
 
 
-def test_the_pid_told_is_that_of_the_last_to_resume(fake, source, unfinished):
-    journal = unfinished.with_name("out.jsonl.journal")
-    text = journal.read_text().replace(f'{{"pid": {os.getpid()}}}', '{"pid": 99999999}')
-    journal.write_text(text)
+def test_the_pid_shown_is_that_of_the_last_to_resume(fake, source, target):
+    def child():
+        with pytest.raises(KeyboardInterrupt):
+            fake.run(source, target, progress=stop)
+
+    def stop(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    assert fake.in_child(child) == 0
+    header = json.loads(target.with_name("out.jsonl.journal").read_text().split("\n")[0])["header"]
     with (
-        JournaledOutput(
-            unfinished, {"seed": 7, "input": json.loads(text.split("\n")[0])["header"]["input"]}, resume=True
-        ),
+        JournaledOutput(target, header, resume=True),
         pytest.raises(InputError, match=rf"pid {os.getpid()}\)"),
     ):
-        check(unfinished)
+        check(target)
 
 
 def test_the_lock_ends_with_the_run(fake, source, unfinished):
-    assert check(unfinished, resume=True) is False
+    check(unfinished, resume=True)
 
 
 # A disk that says no.
@@ -325,7 +442,8 @@ def test_a_full_disk_at_any_moment_leaves_a_run_to_resume(fake, source, target, 
             FailingDisk(full, name, errno.ENOSPC, at)
             with pytest.raises(LLMKitError) as caught:
                 fake.run(source, target)
-        assert str(caught.value) == f"disk full: {target}: what is finished is kept; free space and --resume"
+        assert str(caught.value).startswith(f"disk full: {target}: ")
+        assert "resume=True" in str(caught.value)
         assert caught.value.exit_code == 1
         fake.run(source, target, resume=True)
         assert target.read_bytes() == whole
@@ -335,8 +453,8 @@ def test_a_full_disk_at_any_moment_leaves_a_run_to_resume(fake, source, target, 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (errno.EDQUOT, "disk full: .* free space and --resume"),
-        (errno.EIO, "Input/output error; what is finished is kept; --resume goes on"),
+        (errno.EDQUOT, "disk full: .* resume=True"),
+        (errno.EIO, "Input/output error; .* resume=True"),
     ],
 )
 def test_what_else_a_disk_may_say(fake, source, target, monkeypatch, code, reason):
@@ -389,9 +507,7 @@ def test_a_file_size_limit_is_told(fake, source, target, tmp_path):
             (tmp_path / "said").write_text(str(error))
 
     assert fake.in_child(child) == 0
-    assert (tmp_path / "said").read_text() == (
-        f"{target}: File too large; what is finished is kept; --resume goes on"
-    )
+    assert (tmp_path / "said").read_text().startswith(f"{target}: File too large; ")
     assert fake.run(source, target, resume=True).resumed >= 16
 
 
@@ -400,11 +516,12 @@ def test_a_file_size_limit_is_told(fake, source, target, tmp_path):
 
 def test_a_stream_gets_json_lines_or_what_render_makes():
     stream = io.StringIO()
-    StreamOutput(stream).end_window([{"b": "é\ud83d", "a": 1}, {}], 0)
+    StreamOutput(stream).end_window([{"b": "é\ud83d", "a": 1}, {}], [None, None])
     assert stream.getvalue() == '{"b": "é\\ud83d", "a": 1}\n{}\n'
     stream = io.StringIO()
-    StreamOutput(stream, lambda row: row["b"]).end_window([{"b": "two\nlines"}, {"b": ""}], 0)
-    assert stream.getvalue() == "two\nlines\n\n"
+    rendered = StreamOutput(stream, lambda row, failure: failure or row["b"])
+    rendered.end_window([{"b": "two\nlines"}, {"b": "", "error": "is a column"}, {}], [None, None, "bad"])
+    assert stream.getvalue() == "two\nlines\n\nbad\n"
 
 
 def test_a_stream_is_flushed_at_each_windows_end(fake, source):

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from llmkit.errors import LLMKitError, OutOfMemory, RowError
+from llmkit.errors import InputError, LLMKitError, OptionError, OutOfMemory, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.process import Summary, process
@@ -57,9 +57,81 @@ def test_work_gets_the_longest_rows_of_a_window_first():
     assert seen == [["eeee", "bbb"], ["cc", "dd"], ["a"], ["f"]]
 
 
-def test_fields_are_added_to_the_row_and_may_replace_columns():
-    rows, _ = to_stream(rows_of(["a"]), lambda batch, budget: [{"text": "new", "score": 0.5}])
-    assert rows == [{"text": "new", "score": 0.5}]
+def answered(batch, budget):
+    return [{"answer": prepared.payload.upper(), "score": 0.5} for prepared in batch]
+
+
+@pytest.mark.parametrize("columns", [(), ("answer",)])
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_result_never_replaces_a_column(tmp_path, columns, on_error):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a", "answer": "gold"}\n{"text": "b"}\n')
+    ran = []
+
+    def work(batch, budget):
+        ran.extend(batch)
+        return answered(batch, budget)
+
+    if columns or on_error == "fail":
+        with pytest.raises(InputError) as caught:
+            to_stream(open_rows(path), work, columns=columns, on_error=on_error)
+        assert "`result_field`" in str(caught.value)
+        assert f"{path}:1" in str(caught.value)
+        assert "'answer'" in str(caught.value)
+        assert bool(ran) == (not columns)  # names that are declared are looked at before any work
+        return
+    rows, summary = to_stream(open_rows(path), work, on_error=on_error)
+    assert [row["answer"] for row in rows] == ["gold", "B"]
+    assert summary.failed == 1
+
+
+def test_result_field_renames_all_results(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a", "answer": "gold", "score": 1}\n')
+    for columns in ((), ("answer",), ("answer", "score")):
+        rows, _ = to_stream(open_rows(path), answered, columns=columns, result_field="said")
+        assert rows == [{"text": "a", "answer": "gold", "score": 1, "said": "A", "said_score": 0.5}]
+    path.write_text('{"text": "a", "said": 1}\n')
+    with pytest.raises(OptionError) as caught:
+        to_stream(open_rows(path), answered, columns=("answer",), result_field="said")
+    assert caught.value.option == "result_field"
+
+
+def test_a_late_column_in_the_way_is_its_rows_failure(tmp_path):
+    path = tmp_path / "in.jsonl"
+    lines = ['{"text": "a"}'] * 8 + ['{"text": "b", "answer": "gold"}', '{"text": "c"}']
+    path.write_text("\n".join(lines))
+    rows, summary = to_stream(open_rows(path), answered, columns=("answer",), on_error="skip")
+    assert summary.failed == 1
+    assert rows[8]["answer"] == "gold"
+    assert "'answer'" in rows[8]["error"]
+    assert rows[9]["answer"] == "C"
+
+
+def test_an_error_column_of_the_input_is_kept_and_says_nothing_about_failure(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a", "error": "E1"}\n{"text": "unfit", "error": "E2"}\n')
+    failures = []
+
+    def render(row, failure):
+        failures.append(failure)
+        return json.dumps(row)
+
+    stream = io.StringIO()
+    summary = process(
+        open_rows(path),
+        prepare=fussy_prepare,
+        work=upper,
+        output=StreamOutput(stream, render),
+        budget=Budget(None, 4, 0),
+        on_error="skip",
+    )
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"text": "a", "error": "E1", "upper": "A"},
+        {"text": "unfit", "error": "E2", "llmkit_error": "is unfit"},
+    ]
+    assert failures == [None, "is unfit"]
+    assert summary.failed == 1
 
 
 def test_the_summary_counts_rows_and_seconds(source, fake, tmp_path):
@@ -173,7 +245,8 @@ def test_a_result_that_json_cannot_hold_is_that_rows_failure():
         lambda batch, budget: [{"score": float("nan") if p.payload == "a" else 0.5} for p in batch],
         on_error="skip",
     )
-    assert rows[0] == {"text": "a", "error": "its result holds NaN or Infinity, which JSON cannot"}
+    assert rows[0].keys() == {"text", "error"}
+    assert "NaN" in rows[0]["error"]
     assert rows[1] == {"text": "b", "score": 0.5}
     assert summary.failed == 1
 
@@ -186,9 +259,8 @@ def test_a_failed_run_says_what_is_kept_and_goes_on_under_skip(fake, tmp_path):
     target = tmp_path / "out.jsonl"
     with pytest.raises(RowError) as caught:
         fake.run(source, target)
-    assert str(caught.value) == (
-        f"{source}:21: is marked bad (16 rows are done and kept: --resume --on-error skip goes on)"
-    )
+    assert str(caught.value).startswith(f"{source}:21: is marked bad (16 rows are done")
+    assert "resume=True on_error=skip" in str(caught.value)
     with pytest.raises(RowError, match=r"in\.jsonl:21: is marked bad"):
         fake.run(source, target, resume=True)
     summary = fake.run(source, target, resume=True, on_error="skip")
@@ -260,8 +332,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     assert [row["upper"] for row in rows] == ["X" * 9] * 20
     assert sizes == [10, 5, *[2] * 10]
     assert notices == [
-        "out of memory with 10 rows at once; going on with fewer",
-        "out of memory with 5 rows at once; going on with fewer",
+        "out of memory with 10 rows at once; continuing with fewer",
+        "out of memory with 5 rows at once; continuing with fewer",
     ]
 
 

@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.records.read import open_rows, rows_of
 
 FILES = {
@@ -56,8 +56,8 @@ def test_gzip_of_several_members_is_one_file(write):
         ("x.txt.gz", b"", "is empty"),
         ("x.txt.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("x.xlsx", b"PK", "rename it to end in one of .jsonl .json .csv .tsv .parquet .txt"),
-        ("x", b"a", "cannot tell its format"),
-        ("x.gz", gzip.compress(b"a", mtime=0), "cannot tell its format"),
+        ("x", b"a", "unknown format"),
+        ("x.gz", gzip.compress(b"a", mtime=0), "unknown format"),
         ("x.jsonl", gzip.compress(b"{}", mtime=0), "is gzip data: unpack it first"),
         ("x.jsonl.gz", b'{"a": 1}\n', "damaged gzip data, or none: Not a gzipped file"),
         ("x.parquet.gz", b"PAR1", "damaged gzip data, or none"),
@@ -86,8 +86,10 @@ def test_missing_files_and_folders(tmp_path):
 @pytest.mark.parametrize("manner", ["lines", "whole"])
 def test_tables_are_not_read_as_plain_text(write, manner):
     for source in (write("x.jsonl", b"{}\n"), write("x.csv.gz", gzip.compress(b"a\n1\n", mtime=0)), "hf:one"):
-        with pytest.raises(InputError, match=f"--{manner} reads plain text"):
+        with pytest.raises(OptionError) as caught:
             open_rows(source, **{manner: True})
+        assert caught.value.option == manner
+        assert str(source) in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["cut", "checksum", "garbage"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.text.languages import find_language, find_pair, match_code, read_code, same_language
 
 # ISO 639-1 (or -3), ISO 639-3, NLLB-200, M2M100, mBART-50 (`-`: the model does not have it), English name.
@@ -155,13 +155,13 @@ def test_each_way_to_name_a_language_finds_each_family_s_code(row: list[str]) ->
         for said in (short, short.upper(), code, name, name.lower(), expected):
             if said == "-":
                 continue
-            language = find_language(said, "--to")
+            language = find_language(said, "target")
             assert language.name == name
             if expected == "-":
                 with pytest.raises(InputError, match="does not know"):
-                    match_code(language, codes_of(family), said="--to", model="m")
+                    match_code(language, codes_of(family), said="target", model="m")
             else:
-                match = match_code(language, codes_of(family), said="--to", model="m")
+                match = match_code(language, codes_of(family), said="target", model="m")
                 assert (match.code, match.exact) == (expected, True)
 
 
@@ -169,9 +169,9 @@ def test_each_way_to_name_a_language_finds_each_family_s_code(row: list[str]) ->
 def test_every_code_of_a_family_finds_itself_and_has_a_name(family: str) -> None:
     codes = codes_of(family)
     for code in codes:
-        language = find_language(code, "--to")
+        language = find_language(code, "target")
         assert language.name is not None
-        assert match_code(language, codes, said="--to", model="m").code == code
+        assert match_code(language, codes, said="target", model="m").code == code
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_every_code_of_a_family_finds_itself_and_has_a_name(family: str) -> None
     ],
 )
 def test_tags_and_names(said: str, tag: str, label: str) -> None:
-    language = find_language(said, "--to")
+    language = find_language(said, "target")
     assert (language.tag, language.label) == (tag, label)
 
 
@@ -222,14 +222,14 @@ def test_tags_and_names(said: str, tag: str, label: str) -> None:
     ],
 )
 def test_scripts_and_regions(said: str, codes: list[str], code: str, exact: bool) -> None:
-    match = match_code(find_language(said, "--to"), codes, said="--to", model="m")
+    match = match_code(find_language(said, "target"), codes, said="target", model="m")
     assert (match.code, match.exact) == (code, exact)
 
 
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("Germn", "--to Germn: no such language; the nearest are de (German)"),
+        ("Germn", "`target` Germn: no such language; the nearest are de (German)"),
         ("xx", "no such language; give a code"),
         ("", "no such language"),
         ("de-german", "no such language"),
@@ -237,15 +237,16 @@ def test_scripts_and_regions(said: str, codes: list[str], code: str, exact: bool
     ],
 )
 def test_no_such_language(said: str, message: str) -> None:
-    with pytest.raises(InputError) as raised:
-        find_language(said, "--to")
+    with pytest.raises(OptionError) as raised:
+        find_language(said, "target")
+    assert raised.value.option == "target"
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("said", "family", "message"),
     [
-        ("zh-Hant", "mbart", "--to x: m does not know Traditional Chinese; the nearest it has are zh_CN"),
+        ("zh-Hant", "mbart", "`target` x: m does not know Traditional Chinese; the nearest it has are zh_CN"),
         ("sr-Latn", "nllb", "the nearest it has are srp_Cyrl"),
         ("jap", "nllb", "m does not know jap; the nearest it has are jpn_Jpan"),
         ("nn", "m2m100", "the nearest it has are no"),
@@ -254,7 +255,7 @@ def test_no_such_language(said: str, message: str) -> None:
 )
 def test_a_language_that_the_model_lacks(said: str, family: str, message: str) -> None:
     with pytest.raises(InputError) as raised:
-        match_code(find_language(said, "--to"), codes_of(family), said="--to x", model="m")
+        match_code(find_language(said, "target"), codes_of(family), said="target=x", model="m")
     assert message in str(raised.value)
 
 
@@ -273,8 +274,9 @@ def test_a_language_that_the_model_lacks(said: str, family: str, message: str) -
 def test_the_same_language_twice(one: str, other: str, same: bool) -> None:
     assert same_language(find_language(one, ""), find_language(other, "")) is same
     if same:
-        with pytest.raises(InputError, match=f"--from {one} and --to {other} are the same language"):
+        with pytest.raises(OptionError, match=f"{one} and target={other} ") as raised:
             find_pair(one, other)
+        assert raised.value.option == "source"
 
 
 def test_what_is_no_code() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.text.turns import leave_turns, parted, turns_of
+from llmkit.text.turns import leave_turns, split_system, turns_of
 
 
 def conversation(letters: str) -> list[dict[str, str]]:
@@ -27,6 +27,6 @@ def test_a_greeting_goes_with_the_first_turn_and_system_messages_stay() -> None:
 
 
 def test_only_the_head_is_the_system_message() -> None:
-    head, rest = parted(conversation("suasu"))
+    head, rest = split_system(conversation("suasu"))
     assert [len(head), len(rest)] == [1, 4]
-    assert parted(conversation("ss")) == (conversation("ss"), [])
+    assert split_system(conversation("ss")) == (conversation("ss"), [])

@@ -55,8 +55,7 @@ def _reply_to_rows(
     wanted: GenerationOptions,
 ) -> None:
     """Answer each row; stdin is JSONL unless `--lines` makes each line a message."""
-    if rows.check_output(outputs):
-        return
+    rows.check_output(outputs)
     unnamed = inputs.input is None and not inputs.lines
     if unnamed:
         inputs = dataclasses.replace(inputs, input="-")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,9 +89,9 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
     if flags.output is None:
         render = None if flags.json else _plain(field)
         budget = task.budget(flags.rows_per_batch())
-        summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb)
+        summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb, (field,))
     else:
-        summary = to_file(task, source, flags, verb=verb)
+        summary = to_file(task, source, flags, verb=verb, columns=(field,))
         report_rows(summary, flags.output)
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
@@ -99,24 +99,18 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
         raise console.Exit(3)
 
 
-def check_output(flags: OutputFlags) -> bool:
-    """Refuse an output that cannot be written, before the model is loaded.
-
-    Returns:
-        True if `--resume` finds the file finished, so that there is nothing to do.
-    """
+def check_output(flags: OutputFlags) -> None:
+    """Refuse an output that cannot be written, before the model is loaded."""
     from llmkit.records import output
 
     flags.check()
-    if flags.output is None:
-        return False
-    finished = output.check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
-    if finished:
-        console.notice(f"{flags.output} is finished already; nothing to do")
-    return finished
+    if flags.output is not None:
+        output.check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
 
 
-def to_file(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str) -> Summary | None:
+def to_file(
+    task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, columns: Sequence[str] = ()
+) -> Summary | None:
     """Run `task` over all rows into the file `flags.output`, with a journal beside it while that lasts.
 
     Returns:
@@ -143,12 +137,13 @@ def to_file(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str
         flags.output, header, resume=flags.resume, overwrite=flags.overwrite, adopt=adopt
     ) as output:
         if output.finished:
+            console.notice(f"{flags.output} is finished already; nothing to do")
             return None
         task.run_state.seed = output.header["seed"]
         _set_threads(output.header)
         budget = Budget(**output.header["budget"])
         try:
-            summary = _process(task, source, flags, output, budget, verb)
+            summary = _process(task, source, flags, output, budget, verb, columns)
         except BaseException as error:
             stopped = not isinstance(error, Exception)  # Ctrl-C or SIGTERM, which say nothing themselves
             if stopped and output.kept:
@@ -184,7 +179,13 @@ def _set_threads(header: dict[str, Any]) -> None:
 
 
 def _process(
-    task: Task[Any], source: RowSource, flags: OutputFlags, output: Any, budget: Budget, verb: str
+    task: Task[Any],
+    source: RowSource,
+    flags: OutputFlags,
+    output: Any,
+    budget: Budget,
+    verb: str,
+    columns: Sequence[str],
 ) -> Summary:
     from llmkit.records.process import process
 
@@ -197,6 +198,7 @@ def _process(
             budget=budget,
             window=WINDOW,
             on_error="skip" if flags.on_error == "skip" else "fail",
+            columns=columns,
             progress=_speed(task.run_state, bar),
             notice=console.notice,
         )
@@ -218,15 +220,15 @@ def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
     return show
 
 
-def _plain(field: str) -> Callable[[dict[str, Any]], str]:
+def _plain(field: str) -> Callable[[dict[str, Any], str | None], str]:
     """Return a function that renders a result as one line: a line break inside it becomes a space."""
     reported: list[bool] = []
     numbers = itertools.count(1)
 
-    def render(row: dict[str, Any]) -> str:
+    def render(row: dict[str, Any], failure: str | None) -> str:
         number = next(numbers)
-        if "error" in row and field not in row:
-            console.error(f"row {number}: {row['error']}")
+        if failure is not None:
+            console.error(f"row {number}: {failure}")
             return ""
         results = row[field] if isinstance(row[field], list) else [row[field]]
         lines = [" ".join(str(result).splitlines()) for result in results]

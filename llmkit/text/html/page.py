@@ -1,4 +1,4 @@
-"""One HTML page that stands alone: no script, nothing fetched, dark where the reader's system is.
+"""A self-contained HTML page: no script, no network, light or dark as the reader's system.
 
 Public: `page`, `table`, `escape`, `Cell`.
 """
@@ -37,16 +37,16 @@ del { background: var(--good); text-decoration: none; }
 
 
 def escape(text: str) -> str:
-    """Text as HTML shows it, in an attribute too."""
+    """Escape a text for HTML, also for attributes."""
     return html.escape(text, quote=True)
 
 
 def page(title: str, body: str) -> str:
-    """A whole page.
+    """Return a whole page.
 
     Args:
         title: plain text.
-        body: HTML, in which all that is not ours was escaped.
+        body: HTML; text from outside must be escaped already.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -59,14 +59,14 @@ def page(title: str, body: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, and whether it stands left as names do."""
+    """A cell of a table; `left` aligns it to the left, as for names."""
 
     text: str
     left: bool = False
 
 
 def table(head: Sequence[Cell], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
+    """Return a table that scrolls sideways on a narrow screen."""
 
     def line(tag: str, cells: Sequence[Cell]) -> str:
         inside = "".join(

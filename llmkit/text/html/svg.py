@@ -1,4 +1,4 @@
-"""Small pictures as SVG, in the colours of `text.page`.
+"""Small SVG charts in the colors of `text.html.page`.
 
 Public: `bars`, `histogram`, `intervals`, `Interval`, `lines`.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmkit.text.html.page import escape
 
-_COLOURS = ("var(--main)", "var(--other)")
+_COLORS = ("var(--main)", "var(--other)")
 
 
 def histogram(
@@ -20,12 +20,12 @@ def histogram(
     limits: tuple[float, float] | None = None,
     bins: int = 20,
 ) -> str:
-    """How often values fall where, for one series or for two side by side.
+    """Return a histogram of one series, or of two side by side.
 
     Args:
-        series: a name and finite values each.
-        limits: of the axis; None takes the values'.
-        bins: how many bars.
+        series: names and finite values.
+        limits: ends of the axis; None takes the smallest and the largest value.
+        bins: number of bars.
     """
     width, height, left, bottom, top = 440, 180, 8, 24, 18
     every = [value for _, values in series for value in values]
@@ -33,7 +33,7 @@ def histogram(
     if low == high:
         low, high = low - 0.5, high + 0.5
     counts = [_count(values, low, high, bins) for _, values in series]
-    # Shares, not counts: the two may differ in how many values they have.
+    # Shares, not counts: the two series may have different numbers of values.
     shares = [
         [count / max(1, len(values)) for count in row]
         for (_, values), row in zip(series, counts, strict=True)
@@ -42,16 +42,16 @@ def histogram(
     slot = (width - 2 * left) / bins
     bar = slot * 0.86 / len(series)
     parts = []
-    for which, (row, numbers) in enumerate(zip(shares, counts, strict=True)):
+    for number, (row, numbers) in enumerate(zip(shares, counts, strict=True)):
         for i, share in enumerate(row):
             if not numbers[i]:
                 continue
             tall = (height - bottom - top) * share / tallest
-            x, y = left + i * slot + slot * 0.07 + which * bar, height - bottom - tall
+            x, y = left + i * slot + slot * 0.07 + number * bar, height - bottom - tall
             ends = f"{_short(low + i * (high - low) / bins)} to {_short(low + (i + 1) * (high - low) / bins)}"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{tall:.1f}"'
-                f' fill="{_COLOURS[which]}"><title>{ends}: {numbers[i]} ({share:.1%})</title></rect>'
+                f' fill="{_COLORS[number]}"><title>{ends}: {numbers[i]} ({share:.1%})</title></rect>'
             )
     y = height - bottom
     parts.append(f'<line x1="{left}" x2="{width - left}" y1="{y}" y2="{y}" stroke="var(--line)"/>')
@@ -62,19 +62,19 @@ def histogram(
         parts.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{at}</text>')
     if len(series) > 1:
         parts += _legend([name for name, _ in series])
-    what = "Histogram of " + " and ".join(name for name, _ in series)
-    return _svg(width, height, what, parts)
+    label = "Histogram of " + " and ".join(name for name, _ in series)
+    return _svg(width, height, label, parts)
 
 
 def bars(values: Sequence[tuple[str, float]], *, unit: str, notes: Sequence[str] = ()) -> str:
-    """Named lengths, one below the other, each with its number: a picture that stands alone.
+    """Return a self-contained bar chart: one bar a line, each with its number.
 
     Args:
-        values: a name and a length of 0 or more each.
-        unit: what the numbers count.
-        notes: one for each value, to stand behind its number.
+        values: names and lengths of 0 or more.
+        unit: unit of the numbers.
+        notes: one for each value, shown after its number.
     """
-    row, letter = 22, 6.7  # a letter's width, on the average and rounded up
+    row, letter = 22, 6.7  # average width of a letter, rounded up
     left = max(120.0, letter * max((len(name) for name, _ in values), default=0) + 8)
     right = 90 + letter * max(map(len, notes), default=0)
     width = round(left + 250 + right)
@@ -99,7 +99,7 @@ def bars(values: Sequence[tuple[str, float]], *, unit: str, notes: Sequence[str]
 
 @dataclass(frozen=True)
 class Interval:
-    """A point with its interval, and what it is called."""
+    """A named point with its interval."""
 
     name: str
     value: float
@@ -108,11 +108,11 @@ class Interval:
 
 
 def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
-    """Points with whiskers, one below the other.
+    """Return points with whiskers, one a line.
 
     Args:
-        points: their ends are finite.
-        zero: draw where 0 is, as differences want.
+        points: names, values and finite ends.
+        zero: draw a line at 0, for differences.
     """
     width, row, left, bottom = 640, 26, 150, 22
     height = row * len(points) + bottom
@@ -153,9 +153,9 @@ def _count(values: Sequence[float], low: float, high: float, bins: int) -> list[
 
 def _legend(names: Sequence[str]) -> list[str]:
     parts, x = [], 8.0
-    for name, colour in zip(names, _COLOURS, strict=False):
+    for name, color in zip(names, _COLORS, strict=False):
         parts.append(
-            f'<rect x="{x:.0f}" y="2" width="10" height="10" fill="{colour}"/>'
+            f'<rect x="{x:.0f}" y="2" width="10" height="10" fill="{color}"/>'
             f'<text x="{x + 15:.0f}" y="11">{escape(name)}</text>'
         )
         x += 40 + 7 * len(name)
@@ -163,7 +163,7 @@ def _legend(names: Sequence[str]) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """Four significant digits: an axis's label."""
+    """Format a number with four significant digits, for labels."""
     return "0" if math.isclose(value, 0, abs_tol=1e-12) else f"{value:.4g}"
 
 
@@ -175,12 +175,12 @@ def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
 
 
 def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str, up: str) -> str:
-    """Curves over a common axis: a picture that stands alone, light or dark as its reader's system is.
+    """Return a self-contained line chart, light or dark as the reader's system.
 
     Args:
-        series: a name and finite (x, y) points each, two at most; one of few points shows them as dots.
-        across: what x is.
-        up: what y is.
+        series: at most two curves, each a name and finite (x, y) points; few points are shown as dots.
+        across: label of the x axis.
+        up: label of the y axis.
     """
     width, height, left, bottom, top = 640, 300, 56, 40, 26
     points = [point for _, curve in series for point in curve]
@@ -189,7 +189,7 @@ def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across
     )
     x_span, y_span = x_high - x_low or 1.0, y_high - y_low or 1.0
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def position(x: float, y: float) -> tuple[float, float]:
         return (
             left + (x - x_low) / x_span * (width - left - 12),
             height - bottom - (y - y_low) / y_span * (height - bottom - top),
@@ -204,7 +204,7 @@ def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across
     ]
     for i in range(5):
         x, y = x_low + i / 4 * x_span, y_low + i / 4 * y_span
-        at_x, at_y = place(x, y)
+        at_x, at_y = position(x, y)
         parts.append(
             f'<line class="grid" x1="{left}" x2="{width - 12}" y1="{at_y:.1f}" y2="{at_y:.1f}"/>'
             f'<text x="{left - 8}" y="{at_y + 4:.1f}" text-anchor="end">{_short(y)}</text>'
@@ -215,14 +215,15 @@ def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across
         f'<text x="4" y="14">{escape(up)}</text>'
     )
     for letter, (name, curve), legend in zip("ab", series, (width - 240, width - 120), strict=False):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in curve))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (position(*point) for point in curve))
         parts.append(f'<polyline class="{letter}" points="{path}" fill="none" stroke-width="2"/>')
         if len(curve) <= 40:
-            parts += [
-                f'<circle class="f{letter}" cx="{place(x, y)[0]:.1f}" cy="{place(x, y)[1]:.1f}" r="3.5">'
-                f"<title>{_short(x)}: {_short(y)}</title></circle>"
-                for x, y in curve
-            ]
+            for x, y in curve:
+                at_x, at_y = position(x, y)
+                parts.append(
+                    f'<circle class="f{letter}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="3.5">'
+                    f"<title>{_short(x)}: {_short(y)}</title></circle>"
+                )
         parts.append(
             f'<rect class="f{letter}" x="{legend}" y="5" width="10" height="10"/>'
             f'<text x="{legend + 15}" y="14">{escape(name)}</text>'

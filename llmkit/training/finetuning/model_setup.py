@@ -64,7 +64,7 @@ def load_for_training(
     spec = replace(spec, task="question-answering" if spans else "text-generation")
     set_seed(recipe.seed)  # loading may draw the weights of a new head
     loaded = load(
-        replace(spec, dtype=dtype if recipe.lora else "float32"), new_head=spans, four_bits=recipe.qlora
+        replace(spec, dtype=dtype if recipe.lora else "float32", new_head=spans, four_bits=recipe.qlora)
     )
     if loaded.adapter is not None:
         raise InputError(

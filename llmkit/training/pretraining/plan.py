@@ -298,7 +298,11 @@ def count_parameters(config: PreTrainedConfig, kind: str = "causal") -> int:
     import transformers
 
     with torch.device("meta"):
-        return getattr(transformers, AUTO_CLASSES[kind]).from_config(config).num_parameters()
+        return (
+            getattr(transformers, AUTO_CLASSES[kind])
+            .from_config(config, trust_remote_code=False)
+            .num_parameters()
+        )
 
 
 def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, choice: DeviceChoice) -> PretrainPlan:

@@ -189,7 +189,9 @@ def _job(inputs: PretrainInputs, run: TrainingRun) -> Job:
 
     recipe, plan = inputs.recipe, inputs.plan
     transformers.set_seed(recipe.seed)
-    model = getattr(transformers, AUTO_CLASSES[inputs.kind]).from_config(inputs.config)
+    model = getattr(transformers, AUTO_CLASSES[inputs.kind]).from_config(
+        inputs.config, trust_remote_code=False
+    )
     collate = _collator(model, inputs)
     patch_forward_with_summed_loss(model)
     batches = Batches(

@@ -157,7 +157,7 @@ def load_tokenizer(folder: str | Path, kind: str = "causal") -> Any:
 
     if not (Path(folder) / "tokenizer.json").is_file():
         raise OptionError("tokenizer", f"{folder}: no tokenizer.json there; 'train' makes a new tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if kind == "causal" and tokenizer.eos_token_id is None:
         raise OptionError("tokenizer", f"{folder}: it has no eos_token, which separates documents")
     return tokenizer

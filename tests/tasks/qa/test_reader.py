@@ -235,8 +235,8 @@ def test_which_models_find_spans(tiny_model: TinyModel) -> None:
 
 def test_a_model_that_was_shown_shared_words_is_shown_them_again(tiny_model: TinyModel) -> None:
     """The token types of training are those of reading."""
-    spec = ModelSpec(str(tiny_model("bert")), task="question-answering", device="cpu")
-    loaded = load(spec, new_head=True)
+    spec = ModelSpec(str(tiny_model("bert")), task="question-answering", device="cpu", new_head=True)
+    loaded = load(spec)
     loaded.model.config.shared_words_type = 2
     question, context = "Which dogs barked?", "The dog saw a cat. It barked, and the cat ran. No dogs! " * 2
     columns = Columns("answers", {name: name for name in ("question", "context", "answers")})

@@ -1,0 +1,101 @@
+"""Load a model's tokenizer, and check its special tokens against the model's embeddings.
+
+Public: `load_tokenizer`, `check_special_tokens`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError, one_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.runtime.spec import ModelSpec
+
+_FILES = {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}
+# Tokens that tokenizers and models put into every text.
+_ALWAYS_USED = ("bos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+
+
+def load_tokenizer(folder: Path, spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """Load the tokenizer in a folder.
+
+    Raises:
+        InputError: the folder has none.
+        LLMKitError: it does not load.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
+        )
+    except Exception as error:
+        # Tokenizer classes raise whatever their parser raised: OSError, ValueError, KeyError, Exception.
+        if not _FILES & {path.name for path in folder.iterdir()}:
+            raise InputError(
+                f"{spec.name} has no tokenizer files; copy tokenizer.json and tokenizer_config.json into it"
+            ) from error
+        raise LLMKitError(f"{spec.name}: its tokenizer does not load: {one_line(error)}") from error
+
+
+def check_special_tokens(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str, notes: list[str]
+) -> None:
+    """Make sure that the ids of special tokens have embeddings, and that there is a pad token.
+
+    Padding is masked, so any token of the vocabulary can pad. A pad token without an embedding (added to the
+    tokenizer, but the embeddings were not resized) is replaced.
+
+    Args:
+        tokenizer: changed in place if it needs another pad token.
+        model: its config's pad token id is changed if it has no embedding.
+        name: name of the model, for errors.
+        notes: gets a sentence for each choice.
+
+    Raises:
+        InputError: a token that every text has, such as the one at its beginning, has no embedding.
+    """
+    rows = _embedding_rows(model)
+    for kind in _ALWAYS_USED:
+        number = getattr(tokenizer, kind, None)
+        if isinstance(number, int) and number >= rows and _adds(tokenizer, number):
+            token = tokenizer.convert_ids_to_tokens(number)
+            raise InputError(
+                f"{name}: its tokenizer puts {token} (id {number}) into every text, and the model has"
+                f" {rows} embeddings; use the tokenizer that it was trained with, or resize its embeddings"
+            )
+    pad = tokenizer.pad_token_id
+    if pad is None or pad >= rows:
+        lacks = "has no pad token" if pad is None else f"has a pad token {pad} without an embedding"
+        token = _substitute(tokenizer, rows)
+        tokenizer.pad_token = token
+        notes.append(f"the tokenizer {lacks}; {token} pads")
+    generation = getattr(model, "generation_config", None)
+    configs: tuple[Any, ...] = (model.config, model.config.get_text_config(decoder=True), generation)
+    for config in configs:
+        number = getattr(config, "pad_token_id", None)
+        if isinstance(number, int) and not 0 <= number < rows:
+            config.pad_token_id = tokenizer.pad_token_id
+
+
+def _substitute(tokenizer: PreTrainedTokenizerBase, rows: int) -> str:
+    for token, number in (
+        (tokenizer.eos_token, tokenizer.eos_token_id),
+        (tokenizer.bos_token, tokenizer.bos_token_id),
+        (tokenizer.unk_token, tokenizer.unk_token_id),
+    ):
+        if isinstance(token, str) and isinstance(number, int) and number < rows:
+            return token
+    return str(tokenizer.convert_ids_to_tokens(0))
+
+
+def _adds(tokenizer: PreTrainedTokenizerBase, number: int) -> bool:
+    return number in tokenizer("a")["input_ids"]
+
+
+def _embedding_rows(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])
