@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from llmkit.errors import OptionError as OptionError
     from llmkit.errors import OutOfMemory as OutOfMemory
     from llmkit.errors import RowError as RowError
+    from llmkit.evaluation.results import Evaluation as Evaluation
+    from llmkit.evaluation.results import Score as Score
+    from llmkit.evaluation.score_lists import score as score
     from llmkit.runtime.load import LoadedModel as LoadedModel
     from llmkit.runtime.load import load as load
     from llmkit.runtime.spec import ModelSpec as ModelSpec
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 # Public name -> its module; the imports above are the same, for type checkers.
 HOMES = {
     "Conversation": "llmkit.tasks.chat",
+    "Evaluation": "llmkit.evaluation.results",
     "FinetuneRecipe": "llmkit.training.finetuning.recipe",
     "FinetuneResult": "llmkit.training.finetuning.result",
     "GenerationOptions": "llmkit.tasks.decoding",
@@ -60,11 +64,13 @@ HOMES = {
     "PretrainResult": "llmkit.training.pretraining.result",
     "Reply": "llmkit.tasks.chat",
     "RowError": "llmkit.errors",
+    "Score": "llmkit.evaluation.results",
     "TranslationResult": "llmkit.tasks.translation",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
     "merge": "llmkit.training.merge",
+    "score": "llmkit.evaluation.score_lists",
     "stream": "llmkit.tasks.generation",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",

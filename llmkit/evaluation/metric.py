@@ -96,6 +96,7 @@ class MetricOption:
         help: one sentence about it.
         parameter: keyword argument of the metric's function, where it is not called `name`.
         metavar: placeholder for the value in the help text.
+        default: the default in words.
     """
 
     name: str
@@ -103,6 +104,7 @@ class MetricOption:
     help: str
     parameter: str = ""
     metavar: str | None = None
+    default: str | None = None
 
 
 Adapt = Callable[[Mapping[str, Any], Sequence[Example], str | None], tuple[dict[str, Any], list[str]]]

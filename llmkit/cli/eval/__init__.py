@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmkit.cli.common import options
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
@@ -15,7 +13,6 @@ from llmkit.cli.eval.flags import (
     Flags,
     IntervalFlags,
     LikelihoodFlags,
-    MetricFlags,
     RecordFlags,
     ReportFlags,
     ScoringFlags,
@@ -23,6 +20,13 @@ from llmkit.cli.eval.flags import (
     TaskFlags,
     TextFlags,
 )
+from llmkit.cli.eval.metric_flags import MetricFlags
+
+EXAMPLES = [
+    "llmkit eval --metric bleu,rouge predictions.jsonl",
+    "llmkit eval --task translate --from en --to de --metric bleu,chrf test.jsonl",
+    "llmkit eval --metric rouge system-1.jsonl system-2.jsonl --table latex",
+]
 
 
 @options.expand
@@ -30,8 +34,8 @@ def run(
     *,
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE...",
+        options.argument(
+            "FILE...",
             help="Rows with predictions, or plain lines with --references; - is stdin. Several files are"
             " compared in one table.",
         ),

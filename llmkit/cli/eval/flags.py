@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from llmkit.cli.common import options
 from llmkit.cli.common.options import flag
+from llmkit.cli.eval.metric_flags import MetricFlags
 from llmkit.errors import InputError, OptionError
 from llmkit.evaluation.columns import TASKS, TaskColumns
-from llmkit.evaluation.metric import MetricOption
 from llmkit.evaluation.registry import METRICS, declaration_of
 
 TABLES = ("text", "latex", "markdown", "csv")
@@ -21,7 +21,7 @@ _METRIC_HELP = f"{_SUMMARIES}; the path of an `evaluate` module, or evaluate:NAM
 
 @dataclass
 class ScoringFlags:
-    """What is measured, and against what."""
+    """Metrics, references and baselines."""
 
     GROUP = "Scoring"
 
@@ -76,7 +76,8 @@ class ColumnFlags:
         flag(
             "--prediction-field",
             metavar="NAME",
-            help="Column of the predictions (prediction, or the result column of a verb).",
+            help="Column of the predictions.",
+            default="prediction, or the result column of a verb",
         ),
     ] = None
 
@@ -142,11 +143,21 @@ class LikelihoodFlags:
 
     window: Annotated[
         int | None,
-        flag("--window", metavar="TOKENS", help="Tokens that the model sees at a time (its context length)."),
+        flag(
+            "--window",
+            metavar="TOKENS",
+            help="Tokens that the model sees at a time.",
+            default="its context length",
+        ),
     ] = None
     stride: Annotated[
         int | None,
-        flag("--stride", metavar="TOKENS", help="Tokens predicted by each further window (half the window)."),
+        flag(
+            "--stride",
+            metavar="TOKENS",
+            help="Tokens predicted by each further window.",
+            default="half the window",
+        ),
     ] = None
     bos: Annotated[
         str,
@@ -246,7 +257,8 @@ class BenchmarkFlags:
         ),
     ] = None
     shots: Annotated[
-        int | None, flag("--shots", help="Solved examples in each prompt (the task's own number).")
+        int | None,
+        flag("--shots", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
     limit: Annotated[
         int | None, flag("--limit", metavar="N", help="Only the first N samples of each benchmark.")
@@ -281,7 +293,8 @@ class ReportFlags:
     json: Annotated[bool, flag("--json", help="Print everything as JSON.")] = False
     bare: Annotated[bool, flag("--bare", help="Print the numbers alone, one a line.")] = False
     table: Annotated[
-        str | None, flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)} (text).")
+        str | None,
+        flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
     ] = None
     output: Annotated[
         Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
@@ -292,7 +305,7 @@ class ReportFlags:
     ] = None
     dataset: Annotated[
         str | None,
-        flag("--dataset", metavar="NAME", help="Name of the test set in --card (name of the file)."),
+        flag("--dataset", metavar="NAME", help="Name of the test set in --card.", default="name of the file"),
     ] = None
 
     def check(self, records: RecordFlags) -> None:
@@ -328,35 +341,6 @@ class ReportFlags:
             raise OptionError(
                 "dataset", "is the name of a test set in a model card; name the card with `card`"
             )
-
-
-def _metric_fields() -> list[tuple[str, Any, Any]]:
-    """Return a field for each option that metrics declare; its help ends in the metrics that have it."""
-    found: dict[str, list[str]] = {}
-    declared: dict[str, MetricOption] = {}
-    for metric in METRICS:
-        for option in declaration_of(metric).options:
-            declared.setdefault(option.name, option)
-            found.setdefault(option.name, []).append(metric)
-    fields: list[tuple[str, Any, Any]] = []
-    for name, option in declared.items():
-        spelling = f"--{name.replace('_', '-')}"
-        more = {"metavar": option.metavar} if option.metavar else {}
-        declaration = flag(spelling, help=f"{', '.join(found[name])}: {option.help}", **more)
-        fields.append((name, Annotated[option.type | None, declaration], dataclasses.field(default=None)))
-    return fields
-
-
-if TYPE_CHECKING:
-
-    @dataclass
-    class MetricFlags:
-        """Options of the metrics, from their declarations; None leaves the choice to the metric."""
-
-else:
-    MetricFlags = dataclasses.make_dataclass(
-        "MetricFlags", _metric_fields(), namespace={"GROUP": "Metrics", "__doc__": "Options of the metrics."}
-    )
 
 
 @dataclass

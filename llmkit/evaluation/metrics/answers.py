@@ -72,6 +72,7 @@ _ANSWER_WORDS = MetricOption(
     "Tokens of an answer: squad (split at spaces), unicode (each character where a script has no spaces),"
     " or auto.",
     parameter="words",
+    default="auto",
 )
 _QA = "question-answering"
 
@@ -220,7 +221,8 @@ def squad(*, words: str = "squad") -> Metric:
             MetricOption(
                 "no_answer_threshold",
                 float,
-                f"A larger {NO_ANSWER_PROBABILITY} counts as no answer (1.0).",
+                f"A larger {NO_ANSWER_PROBABILITY} counts as no answer.",
+                default="1",
                 parameter="threshold",
             ),
             _ANSWER_WORDS,

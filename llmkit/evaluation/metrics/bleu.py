@@ -65,8 +65,13 @@ def _look_tokenized(sample: Sequence[Example]) -> bool:
         "word n-grams",
         task="translation",
         options=(
-            MetricOption("tokenize", str, "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ..."),
-            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none (exp)."),
+            MetricOption(
+                "tokenize",
+                str,
+                "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ...",
+                default="by the target language or the references",
+            ),
+            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none.", default="exp"),
             _LOWERCASE,
         ),
         adapt=_adapt,
@@ -237,7 +242,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     if language is not None:
         from llmkit.text.languages import find_language
 
-        tokenizer = _TOKENIZER_OF.get(find_language(language, "--to").code, "13a")
+        tokenizer = _TOKENIZER_OF.get(find_language(language, "`to`").code, "13a")
         reason = f"the target language is {language}"
     else:
         script = main_script(references)
