@@ -96,7 +96,7 @@ class MetricOption:
         help: one sentence about it.
         parameter: keyword argument of the metric's function, where it is not called `name`.
         metavar: placeholder for the value in the help text.
-        default: the default in words, for the help text.
+        default: the default in words.
     """
 
     name: str

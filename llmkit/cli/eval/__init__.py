@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmkit.cli.common import options
-from llmkit.cli.common.options import argument
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
     BatchFlags,
@@ -14,7 +13,6 @@ from llmkit.cli.eval.flags import (
     Flags,
     IntervalFlags,
     LikelihoodFlags,
-    MetricFlags,
     RecordFlags,
     ReportFlags,
     ScoringFlags,
@@ -22,11 +20,12 @@ from llmkit.cli.eval.flags import (
     TaskFlags,
     TextFlags,
 )
+from llmkit.cli.eval.metric_flags import MetricFlags
 
 EXAMPLES = [
     "llmkit eval --metric bleu,rouge predictions.jsonl",
-    "llmkit eval --task translate --from en --to de --metric bleu,chrf test.jsonl -m MODEL",
-    "llmkit eval --metric perplexity text.txt -m MODEL",
+    "llmkit eval --task translate --from en --to de --metric bleu,chrf test.jsonl",
+    "llmkit eval --metric rouge system-1.jsonl system-2.jsonl --table latex",
 ]
 
 
@@ -35,7 +34,7 @@ def run(
     *,
     files: Annotated[
         list[str] | None,
-        argument(
+        options.argument(
             "FILE...",
             help="Rows with predictions, or plain lines with --references; - is stdin. Several files are"
             " compared in one table.",

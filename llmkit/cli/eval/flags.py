@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from llmkit.cli.common import options
 from llmkit.cli.common.options import flag
+from llmkit.cli.eval.metric_flags import MetricFlags
 from llmkit.errors import InputError, OptionError
 from llmkit.evaluation.columns import TASKS, TaskColumns
-from llmkit.evaluation.metric import MetricOption
 from llmkit.evaluation.registry import METRICS, declaration_of
 
 TABLES = ("text", "latex", "markdown", "csv")
@@ -21,7 +21,7 @@ _METRIC_HELP = f"{_SUMMARIES}; the path of an `evaluate` module, or evaluate:NAM
 
 @dataclass
 class ScoringFlags:
-    """What is measured, and against what."""
+    """Metrics, references and baselines."""
 
     GROUP = "Scoring"
 
@@ -31,17 +31,11 @@ class ScoringFlags:
             "--metric",
             metavar="NAME,...",
             help=_METRIC_HELP,
-            default="that of --task",
         ),
     ] = None
     reference_field: Annotated[
         str | None,
-        flag(
-            "--reference-field",
-            metavar="NAME",
-            help="Column of the references, or of the correct choice.",
-            default="the usual names",
-        ),
+        flag("--reference-field", metavar="NAME", help="Column of the references, or of the correct choice."),
     ] = None
     baseline: Annotated[
         list[str] | None,
@@ -49,17 +43,11 @@ class ScoringFlags:
             "--baseline",
             metavar="FILE",
             help="Predictions of another system for the same rows, or a --per-record file; may be repeated.",
-            default="none",
         ),
     ] = None
     by: Annotated[
         str | None,
-        flag(
-            "--by",
-            metavar="NAME",
-            help="Also score the rows of each value of this column separately.",
-            default="none",
-        ),
+        flag("--by", metavar="NAME", help="Also score the rows of each value of this column separately."),
     ] = None
 
 
@@ -69,9 +57,7 @@ class IntervalFlags:
 
     GROUP = "Scoring"
 
-    confidence: Annotated[float, flag("--confidence", metavar="P", help="Confidence of the intervals.")] = (
-        0.95
-    )
+    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 1000
 
 
@@ -83,12 +69,7 @@ class ColumnFlags:
 
     references: Annotated[
         list[str] | None,
-        flag(
-            "--references",
-            metavar="FILE",
-            help="Plain lines with references; may be repeated.",
-            default="a column of the rows",
-        ),
+        flag("--references", metavar="FILE", help="Plain lines with references; may be repeated."),
     ] = None
     prediction_field: Annotated[
         str | None,
@@ -108,13 +89,7 @@ class TargetFlags:
     GROUP = "Languages"
 
     to: Annotated[
-        str | None,
-        flag(
-            "--to",
-            metavar="LANGUAGE",
-            help="Target language; also chooses BLEU's tokenizer.",
-            default="the model's, where it has one",
-        ),
+        str | None, flag("--to", metavar="LANG", help="Target language; also chooses BLEU's tokenizer.")
     ] = None
 
 
@@ -125,31 +100,14 @@ class TextFlags:
     GROUP = "Texts"
 
     source: Annotated[
-        str | None,
-        flag(
-            "--from",
-            metavar="LANGUAGE",
-            help="Source language of a translation model.",
-            default="the model's, where it has one",
-        ),
+        str | None, flag("--from", metavar="LANG", help="Source language of a translation model.")
     ] = None
     field: Annotated[
-        str | None,
-        flag(
-            "--field",
-            metavar="NAME",
-            help="Column of the text, or of the choices.",
-            default="the usual names",
-        ),
+        str | None, flag("--field", metavar="NAME", help="Column of the text, or of the choices.")
     ] = None
     template: Annotated[
         str | None,
-        flag(
-            "--template",
-            metavar="TEXT",
-            help="Text over several columns, such as 'Q: {question}'.",
-            default="--field",
-        ),
+        flag("--template", metavar="TEXT", help="Text over several columns, such as 'Q: {question}'."),
     ] = None
 
 
@@ -161,7 +119,7 @@ class BatchFlags:
 
     batch_size: Annotated[
         str,
-        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch; auto takes as many as fit."),
+        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch, or auto: as memory allows."),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:
@@ -187,7 +145,7 @@ class LikelihoodFlags:
         int | None,
         flag(
             "--window",
-            metavar="N",
+            metavar="TOKENS",
             help="Tokens that the model sees at a time.",
             default="its context length",
         ),
@@ -196,8 +154,8 @@ class LikelihoodFlags:
         int | None,
         flag(
             "--stride",
-            metavar="N",
-            help="Tokens that each further window predicts.",
+            metavar="TOKENS",
+            help="Tokens predicted by each further window.",
             default="half the window",
         ),
     ] = None
@@ -219,7 +177,6 @@ class LikelihoodFlags:
             "--given",
             metavar="NAME|TEXT",
             help="Column, or template, of the context of a text: a question, or the source of a translation.",
-            default="none",
         ),
     ] = None
     token_losses: Annotated[
@@ -235,12 +192,7 @@ class TaskFlags:
 
     task: Annotated[
         str | None,
-        flag(
-            "--task",
-            metavar="VERB",
-            help=f"Run a model over the rows first: {', '.join(TASKS)}.",
-            default="none",
-        ),
+        flag("--task", metavar="VERB", help=f"Run a model over the rows first: {', '.join(TASKS)}."),
     ] = None
     save_predictions: Annotated[
         Path | None,
@@ -248,7 +200,6 @@ class TaskFlags:
             "--save-predictions",
             metavar="FILE",
             help="Keep the predictions of --task; a killed run can be resumed.",
-            default="none",
         ),
     ] = None
     resume: Annotated[bool, flag("--resume", help="Continue an unfinished --save-predictions.")] = False
@@ -257,7 +208,7 @@ class TaskFlags:
         flag(
             "--on-error",
             metavar="fail|skip",
-            help="fail stops at a bad row; skip scores it as an empty prediction.",
+            help="skip scores a row that failed as an empty prediction.",
         ),
     ] = "fail"
     no_answer: Annotated[
@@ -297,29 +248,20 @@ class BenchmarkFlags:
 
     benchmark: Annotated[
         str | None,
-        flag(
-            "--benchmark",
-            metavar="NAME,...",
-            help="Tasks of lm-evaluation-harness, such as arc_easy.",
-            default="none",
-        ),
+        flag("--benchmark", metavar="NAME,...", help="Tasks of lm-evaluation-harness, such as arc_easy."),
     ] = None
     benchmark_folder: Annotated[
         Path | None,
         flag(
-            "--benchmark-folder",
-            metavar="FOLDER",
-            help="Folder with more tasks, as YAML files of the harness.",
-            default="none",
+            "--benchmark-folder", metavar="DIR", help="Folder with more tasks, as YAML files of the harness."
         ),
     ] = None
     shots: Annotated[
         int | None,
-        flag("--shots", metavar="N", help="Solved examples in each prompt.", default="the task's own number"),
+        flag("--shots", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
     limit: Annotated[
-        int | None,
-        flag("--limit", metavar="N", help="Only the first N samples of each benchmark.", default="all"),
+        int | None, flag("--limit", metavar="N", help="Only the first N samples of each benchmark.")
     ] = None
     chat_prompts: Annotated[
         bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
@@ -334,21 +276,11 @@ class RecordFlags:
 
     per_record: Annotated[
         Path | None,
-        flag(
-            "--per-record",
-            metavar="FILE",
-            help="Write each row with its own scores, as JSONL.",
-            default="none",
-        ),
+        flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
     ] = None
     report: Annotated[
         Path | None,
-        flag(
-            "--report",
-            metavar="FILE.html",
-            help="Write a page with the scores, and best and worst rows.",
-            default="none",
-        ),
+        flag("--report", metavar="FILE.html", help="Write a page with the scores, and best and worst rows."),
     ] = None
 
 
@@ -365,13 +297,11 @@ class ReportFlags:
         flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
     ] = None
     output: Annotated[
-        Path | None,
-        flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.", default="none"),
+        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
     ] = None
     overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
     card: Annotated[
-        Path | None,
-        flag("--card", metavar="README.md", help="Write the scores into this model card.", default="none"),
+        Path | None, flag("--card", metavar="README.md", help="Write the scores into this model card.")
     ] = None
     dataset: Annotated[
         str | None,
@@ -411,35 +341,6 @@ class ReportFlags:
             raise OptionError(
                 "dataset", "is the name of a test set in a model card; name the card with `card`"
             )
-
-
-def _metric_fields() -> list[tuple[str, Any, Any]]:
-    """Return a field for each option that metrics declare; its help ends in the metrics that have it."""
-    found: dict[str, list[str]] = {}
-    declared: dict[str, MetricOption] = {}
-    for metric in METRICS:
-        for option in declaration_of(metric).options:
-            declared.setdefault(option.name, option)
-            found.setdefault(option.name, []).append(metric)
-    fields: list[tuple[str, Any, Any]] = []
-    for name, option in declared.items():
-        spelling = f"--{name.replace('_', '-')}"
-        help = f"{', '.join(found[name])}: {option.help}"
-        declaration = flag(spelling, help=help, metavar=option.metavar, default=option.default)
-        fields.append((name, Annotated[option.type | None, declaration], dataclasses.field(default=None)))
-    return fields
-
-
-if TYPE_CHECKING:
-
-    @dataclass
-    class MetricFlags:
-        """Options of the metrics, from their declarations; None leaves the choice to the metric."""
-
-else:
-    MetricFlags = dataclasses.make_dataclass(
-        "MetricFlags", _metric_fields(), namespace={"GROUP": "Metrics", "__doc__": "Options of the metrics."}
-    )
 
 
 @dataclass

@@ -54,8 +54,8 @@ def run(flags: Flags) -> None:
         score_modules(work, modules, sample, flags)
 
 
-def _request(flags: Flags, source: str) -> Request:
-    return Request(
+def _request(flags: Flags, source: str) -> TaskRun:
+    return TaskRun(
         rows=source,
         task=flags.task,
         model=flags.model,
@@ -146,7 +146,7 @@ class KeptRows:
 
 
 @dataclass
-class Request:
+class TaskRun:
     """A run of a model over rows: the flags of `llmkit eval` that it takes."""
 
     rows: str
@@ -163,7 +163,7 @@ class Request:
     overwrite: bool
 
 
-def predict(request: Request, task: TaskColumns, folder: Path) -> Predictions:
+def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
     """Run the verb over all rows.
 
     Args:
@@ -208,7 +208,7 @@ def predict(request: Request, task: TaskColumns, folder: Path) -> Predictions:
     return Predictions(path, inputs, task, _signature(verb, work))
 
 
-def _colliding(request: Request, task: TaskColumns, text: str | None, first: Row) -> frozenset[str]:
+def _colliding(request: TaskRun, task: TaskColumns, text: str | None, first: Row) -> frozenset[str]:
     """Return the columns that the verb writes, which are removed from its input.
 
     Raises:
@@ -223,7 +223,7 @@ def _colliding(request: Request, task: TaskColumns, text: str | None, first: Row
     return written
 
 
-def _columns(request: Request, task: TaskColumns, first: Row) -> tuple[str | None, str]:
+def _columns(request: TaskRun, task: TaskColumns, first: Row) -> tuple[str | None, str]:
     """Return the column of the input (None leaves it to the verb) and of the references, by the first row.
 
     Raises:
@@ -280,21 +280,21 @@ def _joined(found: Iterable[Row], field: str | None) -> Iterator[Row]:
         yield row
 
 
-def _build(request: Request, field: str | None) -> Task[Any]:
+def _build(request: TaskRun, field: str | None) -> Task[Any]:
     """Build the verb's work on rows, with the model loaded."""
     build = {"translate": _translate, "summarize": _summarize, "qa": _qa, "generate": _generate}
     assert request.task.task is not None
     return build[request.task.task](request, field)
 
 
-def _decoding(request: Request) -> GenerationOptions:
+def _decoding(request: TaskRun) -> GenerationOptions:
     from llmkit.tasks.decoding import GenerationOptions
 
     # With seed 0, a model that samples by its own configuration gives the same score in every run.
     return GenerationOptions(**request.decoding.values(), seed=request.model.seed or 0)
 
 
-def _translate(request: Request, field: str | None) -> Task[Any]:
+def _translate(request: TaskRun, field: str | None) -> Task[Any]:
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.translation import Translation
     from llmkit.text.languages import find_pair
@@ -311,7 +311,7 @@ def _translate(request: Request, field: str | None) -> Task[Any]:
     )
 
 
-def _summarize(request: Request, field: str | None) -> Task[Any]:
+def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
     if request.model.model is None:
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
@@ -326,7 +326,7 @@ def _summarize(request: Request, field: str | None) -> Task[Any]:
     return Summarization(engine, wanted, field=field, template=request.template)
 
 
-def _qa(request: Request, field: str | None) -> Task[Any]:
+def _qa(request: TaskRun, field: str | None) -> Task[Any]:
     from llmkit.cli.qa import ExtractionFlags, WritingFlags, load_task
     from llmkit.tasks.qa.questions import QuestionSource
     from llmkit.tasks.qa.spans import AnswerOptions
@@ -342,7 +342,7 @@ def _qa(request: Request, field: str | None) -> Task[Any]:
     return load_task(seeded, AnswerOptions(**extraction.values()), questions, extraction, writing)
 
 
-def _generate(request: Request, field: str | None) -> Task[Any]:
+def _generate(request: TaskRun, field: str | None) -> Task[Any]:
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
 

@@ -124,9 +124,9 @@ def measure_choices(
         OutOfMemory: a single choice does not fit into memory.
     """
     from llmkit.evaluation.likelihood.baseline import as_data
-    from llmkit.evaluation.likelihood.windowing import Reader, run
+    from llmkit.evaluation.likelihood.windowing import PassBuilder, run
 
-    reader = Reader(loaded, how)
+    builder = PassBuilder(loaded, how)
     context = given or _question
     answers: list[int] = []
 
@@ -137,7 +137,7 @@ def measure_choices(
             choices, labels = _choices(row, field)
             answers.append(_answer(row, answer_field, choices, labels))
             before = context(row)
-            yield [reader.document(row, choice, before) for choice in choices]
+            yield [builder.document(row, choice, before) for choice in choices]
 
     for number, group in enumerate(run(loaded, how, groups(), **options)):
         losses = [document.loss() for document in group]
@@ -175,9 +175,9 @@ def measure_pairs(
         OutOfMemory: a single sentence does not fit into memory.
     """
     from llmkit.evaluation.likelihood.baseline import as_data
-    from llmkit.evaluation.likelihood.windowing import Reader, run
+    from llmkit.evaluation.likelihood.windowing import PassBuilder, run
 
-    reader = Reader(loaded, how)
+    builder = PassBuilder(loaded, how)
 
     def groups() -> Iterator[list[Any]]:
         for row in rows:
@@ -185,7 +185,7 @@ def measure_pairs(
                 raise RowError(row.where, row.error)
             pair = [_sentence(row, names) for names in (GOOD, BAD)]
             before = None if given is None else given(row)
-            yield [reader.document(row, sentence, before) for sentence in pair]
+            yield [builder.document(row, sentence, before) for sentence in pair]
 
     for group in run(loaded, how, groups(), **options):
         losses = [document.loss() for document in group]

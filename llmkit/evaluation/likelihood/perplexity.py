@@ -142,17 +142,17 @@ def measure(
         LLMKitError: a loss is not a finite number.
     """
     from llmkit.evaluation.likelihood.baseline import as_data
-    from llmkit.evaluation.likelihood.windowing import Reader, run
+    from llmkit.evaluation.likelihood.windowing import PassBuilder, run
 
     if concatenated and given is not None:
         raise OptionError("given", "is the context of single texts and does not go with concatenate=True")
-    reader = Reader(loaded, how)
+    builder = PassBuilder(loaded, how)
     texts: Iterator[tuple[Row, str]] = (
         (row, text_of(row, field=field, template=template, defaults=("text",))) for row in rows
     )
     if concatenated:
         texts = _concatenated(list(texts))
-    documents = ([reader.document(row, text, None if given is None else given(row))] for row, text in texts)
+    documents = ([builder.document(row, text, None if given is None else given(row))] for row, text in texts)
     options: dict[str, Any] = {"batch_size": batch_size, "notice": notice, "progress": progress}
     for (document,) in run(loaded, how, documents, **options):
         for example in _windows(document) if concatenated else [_whole(document)]:

@@ -165,7 +165,7 @@ def special_tokens(loaded: LoadedModel) -> tuple[list[int], list[int]]:
     return full[:at], full[at + len(plain) :]
 
 
-class Reader:
+class PassBuilder:
     """Turn texts into documents for one model.
 
     Args:

@@ -72,7 +72,6 @@ _ANSWER_WORDS = MetricOption(
     "Tokens of an answer: squad (split at spaces), unicode (each character where a script has no spaces),"
     " or auto.",
     parameter="words",
-    metavar="NAME",
     default="auto",
 )
 _QA = "question-answering"
@@ -223,9 +222,8 @@ def squad(*, words: str = "squad") -> Metric:
                 "no_answer_threshold",
                 float,
                 f"A larger {NO_ANSWER_PROBABILITY} counts as no answer.",
-                parameter="threshold",
-                metavar="P",
                 default="1",
+                parameter="threshold",
             ),
             _ANSWER_WORDS,
         ),

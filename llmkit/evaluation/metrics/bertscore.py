@@ -18,13 +18,13 @@ from llmkit.evaluation.metric import Declaration, Example, Metric, MetricOption,
     Declaration(
         "similarity of embeddings (pip install 'llmkit[bertscore]')",
         options=(
-            MetricOption("bertscore_model", str, "The encoder.", "model", "NAME|DIR", "by the language"),
+            MetricOption("bertscore_model", str, "The encoder.", parameter="model", metavar="NAME|DIR"),
             MetricOption(
                 "bertscore_layer",
                 int,
                 "Layer of the encoder.",
+                default="the choice of BERTScore's authors",
                 parameter="layer",
-                default="the one that BERTScore's authors chose",
             ),
         ),
     )

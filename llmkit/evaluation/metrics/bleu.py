@@ -69,10 +69,9 @@ def _look_tokenized(sample: Sequence[Example]) -> bool:
                 "tokenize",
                 str,
                 "Tokenizer: 13a, intl, zh, char, ja-mecab, none, ...",
-                metavar="NAME",
-                default="by the language, or 13a",
+                default="by the target language or the references",
             ),
-            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none.", "", "NAME", "exp"),
+            MetricOption("smooth", str, "Smoothing: exp, floor, add-k or none.", default="exp"),
             _LOWERCASE,
         ),
         adapt=_adapt,
@@ -141,7 +140,7 @@ def bleu(
         task="translation",
         options=(
             _LOWERCASE,
-            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++.", default="0"),
+            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++."),
         ),
     )
 )
@@ -243,7 +242,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     if language is not None:
         from llmkit.text.languages import find_language
 
-        tokenizer = _TOKENIZER_OF.get(find_language(language, "--to").code, "13a")
+        tokenizer = _TOKENIZER_OF.get(find_language(language, "`to`").code, "13a")
         reason = f"the target language is {language}"
     else:
         script = main_script(references)
