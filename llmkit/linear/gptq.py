@@ -40,6 +40,15 @@ def gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: fl
     Raises:
         InputError: the Hessian is not finite, or not positive even with the damping.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the steps are small: threads would wait for each other, most of all on a busy machine
+    try:
+        return _gptq(weight, hessian, group, damping)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, damping: float) -> QuantizedWeight:
     outputs, inputs = weight.shape
     left = weight.detach().to("cpu", torch.float32).T.contiguous()  # (inputs, outputs): an input's weights together
     values = torch.empty(inputs, outputs, dtype=torch.int8)
@@ -49,7 +58,7 @@ def gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: fl
     for first in range(0, inputs, _BLOCK):
         last = min(first + _BLOCK, inputs)
         errors = torch.zeros(last - first, outputs)
-        # numpy works on the same memory, with one thread: a thousand small steps would wait for the others.
+        # numpy works on the same memory, and a small step costs it less.
         rows, known, spread = left[first:last].numpy(), errors.numpy(), upper[first:last, first:last].numpy()
         for row in range(last - first):
             if row % group == 0:

@@ -68,6 +68,19 @@ def load(level: str) -> Callable[..., int]:
     return found
 
 
+def reader(level: str) -> Callable[..., int]:
+    """A function (address, 64-bit words, threads) that reads memory and gives the words' sum, for a level.
+
+    Raises:
+        CannotBuildError: it cannot be had.
+    """
+    load(level)
+    found: Any = SOURCE.load(SOURCE.build(level), f"llmkit_product_{level}_read")
+    found.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+    found.restype = ctypes.c_uint64
+    return cast("Callable[..., int]", found)
+
+
 @cache
 def _tried(level: str) -> Callable[..., int] | CannotBuildError:
     """The function, or why there is none: a compiler that fails is asked once."""

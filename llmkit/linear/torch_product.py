@@ -43,17 +43,17 @@ def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> 
 def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     """x W' + bias, by torch's operations."""
     flat = x.reshape(-1, weight.inputs)
-    output = x.new_empty(flat.shape[0], weight.outputs)
+    bias = None if weight.bias is None else weight.bias.to(x.dtype)
     if weight.bits == 8 and x.dtype == torch.bfloat16 and x.device.type == "cpu" and len(flat) <= _FEW:
-        found = torch._weight_int8pack_mm(flat, weight.tensors["values"], weight.tensors["scale"])
-        output.copy_(found)
+        output = torch._weight_int8pack_mm(flat, weight.tensors["values"], weight.tensors["scale"])
+        output = output if bias is None else output + bias
     else:
+        output = x.new_empty(flat.shape[0], weight.outputs)
         step = max(1, _BLOCK // weight.inputs)
         for first in range(0, weight.outputs, step):
+            part = slice(first, first + step)
             numbers = _numbers(weight, first, first + step).to(x.dtype)
-            torch.mm(flat, numbers.T, out=output[:, first : first + step])
-    if weight.bias is not None:
-        output += weight.bias.to(output.dtype)
+            output[:, part] = torch.nn.functional.linear(flat, numbers, None if bias is None else bias[part])
     return output.view(*x.shape[:-1], weight.outputs)
 
 
