@@ -1,8 +1,8 @@
 """Build a native kernel with the system's compiler, once, into the user's cache.
 
-Each instruction set (level) becomes one shared library, in about a second; the processor decides which one runs.
-The sources include nothing of torch. OpenMP's runtime is the one that torch has loaded under the same name, so
-that both share one pool of threads. Below all packages that have kernels.
+Each instruction set (level) becomes one shared library, in about a second; the processor decides which one
+runs. The sources include nothing of torch. OpenMP's runtime is the one that torch has loaded under the same
+name, so that both share one pool of threads. Below all packages that have kernels.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def _cache() -> Path:
 
 @cache
 def processor_flags() -> frozenset[str]:
-    """The processor's flags, as the operating system lists them (Linux: ``flags`` on x86, ``Features`` on Arm)."""
+    """The processor's flags, as the operating system lists them (Linux: ``flags`` on x86, ``Features`` on
+    Arm)."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

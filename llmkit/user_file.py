@@ -1,4 +1,4 @@
-"""Take a function out of a user's Python file, which runs once in a process. Below all packages that have kernels."""
+"""Take a function out of a user's Python file, which runs once in a process."""
 
 from __future__ import annotations
 

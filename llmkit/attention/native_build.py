@@ -1,4 +1,4 @@
-"""The instruction sets of the native attention kernel, and its function for each; see `llmkit.native_build`."""
+"""Instruction sets of the native attention kernel, and its function for each; see `llmkit.native_build`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Time products of few rows, as decoding has them, beside torch's, and beside what memory allows.
 
-Weights rotate over more than a processor's caches hold, so that each call reads its weight from memory, as a model
-does that is larger than them.
+Weights rotate over more than a processor's caches hold, so that each call reads its weight from memory, as a
+model does that is larger than them.
 """
 
 from __future__ import annotations
@@ -59,13 +59,14 @@ def read_bandwidth() -> float:
         CannotBuildError: there is no compiler.
     """
     read = native_build.reader(native_build.best())
-    buffer = torch.ones(ROTATED // 8, dtype=torch.int64)
+    buffer = torch.ones(ROTATED // 4, dtype=torch.int64)
+    part = (4 << 20) // buffer.itemsize  # a short read is rarely disturbed by other programs
     taken = []
-    for _ in range(5):
+    for first in range(0, buffer.numel() - part + 1, part):
         started = time.perf_counter()
-        read(buffer.data_ptr(), buffer.numel(), torch.get_num_threads())
+        read(buffer[first:].data_ptr(), part, torch.get_num_threads())
         taken.append(time.perf_counter() - started)
-    return buffer.nbytes / min(taken)
+    return part * buffer.itemsize / min(taken)
 
 
 @dataclass
@@ -91,7 +92,8 @@ def compare(
     rounds: int = 100,
     patience: float = 5.0,
 ) -> list[ProductTiming]:
-    """Time kernels and torch's products by turns on the CPU, so that a noisy machine disturbs all of them alike.
+    """Time kernels and torch's products by turns on the CPU, so that a noisy machine disturbs all of them
+    alike.
 
     Args:
         kernels: which; each with all of its bits.
@@ -189,7 +191,11 @@ def _torch_ways(weight: torch.Tensor, copies: int) -> list[_Way]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             rounded = torch.quantize_per_channel(
-                weight.float(), torch.full((outputs,), 0.03), torch.zeros(outputs, dtype=torch.long), 0, torch.qint8
+                weight.float(),
+                torch.full((outputs,), 0.03),
+                torch.zeros(outputs, dtype=torch.long),
+                0,
+                torch.qint8,
             )
             nbytes = weight.numel()
             packed = [torch.ops.quantized.linear_prepack(rounded, None) for _ in range(_copies(nbytes))]

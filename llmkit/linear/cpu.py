@@ -1,8 +1,9 @@
 """Our CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
 
-Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4 bits),
-so that one large activation costs its neighbors no precision. Integer sums are exact and each row is computed in
-one order, so that its result has the same bits alone and in any batch, with any number of threads.
+Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4
+bits), so that one large activation costs its neighbors no precision. Integer sums are exact and each row is
+computed in one order, so that its result has the same bits alone and in any batch, with any number of
+threads.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 class _Weight(ctypes.Structure):
     """`Weight` of product.cpp. Addresses are plain numbers."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("values", ctypes.c_uint64),
         ("scale", ctypes.c_uint64),
         ("bias", ctypes.c_uint64),
@@ -43,9 +44,10 @@ def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     """The native layout: panels of 16 outputs, in which 4 inputs of an output lie beside each other.
 
     Returns:
-        ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4), value + 8,
-        input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32 (panels * 16,); for
-        4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with zeros, inputs to fours.
+        ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4),
+        value + 8, input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32
+        (panels * 16,); for 4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with
+        zeros, inputs to fours.
     """
     outputs, inputs = weight.shape
     panels = -(-outputs // PANEL)

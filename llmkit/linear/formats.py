@@ -1,8 +1,9 @@
 """Weights of 8 and 4 bits: rounding to them and back, and their layout in compressed-tensors' files.
 
-Both formats are symmetric: weight = value * scale. Of 8 bits there is a scale for each output, of 4 bits one for each
-output and group of inputs. Scales are bfloat16 numbers and values are rounded with the scale as stored, so the
-file says exactly what is computed with.
+Both formats are symmetric: weight = value * scale. Of 8 bits there is a scale for each output, of 4 bits one
+    for each
+output and group of inputs. Scales are bfloat16 numbers and values are rounded with the scale as stored, so
+the file says exactly what is computed with.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 BITS = (8, 4)
 GROUPS = (128, 64, 32, 16)
-"""Inputs that share a scale in 4 bits; a width that the wanted size does not divide takes the next smaller one."""
-# What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond, clipped.
+"""Inputs that share a scale in 4 bits; a width that the wanted size does not divide takes the next smaller
+one."""
+# What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond,
+# clipped.
 _REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8)))
 _CHUNK = 1 << 22
 
@@ -69,8 +72,8 @@ def quantize(
 ) -> QuantizedWeight:
     """Round a weight to the nearest values of 8 or 4 bits.
 
-    For 4 bits the scale of each group is the one of several candidates with the least squared error; the largest
-    magnitude becomes about -8 or 7, so a scale may be negative.
+    For 4 bits the scale of each group is the one of several candidates with the least squared error; the
+    largest magnitude becomes about -8 or 7, so a scale may be negative.
 
     Args:
         weight: (outputs, inputs), of any floating-point type.
@@ -79,7 +82,8 @@ def quantize(
         scale: the scales to use, shaped as of `QuantizedWeight`; None to choose them.
 
     Raises:
-        InputError: another number of bits, a group that does not divide the width, or weights that are not finite.
+        InputError: another number of bits, a group that does not divide the width, or weights that are not
+            finite.
     """
     import torch
 
@@ -92,7 +96,9 @@ def quantize(
         raise InputError(f"group: {group} does not divide a layer's {inputs} inputs")
     values = torch.empty(outputs, inputs, dtype=torch.int8)
     scales = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
-    step = max(1, _CHUNK // max(inputs, 1))  # rows at a time, so that no second float copy of the weight is made
+    step = max(
+        1, _CHUNK // max(inputs, 1)
+    )  # rows at a time, so that no second float copy of the weight is made
     for first in range(0, outputs, step):
         rows = weight[first : first + step].detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(rows).all()):
@@ -146,7 +152,8 @@ def scale_4(rows: torch.Tensor, importance: torch.Tensor | None = None) -> torch
 
 
 def pack_int32(values: torch.Tensor, bits: int) -> torch.Tensor:
-    """Values (outputs, inputs) as ``weight_packed``: int32 (outputs, ceil(inputs * bits / 32)), low bits first.
+    """Values (outputs, inputs) as ``weight_packed``: int32 (outputs, ceil(inputs * bits / 32)), low bits
+    first.
 
     Each value is stored as value + 2^(bits - 1). The layout is compressed-tensors' ``pack-quantized``
     (https://github.com/vllm-project/compressed-tensors).

@@ -1,9 +1,9 @@
 """Round a model's weights to 4 bits so that its outputs change least: GPTQ (Frantar et al. 2022,
 https://arxiv.org/abs/2210.17323).
 
-Weights are rounded an input at a time, and the error of each is spread over the inputs not yet rounded, by the
-inverse Hessian H = 2 X'X of the layer's squared output error. The scale of a group is chosen when its first input
-is reached, for the weights as they are then.
+Weights are rounded an input at a time, and the error of each is spread over the inputs not yet rounded, by
+the inverse Hessian H = 2 X'X of the layer's squared output error. The scale of a group is chosen when its
+first input is reached, for the weights as they are then.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ MEMORY = 1 << 30
 _BLOCK = 128
 
 
-def gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: float = DAMPING) -> QuantizedWeight:
+def gptq(
+    weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: float = DAMPING
+) -> QuantizedWeight:
     """Round a weight to 4 bits with the least squared error of the layer's outputs.
 
     Args:
         weight: (outputs, inputs).
-        hessian: sum of x x' over the layer's inputs x, (inputs, inputs), float32; a constant factor has no effect.
+        hessian: sum of x x' over the layer's inputs x, (inputs, inputs), float32; a constant factor has no
+            effect.
         group: inputs that share a scale; it must divide the inputs.
         damping: share of the mean diagonal that is added to it.
 
@@ -41,7 +44,9 @@ def gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: fl
         InputError: the Hessian is not finite, or not positive even with the damping.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the steps are small: threads would wait for each other, most of all on a busy machine
+    torch.set_num_threads(
+        1
+    )  # the steps are small: threads would wait for each other, most of all on a busy machine
     try:
         return _gptq(weight, hessian, group, damping)
     finally:
@@ -50,7 +55,9 @@ def gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, *, damping: fl
 
 def _gptq(weight: torch.Tensor, hessian: torch.Tensor, group: int, damping: float) -> QuantizedWeight:
     outputs, inputs = weight.shape
-    left = weight.detach().to("cpu", torch.float32).T.contiguous()  # (inputs, outputs): an input's weights together
+    left = (
+        weight.detach().to("cpu", torch.float32).T.contiguous()
+    )  # (inputs, outputs): an input's weights together
     values = torch.empty(inputs, outputs, dtype=torch.int8)
     scale = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
     upper = _inverse_factor(hessian, damping)
@@ -104,12 +111,13 @@ def calibrate(
 ) -> Quantization:
     """`quantize_model` to 4 bits with GPTQ.
 
-    Layers are taken in the model's order, as many at a time as `MEMORY` lets keep a Hessian; for each such part the
-    texts run through the model once, with the parts before it quantized already.
+    Layers are taken in the model's order, as many at a time as `MEMORY` lets keep a Hessian; for each such
+    part the texts run through the model once, with the parts before it quantized already.
 
     Args:
         model: a transformers model in eval mode.
-        batches: token ids, each (texts, tokens), without padding; about 4,096 tokens are enough for a small model.
+        batches: token ids, each (texts, tokens), without padding; about 4,096 tokens are enough for a small
+            model.
         group, kernel, skip, progress: as of `quantize_model`.
         run: runs the model on a batch; None calls it with the ids.
 

@@ -1,7 +1,7 @@
 """A linear layer and an embedding whose weights have few bits, in place of torch's.
 
-A state dict of them has the names and tensors of compressed-tensors' ``pack-quantized`` files, whatever layout the
-kernel keeps in memory.
+A state dict of them has the names and tensors of compressed-tensors' ``pack-quantized`` files, whatever
+layout the kernel keeps in memory.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class QuantizedLinear(QuantizedModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: x: (..., inputs). Returns: (..., outputs), in x's type."""
         if torch.is_grad_enabled() and x.requires_grad:
-            return _Straight.apply(x, self)  # type: ignore[no-any-return]
+            return _Straight.apply(x, self)
         return self.multiply(x)
 
     def multiply(self, x: torch.Tensor) -> torch.Tensor:
@@ -144,8 +144,8 @@ class QuantizedEmbedding(QuantizedModule):
     """An embedding of 8 bits.
 
     Args:
-        weight: its weight (tokens, dimensions), in a layout of `kernel`, which must have `rows`; an output layer
-            tied to it shares the tensors.
+        weight: its weight (tokens, dimensions), in a layout of `kernel`, which must have `rows`; an output
+            layer tied to it shares the tensors.
         kernel: whose layout it is.
         dtype: of the result.
         factor: what the result is multiplied by, as Bart and Gemma do: a number or a tensor.
@@ -160,6 +160,7 @@ class QuantizedEmbedding(QuantizedModule):
     ) -> None:
         super().__init__(weight, kernel, dtype)
         self.num_embeddings, self.embedding_dim = self.sizes
+        self.padding_idx: int | None = None
         self.factor: float | torch.Tensor | None
         if isinstance(factor, torch.Tensor):
             self.register_buffer("factor", factor, persistent=False)
@@ -220,8 +221,8 @@ def from_stored(
     packed, scale = tensors["weight_packed"], tensors["weight_scale"]
     if packed.shape[0] != outputs or tuple(scale.shape) != (outputs, inputs // group) or inputs % group:
         raise InputError(
-            f"weight_packed {list(packed.shape)} and weight_scale {list(scale.shape)} do not belong to a layer"
-            f" {list(sizes)} in groups of {group}"
+            f"weight_packed {list(packed.shape)} and weight_scale {list(scale.shape)} do not belong to a"
+            f" layer {list(sizes)} in groups of {group}"
         )
     if not scale.is_floating_point() or not bool(torch.isfinite(scale).all()):
         raise InputError("weight_scale is not of finite numbers")

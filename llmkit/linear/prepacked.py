@@ -1,7 +1,8 @@
 """Plain bfloat16 layers in oneDNN's own layout: the same products, with the weight read faster on a CPU.
 
-`torch.nn.functional.linear` reorders a weight or reads it as it lies, at about half of the memory's bandwidth for
-few rows (measured by ``python -m tests.benchmarks linear``); one reordered beforehand is read at all of it.
+`torch.nn.functional.linear` reorders a weight or reads it as it lies, at about half of the memory's bandwidth
+for few rows (measured by ``python -m tests.benchmarks linear``); one reordered beforehand is read at all of
+it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class PrepackedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: x: (..., inputs), bfloat16. Returns: (..., outputs)."""
-        if x.dtype != torch.bfloat16 or torch.is_grad_enabled() and x.requires_grad:
+        if x.dtype != torch.bfloat16 or (torch.is_grad_enabled() and x.requires_grad):
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return nn.functional.linear(x, self.dense().to(x.dtype), bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self._reordered, self.bias, "none", [], "")  # type: ignore[no-any-return]
+        return torch.ops.mkldnn._linear_pointwise(x, self._reordered, self.bias, "none", [], "")
 
     def dense(self) -> torch.Tensor:
         """The weight (outputs, inputs), bfloat16, as it was."""

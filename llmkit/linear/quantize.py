@@ -51,11 +51,12 @@ def quantize_model(
     rounding: Callable[[str, nn.Module, int, int], QuantizedWeight] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Quantization:
-    """Swap linear layers and token embeddings for quantized ones, one at a time, each float weight freed at once.
+    """Swap linear layers and token embeddings for quantized ones, one at a time, each float weight freed at
+    once.
 
-    Token embeddings and the output layer get 8 bits whatever `bits` says, and stay one tensor where they are tied.
-    A layer whose width no group divides gets 8 bits. Norms, position embeddings, experts kept as one 3-D parameter
-    and layers smaller than `SMALLEST` stay as they are.
+    Token embeddings and the output layer get 8 bits whatever `bits` says, and stay one tensor where they are
+    tied. A layer whose width no group divides gets 8 bits. Norms, position embeddings, experts kept as one
+    3-D parameter and layers smaller than `SMALLEST` stay as they are.
 
     Args:
         model: a transformers model, on the CPU or the device where it is to run, in eval mode.
@@ -85,10 +86,10 @@ def quantize_model(
         eight = one.eight or bits == 8 or fitting_group(width(layer), group) is None
         size = width(layer) if eight else fitting_group(width(layer), group) or group
         if one.eight:
-            new = _tied_module(layer, used, tied, one.shared)
+            new: QuantizedModule = _tied_module(layer, used, tied, one.shared)
         else:
             chosen = (rounding or nearest)(name, layer, 8 if eight else 4, size)
-            new = _on_device(QuantizedLinear(chosen, layer.bias, used, layer.weight.dtype), layer)
+            new = _in_place_of(layer, used, chosen)
         found.layers[name] = (8 if eight else 4, size)
         replace_module(model, layer, new)
         del layer
@@ -188,7 +189,7 @@ def token_embeddings(model: nn.Module) -> list[Any]:
     for module in model.modules():
         getter = getattr(module, "get_input_embeddings", None)
         try:
-            table = None if getter is None else getter()
+            table: Any = None if getter is None else getter()
         except NotImplementedError:  # a part without tokens
             continue
         if isinstance(getattr(table, "weight", None), nn.Parameter) and table.weight.dim() == 2:
@@ -206,8 +207,8 @@ def _is_table(module: nn.Module) -> bool:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """A plain linear layer, or GPT-2's with its transposed weight; a subclass may be read by others as it is."""
-    return type(module) is nn.Linear or type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+    """A plain linear layer, or GPT-2's with its transposed weight; others may read a subclass's weight."""
+    return type(module) is nn.Linear or (type(module).__name__ == "Conv1D" and hasattr(module, "nf"))
 
 
 def matrix(layer: Any) -> torch.Tensor:
@@ -241,11 +242,15 @@ def tied_module(layer: Any, kernel: LinearKernel, packed: PackedWeight) -> Quant
         packed = kernel.packed(weight)
     factor = getattr(layer, "embed_scale", None)
     new = QuantizedEmbedding(packed, kernel, layer.weight.dtype, factor)
-    new.padding_idx = layer.padding_idx
+    new.padding_idx = int(layer.padding_idx) if layer.padding_idx is not None else None
     return _on_device(new, layer)
 
 
-def _on_device(new: QuantizedModule, layer: Any) -> Any:
+def _in_place_of(layer: Any, kernel: LinearKernel, weight: QuantizedWeight) -> QuantizedModule:
+    return _on_device(QuantizedLinear(weight, layer.bias, kernel, layer.weight.dtype), layer)
+
+
+def _on_device(new: QuantizedModule, layer: Any) -> QuantizedModule:
     device = layer.weight.device
     new.training = layer.training
     return new if device.type in {"cpu", "meta"} else new.to(device)

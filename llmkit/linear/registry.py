@@ -50,22 +50,23 @@ class PackedWeight:
 class LinearKernel:
     """A kernel for quantized matrix products and its declaration.
 
-    The function is called as ``function(x, weight)`` with x (..., inputs), contiguous, and a `PackedWeight`. It
-    returns x W' + bias, (..., outputs), in x's type.
+    The function is called as ``function(x, weight)`` with x (..., inputs), contiguous, and a `PackedWeight`.
+    It returns x W' + bias, (..., outputs), in x's type.
 
     Attributes:
         name: as the user writes it.
         function: the function.
         bits: numbers of bits it takes, of 8 and 4.
-        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8 bits
-            with a scale for the row or for each block of its inputs.
+        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8
+            bits with a scale for the row or for each block of its inputs.
         row_independent: each row's result has the same bits alone and in any batch.
         devices: device types it runs on.
-        dtypes: names of the torch types of x that it takes; x is converted to the first where its type is missing.
+        dtypes: names of the torch types of x that it takes; x is converted to the first where its type is
+            missing.
         pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
         unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
-        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs); with it an
-            embedding shares its tensors with the output layer. The layout of a file needs none.
+        rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs);
+            with it an embedding shares its tensors with the output layer. The layout of a file needs none.
         file: the user's file that it comes from, if it does.
     """
 
@@ -164,7 +165,7 @@ _OURS = {
 
 
 def names() -> list[str]:
-    """The names that the option `linear` takes besides files: ours and those of other packages' entry points."""
+    """Names that the option `linear` takes besides files: ours and other packages' entry points."""
     return [*_OURS, *(point.name for point in _entry_points())]
 
 
@@ -192,7 +193,8 @@ def find(name: str, *, said: str | None = None) -> LinearKernel:
     if name.endswith(".py"):
         raise InputError(f"{said}: name the function in it, as {name}:FUNCTION")
     raise InputError(
-        f"{said}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION{did_you_mean(name, names())}"
+        f"{said}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION"
+        + did_you_mean(name, names())
     )
 
 
@@ -222,4 +224,6 @@ def _declared(function: Any, name: str, where: str, said: str, file: Path | None
         return replace(declared, name=name, file=file)
     if not callable(function):
         raise InputError(f"{said}: {where} is not a function")
-    raise InputError(f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}")
+    raise InputError(
+        f"{said}: {where} is not declared; put this line above it, with values that are true: {LINE}"
+    )

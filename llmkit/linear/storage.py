@@ -1,7 +1,8 @@
 """Save a quantized model as compressed-tensors' ``pack-quantized`` files, and load such files.
 
-The folder holds ``config.json`` with a ``quantization_config`` and ``model.safetensors``. transformers with the
-compressed-tensors package reads it, and computes with the very numbers that the quantized model computes with.
+The folder holds ``config.json`` with a ``quantization_config`` and ``model.safetensors``. transformers with
+the compressed-tensors package reads it, and computes with the very numbers that the quantized model computes
+with.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from llmkit.errors import InputError, OptionError, one_line
-from llmkit.linear.formats import QuantizedWeight, quantize
+from llmkit.linear.formats import GROUPS, QuantizedWeight, quantize
 from llmkit.linear.modules import NAMES, QuantizedEmbedding, QuantizedLinear, QuantizedModule, from_stored
 from llmkit.linear.quantize import (
     Quantization,
@@ -42,9 +43,9 @@ def save_quantized(
 ) -> None:
     """Write a quantized model's config and weights; the tokenizer is the caller's.
 
-    transformers cannot load quantized embeddings. So they, and output layers tied to them, are written as numbers of
-    the model's dtype, and their scales into `SCALES`, by which `load_quantized_into` finds the very same 8 bits
-    again. The same model gives the same bytes.
+    transformers cannot load quantized embeddings. So they, and output layers tied to them, are written as
+    numbers of the model's dtype, and their scales into `SCALES`, by which `load_quantized_into` finds the
+    very same 8 bits again. The same model gives the same bytes.
 
     Args:
         model: a transformers model that `quantize_model` or `load_quantized_into` has worked on.
@@ -195,7 +196,8 @@ def load_quantized_into(
         tensors: all tensors of the folder's files; they may be mapped from them.
         settings: ``quantization_config`` of the folder's config.json.
         kernel: a kernel or its name; None for the fastest here.
-        embeddings: keep token embeddings that are saved as numbers, and output layers tied to them, in 8 bits.
+        embeddings: keep token embeddings that are saved as numbers, and output layers tied to them, in 8
+            bits.
 
     Raises:
         InputError: the file's format is none of ours, or its tensors do not fit the model.
@@ -235,15 +237,15 @@ def load_quantized_into(
 
 
 def _float_tables(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, QuantizedWeight]:
-    """Token embeddings of the file that are numbers, in 8 bits: by their saved scales where there are some."""
+    """Token embeddings that the file has as numbers, in 8 bits: by their saved scales if there are some."""
     found = {}
     tables = {id(table) for table in token_embeddings(model)}
     for name, module in model.named_modules():
         numbers, scale = tensors.get(f"{name}.weight"), tensors.get(f"{name}.weight_scale")
         if id(module) not in tables or numbers is None:
             continue
-        shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
-        if tuple(numbers.shape) != shape or scale is not None and tuple(scale.shape) != (shape[0], 1):
+        shape = tuple(module.weight.shape)
+        if tuple(numbers.shape) != shape or (scale is not None and tuple(scale.shape) != (shape[0], 1)):
             raise InputError(f"{name}.weight or its scale does not fit the model's {list(shape)}")
         try:
             found[name] = quantize(numbers, 8, scale=scale)
@@ -260,26 +262,35 @@ def _schemes(settings: Mapping[str, Any]) -> list[tuple[list[str], int, int]]:
     """Targets, bits and group (0: a row) of each group of a configuration, checked."""
     if settings.get("quant_method") != METHOD or settings.get("format") != FORMAT:
         raise InputError(
-            f"its quantization is {settings.get('quant_method')} {settings.get('format')}; of quantized models"
-            f" llmkit reads {METHOD} {FORMAT}"
+            f"its quantization is {settings.get('quant_method')} {settings.get('format')}; of quantized"
+            f" models llmkit reads {METHOD} {FORMAT}"
         )
-    found = []
-    for name, group in dict(settings.get("config_groups") or {}).items():
-        weights = dict(group.get("weights") or {})
-        bits, strategy = weights.get("num_bits"), weights.get("strategy")
-        size = weights.get("group_size") if strategy == "group" else 0
-        right = (bits, strategy) in {(8, "channel"), (4, "group")} and weights.get("symmetric") is True
-        if not right or weights.get("type") != "int" or not isinstance(size, int) or size < 0:
-            raise InputError(
-                f"{name}: weights of {bits} bits by {strategy} are not read; llmkit reads symmetric integers of 8"
-                " bits by channel and of 4 bits by group"
-            )
-        if group.get("input_activations") is not None:
-            raise InputError(f"{name}: quantized activations are not read; llmkit reads weights alone")
-        found.append((list(group.get("targets") or []), bits, size))
-    if not found:
-        raise InputError("config_groups is empty")
-    return found
+    groups = settings.get("config_groups")
+    if not isinstance(groups, Mapping) or not groups:
+        raise InputError("quantization_config: config_groups is empty or no object")
+    return [_scheme(str(name), group) for name, group in groups.items()]
+
+
+def _scheme(name: str, group: Any) -> tuple[list[str], int, int]:
+    weights = group.get("weights") if isinstance(group, Mapping) else None
+    targets = group.get("targets") if isinstance(group, Mapping) else None
+    if not isinstance(weights, Mapping) or not isinstance(targets, list):
+        raise InputError(f"quantization_config: {name} has no weights or no targets")
+    bits, strategy = weights.get("num_bits"), weights.get("strategy")
+    size = weights.get("group_size") if strategy == "group" else 0
+    by_channel, by_group = (bits, strategy) == (8, "channel"), (bits, strategy) == (4, "group")
+    if not (by_channel or (by_group and size in GROUPS)) or (
+        weights.get("type") != "int"
+        or weights.get("symmetric") is not True
+        or weights.get("actorder") in {"group", "dynamic"}
+    ):
+        raise InputError(
+            f"quantization_config: {name} has weights of {bits} bits by {strategy} {size or ''}; llmkit reads"
+            f" symmetric integers of 8 bits by channel, and of 4 bits in groups of {', '.join(map(str, GROUPS))}"
+        )
+    if group.get("input_activations") is not None:
+        raise InputError(f"quantization_config: {name} quantizes activations; llmkit reads weights alone")
+    return [str(target) for target in targets], int(bits), int(size or 0)
 
 
 def _weight(
@@ -287,10 +298,12 @@ def _weight(
 ) -> QuantizedWeight:
     """The weight of a layer of the file, checked against the model."""
     matching = [
+        (bits, size) for targets, bits, size in schemes if any(_matches(target, name) for target in targets)
+    ] or [
         (bits, size)
         for targets, bits, size in schemes
-        if any(_matches(target, name) for target in targets)
-    ] or [(bits, size) for targets, bits, size in schemes if type(layer).__name__ in targets or "Linear" in targets]
+        if type(layer).__name__ in targets or "Linear" in targets
+    ]
     if not matching:
         raise InputError(f"{name}: no group of the quantization_config names this layer")
     bits, size = matching[0]
@@ -308,9 +321,12 @@ def _weight(
 
 
 def _matches(target: str, name: str) -> bool:
-    if target.startswith("re:"):
-        return re.match(target[3:], name) is not None
-    return target == name
+    if not target.startswith("re:"):
+        return target == name
+    # From a file: without parentheses and with few stars no name takes long to match.
+    if not re.fullmatch(r"[\w.*\\$^-]{1,200}", target[3:]) or target.count("*") > 4:
+        raise InputError(f"quantization_config: the target {target[:80]} is too complex to be read")
+    return re.match(target[3:], name) is not None
 
 
 def _swap(

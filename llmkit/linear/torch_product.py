@@ -1,7 +1,7 @@
 """Products by torch alone: for machines without a compiler, and for other devices.
 
-Weights of 8 bits go through torch's own product for bfloat16 where there are few rows. Everything else is unpacked
-a block of outputs at a time and multiplied as numbers: that saves memory, not time.
+Weights of 8 bits go through torch's own product for bfloat16 where there are few rows. Everything else is
+unpacked a block of outputs at a time and multiplied as numbers: that saves memory, not time.
 """
 
 from __future__ import annotations

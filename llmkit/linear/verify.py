@@ -46,7 +46,8 @@ def verify(kernel: LinearKernel, *, device: str = "cpu", quick: bool = False) ->
         quick: only one case of each kind.
 
     Yields:
-        A result for each case; then for the layout, for rows alone and in batches, and for values that are no numbers.
+        A result for each case; then for the layout, for rows alone and in batches, and for values that are no
+        numbers.
     """
     for case in matrix(kernel, quick=quick):
         yield _run(kernel, case, device)
@@ -147,8 +148,10 @@ def _run(kernel: LinearKernel, case: ProductCase, device: str) -> ProductResult:
         return ProductResult(case.name, None, False, f"{type(error).__name__}: {one_line(error, 200)}")
     if not bool(torch.isfinite(found).all()):
         return ProductResult(case.name, math.inf, False, "NaN or infinity in the output")
-    error = float(((found - expected).abs() / limit).max())
-    return ProductResult(case.name, error, error <= 1, "" if error <= 1 else _mistake(case, inputs, found, limit))
+    worst = float(((found - expected).abs() / limit).max())
+    return ProductResult(
+        case.name, worst, worst <= 1, "" if worst <= 1 else _mistake(case, inputs, found, limit)
+    )
 
 
 def _mistake(case: ProductCase, inputs: _Inputs, found: torch.Tensor, limit: torch.Tensor) -> str:

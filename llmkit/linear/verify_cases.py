@@ -1,4 +1,4 @@
-"""Inputs that a kernel for quantized products is tried with: sizes, rows, groups, precisions, large activations."""
+"""Inputs that a kernel for quantized products is tried with."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass, replace
 
 from llmkit.linear.registry import LinearKernel
 
-# Allowed error of an output, as a share of sqrt(sum (x w)^2) over its products, and of the output itself. A single
-# product left out of 600 changes an output by 0.04 of the former.
-TOLERANCES = {"float32": (2e-4, 1e-6), "bfloat16": (1e-2, 2**-8), "float16": (2e-3, 2**-10), "float64": (1e-6, 1e-9)}
+# Allowed error of an output, as a share of sqrt(sum (x w)^2) over its products, and of the output itself. A
+# single product left out of 600 changes an output by 0.04 of the former.
+TOLERANCES = {
+    "float32": (2e-4, 1e-6),
+    "bfloat16": (1e-2, 2**-8),
+    "float16": (2e-3, 2**-10),
+    "float64": (1e-6, 1e-9),
+}
 ROUNDING = 7.0
 """Standard deviations of the error that rounded activations may cause, besides."""
 SMALLEST_BLOCK = 16
@@ -26,8 +31,8 @@ class ProductCase:
         inputs, outputs, rows: sizes.
         dtype: of x.
         bias: the layer has one.
-        activations: ``grid`` of whole numbers which rounding to 8 bits leaves alone, so that any kernel must be
-            right to the last bits; ``normal`` numbers; ``large``: some inputs are a hundred times larger.
+        activations: ``grid`` of whole numbers which rounding to 8 bits leaves alone, so that any kernel must
+            be right to the last bits; ``normal`` numbers; ``large``: some inputs are a hundred times larger.
         shape: x has three dimensions.
     """
 
@@ -68,7 +73,9 @@ def matrix(kernel: LinearKernel, *, quick: bool = False) -> list[ProductCase]:
                 *(replace(base, name=f"{rows} rows", rows=rows) for rows in (2, 3, 4, 8, 16, 33, 64, 65)),
             ]
             cases += [
-                replace(base, name=f"{rows} normal rows, {dtype}", dtype=dtype, rows=rows, activations="normal")
+                replace(
+                    base, name=f"{rows} normal rows, {dtype}", dtype=dtype, rows=rows, activations="normal"
+                )
                 for dtype, rows in itertools.product(dtypes[1:], (1, 33))
             ]
             cases += (
