@@ -286,11 +286,12 @@ def _scheme(name: str, group: Any) -> tuple[list[str], int, int]:
     ):
         raise InputError(
             f"quantization_config: {name} has weights of {bits} bits by {strategy} {size or ''}; llmkit reads"
-            f" symmetric integers of 8 bits by channel, and of 4 bits in groups of {', '.join(map(str, GROUPS))}"
+            " symmetric integers of 8 bits by channel, and of 4 bits in groups of"
+            f" {', '.join(map(str, GROUPS))}"
         )
     if group.get("input_activations") is not None:
         raise InputError(f"quantization_config: {name} quantizes activations; llmkit reads weights alone")
-    return [str(target) for target in targets], int(bits), int(size or 0)
+    return [str(target) for target in targets], 8 if by_channel else 4, int(size or 0)
 
 
 def _weight(
