@@ -167,6 +167,9 @@ class QuantizedEmbedding(QuantizedModule):
         else:
             self.factor = factor
 
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, bits=8, kernel={self.kernel.name}"
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Args: input: token ids (...). Returns: (..., dimensions)."""
         assert self.kernel.rows is not None
