@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from llmkit.errors import InputError
 from llmkit.linear import native_build
 from llmkit.linear.formats import QuantizedWeight
 from llmkit.linear.registry import PackedWeight, kernel
@@ -107,6 +108,7 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     """x W' + bias, natively.
 
     Raises:
+        InputError: groups of a size that the native code does not have.
         MemoryError: there is no memory for the rounded activations.
     """
     output = x.new_empty((*x.shape[:-1], weight.outputs))
@@ -123,6 +125,10 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
         _KINDS[x.dtype],
         torch.get_num_threads(),
     )
+    if failed == 2:
+        raise InputError(
+            f"the native product takes no weights of {weight.bits} bits in groups of {weight.group}"
+        )
     if failed:
         raise MemoryError("the native product found no memory for its activations")
     return output

@@ -61,7 +61,9 @@ def no_bias(x, packed):
 def one_scale(x, packed):
     weight = weight_of(packed)
     scale = weight.scale[:, :1].expand_as(weight.scale)
-    return multiply(x, QuantizedWeight(weight.values, scale, weight.bits, weight.group).dequantize(), packed.bias)
+    return multiply(
+        x, QuantizedWeight(weight.values, scale, weight.bits, weight.group).dequantize(), packed.bias
+    )
 
 
 def halves_swapped(x, packed):
