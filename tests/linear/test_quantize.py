@@ -304,7 +304,7 @@ def test_how_far_the_embedded_model_moves():
 
     loaded = load(ModelSpec("stories", dtype="float32", device="cpu"))
     text = (
-        "The committee met on Tuesday to discuss the annual budget. After three hours of debate, members agreed"
+        "The committee met on Tuesday to discuss the budget. After three hours of debate, members agreed"
         " to raise spending on roads and schools while cutting the cost of administration by four per cent. "
     )
     ids = loaded.tokenizer(text * 6, return_tensors="pt").input_ids[:, :384].view(2, -1)

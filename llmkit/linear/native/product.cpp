@@ -72,10 +72,9 @@ inline vi broadcast(const int8_t *x) {
     return splat_i(four);
 }
 
-inline void fetch(const uint8_t *at) { __builtin_prefetch(at, 0, 2); }
-#ifndef AHEAD
-#define AHEAD 2048
-#endif
+inline void fetch(const uint8_t *at) { __builtin_prefetch(at, 0, 3); }
+constexpr int64_t AHEAD = 2048;     // bytes of a panel
+constexpr int64_t SCALES_AHEAD = 8; // groups
 
 #define INLINE __attribute__((always_inline))
 
@@ -132,10 +131,14 @@ inline INLINE void tile(const Weight &w, const Rows &a, int64_t row, int64_t uni
         x += STEP * here;
         each<P>([&](auto p) INLINE { v[p] += 64 * here; });
         vf scale[P];
+        int64_t scales_ahead = cold ? SCALES_AHEAD * PANEL : 0;
+        if (cold && b + SCALES_AHEAD >= a.blocks) scales_ahead += (P / PARTS - 1) * a.blocks * PANEL;
         if (FOUR)
             each<P>([&](auto p) INLINE {
                 int64_t at = ((unit + p) / PARTS * a.blocks + b) * PANEL + (unit + p) % PARTS * LANES;
-                scale[p] = load_half((const uint16_t *)w.scale + at);
+                const uint16_t *from = (const uint16_t *)w.scale + at;
+                if (p % PARTS == 0) fetch((const uint8_t *)(from + scales_ahead));
+                scale[p] = load_half(from);
             });
         each<R>([&](auto r) INLINE {
             vf by = splat_f(a.scale[first + r * a.blocks]);
