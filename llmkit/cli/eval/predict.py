@@ -185,7 +185,7 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
         on_error=request.task.on_error,
         batch_size=request.batch_size,
     )
-    rows.check_output(outputs)
+    finished = rows.check_output(outputs)
     source = open_rows(request.rows).through(flat)
     first = source.first()
     if first is None:
@@ -199,12 +199,13 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
     path, verb = outputs.output, request.task.task
     assert path is not None
     assert verb is not None
-    summary = rows.to_file(work, source, outputs, verb=verb, columns=(task.result,))
-    if summary is None:
+    if finished:
         for _ in source:  # fills `inputs`
             pass
-    if kept is not None:
-        rows.report_rows(summary, kept)
+    else:
+        summary = rows.to_file(work, source, outputs, verb=verb)
+        if kept is not None:
+            rows.report_rows(summary, kept)
     return Predictions(path, inputs, task, _signature(verb, work))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from llmkit.cli.common import console
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.report import PerRecord, report_scores, stem, write
@@ -131,7 +133,7 @@ def score_work(work: Work, flags: Flags, bar: console.Progress) -> None:
     report_scores(evaluation, flags.report, work.source)
     if failed:
         console.notice(f"{failed} of {evaluation.rows} rows failed and count as empty predictions")
-        raise console.Exit(3)
+        raise typer.Exit(3)
 
 
 def counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example]:

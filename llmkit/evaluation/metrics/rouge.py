@@ -74,8 +74,6 @@ def _adapt(
                 "Words: default (a-z and 0-9, as rouge_score), unicode (all scripts) or auto.",
                 default="auto",
                 parameter="tokenize",
-                metavar="NAME",
-                default="auto",
             ),
             MetricOption(
                 "rouge_split",
@@ -83,8 +81,6 @@ def _adapt(
                 "Sentences of ROUGE-Lsum: newline, sentences or auto.",
                 default="auto",
                 parameter="split",
-                metavar="NAME",
-                default="auto",
             ),
         ),
         adapt=_adapt,
