@@ -185,7 +185,7 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
         on_error=request.task.on_error,
         batch_size=request.batch_size,
     )
-    finished = rows.check_output(outputs)
+    rows.check_output(outputs)
     source = open_rows(request.rows).through(flat)
     first = source.first()
     if first is None:
@@ -199,13 +199,12 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
     path, verb = outputs.output, request.task.task
     assert path is not None
     assert verb is not None
-    if finished:
+    summary = rows.to_file(work, source, outputs, verb=verb)
+    if summary is None:  # the file was finished before
         for _ in source:  # fills `inputs`
             pass
-    else:
-        summary = rows.to_file(work, source, outputs, verb=verb)
-        if kept is not None:
-            rows.report_rows(summary, kept)
+    elif kept is not None:
+        rows.report_rows(summary, kept)
     return Predictions(path, inputs, task, _signature(verb, work))
 
 
