@@ -61,7 +61,7 @@ class PrepackedLinear(nn.Module):
 
 
 def available() -> bool:
-    """Whether oneDNN multiplies bfloat16 on this processor."""
+    """Return True if oneDNN multiplies bfloat16 on this processor."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 

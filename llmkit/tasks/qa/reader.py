@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.tasks.qa.spans import (
-    Answer,
     AnswerOptions,
     Answers,
+    SpanAnswer,
     best_spans,
     pool_answers,
     probabilities,
@@ -202,7 +202,7 @@ class SpanReader:
         Raises:
             OutOfMemory: the device has no room for several readings at once, or for one window.
         """
-        found: list[dict[int, tuple[list[Answer], float]]] = [{} for _ in readings]
+        found: list[dict[int, tuple[list[SpanAnswer], float]]] = [{} for _ in readings]
         waiting = [(i, j) for i, reading in enumerate(readings) for j in range(len(reading.windows))]
         waiting.sort(key=lambda one: -readings[one[0]].size(readings[one[0]].windows[one[1]]))
         tokens = self.tokens_at_once
@@ -273,7 +273,7 @@ class SpanReader:
 
     def _spans(
         self, reading: Reading, window: tuple[int, int, int], start: np.ndarray, end: np.ndarray
-    ) -> tuple[list[Answer], float]:
+    ) -> tuple[list[SpanAnswer], float]:
         """The best spans of one window, and the probability that there is none in it."""
         which, first, stop = window
         question, context = reading.question, reading.contexts[which]
@@ -288,7 +288,7 @@ class SpanReader:
         spans = []
         for s, e, score in best_spans(starts, ends, count, self.options.max_answer_tokens):
             a, b = self._characters(context, first + s, first + e, first, stop)
-            spans.append(Answer(context.text[a:b], score, a, b, which))
+            spans.append(SpanAnswer(context.text[a:b], score, a, b, which))
         return spans, no_start * no_end
 
     def _characters(

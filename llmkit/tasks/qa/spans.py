@@ -57,7 +57,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SpanAnswer:
     """A span of a context.
 
     Attributes:
@@ -83,18 +83,18 @@ class Answers:
         no_answer_probability: that of "no answer": the least of all windows.
     """
 
-    best: list[Answer]
+    best: list[SpanAnswer]
     no_answer_probability: float
 
 
-def pool_answers(windows: Sequence[tuple[list[Answer], float]], options: AnswerOptions) -> Answers:
+def pool_answers(windows: Sequence[tuple[list[SpanAnswer], float]], options: AnswerOptions) -> Answers:
     """Bring the windows of one question together.
 
     Args:
         windows: for each window its spans, the likeliest first, and the probability that it holds none.
         options: see `AnswerOptions`.
     """
-    kept: dict[str, Answer] = {}
+    kept: dict[str, SpanAnswer] = {}
     for spans, _ in windows:
         here = kept if options.transformers_4 else {}
         for span in spans:
@@ -106,7 +106,7 @@ def pool_answers(windows: Sequence[tuple[list[Answer], float]], options: AnswerO
                 kept[key] = answer
     nothing = min(none for _, none in windows)
     answers = list(kept.values())
-    empty = Answer("", nothing if options.no_answer else 0.0, 0, 0)
+    empty = SpanAnswer("", nothing if options.no_answer else 0.0, 0, 0)
     threshold = options.no_answer_threshold
     if threshold is None and (options.no_answer or not answers):
         answers.append(empty)
@@ -116,7 +116,7 @@ def pool_answers(windows: Sequence[tuple[list[Answer], float]], options: AnswerO
     return Answers(answers[: options.top_k], nothing)
 
 
-def _add(answers: dict[str, Answer], new: Answer) -> None:
+def _add(answers: dict[str, SpanAnswer], new: SpanAnswer) -> None:
     """Equal texts are one answer, whose probabilities add up; it stays where the first was."""
     old = answers.setdefault(new.answer.lower(), new)
     if old is not new:

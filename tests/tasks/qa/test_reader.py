@@ -11,7 +11,7 @@ from llmkit.errors import InputError, OutOfMemory
 from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.qa.reader import SpanReader
-from llmkit.tasks.qa.spans import Answer, AnswerOptions, Answers
+from llmkit.tasks.qa.spans import AnswerOptions, Answers, SpanAnswer
 from llmkit.training.finetuning.columns import Columns
 from llmkit.training.finetuning.encoding import encoder
 from tests.conftest import TinyModel
@@ -41,7 +41,7 @@ def ask(loaded: LoadedModel, *contexts: str, question: str = QUESTION, **options
 def test_the_score_is_the_product_of_two_softmaxes(loaded: LoadedModel) -> None:
     """Seven context tokens, two of them with a logit of 10 where the others have 0, and 2 for [CLS]."""
     (best,) = ask(loaded, "it was zara and the quill.").best
-    assert best == Answer("zara and the quill", pytest.approx(best.score), 7, 25)
+    assert best == SpanAnswer("zara and the quill", pytest.approx(best.score), 7, 25)
     likely = math.exp(10) / (math.exp(10) + 6 + math.exp(2))
     assert best.score == pytest.approx(likely**2, rel=1e-5)
 
@@ -129,7 +129,7 @@ def test_the_windows_are_what_the_tokenizer_makes_of_a_pair(
 
 def test_no_answer_wins_where_nothing_fits(loaded: LoadedModel) -> None:
     assert ask(loaded, FILLER, no_answer=True).best == [
-        Answer("", pytest.approx(ask(loaded, FILLER).no_answer_probability), 0, 0)
+        SpanAnswer("", pytest.approx(ask(loaded, FILLER).no_answer_probability), 0, 0)
     ]
     assert ask(loaded, FILLER).best[0].answer != ""
     assert ask(loaded, "it was lisbon.", no_answer=True).best[0].answer == "lisbon"

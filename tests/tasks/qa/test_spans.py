@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llmkit.errors import InputError, LLMKitError
-from llmkit.tasks.qa.spans import Answer, AnswerOptions, best_spans, pool_answers, probabilities, tidy
+from llmkit.tasks.qa.spans import AnswerOptions, SpanAnswer, best_spans, pool_answers, probabilities, tidy
 
 
 def test_the_best_spans_are_those_of_a_search_through_all() -> None:
@@ -43,8 +43,15 @@ def test_logits_that_are_no_numbers_are_an_error() -> None:
 
 # Two windows that share the answer "red ball", and one other answer.
 WINDOWS = [
-    ([Answer("red ball", 0.6, 4, 12), Answer("Red ball", 0.2, 30, 38), Answer("Tom", 0.1, 0, 3)], 0.05),
-    ([Answer("red ball", 0.7, 4, 12), Answer("", 0.2, 3, 3)], 0.3),
+    (
+        [
+            SpanAnswer("red ball", 0.6, 4, 12),
+            SpanAnswer("Red ball", 0.2, 30, 38),
+            SpanAnswer("Tom", 0.1, 0, 3),
+        ],
+        0.05,
+    ),
+    ([SpanAnswer("red ball", 0.7, 4, 12), SpanAnswer("", 0.2, 3, 3)], 0.3),
 ]
 
 
