@@ -142,6 +142,10 @@ def test_wrapped_layers_are_not_claimed() -> None:
     model = make("llama")
     model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)
     assert "wrapped" in (reason_against(model) or "")
+    from peft import LoraConfig, get_peft_model
+
+    adapted: Any = get_peft_model(make("llama"), LoraConfig(target_modules=["q_proj"]))
+    assert "adapter" in (reason_against(adapted) or "")
     assert "float16" in (reason_against(make("llama", torch.float16)) or "")
 
 

@@ -1,8 +1,8 @@
 """Decode Llama-like models with one native call a step, over a key-value cache without padding.
 
-transformers runs a step as some 300 small operations, each called from Python; for small models these cost more
-than the weights' reading. Here all layers run in one call, for any number of sequences of any length. Results of a
-sequence do not depend on the sequences beside it, to the bit.
+transformers runs a step as hundreds of small operations, each called from Python; for a small model they cost
+more than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
+result of a sequence does not depend on the sequences beside it, to the bit.
 
 Public: `reason_against`, `NativeDecoder`, `Slot`.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
+from llmkit.runtime.peft import base_model
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _ACTIVATIONS = {"silu": 0, "swish": 0, "gelu_pytorch_tanh": 1}
 _ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})  # those whose frequencies never change
 _KINDS = ("float32", "bfloat16")
-# Prompts up to this many tokens run as steps; longer ones through transformers, whose products are faster there.
+# Prompts up to this many tokens run as steps; longer ones through transformers, whose products are faster.
 MAX_STEP_TOKENS = 16
 
 
@@ -108,6 +109,8 @@ def reason_against(model: PreTrainedModel) -> str | None:
     adapter, with widths that are multiples of 16.
     """
     config: Any = model.config
+    if base_model(model) is not model:
+        return "an adapter is on it"
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
         return f"{config.model_type} has layers of another kind"
     if model.device.type != "cpu":

@@ -1,9 +1,9 @@
 """Continuous batching over `NativeDecoder`: sequences join and leave between steps.
 
-Prompts are read in pieces at fixed places, so that a beginning which several prompts share is read once and a
-sequence's numbers are the same, to the bit, whatever runs beside it. Where few sequences run, tokens are guessed
-from the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
-https://github.com/apoorvumang/prompt-lookup-decoding); only guesses that would have been chosen anyway are kept.
+Prompts are read in pieces at fixed places. So a prefix that several prompts share is read once, and the numbers
+of a sequence are the same, to the bit, whatever runs beside it. If few sequences run, tokens are guessed from
+the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
+https://github.com/apoorvumang/prompt-lookup-decoding). Only guesses that would have been chosen anyway stay.
 """
 
 from __future__ import annotations

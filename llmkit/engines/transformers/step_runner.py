@@ -45,7 +45,7 @@ class StepSession:
         self._slot: Slot | None = None
 
     def take(self, prompt: Sequence[int], size: int) -> tuple[StepDecoder, Slot]:
-        """Return a decoder with a slot of `size` tokens that holds the beginning the prompt shares with it."""
+        """Return a decoder and its slot of `size` tokens, which holds the prefix that the prompt shares."""
         # The prompt's last token has to be read, since the logits after it choose the first new token.
         usable = min(len(self.ids), len(prompt) - 1)
         shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
