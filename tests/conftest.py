@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -40,6 +41,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         return made[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def frozen_imports() -> None:
+    """Import the training libraries, and exempt what they hold from garbage collection.
+
+    accelerate collects garbage at the start of each run; with all of torch to look at it takes as long as a
+    small run.
+    """
+    import peft
+    import transformers
+
+    assert peft.PeftModel
+    assert transformers.Trainer
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

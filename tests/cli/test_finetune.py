@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.command import assert_refused, run
 
+pytestmark = pytest.mark.usefixtures("frozen_imports")
 TINY = [*("--max-steps", "4", "--eval-steps", "2", "--batch-size", "2", "--max-length", "64")]
 TINY += ["--device", "cpu", "--dtype", "float32", "--lr", "1e-2"]
 ONE = b'{"text": "a b c"}\n'

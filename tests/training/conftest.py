@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fast_garbage_collection(frozen_imports: None) -> None:
+    """All tests of training use `frozen_imports`."""
+
+
 @pytest.fixture(scope="session")
 def stories() -> list[str]:
     pick = random.Random(7)

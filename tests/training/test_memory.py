@@ -70,7 +70,7 @@ print(json.dumps([plan.memory, result.peak_memory]))
     ("rows", "options"),
     [
         ("texts", {"lora": False}),
-        ("texts", {"lora": True}),
+        pytest.param("texts", {"lora": True}, marks=pytest.mark.slow),
         pytest.param("pairs", {"batch_size": 4}, marks=pytest.mark.slow),
         pytest.param("texts", {"lora": False, "gradient_checkpointing": True}, marks=pytest.mark.slow),
         pytest.param("texts", {"lora": False, "dtype": "float32"}, marks=pytest.mark.slow),

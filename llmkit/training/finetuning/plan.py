@@ -111,6 +111,7 @@ class _Setup:
         flattens: rows are joined, not padded.
         length: maximum number of tokens in a row.
         device, dtype, reason: results of `training_device` and `training_dtype`.
+        fingerprint: hash of the training rows.
     """
 
     recipe: FinetuneRecipe
@@ -124,6 +125,7 @@ class _Setup:
     device: str
     dtype: str
     reason: str
+    fingerprint: str
 
 
 def prepare(
@@ -149,10 +151,39 @@ def prepare(
     Raises:
         InputError: an option or a row is bad, or this model cannot be trained on such rows.
     """
+    recipe.check()
+    setup = _set_up(data, spec, recipe, eval_data, notice)
+    batch_size, accumulation, memory = _choose_size(setup)
+    batches = _batches(setup, batch_size, accumulation)
+    loaded = setup.loaded
+    layout = layout_of(setup.source.columns, setup.kind, loaded.tokenizer, **_prompt_options(recipe))
+    if layout is not None:
+        notice(f"training prompts use the layout {layout.quoted}{layout.conditions}; use it at inference too")
+    return FinetuneInputs(
+        plan=_plan(setup, batches, memory),
+        recipe=recipe,
+        loaded=loaded,
+        kind=setup.kind,
+        train=setup.train,
+        held_out=setup.held_out,
+        batches=batches,
+        collate=_collator(setup),
+        fingerprint=setup.fingerprint,
+        layout=layout,
+    )
+
+
+def _set_up(
+    data: Sequence[str | Path],
+    spec: ModelSpec,
+    recipe: FinetuneRecipe,
+    eval_data: str | Path | None,
+    notice: Callable[[str], None],
+) -> _Setup:
+    """Read the rows, load the model, and encode the rows for it; check cheap options first."""
     from llmkit.training.finetuning import preferences
     from llmkit.training.finetuning.model_setup import check_attention, load_for_training
 
-    recipe.check()
     device = training_device(spec.device, 0)
     dtype, reason = training_dtype(recipe.dtype, device)
     check_attention(spec, device)
@@ -166,11 +197,15 @@ def prepare(
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
-    prompt: dict[str, Any] = {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
-    marked = getattr(loaded.model.config, "shared_words_type", None)
-    to_examples = encoder(source.columns, kind, loaded.tokenizer, length, shared_words_type=marked, **prompt)
-    train = encode(source, to_examples, on_error=recipe.on_error)
-    held_out = encode(held, to_examples, on_error=recipe.on_error)
+    to_examples = encoder(
+        source.columns,
+        kind,
+        loaded.tokenizer,
+        length,
+        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
+        **_prompt_options(recipe),
+    )
+    train, held_out = (encode(rows, to_examples, on_error=recipe.on_error) for rows in (source, held))
     for summary in (train.summary, held_out.summary):
         for line in skip_notices(summary.skipped, len(summary.skipped)):
             notice(line)
@@ -180,24 +215,13 @@ def prepare(
             f"is not possible: {type(base_model(loaded.model)).__name__} cannot separate packed examples;"
             " without it rows of similar length are batched together",
         )
-    setup = _Setup(recipe, source, loaded, kind, train, held_out, flattens, length, device, dtype, reason)
-    batch_size, accumulation, memory = _choose_size(setup)
-    batches = _batches(setup, batch_size, accumulation)
-    layout = layout_of(source.columns, kind, loaded.tokenizer, **prompt)
-    if layout is not None:
-        notice(f"training prompts use the layout {layout.quoted}{layout.conditions}; use it at inference too")
-    return FinetuneInputs(
-        plan=_plan(setup, batches, memory),
-        recipe=recipe,
-        loaded=loaded,
-        kind=kind,
-        train=train,
-        held_out=held_out,
-        batches=batches,
-        collate=_collator(setup),
-        fingerprint=fingerprint,
-        layout=layout,
+    return _Setup(
+        recipe, source, loaded, kind, train, held_out, flattens, length, device, dtype, reason, fingerprint
     )
+
+
+def _prompt_options(recipe: FinetuneRecipe) -> dict[str, Any]:
+    return {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
 
 
 def _model_kind(loaded: LoadedModel) -> str:
