@@ -315,7 +315,7 @@ def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]
 def _must_have_name(language: Language, option: str) -> None:
     """A prompt names the language in words."""
     if language.name is None:
-        raise unknown_language(language.code, f"`{option}`")
+        raise unknown_language(language.code, option)
 
 
 def _inexact(*pairs: tuple[Language, CodeMatch]) -> tuple[str, ...]:
