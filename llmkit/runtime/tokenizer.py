@@ -5,6 +5,7 @@ Public: `load_tokenizer`, `check_special_tokens`.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,4 +99,6 @@ def _adds(tokenizer: PreTrainedTokenizerBase, number: int) -> bool:
 
 
 def _embedding_rows(model: Any) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])
+    """Return the number of token embeddings; a large number for a model that reads no text."""
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    return int(weight.shape[0]) if weight is not None and weight.dim() == 2 else sys.maxsize

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError
 from llmkit.text.language_tokens import language_tokens
 from llmkit.text.languages import (
+    CodeMatch,
     Language,
-    Match,
     find_pair,
     match_code,
     read_code,
@@ -308,17 +308,17 @@ def _said(language: Language | None, option: str, engine: Engine, codes: Iterabl
     raise InputError(f"{engine.name} needs {which}: name it with `{option}` (it has {some})")
 
 
-def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]) -> Match:
+def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]) -> CodeMatch:
     return match_code(language, codes, said=f"{option}={language.tag}", model=engine.name)
 
 
 def _must_have_name(language: Language, option: str) -> None:
     """A prompt names the language in words."""
     if language.name is None:
-        raise unknown_language(language.code, f"`{option}`")
+        raise unknown_language(language.code, option)
 
 
-def _inexact(*pairs: tuple[Language, Match]) -> tuple[str, ...]:
+def _inexact(*pairs: tuple[Language, CodeMatch]) -> tuple[str, ...]:
     return tuple(
         f"{language.tag}: the model has only {match.code}, for all {language.name or language.code}"
         for language, match in pairs

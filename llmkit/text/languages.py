@@ -166,7 +166,7 @@ def read_code(text: str) -> Language | None:
 
 
 @dataclass(frozen=True)
-class Match:
+class CodeMatch:
     """A model's code for a language.
 
     Attributes:
@@ -178,7 +178,7 @@ class Match:
     exact: bool
 
 
-def match_code(language: Language, codes: Iterable[str], *, said: str, model: str) -> Match:
+def match_code(language: Language, codes: Iterable[str], *, said: str, model: str) -> CodeMatch:
     """Find a language among a model's codes.
 
     Args:
@@ -199,7 +199,7 @@ def match_code(language: Language, codes: Iterable[str], *, said: str, model: st
     ]
     if fits:
         code = min(fits)[1]
-        return Match(code, exact=_is_exact(language, read[code]))
+        return CodeMatch(code, exact=_is_exact(language, read[code]))
     own = [code for code, known in read.items() if known.code == language.code]
     names = [(name, code) for code, known in read.items() for name in (code, known.name, known.tag)]
     near = list(dict.fromkeys([*own, *_nearest(language.name or language.code, names)]))
@@ -246,7 +246,7 @@ def _implied_script(code: str, region: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _TableRow:
     code: str
     individual: str
     iso1: str
@@ -255,17 +255,17 @@ class _Row:
 
 
 @functools.cache
-def _rows() -> tuple[_Row, ...]:
+def _rows() -> tuple[_TableRow, ...]:
     rows = []
     for line in TABLE.strip().splitlines():
         iso1, codes, script, names = line.split(" ", 3)
         code, _, individual = codes.partition("=")
-        rows.append(_Row(code, individual, iso1.strip("-"), script, tuple(names.split("/"))))
+        rows.append(_TableRow(code, individual, iso1.strip("-"), script, tuple(names.split("/"))))
     return tuple(rows)
 
 
 @functools.cache
-def _by_code() -> dict[str, _Row]:
+def _by_code() -> dict[str, _TableRow]:
     found = {code: row for row in _rows() for code in (row.code, row.individual, row.iso1) if code}
     return {**found, **{other: found[code] for other, code in _OTHER_CODES.items()}}
 

@@ -193,7 +193,7 @@ def test_an_unknown_model(tmp_path: Path) -> None:
         run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline"
     )
     assert_refused(run("generate", "-m", tmp_path / "gone", "x"), "no model folder at")
-    assert_refused(run("generate", "-m", "", "x"), "-m/--model is empty")
+    assert_refused(run("generate", "-m", "", "x"), "is empty", option="model")
 
 
 def test_a_prompt_longer_than_the_context(model: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_marian_with_several_targets_gets_the_target_s_token() -> None:
     prefixes = [find_direction(loaded, "en", target).prefix for target in ("fra", "pt-BR", "pt", "zh")]
     assert prefixes == [">>fr<< ", ">>pt_br<< ", ">>pt<< ", ">>cmn_Hans<< "]
     assert find_direction(loaded, None, "fr").source is not None
-    assert "target=de: Helsinki-NLP/opus-mt-en-ROMANCE does not know German" in refused(loaded, "en", "de")
+    assert "`target` de: Helsinki-NLP/opus-mt-en-ROMANCE does not know German" in refused(loaded, "en", "de")
     assert "needs the language to write" in refused(loaded, "en", None)
     assert "source=de: Helsinki-NLP/opus-mt-en-ROMANCE takes en" in refused(loaded, "de", "fr")
 

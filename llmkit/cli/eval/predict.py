@@ -261,7 +261,7 @@ def _named_after(language: str | None, columns: Iterable[str]) -> list[str]:
 
     if language is None:
         return []
-    wanted, found = find_language(language, "--to"), []
+    wanted, found = find_language(language, "target"), []
     for name in columns:
         try:
             if same_language(find_language(name, "column"), wanted):

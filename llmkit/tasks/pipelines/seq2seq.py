@@ -290,7 +290,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
             return said
         language = find_language(said, argument)
         return match_code(
-            language, self._codes, said=f"{argument} {said}", model=self.model.name_or_path
+            language, self._codes, said=f"{argument}={said}", model=self.model.name_or_path
         ).code
 
     def _forward(self, model_inputs: Any, **generate_kwargs: Any) -> dict[str, torch.Tensor]:

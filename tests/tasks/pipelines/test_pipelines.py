@@ -276,7 +276,7 @@ def test_plain_translation_says_which_pair_it_takes(checkpoints: Path) -> None:
 def test_a_language_the_model_lacks_is_refused(family: str, good: str, checkpoints: Path) -> None:
     translate = pipe(checkpoints, "translation", family)
     for pair in ((good, "xx_Xxxx"), ("xx_Xxxx", good)):
-        with pytest.raises(InputError, match=r"(src|tgt)_lang xx_Xxxx"):
+        with pytest.raises(InputError, match=r"`(src|tgt)_lang` xx_Xxxx"):
             translate(SHORT, src_lang=pair[0], tgt_lang=pair[1])
     with pytest.raises(ValueError, match="src_lang"):
         translate(SHORT)
