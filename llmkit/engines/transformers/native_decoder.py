@@ -108,6 +108,8 @@ def reason_against(model: PreTrainedModel) -> str | None:
     adapter, with widths that are multiples of 16.
     """
     config: Any = model.config
+    if getattr(model, "peft_config", None):
+        return "it has an adapter"
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
         return f"{config.model_type} has layers of another kind"
     if model.device.type != "cpu":
