@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from llmkit.tasks.generation import generate as generate
     from llmkit.tasks.generation import stream as stream
     from llmkit.tasks.pipeline import pipeline as pipeline
+    from llmkit.tasks.qa.answer import AnswerResult as AnswerResult
+    from llmkit.tasks.qa.answer import FoundAnswer as FoundAnswer
+    from llmkit.tasks.qa.answer import answer as answer
+    from llmkit.tasks.qa.spans import AnswerOptions as AnswerOptions
+    from llmkit.tasks.summarization.extractive import SummaryLength as SummaryLength
+    from llmkit.tasks.summarization.options import SummaryOptions as SummaryOptions
+    from llmkit.tasks.summarization.options import SummaryResult as SummaryResult
+    from llmkit.tasks.summarization.summarize import summarize as summarize
     from llmkit.tasks.translation import TranslationResult as TranslationResult
     from llmkit.tasks.translation import translate as translate
     from llmkit.training.finetuning.finetune import finetune as finetune
@@ -50,10 +58,13 @@ if TYPE_CHECKING:
 
 # Public name -> its module; the imports above are the same, for type checkers.
 HOMES = {
+    "AnswerOptions": "llmkit.tasks.qa.spans",
+    "AnswerResult": "llmkit.tasks.qa.answer",
     "Conversation": "llmkit.tasks.chat",
     "Evaluation": "llmkit.evaluation.results",
     "FinetuneRecipe": "llmkit.training.finetuning.recipe",
     "FinetuneResult": "llmkit.training.finetuning.result",
+    "FoundAnswer": "llmkit.tasks.qa.answer",
     "GenerationOptions": "llmkit.tasks.decoding",
     "GenerationResult": "llmkit.tasks.generation",
     "InputError": "llmkit.errors",
@@ -71,17 +82,22 @@ HOMES = {
     "RowError": "llmkit.errors",
     "RunOptions": "llmkit.training.run",
     "RunProgress": "llmkit.training.run",
-    "SilentProgress": "llmkit.training.run",
     "Score": "llmkit.evaluation.results",
+    "SilentProgress": "llmkit.training.run",
+    "SummaryLength": "llmkit.tasks.summarization.extractive",
+    "SummaryOptions": "llmkit.tasks.summarization.options",
+    "SummaryResult": "llmkit.tasks.summarization.options",
     "TranslationResult": "llmkit.tasks.translation",
+    "answer": "llmkit.tasks.qa.answer",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",
     "merge": "llmkit.training.merge",
-    "score": "llmkit.evaluation.score_lists",
-    "stream": "llmkit.tasks.generation",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",
+    "score": "llmkit.evaluation.score_lists",
+    "stream": "llmkit.tasks.generation",
+    "summarize": "llmkit.tasks.summarization.summarize",
     "translate": "llmkit.tasks.translation",
 }
 __all__ = sorted([*HOMES, "__version__"])

@@ -33,7 +33,7 @@ def with_help(text: str) -> str:
 
     def shown(mark: re.Match[str]) -> str:
         module = verbs.module(mark[1])
-        page = help.verb_page(mark[1], module.run, getattr(module, "EXAMPLES", []), HELP_WIDTH)
+        page = help.verb_page(mark[1], module.run, module.EXAMPLES, HELP_WIDTH)
         return f"<!-- help of {mark[1]} -->\n\n```text\n{page}```\n"
 
     return _HELP.sub(shown, text)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.recipe_flags import (
@@ -156,7 +154,7 @@ def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, m
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
         if display.plan is not None and display.plan.skipped:
-            raise typer.Exit(3)
+            raise console.Exit(3)
 
 
 def _split_pairs(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:

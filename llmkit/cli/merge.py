@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, signals
 from llmkit.cli.common.options import argument, flag
 
 EXAMPLES = ["llmkit merge my-adapter -o my-model"]
@@ -76,6 +76,7 @@ def run(
         offline=offline,
         cache_dir=cache_dir,
     )
+    signals.unwind()
     result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
     if json:
         print(json_module.dumps(dataclasses.asdict(result), default=str))

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.recipe_flags import (
@@ -146,7 +144,7 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
         if display.plan is not None and display.plan.skipped:
-            raise typer.Exit(3)
+            raise console.Exit(3)
 
 
 def _describe(plan: PretrainPlan) -> None:

@@ -44,7 +44,7 @@ def page(verb: str | None) -> str:
     if verb is None:
         return help.root_page(ABOUT, SECTIONS, width)
     found = module(verb)
-    return help.verb_page(verb, found.run, getattr(found, "EXAMPLES", []), width)
+    return help.verb_page(verb, found.run, found.EXAMPLES, width)
 
 
 def asked_page(arguments: list[str]) -> str | None:

@@ -43,7 +43,7 @@ MESSAGES = [
     ),
     (
         "generate --input rows.jsonl",
-        "llmkit: error: rows.jsonl:2: which column is the text? its columns are other; name one with --field",
+        "llmkit: error: rows.jsonl:2: which column is the text? its columns are other; name it with --field",
     ),
     (
         "generate x --max-new-tokens 0",
@@ -59,8 +59,8 @@ MESSAGES = [
     ),
     (
         "generate x -o done.jsonl",
-        "llmkit: error: FOLDER/done.jsonl exists: --overwrite replaces it, --resume goes on with an "
-        "unfinished run",
+        "llmkit: error: --output FOLDER/done.jsonl exists: --overwrite replaces it, --resume "
+        "continues an unfinished run",
     ),
     (
         "generate x --resume",
@@ -85,9 +85,9 @@ MESSAGES = [
     ),
     (
         "generate x --attn nosuch",
-        "llmkit: error: --attn nosuch: no such implementation; there is reference, cpu, flash, "
-        "documents, eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, "
-        "flash_attention_4, or FILE.py:FUNCTION",
+        "llmkit: error: --attn nosuch: no such kernel; there is reference, cpu, flash, packed, "
+        "eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, flash_attention_4, or "
+        "FILE.py:FUNCTION",
     ),
     (
         "translate hello",
@@ -137,8 +137,8 @@ MESSAGES = [
     (
         "finetune scored.jsonl --dry-run",
         "llmkit: error: scored.jsonl:1: its columns are prediction, reference, which fit no "
-        "objective; name them with --map, such as prompt=COLUMN completion=COLUMN (or text=, messages=, "
-        "source= and target=)",
+        "objective; name them with --map, such as prompt=COLUMN completion=COLUMN (or text=, "
+        "messages=, source= and target=)",
     ),
     (
         "finetune rows.jsonl --lr 0 --dry-run",

@@ -19,6 +19,7 @@ from llmkit.runtime.spec import ModelSpec
 SETTINGS = {
     "greedy": Sampling(max_new_tokens=24),
     "sampling": Sampling(max_new_tokens=24, temperature=1.2, top_k=40),
+    "one token": Sampling(max_new_tokens=1, temperature=1.0),
     "everything": Sampling(
         max_new_tokens=24,
         min_new_tokens=6,

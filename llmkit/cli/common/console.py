@@ -162,10 +162,10 @@ class Progress:
         self._last_line = self._start
         self._bar: Any = None
         self._task: Any = None
-        signals.unwind()  # the bar's cursor, and the rows that are done, want a clean end
 
     def update(self, done: float, text: str = "") -> None:
         """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
+        signals.unwind()  # from now on there is work to keep, and perhaps a bar to take away
         signals.check()
         now = time.monotonic()
         if self._first is None:

@@ -154,8 +154,6 @@ def groups(run: Callable[..., None]) -> dict[str, type]:
 
 def _parameter(name: str, annotation: Any, default: Any, section: str) -> Parameter:
     (spec,) = annotation.__metadata__
-    if not isinstance(spec, Flag | Argument):
-        spec = Argument(spec.metavar or name.upper(), spec.help)  # a `typer.Argument`
     if isinstance(spec, Flag) and spec.group is not None:
         section = spec.group
     return Parameter(name, spec, annotation.__origin__, default, section)

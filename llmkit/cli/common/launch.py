@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
-
 from llmkit.cli.common import console
 from llmkit.errors import InputError, OptionError
 
@@ -38,7 +36,7 @@ def report_once() -> Iterator[None]:
             raise
         # The launcher kills every rank when one exits, so wait until rank 0 has printed.
         time.sleep(_SECONDS_TO_REPORT)
-        raise typer.Exit(error.exit_code) from None
+        raise console.Exit(error.exit_code) from None
 
 
 def mute_other_ranks() -> None:
@@ -52,7 +50,7 @@ def launch(processes: int) -> None:
 
     Raises:
         OptionError: `processes` is below 1.
-        typer.Exit: with the processes' exit code.
+        console.Exit: with the processes' exit code.
     """
     if processes < 1:
         raise OptionError("processes", f"must be 1 or more, not {processes}")
@@ -83,8 +81,8 @@ def launch(processes: int) -> None:
         codes = [failure.exitcode for failure in error.failures.values()]
         own = [code for code in codes if code > 0]
         # The first process that exits by itself has the cause; the launcher kills the others by a signal.
-        raise typer.Exit(own[0] if own else 1) from None
+        raise console.Exit(own[0] if own else 1) from None
     except SignalException as error:
         # The processes received it too, and have saved their state.
-        raise typer.Exit(128 + int(error.sigval)) from None
-    raise typer.Exit(0)
+        raise console.Exit(128 + int(error.sigval)) from None
+    raise console.Exit(0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from llmkit.cli.common import console, launch, options, upload
+from llmkit.cli.common import console, launch, options, signals, upload
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
 
@@ -131,7 +131,7 @@ class RunFlags:
     ] = None
     dry_run: Annotated[bool, flag("--dry-run", help="Print the plan and train nothing.")] = False
     json: Annotated[bool, flag("--json", help="Print the result (or the plan) as one line of JSON.")] = False
-    processes: Annotated[int, flag("--processes", help="Train in N processes on this machine.")] = 1
+    processes: Annotated[int, flag("--processes", metavar="N", help="Train in N processes here.")] = 1
     push_to_hub: Annotated[
         str | None,
         flag("--push-to-hub", metavar="REPO", help="Upload the result, after a question.", default="none"),
@@ -227,6 +227,7 @@ class TrainingDisplay:
         console.notice(message)
 
     def planned(self, plan: Any) -> None:
+        signals.unwind()
         self._reading.close()
         self.plan = plan
         self._describe(plan)
@@ -235,13 +236,13 @@ class TrainingDisplay:
         if not sys.stderr.isatty():
             self._progress = console.Progress(self.verb, total=plan.steps)
             return
-        from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
+        self._live = Live(console=console.drawing(), refresh_per_second=4, transient=False)
         self._live.start()
 
     def step(self, step: Step) -> None:
+        signals.check()
         self.begun = True
         if step.held_out is not None:
             self._show_held_out(step)

@@ -27,15 +27,16 @@ class ScoringFlags:
 
     metric: Annotated[
         str | None,
-        flag(
-            "--metric",
-            metavar="NAME,...",
-            help=_METRIC_HELP,
-        ),
+        flag("--metric", metavar="NAME,...", help=_METRIC_HELP, default="that of --task"),
     ] = None
     reference_field: Annotated[
         str | None,
-        flag("--reference-field", metavar="NAME", help="Column of the references, or of the correct choice."),
+        flag(
+            "--reference-field",
+            metavar="NAME",
+            help="Column of the references, or of the correct choice.",
+            default="the usual names",
+        ),
     ] = None
     baseline: Annotated[
         list[str] | None,
@@ -43,11 +44,17 @@ class ScoringFlags:
             "--baseline",
             metavar="FILE",
             help="Predictions of another system for the same rows, or a --per-record file; may be repeated.",
+            default="none",
         ),
     ] = None
     by: Annotated[
         str | None,
-        flag("--by", metavar="NAME", help="Also score the rows of each value of this column separately."),
+        flag(
+            "--by",
+            metavar="NAME",
+            help="Also score the rows of each value of this column separately.",
+            default="none",
+        ),
     ] = None
 
 
@@ -69,7 +76,12 @@ class ColumnFlags:
 
     references: Annotated[
         list[str] | None,
-        flag("--references", metavar="FILE", help="Plain lines with references; may be repeated."),
+        flag(
+            "--references",
+            metavar="FILE",
+            help="Plain lines with references; may be repeated.",
+            default="a column of the rows",
+        ),
     ] = None
     prediction_field: Annotated[
         str | None,
@@ -89,7 +101,13 @@ class TargetFlags:
     GROUP = "Languages"
 
     to: Annotated[
-        str | None, flag("--to", metavar="LANG", help="Target language; also chooses BLEU's tokenizer.")
+        str | None,
+        flag(
+            "--to",
+            metavar="LANG",
+            help="Target language; also chooses BLEU's tokenizer.",
+            default="the model's, where it has one",
+        ),
     ] = None
 
 
@@ -100,14 +118,31 @@ class TextFlags:
     GROUP = "Texts"
 
     source: Annotated[
-        str | None, flag("--from", metavar="LANG", help="Source language of a translation model.")
+        str | None,
+        flag(
+            "--from",
+            metavar="LANG",
+            help="Source language of a translation model.",
+            default="the model's, where it has one",
+        ),
     ] = None
     field: Annotated[
-        str | None, flag("--field", metavar="NAME", help="Column of the text, or of the choices.")
+        str | None,
+        flag(
+            "--field",
+            metavar="NAME",
+            help="Column of the text, or of the choices.",
+            default="the usual names",
+        ),
     ] = None
     template: Annotated[
         str | None,
-        flag("--template", metavar="TEXT", help="Text over several columns, such as 'Q: {question}'."),
+        flag(
+            "--template",
+            metavar="TEXT",
+            help="Text over several columns, such as 'Q: {question}'.",
+            default="--field",
+        ),
     ] = None
 
 
@@ -177,6 +212,7 @@ class LikelihoodFlags:
             "--given",
             metavar="NAME|TEXT",
             help="Column, or template, of the context of a text: a question, or the source of a translation.",
+            default="none",
         ),
     ] = None
     token_losses: Annotated[
@@ -192,7 +228,12 @@ class TaskFlags:
 
     task: Annotated[
         str | None,
-        flag("--task", metavar="VERB", help=f"Run a model over the rows first: {', '.join(TASKS)}."),
+        flag(
+            "--task",
+            metavar="VERB",
+            help=f"Run a model over the rows first: {', '.join(TASKS)}.",
+            default="none",
+        ),
     ] = None
     save_predictions: Annotated[
         Path | None,
@@ -200,6 +241,7 @@ class TaskFlags:
             "--save-predictions",
             metavar="FILE",
             help="Keep the predictions of --task; a killed run can be resumed.",
+            default="none",
         ),
     ] = None
     resume: Annotated[bool, flag("--resume", help="Continue an unfinished --save-predictions.")] = False
@@ -248,12 +290,20 @@ class BenchmarkFlags:
 
     benchmark: Annotated[
         str | None,
-        flag("--benchmark", metavar="NAME,...", help="Tasks of lm-evaluation-harness, such as arc_easy."),
+        flag(
+            "--benchmark",
+            metavar="NAME,...",
+            help="Tasks of lm-evaluation-harness, such as arc_easy.",
+            default="none",
+        ),
     ] = None
     benchmark_folder: Annotated[
         Path | None,
         flag(
-            "--benchmark-folder", metavar="DIR", help="Folder with more tasks, as YAML files of the harness."
+            "--benchmark-folder",
+            metavar="DIR",
+            help="Folder with more tasks, as YAML files of the harness.",
+            default="none",
         ),
     ] = None
     shots: Annotated[
@@ -261,7 +311,8 @@ class BenchmarkFlags:
         flag("--shots", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
     limit: Annotated[
-        int | None, flag("--limit", metavar="N", help="Only the first N samples of each benchmark.")
+        int | None,
+        flag("--limit", metavar="N", help="Only the first N samples of each benchmark.", default="all"),
     ] = None
     chat_prompts: Annotated[
         bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
@@ -276,11 +327,21 @@ class RecordFlags:
 
     per_record: Annotated[
         Path | None,
-        flag("--per-record", metavar="FILE", help="Write each row with its own scores, as JSONL."),
+        flag(
+            "--per-record",
+            metavar="FILE",
+            help="Write each row with its own scores, as JSONL.",
+            default="none",
+        ),
     ] = None
     report: Annotated[
         Path | None,
-        flag("--report", metavar="FILE.html", help="Write a page with the scores, and best and worst rows."),
+        flag(
+            "--report",
+            metavar="FILE.html",
+            help="Write a page with the scores, and best and worst rows.",
+            default="none",
+        ),
     ] = None
 
 
@@ -297,11 +358,13 @@ class ReportFlags:
         flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
     ] = None
     output: Annotated[
-        Path | None, flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.")
+        Path | None,
+        flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.", default="none"),
     ] = None
     overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
     card: Annotated[
-        Path | None, flag("--card", metavar="README.md", help="Write the scores into this model card.")
+        Path | None,
+        flag("--card", metavar="README.md", help="Write the scores into this model card.", default="none"),
     ] = None
     dataset: Annotated[
         str | None,

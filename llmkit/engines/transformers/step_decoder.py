@@ -163,6 +163,7 @@ class StepDecoder:
     def step(self) -> list[RunningSequence]:
         """Admit waiting sequences, run one step, and return those that it finished."""
         self._admit()
+        left = self._leave()  # those whose first token, from the prompt's logits, is the last
         rows: list[tuple[Slot, list[int]]] = []
         for one in self._running:
             assert one.slot is not None
@@ -171,7 +172,7 @@ class StepDecoder:
         if rows:
             logits = self.native.step(rows)
             self._choose(rows, logits)
-        return self._leave()
+        return left + self._leave()
 
     def _choose(self, rows: Sequence[tuple[Slot, list[int]]], logits: torch.Tensor) -> None:
         """Choose tokens from the logits after each token that was read, up to the first wrong guess."""

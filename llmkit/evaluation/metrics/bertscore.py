@@ -18,7 +18,14 @@ from llmkit.evaluation.metric import Declaration, Example, Metric, MetricOption,
     Declaration(
         "similarity of embeddings (pip install 'llmkit[bertscore]')",
         options=(
-            MetricOption("bertscore_model", str, "The encoder.", parameter="model", metavar="NAME|DIR"),
+            MetricOption(
+                "bertscore_model",
+                str,
+                "The encoder.",
+                parameter="model",
+                metavar="NAME|PATH",
+                default="by the language",
+            ),
             MetricOption(
                 "bertscore_layer",
                 int,

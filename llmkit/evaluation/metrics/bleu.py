@@ -140,7 +140,7 @@ def bleu(
         task="translation",
         options=(
             _LOWERCASE,
-            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++."),
+            MetricOption("word_order", int, "Length of the longest word n-grams; 2 is chrF++.", default="0"),
         ),
     )
 )
