@@ -1,6 +1,6 @@
 """Our CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
 
-Each row of activations has a scale for every 64 inputs (8-bit weights) or for every group of the weights (4
+Each row of activations has a scale for every 32 inputs (8-bit weights) or for every group of the weights (4
 bits), so that one large activation costs its neighbors no precision. Integer sums are exact and each row is
 computed in one order, so that its result has the same bits alone and in any batch, with any number of
 threads.
@@ -20,8 +20,9 @@ from llmkit.linear.registry import PackedWeight, kernel
 
 PANEL = 16
 """Outputs that lie together in memory."""
-BLOCK = 64
-"""Inputs that share an activation scale under 8-bit weights."""
+BLOCK = 32
+"""Inputs that share an activation scale under 8-bit weights. On SmolLM2-135M (int8, KL to float32) 128 gave
+0.0165, 64 0.0124, 32 0.0092, and weights alone 0.0049; 64 is 4 % faster for one row and 14 % for 32."""
 LEVEL: str | None = None
 """The instruction set; None is the fastest that can be built for this processor."""
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
