@@ -13,7 +13,7 @@ from llmkit.text.documents.check import check_pieces
 from llmkit.text.documents.segment import Parts, Piece, Segment, Style, has_letters
 from llmkit.text.documents.writer import Writer, Written
 
-_LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_LINE_END = re.compile(r"(?<!\s)\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
@@ -66,24 +68,23 @@ class Builder:
 
     def _run(self, run: list[Atom], writer: Writer, where: str) -> Iterator[Atom]:
         text = A.shown(run)
-        borders, position = set(), 0
+        borders, position = [], 0
         for atom in run:
             if atom.kind in {"open", "close"} or atom.firm:
-                borders.add(position)
+                borders.append(position)
             position += len(atom.shown)
-        rest, base = run, 0
+        cutter = A.Cutter(run)
         for found in self.placeholders.find(text):
-            if any(found.start < border < found.end for border in borders):
-                continue
-            before, rest = _split(rest, found.start - base, take=True)
-            inside, rest = _split(rest, found.end - found.start, take=False)
-            base = found.end
-            yield from before
+            border = bisect_right(borders, found.start)
+            if border < len(borders) and borders[border] < found.end:
+                continue  # markup begins or ends inside it
+            yield from cutter.until(found.start, take=True)
+            inside = cutter.until(found.end, take=False)
             source = A.source_of(inside)
             if found.branches:
                 source = self._branches(inside, found.start, found.branches, writer, where)
             yield A.piece(source, found.kind, A.shown(inside))
-        yield from rest
+        yield from cutter.rest()
 
     def _branches(
         self,
@@ -95,23 +96,20 @@ class Builder:
     ) -> Parts:
         """The source of a message with branches (ICU), each branch a segment of its own."""
         parts: list[str | int] = []
-        rest, position = list(inside), base
+        cutter = A.Cutter(inside, base)
         for start, end in branches:
-            before, rest = _split(rest, start - position, take=True)
-            branch, rest = _split(rest, end - start, take=False)
-            position = end
-            parts += [*A.source_of(before), *self.add(branch, writer, where=where, kind="branch")]
-        return A.joined([*parts, *A.source_of(rest)])
+            parts += A.source_of(cutter.until(start, take=True))
+            branch = cutter.until(end, take=False)
+            parts += self.add(branch, writer, where=where, kind="branch")
+        return A.joined([*parts, *A.source_of(cutter.rest())])
 
 
 def _merged(atoms: Sequence[Atom]) -> list[Atom]:
     """The same atoms with neighboring text as one."""
     out: list[Atom] = []
-    for atom in atoms:
-        if out and atom.kind == out[-1].kind == "text":
-            out[-1] = A.text(out[-1].shown + atom.shown)
-        else:
-            out.append(atom)
+    for kind, group in groupby(atoms, key=lambda atom: atom.kind):
+        run = list(group)
+        out += [A.text(A.shown(run))] if kind == "text" else run
     return out
 
 
@@ -125,21 +123,6 @@ def _edged(atoms: Sequence[Atom]) -> Iterator[Atom]:
             yield from (A.text(part) for part in pieces if part)
         else:
             yield atom
-
-
-def _split(atoms: Sequence[Atom], at: int, *, take: bool) -> tuple[list[Atom], list[Atom]]:
-    """Atoms of the first `at` characters, and the others; `take` puts markup at the border with the first."""
-    left: list[Atom] = []
-    for i, atom in enumerate(atoms):
-        size = len(atom.shown)
-        if at == 0 and (size or not take):
-            return left, list(atoms[i:])
-        if size > at and atom.kind == "text":
-            left.append(A.text(atom.shown[:at]))
-            return left, [A.text(atom.shown[at:]), *atoms[i + 1 :]]
-        left.append(atom)
-        at = max(at - size, 0)
-    return left, []
 
 
 def _collapsed(atoms: Sequence[Atom]) -> list[Atom]:

@@ -15,8 +15,9 @@ Span = tuple[int, int]
 # Pairs of spans: characters of the segment's text, characters of the translation.
 Alignment = Sequence[tuple[Span, Span]]
 
-_MARKER = re.compile(r"\s*<\s*(/?)\s*g(\d{1,4})\s*>\s*", re.IGNORECASE)
+_MARKER = re.compile(r"(?<!\s)\s*<\s*(/?)\s*g(\d{1,4})\s*>\s*", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
+_MOST_STYLES = 100
 
 
 class CarryError(Exception):
@@ -105,6 +106,8 @@ def carry(segment: Segment, target: Target, alignment: Alignment | None, marked:
         return replace(_placed(segment, target, dict(enumerate(spans))), ordered=True)
     if not segment.styles:
         return target
+    if len(segment.styles) > _MOST_STYLES:
+        raise CarryError(f"more than {_MOST_STYLES} places with markup in one text")
     if marked:
         return _placed(segment, target, {i: _grown(target, span) for i, span in marked.items()})
     anchors = list(alignment or [])
