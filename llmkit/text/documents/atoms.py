@@ -83,7 +83,7 @@ def joined(parts: Sequence[str | int]) -> Parts:
 
 
 def shown(atoms: Sequence[Atom]) -> str:
-    """What a translator sees of atoms."""
+    """Return the text of atoms that a translator sees."""
     return "".join(atom.shown for atom in atoms)
 
 

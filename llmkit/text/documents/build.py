@@ -10,8 +10,8 @@ from itertools import groupby
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.placeholders import Placeholders
-from llmkit.text.documents.segment import Break, Parts, Piece, Segment, Style, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.segment import Break, Parts, ProtectedPiece, Segment, Style, has_letters
+from llmkit.text.documents.writer import TextWriter
 
 # Pieces that say nothing within a sentence: at a segment's border they stay outside it.
 _OUTSIDE = {"image", "tag", "footnote", "note"}
@@ -29,7 +29,7 @@ class Builder:
     segments: list[Segment] = field(default_factory=list)
 
     def add(
-        self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str, whole: Parts | None = None
+        self, atoms: Sequence[Atom], writer: TextWriter, *, where: str, kind: str, whole: Parts | None = None
     ) -> Parts:
         """Make a segment of a block's atoms.
 
@@ -54,7 +54,7 @@ class Builder:
         self.segments.append(_segment(inner, number, writer, where, kind, whole))
         return A.joined([*A.source_of(found[:first]), number, *A.source_of(found[last:])])
 
-    def _protected(self, atoms: Sequence[Atom], writer: Writer, where: str) -> Iterator[Atom]:
+    def _protected(self, atoms: Sequence[Atom], writer: TextWriter, where: str) -> Iterator[Atom]:
         """The atoms with placeholders in the text made pieces."""
         run: list[Atom] = []
         for atom in [*atoms, None]:
@@ -66,7 +66,7 @@ class Builder:
             if atom is not None:
                 yield atom
 
-    def _run(self, run: list[Atom], writer: Writer, where: str) -> Iterator[Atom]:
+    def _run(self, run: list[Atom], writer: TextWriter, where: str) -> Iterator[Atom]:
         text = A.shown(run)
         borders, position = [], 0
         for atom in run:
@@ -91,7 +91,7 @@ class Builder:
         inside: Sequence[Atom],
         base: int,
         branches: Sequence[tuple[int, int]],
-        writer: Writer,
+        writer: TextWriter,
         where: str,
     ) -> Parts:
         """The source of a message with branches (ICU), each branch a segment of its own."""
@@ -168,7 +168,7 @@ def _trimmed(atoms: Sequence[Atom]) -> tuple[int, int]:
 
 
 def _wraps(atom: Atom) -> bool:
-    """Whether it opens a style that may stay outside; the closing of a short link depends on its text."""
+    """True if it opens a style that may stay outside; the closing of a short link depends on its text."""
     return atom.kind == "open" and not atom.name.startswith("link:")
 
 
@@ -179,7 +179,7 @@ def _is_outside(atom: Atom) -> bool:
 
 
 def _segment(
-    atoms: Sequence[Atom], number: int, writer: Writer, where: str, kind: str, whole: Parts | None
+    atoms: Sequence[Atom], number: int, writer: TextWriter, where: str, kind: str, whole: Parts | None
 ) -> Segment:
     parts: list[str] = []
     pieces, variants, breaks = [], [], []
@@ -193,9 +193,9 @@ def _segment(
             shown = f"<x{marks}/>"
         end = position + len(shown)
         if atom.kind == "piece":
-            pieces.append(Piece(position, end, atom.source, atom.name, order))
+            pieces.append(ProtectedPiece(position, end, atom.source, atom.name, order))
         elif atom.kind == "char":
-            variants.append(Piece(position, end, atom.source, "char", order))
+            variants.append(ProtectedPiece(position, end, atom.source, "char", order))
         elif atom.kind == "break":
             breaks.append(Break(position, end, atom.source, atom.firm, atom.name == "joint", order))
         elif atom.kind == "open":

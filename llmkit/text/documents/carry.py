@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from llmkit.text.documents.segment import Piece, Segment, Style
+from llmkit.text.documents.segment import ProtectedPiece, Segment, Style
 from llmkit.text.words import is_unspaced
 
 Span = tuple[int, int]
@@ -38,7 +38,7 @@ class Target:
     """
 
     text: str
-    pieces: tuple[tuple[int, int, Piece], ...]
+    pieces: tuple[tuple[int, int, ProtectedPiece], ...]
     styles: tuple[tuple[int, int, Style], ...] = ()
     guessed: tuple[str, ...] = ()
     ordered: bool = False

@@ -30,7 +30,7 @@ class PieceCheck:
 
     @property
     def whole(self) -> bool:
-        """Whether the translation has the same pieces, each as often."""
+        """True if the translation has the same pieces, each as often."""
         return not self.lost and not self.added
 
 
@@ -71,7 +71,7 @@ def _spans(
 
 
 def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[Span]]:
-    """Where each text stands; longer ones first, and none inside another."""
+    """Return the places of each text; longer ones first, and none inside another."""
     found: dict[str, list[Span]] = {}
     covered = bytearray(len(text))
     for shown in sorted(wanted, key=lambda shown: (-len(shown), shown)):

@@ -65,7 +65,7 @@ def read_markdown(source: str, builder: Builder) -> tuple[Parts, list[str]]:
     """
     env: dict[str, Any] = {}
     tokens = parser().parse(source, env)
-    reader = _Reader(source, source_lines(source), env, builder)
+    reader = _MarkdownReader(source, source_lines(source), env, builder)
     parts: list[str | int] = []
     at = 0
     for start, end, new in reader.blocks(tokens):
@@ -77,7 +77,7 @@ def read_markdown(source: str, builder: Builder) -> tuple[Parts, list[str]]:
     return joined([*parts, source[at:]]), reader.left_out
 
 
-class _Reader:
+class _MarkdownReader:
     def __init__(self, source: str, lines: Sequence[Line], env: dict[str, Any], builder: Builder) -> None:
         self.source = source
         self.lines = lines

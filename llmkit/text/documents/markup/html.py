@@ -109,13 +109,13 @@ def read_html(source: str, builder: Builder, *, where: str | None = None, xml: b
     Returns:
         The parts of the markup.
     """
-    reader = _Reader(builder, where, xml=xml)
+    reader = _HtmlReader(builder, where, xml=xml)
     for token in tokenize(source, xml=xml):
         reader.take(token)
     return reader.finish()
 
 
-class _Reader:
+class _HtmlReader:
     def __init__(self, builder: Builder, where: str | None, *, xml: bool) -> None:
         self.builder = builder
         self.fixed_where = where

@@ -12,7 +12,7 @@ from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.document import Group
 from llmkit.text.documents.segment import Parts, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _FIELD = re.compile(r"[ \t]*(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d{1,3})\])?[ \t]*(\".*\")[ \t]*$")
@@ -24,7 +24,7 @@ _CHARSET = re.compile(rb'(?m)^"Content-Type:[^"\n]*charset=([\w-]+)')
 _WRAPPED = 55
 
 
-class MessageWriter(Writer):
+class MessageWriter(TextWriter):
     """Writes text in a string of C."""
 
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
@@ -168,7 +168,7 @@ def _unescaped(escape: str) -> str:
 
 
 def _is_wrapped(line: str, following: str) -> bool:
-    """Whether the line break after a line only keeps it to the width of a terminal."""
+    """True if the line break after a line only keeps it to the width of a terminal."""
     goes_on = bool(following) and (following[0].isalnum() or following[0] in "\"'(%`")
     return goes_on and len(line) >= _WRAPPED and not line.startswith(" ")
 
