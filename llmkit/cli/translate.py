@@ -1,31 +1,45 @@
-"""`llmkit translate`: from one language into another, a text or a file of texts."""
+"""`llmkit translate`: from one language into another, a text, documents, or a file of texts."""
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, documents, options, rows
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
     from llmkit.records.rows import Row
+    from llmkit.runtime.spec import ModelSpec
+    from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.documents import DocumentFile, DocumentTranslation
     from llmkit.tasks.translation import Translation
 
 
 EXAMPLES = [
     'llmkit translate --from en --to de "Where is my book?"',
     'echo "Das Wetter ist heute schön." | llmkit translate --to en',
+    "llmkit translate --from en --to de README.md docs/ -o out/",
 ]
 
 
 @options.expand
 def run(
     *,
-    text: Annotated[
-        str | None, argument("TEXT", help="The text. Without it, --input or stdin is read.")
+    texts: Annotated[
+        list[str] | None,
+        argument(
+            "TEXT|FILE...",
+            help="A text, or documents and folders of them (Markdown, HTML, subtitles, gettext, JSON, YAML,"
+            " Word, OpenDocument, EPUB, plain text). Without it, --input or stdin is read.",
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -59,10 +73,42 @@ def run(
             default="none",
         ),
     ] = None,
+    glossary: Annotated[
+        Path | None,
+        flag(
+            "--glossary",
+            metavar="FILE",
+            help="Documents: source terms and their translations, a tab between them; those that were not met"
+            " are listed.",
+            default="none",
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        flag(
+            "--format",
+            metavar="NAME",
+            help="Format of the documents, or of stdin: md, html, srt, vtt, po, json, yaml, docx, odt, epub,"
+            " txt.",
+            default="by the file's name",
+        ),
+    ] = None,
+    reflow: Annotated[
+        bool, flag("--reflow", help="Plain text has paragraphs whose lines are broken to a width.")
+    ] = False,
+    keys: Annotated[
+        str | None,
+        flag(
+            "--keys",
+            metavar="PATHS",
+            help="JSON and YAML: values to translate, such as menu.*.label,title.",
+            default="all texts",
+        ),
+    ] = None,
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Translate a text of any length, or a file of texts, and keep its line breaks."""
+    """Translate a text of any length, documents, or a file of texts; all that is no prose stays."""
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.text.languages import find_pair
 
@@ -70,10 +116,18 @@ def run(
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
     spec = model.spec(task="text-generation", verb="translate")
+    on_stdin = not texts and format is not None and inputs.input is None
+    if on_stdin or (texts and documents.are_files(texts)):
+        if options.given(inputs):
+            raise InputError(f"{', '.join(options.given(inputs))}: about rows; leave it out for documents")
+        paper = _DocumentFlags(texts or [], format, terms, glossary, reflow, keys)
+        _documents(paper, spec, wanted, outputs, source, target)
+        return
+    _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
     rows.check_output(outputs)
-    texts, single = rows.open_source(text, inputs, field="text")
+    source_rows, single = rows.open_source(texts[0] if texts else None, inputs, field="text")
     single = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
-    row = next(iter(texts)) if single else None
+    row = next(iter(source_rows)) if single else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
     from llmkit.cli.common.loading import open_engine
@@ -93,7 +147,7 @@ def run(
     if row is not None:
         _one(translation, row, outputs)
     else:
-        rows.run_rows(translation, texts, outputs, verb="translate", field="translation_text")
+        rows.run_rows(translation, source_rows, outputs, verb="translate", field="translation_text")
 
 
 def _report(translation: Translation) -> None:
@@ -127,3 +181,132 @@ def _terms(file: Path) -> list[str]:
     except OSError as error:
         raise InputError(f"--keep {file}: {error.strerror or error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+@dataclass
+class _DocumentFlags:
+    """Arguments and flags about documents."""
+
+    arguments: list[str]
+    format: str | None
+    keep: list[str] | None
+    glossary: Path | None
+    reflow: bool
+    keys: str | None
+
+
+def _refuse_document_flags(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError(f"--{name}: about documents; name a file, or give --format for stdin")
+
+
+def _documents(
+    paper: _DocumentFlags,
+    spec: ModelSpec,
+    wanted: GenerationOptions,
+    outputs: options.OutputFlags,
+    source: str | None,
+    target: str | None,
+) -> None:
+    """Translate documents into a folder or a file, or one document to stdout."""
+    outputs.check()
+    if outputs.json:
+        raise InputError("--json: documents come back as documents; leave it out")
+    found = documents.find(paper.arguments, paper.format)
+    paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
+    if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):
+        raise InputError("several documents need a folder for their translations: name it with -o/--output")
+    if outputs.output is not None and _is_finished(paths, outputs):
+        console.notice(f"{outputs.output} is finished already; nothing to do")
+        return
+    files = _read_all(found, paper)
+    from llmkit.cli.common.loading import open_engine
+    from llmkit.tasks.documents import DocumentTranslation
+    from llmkit.tasks.translation import Translation
+    from llmkit.text.documents.terms import GlossaryCheck, read_glossary
+
+    check = None if paper.glossary is None else GlossaryCheck(read_glossary(paper.glossary))
+    translation = Translation(
+        open_engine(spec), wanted, source=source, target=target, field="text", notice=console.notice
+    )
+    _report(translation)
+    task = DocumentTranslation(translation, files, glossary=check)
+    failed = _translate(task, outputs, paths, paper)
+    if check is not None and check.unmet:
+        console.notice("glossary terms that were not met:\n  " + "\n  ".join(check.lines()))
+    if failed:
+        raise console.Exit(3)
+
+
+def _is_finished(paths: Sequence[Path], outputs: options.OutputFlags) -> bool:
+    """Return True if all translations are there and `--resume` asks for no more.
+
+    Raises:
+        InputError: some are there, and neither flag says what to do.
+    """
+    assert outputs.output is not None
+    there = [path for path in paths if path.exists()]
+    journal = documents.journal_of(paths, outputs.output)
+    begun = any(journal.parent.glob(f"{journal.name}*")) if journal.parent.exists() else False
+    if outputs.overwrite or begun or not there:
+        return False
+    if outputs.resume and len(there) == len(paths):
+        return True
+    raise InputError(f"{there[0]} exists; replace it with --overwrite, or name another --output")
+
+
+def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -> list[DocumentFile]:
+    from llmkit.tasks.documents import read_document
+
+    keys = None if paper.keys is None else [key.strip() for key in paper.keys.split(",")]
+    chosen: list[tuple[str, Path | None, str]] = [(str(one.below), one.path, one.format) for one in found]
+    files = []
+    if not found:
+        chosen = [("stdin", None, paper.format or "txt")]
+    for name, path, format in chosen:
+        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+        file = read_document(name, data, format, keep=paper.keep or (), reflow=paper.reflow, keys=keys)
+        for sentence in file.document.left_out:
+            console.notice(f"{name}, {sentence}; it stays as it is")
+        files.append(file)
+    if not any(file.document.segments for file in files):
+        raise InputError("nothing to translate: there is no prose in the documents")
+    return files
+
+
+def _translate(
+    task: DocumentTranslation, outputs: options.OutputFlags, paths: Sequence[Path], paper: _DocumentFlags
+) -> bool:
+    """Run the segments and write the documents; return True if some segments keep their source."""
+    source = task.source(keep=paper.keep, reflow=paper.reflow, keys=paper.keys)
+    if outputs.output is None:
+        stream = io.StringIO()
+        rows.to_stream(task, source, outputs, stream, verb="translate", columns=("translation_text",))
+        lines = stream.getvalue().splitlines()
+        journal = None
+    else:
+        journal = documents.journal_of(paths, outputs.output)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        flags = replace(outputs, output=journal)
+        rows.to_file(task, source, flags, verb="translate", columns=("translation_text",))
+        lines = journal.read_text(encoding="utf-8").split("\n")
+    results = task.assemble(json.loads(line) for line in lines if line)
+    failed = False
+    for file, result in zip(task.files, results, strict=True):
+        failed |= bool(result.kept)
+        for where, reason in result.kept:
+            console.notice(f"{file.name}, {where}: not translated: {reason}")
+        if result.guessed:
+            places = ", ".join(result.guessed[:5]) + (", ..." if len(result.guessed) > 5 else "")
+            many = console.count(len(result.guessed), "segment")
+            console.notice(f"{file.name}: the place of markup is a guess in {many} ({places})")
+    if journal is None:
+        sys.stdout.buffer.write(results[0].data)
+        sys.stdout.buffer.flush()
+        return failed
+    for path, result in zip(paths, results, strict=True):
+        documents.write(path, result.data)
+    journal.unlink()
+    console.notice(f"{console.count(len(paths), 'document')} in {outputs.output}")
+    return failed

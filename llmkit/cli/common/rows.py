@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from llmkit.cli.common import console
 from llmkit.cli.common.options import InputFlags, OutputFlags
@@ -150,6 +150,22 @@ def to_file(
                 console.notice(f"interrupted: {output.kept} rows are done and kept; --resume goes on")
             raise
     return summary
+
+
+def to_stream(
+    task: Task[Any],
+    source: RowSource,
+    flags: OutputFlags,
+    stream: TextIO,
+    *,
+    verb: str,
+    columns: Sequence[str] = (),
+) -> Summary:
+    """Run `task` over all rows and write them to a text stream as JSONL, without a journal."""
+    from llmkit.records.output import StreamOutput
+
+    budget = task.budget(flags.rows_per_batch())
+    return _process(task, source, flags, StreamOutput(stream, None), budget, verb, columns)
 
 
 def report_rows(summary: Summary | None, output: Path | None) -> None:

@@ -34,7 +34,7 @@ from llmkit.text.documents.check import PieceCheck, check_pieces
 from llmkit.text.documents.document import Document
 from llmkit.text.documents.formats import FORMATS, Format, format_of, parse, skeleton
 from llmkit.text.documents.render import render_checked
-from llmkit.text.documents.segment import Break, Piece, Segment, Style
+from llmkit.text.documents.segment import Break, ProtectedPiece, Segment, Style
 
 __all__ = [
     "FORMATS",
@@ -42,8 +42,8 @@ __all__ = [
     "Document",
     "Filled",
     "Format",
-    "Piece",
     "PieceCheck",
+    "ProtectedPiece",
     "Segment",
     "Style",
     "apply_inline",

@@ -10,10 +10,10 @@ from llmkit.text.documents.atoms import joined
 from llmkit.text.documents.breaks import Placed, place_breaks
 from llmkit.text.documents.carry import Alignment, CarryError, Target, carry, take_markers
 from llmkit.text.documents.check import check_pieces
-from llmkit.text.documents.segment import Parts, Piece, Segment, Style, has_letters
-from llmkit.text.documents.writer import Writer, Written
+from llmkit.text.documents.segment import Parts, ProtectedPiece, Segment, Style, has_letters
+from llmkit.text.documents.writer import TextWriter, Written
 
-_LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_LINE_END = re.compile(r"(?<!\s)\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -135,18 +135,18 @@ def _written(segment: Segment, target: Target) -> Filled:
 
 
 def _plain(tokens: Sequence[Written]) -> str:
-    """Tokens as `Writer.accepts` reads them."""
+    """Tokens as `TextWriter.accepts` reads them."""
     return "".join(_break(parts) if role == "break" else _flat(parts) for parts, role in tokens)
 
 
 def _original(segment: Segment) -> str:
-    """The segment's own source as `Writer.accepts` reads it."""
+    """The segment's own source as `TextWriter.accepts` reads it."""
     pieces = tuple((piece.start, piece.end, piece) for piece in segment.pieces)
     styles = tuple((style.start, style.end, style) for style in segment.styles)
     breaks = [(one.start, one.end, one.source, one.order) for one in segment.breaks]
     chars = [(one.start, one.end, one.source, one.order) for one in segment.variants]
     target = Target(segment.text, pieces, styles, ordered=True)
-    return _plain(list(_tokens(replace(segment, writer=Writer()), target, breaks, chars, 0)))
+    return _plain(list(_tokens(replace(segment, writer=TextWriter()), target, breaks, chars, 0)))
 
 
 def _break(parts: Parts) -> str:
@@ -166,7 +166,7 @@ def _variants(segment: Segment, target: Target) -> Iterator[Placed]:
         here = _outside(target.text, shown, [(start, end) for start, end, _ in target.pieces])
         variants = {one.start: one for one in segment.variants if segment.text[one.start : one.end] == shown}
         if len(there) == len(here):
-            pairs: list[tuple[int, Piece]] = [
+            pairs: list[tuple[int, ProtectedPiece]] = [
                 (place, variants[old]) for old, place in zip(there, here, strict=True) if old in variants
             ]
         elif len(there) == len(variants) and len({one.source for one in variants.values()}) == 1:
@@ -212,7 +212,7 @@ def _place(event: _Event) -> tuple[int, tuple[int, int]]:
 def _events(
     segment: Segment, target: Target, breaks: Sequence[Placed], chars: Sequence[Placed], level: int
 ) -> Iterator[_Event]:
-    """What stands in a translation besides its plain text.
+    """Yield everything in a translation besides its plain text.
 
     At one place, unless the order is the source's: closing markup, a line break without a space, opening
     markup, then what stands there.
@@ -233,7 +233,7 @@ def _events(
         yield start, rank((6, 0), order), end, source, "char"
 
 
-def _markup(style: Style, shown: str, writer: Writer, level: int) -> tuple[Parts, Parts]:
+def _markup(style: Style, shown: str, writer: TextWriter, level: int) -> tuple[Parts, Parts]:
     opening, closing = style.opening, style.closing
     if all(isinstance(part, str) for part in (*opening, *closing)):
         before, after = writer.markup(_flat(opening), _flat(closing), style.kind, shown, level)

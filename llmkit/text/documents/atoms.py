@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -82,27 +83,45 @@ def joined(parts: Sequence[str | int]) -> Parts:
 
 
 def shown(atoms: Sequence[Atom]) -> str:
-    """What a translator sees of atoms."""
+    """Return the text of atoms that a translator sees."""
     return "".join(atom.shown for atom in atoms)
 
 
-def cut(atoms: Sequence[Atom], start: int, end: int) -> list[Atom]:
-    """The atoms of the characters start to end of what is shown; text atoms are cut at the borders.
+class Cutter:
+    """Cuts atoms at places of what is shown, from front to back.
 
-    Atoms without characters belong to the cut if they stand strictly inside it.
+    Args:
+        atoms: text atoms are cut; the others are not, and belong to the part in which they begin.
+        start: the place at which they begin.
     """
-    out, position = [], 0
-    for atom in atoms:
-        size = len(atom.shown)
-        first, last = max(start, position), min(end, position + size)
-        if not size and start < position < end:
-            out.append(atom)
-        elif first < last and atom.kind == "text":
-            out.append(text(atom.shown[first - position : last - position]))
-        elif first < last:
-            out.append(atom)
-        position += size
-    return out
+
+    def __init__(self, atoms: Sequence[Atom], start: int = 0) -> None:
+        self.atoms = atoms
+        self.place = start
+        self.index = 0
+        self.offset = 0  # characters of the current text atom that are gone
+
+    def until(self, end: int, *, take: bool) -> list[Atom]:
+        """The next atoms up to a place; `take` includes those without characters at that place."""
+        out: list[Atom] = []
+        while self.index < len(self.atoms):
+            atom = self.atoms[self.index]
+            size = len(atom.shown) - self.offset
+            if self.place >= end and (size or not take):
+                break
+            if self.place + size > end and atom.kind == "text":
+                out.append(text(atom.shown[self.offset : self.offset + end - self.place]))
+                self.offset += end - self.place
+                self.place = end
+                break
+            out.append(text(atom.shown[self.offset :]) if self.offset else atom)
+            self.index, self.offset = self.index + 1, 0
+            self.place += size
+        return out
+
+    def rest(self) -> list[Atom]:
+        """All atoms that are left."""
+        return self.until(sys.maxsize, take=True)
 
 
 def pair(atoms: Sequence[Atom]) -> list[Atom]:

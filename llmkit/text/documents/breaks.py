@@ -9,7 +9,7 @@ from dataclasses import replace
 from llmkit.text.documents.carry import Target, folded_places
 from llmkit.text.documents.segment import Break, Parts, Segment
 
-# (start, end, source, order): source replaces the characters start to end; order as in `Piece`.
+# (start, end, source, order): source replaces the characters start to end; order as in `ProtectedPiece`.
 Placed = tuple[int, int, Parts, int]
 
 _PAGE = 72  # characters of a line

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.placeholders import Placeholders
-from llmkit.text.documents.segment import Break, Parts, Piece, Segment, Style, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.segment import Break, Parts, ProtectedPiece, Segment, Style, has_letters
+from llmkit.text.documents.writer import TextWriter
 
 # Pieces that say nothing within a sentence: at a segment's border they stay outside it.
 _OUTSIDE = {"image", "tag", "footnote", "note"}
@@ -27,7 +29,7 @@ class Builder:
     segments: list[Segment] = field(default_factory=list)
 
     def add(
-        self, atoms: Sequence[Atom], writer: Writer, *, where: str, kind: str, whole: Parts | None = None
+        self, atoms: Sequence[Atom], writer: TextWriter, *, where: str, kind: str, whole: Parts | None = None
     ) -> Parts:
         """Make a segment of a block's atoms.
 
@@ -52,7 +54,7 @@ class Builder:
         self.segments.append(_segment(inner, number, writer, where, kind, whole))
         return A.joined([*A.source_of(found[:first]), number, *A.source_of(found[last:])])
 
-    def _protected(self, atoms: Sequence[Atom], writer: Writer, where: str) -> Iterator[Atom]:
+    def _protected(self, atoms: Sequence[Atom], writer: TextWriter, where: str) -> Iterator[Atom]:
         """The atoms with placeholders in the text made pieces."""
         run: list[Atom] = []
         for atom in [*atoms, None]:
@@ -64,54 +66,50 @@ class Builder:
             if atom is not None:
                 yield atom
 
-    def _run(self, run: list[Atom], writer: Writer, where: str) -> Iterator[Atom]:
+    def _run(self, run: list[Atom], writer: TextWriter, where: str) -> Iterator[Atom]:
         text = A.shown(run)
-        borders, position = set(), 0
+        borders, position = [], 0
         for atom in run:
             if atom.kind in {"open", "close"} or atom.firm:
-                borders.add(position)
+                borders.append(position)
             position += len(atom.shown)
-        rest, base = run, 0
+        cutter = A.Cutter(run)
         for found in self.placeholders.find(text):
-            if any(found.start < border < found.end for border in borders):
-                continue
-            before, rest = _split(rest, found.start - base, take=True)
-            inside, rest = _split(rest, found.end - found.start, take=False)
-            base = found.end
-            yield from before
+            border = bisect_right(borders, found.start)
+            if border < len(borders) and borders[border] < found.end:
+                continue  # markup begins or ends inside it
+            yield from cutter.until(found.start, take=True)
+            inside = cutter.until(found.end, take=False)
             source = A.source_of(inside)
             if found.branches:
                 source = self._branches(inside, found.start, found.branches, writer, where)
             yield A.piece(source, found.kind, A.shown(inside))
-        yield from rest
+        yield from cutter.rest()
 
     def _branches(
         self,
         inside: Sequence[Atom],
         base: int,
         branches: Sequence[tuple[int, int]],
-        writer: Writer,
+        writer: TextWriter,
         where: str,
     ) -> Parts:
         """The source of a message with branches (ICU), each branch a segment of its own."""
         parts: list[str | int] = []
-        rest, position = list(inside), base
+        cutter = A.Cutter(inside, base)
         for start, end in branches:
-            before, rest = _split(rest, start - position, take=True)
-            branch, rest = _split(rest, end - start, take=False)
-            position = end
-            parts += [*A.source_of(before), *self.add(branch, writer, where=where, kind="branch")]
-        return A.joined([*parts, *A.source_of(rest)])
+            parts += A.source_of(cutter.until(start, take=True))
+            branch = cutter.until(end, take=False)
+            parts += self.add(branch, writer, where=where, kind="branch")
+        return A.joined([*parts, *A.source_of(cutter.rest())])
 
 
 def _merged(atoms: Sequence[Atom]) -> list[Atom]:
     """The same atoms with neighboring text as one."""
     out: list[Atom] = []
-    for atom in atoms:
-        if out and atom.kind == out[-1].kind == "text":
-            out[-1] = A.text(out[-1].shown + atom.shown)
-        else:
-            out.append(atom)
+    for kind, group in groupby(atoms, key=lambda atom: atom.kind):
+        run = list(group)
+        out += [A.text(A.shown(run))] if kind == "text" else run
     return out
 
 
@@ -125,21 +123,6 @@ def _edged(atoms: Sequence[Atom]) -> Iterator[Atom]:
             yield from (A.text(part) for part in pieces if part)
         else:
             yield atom
-
-
-def _split(atoms: Sequence[Atom], at: int, *, take: bool) -> tuple[list[Atom], list[Atom]]:
-    """Atoms of the first `at` characters, and the others; `take` puts markup at the border with the first."""
-    left: list[Atom] = []
-    for i, atom in enumerate(atoms):
-        size = len(atom.shown)
-        if at == 0 and (size or not take):
-            return left, list(atoms[i:])
-        if size > at and atom.kind == "text":
-            left.append(A.text(atom.shown[:at]))
-            return left, [A.text(atom.shown[at:]), *atoms[i + 1 :]]
-        left.append(atom)
-        at = max(at - size, 0)
-    return left, []
 
 
 def _collapsed(atoms: Sequence[Atom]) -> list[Atom]:
@@ -185,7 +168,7 @@ def _trimmed(atoms: Sequence[Atom]) -> tuple[int, int]:
 
 
 def _wraps(atom: Atom) -> bool:
-    """Whether it opens a style that may stay outside; the closing of a short link depends on its text."""
+    """True if it opens a style that may stay outside; the closing of a short link depends on its text."""
     return atom.kind == "open" and not atom.name.startswith("link:")
 
 
@@ -196,7 +179,7 @@ def _is_outside(atom: Atom) -> bool:
 
 
 def _segment(
-    atoms: Sequence[Atom], number: int, writer: Writer, where: str, kind: str, whole: Parts | None
+    atoms: Sequence[Atom], number: int, writer: TextWriter, where: str, kind: str, whole: Parts | None
 ) -> Segment:
     parts: list[str] = []
     pieces, variants, breaks = [], [], []
@@ -210,9 +193,9 @@ def _segment(
             shown = f"<x{marks}/>"
         end = position + len(shown)
         if atom.kind == "piece":
-            pieces.append(Piece(position, end, atom.source, atom.name, order))
+            pieces.append(ProtectedPiece(position, end, atom.source, atom.name, order))
         elif atom.kind == "char":
-            variants.append(Piece(position, end, atom.source, "char", order))
+            variants.append(ProtectedPiece(position, end, atom.source, "char", order))
         elif atom.kind == "break":
             breaks.append(Break(position, end, atom.source, atom.firm, atom.name == "joint", order))
         elif atom.kind == "open":

@@ -8,15 +8,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from llmkit.text.documents.segment import Piece, Segment, Style
+from llmkit.text.documents.segment import ProtectedPiece, Segment, Style
 from llmkit.text.words import is_unspaced
 
 Span = tuple[int, int]
 # Pairs of spans: characters of the segment's text, characters of the translation.
 Alignment = Sequence[tuple[Span, Span]]
 
-_MARKER = re.compile(r"\s*<\s*(/?)\s*g(\d{1,4})\s*>\s*", re.IGNORECASE)
+_MARKER = re.compile(r"(?<!\s)\s*<\s*(/?)\s*g(\d{1,4})\s*>\s*", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
+_MOST_STYLES = 100
 
 
 class CarryError(Exception):
@@ -37,7 +38,7 @@ class Target:
     """
 
     text: str
-    pieces: tuple[tuple[int, int, Piece], ...]
+    pieces: tuple[tuple[int, int, ProtectedPiece], ...]
     styles: tuple[tuple[int, int, Style], ...] = ()
     guessed: tuple[str, ...] = ()
     ordered: bool = False
@@ -105,6 +106,8 @@ def carry(segment: Segment, target: Target, alignment: Alignment | None, marked:
         return replace(_placed(segment, target, dict(enumerate(spans))), ordered=True)
     if not segment.styles:
         return target
+    if len(segment.styles) > _MOST_STYLES:
+        raise CarryError(f"more than {_MOST_STYLES} places with markup in one text")
     if marked:
         return _placed(segment, target, {i: _grown(target, span) for i, span in marked.items()})
     anchors = list(alignment or [])

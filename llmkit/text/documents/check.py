@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llmkit.text.documents.carry import folded_places
+from llmkit.text.documents.carry import Span, folded_places
 from llmkit.text.documents.placeholders import Placeholders
 from llmkit.text.documents.segment import Segment
 
@@ -31,7 +30,7 @@ class PieceCheck:
 
     @property
     def whole(self) -> bool:
-        """Whether the translation has the same pieces, each as often."""
+        """True if the translation has the same pieces, each as often."""
         return not self.lost and not self.added
 
 
@@ -56,37 +55,43 @@ def check_pieces(segment: Segment, text: str) -> PieceCheck:
 
 
 def _spans(
-    segment: Segment,
-    shown: list[str],
-    found: dict[str, list[tuple[int, int]]],
-    there: dict[str, list[tuple[int, int]]],
-) -> list[tuple[int, int]]:
+    segment: Segment, shown: list[str], found: dict[str, list[Span]], there: dict[str, list[Span]]
+) -> list[Span]:
     """The place of each piece: where words of the text look like it, it is the same one of them as before."""
+    ranks = {one: {span: rank for rank, span in enumerate(spans)} for one, spans in there.items()}
     spans = []
     used: Counter[str] = Counter()
     for piece, one in zip(segment.pieces, shown, strict=True):
         rank = used[one]
-        if len(found[one]) == len(there[one]) and (piece.start, piece.end) in there[one]:
-            rank = there[one].index((piece.start, piece.end))
+        if len(found[one]) == len(there[one]):
+            rank = ranks[one].get((piece.start, piece.end), rank)
         spans.append(found[one][rank])
         used[one] += 1
     return spans
 
 
-def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[tuple[int, int]]]:
-    """Where each text stands; longer ones first, and none inside another."""
-    found: dict[str, list[tuple[int, int]]] = {shown: [] for shown in wanted}
-    if wanted:
-        longest_first = sorted(wanted, key=lambda shown: (-len(shown), shown))
-        for match in re.finditer("|".join(map(re.escape, longest_first)), text):
-            found[match.group()].append(match.span())
+def _occurrences(text: str, wanted: Counter[str]) -> dict[str, list[Span]]:
+    """Return the places of each text; longer ones first, and none inside another."""
+    found: dict[str, list[Span]] = {}
+    covered = bytearray(len(text))
+    for shown in sorted(wanted, key=lambda shown: (-len(shown), shown)):
+        spans = found[shown] = []
+        at = text.find(shown)
+        while at >= 0:
+            end = at + len(shown)
+            if covered[at] or covered[end - 1]:
+                at = text.find(shown, at + 1)
+                continue
+            spans.append((at, end))
+            covered[at:end] = b"\1" * len(shown)
+            at = text.find(shown, end)
     return found
 
 
 def _added(
     segment: Segment,
     text: str,
-    spans: list[tuple[int, int]],
+    spans: list[Span],
     lost: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Protected spans of the translation that the segment does not have, or not as often."""
@@ -98,8 +103,11 @@ def _added(
     return tuple(shown for shown in added if shown not in lost)
 
 
-def _protected(text: str, pieces: Sequence[tuple[int, int]]) -> Iterator[str]:
+def _protected(text: str, pieces: Sequence[Span]) -> Iterator[str]:
+    """The protected spans of a text that stand in no piece."""
+    covered = bytearray(len(text))
+    for start, end in pieces:
+        covered[start:end] = b"\1" * (end - start)
     for one in _PLAIN.find(text):
-        inside = any(start <= one.start and one.end <= end for start, end in pieces)
-        if one.kind in _NEW_KINDS and not inside:
+        if one.kind in _NEW_KINDS and not (covered[one.start] and covered[one.end - 1]):
             yield text[one.start : one.end]

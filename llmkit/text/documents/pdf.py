@@ -11,7 +11,7 @@ from llmkit.errors import InputError
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.document import Document
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 from llmkit.text.unwrap import unwrapped
 
 MOST_PAGES = 20_000
@@ -39,7 +39,7 @@ def read_pdf(data: bytes, builder: Builder) -> Document:
             text = page.extract_text() or ""
             for paragraph in re.split(r"\n[ \t]*\n", unwrapped(_HYPHEN.sub("", text))):
                 line = " ".join(paragraph.split())
-                added = builder.add([A.text(line)], Writer(), where=f"p. {number}", kind="paragraph")
+                added = builder.add([A.text(line)], TextWriter(), where=f"p. {number}", kind="paragraph")
                 parts += [*added, "\n\n"]
     except InputError:
         raise

@@ -65,9 +65,12 @@ class Placeholders:
         for start, end in self._spans.spans(text):
             found.append(Found(start, end, self._kind(text[start:end])))
         taken: list[Found] = []
+        covered = bytearray(len(text))
         for one in sorted(found, key=lambda one: (one.start - one.end, one.start)):
-            if all(one.end <= other.start or other.end <= one.start for other in taken):
+            # Longer ones are in: one that overlaps them does so at its first or last character.
+            if not covered[one.start] and not covered[one.end - 1]:
                 taken.append(one)
+                covered[one.start : one.end] = b"\1" * (one.end - one.start)
         return sorted(taken, key=lambda one: one.start)
 
     def _kind(self, span: str) -> str:

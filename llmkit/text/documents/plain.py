@@ -7,7 +7,7 @@ import re
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.segment import Parts
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 from llmkit.text.words import is_unspaced
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
@@ -33,7 +33,7 @@ def read_plain(source: str, builder: Builder, *, reflow: bool) -> Parts:
 
     def end_block() -> None:
         if block:
-            parts.extend(builder.add(block, Writer(), where=f"line {begun}", kind="paragraph"))
+            parts.extend(builder.add(block, TextWriter(), where=f"line {begun}", kind="paragraph"))
             block.clear()
 
     ending = ""

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 # Source text; a number stands for the segment with that number.
 Parts = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ProtectedPiece:
     """A span of a segment's text that stands for source text of its own.
 
     Attributes:
@@ -40,7 +40,7 @@ class Style:
         start, end: characters of the segment's text.
         opening, closing: the markup before and after it.
         kind: its name, such as `strong`, `em` or `link`.
-        order, closing_order: ranks of both in the source, as in `Piece`.
+        order, closing_order: ranks of both in the source, as in `ProtectedPiece`.
     """
 
     start: int
@@ -61,7 +61,7 @@ class Break:
         source: the line break, with the indentation or quotation mark of the next line.
         firm: it must come back (the border between two cues of a subtitle).
         joint: it only divides text of one format, and may be left out.
-        order: as in `Piece`.
+        order: as in `ProtectedPiece`.
     """
 
     start: int
@@ -93,12 +93,12 @@ class Segment:
     where: str
     kind: str
     text: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ProtectedPiece, ...]
     styles: tuple[Style, ...]
-    variants: tuple[Piece, ...]
+    variants: tuple[ProtectedPiece, ...]
     breaks: tuple[Break, ...]
     source: Parts
-    writer: Writer = field(repr=False, compare=False)
+    writer: TextWriter = field(repr=False, compare=False)
 
     def marked(self) -> str:
         """The text with each style as a pair of markers: `Read the <g1>manual</g1>`."""
@@ -137,5 +137,5 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 
 def has_letters(text: str) -> bool:
-    """Whether there is a letter of any script in it."""
+    """True if there is a letter of any script in it."""
     return _LETTER.search(text) is not None

@@ -11,7 +11,7 @@ from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.markup.tokens import references_escaped, text_atoms
 from llmkit.text.documents.segment import Parts
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 WIDTH = 42  # characters of a line, as broadcasters and streaming services ask for
 _MOST_JOINED = 6  # cues of one sentence
@@ -45,7 +45,7 @@ class _Cue:
     line: int
 
 
-class SubtitleWriter(Writer):
+class SubtitleWriter(TextWriter):
     """Writes lines of a cue; what would begin another cue or a tag is written in another way."""
 
     width = WIDTH
@@ -191,7 +191,7 @@ def _text(text: str, format: str, *, dashes: bool) -> Iterator[Atom]:
 
 
 def _goes_on(block: Sequence[Atom], last: _Cue, cue: _Cue, atoms: Sequence[Atom]) -> bool:
-    """Whether a cue continues the sentence of the one before it."""
+    """True if a cue continues the sentence of the one before it."""
     before = A.shown([atom for atom in block if atom.kind != "piece"]).rstrip()
     after = A.shown([atom for atom in atoms if atom.kind != "piece"]).lstrip()
     if not before or not after or any(atom.name == "note" for atom in (block[-1], atoms[0])):

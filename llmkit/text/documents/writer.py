@@ -9,7 +9,7 @@ from collections.abc import Sequence
 Written = tuple[tuple[str | int, ...], str]
 
 
-class Writer:
+class TextWriter:
     """Writes text into a document; formats override what they need.
 
     Attributes:
@@ -43,7 +43,7 @@ class Writer:
         return opening, closing
 
     def accepts(self, before: str, source: str, text: str, pieces: Sequence[str]) -> bool:
-        """Whether the format reads `source` as the text with the structure that `before` has.
+        """Check that the format reads `source` as the text, with the structure that `before` has.
 
         Args:
             before: the segment as the document had it; line breaks stand alone, without indentation or

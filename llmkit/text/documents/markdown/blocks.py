@@ -27,6 +27,8 @@ _MARK = re.compile(
 )
 # A table drawn with lines, which this parser does not know.
 _GRID = re.compile(r"\+[-=:]+\+[-=+:]*(?:\n|$)")
+# The parser's time grows with the square of their number.
+_MOST_BRACKETS = 1000
 _CLOSER = re.compile(r"\n[ \t]*:::+[ \t]*$")
 _CLOSING_MARKS = re.compile(r"[ \t]*(?:#+[ \t]*)?")
 _ATTRIBUTES = re.compile(r"(?<![ \t])[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$")
@@ -63,7 +65,7 @@ def read_markdown(source: str, builder: Builder) -> tuple[Parts, list[str]]:
     """
     env: dict[str, Any] = {}
     tokens = parser().parse(source, env)
-    reader = _Reader(source, source_lines(source), env, builder)
+    reader = _MarkdownReader(source, source_lines(source), env, builder)
     parts: list[str | int] = []
     at = 0
     for start, end, new in reader.blocks(tokens):
@@ -75,7 +77,7 @@ def read_markdown(source: str, builder: Builder) -> tuple[Parts, list[str]]:
     return joined([*parts, source[at:]]), reader.left_out
 
 
-class _Reader:
+class _MarkdownReader:
     def __init__(self, source: str, lines: Sequence[Line], env: dict[str, Any], builder: Builder) -> None:
         self.source = source
         self.lines = lines
@@ -124,7 +126,9 @@ class _Reader:
         tail = (_CLOSER if kind == "paragraph" else _ATTRIBUTES).search(content, start)
         if tail:
             end = tail.start()
-        if start < end:
+        if content.count("[") > _MOST_BRACKETS:
+            self.left_out.append(f"{self.where(first)}: a {kind} with too many brackets")
+        elif start < end:
             frame = kind if marks or kind == "paragraph" else "underlined heading"
             yield from self._prose(content[start:end], bounds[start : end + 1], first, kind, frame)
 

@@ -11,7 +11,7 @@ from typing import Any
 from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
-from llmkit.text.documents.markdown.parser import Match, trace_inline
+from llmkit.text.documents.markdown.parser import RuleMatch, trace_inline
 from llmkit.text.documents.markdown.writer import MarkdownWriter
 from llmkit.text.documents.markup.tokens import attribute_parts, code_merged, tag_atom
 from llmkit.text.documents.segment import Parts
@@ -57,7 +57,7 @@ class InlineReader:
 
 class _Walk:
     def __init__(
-        self, reader: InlineReader, content: str, bounds: Sequence[int], matches: Sequence[Match]
+        self, reader: InlineReader, content: str, bounds: Sequence[int], matches: Sequence[RuleMatch]
     ) -> None:
         self.reader = reader
         self.content = content
@@ -100,7 +100,7 @@ class _Walk:
         if run < end:
             yield A.text(self.content[run:end])
 
-    def _matched(self, match: Match, start: int) -> Iterator[Atom]:
+    def _matched(self, match: RuleMatch, start: int) -> Iterator[Atom]:
         kinds = {token.type for token in match.tokens}
         source = self.source(start, match.end)
         shown = self.content[start : match.end]
@@ -137,14 +137,14 @@ class _Walk:
     def _nested(self, start: int, end: int, kind: str) -> Parts:
         return self.reader.nested(self.content[start:end], self.bounds[start : end + 1], kind)
 
-    def _line_break(self, match: Match, start: int, source: str, *, hard: bool) -> Iterator[Atom]:
+    def _line_break(self, match: RuleMatch, start: int, source: str, *, hard: bool) -> Iterator[Atom]:
         if hard:
             yield A.piece(source, "break")
             return
         around = self.content[max(start - 1, 0) : start], self.content[match.end : match.end + 1]
         yield A.line_break(source, "" if all(part and is_unspaced(part) for part in around) else " ")
 
-    def _delimiters(self, match: Match) -> Iterator[Atom]:
+    def _delimiters(self, match: RuleMatch) -> Iterator[Atom]:
         """Markers of emphasis: some open or close a style, others are text."""
         size = match.end - match.start
         if match.rule == "strikethrough":
@@ -168,7 +168,7 @@ class _Walk:
                 yield A.text(source)
             i += width
 
-    def _link(self, match: Match) -> Iterator[Atom]:
+    def _link(self, match: RuleMatch) -> Iterator[Atom]:
         label_end = match.label_end
         label = self.content[match.start + 1 : label_end]
         closing = self.content[label_end : match.end]
@@ -177,7 +177,7 @@ class _Walk:
         yield from self.atoms(match.start + 1, label_end)
         yield A.closing(self.source(label_end, match.end), name)
 
-    def _image(self, match: Match) -> Parts:
+    def _image(self, match: RuleMatch) -> Parts:
         start, end = match.start + 2, match.label_end
         shortcut = self.content[end : match.end] in {"]", "[]"}
         if shortcut or not start < end:

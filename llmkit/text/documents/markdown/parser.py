@@ -20,7 +20,7 @@ _DEEPEST = 40  # levels of nesting; the parser leaves the text inside as it is
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RuleMatch:
     """A rule that matched.
 
     Attributes:
@@ -61,7 +61,7 @@ def parser() -> MarkdownIt:
 
 def _traced(name: str, rule: Callable[..., bool]) -> Callable[[StateInline, bool], bool]:
     def traced(state: StateInline, silent: bool) -> bool:
-        trace: list[Match] | None = getattr(state, "trace", None)
+        trace: list[RuleMatch] | None = getattr(state, "trace", None)
         if silent or trace is None:
             return rule(state, silent)
         start, count = state.pos, len(state.tokens)
@@ -71,13 +71,13 @@ def _traced(name: str, rule: Callable[..., bool]) -> Callable[[StateInline, bool
         if name in {"link", "image"}:
             at = start if name == "link" else start + 1
             label_end = state.md.helpers.parseLinkLabel(state, at, name == "link")
-        trace.append(Match(name, start, state.pos, tuple(state.tokens[count:]), label_end))
+        trace.append(RuleMatch(name, start, state.pos, tuple(state.tokens[count:]), label_end))
         return True
 
     return traced
 
 
-def trace_inline(content: str, env: dict[str, Any]) -> list[Match]:
+def trace_inline(content: str, env: dict[str, Any]) -> list[RuleMatch]:
     """Parse inline source and return all matches, in the order in which the rules ended.
 
     Args:
@@ -92,7 +92,7 @@ def trace_inline(content: str, env: dict[str, Any]) -> list[Match]:
     md.inline.tokenize(state)
     for rule in md.inline.ruler2.getRules(""):
         rule(state)
-    trace: list[Match] = state.trace
+    trace: list[RuleMatch] = state.trace
     return trace
 
 

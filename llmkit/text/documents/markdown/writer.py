@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.text.documents.markdown.parser import inline_tokens, parser
 from llmkit.text.documents.markup.tokens import structure_of_tag
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -30,7 +30,7 @@ _FRAMES = {
 
 
 @dataclass(frozen=True)
-class MarkdownWriter(Writer):
+class MarkdownWriter(TextWriter):
     """Writes one block.
 
     Args:
@@ -109,7 +109,7 @@ def inline_structure(tokens: Sequence[Token]) -> Counter[str]:
 
 
 def _says(tokens: Sequence[Token], text: str, pieces: Sequence[str]) -> bool:
-    """Whether the tokens' text is the translation, white space and pieces aside.
+    """Compare the tokens' text with the translation, without white space and pieces.
 
     Some pieces (placeholders, addresses) are text to the parser and stay on both sides.
     """
@@ -118,7 +118,7 @@ def _says(tokens: Sequence[Token], text: str, pieces: Sequence[str]) -> bool:
 
 
 def _fits(read: str, text: str, pieces: Sequence[str]) -> bool:
-    """Whether `read` is `text` with some of its pieces, which follow each other, left out."""
+    """True if `read` is `text` with some of its pieces, which follow each other, left out."""
     if read == text:
         return True
     at = place = 0

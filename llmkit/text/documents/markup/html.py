@@ -109,18 +109,19 @@ def read_html(source: str, builder: Builder, *, where: str | None = None, xml: b
     Returns:
         The parts of the markup.
     """
-    reader = _Reader(builder, where, xml=xml)
+    reader = _HtmlReader(builder, where, xml=xml)
     for token in tokenize(source, xml=xml):
         reader.take(token)
     return reader.finish()
 
 
-class _Reader:
+class _HtmlReader:
     def __init__(self, builder: Builder, where: str | None, *, xml: bool) -> None:
         self.builder = builder
         self.fixed_where = where
         self.xml = xml
         self.line = self.block_line = 1
+        self.blank = True  # the block has no text yet
         self.writer: MarkupWriter = StrictWriter() if xml else MarkupWriter()
         self.parts: list[str | int] = []
         self.block: list[Atom] = []
@@ -134,13 +135,14 @@ class _Reader:
         return self.fixed_where or f"line {self.block_line}"
 
     def take(self, token: Token) -> None:
-        if not self.block or not A.shown(self.block).strip():
+        if self.blank:
             self.block_line = self.line
             self.block_line += token.source[: len(token.source) - len(token.source.lstrip())].count("\n")
         if self.skipping is not None:
             self._skip(token)
         elif token.kind == "text":
             self.block += text_atoms(token.source)
+            self.blank &= not token.source.strip()
         elif token.kind == "other":
             self.block.append(A.piece(token.source, "note"))
         elif token.kind == "open" and _is_skipped(token):
@@ -181,7 +183,7 @@ class _Reader:
 
     def _end_block(self) -> None:
         """A block of prose, cut at line breaks that stand in no style."""
-        atoms, self.block = code_merged(self.block), []
+        atoms, self.block, self.blank = code_merged(self.block), [], True
         for block, between in A.split_at_breaks(atoms):
             self._add(block)
             self.parts += between

@@ -12,7 +12,7 @@ from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.segment import Parts, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 _ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'=<>`]+)|[^\s"'<>/=]+""")
 _NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
@@ -161,7 +161,7 @@ def attribute_spans(tag: str) -> Iterator[tuple[str, str, int, int]]:
         yield match.group(1).lower(), tag[start:end], start, end
 
 
-class MarkupWriter(Writer):
+class MarkupWriter(TextWriter):
     """Writes text between tags or, with a quotation mark, in an attribute.
 
     A `<` that begins no tag stays one where it can.

@@ -25,7 +25,7 @@ _SPACE = ' xml:space="preserve"'
 
 
 @dataclass
-class _Run:
+class _WordRun:
     """A run: source before and after its text, the atoms of the text, and the format.
 
     A run without text has no atoms, and all of it is `opening`.
@@ -128,7 +128,7 @@ class DocxReader:
         parts = self.builder.add(atoms, writer, where=where, kind=kind, whole=whole)
         return A.joined([*before, *parts])
 
-    def _items(self, tokens: Sequence[Token]) -> Iterator[_Run | Atom]:
+    def _items(self, tokens: Sequence[Token]) -> Iterator[_WordRun | Atom]:
         """Runs, markup around runs, and everything else in a paragraph as pieces."""
         i = 0
         while i < len(tokens):
@@ -151,13 +151,13 @@ class DocxReader:
                 yield A.piece(A.joined(self._sequence(tokens[i:end])), "tag")
             i = end
 
-    def _run(self, tokens: Sequence[Token]) -> _Run:
+    def _run(self, tokens: Sequence[Token]) -> _WordRun:
         texts = [i for i, token in enumerate(tokens) if token.name == "w:t" and token.kind == "open"]
         nested = any(token.name == "w:p" for token in tokens)
         head = element_end(tokens, 1) if tokens[1].name == "w:rPr" and tokens[1].kind == "open" else 1
         format = "".join(_RSID.sub("", token.source) for token in tokens[1:head])
         if not texts or nested:
-            return _Run("", [], "", format, A.joined(self._sequence(tokens)))
+            return _WordRun("", [], "", format, A.joined(self._sequence(tokens)))
         first, last = texts[0], element_end(tokens, texts[-1])
         around = [*tokens[head:first], *tokens[last:-1]]
         if any(token.name not in _NOTHING for token in around if token.kind != "text"):
@@ -177,7 +177,7 @@ class DocxReader:
             end = next(j for j in range(i, last) if tokens[j].name == "w:t" and tokens[j].kind == "open") + 1
             atoms.append(A.piece("".join(token.source for token in tokens[i:end]), "inner"))
             i = end
-        return _Run(opening, atoms, closing, format)
+        return _WordRun(opening, atoms, closing, format)
 
 
 def _field_end(tokens: Sequence[Token], start: int, end: int) -> int:
@@ -194,9 +194,9 @@ def _field_end(tokens: Sequence[Token], start: int, end: int) -> int:
     return end
 
 
-def _absorbed(items: Iterable[_Run | Atom]) -> list[_Run | Atom]:
+def _absorbed(items: Iterable[_WordRun | Atom]) -> list[_WordRun | Atom]:
     """The items with white space and meaningless marks (atoms `break`) made part of their neighbors."""
-    out: list[_Run | Atom] = []
+    out: list[_WordRun | Atom] = []
     waiting: Parts = ()
     for item in items:
         if isinstance(item, Atom) and item.kind == "break":
@@ -210,7 +210,7 @@ def _absorbed(items: Iterable[_Run | Atom]) -> list[_Run | Atom]:
     return out
 
 
-def _extended(item: _Run | Atom, before: Parts, after: Parts) -> _Run | Atom:
+def _extended(item: _WordRun | Atom, before: Parts, after: Parts) -> _WordRun | Atom:
     """The item with more source around it."""
     if isinstance(item, Atom):
         return replace(item, source=A.joined([*before, *item.source, *after]))
@@ -223,7 +223,7 @@ def _extended(item: _Run | Atom, before: Parts, after: Parts) -> _Run | Atom:
     )
 
 
-def _usual(items: Sequence[_Run | Atom]) -> str | None:
+def _usual(items: Sequence[_WordRun | Atom]) -> str | None:
     """The format of most of a paragraph's text outside links."""
     sizes: Counter[str] = Counter()
     depth = 0
@@ -235,7 +235,7 @@ def _usual(items: Sequence[_Run | Atom]) -> str | None:
     return sizes.most_common(1)[0][0] if sizes else None
 
 
-def _atoms(items: Sequence[_Run | Atom], usual: str | None, writer: RunWriter) -> Iterator[Atom]:
+def _atoms(items: Sequence[_WordRun | Atom], usual: str | None, writer: RunWriter) -> Iterator[Atom]:
     """Atoms of a paragraph. Neighboring runs of one format are one, with a joint between them."""
     depth = i = 0
     while i < len(items):
@@ -260,15 +260,15 @@ def _atoms(items: Sequence[_Run | Atom], usual: str | None, writer: RunWriter) -
             yield A.closing(merged.closing, name)
 
 
-def _merged(items: Sequence[_Run | Atom], i: int) -> tuple[_Run, int]:
+def _merged(items: Sequence[_WordRun | Atom], i: int) -> tuple[_WordRun, int]:
     """The run at `i` with those of its format that follow, and the index after them."""
     first = items[i]
-    assert isinstance(first, _Run)
-    run = _Run(first.opening, list(first.atoms), first.closing, first.format)
+    assert isinstance(first, _WordRun)
+    run = _WordRun(first.opening, list(first.atoms), first.closing, first.format)
     i += 1
     for j in range(i, len(items)):
         item = items[j]
-        if not isinstance(item, _Run):
+        if not isinstance(item, _WordRun):
             break
         if not item.atoms or item.format != run.format:
             break

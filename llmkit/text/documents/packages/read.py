@@ -48,7 +48,7 @@ def read_package(data: bytes, format: str, builder: Builder) -> Document:
 
 
 def _kind(name: str, format: str) -> str | None:
-    """How a member is read; None for those without prose."""
+    """Return the name of the reader of a member; None for members without prose."""
     if format == "docx":
         return "docx" if _WORD.fullmatch(name) else None
     if format == "odt":

@@ -12,7 +12,7 @@ from llmkit.text.documents import atoms as A
 from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.segment import Parts
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 _DEEPEST = 500
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
@@ -23,7 +23,7 @@ _ESCAPE = re.compile(
 _NO_PROSE = re.compile(r"\S*[/\\_@#=]\S*|[a-z]+(?:[-.:][\w-]+)+|[a-z]+[A-Z]\w*")
 
 
-class StringWriter(Writer):
+class StringWriter(TextWriter):
     """Writes text in a JSON string."""
 
     def __init__(self, *, ascii_only: bool = False) -> None:
@@ -68,13 +68,13 @@ def read_json(source: str, builder: Builder, *, keys: Sequence[str] | None = Non
 
 
 def is_wanted(path: str, text: str, keys: Sequence[str] | None) -> bool:
-    """Whether the value at a path is a text to translate."""
+    """True if the value at a path is a text to translate."""
     if keys is not None:
         return any(fnmatchcase(path, key) for key in keys)
     return not _NO_PROSE.fullmatch(text) and not any(part.startswith(("@", "$")) for part in path.split("."))
 
 
-def lines_of(atoms: Sequence[Atom], builder: Builder, writer: Writer, where: str) -> list[str | int]:
+def lines_of(atoms: Sequence[Atom], builder: Builder, writer: TextWriter, where: str) -> list[str | int]:
     """Parts of a text with a segment for each of its lines."""
     parts: list[str | int] = []
     block: list[Atom] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llmkit.errors import InputError
@@ -12,7 +12,7 @@ from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.document import Group
 from llmkit.text.documents.segment import Parts, has_letters
-from llmkit.text.documents.writer import Writer
+from llmkit.text.documents.writer import TextWriter
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _FIELD = re.compile(r"[ \t]*(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d{1,3})\])?[ \t]*(\".*\")[ \t]*$")
@@ -24,7 +24,7 @@ _CHARSET = re.compile(rb'(?m)^"Content-Type:[^"\n]*charset=([\w-]+)')
 _WRAPPED = 55
 
 
-class MessageWriter(Writer):
+class MessageWriter(TextWriter):
     """Writes text in a string of C."""
 
     def escape(self, text: str, level: int, *, line_start: bool) -> str:
@@ -128,15 +128,18 @@ def _message(source: str, model: _Field, builder: Builder) -> Parts:
         block = []
 
     atoms = list(_string_atoms(source[model.start + 1 : model.end - 1]))
+    line: list[str] = []
     for i, atom in enumerate(atoms):
         if "\n" not in atom.shown:
             block.append(atom)
+            line.append(atom.shown)
             continue
-        if _is_wrapped(atoms, i):
+        if _is_wrapped("".join(line), A.shown(atoms[i + 1 : i + 4])):
             block.append(A.line_break(_source(atom)))
-            continue
-        end_block()
-        parts += atom.source
+        else:
+            end_block()
+            parts += atom.source
+        line = []
     end_block()
     return A.joined([*parts, '"'])
 
@@ -164,14 +167,10 @@ def _unescaped(escape: str) -> str:
     return _SIMPLE.get(body, body)
 
 
-def _is_wrapped(atoms: Sequence[Atom], i: int) -> bool:
-    """Whether the line break at `i` only keeps its line to the width of a terminal."""
-    before = A.shown(atoms[:i]).rpartition("\n")[2]
-    after = A.shown(atoms[i + 1 : i + 20])
-    long = len(before) >= _WRAPPED
-    return (
-        long and bool(after) and (after[0].isalnum() or after[0] in "\"'(%`") and not before.startswith(" ")
-    )
+def _is_wrapped(line: str, following: str) -> bool:
+    """True if the line break after a line only keeps it to the width of a terminal."""
+    goes_on = bool(following) and (following[0].isalnum() or following[0] in "\"'(%`")
+    return goes_on and len(line) >= _WRAPPED and not line.startswith(" ")
 
 
 def _source(atom: Atom) -> str:

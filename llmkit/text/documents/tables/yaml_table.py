@@ -13,7 +13,7 @@ from llmkit.text.documents.atoms import Atom
 from llmkit.text.documents.build import Builder
 from llmkit.text.documents.segment import Parts
 from llmkit.text.documents.tables.json_table import is_wanted, lines_of
-from llmkit.text.documents.writer import Writer, Written
+from llmkit.text.documents.writer import TextWriter, Written
 
 # The values of a front matter that readers see.
 FRONT_MATTER_KEYS = (
@@ -33,7 +33,7 @@ _PROPERTIES = re.compile(r"[&!]\S*\s+")
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 
 
-class QuotedWriter(Writer):
+class QuotedWriter(TextWriter):
     """Writes text between quotation marks."""
 
     def __init__(self, quote: str) -> None:
@@ -45,7 +45,7 @@ class QuotedWriter(Writer):
         return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-class PlainWriter(Writer):
+class PlainWriter(TextWriter):
     """Writes a scalar without quotation marks; where that says something else, it gets them."""
 
     def __init__(self, *, flow: bool) -> None:
@@ -60,12 +60,12 @@ class PlainWriter(Writer):
         return ['"', *(part.translate(escape) if isinstance(part, str) else part for part in parts), '"']
 
 
-class BlockWriter(Writer):
+class BlockWriter(TextWriter):
     """Writes a line of a literal or folded scalar, where every character stands for itself."""
 
 
 def reads_as(document: str, text: str) -> bool:
-    """Whether YAML reads a document with one value as that text."""
+    """True if YAML reads a document with one value as that text."""
     import yaml
 
     try:

@@ -1,0 +1,224 @@
+"""Translation of documents: their segments as rows, and the documents put together again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, OptionError, RowError
+from llmkit.records.batches import Budget, PreparedRow
+from llmkit.records.read import RowSource
+from llmkit.records.rows import Row
+from llmkit.records.task import Fields, RunState
+from llmkit.text.documents import (
+    FORMATS,
+    Document,
+    Filled,
+    Segment,
+    apply_inline,
+    apply_parts,
+    parse,
+    render_checked,
+)
+
+if TYPE_CHECKING:
+    from llmkit.tasks.translation import Document as TranslationDocument
+    from llmkit.tasks.translation import Translation
+    from llmkit.text.documents.terms import GlossaryCheck
+
+_PARTS = 2**24
+"""Part k of row r has the index r + (k + 1) * _PARTS, for its random numbers."""
+_STOPS = ".!?。"
+
+
+@dataclass(frozen=True)
+class DocumentFile:
+    """A document and its bytes.
+
+    Attributes:
+        name: name for messages and journals.
+        data: bytes of the file.
+        document: what was read.
+    """
+
+    name: str
+    data: bytes
+    document: Document
+
+
+@dataclass(frozen=True)
+class TranslatedDocument:
+    """A document with translated segments.
+
+    Attributes:
+        data: bytes of the file to write.
+        kept: (place, reason) of segments that keep their source.
+        guessed: places of segments whose markup goes around the whole, because no word shows its place.
+    """
+
+    data: bytes
+    kept: list[tuple[str, str]]
+    guessed: list[str]
+
+
+def read_document(
+    name: str,
+    data: bytes,
+    format: str,
+    *,
+    keep: Sequence[str] = (),
+    reflow: bool = False,
+    keys: Sequence[str] | None = None,
+) -> DocumentFile:
+    """Read a document to translate; see `llmkit.text.documents.parse`.
+
+    Raises:
+        InputError: it cannot be read, or its format cannot be written; the message begins with the name.
+    """
+    known = FORMATS.get(format)
+    if known is not None and not known.written:
+        raise InputError(
+            f"{name}: {known.title} is only read; save it in another format, such as .docx or .md"
+        )
+    try:
+        return DocumentFile(name, data, parse(data, format, keep=keep, reflow=reflow, keys=keys))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+class DocumentTranslation:
+    """Translation of the segments of documents as a `Task`: a row is a segment.
+
+    A translation that lost a protected piece is made again, part by part around the pieces. A segment for
+    which that fails too is a failed row.
+
+    Args:
+        translation: translates texts; it keeps no terms of its own, and its column is `text`.
+        files: the documents.
+        glossary: counts the terms that were met.
+
+    Raises:
+        OptionError: several translations were asked for.
+    """
+
+    def __init__(
+        self,
+        translation: Translation,
+        files: Sequence[DocumentFile],
+        *,
+        glossary: GlossaryCheck | None = None,
+    ) -> None:
+        if translation.generation.options.num_return_sequences > 1:
+            raise OptionError("num_return_sequences", "must be 1 for documents")
+        self.translation = translation
+        self.files = files
+        self.glossary = glossary
+        self.run_state: RunState = translation.run_state
+        # A chat model copies markers; a translation model makes words of them.
+        self._marked = translation.direction.message is not None
+        self._segments: list[tuple[DocumentFile, Segment]] = [
+            (file, segment) for file in files for segment in file.document.segments
+        ]
+
+    def source(self, **options: Any) -> RowSource:
+        """The segments of all documents as rows.
+
+        Args:
+            options: what the segments depend on besides the files, for the journal.
+        """
+        rows = (
+            Row(
+                index,
+                {"file": file.name, "segment": segment.number, "text": self._text(segment)},
+                f"{file.name}, {segment.where}",
+            )
+            for index, (file, segment) in enumerate(self._segments)
+        )
+        hashes = {file.name: hashlib.sha256(file.data).hexdigest() for file in self.files}
+        return RowSource("documents", rows, identity={"files": hashes, **options}, count=len(self._segments))
+
+    def _text(self, segment: Segment) -> str:
+        return segment.marked() if self._marked else segment.text
+
+    def budget(self, batch_size: int | None) -> Budget:
+        return self.translation.budget(batch_size)
+
+    def header(self) -> dict[str, Any]:
+        return self.translation.header()
+
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[TranslationDocument] | RowError]:
+        return self.translation.prepare(rows)
+
+    def fields(
+        self, batch: Sequence[PreparedRow[TranslationDocument]], budget: Budget
+    ) -> list[Fields | RowError]:
+        """Translate segments: `translation_text`, or `parts` where the text had to be cut at its pieces."""
+        results = self.translation.run([one.payload for one in batch], budget)
+        found: list[Fields | RowError] = []
+        again: list[tuple[int, int]] = []  # (place in the batch, number of parts)
+        parts: list[TranslationDocument] = []
+        for place, (one, result) in enumerate(zip(batch, results, strict=True)):
+            segment = self._segments[one.row.index][1]
+            filled = apply_inline(segment, result.text)
+            found.append({"translation_text": result.text})
+            if filled.parts is None:
+                texts = segment.parts()
+                again.append((place, len(texts)))
+                parts += [
+                    self.translation.document(
+                        text, index=one.row.index + (k + 1) * _PARTS, where=one.row.where
+                    )
+                    for k, text in enumerate(texts)
+                ]
+        translated = iter(self.translation.run(parts, budget) if parts else ())
+        for place, count in again:
+            row = batch[place].row
+            segment = self._segments[row.index][1]
+            texts = [_fragment(part, next(translated).text) for part in segment.parts()[:count]]
+            filled = apply_parts(segment, texts)
+            if filled.parts is None:
+                found[place] = RowError(row.where, filled.notice or "the translation does not fit")
+            else:
+                found[place] = {"translation_text": " ".join(texts), "parts": texts}
+        return found
+
+    def assemble(self, rows: Iterable[Mapping[str, Any]]) -> list[TranslatedDocument]:
+        """Put the documents together.
+
+        Args:
+            rows: the output rows of all segments, in order: with `translation_text`, or with `error`.
+        """
+        waiting = iter(rows)
+        return [self._assembled(file, waiting) for file in self.files]
+
+    def _assembled(self, file: DocumentFile, rows: Iterable[Mapping[str, Any]]) -> TranslatedDocument:
+        kept: list[tuple[str, str]] = []
+        guessed: list[str] = []
+        filled: list[Filled] = []
+        for segment, row in zip(file.document.segments, rows, strict=False):
+            if "translation_text" not in row:
+                kept.append((segment.where, str(row.get("error", ""))))
+                filled.append(Filled(None))
+                continue
+            if "parts" in row:
+                one = apply_parts(segment, row["parts"])
+            else:
+                one = apply_inline(segment, row["translation_text"])
+            filled.append(one)
+            if one.notice is not None:
+                guessed.append(segment.where)
+            if self.glossary is not None:
+                self.glossary.add(segment.text, row["translation_text"])
+        data, left_out = render_checked(file.document, [one.parts for one in filled])
+        reason = "its translation would change the document's structure"
+        kept += [(file.document.segments[number].where, reason) for number in left_out]
+        return TranslatedDocument(data, kept, guessed)
+
+
+def _fragment(part: str, translation: str) -> str:
+    """The translation of a part of a sentence, without the full stop that a model adds to it."""
+    if part[-1:] in _STOPS:
+        return translation
+    return translation.rstrip().rstrip(_STOPS) or translation
