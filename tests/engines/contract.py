@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmkit.engines.base import Completion, Engine, Request, Sampling
@@ -242,3 +243,79 @@ class EngineContract:
             one = request(engine, text)
             found = engine.stream(one, lambda ids: None, session=session)
             assert [found] == engine.generate([one])[0]
+
+    def test_penalties_and_biases_move_the_logits(self, engine: Engine) -> None:
+        need(engine, "presence_penalty", "frequency_penalty", "logit_bias")
+        plain = engine.generate([request(engine, "The")])[0][0]
+        banned = ((plain.ids[0], -1e9),)
+        changed = [
+            request(engine, "The", logit_bias=banned),
+            request(engine, "The", presence_penalty=1e9),
+            request(engine, "The", frequency_penalty=1e9),
+        ]
+        without, once, rarely = (answer[0].ids for answer in engine.generate(changed))
+        assert plain.ids[0] not in without
+        assert len(set(once)) == len(once)
+        assert len(set(rarely)) == len(rarely)
+        assert once[0] == plain.ids[0]  # only tokens of the answer count
+        for one in changed:
+            streamed: list[int] = []
+            assert engine.stream(one, streamed.extend).ids == streamed == engine.generate([one])[0][0].ids
+
+    def test_logprobs_are_the_models_own(self, engine: Engine) -> None:
+        need(engine, "logprobs", "top_k")
+        asked = replace(request(engine, "The", temperature=2.0, top_k=3), logprobs=3)
+        ((found,),) = engine.generate([asked])
+        assert found.logprobs is not None
+        assert [one.token for one in found.logprobs] == found.ids
+        for one in found.logprobs:
+            assert len(one.top) == 3
+            assert [value for _, value in one.top] == sorted((v for _, v in one.top), reverse=True)
+            assert dict(one.top)[one.token] == one.logprob  # top_k draws one of the likeliest three
+        assert engine.stream(asked, lambda ids: None) == found
+        greedy = engine.generate([replace(request(engine, "The"), logprobs=1)])[0][0]
+        assert all(one.top == ((one.token, one.logprob),) for one in greedy.logprobs or ())
+        assert engine.generate([request(engine, "The")])[0][0].ids == greedy.ids
+
+    def test_a_constraint_masks_each_row_by_itself(self, engine: Engine) -> None:
+        need(engine, "constraint")
+        asked = [
+            replace(request(engine, "The", max_new_tokens=4), constraint=_Script(ids))
+            for ids in ([50, 51, 52, 53], [60, 61, 62, 63])
+        ]
+        together = engine.generate([*asked, request(engine, "The", max_new_tokens=4)])
+        assert [answer[0].ids for answer in together[:2]] == [[50, 51, 52, 53], [60, 61, 62, 63]]
+        assert together[2] == engine.generate([request(engine, "The", max_new_tokens=4)])[0]
+
+    def test_beams_do_not_go_with_what_belongs_to_one_row(self, engine: Engine) -> None:
+        need(engine, "constraint", "num_beams")
+        asked = replace(request(engine, "The", num_beams=2), constraint=_Script([50]))
+        with pytest.raises(OptionError) as raised:
+            engine.generate([asked])
+        assert raised.value.option == "constraint"
+
+
+class _Script:
+    """A constraint that allows one answer."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+
+    def new_mask(self) -> _ScriptMask:
+        return _ScriptMask(self.ids)
+
+    def identity(self) -> dict[str, Any]:
+        return {"script": self.ids}
+
+
+class _ScriptMask:
+    def __init__(self, ids: list[int]) -> None:
+        self.left = list(ids)
+
+    def allowed(self) -> np.ndarray:
+        found = np.zeros(max(self.left[:1], default=0) + 1, dtype=bool)
+        found[self.left[:1]] = True
+        return found
+
+    def accept(self, token: int) -> None:
+        assert self.left.pop(0) == token

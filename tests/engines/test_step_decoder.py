@@ -29,6 +29,13 @@ SETTINGS = {
         repetition_penalty=1.3,
         no_repeat_ngram_size=3,
     ),
+    "penalties": Sampling(
+        max_new_tokens=24,
+        temperature=0.8,
+        presence_penalty=0.7,
+        frequency_penalty=0.4,
+        logit_bias=((300, 2.0), (12, -100.0)),
+    ),
 }
 
 
@@ -166,3 +173,24 @@ def test_memory_that_runs_out_is_told_as_such(
     monkeypatch.setattr(steps, "_decoder", None)
     with pytest.raises(OutOfMemory):
         engine.generate(requests(engine, SETTINGS["greedy"]))
+
+
+@pytest.mark.parametrize("which", ["engine", "plain"])
+def test_logprobs_are_those_of_the_models_forward_pass(which: str, request: pytest.FixtureRequest) -> None:
+    model: TransformersEngine = request.getfixturevalue(which)
+    asked = replace(requests(model, SETTINGS["penalties"])[0], logprobs=2)
+    found = model.generate([asked])[0][0]
+    ids = [*(asked.ids or ()), *found.ids]
+    with torch.inference_mode():
+        logits = model.loaded.model(input_ids=torch.tensor([ids])).logits[0, len(asked.ids or ()) - 1 : -1]
+    expected = logits.log_softmax(dim=-1)
+    assert found.logprobs is not None
+    for row, one in zip(expected, found.logprobs, strict=True):
+        assert one.logprob == pytest.approx(float(row[one.token]), abs=1e-3)
+        assert [value for _, value in one.top] == pytest.approx(row.topk(2).values.tolist(), abs=1e-3)
+
+
+def test_an_adapter_keeps_a_model_out_of_the_native_steps() -> None:
+    adapted = TransformersEngine(load(ModelSpec("storyteller", device="cpu", bundled=True)))
+    assert adapted._steps is None
+    assert any("adapter" in note for note in adapted.notes)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from llmkit.engines.base import Completion, FinishReason, OnTokens, Request, Sampling, check_request
-from llmkit.engines.transformers import row_sampler, step_runner
+from llmkit.engines.transformers import row_choices, row_sampler, step_runner
 from llmkit.engines.transformers.prefix_cache import PrefixCache
+from llmkit.engines.transformers.row_choices import RowChoices
 from llmkit.engines.transformers.sampling import (
     Settings,
     make_settings,
@@ -70,7 +71,9 @@ class TransformersEngine:
         self.is_encoder_decoder: bool = loaded.is_encoder_decoder
         self.has_chat_template: bool = loaded.has_chat_template
         self.config: Any = loaded.model.config
-        self.abilities: frozenset[str] = _ABILITIES
+        # A repetition penalty sees an encoder-decoder's answer alone, which `RowSampler` does not know.
+        by_row = () if loaded.is_encoder_decoder else row_choices.ABILITIES
+        self.abilities: frozenset[str] = _ABILITIES.union(by_row)
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
         reason = step_runner.reason_against(loaded)
@@ -90,14 +93,17 @@ class TransformersEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Answer requests; those with the same settings, limits aside, run as one batch."""
-        groups: dict[Sampling, list[int]] = {}
+        groups: dict[tuple[Sampling, bool], list[int]] = {}
         for i, request in enumerate(requests):
             check_request(request, self)
-            groups.setdefault(_without_limits(request.sampling), []).append(i)
+            by_row = row_choices.wanted(request) is not None
+            groups.setdefault((_without_limits(request.sampling), by_row), []).append(i)
         answers: dict[int, list[Completion]] = {}
-        for sampling, members in groups.items():
+        for (sampling, _), members in groups.items():
             settings = self._make_settings(sampling)
             batch = [requests[i] for i in members]
+            for request in batch:
+                row_choices.check(request, settings)
             if (steps := self._steps_for(settings)) is not None:
                 copies = sampling.num_return_sequences
                 rows = [_sample(request, n) for request in batch for n in range(copies)]
@@ -117,16 +123,20 @@ class TransformersEngine:
         sampling = request.sampling
         if sampling.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        settings = self._make_settings(_without_limits(sampling))
+        row_choices.check(request, settings)
         if sampling.num_beams > 1:
             (completion,) = self.generate([request])[0]
             stopped = on_tokens(completion.ids) is False
             return replace(completion, finish_reason="interrupted") if stopped else completion
-        settings = self._make_settings(_without_limits(sampling))
         if (steps := self._steps_for(settings)) is not None:
             return steps.stream(request, settings, on_tokens, cast("StepSession | None", session))
         streamer = _Streamer(on_tokens)
-        (row,) = self._forward([request], settings, streamer=streamer, cache=cast("PrefixCache", session))
+        choices = self._choices([request], settings)
+        cache = cast("PrefixCache", session)
+        (row,) = self._forward([request], settings, choices, streamer=streamer, cache=cache)
         completion = self._completion(row, request, settings)
+        completion = _with_logprobs(completion, choices, 0)
         return replace(completion, finish_reason="interrupted") if streamer.stopped else completion
 
     def session(self) -> Session | None:
@@ -155,17 +165,24 @@ class TransformersEngine:
         beams = settings.config.num_beams > 1
         copies = 1 if beams else batch[0].sampling.num_return_sequences
         rows = [_sample(request, n) for request in batch for n in range(copies)]
-        output = self._forward(rows, settings)
+        choices = self._choices(rows, settings)
+        output = self._forward(rows, settings, choices)
         each = len(output) // len(batch)
-        return [
-            [self._completion(ids, request, settings) for ids in output[i * each : (i + 1) * each]]
-            for i, request in enumerate(batch)
+        flat = [
+            _with_logprobs(self._completion(ids, batch[i // each], settings), choices, i)
+            for i, ids in enumerate(output)
         ]
+        return [flat[i : i + each] for i in range(0, len(flat), each)]
+
+    def _choices(self, rows: Sequence[Request], settings: Settings) -> RowChoices | None:
+        """Return what chooses the tokens of rows with settings that `generate` does not know."""
+        return RowChoices(rows, settings) if any(map(row_choices.wanted, rows)) else None
 
     def _forward(
         self,
         rows: Sequence[Request],
         settings: Settings,
+        choices: RowChoices | None,
         *,
         streamer: _Streamer | None = None,
         cache: PrefixCache | None = None,
@@ -183,6 +200,11 @@ class TransformersEngine:
         limits = [row.sampling.max_new_tokens for row in rows]
         config = copy.copy(settings.config)
         config.max_new_tokens = max(limits)
+        if choices is not None:
+            config.no_repeat_ngram_size = 0  # `choices` forbids them, and wants the model's own logits
+            processors: list[Any] = [choices]
+        else:
+            processors = self._processors(rows, settings, mask, start, max(limits))
         criteria = [stop_at(limits, start)] if min(limits) < max(limits) else []
         if streamer is not None:
             criteria.append(stop_when(lambda: streamer.stopped))
@@ -199,7 +221,7 @@ class TransformersEngine:
                     input_ids=ids,
                     attention_mask=mask,
                     generation_config=config,
-                    logits_processor=self._processors(rows, settings, mask, start, max(limits)),
+                    logits_processor=processors,
                     stopping_criteria=criteria or None,
                     tokenizer=tokenizer,
                     streamer=streamer,
@@ -279,6 +301,11 @@ class _Streamer:
 def _without_limits(sampling: Sampling) -> Sampling:
     """Return what requests must have in common to run as one batch."""
     return replace(sampling, max_new_tokens=1, min_new_tokens=0)
+
+
+def _with_logprobs(completion: Completion, choices: RowChoices | None, row: int) -> Completion:
+    found = None if choices is None else choices.samplers[row].logprobs
+    return completion if found is None else replace(completion, logprobs=found[: len(completion.ids)])
 
 
 def _sample(request: Request, n: int) -> Request:

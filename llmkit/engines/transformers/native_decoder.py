@@ -113,6 +113,8 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return "an adapter is on it"
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
         return f"{config.model_type} has layers of another kind"
+    if not hasattr(model.model, "layers"):
+        return "an adapter is on it"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in _KINDS:

@@ -1,0 +1,79 @@
+"""Let `RowSampler` choose the tokens inside transformers' `generate`.
+
+Penalties that count tokens, biases, constraints and log-probabilities belong to one sequence each. `generate`
+gets them as one logits processor, which leaves a single possible token in each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llmkit.engines.base import Request
+from llmkit.engines.transformers.row_sampler import RowSampler, choose, reason_against
+from llmkit.errors import OptionError
+
+if TYPE_CHECKING:
+    from llmkit.engines.transformers.sampling import Settings
+
+ABILITIES = ("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "constraint")
+"""Abilities that need a `RowSampler`."""
+
+
+def wanted(request: Request) -> str | None:
+    """Return the first option of a request that only a `RowSampler` can do, or None."""
+    sampling = request.sampling
+    asked = (
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+        ("logit_bias", sampling.logit_bias),
+        ("logprobs", request.logprobs is not None),
+        ("constraint", request.constraint is not None),
+    )
+    return next((name for name, value in asked if value), None)
+
+
+def check(request: Request, settings: Settings) -> None:
+    """Refuse a request that needs a `RowSampler` beside settings that it does not know.
+
+    Raises:
+        OptionError: it names the option.
+    """
+    option, unknown = wanted(request), reason_against(settings)
+    if option is not None and unknown is not None:
+        raise OptionError(option, f"does not go with `{unknown}`; leave one of them out")
+
+
+class RowChoices:
+    """A logits processor that chooses the next token of each row.
+
+    Args:
+        rows: requests without beams, one for each row.
+        settings: shared by them.
+
+    Attributes:
+        samplers: one for each row. Of a row that ended, the tokens after the end mean nothing.
+    """
+
+    def __init__(self, rows: Sequence[Request], settings: Settings) -> None:
+        self.samplers = [RowSampler(row, settings) for row in rows]
+
+    def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
+        """Leave one token possible in each row of `scores`, [rows, vocabulary]."""
+        active = [i for i, one in enumerate(self.samplers) if not _ended(one)]
+        chosen = torch.full_like(scores, -torch.inf)
+        chosen[:, 0] = 0.0  # of a row that ended, which `generate` pads
+        if active:
+            logits = scores[active].float().cpu()
+            tokens = choose([self.samplers[i] for i in active], logits)
+            chosen[active, 0] = -torch.inf
+            chosen[active, tokens] = 0.0
+        return chosen
+
+
+def _ended(sampler: RowSampler) -> bool:
+    written = sampler.written
+    at_limit = len(written) >= sampler.request.sampling.max_new_tokens
+    return at_limit or (bool(written) and written[-1] in sampler.settings.end_ids)
