@@ -108,7 +108,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Translate a text of any length, documents, or a file of texts; all that is no prose stays."""
+    """Translate a text of any length, documents, or a file of texts, and keep their layout."""
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.text.languages import find_pair
 

@@ -11,7 +11,7 @@ ABOUT = "Load, use, train and evaluate the language models that you run yourself
 SECTIONS = {
     "Use a model": {
         "generate": "Continue a prompt, or a file of prompts, with a language model.",
-        "translate": "Translate a text of any length, or a file of texts, and keep its line breaks.",
+        "translate": "Translate a text of any length, documents, or a file of texts, and keep their layout.",
         "chat": "Talk with a chat model in the terminal, or answer a file of conversations.",
         "qa": "Answer questions from a text, with an extractive or a chat model.",
         "summarize": "Summarize a text of any length, with a model or by its own sentences.",

@@ -13,14 +13,13 @@ from llmkit.cli.eval.flags import (
     Flags,
     IntervalFlags,
     LikelihoodFlags,
-    RecordFlags,
-    ReportFlags,
     ScoringFlags,
     TargetFlags,
     TaskFlags,
     TextFlags,
 )
 from llmkit.cli.eval.metric_flags import MetricFlags
+from llmkit.cli.eval.report_flags import RecordFlags, ReportFlags
 
 EXAMPLES = [
     "llmkit eval --metric bleu,rouge predictions.jsonl",

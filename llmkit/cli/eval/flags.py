@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from llmkit.cli.common import options
 from llmkit.cli.common.options import flag
 from llmkit.cli.eval.metric_flags import MetricFlags
-from llmkit.errors import InputError, OptionError
+from llmkit.cli.eval.report_flags import RecordFlags, ReportFlags
+from llmkit.errors import OptionError
 from llmkit.evaluation.columns import TASKS, TaskColumns
 from llmkit.evaluation.registry import METRICS, declaration_of
 
@@ -317,93 +318,6 @@ class BenchmarkFlags:
     chat_prompts: Annotated[
         bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
     ] = False
-
-
-@dataclass
-class RecordFlags:
-    """Files about single rows."""
-
-    GROUP = "Output"
-
-    per_record: Annotated[
-        Path | None,
-        flag(
-            "--per-record",
-            metavar="FILE",
-            help="Write each row with its own scores, as JSONL.",
-            default="none",
-        ),
-    ] = None
-    report: Annotated[
-        Path | None,
-        flag(
-            "--report",
-            metavar="FILE.html",
-            help="Write a page with the scores, and best and worst rows.",
-            default="none",
-        ),
-    ] = None
-
-
-@dataclass
-class ReportFlags:
-    """Form and files of the scores."""
-
-    GROUP = "Output"
-
-    json: Annotated[bool, flag("--json", help="Print everything as JSON.")] = False
-    bare: Annotated[bool, flag("--bare", help="Print the numbers alone, one a line.")] = False
-    table: Annotated[
-        str | None,
-        flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
-    ] = None
-    output: Annotated[
-        Path | None,
-        flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.", default="none"),
-    ] = None
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
-    card: Annotated[
-        Path | None,
-        flag("--card", metavar="README.md", help="Write the scores into this model card.", default="none"),
-    ] = None
-    dataset: Annotated[
-        str | None,
-        flag("--dataset", metavar="NAME", help="Name of the test set in --card.", default="name of the file"),
-    ] = None
-
-    def check(self, records: RecordFlags) -> None:
-        """Refuse files that cannot be written, before anything is scored.
-
-        Raises:
-            InputError: a file exists or cannot be written.
-            OptionError: an option is wrong, or does not go with another.
-        """
-        from llmkit.records import output
-
-        forms = [name for name in ("json", "bare", "table") if getattr(self, name)]
-        if len(forms) > 1:
-            raise OptionError(forms[1], f"does not go with `{forms[0]}`; set one of them")
-        if self.table is not None and self.table not in TABLES:
-            raise OptionError("table", f"must be one of {', '.join(TABLES)}, not {self.table}")
-        taken: dict[Path, str] = {}
-        named = {"output": self.output, "per_record": records.per_record, "report": records.report}
-        for name, path in named.items():
-            if path is None:
-                continue
-            first = taken.setdefault(path.resolve(), name)
-            if first != name:
-                raise OptionError(name, f"names the same file as `{first}`")
-            if path.exists() and not self.overwrite:
-                raise InputError(f"{path} exists; overwrite=True replaces it")
-            output.check(path, overwrite=self.overwrite)
-        if self.card is not None:
-            from llmkit.evaluation.card import check_card
-
-            check_card(self.card)
-        elif self.dataset is not None:
-            raise OptionError(
-                "dataset", "is the name of a test set in a model card; name the card with `card`"
-            )
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common import console
-from llmkit.cli.eval.flags import ReportFlags
+from llmkit.cli.eval.report_flags import ReportFlags
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example

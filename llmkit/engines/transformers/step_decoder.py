@@ -1,8 +1,8 @@
 """Continuous batching over `NativeDecoder`: sequences join and leave between steps.
 
-Prompts are read in pieces at fixed places. So a prefix that several prompts share is read once, and the numbers
-of a sequence are the same, to the bit, whatever runs beside it. If few sequences run, tokens are guessed from
-the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
+Prompts are read in pieces at fixed places. So a prefix that several prompts share is read once, and the
+numbers of a sequence are the same, to the bit, whatever runs beside it. If few sequences run, tokens are
+guessed from the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
 https://github.com/apoorvumang/prompt-lookup-decoding). Only guesses that would have been chosen anyway stay.
 """
 
