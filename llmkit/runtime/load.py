@@ -16,6 +16,7 @@ from llmkit.runtime.device import choose_device, choose_dtype
 from llmkit.runtime.generation_config import remove_unsupported
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
+from llmkit.runtime.quantized import check_options, quantize_loaded
 from llmkit.runtime.tokenizer import check_special_tokens, load_tokenizer
 from llmkit.runtime.weights import check_config, load_weights
 
@@ -42,7 +43,10 @@ def load(spec: ModelSpec) -> LoadedModel:
     """
     import torch
 
+    check_options(spec)
     location, adapter = _find(spec)
+    if spec.quantize is not None and adapter is not None:
+        raise OptionError("quantize", "does not go with an adapter; merge the adapter into its model first")
     checkpoint = inspect_checkpoint(
         location.folder,
         spec.name,
@@ -67,6 +71,8 @@ def load(spec: ModelSpec) -> LoadedModel:
     if adapter is not None:
         model = put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
+    if spec.quantize is not None:
+        notes.append(quantize_loaded(model, spec))
     remove_unsupported(model, spec.name)
     notes.append(f"attention {spec.attn or model.config._attn_implementation}")
     check_special_tokens(tokenizer, model, spec.name, notes)

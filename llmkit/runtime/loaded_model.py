@@ -87,6 +87,8 @@ class LoadedModel:
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
             "four_bits": self.spec.four_bits,
+            "quantize": self.spec.quantize,
+            "linear": self.spec.linear,
             "attention": self.model.config._attn_implementation,
             "llmkit": llmkit.__version__,
             "torch": torch.__version__,

@@ -20,6 +20,10 @@ class ModelSpec:
         attn: attention kernel: one of `llmkit kernels list`, ``FILE.py:FUNCTION``, or a Hub repository; None
             leaves the choice to transformers.
         verify_attn: prove a kernel from a file before its first use.
+        quantize: ``int8`` or ``int4``: keep the weights of linear layers and embeddings in few bits; None
+            keeps them as they are.
+        linear: kernel of quantized products: ``cpu``, ``torch``, ``reference`` or ``FILE.py:FUNCTION``; None
+            takes the fastest.
         adapter: folder or Hub id of a LoRA adapter to put on the model.
         trust_remote_code: run Python code that comes with the model.
         allow_bin: read ``pytorch_model.bin`` (with ``weights_only=True``) if there is no safetensors file.
@@ -38,6 +42,8 @@ class ModelSpec:
     dtype: str = "auto"
     attn: str | None = None
     verify_attn: bool = True
+    quantize: str | None = None
+    linear: str | None = None
     adapter: str | None = None
     trust_remote_code: bool = False
     allow_bin: bool = False

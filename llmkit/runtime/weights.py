@@ -13,6 +13,7 @@ from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError, o
 from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.checkpoint import Checkpoint
 from llmkit.runtime.memory import is_out_of_memory
+from llmkit.runtime.quantized import load_saved, saved_settings
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,8 @@ def load_weights(
         options |= {"device_map": placement.device_map, "offload_folder": _offload_folder()}
     if spec.four_bits:
         options["quantization_config"] = _four_bits(dtype)
+    if saved_settings(checkpoint) is not None:
+        return _saved(task, checkpoint, spec, dtype, kernel)
     try:
         model, report = _from_pretrained(task, checkpoint, spec, **options)
     except UnpicklingError as error:
@@ -95,6 +98,24 @@ def load_weights(
         model = model.to(placement.device)
     if kernel is not None:
         _check_attention(model, kernel, options["attn_implementation"])
+    return model
+
+
+def _saved(
+    task: str, checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype, kernel: Kernel | None
+) -> PreTrainedModel:
+    """Return the model of a folder that was saved in few bits."""
+    import transformers
+
+    model: PreTrainedModel = load_saved(
+        getattr(transformers, _AUTO_CLASSES[task]), checkpoint, spec, dtype
+    )
+    if kernel is not None:
+        from llmkit.attention.interface import register
+
+        name = register(kernel)
+        model.set_attn_implementation(name)
+        _check_attention(model, kernel, name)
     return model
 
 

@@ -128,6 +128,24 @@ class ModelFlags:
     no_verify: Annotated[
         bool, flag("--no-verify", help="Run a kernel from a file without checking its results first.")
     ] = False
+    quantize: Annotated[
+        str | None,
+        flag(
+            "--quantize",
+            metavar="int8|int4",
+            help="Keep weights in 8 or 4 bits: less memory, and faster on a CPU.",
+            default="as stored",
+        ),
+    ] = None
+    linear: Annotated[
+        str | None,
+        flag(
+            "--linear",
+            metavar="NAME",
+            help="Kernel of quantized products: cpu, torch, reference, or FILE.py:FUNCTION.",
+            default="the fastest",
+        ),
+    ] = None
     adapter: Annotated[
         str | None,
         flag("--adapter", metavar="PATH", help="Folder or Hub id of a LoRA adapter.", default="none"),
@@ -179,6 +197,8 @@ class ModelFlags:
             dtype=self.dtype,
             attn=self.attn,
             verify_attn=not self.no_verify,
+            quantize=self.quantize,
+            linear=self.linear,
             adapter=self.adapter,
             trust_remote_code=self.trust_remote_code,
             allow_bin=self.allow_bin,

@@ -58,6 +58,8 @@ def load_for_training(
 
     from llmkit.runtime.load import is_extractive_qa, is_masked_lm, load
 
+    if spec.quantize is not None:
+        raise OptionError("quantize", "is for inference; qlora=True trains an adapter on a model in 4 bits")
     spans = columns.objective == "answers" and (
         is_masked_lm(spec) or _is_extractive_qa(is_extractive_qa, spec)
     )
