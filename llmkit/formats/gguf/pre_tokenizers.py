@@ -1,6 +1,7 @@
 """Rules by which byte-level vocabularies cut a text into words, under llama.cpp's names for them.
 
 Sources: llama.cpp's src/llama-vocab.cpp and the tokenizer.json files of the models that the names stand for.
+Where they differ (combining marks in `tekken` and `gpt-4o`), the models' own files count.
 """
 
 from __future__ import annotations

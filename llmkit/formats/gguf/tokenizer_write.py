@@ -55,7 +55,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, ends: l
     elif kind == "BPE":
         metadata = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.pre": "default"}
     elif kind == "Unigram":
-        metadata = _unigram(state)
+        metadata = _unigram(state, _has_prefix(backend))
     else:
         raise InputError(f"a {kind} tokenizer is not written to GGUF for models that generate")
     tokens, types = _tokens(tokenizer, state, vocab_size)
@@ -109,7 +109,7 @@ def _words(name: str) -> list[str]:
     return [word for word, _ in pre_tokenizer(name).pre_tokenize_str(PROBE)]
 
 
-def _unigram(state: dict[str, Any]) -> dict[str, Any]:
+def _unigram(state: dict[str, Any], prefix: bool) -> dict[str, Any]:
     import numpy as np
 
     metadata: dict[str, Any] = {"tokenizer.ggml.model": "t5", "tokenizer.ggml.pre": "default"}
@@ -118,7 +118,7 @@ def _unigram(state: dict[str, Any]) -> dict[str, Any]:
         if step.get("type") == "Precompiled" and step.get("precompiled_charsmap"):
             charsmap = base64.b64decode(step["precompiled_charsmap"])
             metadata["tokenizer.ggml.precompiled_charsmap"] = np.frombuffer(charsmap, dtype=np.uint8)
-    metadata["tokenizer.ggml.add_space_prefix"] = True
+    metadata["tokenizer.ggml.add_space_prefix"] = prefix
     metadata["tokenizer.ggml.remove_extra_whitespaces"] = True
     metadata["tokenizer.ggml.unknown_token_id"] = int(state["model"].get("unk_id") or 0)
     return metadata

@@ -1,0 +1,134 @@
+"""The model that is converted, whatever format it is in."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from llmkit.runtime.spec import ModelSpec
+
+_TASKS = {
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text-generation",
+    "MTModel": "text-generation",
+}
+
+
+@dataclass
+class Source:
+    """A model to convert, in float32 on the CPU.
+
+    Attributes:
+        name: what the user called it.
+        format: the format it was in.
+        model: the transformers model, in eval mode.
+        tokenizer: its tokenizer; None where it has none.
+        stored: name of the torch dtype that holds what its file holds.
+        folder: the folder with its card and licence; None for a single file.
+        notes: what the user should know.
+    """
+
+    name: str
+    format: str
+    model: PreTrainedModel
+    tokenizer: Any
+    stored: str
+    folder: Path | None
+    notes: list[str]
+
+    @property
+    def ends(self) -> list[int]:
+        """Ids at which generation stops, the end token first."""
+        configured = getattr(self.model, "generation_config", None)
+        ends = getattr(configured, "eos_token_id", None)
+        if ends is None and self.tokenizer is not None:
+            ends = self.tokenizer.eos_token_id
+        return [int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None]
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the model's output is logits over its vocabulary."""
+        return self.model.get_output_embeddings() is not None
+
+
+def load_source(spec: ModelSpec) -> Source:
+    """Load what `spec` names: a Hugging Face folder, a GGUF file, a TensorFlow or a Flax checkpoint.
+
+    Args:
+        spec: its dtype and device are not used.
+
+    Raises:
+        InputError: no such model, or a file that is damaged or not understood.
+    """
+    path = Path(spec.name).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise InputError(f"{path} is a file that is not converted; name a model's folder or a .gguf file")
+        return _from_gguf(path)
+    if path.is_dir() and not list(path.glob("*.safetensors*")):
+        own = _from_other(path, spec)
+        if own is not None:
+            return own
+    return _from_hugging_face(spec)
+
+
+def _from_hugging_face(spec: ModelSpec) -> Source:
+    from llmkit.runtime.checkpoint import inspect_checkpoint
+    from llmkit.runtime.load import load, saved_architecture
+
+    task = "feature-extraction"
+    for named in saved_architecture(spec):
+        task = next((task for end, task in _TASKS.items() if named.endswith(end)), task)
+    loaded = load(replace(spec, dtype="float32", device="cpu", task=task))
+    model: Any = loaded.model
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise InputError(f"{spec.name} is quantized; name the full-precision model")
+    stored = inspect_checkpoint(
+        loaded.folder, spec.name, task=task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
+    ).stored
+    kind = "safetensors" if list(loaded.folder.glob("*.safetensors")) else "pytorch_model.bin"
+    if loaded.adapter is not None:
+        kind += " with a LoRA adapter"
+        try:
+            model = model.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise LLMKitError(f"the adapter does not merge: {' '.join(str(error).split())}") from None
+    gc.collect()
+    return Source(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
+
+
+def _from_gguf(path: Path) -> Source:
+    import torch
+
+    from llmkit.formats.gguf.checkpoint import as_checkpoint
+    from llmkit.runtime.parts import model_from_parts
+
+    checkpoint = as_checkpoint(path)
+    weights = checkpoint.state_dict(torch.float32)
+    model = model_from_parts(checkpoint.config, weights, dtype=torch.float32, name=str(path))
+    ends = checkpoint.end_tokens()
+    if ends:
+        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    return Source(
+        str(path), f"GGUF ({checkpoint.kind})", model, checkpoint.tokenizer(), checkpoint.stored, None,
+        list(checkpoint.notes),
+    )  # fmt: skip
+
+
+def _from_other(folder: Path, spec: ModelSpec) -> Source | None:
+    """A folder with no Hugging Face weights: TensorFlow's, Flax's, or one GGUF file."""
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) > 1 and "-of-" not in files[0].name:
+        names = ", ".join(file.name for file in files[:6])
+        raise InputError(f"{folder} holds several GGUF files; name one of them: {names}")
+    return _from_gguf(files[0]) if files else None
