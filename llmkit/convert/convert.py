@@ -131,7 +131,7 @@ def _to_gguf(
     elif python is None:
         not_checked.append("llama.cpp; install llama-cpp-python to check with it")
     else:
-        checks.append(to_gguf.llama_cpp_check(path, source, rows, python))
+        checks.append(to_gguf.llama_cpp_check(path, source, rows, expected, python))
     return ConvertResult(
         output=job.output,
         to="gguf",
@@ -174,15 +174,15 @@ def _accept(result: ConvertResult) -> None:
     for check in result.checks:
         if check.same_tokens is False:
             raise LLMKitError(
-                f"{check.reader} cuts the texts into other tokens than the source's tokenizer does; nothing was"
-                " written"
+                f"{check.reader} cuts the texts into other tokens than the source's tokenizer does;"
+                " nothing was written"
             )
         if not check.relative_difference <= result.bound:
             raise LLMKitError(
                 f"{check.reader} answers otherwise than the source: relative difference"
-                f" {check.relative_difference:.3g}, and {result.bound:g} is allowed for {result.stored} (largest"
-                f" difference {check.logit_difference:.3g}{_agreement(check)}); nothing was written. A higher"
-                " bound accepts it"
+                f" {check.relative_difference:.3g}, and {result.bound:g} is allowed for {result.stored}"
+                f" (largest difference {check.logit_difference:.3g}{_agreement(check)}); nothing was written."
+                " A higher bound accepts it"
             )
 
 

@@ -149,7 +149,11 @@ def compare(
         texts=len(expected),
         tokens=sum(len(one) for one in expected),
         logit_difference=difference,
-        relative_difference=math.inf if broken else math.sqrt(squared / spread) if spread else math.sqrt(squared),
+        relative_difference=math.inf
+        if broken
+        else math.sqrt(squared / spread)
+        if spread
+        else math.sqrt(squared),
         top_token_agreement=0.0 if broken else agree / count if logits else None,
         mean_kl=math.inf if broken else max(0.0, kl / count) if logits else None,
         same_tokens=same_tokens,

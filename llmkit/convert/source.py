@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,9 +127,70 @@ def _from_gguf(path: Path) -> Source:
 
 
 def _from_other(folder: Path, spec: ModelSpec) -> Source | None:
-    """A folder with no Hugging Face weights: TensorFlow's, Flax's, or one GGUF file."""
+    """A folder without safetensors: TensorFlow's, Flax's, or with a GGUF file; None for none of them."""
     files = sorted(folder.glob("*.gguf"))
-    if len(files) > 1 and "-of-" not in files[0].name:
-        names = ", ".join(file.name for file in files[:6])
-        raise InputError(f"{folder} holds several GGUF files; name one of them: {names}")
-    return _from_gguf(files[0]) if files else None
+    if files:
+        if len(files) > 1 and "-of-" not in files[0].name:
+            names = ", ".join(file.name for file in files[:6])
+            raise InputError(f"{folder} holds several GGUF files; name one of them: {names}")
+        return _from_gguf(files[0])
+    if list(folder.glob("pytorch_model*.bin")) and spec.allow_bin:
+        return None
+    for pattern in ("tf_model.h5", "tf_model.h5.index.json", "flax_model.msgpack", "*.ckpt*.index"):
+        for path in sorted(folder.glob(pattern)):
+            return _from_named(folder, path)
+    for path in sorted(folder.glob("**/variables/variables.index")):
+        return _from_named(folder, path)
+    return None
+
+
+def _from_named(folder: Path, path: Path) -> Source:
+    """A checkpoint of TensorFlow or Flax, beside its config.json."""
+    import json
+
+    import torch
+
+    from llmkit.formats.flax import read_flax
+    from llmkit.formats.named import fit
+    from llmkit.formats.tensorflow.bundle import read_bundle
+    from llmkit.formats.tensorflow.h5 import read_h5
+    from llmkit.runtime.parts import model_from_parts, shapes_of
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: config.json is missing or damaged ({error})") from None
+    stored = "float32"
+    if path.suffix == ".msgpack":
+        kind = "Flax"
+        found, stored = read_flax(path)
+    elif path.name.endswith(".index"):
+        kind = "TensorFlow variables"
+        found = read_bundle(path)
+    else:
+        kind = "TensorFlow"
+        found = read_h5(path)
+    config["architectures"] = [
+        re.sub("^(TF|Flax)", "", str(name)) for name in config.get("architectures") or []
+    ]
+    shapes, prefix = shapes_of(config, str(folder))
+    weights = fit(found, shapes, prefix, str(path))
+    model = model_from_parts(config, weights, dtype=torch.float32, name=str(folder))
+    return Source(str(folder), kind, model, _tokenizer(folder), stored, folder, [])
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer; None where it has no file of one."""
+    from transformers import AutoTokenizer
+
+    names = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "source.spm")
+    if not any((folder / name).is_file() for name in names):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizer classes raise whatever their parser raised
+        raise InputError(
+            f"{folder}: its tokenizer does not load: {' '.join(str(error).split())[:200]}"
+        ) from error

@@ -54,9 +54,7 @@ def _tied(source: Source, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return state
 
 
-def own_check(
-    folder: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor]
-) -> Check:
+def own_check(folder: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor]) -> Check:
     """Read the folder's files into a new model of the same class, and compare."""
     import json
 

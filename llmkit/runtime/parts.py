@@ -26,15 +26,10 @@ def model_from_parts(
     Raises:
         InputError: an unknown class, a weight that is missing, not used, or of another shape.
     """
-    import transformers
-    from transformers import CONFIG_MAPPING
     from transformers.utils import logging
 
-    named = config.get("architectures") or [None]
-    made_as = getattr(transformers, str(named[0]), None)
-    if made_as is None or not hasattr(made_as, "from_pretrained"):
-        raise InputError(f"{name}: its config names no model class of transformers (architectures: {named})")
-    settings = {key: value for key, value in config.items() if key != "model_type"}
+    made_as = _class(config, name)
+    made_config = _config(config, name)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
@@ -42,23 +37,54 @@ def model_from_parts(
     try:
         model, report = made_as.from_pretrained(
             None,
-            config=CONFIG_MAPPING[config["model_type"]](**settings),
+            config=made_config,
             state_dict=weights,
             dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(f"{name}: its config does not make a model: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(
+            f"{name}: its config does not make a model: {' '.join(str(error).split())[:300]}"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-    _check(report, name)
+    _check(report, model, name)
     return model.eval()
 
 
-def _check(report: dict[str, Any], name: str) -> None:
+def _config(config: Mapping[str, Any], name: str) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        raise InputError(f"{name}: transformers does not know the model_type {config.get('model_type')!r}")
+    try:
+        return CONFIG_MAPPING[config["model_type"]](**{k: v for k, v in config.items() if k != "model_type"})
+    except Exception as error:  # configs check their values with errors of many kinds
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{name}: its config does not make a model: {reason}") from error
+
+
+def _class(config: Mapping[str, Any], name: str) -> Any:
+    import transformers
+
+    named = config.get("architectures") or [None]
+    found = getattr(transformers, str(named[0]), None)
+    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
+        raise InputError(f"{name}: its config names no model class of transformers (architectures: {named})")
+    return found
+
+
+def _check(report: dict[str, Any], model: PreTrainedModel, name: str) -> None:
+    # Sinusoidal positions follow from a formula; Flax does not store them, and the model has made its own.
+    kinds = {key: type(module).__name__ for key, module in model.named_modules()}
+    report["missing_keys"] = [
+        key
+        for key in report.get("missing_keys") or []
+        if "Sinusoidal" not in kinds.get(key.rpartition(".")[0], "")
+    ]
     for key, what in (
         ("missing_keys", "lacks weights"),
         ("unexpected_keys", "has weights that its class does not use"),
@@ -67,3 +93,25 @@ def _check(report: dict[str, Any], name: str) -> None:
         found = sorted(str(one[0] if isinstance(one, tuple) else one) for one in report.get(key) or [])
         if found:
             raise InputError(f"{name} {what}: {', '.join(found[:5])} ({len(found)} in all)")
+
+
+def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int, ...]], str]:
+    """Names and shapes of a model's weights and buffers, and the prefix of its base, without memory for them.
+
+    Args:
+        config: what config.json would hold; `architectures` names the model's class.
+        name: where it comes from, for messages.
+
+    Raises:
+        InputError: an unknown class, or settings that make no model.
+    """
+    import torch
+
+    made_as, made_config = _class(config, name), _config(config, name)
+    try:
+        with torch.device("meta"):
+            model = made_as(made_config)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{name}: its config does not make a model: {reason}") from error
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}, model.base_model_prefix

@@ -3,8 +3,8 @@
     python llama_cpp_logits.py JOB.json
 
 The job names the model's file, a folder for results, the texts, and how many tokens of each count. For text i
-it writes ``i.npz`` with `ids` (tokens,) and `logits` (tokens, vocabulary) in float32; with `greedy` above 0,
-also `text` ids that follow greedily.
+it writes ``i.npz`` with `ids` (tokens,), `logits` (tokens, vocabulary) in float32, and `following`: as many
+ids as `greedy` says, that follow greedily.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(job: dict[str, Any]) -> None:
 
     model = llama_cpp.Llama(
         model_path=job["model"],
-        n_ctx=512,
+        n_ctx=job["tokens"] + job.get("greedy", 0) + 8,
         logits_all=True,
         verbose=False,
         n_gpu_layers=0,
@@ -33,12 +33,13 @@ def main(job: dict[str, Any]) -> None:
         ids = model.tokenize(text.encode("utf-8"), add_bos=True, special=True)[: job["tokens"]]
         model.reset()
         model.eval(ids)
-        found = {"ids": np.array(ids), "logits": np.array(model.scores[: len(ids)], dtype=np.float32)}
+        logits = np.array(model.scores[: len(ids)], dtype=np.float32)
         following: list[int] = []
         while len(following) < job.get("greedy", 0):
             following.append(int(np.argmax(model.scores[model.n_tokens - 1])))
             model.eval(following[-1:])
-        np.savez(Path(job["folder"]) / f"{i}.npz", following=np.array(following, dtype=np.int64), **found)
+        answer = {"ids": np.array(ids), "logits": logits, "following": np.array(following, dtype=np.int64)}
+        np.savez(Path(job["folder"]) / f"{i}.npz", **answer)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -134,7 +134,9 @@ def as_checkpoint(path: str | Path) -> GGUFCheckpoint:
     if "tokenizer.ggml.pre" not in header.metadata and (
         header.metadata.get("tokenizer.ggml.model") == "gpt2"
     ):
-        notes.append(f"{Path(path).name} does not tell how it cuts a text into words; the usual rule is taken")
+        notes.append(
+            f"{Path(path).name} does not tell how it cuts a text into words; the usual rule is taken"
+        )
     checkpoint = GGUFCheckpoint(header, read_config(header), notes)
     for name in checkpoint._weights:
         if to_transformers(_family(header), name) is None:
@@ -148,9 +150,7 @@ def _family(header: Header) -> Family:
     return ungated(family) if plain else family
 
 
-def _restore(
-    tensor: torch.Tensor, change: str | None, name: str, heads: tuple[int, int]
-) -> torch.Tensor:
+def _restore(tensor: torch.Tensor, change: str | None, name: str, heads: tuple[int, int]) -> torch.Tensor:
     """Undo the change that writing made; see `Family.changes`."""
     if change == "permute":
         return unpermute(tensor, heads[0] if ".attn_q." in name else heads[1])

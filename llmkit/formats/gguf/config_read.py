@@ -63,7 +63,9 @@ def _layers(header: Header, key: str = "block_count", block: str = "blk") -> int
     pattern = re.compile(rf"{re.escape(block)}\.(\d+)\.")
     found = {int(match[1]) for name in header.tensors if (match := pattern.match(name))}
     if found != set(range(count)) or count == 0:
-        raise InputError(f"{header.path}: not whole: {key} is {count}, and tensors of {len(found)} layers are in it")
+        raise InputError(
+            f"{header.path}: not whole: {key} is {count}, and tensors of {len(found)} layers are in it"
+        )
     return count
 
 
@@ -116,13 +118,14 @@ def _decoder(header: Header) -> dict[str, Any]:
     }
     if arch in ("llama", "smollm3", "qwen3"):
         config["attention_bias"] = "blk.0.attn_q.bias" in header.tensors
+    if arch in ("llama", "smollm3"):
         config["mlp_bias"] = "blk.0.ffn_up.bias" in header.tensors
     if arch in ("gemma2", "gemma3"):
         config |= _gemma(header, config)
     if arch == "phi3":
         del config["head_dim"]
         config["original_max_position_embeddings"] = values.integer(
-            "rope.scaling.original_context_length", config["max_position_embeddings"]
+            "rope.scaling.original_context_length", values.integer("context_length")
         )
         config["sliding_window"] = values.optional("attention.sliding_window")
     return config

@@ -37,7 +37,9 @@ def write_config(config: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor], 
     named = getattr(config, "feed_forward_proj", None) if arch == "t5" else None
     activation = named or next(
         value
-        for value in (getattr(config, key, None) for key in ("hidden_activation", "hidden_act", "activation_function"))
+        for value in (
+            getattr(config, key, None) for key in ("hidden_activation", "hidden_act", "activation_function")
+        )
         if value
     )
     if activation not in _ACTIVATIONS.get(arch, ("silu", "swish")):
@@ -62,6 +64,8 @@ def write_config(config: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor], 
         **rope,
     }
     notes = _check_windows(config, arch)
+    if arch == "phi3" and config.sliding_window:
+        metadata["phi3.attention.sliding_window"] = int(config.sliding_window)
     if arch in ("gemma2", "gemma3"):
         metadata |= _gemma(config, arch, head_dim)
     if arch == "smollm3":
@@ -95,7 +99,9 @@ def _gemma(config: Any, arch: str, head_dim: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {f"{arch}.attention.sliding_window": int(config.sliding_window)}
     kinds = list(config.layer_types)
     every = 2 if arch == "gemma2" else _period(kinds)
-    usual = ["full_attention" if every and (i + 1) % every == 0 else "sliding_attention" for i in range(layers)]
+    usual = [
+        "full_attention" if every and (i + 1) % every == 0 else "sliding_attention" for i in range(layers)
+    ]
     if kinds != usual:
         raise InputError("layer_types: GGUF has full attention in every Nth layer only")
     if arch == "gemma2":

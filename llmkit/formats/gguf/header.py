@@ -9,6 +9,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -255,7 +256,7 @@ def _place(
             )
         tensors[name] = TensorInfo(name, shape, kind_name, path, start + offset, nbytes)
     ordered = sorted(tensors.values(), key=lambda info: info.offset)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in itertools.pairwise(ordered):
         if one.offset + one.nbytes > other.offset:
             raise InputError(f"{path}: damaged: the tensors {one.name} and {other.name} overlap")
     return tensors

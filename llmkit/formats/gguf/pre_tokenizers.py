@@ -7,7 +7,7 @@ Where they differ (combining marks in `tekken` and `gpt-4o`), the models' own fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
@@ -94,7 +94,7 @@ def pre_tokenizer(name: str, *, prefix: bool = False) -> PreTokenizer:
     from tokenizers import Regex, pre_tokenizers
 
     rule = RULES[name]
-    steps = [pre_tokenizers.Digits(individual_digits=True)] if rule.digits else []
+    steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if rule.digits else []
     patterns = (rule.pattern,) if isinstance(rule.pattern, str) else rule.pattern or ()
     steps += [pre_tokenizers.Split(Regex(one), behavior="isolated") for one in patterns]
     own = rule.pattern is None

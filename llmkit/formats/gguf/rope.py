@@ -102,9 +102,7 @@ def llama3_factors(rope: dict[str, Any], head_dim: int) -> torch.Tensor:
     return torch.tensor(factors, dtype=torch.float32)
 
 
-def _recognize_llama3(
-    factors: torch.Tensor, theta: float, head_dim: int, header: Header
-) -> dict[str, Any]:
+def _recognize_llama3(factors: torch.Tensor, theta: float, head_dim: int, header: Header) -> dict[str, Any]:
     import torch
 
     if torch.equal(factors, torch.ones_like(factors)):
@@ -123,9 +121,7 @@ def _recognize_llama3(
     raise InputError(f"{header.path}: its rotary factors (rope_freqs.weight) follow no rule of transformers")
 
 
-def rope_to_gguf(
-    config: Any, head_dim: int, arch: str
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def rope_to_gguf(config: Any, head_dim: int, arch: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Metadata and tensors that say in GGUF what a transformers config says of rotary positions.
 
     Args:

@@ -150,7 +150,9 @@ def _byte_level(header: Header, tokens: list[str], types: list[int]) -> Tokenize
         vocab={token: i for i, token in enumerate(tokens)}, merges=merges, ignore_merges=rule.ignore_merges
     )
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizer(name, prefix=Values(header).boolean("tokenizer.ggml.add_space_prefix", False))
+    tokenizer.pre_tokenizer = pre_tokenizer(
+        name, prefix=Values(header).boolean("tokenizer.ggml.add_space_prefix", False)
+    )
     if rule.nfc:
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
@@ -260,8 +262,24 @@ def _add_ends(tokenizer: Tokenizer, header: Header, kind: str, special: dict[str
     start = [special["bos_token"]] if bos and "bos_token" in special else []
     end = [special["eos_token"]] if eos and "eos_token" in special else []
     if kind == "bert":
-        start = [t] if (t := header.metadata["tokenizer.ggml.tokens"][values.integer("tokenizer.ggml.cls_token_id", 101)]) else []
-        end = [t] if (t := header.metadata["tokenizer.ggml.tokens"][values.integer("tokenizer.ggml.seperator_token_id", 102)]) else []
+        start = (
+            [t]
+            if (
+                t := header.metadata["tokenizer.ggml.tokens"][
+                    values.integer("tokenizer.ggml.cls_token_id", 101)
+                ]
+            )
+            else []
+        )
+        end = (
+            [t]
+            if (
+                t := header.metadata["tokenizer.ggml.tokens"][
+                    values.integer("tokenizer.ggml.seperator_token_id", 102)
+                ]
+            )
+            else []
+        )
     if start or end:
         ids = [(token, tokenizer.token_to_id(token)) for token in dict.fromkeys(start + end)]
         single = [*start, "$A", *end]

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 # Words, numbers, punctuation, runs of spaces, line ends, scripts and emoji: rules differ on some of it.
 PROBE = (
     "Hello world! I'm here, you'LL see; it's 1234567890 o'clock\n\n\n  two  spaces\ttab \r\n end.   \n"
-    "  def f(x):\n\t return x**2 # ...??!! $3.50 €99 --> <|x|> a/b//c `code` \"quoted\" (1)[2]{3}\n"
-    "Schöne Grüße, naïve café São 你好，世界。 Привет мир! नमस्ते ١٢٣ ½ ² ❤️🙂👩‍👩‍👧 e\u0301 \u00a0nbsp\u3000wide\n"
+    '  def f(x):\n\t return x**2 # ...??!! $3.50 €99 --> <|x|> a/b//c `code` "quoted" (1)[2]{3}\n'
+    "Schöne Grüße, naïve café São 你好，世界。 Привет мир! नमस्ते ١٢٣ ½ ² ❤️🙂👩‍👩‍👧 e\u0301"
+    " \u00a0nbsp\u3000wide\n"
     "CamelCaseWord HTTPServer iPhone's WE'VE don't 'tis 3rd 2nd 10,000.00 1e-5 0x1F\n\n \n   "
 )
 

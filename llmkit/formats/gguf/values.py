@@ -24,7 +24,7 @@ class Values:
     def _find(self, key: str) -> Any:
         metadata = self.header.metadata
         value = metadata.get(key, metadata.get(f"{self.header.architecture}.{key}"))
-        if not hasattr(value, "dtype"):
+        if value is None or not hasattr(value, "dtype"):
             return value
         if len(value) == 0 or not (value == value[0]).all():
             raise InputError(f"{self.header.path}: {key} differs between layers, which is not read")

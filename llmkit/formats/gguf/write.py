@@ -123,9 +123,7 @@ def _named(
     return named
 
 
-def _maker(
-    family: Family, config: Any, name: str, tensor: torch.Tensor
-) -> Callable[[], torch.Tensor]:
+def _maker(family: Family, config: Any, name: str, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     change = change_of(family, name)
     if change == "permute":
         heads = int(config.num_attention_heads if ".attn_q." in name else config.num_key_value_heads)
@@ -178,5 +176,3 @@ def _add(writer: Any, key: str, value: Any) -> None:
         writer.add_array(key, value.tobytes())  # bytes become an array of uint8
     else:
         writer.add_array(key, value)
-
-

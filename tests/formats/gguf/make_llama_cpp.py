@@ -1,12 +1,12 @@
 """Let llama.cpp read the files that llmkit writes, and keep what it answered, as JSON.
 
-Rerun, from the repository's root, when what is written changes; llama-cpp-python gets an environment of its own:
+Rerun, from the repository's root, when what is written changes; llama-cpp-python gets its own environment:
 
     python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python==0.3.36
     python -m tests.formats.gguf.make_llama_cpp /tmp/llama/bin/python
 
-For each model it keeps a checksum of the file, and how far llama.cpp's logits are from transformers'. For each
-rule by which byte-level vocabularies cut a text, it keeps llama.cpp's token ids of the probe text.
+For each model it keeps a checksum of the file, and how far llama.cpp's logits are from transformers'. For
+each rule by which byte-level vocabularies cut a text, it keeps llama.cpp's token ids of the probe text.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def ids_only(python: str, file: Path) -> list[int]:
         "m = llama_cpp.Llama(model_path=sys.argv[1], vocab_only=True, verbose=False)\n"
         "print(json.dumps(m.tokenize(sys.stdin.buffer.read(), add_bos=True, special=True)))"
     )
-    done = subprocess.run([python, "-c", program, str(file)], input=without_marks(PROBE).encode(), capture_output=True)
+    done = subprocess.run(
+        [python, "-c", program, str(file)], input=without_marks(PROBE).encode(), capture_output=True
+    )
     return json.loads(done.stdout.decode().splitlines()[-1])
 
 

@@ -19,6 +19,7 @@ _SMALL: dict[str, Any] = {
     "max_position_embeddings": 256,
 }
 _GEMMA = {**_SMALL, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 8}
+_EVERY_2 = ["sliding_attention", "full_attention"] * 2
 _T5 = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 2}
 
 
@@ -47,7 +48,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {**_SMALL, "head_dim": 32}),
     "gemma2": ("gemma2", _GEMMA),
     "gemma3": ("gemma3_text", {**_GEMMA, "num_hidden_layers": 7}),
-    "gemma3-every-2": ("gemma3_text", {**_GEMMA, "layer_types": ["sliding_attention", "full_attention"] * 2}),
+    "gemma3-every-2": ("gemma3_text", {**_GEMMA, "layer_types": _EVERY_2}),
     "phi3": ("phi3", _SMALL),
     "phi3-longrope": (
         "phi3",
@@ -64,14 +65,18 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def wide_vocabulary(text: str) -> Any:
-    """A tokenizer whose merges cross words, so that each cut that a rule makes in the text shows in the ids."""
+    """A tokenizer whose merges cross words, so that each cut that a rule makes shows in the ids."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    spelled = "".join(word for word, _ in pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(text))
+    spelled = "".join(
+        word for word, _ in pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(text)
+    )
     core = Tokenizer(models.BPE())
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=640, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=640, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
     windows = [spelled[i : i + 4] for i in range(len(spelled) - 3)]
     core.train_from_iterator(windows, trainer)
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -114,9 +119,7 @@ def checksum(path: Path) -> int:
 
     reader = GGUFReader(path)
     arch = str(reader.fields["general.architecture"].contents())
-    settings = {
-        key: field.contents() for key, field in reader.fields.items() if key.startswith(f"{arch}.")
-    }
+    settings = {key: field.contents() for key, field in reader.fields.items() if key.startswith(f"{arch}.")}
     crc = zlib.crc32(json.dumps(settings, sort_keys=True).encode())
     for tensor in sorted(reader.tensors, key=lambda tensor: tensor.name):
         crc = zlib.crc32(f"{tensor.name} {tensor.shape.tolist()} {tensor.tensor_type}".encode(), crc)

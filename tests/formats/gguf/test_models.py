@@ -50,7 +50,10 @@ def test_reading_gives_the_model_that_was_written(name: str, tmp_path: Path) -> 
     [
         ("llama", {"hidden_act": "gelu"}),
         ("llama-llama3", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),
-        ("llama-yarn", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0, "beta_fast": 9.0}}),
+        (
+            "llama-yarn",
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0, "beta_fast": 9.0}},
+        ),
         ("smollm3", {"no_rope_layers": [1, 1, 1, 1]}),
         ("gemma2", {"query_pre_attn_scalar": 20}),
         ("gemma2", {"final_logit_softcapping": None}),

@@ -52,7 +52,9 @@ def test_the_probe_text_tells_rules_apart() -> None:
     assert len({tuple(RULE_IDS[rule]) for rule in rules}) == len(rules)
 
 
-@pytest.mark.parametrize("rule", ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "gpt-4o", "default"])
+@pytest.mark.parametrize(
+    "rule", ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "gpt-4o", "default"]
+)
 def test_a_rule_is_recognized_by_what_it_does(rule: str) -> None:
     backend = make_tokenizer().backend_tokenizer
     backend.pre_tokenizer = pre_tokenizer(rule)
@@ -78,7 +80,9 @@ def test_a_byte_level_tokenizer_comes_back(bos: bool) -> None:
     assert parts.chat_template == tokenizer.chat_template
     assert parts.ends == [1, 3]
     assert parts.special["bos_token"] == "<s>"
-    assert parts.tokenizer.decode([0, 10, 60, 300]) == tokenizer.decode([0, 10, 60, 300], skip_special_tokens=True)
+    assert parts.tokenizer.decode([0, 10, 60, 300]) == tokenizer.decode(
+        [0, 10, 60, 300], skip_special_tokens=True
+    )
 
 
 def sentencepiece(prefix: bool) -> Any:
@@ -88,15 +92,28 @@ def sentencepiece(prefix: bool) -> Any:
     tokens = ["<unk>", "<s>", "</s>", *[f"<0x{i:02X}>" for i in range(256)]]
     tokens = list(dict.fromkeys([*tokens, *pieces, *letters]))
     vocabulary = {token: i for i, token in enumerate(tokens)}
-    merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("i", "n"), ("▁", "c"), ("a", "t"), ("▁c", "at"), ("o", "n")]
+    merges = [
+        ("▁", "t"),
+        ("h", "e"),
+        ("▁t", "he"),
+        ("i", "n"),
+        ("▁", "c"),
+        ("a", "t"),
+        ("▁c", "at"),
+        ("o", "n"),
+    ]
     merges += [("in", "g"), ("▁", "d"), ("o", "g"), ("▁d", "og")]
     core = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     steps = [normalizers.Prepend("▁")] if prefix else []
     core.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
     core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     core.add_special_tokens(["<unk>", "<s>", "</s>"])
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 @pytest.mark.parametrize("prefix", [True, False])
@@ -109,12 +126,22 @@ def test_a_sentencepiece_tokenizer_comes_back(prefix: bool) -> None:
 
 @pytest.mark.parametrize("scheme", ["always", "never"])
 def test_a_unigram_tokenizer_comes_back(scheme: str) -> None:
-    scored = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁the", -3.0), ("t", -5.0), ("h", -5.5)]
+    scored = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        ("▁the", -3.0),
+        ("t", -5.0),
+        ("h", -5.5),
+    ]
     scored += [("e", -4.0), ("he", -4.5), ("c", -6.0), ("at", -5.0), ("▁cat", -7.0)]
     core = Tokenizer(models.Unigram(scored, 2, False))
     core.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")])
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    core.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
     )
