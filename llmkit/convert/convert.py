@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.convert.output import check_output, unfinished
 from llmkit.convert.proof import Check, outputs_of, probe_ids
 from llmkit.convert.result import ConvertResult, write_proof
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import LLMKitError, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -101,14 +101,14 @@ def convert(
 
 def _kind(to: str, gguf_type: str, dtype: str) -> str:
     if to not in FORMATS:
-        raise InputError(f"the format {to!r} is not written; these are: {', '.join(FORMATS)}")
+        raise OptionError("to", f"must be one of {', '.join(FORMATS)}; {to} is not written")
     name, value, known = ("gguf_type", gguf_type, GGUF_TYPES) if to == "gguf" else ("dtype", dtype, DTYPES)
     if (dtype if to == "gguf" else gguf_type) != "auto":
         other = "dtype" if to == "gguf" else "gguf_type"
-        raise InputError(f"{other} is not used for {to}; give {name}")
+        raise OptionError(other, f"is not used for {to}; give `{name}`")
     value = value.upper() if to == "gguf" and value != "auto" else value
     if value != "auto" and value not in known:
-        raise InputError(f"{name} {value}: use auto, {', '.join(known)}")
+        raise OptionError(name, f"must be auto or one of {', '.join(known)}, not {value}")
     return value
 
 
@@ -182,7 +182,7 @@ def _accept(result: ConvertResult) -> None:
                 f"{check.reader} answers otherwise than the source: relative difference"
                 f" {check.relative_difference:.3g}, and {result.bound:g} is allowed for {result.stored}"
                 f" (largest difference {check.logit_difference:.3g}{_agreement(check)}); nothing was written."
-                " A higher bound accepts it"
+                " A higher `bound` accepts it"
             )
 
 

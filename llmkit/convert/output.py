@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 
 
 @dataclass
@@ -39,15 +39,15 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
     """
     place = Path(os.path.realpath(output))
     if place.is_dir() and as_file:
-        raise InputError(f"{output} is a folder, and a file is to be made: name a file, such as model.gguf")
+        raise OptionError("output", f"is the folder {output}, and a file is to be made, such as model.gguf")
     if place.exists() and not place.is_dir() and not as_file:
-        raise InputError(f"{output} is a file, and a folder is to be made")
+        raise OptionError("output", f"is the file {output}, and a folder is to be made")
     taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())
     if taken and not overwrite:
-        raise InputError(f"{output} exists; choose another output, or allow overwriting it")
+        raise OptionError("output", f"{output} exists; overwrite=True replaces it")
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{output}: cannot write in {parent}")
+        raise OptionError("output", f"{output} cannot be written: no permission in {parent}")
 
 
 @contextmanager

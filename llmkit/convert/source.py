@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -103,7 +103,7 @@ def _from_hugging_face(spec: ModelSpec) -> Source:
         try:
             model = model.merge_and_unload(safe_merge=True)
         except ValueError as error:
-            raise LLMKitError(f"the adapter does not merge: {' '.join(str(error).split())}") from None
+            raise LLMKitError(f"the adapter does not merge: {one_line(error)}") from None
     gc.collect()
     return Source(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
 
@@ -191,6 +191,4 @@ def _tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizer classes raise whatever their parser raised
-        raise InputError(
-            f"{folder}: its tokenizer does not load: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise InputError(f"{folder}: its tokenizer does not load: {one_line(error)}") from error

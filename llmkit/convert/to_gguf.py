@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.convert.proof import TEXTS, TOKENS, Check, compare, outputs_of
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.formats.gguf.checkpoint import as_checkpoint
 from llmkit.formats.gguf.write import Written, write_gguf
 
@@ -111,7 +111,7 @@ def run_reader(program: str, job: dict[str, Any], python: str, folder: str) -> N
             [python, str(script), str(path)], capture_output=True, text=True, errors="replace"
         )
     except OSError as error:
-        raise InputError(f"reader_python {python}: {error.strerror}") from None
+        raise OptionError("reader_python", f"{python} does not run: {error.strerror}") from None
     if done.returncode:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise LLMKitError(f"the independent reader failed: {last[:300]}")
@@ -129,7 +129,7 @@ def reader_with(module: str, reader_python: str | None) -> str | None:
                 ]
             )
         except OSError as error:
-            raise InputError(f"reader_python {reader_python}: {error.strerror}") from None
+            raise OptionError("reader_python", f"{reader_python} does not run: {error.strerror}") from None
         if probe.returncode == 0:
             return reader_python
     return sys.executable if find_spec(module) is not None else None

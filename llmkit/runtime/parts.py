@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -44,9 +44,7 @@ def model_from_parts(
             ignore_mismatched_sizes=True,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{name}: its config does not make a model: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bar:
@@ -63,8 +61,7 @@ def _config(config: Mapping[str, Any], name: str) -> Any:
     try:
         return CONFIG_MAPPING[config["model_type"]](**{k: v for k, v in config.items() if k != "model_type"})
     except Exception as error:  # configs check their values with errors of many kinds
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{name}: its config does not make a model: {reason}") from error
+        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
 
 
 def _class(config: Mapping[str, Any], name: str) -> Any:
@@ -112,6 +109,5 @@ def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int
         with torch.device("meta"):
             model = made_as(made_config)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{name}: its config does not make a model: {reason}") from error
+        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}, model.base_model_prefix
