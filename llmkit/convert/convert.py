@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from llmkit.convert.source import Source
     from llmkit.runtime.spec import ModelSpec
 
-FORMATS = ("safetensors", "gguf")
+FORMATS = ("safetensors", "gguf", "ctranslate2")
 GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def convert(
     job = Job(to, output, _kind(to, gguf_type, dtype), bound, reader_python, progress)
     check_output(output, as_file=to == "gguf", overwrite=overwrite)
     source = load_source(spec)
-    rows = probe_ids(source.tokenizer, source.model.config.get_text_config().vocab_size)
+    rows = probe_ids(source.tokenizer, source.model.config)
     expected = outputs_of(source.model, rows)
     with unfinished(output, as_file=to == "gguf") as work:
         result = _TARGETS[to](job, source, work.path, rows, expected)
@@ -106,6 +106,8 @@ def _kind(to: str, gguf_type: str, dtype: str) -> str:
     if (dtype if to == "gguf" else gguf_type) != "auto":
         other = "dtype" if to == "gguf" else "gguf_type"
         raise OptionError(other, f"is not used for {to}; give `{name}`")
+    if to == "safetensors" and value == "int8":
+        raise OptionError("dtype", "int8 is written for ctranslate2 only")
     value = value.upper() if to == "gguf" and value != "auto" else value
     if value != "auto" and value not in known:
         raise OptionError(name, f"must be auto or one of {', '.join(known)}, not {value}")
@@ -167,7 +169,32 @@ def _to_safetensors(
     )
 
 
-_TARGETS: dict[str, Any] = {"gguf": _to_gguf, "safetensors": _to_safetensors}
+def _to_ctranslate2(
+    job: Job, source: Source, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_ctranslate2
+
+    dtype = source.stored if job.kind == "auto" else job.kind
+    to_ctranslate2.write(source, path, dtype)
+    return ConvertResult(
+        output=job.output,
+        to="ctranslate2",
+        source=f"{source.name} ({source.format})",
+        stored=dtype,
+        parameters=sum(one.numel() for one in source.model.parameters()),
+        nbytes=(path / "model.bin").stat().st_size,
+        checks=[to_ctranslate2.check(path, source, rows, expected, dtype)],
+        bound=job.bound if job.bound is not None else to_ctranslate2.BOUNDS[dtype],
+        not_checked=[],
+        notes=list(source.notes),
+    )
+
+
+_TARGETS: dict[str, Any] = {
+    "gguf": _to_gguf,
+    "safetensors": _to_safetensors,
+    "ctranslate2": _to_ctranslate2,
+}
 
 
 def _accept(result: ConvertResult) -> None:

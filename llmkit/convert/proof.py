@@ -64,33 +64,44 @@ class Check:
     same_tokens: bool | None = None
 
 
-def probe_ids(tokenizer: Any, vocab_size: int) -> list[list[int]]:
+def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
     """Token ids of the texts; without a tokenizer, as many rows of ids spread over the vocabulary.
 
     Args:
         tokenizer: a transformers tokenizer or None.
-        vocab_size: number of ids of the model.
+        config: the model's, for its vocabulary and the positions that it has.
     """
+    config = config.get_text_config()
+    vocab_size = config.vocab_size
+    positions = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    # Two positions are left for a start and an end that a reader adds.
+    limit = min([TOKENS, *(one - 2 for one in positions if isinstance(one, int) and one > 2)])
     if tokenizer is not None:
-        return [[int(i) for i in tokenizer(text)["input_ids"][:TOKENS]] for text in TEXTS]
-    return [[(7 + 131 * row + 17 * i * i) % vocab_size for i in range(12)] for row in range(len(TEXTS))]
+        return [[int(i) for i in tokenizer(text)["input_ids"][:limit]] for text in TEXTS]
+    return [
+        [(7 + 131 * row + 17 * i * i) % vocab_size for i in range(min(12, limit))]
+        for row in range(len(TEXTS))
+    ]
 
 
-def outputs_of(model: Any, rows: list[list[int]]) -> list[torch.Tensor]:
+def outputs_of(
+    model: Any, rows: list[list[int]], decoder: list[list[int]] | None = None
+) -> list[torch.Tensor]:
     """What a model answers to each row alone: (tokens, classes) in float32.
 
     Args:
         model: a transformers model. An encoder-decoder gets the row for its decoder too.
         rows: token ids.
+        decoder: other rows for the decoder.
     """
     import torch
 
     found = []
-    for row in rows:
+    for i, row in enumerate(rows):
         ids = torch.tensor([row], device=next(model.parameters()).device)
         inputs = {"input_ids": ids}
         if model.config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = ids
+            inputs["decoder_input_ids"] = ids if decoder is None else torch.tensor([decoder[i]])
         with torch.inference_mode():
             outputs = model(**inputs)
         found.append(pick_output(outputs)[0].float().cpu())

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.convert.proof import TEXTS, TOKENS, Check, compare, outputs_of
+from llmkit.convert.proof import TEXTS, Check, compare, outputs_of
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.formats.gguf.checkpoint import as_checkpoint
 from llmkit.formats.gguf.write import Written, write_gguf
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TYPE_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 # The largest relative difference accepted for each type. A wrong layout gives more than 1.
-BOUNDS = {"F32": 0.002, "F16": 0.01, "BF16": 0.05, "Q8_0": 0.1, "Q4_0": 0.5, "Q4_1": 0.5}
+# llama.cpp computes with activations in 8 bits where weights are quantized, and in BF16 where they are.
+BOUNDS = {"F32": 0.002, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2, "Q4_0": 0.6, "Q4_1": 0.6}
 
 
 def write(
@@ -62,7 +63,7 @@ def own_check(path: Path, rows: list[list[int]], expected: list[torch.Tensor]) -
     weights = checkpoint.state_dict(torch.float32)
     model = model_from_parts(checkpoint.config, weights, dtype=torch.float32, name=str(path))
     tokenizer = checkpoint.tokenizer()
-    same = all(row == tokenizer(text)["input_ids"][:TOKENS] for row, text in zip(rows, TEXTS, strict=True))
+    same = all(row == tokenizer(text)["input_ids"][: len(row)] for row, text in zip(rows, TEXTS, strict=True))
     return compare("llmkit", expected, outputs_of(model, rows), logits=True, same_tokens=same)
 
 
@@ -86,7 +87,7 @@ def llama_cpp_check(
 
     found, ids = [], []
     with tempfile.TemporaryDirectory() as folder:
-        job = {"model": str(path.resolve()), "folder": folder, "texts": TEXTS, "tokens": TOKENS}
+        job = {"model": str(path.resolve()), "folder": folder, "texts": TEXTS, "tokens": max(map(len, rows))}
         run_reader("llama_cpp_logits.py", job, python, folder)
         for i in range(len(TEXTS)):
             with np.load(Path(folder) / f"{i}.npz") as answer:

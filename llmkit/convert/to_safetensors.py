@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.convert.proof import Check, compare, outputs_of
+from llmkit.convert.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +27,8 @@ def write(source: Source, folder: Path, dtype: str) -> None:
         dtype: float32, float16 or bfloat16.
     """
     import torch
-    from transformers.utils import logging
 
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+    with quiet():
         wanted = getattr(torch, dtype)
         config = copy.deepcopy(source.model.config)
         config.dtype = wanted
@@ -41,9 +39,6 @@ def write(source: Source, folder: Path, dtype: str) -> None:
         config.save_pretrained(folder)
         if source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
-    finally:
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _tied(source: Source, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
