@@ -14,58 +14,99 @@ if TYPE_CHECKING:
     from llmkit.convert.result import ConvertResult
 
 
+EXAMPLES = [
+    "llmkit convert -m my-model --to gguf --gguf-type Q8_0 -o my-model.gguf",
+    "llmkit convert -m folder-with-tf-model-h5 --to safetensors -o my-model",
+]
+
+
 @options.expand
 def run(
     *,
-    model: Annotated[
-        str,
-        flag(
-            "-m",
-            "--model",
-            metavar="NAME|PATH",
-            help="A model's folder or Hub id, a .gguf file, or a folder with tf_model.h5, a SavedModel,"
-            " a .ckpt or flax_model.msgpack.",
-        ),
-    ],
-    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors or gguf.")],
+    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf or ctranslate2.")],
     output: Annotated[
-        Path, flag("-o", "--output", metavar="PATH", help="A folder; for GGUF a file, such as model.gguf.")
+        Path, flag("-o", "--output", metavar="PATH", help="Folder; for GGUF a file, such as model.gguf.")
     ],
     gguf_type: Annotated[
-        str, flag("--gguf-type", help="F32, F16, BF16, Q8_0, Q4_0, Q4_1, or auto: as the model is stored.")
+        str,
+        flag(
+            "--gguf-type",
+            metavar="NAME",
+            help="F32, F16, BF16, Q8_0, Q4_0, Q4_1, or auto, as the model is stored.",
+        ),
     ] = "auto",
     dtype: Annotated[
         str,
-        flag("--dtype", help="float32, float16, bfloat16, or auto: as stored (not for GGUF)."),
+        flag(
+            "--dtype",
+            metavar="NAME",
+            help="float32, float16, bfloat16, int8 (ctranslate2), or auto, as the model is stored.",
+        ),
     ] = "auto",
     bound: Annotated[
         float | None,
-        flag("--bound", help="Largest relative difference accepted; without it, the type's own."),
+        flag("--bound", help="Largest relative difference to accept.", default="that of the type"),
     ] = None,
     reader_python: Annotated[
         str | None,
         flag(
             "--reader-python",
             metavar="PATH",
-            help="A Python that has llama-cpp-python, to check a GGUF file with; without it, this one.",
+            help="Python with llama-cpp-python, to check a GGUF file.",
+            default="this one, if it has it",
         ),
     ] = None,
-    adapter: Annotated[str | None, flag("--adapter", help="A LoRA adapter's folder or Hub id.")] = None,
-    revision: Annotated[str | None, flag("--revision", help="Branch, tag or commit on the Hub.")] = None,
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace the output if it is there.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the output if it exists.")] = False,
+    json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
+    model: Annotated[
+        str,
+        flag(
+            "-m",
+            "--model",
+            metavar="NAME|PATH",
+            help="Folder or Hub id of a model, a .gguf file, or a folder with tf_model.h5, a SavedModel,"
+            " a .ckpt or flax_model.msgpack.",
+            group="Model",
+        ),
+    ],
+    adapter: Annotated[
+        str | None,
+        flag("--adapter", help="Folder or Hub id of a LoRA adapter to merge.", default="none", group="Model"),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        flag(
+            "--revision", help="Branch, tag or commit on the Hub.", default="the main branch", group="Model"
+        ),
+    ] = None,
     allow_bin: Annotated[
-        bool, flag("--allow-bin", help="Read pytorch_model.bin where there is no safetensors file.")
+        bool,
+        flag(
+            "--allow-bin",
+            help="Read pytorch_model.bin if there is no safetensors file.",
+            group="Model",
+        ),
     ] = False,
     trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run code that comes with the model.")
+        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
     ] = False,
-    offline: Annotated[bool, flag("--offline", help="Use only what is on this machine.")] = False,
-    cache_dir: Annotated[Path | None, flag("--cache-dir", help="Where downloaded models are kept.")] = None,
-    json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
+    offline: Annotated[
+        bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
+    ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+            group="Model",
+        ),
+    ] = None,
     messages: options.MessageFlags,
 ) -> None:
     """Convert a model to another format, and prove that the result answers alike."""
-    from llmkit.convert.convert import convert
+    from llmkit.convert.conversion import convert
     from llmkit.runtime.spec import ModelSpec
 
     spec = ModelSpec(

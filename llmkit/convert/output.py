@@ -15,7 +15,7 @@ from llmkit.errors import InputError, OptionError
 
 @dataclass
 class Unfinished:
-    """Where a converted model is written first.
+    """Place in which a converted model is written first.
 
     Attributes:
         path: a file's name, or an empty folder.

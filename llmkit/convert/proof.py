@@ -37,7 +37,7 @@ TOKENS = 64
 
 @dataclass(frozen=True)
 class Check:
-    """How far one reader's answers to the converted file are from the source's.
+    """Distance of one reader's answers to the converted file from the source's.
 
     Attributes:
         reader: the program that read the file, such as ``llama.cpp``.
@@ -87,7 +87,7 @@ def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
 def outputs_of(
     model: Any, rows: list[list[int]], decoder: list[list[int]] | None = None
 ) -> list[torch.Tensor]:
-    """What a model answers to each row alone: (tokens, classes) in float32.
+    """Return the output of a model for each row alone: (tokens, classes) in float32.
 
     Args:
         model: a transformers model. An encoder-decoder gets the row for its decoder too.

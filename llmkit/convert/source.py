@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.runtime.gguf_files import one_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +27,7 @@ _TASKS = {
 
 
 @dataclass
-class Source:
+class SourceModel:
     """A model to convert, in float32 on the CPU.
 
     Attributes:
@@ -58,11 +59,11 @@ class Source:
 
     @property
     def gives_logits(self) -> bool:
-        """Whether the model's output is logits over its vocabulary."""
+        """Return True if the model's output is logits over its vocabulary."""
         return self.model.get_output_embeddings() is not None
 
 
-def load_source(spec: ModelSpec) -> Source:
+def load_source(spec: ModelSpec) -> SourceModel:
     """Load what `spec` names: a Hugging Face folder, a GGUF file, a TensorFlow or a Flax checkpoint.
 
     Args:
@@ -83,7 +84,7 @@ def load_source(spec: ModelSpec) -> Source:
     return _from_hugging_face(spec)
 
 
-def _from_hugging_face(spec: ModelSpec) -> Source:
+def _from_hugging_face(spec: ModelSpec) -> SourceModel:
     from llmkit.runtime.checkpoint import inspect_checkpoint
     from llmkit.runtime.load import load, saved_architecture
 
@@ -105,10 +106,10 @@ def _from_hugging_face(spec: ModelSpec) -> Source:
         except ValueError as error:
             raise LLMKitError(f"the adapter does not merge: {one_line(error)}") from None
     gc.collect()
-    return Source(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
+    return SourceModel(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
 
 
-def _from_gguf(path: Path) -> Source:
+def _from_gguf(path: Path) -> SourceModel:
     import torch
 
     from llmkit.formats.gguf.checkpoint import as_checkpoint
@@ -120,20 +121,17 @@ def _from_gguf(path: Path) -> Source:
     ends = checkpoint.end_tokens()
     if ends:
         model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
-    return Source(
+    return SourceModel(
         str(path), f"GGUF ({checkpoint.kind})", model, checkpoint.tokenizer(), checkpoint.stored, None,
         list(checkpoint.notes),
     )  # fmt: skip
 
 
-def _from_other(folder: Path, spec: ModelSpec) -> Source | None:
+def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
     """A folder without safetensors: TensorFlow's, Flax's, or with a GGUF file; None for none of them."""
-    files = sorted(folder.glob("*.gguf"))
-    if files:
-        if len(files) > 1 and "-of-" not in files[0].name:
-            names = ", ".join(file.name for file in files[:6])
-            raise InputError(f"{folder} holds several GGUF files; name one of them: {names}")
-        return _from_gguf(files[0])
+    file = one_gguf(folder)
+    if file is not None:
+        return _from_gguf(file)
     if list(folder.glob("pytorch_model*.bin")) and spec.allow_bin:
         return None
     for pattern in ("tf_model.h5", "tf_model.h5.index.json", "flax_model.msgpack", "*.ckpt*.index"):
@@ -144,7 +142,7 @@ def _from_other(folder: Path, spec: ModelSpec) -> Source | None:
     return None
 
 
-def _from_named(folder: Path, path: Path) -> Source:
+def _from_named(folder: Path, path: Path) -> SourceModel:
     """A checkpoint of TensorFlow or Flax, beside its config.json."""
     import json
 
@@ -178,7 +176,7 @@ def _from_named(folder: Path, path: Path) -> Source:
     shapes, prefix = shapes_of(config, str(folder))
     weights = fit(found, shapes, prefix, str(path))
     model = model_from_parts(config, weights, dtype=torch.float32, name=str(folder))
-    return Source(str(folder), kind, model, _tokenizer(folder), stored, folder, [])
+    return SourceModel(str(folder), kind, model, _tokenizer(folder), stored, folder, [])
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -189,6 +187,6 @@ def _tokenizer(folder: Path) -> Any:
     if not any((folder / name).is_file() for name in names):
         return None
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizer classes raise whatever their parser raised
         raise InputError(f"{folder}: its tokenizer does not load: {one_line(error)}") from error

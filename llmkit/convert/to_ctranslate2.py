@@ -16,7 +16,7 @@ from llmkit.errors import InputError, LLMKitError, one_line
 if TYPE_CHECKING:
     import torch
 
-    from llmkit.convert.source import Source
+    from llmkit.convert.source import SourceModel
 
 BOUNDS = {"float32": 0.002, "float16": 0.02, "bfloat16": 0.1, "int8": 0.2}
 # Settings that CTranslate2's converter reads and transformers 5 no longer has.
@@ -36,7 +36,7 @@ def package() -> Any:
     return ctranslate2
 
 
-def write(source: Source, folder: Path, dtype: str) -> None:
+def write(source: SourceModel, folder: Path, dtype: str) -> None:
     """Write the source as CTranslate2 stores it, with the tokenizer's files beside it.
 
     Args:
@@ -69,7 +69,7 @@ def write(source: Source, folder: Path, dtype: str) -> None:
                 (folder / file).write_bytes((plain / file).read_bytes())
 
 
-def _prepare(source: Source, plain: Path) -> None:
+def _prepare(source: SourceModel, plain: Path) -> None:
     """Give the converter what it expects: settings of transformers 4, and an unknown token that is a text."""
     path = plain / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def _prepare(source: Source, plain: Path) -> None:
 
 
 def check(
-    folder: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
 ) -> Check:
     """Run the result in CTranslate2 and compare: logits, or log-probabilities for an encoder-decoder.
 
@@ -100,7 +100,7 @@ def check(
 
 
 def _run(
-    folder: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
 ) -> Check:
     import numpy as np
     import torch
@@ -120,7 +120,7 @@ def _run(
 
 
 def _check_scores(
-    translator: Any, source: Source, rows: list[list[int]], expected: list[torch.Tensor]
+    translator: Any, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor]
 ) -> Check:
     """Compare the log-probability of each token of the row after the start token."""
     import torch

@@ -19,16 +19,16 @@ from llmkit.formats.gguf.write import Written, write_gguf
 if TYPE_CHECKING:
     import torch
 
-    from llmkit.convert.source import Source
+    from llmkit.convert.source import SourceModel
 
 TYPE_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-# The largest relative difference accepted for each type. A wrong layout gives more than 1.
+# The largest relative difference accepted for each type. A wrong layout gives about 1.4.
 # llama.cpp computes with activations in 8 bits where weights are quantized, and in BF16 where they are.
 BOUNDS = {"F32": 0.002, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2, "Q4_0": 0.6, "Q4_1": 0.6}
 
 
 def write(
-    source: Source, path: Path, kind: str, general: dict[str, str], progress: Callable[[int, int], None]
+    source: SourceModel, path: Path, kind: str, general: dict[str, str], progress: Callable[[int, int], None]
 ) -> Written:
     """Write the source as GGUF.
 
@@ -68,7 +68,7 @@ def own_check(path: Path, rows: list[list[int]], expected: list[torch.Tensor]) -
 
 
 def llama_cpp_check(
-    path: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor], python: str
+    path: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], python: str
 ) -> Check:
     """Let llama.cpp read the file, in a process of its own, and compare.
 

@@ -12,13 +12,13 @@ from llmkit.convert.quiet import quiet
 if TYPE_CHECKING:
     import torch
 
-    from llmkit.convert.source import Source
+    from llmkit.convert.source import SourceModel
 
 # The largest relative difference accepted for each type: rounding alone.
 BOUNDS = {"float32": 1e-5, "float16": 0.02, "bfloat16": 0.1}
 
 
-def write(source: Source, folder: Path, dtype: str) -> None:
+def write(source: SourceModel, folder: Path, dtype: str) -> None:
     """Write the source in `dtype` with its tokenizer and generation settings.
 
     Args:
@@ -41,7 +41,7 @@ def write(source: Source, folder: Path, dtype: str) -> None:
             source.tokenizer.save_pretrained(folder)
 
 
-def _tied(source: Source, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _tied(source: SourceModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Let tensors that were one stay one after rounding, so that they are written once."""
     first: dict[int, torch.Tensor] = {}
     for name, value in source.model.state_dict().items():
@@ -49,7 +49,9 @@ def _tied(source: Source, state: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return state
 
 
-def own_check(folder: Path, source: Source, rows: list[list[int]], expected: list[torch.Tensor]) -> Check:
+def own_check(
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor]
+) -> Check:
     """Read the folder's files into a new model of the same class, and compare."""
     import json
 

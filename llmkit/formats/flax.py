@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
-from llmkit.formats.named import Found
+from llmkit.formats.named import NamedArray
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ _DEEPEST = 64
 _DTYPES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
-def read_flax(path: Path) -> tuple[list[Found], str]:
+def read_flax(path: Path) -> tuple[list[NamedArray], str]:
     """All arrays of a Flax checkpoint.
 
     Args:
@@ -109,11 +109,11 @@ def _join(tree: dict[str, Any]) -> _Array:
     return joined
 
 
-def _translate(name: str, values: np.ndarray) -> Found:
+def _translate(name: str, values: np.ndarray) -> NamedArray:
     """PyTorch's name and layout: a kernel is transposed, a scale and an embedding are a weight."""
     parts = name.split("/")
     if parts[-1] == "kernel":
         axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}.get(values.ndim)
         values = values.transpose(axes) if axes is not None else values
     parts[-1] = {"kernel": "weight", "scale": "weight", "embedding": "weight"}.get(parts[-1], parts[-1])
-    return Found(name, (".".join(parts),), values)
+    return NamedArray(name, (".".join(parts),), values)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedArray:
     """An array of a checkpoint.
 
     Attributes:
@@ -29,7 +29,7 @@ class Found:
 
 
 def fit(
-    found: Iterable[Found], shapes: Mapping[str, tuple[int, ...]], prefix: str, source: str
+    found: Iterable[NamedArray], shapes: Mapping[str, tuple[int, ...]], prefix: str, source: str
 ) -> dict[str, torch.Tensor]:
     """Match arrays to a model's weights.
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def model_from_parts(
-    config: Mapping[str, Any], weights: dict[str, torch.Tensor], *, dtype: torch.dtype, name: str
+    config: Mapping[str, Any],
+    weights: dict[str, torch.Tensor],
+    *,
+    dtype: torch.dtype,
+    name: str,
+    **options: Any,
 ) -> PreTrainedModel:
     """Make a transformers model. Weights that do not need another dtype are taken without a copy.
 
@@ -22,6 +27,7 @@ def model_from_parts(
         weights: by the names that the class gives them; tied ones may be left out.
         dtype: of the model.
         name: where the parts come from, for messages.
+        options: more of `from_pretrained`, such as ``attn_implementation``.
 
     Raises:
         InputError: an unknown class, a weight that is missing, not used, or of another shape.
@@ -40,8 +46,10 @@ def model_from_parts(
             config=made_config,
             state_dict=weights,
             dtype=dtype,
+            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            **options,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from llmkit.convert import proof
-from llmkit.convert.convert import convert
+from llmkit.convert.conversion import convert
 from llmkit.convert.output import unfinished
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.formats.gguf import write

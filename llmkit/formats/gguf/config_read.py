@@ -89,7 +89,7 @@ def _sizes(header: Header) -> dict[str, int]:
 
 
 def _decoder(header: Header) -> dict[str, Any]:
-    """What the families of Llama's kind share."""
+    """Return the settings that the families of Llama's kind share."""
     values, arch, sizes = Values(header), header.architecture, _sizes(header)
     heads, pairs = sizes["heads"], sizes["pairs"]
     if values.integer("expert_count", 0):

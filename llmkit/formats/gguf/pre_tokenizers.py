@@ -36,7 +36,7 @@ _DEFAULT = (
 
 @dataclass(frozen=True)
 class Rule:
-    """How a text becomes words.
+    """A way to cut a text into words.
 
     Attributes:
         pattern: matches a word; several are applied in turn; None stands for GPT-2's own.

@@ -106,7 +106,7 @@ def pack(tensor: torch.Tensor, kind: str) -> np.ndarray:
 
 
 def fits(columns: int, kind: str) -> bool:
-    """Whether rows of `columns` values divide into the blocks of a type."""
+    """Return True if rows of `columns` values divide into the blocks of a type."""
     block = next(block for name, block, _ in TENSOR_TYPES.values() if name == kind)
     return columns % block == 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError
-from llmkit.formats.named import Found
+from llmkit.formats.named import NamedArray
 from llmkit.formats.tensorflow.names import is_training_state, translate
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _STRING, _BFLOAT16 = 7, 14
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _BundleEntry:
     """A tensor's place: ids of its dtype and data file, its shape, and bytes."""
 
     dtype: int
@@ -37,7 +37,7 @@ class _Entry:
     size: int
 
 
-def read_bundle(index: Path) -> list[Found]:
+def read_bundle(index: Path) -> list[NamedArray]:
     """All variables of a bundle.
 
     Args:
@@ -62,7 +62,7 @@ def read_bundle(index: Path) -> list[Found]:
     return found
 
 
-def _entries(index: Path) -> dict[str, _Entry]:
+def _entries(index: Path) -> dict[str, _BundleEntry]:
     data = index.read_bytes()
     if len(data) < 48 or data[-8:] != _MAGIC:
         raise InputError(f"{index}: not an index of TensorFlow variables")
@@ -137,7 +137,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"a field of type {kind}")
 
 
-def _entry(message: bytes) -> _Entry:
+def _entry(message: bytes) -> _BundleEntry:
     numbers = {1: 0, 3: 0, 4: 0, 5: 0}
     shape: list[int] = []
     for number, value in _fields(message):
@@ -150,10 +150,10 @@ def _entry(message: bytes) -> _Entry:
             raise ValueError("a variable is stored in slices, which is not read")
         elif number in numbers and isinstance(value, int):
             numbers[number] = value
-    return _Entry(numbers[1], tuple(shape), numbers[3], numbers[4], numbers[5])
+    return _BundleEntry(numbers[1], tuple(shape), numbers[3], numbers[4], numbers[5])
 
 
-def _full_names(index: Path, entries: dict[str, _Entry]) -> dict[str, str]:
+def _full_names(index: Path, entries: dict[str, _BundleEntry]) -> dict[str, str]:
     """The variables' own names by their keys, from the graph of objects that the bundle carries."""
     if _GRAPH not in entries:
         return {}
@@ -172,7 +172,7 @@ def _full_names(index: Path, entries: dict[str, _Entry]) -> dict[str, str]:
     return names
 
 
-def _bytes(index: Path, key: str, entry: _Entry) -> bytes:
+def _bytes(index: Path, key: str, entry: _BundleEntry) -> bytes:
     stem = index.name.removesuffix(".index")
     # The number of data files stands in their names.
     files = sorted(index.parent.glob(f"{stem}.data-{entry.shard:05d}-of-*"))
@@ -185,7 +185,7 @@ def _bytes(index: Path, key: str, entry: _Entry) -> bytes:
         return file.read(entry.size)
 
 
-def _values(index: Path, key: str, entry: _Entry) -> np.ndarray:
+def _values(index: Path, key: str, entry: _BundleEntry) -> np.ndarray:
     import numpy as np
 
     if entry.dtype not in _DTYPES and entry.dtype != _BFLOAT16:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
-from llmkit.formats.named import Found
+from llmkit.formats.named import NamedArray
 from llmkit.formats.tensorflow.names import is_training_state, translate
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def read_h5(path: Path) -> list[Found]:
+def read_h5(path: Path) -> list[NamedArray]:
     """All arrays of a checkpoint.
 
     Args:
@@ -35,7 +35,7 @@ def read_h5(path: Path) -> list[Found]:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: not an index of shards ({type(error).__name__})") from None
-    found: list[Found] = []
+    found: list[NamedArray] = []
     for name in names:
         shard = path.parent / str(name)
         if Path(str(name)).name != name or not shard.is_file():
@@ -44,7 +44,7 @@ def read_h5(path: Path) -> list[Found]:
     return found
 
 
-def _read_one(path: Path) -> Iterator[Found]:
+def _read_one(path: Path) -> Iterator[NamedArray]:
     try:
         import h5py
     except ImportError:
@@ -88,7 +88,7 @@ def _strings(attributes: Any, key: str) -> list[str]:
 
 
 def _follow(group: Any, name: str, path: Path) -> Any:
-    """What lies at a name, without leaving the file: a link to another file is not followed."""
+    """Return the object at a name inside the file: a link to another file is not followed."""
     import h5py
 
     place = group

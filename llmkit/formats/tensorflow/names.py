@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from llmkit.formats.named import Found
+from llmkit.formats.named import NamedArray
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +24,11 @@ _TRAINING = re.compile(
 
 
 def is_training_state(name: str) -> bool:
-    """Whether a variable belongs to the optimizer or counts steps."""
+    """Return True if a variable belongs to the optimizer or counts steps."""
     return _TRAINING.search(name) is not None
 
 
-def translate(name: str, values: np.ndarray) -> Found:
+def translate(name: str, values: np.ndarray) -> NamedArray:
     """A TensorFlow variable with its possible PyTorch names, in PyTorch's layout.
 
     Args:
@@ -44,4 +44,4 @@ def translate(name: str, values: np.ndarray) -> Found:
     parts[-1] = _LAST.get(parts[-1], parts[-1])
     # The first part is the whole model's own name, except in shards, whose names begin inside it.
     inside = ".".join(parts[1:] if len(parts) > 1 else parts)
-    return Found(name, (inside, ".".join(parts)), values)
+    return NamedArray(name, (inside, ".".join(parts)), values)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from llmkit.convert.proof import pick_output
-from llmkit.convert.source import Source, load_source
+from llmkit.convert.source import SourceModel, load_source
 from llmkit.errors import InputError
 from llmkit.formats import flax
 from llmkit.formats.tensorflow import names
@@ -26,7 +26,7 @@ with zipfile.ZipFile(Path(__file__).with_name("checkpoints.zip")) as archive:
     CASES = sorted({"/".join(name.split("/")[:2]) for name in archive.namelist()})
 
 
-def load(folder: Path) -> Source:
+def load(folder: Path) -> SourceModel:
     return load_source(ModelSpec(str(folder)))
 
 

@@ -16,7 +16,7 @@ from llmkit.errors import LLMKitError, OptionError
 if TYPE_CHECKING:
     import torch
 
-    from llmkit.convert.source import Source
+    from llmkit.convert.source import SourceModel
     from llmkit.runtime.spec import ModelSpec
 
 FORMATS = ("safetensors", "gguf", "ctranslate2")
@@ -25,8 +25,8 @@ DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is asked for, checked.
+class Conversion:
+    """A checked request.
 
     Attributes:
         to: the format.
@@ -85,7 +85,7 @@ def convert(
     from llmkit.convert.source import load_source
 
     output = Path(output)
-    job = Job(to, output, _kind(to, gguf_type, dtype), bound, reader_python, progress)
+    job = Conversion(to, output, _kind(to, gguf_type, dtype), bound, reader_python, progress)
     check_output(output, as_file=to == "gguf", overwrite=overwrite)
     source = load_source(spec)
     rows = probe_ids(source.tokenizer, source.model.config)
@@ -119,7 +119,7 @@ def _proof_path(path: Path, to: str) -> Path:
 
 
 def _to_gguf(
-    job: Job, source: Source, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
 ) -> ConvertResult:
     from llmkit.convert import to_gguf
 
@@ -149,7 +149,7 @@ def _to_gguf(
 
 
 def _to_safetensors(
-    job: Job, source: Source, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
 ) -> ConvertResult:
     from llmkit.convert import to_safetensors
 
@@ -170,7 +170,7 @@ def _to_safetensors(
 
 
 def _to_ctranslate2(
-    job: Job, source: Source, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
 ) -> ConvertResult:
     from llmkit.convert import to_ctranslate2
 
@@ -218,7 +218,7 @@ def _agreement(check: Check) -> str:
     return f", the same top token at {share:.1%} of {check.tokens}" if share is not None else ""
 
 
-def _carry(source: Source, path: Path, output: Path) -> None:
+def _carry(source: SourceModel, path: Path, output: Path) -> None:
     """Copy the source's card and licence."""
     import shutil
 
@@ -229,7 +229,7 @@ def _carry(source: Source, path: Path, output: Path) -> None:
             shutil.copyfile(source.folder / name, path / name)
 
 
-def _general(source: Source, output: Path) -> dict[str, str]:
+def _general(source: SourceModel, output: Path) -> dict[str, str]:
     """Name and licence for the file, from the source's card."""
     general = {"name": output.stem}
     card = source.folder / "README.md" if source.folder is not None else None
