@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 # Packages that some models or options need, and the commands that install them.
 OPTIONAL = {
     "bitsandbytes": "quantized models on NVIDIA GPUs: pip install bitsandbytes",
+    "gguf": "GGUF files: pip install 'llmkit[gguf]'",
+    "h5py": "TensorFlow checkpoints: pip install 'llmkit[convert]'",
+    "msgpack": "Flax checkpoints: pip install 'llmkit[convert]'",
+    "llama-cpp-python": "an independent check of GGUF files: pip install llama-cpp-python",
     "kernels": "attention kernels from the Hub: pip install kernels",
     "trl": "finetuning on preferences: pip install trl",
     "tiktoken": "models with a tiktoken tokenizer: pip install tiktoken",

@@ -59,7 +59,7 @@ def adapter_base(folder: Path) -> str | None:
     Raises:
         InputError: the adapter does not name its base.
     """
-    if not (folder / "adapter_config.json").is_file() or _has_model_weights(folder):
+    if folder.is_file() or not (folder / "adapter_config.json").is_file() or _has_model_weights(folder):
         return None
     base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -78,6 +78,10 @@ def adapter_task(folder: Path) -> str | None:
 
 def architectures(folder: Path) -> list[str]:
     """Return the model classes that config.json names, such as ``BertForQuestionAnswering``."""
+    if folder.is_file():
+        from llmkit.formats.gguf.checkpoint import as_checkpoint
+
+        return [str(name) for name in as_checkpoint(folder).config["architectures"]]
     if not (folder / "config.json").is_file():
         return []
     named = _read_json(folder / "config.json").get("architectures")

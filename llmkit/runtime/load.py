@@ -14,6 +14,7 @@ from llmkit.runtime.architecture import is_extractive_qa, is_masked_lm, saved_ar
 from llmkit.runtime.checkpoint import adapter_base, adapter_task, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
 from llmkit.runtime.generation_config import remove_unsupported
+from llmkit.runtime.gguf import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.quantized import check_options, quantize_loaded
@@ -23,6 +24,8 @@ from llmkit.runtime.weights import check_config, load_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
+    from llmkit.runtime.checkpoint import Checkpoint
     from llmkit.runtime.spec import ModelSpec
 
 __all__ = ["LoadedModel", "is_extractive_qa", "is_masked_lm", "load", "saved_architecture"]
@@ -47,14 +50,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     location, adapter = _find(spec)
     if spec.quantize is not None and adapter is not None:
         raise OptionError("quantize", "does not go with an adapter; merge the adapter into its model first")
-    checkpoint = inspect_checkpoint(
-        location.folder,
-        spec.name,
-        task=spec.task,
-        allow_bin=spec.allow_bin,
-        trusted=spec.trust_remote_code,
-    )
-    check_config(checkpoint, spec)
+    checkpoint, opened = _inspect(location, spec)
     # The device decides the dtype, and the dtype the size.
     device = choose_device(spec.device, checkpoint.parameters * 4).device
     dtype, why_dtype = choose_dtype(spec.dtype, getattr(torch, checkpoint.stored), device)
@@ -64,10 +60,18 @@ def load(spec: ModelSpec) -> LoadedModel:
         f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
     ]
     own = adapter is not None and (adapter.folder / "tokenizer.json").is_file()
-    tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
+    if opened is not None and not own:
+        tokenizer = opened.tokenizer()
+        notes += opened.notes
+    else:
+        tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
     # An adapter for extractive QA brings the head that its base may lack.
     brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
-    model = load_weights(checkpoint, replace(spec, new_head=spec.new_head or brings_head), dtype, placement)
+    if opened is not None:
+        model = load_gguf_weights(opened, spec, dtype, placement)
+    else:
+        wanted = replace(spec, new_head=spec.new_head or brings_head)
+        model = load_weights(checkpoint, wanted, dtype, placement)
     if adapter is not None:
         model = put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
@@ -90,6 +94,21 @@ def load(spec: ModelSpec) -> LoadedModel:
         adapter=adapter.folder if adapter is not None else None,
         notes=notes,
     )
+
+
+def _inspect(location: Location, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheckpoint | None]:
+    """Inspect a model's folder, or its GGUF file."""
+    if location.is_gguf:
+        return inspect_gguf(location.folder, spec)
+    checkpoint = inspect_checkpoint(
+        location.folder,
+        spec.name,
+        task=spec.task,
+        allow_bin=spec.allow_bin,
+        trusted=spec.trust_remote_code,
+    )
+    check_config(checkpoint, spec)
+    return checkpoint, None
 
 
 def _find(spec: ModelSpec) -> tuple[Location, Location | None]:

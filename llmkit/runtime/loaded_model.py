@@ -35,7 +35,7 @@ class LoadedModel:
         device: device of its inputs.
         dtype: precision that it computes in.
         revision: the commit, ``embedded`` or ``local``.
-        folder: folder that it was read from.
+        folder: folder, or GGUF file, that it was read from.
         context_length: most tokens of its context; None if its architecture has no limit.
         adapter: folder of the LoRA adapter on it, or None.
         notes: choices that were made for the user, one sentence each (for `-v`).
@@ -64,6 +64,10 @@ class LoadedModel:
     def stored_dtype(self) -> str:
         """Name of the dtype that most of the checkpoint's weights are stored in."""
         spec = self.spec
+        if self.folder.is_file():
+            from llmkit.formats.gguf.checkpoint import as_checkpoint
+
+            return as_checkpoint(self.folder).stored
         return inspect_checkpoint(
             self.folder, spec.name, task=spec.task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
         ).stored
@@ -98,6 +102,9 @@ class LoadedModel:
 
 def _fingerprints(folder: Path) -> dict[str, Any]:
     found = {}
+    if folder.is_file():
+        with folder.open("rb") as file:
+            return {folder.name: fingerprint(file.fileno())}
     for path in sorted((*folder.iterdir(), *folder.glob("*chat_templates/*"))):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and any(fnmatch(name, pattern) for pattern in _READ):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, did_you_mean
 from llmkit.models.bundled import embedded_folder, embedded_models
+from llmkit.runtime.gguf_files import one_gguf
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
@@ -28,12 +29,16 @@ class Location:
     """Location of a model.
 
     Attributes:
-        folder: a local folder in Hugging Face layout.
+        folder: a local folder in Hugging Face layout, or a GGUF file.
         revision: the commit of a Hub model, ``embedded`` for an embedded one, ``local`` for a folder.
     """
 
     folder: Path
     revision: str
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.folder.suffix == ".gguf" and self.folder.is_file()
 
 
 def locate(name: str, spec: ModelSpec) -> Location:
@@ -47,8 +52,8 @@ def locate(name: str, spec: ModelSpec) -> Location:
         raise OptionError("model", "is empty: give a Hub id, a folder, or an embedded model")
     path = Path(name).expanduser()
     embedded = embedded_folder(name)
-    if spec.revision is not None and (embedded is not None or path.is_dir()):
-        kind = "a folder" if embedded is None else "embedded"
+    if spec.revision is not None and (embedded is not None or path.exists()):
+        kind = "embedded" if embedded is not None else "a folder" if path.is_dir() else "a file"
         raise OptionError(
             "revision", f"{spec.revision}: only Hub models have revisions, and {name} is {kind}"
         )
@@ -60,6 +65,8 @@ def locate(name: str, spec: ModelSpec) -> Location:
             )
         return Location(embedded, "embedded")
     if path.is_dir():
+        return Location(one_gguf(path) or path, "local")
+    if path.is_file() and path.suffix == ".gguf":
         return Location(path, "local")
     if path.is_file():
         raise InputError(f"{name} is a file; give the model's folder, such as {path.parent}")
@@ -186,14 +193,16 @@ def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
         )
     if any(f.endswith((".h5", ".ckpt.index", ".data-00000-of-00001")) for f in files):
         raise InputError(
-            f"{name} is a TensorFlow checkpoint, which transformers 5 no longer reads; convert it with"
-            " transformers 4: AutoModel.from_pretrained(PATH, from_tf=True).save_pretrained(OUT)"
+            f"{name} is a TensorFlow checkpoint; convert it first: `llmkit convert -m {name} --to safetensors"
+            " -o OUT`"
         )
     if any(f.endswith(".msgpack") for f in files):
         raise InputError(
-            f"{name} is a Flax checkpoint, which transformers 5 no longer reads; convert it with"
-            " transformers 4: AutoModel.from_pretrained(PATH, from_flax=True).save_pretrained(OUT)"
+            f"{name} is a Flax checkpoint; convert it first: `llmkit convert -m {name} --to safetensors"
+            " -o OUT`"
         )
     if any(f.endswith(".gguf") for f in files):
-        raise InputError(f"{name} holds GGUF weights, which llmkit does not read; use a safetensors copy")
+        raise InputError(
+            f"{name} holds GGUF files; download one, and name the file: `hf download {name} FILE`"
+        )
     raise InputError(f"{name} has no weights: no model.safetensors in it")

@@ -1,6 +1,6 @@
 """Load a model's weights, and refuse weights that do not fit its config.
 
-Public: `load_weights`, `check_config`.
+Public: `load_weights`, `check_config`, `check_attention`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def load_weights(
     if placement.device_map is None and placement.device != "cpu":
         model = model.to(placement.device)
     if kernel is not None:
-        _check_attention(model, kernel, options["attn_implementation"])
+        check_attention(model, kernel, options["attn_implementation"])
     return model
 
 
@@ -216,7 +216,7 @@ def _check_report(report: dict[str, Any], model: Any, spec: ModelSpec) -> None:
         )
 
 
-def _check_attention(model: PreTrainedModel, kernel: Kernel, name: str) -> None:
+def check_attention(model: PreTrainedModel, kernel: Kernel, name: str) -> None:
     """Refuse a model that does not run the kernel that was set.
 
     transformers keeps `eager`, with one log line, in models that do not use its attention interface.

@@ -181,9 +181,9 @@ def test_code_of_the_model_does_not_run_unless_trusted(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("tf_model.h5", "a TensorFlow checkpoint, which transformers 5 no longer reads; convert it"),
-        ("flax_model.msgpack", "a Flax checkpoint, which transformers 5 no longer reads; convert it"),
-        ("model.gguf", "holds GGUF weights"),
+        ("tf_model.h5", "a TensorFlow checkpoint; convert it first"),
+        ("flax_model.msgpack", "a Flax checkpoint; convert it first"),
+        ("model.gguf", "not a GGUF file"),
         ("notes.txt", "has no weights: no model.safetensors in it"),
     ],
 )

@@ -1,0 +1,162 @@
+"""`llmkit convert`: a model in one format in, the same model in another out, with a proof."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
+
+if TYPE_CHECKING:
+    from llmkit.convert.result import ConvertResult
+
+
+EXAMPLES = [
+    "llmkit convert -m my-model --to gguf --gguf-type Q8_0 -o my-model.gguf",
+    "llmkit convert -m folder-with-tf-model-h5 --to safetensors -o my-model",
+]
+
+
+@options.expand
+def run(
+    *,
+    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf or ctranslate2.")],
+    output: Annotated[
+        Path, flag("-o", "--output", metavar="PATH", help="Folder; for GGUF a file, such as model.gguf.")
+    ],
+    gguf_type: Annotated[
+        str,
+        flag(
+            "--gguf-type",
+            metavar="NAME",
+            help="F32, F16, BF16, Q8_0, Q4_0, Q4_1, or auto, as the model is stored.",
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        flag(
+            "--dtype",
+            metavar="NAME",
+            help="float32, float16, bfloat16, int8 (ctranslate2), or auto, as the model is stored.",
+        ),
+    ] = "auto",
+    bound: Annotated[
+        float | None,
+        flag("--bound", help="Largest relative difference to accept.", default="that of the type"),
+    ] = None,
+    reader_python: Annotated[
+        str | None,
+        flag(
+            "--reader-python",
+            metavar="PATH",
+            help="Python with llama-cpp-python, to check a GGUF file.",
+            default="this one, if it has it",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the output if it exists.")] = False,
+    json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
+    model: Annotated[
+        str,
+        flag(
+            "-m",
+            "--model",
+            metavar="NAME|PATH",
+            help="Folder or Hub id of a model, a .gguf file, or a folder with tf_model.h5, a SavedModel,"
+            " a .ckpt or flax_model.msgpack.",
+            group="Model",
+        ),
+    ],
+    adapter: Annotated[
+        str | None,
+        flag("--adapter", help="Folder or Hub id of a LoRA adapter to merge.", default="none", group="Model"),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        flag(
+            "--revision", help="Branch, tag or commit on the Hub.", default="the main branch", group="Model"
+        ),
+    ] = None,
+    allow_bin: Annotated[
+        bool,
+        flag(
+            "--allow-bin",
+            help="Read pytorch_model.bin if there is no safetensors file.",
+            group="Model",
+        ),
+    ] = False,
+    trust_remote_code: Annotated[
+        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
+    ] = False,
+    offline: Annotated[
+        bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
+    ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+            group="Model",
+        ),
+    ] = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Convert a model to another format, and prove that the result answers alike."""
+    from llmkit.convert.conversion import convert
+    from llmkit.runtime.spec import ModelSpec
+
+    spec = ModelSpec(
+        name=model,
+        adapter=adapter,
+        revision=revision,
+        allow_bin=allow_bin,
+        trust_remote_code=trust_remote_code,
+        offline=offline,
+        cache_dir=cache_dir,
+    )
+    with console.Progress("convert") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done, f"{done} of {total} tensors")
+
+        result = convert(
+            spec,
+            to,
+            output,
+            gguf_type=gguf_type,
+            dtype=dtype,
+            bound=bound,
+            reader_python=reader_python,
+            overwrite=overwrite,
+            progress=show,
+        )
+    if json:
+        print(json_module.dumps(dataclasses.asdict(result), default=str))
+    else:
+        _print(result)
+    for sentence in result.notes:
+        console.notice(sentence)
+
+
+def _print(result: ConvertResult) -> None:
+    print(f"output: {result.output}")
+    print(f"source: {result.source}")
+    print(f"weights: {result.parameters:,} in {result.stored}, {result.nbytes / 1e6:,.1f} MB")
+    for check in result.checks:
+        parts = [
+            f"largest difference {check.logit_difference:.3g}",
+            f"relative {check.relative_difference:.3g}",
+        ]
+        if check.top_token_agreement is not None:
+            parts.append(f"same top token at {check.top_token_agreement:.1%} of {check.tokens:,}")
+        if check.mean_kl is not None:
+            parts.append(f"KL {check.mean_kl:.2g}")
+        print(f"checked by {check.reader}: {', '.join(parts)}")
+    for reader in result.not_checked:
+        print(f"not checked by {reader}")
+    print(f"allowed: relative {result.bound:g}")

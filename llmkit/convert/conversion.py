@@ -1,0 +1,242 @@
+"""Convert a model to another format, and prove that the result answers as the source does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.convert.output import check_output, unfinished
+from llmkit.convert.proof import Check, outputs_of, probe_ids
+from llmkit.convert.result import ConvertResult, write_proof
+from llmkit.errors import LLMKitError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.convert.source import SourceModel
+    from llmkit.runtime.spec import ModelSpec
+
+FORMATS = ("safetensors", "gguf", "ctranslate2")
+GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A checked request.
+
+    Attributes:
+        to: the format.
+        output: the file or folder to make.
+        kind: a GGUF type or the name of a torch dtype; ``auto`` takes the source's.
+        bound: the largest relative difference accepted; None takes the type's own.
+        reader_python: a Python that has independent readers.
+        progress: called with the number of tensors done and their total.
+    """
+
+    to: str
+    output: Path
+    kind: str
+    bound: float | None
+    reader_python: str | None
+    progress: Callable[[int, int], None]
+
+
+def convert(
+    spec: ModelSpec,
+    to: str,
+    output: str | Path,
+    *,
+    gguf_type: str = "auto",
+    dtype: str = "auto",
+    bound: float | None = None,
+    reader_python: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ConvertResult:
+    """Convert a model.
+
+    The result is written beside `output` and read again: by llmkit and, where one is installed, by a program
+    that shares no code with it. Their answers to 20 texts are compared with the source's, in float32. Only a
+    result within the bound is moved to `output`. The measurements lie beside it, in ``proof.json``, or in
+    ``NAME.gguf.proof.json``.
+
+    Args:
+        spec: the model: a folder, Hub id or embedded model, with an adapter on it or not, a GGUF file, or a
+            folder with a TensorFlow or Flax checkpoint. Its dtype and device are not used.
+        to: a format of `FORMATS`.
+        output: a file for GGUF, otherwise a folder.
+        gguf_type: for GGUF: ``auto`` (as the source is stored), or one of `GGUF_TYPES`.
+        dtype: for other formats: ``auto`` (as the source is stored), or one of `DTYPES`.
+        bound: the largest relative difference accepted (see `Check`); None takes the type's own.
+        reader_python: path of a Python that has the independent reader (llama-cpp-python for GGUF); None
+            tries the Python that runs.
+        overwrite: replace what is there.
+        progress: called with the number of tensors done and their total.
+
+    Raises:
+        InputError: no such model, a model that the format cannot hold, or an output in the way.
+        LLMKitError: a reader's answers are further from the source's than the bound; nothing is moved to
+            `output`.
+    """
+    from llmkit.convert.source import load_source
+
+    output = Path(output)
+    job = Conversion(to, output, _kind(to, gguf_type, dtype), bound, reader_python, progress)
+    check_output(output, as_file=to == "gguf", overwrite=overwrite)
+    source = load_source(spec)
+    rows = probe_ids(source.tokenizer, source.model.config)
+    expected = outputs_of(source.model, rows)
+    with unfinished(output, as_file=to == "gguf") as work:
+        result = _TARGETS[to](job, source, work.path, rows, expected)
+        _accept(result)
+        _carry(source, work.path, output)
+        write_proof(_proof_path(work.path, to), result)
+        work.accepted = True
+    return result
+
+
+def _kind(to: str, gguf_type: str, dtype: str) -> str:
+    if to not in FORMATS:
+        raise OptionError("to", f"must be one of {', '.join(FORMATS)}; {to} is not written")
+    name, value, known = ("gguf_type", gguf_type, GGUF_TYPES) if to == "gguf" else ("dtype", dtype, DTYPES)
+    if (dtype if to == "gguf" else gguf_type) != "auto":
+        other = "dtype" if to == "gguf" else "gguf_type"
+        raise OptionError(other, f"is not used for {to}; give `{name}`")
+    if to == "safetensors" and value == "int8":
+        raise OptionError("dtype", "int8 is written for ctranslate2 only")
+    value = value.upper() if to == "gguf" and value != "auto" else value
+    if value != "auto" and value not in known:
+        raise OptionError(name, f"must be auto or one of {', '.join(known)}, not {value}")
+    return value
+
+
+def _proof_path(path: Path, to: str) -> Path:
+    return path.with_name(path.name + ".proof.json") if to == "gguf" else path / "proof.json"
+
+
+def _to_gguf(
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_gguf
+
+    kind = to_gguf.TYPE_OF[source.stored] if job.kind == "auto" else job.kind
+    written = to_gguf.write(source, path, kind, _general(source, job.output), job.progress)
+    checks = [to_gguf.own_check(path, rows, expected)]
+    not_checked = []
+    python = to_gguf.reader_with("llama_cpp", job.reader_python)
+    if source.model.config.is_encoder_decoder:
+        not_checked.append("llama.cpp (llama-cpp-python runs no encoder-decoder)")
+    elif python is None:
+        not_checked.append("llama.cpp; install llama-cpp-python to check with it")
+    else:
+        checks.append(to_gguf.llama_cpp_check(path, source, rows, expected, python))
+    return ConvertResult(
+        output=job.output,
+        to="gguf",
+        source=f"{source.name} ({source.format})",
+        stored=kind,
+        parameters=written.parameters,
+        nbytes=path.stat().st_size,
+        checks=checks,
+        bound=job.bound if job.bound is not None else to_gguf.BOUNDS[kind],
+        not_checked=not_checked,
+        notes=[*source.notes, *written.notes],
+    )
+
+
+def _to_safetensors(
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_safetensors
+
+    dtype = source.stored if job.kind == "auto" else job.kind
+    to_safetensors.write(source, path, dtype)
+    return ConvertResult(
+        output=job.output,
+        to="safetensors",
+        source=f"{source.name} ({source.format})",
+        stored=dtype,
+        parameters=sum(one.numel() for one in source.model.parameters()),
+        nbytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
+        checks=[to_safetensors.own_check(path, source, rows, expected)],
+        bound=job.bound if job.bound is not None else to_safetensors.BOUNDS[dtype],
+        not_checked=[],
+        notes=list(source.notes),
+    )
+
+
+def _to_ctranslate2(
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_ctranslate2
+
+    dtype = source.stored if job.kind == "auto" else job.kind
+    to_ctranslate2.write(source, path, dtype)
+    return ConvertResult(
+        output=job.output,
+        to="ctranslate2",
+        source=f"{source.name} ({source.format})",
+        stored=dtype,
+        parameters=sum(one.numel() for one in source.model.parameters()),
+        nbytes=(path / "model.bin").stat().st_size,
+        checks=[to_ctranslate2.check(path, source, rows, expected, dtype)],
+        bound=job.bound if job.bound is not None else to_ctranslate2.BOUNDS[dtype],
+        not_checked=[],
+        notes=list(source.notes),
+    )
+
+
+_TARGETS: dict[str, Any] = {
+    "gguf": _to_gguf,
+    "safetensors": _to_safetensors,
+    "ctranslate2": _to_ctranslate2,
+}
+
+
+def _accept(result: ConvertResult) -> None:
+    for check in result.checks:
+        if check.same_tokens is False:
+            raise LLMKitError(
+                f"{check.reader} cuts the texts into other tokens than the source's tokenizer does;"
+                " nothing was written"
+            )
+        if not check.relative_difference <= result.bound:
+            raise LLMKitError(
+                f"{check.reader} answers otherwise than the source: relative difference"
+                f" {check.relative_difference:.3g}, and {result.bound:g} is allowed for {result.stored}"
+                f" (largest difference {check.logit_difference:.3g}{_agreement(check)}); nothing was written."
+                " A higher `bound` accepts it"
+            )
+
+
+def _agreement(check: Check) -> str:
+    share = check.top_token_agreement
+    return f", the same top token at {share:.1%} of {check.tokens}" if share is not None else ""
+
+
+def _carry(source: SourceModel, path: Path, output: Path) -> None:
+    """Copy the source's card and licence."""
+    import shutil
+
+    if source.folder is None or not path.is_dir():
+        return
+    for name in ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE"):
+        if (source.folder / name).is_file():
+            shutil.copyfile(source.folder / name, path / name)
+
+
+def _general(source: SourceModel, output: Path) -> dict[str, str]:
+    """Name and licence for the file, from the source's card."""
+    general = {"name": output.stem}
+    card = source.folder / "README.md" if source.folder is not None else None
+    if card is not None and card.is_file():
+        text = card.read_text(encoding="utf-8", errors="replace")
+        front = text.split("---")[1] if text.startswith("---") and text.count("---") > 1 else ""
+        match = re.search(r"^license: *['\"]?([\w.-]+)", front, re.M)
+        if match is not None:
+            general["license"] = match[1]
+    return general

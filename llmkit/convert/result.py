@@ -1,0 +1,47 @@
+"""The result of a conversion, and its record on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmkit.convert.proof import Check
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """A converted model.
+
+    Attributes:
+        output: the file or folder.
+        to: the format.
+        source: what was converted, and in which format it was.
+        stored: type of most weights in the result, such as ``bfloat16`` or ``Q8_0``.
+        parameters: number of weights.
+        nbytes: size of the result's weights on disk.
+        checks: how far each reader's answers are from the source's.
+        bound: the largest relative difference that was allowed.
+        not_checked: readers that would have been asked, had they been installed, with how to get them.
+        notes: what the user should know.
+    """
+
+    output: Path
+    to: str
+    source: str
+    stored: str
+    parameters: int
+    nbytes: int
+    checks: list[Check]
+    bound: float
+    not_checked: list[str]
+    notes: list[str]
+
+
+def write_proof(path: Path, result: ConvertResult) -> None:
+    """Keep the measurements beside the model, as JSON."""
+    import llmkit
+
+    record = dataclasses.asdict(result) | {"output": result.output.name, "llmkit": llmkit.__version__}
+    path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,192 @@
+"""The model that is converted, whatever format it is in."""
+
+from __future__ import annotations
+
+import gc
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.runtime.gguf_files import one_gguf
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from llmkit.runtime.spec import ModelSpec
+
+_TASKS = {
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text-generation",
+    "MTModel": "text-generation",
+}
+
+
+@dataclass
+class SourceModel:
+    """A model to convert, in float32 on the CPU.
+
+    Attributes:
+        name: what the user called it.
+        format: the format it was in.
+        model: the transformers model, in eval mode.
+        tokenizer: its tokenizer; None where it has none.
+        stored: name of the torch dtype that holds what its file holds.
+        folder: the folder with its card and licence; None for a single file.
+        notes: what the user should know.
+    """
+
+    name: str
+    format: str
+    model: PreTrainedModel
+    tokenizer: Any
+    stored: str
+    folder: Path | None
+    notes: list[str]
+
+    @property
+    def ends(self) -> list[int]:
+        """Ids at which generation stops, the end token first."""
+        configured = getattr(self.model, "generation_config", None)
+        ends = getattr(configured, "eos_token_id", None)
+        if ends is None and self.tokenizer is not None:
+            ends = self.tokenizer.eos_token_id
+        return [int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None]
+
+    @property
+    def gives_logits(self) -> bool:
+        """Return True if the model's output is logits over its vocabulary."""
+        return self.model.get_output_embeddings() is not None
+
+
+def load_source(spec: ModelSpec) -> SourceModel:
+    """Load what `spec` names: a Hugging Face folder, a GGUF file, a TensorFlow or a Flax checkpoint.
+
+    Args:
+        spec: its dtype and device are not used.
+
+    Raises:
+        InputError: no such model, or a file that is damaged or not understood.
+    """
+    path = Path(spec.name).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise InputError(f"{path} is a file that is not converted; name a model's folder or a .gguf file")
+        return _from_gguf(path)
+    if path.is_dir() and not list(path.glob("*.safetensors*")):
+        own = _from_other(path, spec)
+        if own is not None:
+            return own
+    return _from_hugging_face(spec)
+
+
+def _from_hugging_face(spec: ModelSpec) -> SourceModel:
+    from llmkit.runtime.checkpoint import inspect_checkpoint
+    from llmkit.runtime.load import load, saved_architecture
+
+    task = "feature-extraction"
+    for named in saved_architecture(spec):
+        task = next((task for end, task in _TASKS.items() if named.endswith(end)), task)
+    loaded = load(replace(spec, dtype="float32", device="cpu", task=task))
+    model: Any = loaded.model
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise InputError(f"{spec.name} is quantized; name the full-precision model")
+    stored = inspect_checkpoint(
+        loaded.folder, spec.name, task=task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
+    ).stored
+    kind = "safetensors" if list(loaded.folder.glob("*.safetensors")) else "pytorch_model.bin"
+    if loaded.adapter is not None:
+        kind += " with a LoRA adapter"
+        try:
+            model = model.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise LLMKitError(f"the adapter does not merge: {one_line(error)}") from None
+    gc.collect()
+    return SourceModel(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
+
+
+def _from_gguf(path: Path) -> SourceModel:
+    import torch
+
+    from llmkit.formats.gguf.checkpoint import as_checkpoint
+    from llmkit.runtime.parts import model_from_parts
+
+    checkpoint = as_checkpoint(path)
+    weights = checkpoint.state_dict(torch.float32)
+    model = model_from_parts(checkpoint.config, weights, dtype=torch.float32, name=str(path))
+    ends = checkpoint.end_tokens()
+    if ends:
+        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    return SourceModel(
+        str(path), f"GGUF ({checkpoint.kind})", model, checkpoint.tokenizer(), checkpoint.stored, None,
+        list(checkpoint.notes),
+    )  # fmt: skip
+
+
+def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
+    """A folder without safetensors: TensorFlow's, Flax's, or with a GGUF file; None for none of them."""
+    file = one_gguf(folder)
+    if file is not None:
+        return _from_gguf(file)
+    if list(folder.glob("pytorch_model*.bin")) and spec.allow_bin:
+        return None
+    for pattern in ("tf_model.h5", "tf_model.h5.index.json", "flax_model.msgpack", "*.ckpt*.index"):
+        for path in sorted(folder.glob(pattern)):
+            return _from_named(folder, path)
+    for path in sorted(folder.glob("**/variables/variables.index")):
+        return _from_named(folder, path)
+    return None
+
+
+def _from_named(folder: Path, path: Path) -> SourceModel:
+    """A checkpoint of TensorFlow or Flax, beside its config.json."""
+    import json
+
+    import torch
+
+    from llmkit.formats.flax import read_flax
+    from llmkit.formats.named import fit
+    from llmkit.formats.tensorflow.bundle import read_bundle
+    from llmkit.formats.tensorflow.h5 import read_h5
+    from llmkit.runtime.parts import model_from_parts, shapes_of
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: config.json is missing or damaged ({error})") from None
+    stored = "float32"
+    if path.suffix == ".msgpack":
+        kind = "Flax"
+        found, stored = read_flax(path)
+    elif path.name.endswith(".index"):
+        kind = "TensorFlow variables"
+        found = read_bundle(path)
+    else:
+        kind = "TensorFlow"
+        found = read_h5(path)
+    config["architectures"] = [
+        re.sub("^(TF|Flax)", "", str(name)) for name in config.get("architectures") or []
+    ]
+    shapes, prefix = shapes_of(config, str(folder))
+    weights = fit(found, shapes, prefix, str(path))
+    model = model_from_parts(config, weights, dtype=torch.float32, name=str(folder))
+    return SourceModel(str(folder), kind, model, _tokenizer(folder), stored, folder, [])
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer; None where it has no file of one."""
+    from transformers import AutoTokenizer
+
+    names = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "source.spm")
+    if not any((folder / name).is_file() for name in names):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizer classes raise whatever their parser raised
+        raise InputError(f"{folder}: its tokenizer does not load: {one_line(error)}") from error

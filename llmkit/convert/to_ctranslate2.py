@@ -1,0 +1,140 @@
+"""Write a CTranslate2 model with CTranslate2's own converter, run it, and compare."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.convert import to_safetensors
+from llmkit.convert.proof import Check, compare
+from llmkit.convert.quiet import quiet
+from llmkit.errors import InputError, LLMKitError, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.convert.source import SourceModel
+
+BOUNDS = {"float32": 0.002, "float16": 0.02, "bfloat16": 0.1, "int8": 0.2}
+# Settings that CTranslate2's converter reads and transformers 5 no longer has.
+_GONE = {"bart": {"normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}}
+
+
+def package() -> Any:
+    """The `ctranslate2` package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import ctranslate2
+    except ImportError:
+        raise InputError("CTranslate2 needs its package: pip install 'llmkit[ctranslate2]'") from None
+    return ctranslate2
+
+
+def write(source: SourceModel, folder: Path, dtype: str) -> None:
+    """Write the source as CTranslate2 stores it, with the tokenizer's files beside it.
+
+    Args:
+        source: a model that generates, with its tokenizer.
+        folder: where to; it exists and is empty.
+        dtype: float32, float16, bfloat16 or int8.
+
+    Raises:
+        InputError: a model that CTranslate2's converter does not know.
+    """
+    ctranslate2 = package()
+    kind = source.model.config.model_type
+    if not source.model.can_generate():
+        raise InputError(f"{source.name} does not generate text; CTranslate2 is written for models that do")
+    if source.tokenizer is None:
+        raise InputError(f"{source.name} has no tokenizer, and CTranslate2 needs one")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        plain = Path(name)
+        to_safetensors.write(source, plain, "float32")
+        _prepare(source, plain)
+        try:
+            with quiet():
+                converter = ctranslate2.converters.TransformersConverter(str(plain))
+                converter.convert(str(folder), quantization=dtype, force=True)
+        except Exception as error:  # the converter raises whatever goes wrong in it
+            raise InputError(f"CTranslate2 does not convert this {kind} model: {one_line(error)}") from error
+        source.tokenizer.save_pretrained(folder)
+        for file in ("generation_config.json",):
+            if (plain / file).is_file():
+                (folder / file).write_bytes((plain / file).read_bytes())
+
+
+def _prepare(source: SourceModel, plain: Path) -> None:
+    """Give the converter what it expects: settings of transformers 4, and an unknown token that is a text."""
+    path = plain / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config |= _GONE.get(config["model_type"], {})
+    path.write_text(json.dumps(config), encoding="utf-8")
+    if source.tokenizer.unk_token is None:
+        # Without one it writes null, and its own loader refuses that.
+        tokenizer = copy.deepcopy(source.tokenizer)
+        tokenizer.unk_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        tokenizer.save_pretrained(plain)
+
+
+def check(
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
+) -> Check:
+    """Run the result in CTranslate2 and compare: logits, or log-probabilities for an encoder-decoder.
+
+    Raises:
+        LLMKitError: CTranslate2 does not run what its converter wrote.
+    """
+    try:
+        return _run(folder, source, rows, expected, dtype)
+    except (RuntimeError, ValueError) as error:
+        raise LLMKitError(
+            f"CTranslate2 does not run the converted model ({source.model.config.model_type}):"
+            f" {one_line(error)}; nothing was written"
+        ) from error
+
+
+def _run(
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
+) -> Check:
+    import numpy as np
+    import torch
+
+    ctranslate2 = package()
+    kind = "default" if dtype == "int8" else "float32"
+    if source.model.config.is_encoder_decoder:
+        translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=kind, intra_threads=1)
+        return _check_scores(translator, source, rows, expected)
+    generator = ctranslate2.Generator(str(folder), device="cpu", compute_type=kind, intra_threads=1)
+    found = []
+    for row in rows:
+        logits = generator.forward_batch([row], return_log_probs=False)
+        found.append(torch.from_numpy(np.array(logits)[0].astype(np.float32)))
+    width = expected[0].shape[-1]
+    return compare("CTranslate2", expected, [one[:, :width] for one in found], logits=True)
+
+
+def _check_scores(
+    translator: Any, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor]
+) -> Check:
+    """Compare the log-probability of each token of the row after the start token."""
+    import torch
+
+    from llmkit.convert.proof import outputs_of
+
+    start = source.model.config.decoder_start_token_id
+    tokens = [source.tokenizer.convert_ids_to_tokens(row) for row in rows]
+    found, wanted = [], []
+    answers = translator.score_batch(tokens, tokens)
+    for row, answer in zip(rows, answers, strict=True):
+        given = torch.tensor(answer.log_probs)[: len(row)]
+        output = outputs_of(source.model, [row], decoder=[[start, *row[:-1]]])[0].log_softmax(-1)
+        own = output.gather(-1, torch.tensor(row)[:, None])[:, 0]
+        found.append(given[None, :])
+        wanted.append(own[None, : len(given)])
+    return compare("CTranslate2", wanted, found, logits=False)

@@ -1,0 +1,136 @@
+"""Write a GGUF file and read it back: by llmkit's own reader, and by llama.cpp where it is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.convert.proof import TEXTS, Check, compare, outputs_of
+from llmkit.errors import InputError, LLMKitError, OptionError
+from llmkit.formats.gguf.checkpoint import as_checkpoint
+from llmkit.formats.gguf.write import Written, write_gguf
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.convert.source import SourceModel
+
+TYPE_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+# The largest relative difference accepted for each type. A wrong layout gives about 1.4.
+# llama.cpp computes with activations in 8 bits where weights are quantized, and in BF16 where they are.
+BOUNDS = {"F32": 0.002, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2, "Q4_0": 0.6, "Q4_1": 0.6}
+
+
+def write(
+    source: SourceModel, path: Path, kind: str, general: dict[str, str], progress: Callable[[int, int], None]
+) -> Written:
+    """Write the source as GGUF.
+
+    Args:
+        source: a model that generates, with its tokenizer.
+        path: the file.
+        kind: a key of `BOUNDS`.
+        general: values of ``general.*`` keys.
+        progress: called with the number of tensors done and their total.
+    """
+    if source.tokenizer is None:
+        raise InputError(f"{source.name} has no tokenizer, and a GGUF file needs one")
+    return write_gguf(
+        path,
+        config=source.model.config,
+        tensors=source.model.state_dict(),
+        tokenizer=source.tokenizer,
+        kind=kind,
+        ends=source.ends,
+        general=general,
+        progress=progress,
+    )
+
+
+def own_check(path: Path, rows: list[list[int]], expected: list[torch.Tensor]) -> Check:
+    """Read the file as llmkit reads any GGUF, and compare."""
+    import torch
+
+    from llmkit.runtime.parts import model_from_parts
+
+    checkpoint = as_checkpoint(path)
+    weights = checkpoint.state_dict(torch.float32)
+    model = model_from_parts(checkpoint.config, weights, dtype=torch.float32, name=str(path))
+    tokenizer = checkpoint.tokenizer()
+    same = all(row == tokenizer(text)["input_ids"][: len(row)] for row, text in zip(rows, TEXTS, strict=True))
+    return compare("llmkit", expected, outputs_of(model, rows), logits=True, same_tokens=same)
+
+
+def llama_cpp_check(
+    path: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], python: str
+) -> Check:
+    """Let llama.cpp read the file, in a process of its own, and compare.
+
+    Args:
+        path: the GGUF file.
+        source: the model it was made from.
+        rows: the source's token ids of the texts.
+        expected: the source's outputs for them.
+        python: a Python that has llama-cpp-python.
+
+    Raises:
+        LLMKitError: llama.cpp does not read the file.
+    """
+    import numpy as np
+    import torch
+
+    found, ids = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        job = {"model": str(path.resolve()), "folder": folder, "texts": TEXTS, "tokens": max(map(len, rows))}
+        run_reader("llama_cpp_logits.py", job, python, folder)
+        for i in range(len(TEXTS)):
+            with np.load(Path(folder) / f"{i}.npz") as answer:
+                ids.append([int(one) for one in answer["ids"]])
+                found.append(torch.from_numpy(answer["logits"]))
+    if ids != rows:
+        expected = outputs_of(source.model, ids)
+    return compare("llama.cpp", expected, found, logits=True, same_tokens=ids == rows)
+
+
+def run_reader(program: str, job: dict[str, Any], python: str, folder: str) -> None:
+    """Run one of the programs in `readers` with a job.
+
+    Raises:
+        LLMKitError: it fails; the message has its last line.
+    """
+    path = Path(folder) / "job.json"
+    path.write_text(json.dumps(job), encoding="utf-8")
+    script = Path(__file__).parent / "readers" / program
+    try:
+        done = subprocess.run(
+            [python, str(script), str(path)], capture_output=True, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise OptionError("reader_python", f"{python} does not run: {error.strerror}") from None
+    if done.returncode:
+        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise LLMKitError(f"the independent reader failed: {last[:300]}")
+
+
+def reader_with(module: str, reader_python: str | None) -> str | None:
+    """A Python that has `module`: the one that is named, or this one; None where neither has it."""
+    if reader_python is not None:
+        try:
+            probe = subprocess.run(
+                [
+                    reader_python,
+                    "-c",
+                    f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)",
+                ]
+            )
+        except OSError as error:
+            raise OptionError("reader_python", f"{reader_python} does not run: {error.strerror}") from None
+        if probe.returncode == 0:
+            return reader_python
+    return sys.executable if find_spec(module) is not None else None

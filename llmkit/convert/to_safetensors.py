@@ -1,0 +1,68 @@
+"""Write a Hugging Face folder and read it back."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.convert.proof import Check, compare, outputs_of
+from llmkit.convert.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.convert.source import SourceModel
+
+# The largest relative difference accepted for each type: rounding alone.
+BOUNDS = {"float32": 1e-5, "float16": 0.02, "bfloat16": 0.1}
+
+
+def write(source: SourceModel, folder: Path, dtype: str) -> None:
+    """Write the source in `dtype` with its tokenizer and generation settings.
+
+    Args:
+        source: any model.
+        folder: where to; it exists.
+        dtype: float32, float16 or bfloat16.
+    """
+    import torch
+
+    with quiet():
+        wanted = getattr(torch, dtype)
+        config = copy.deepcopy(source.model.config)
+        config.dtype = wanted
+        state = {name: value.to(wanted) if value.is_floating_point() else value
+                 for name, value in source.model.state_dict().items()}  # fmt: skip
+        source.model.save_pretrained(folder, state_dict=_tied(source, state))
+        config.architectures = [type(source.model).__name__]
+        config.save_pretrained(folder)
+        if source.tokenizer is not None:
+            source.tokenizer.save_pretrained(folder)
+
+
+def _tied(source: SourceModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Let tensors that were one stay one after rounding, so that they are written once."""
+    first: dict[int, torch.Tensor] = {}
+    for name, value in source.model.state_dict().items():
+        state[name] = first.setdefault(value.data_ptr(), state[name]) if value.numel() else state[name]
+    return state
+
+
+def own_check(
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor]
+) -> Check:
+    """Read the folder's files into a new model of the same class, and compare."""
+    import json
+
+    import torch
+    from safetensors.torch import load_file
+
+    from llmkit.runtime.parts import model_from_parts
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        weights |= load_file(file)
+    model = model_from_parts(config, weights, dtype=torch.float32, name=str(folder))
+    return compare("transformers", expected, outputs_of(model, rows), logits=source.gives_logits)
