@@ -20,6 +20,7 @@ SECTIONS = {
         "pretrain": "Train a language model from scratch on a text corpus.",
         "finetune": "Train a model further on rows of examples: a LoRA adapter, or the whole model.",
         "merge": "Merge a LoRA adapter into its base model, and measure what that changes.",
+        "quantize": "Save a model with its weights in 8 or 4 bits, and measure what that changes.",
         "convert": "Convert a model to another format, and prove that the result answers alike.",
     },
     "Evaluate": {

@@ -1,0 +1,89 @@
+"""`llmkit quantize`: a model in, its folder with weights of 8 or 4 bits out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
+
+EXAMPLES = [
+    "llmkit quantize -m stories -o stories-int8",
+    "llmkit quantize -m my-model -o my-model-int4 --bits 4 --calibration texts.jsonl",
+]
+
+
+@options.expand
+def run(
+    *,
+    output: Annotated[Path, flag("-o", "--output", metavar="FOLDER", help="Folder of the quantized model.")],
+    bits: Annotated[int, flag("--bits", metavar="8|4", help="Bits of a weight.")] = 8,
+    group: Annotated[int, flag("--group", metavar="N", help="Inputs that share a scale in 4 bits.")] = 32,
+    calibration: Annotated[
+        str | None,
+        flag(
+            "--calibration",
+            metavar="FILE",
+            help="Rows or lines of text; 4-bit weights are rounded so that outputs on them change least.",
+            default="none: round to nearest",
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        flag("--field", metavar="NAME", help="Column of the text.", default="`text`, or the only one"),
+    ] = None,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
+    json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
+    model: options.ModelFlags,
+    messages: options.MessageFlags,
+) -> None:
+    """Save a model with its weights in 8 or 4 bits, and measure what that changes."""
+    from llmkit.cli.common.loading import quick_imports
+    from llmkit.convert.output import check_output
+    from llmkit.errors import OptionError
+
+    spec = model.spec(task="text-generation")
+    if bits not in (8, 4):
+        raise OptionError("bits", f"must be 8 or 4, not {bits}")
+    check_output(output, as_file=False, overwrite=overwrite)
+    texts = None if calibration is None else _texts(calibration, field)
+    with quick_imports():
+        from llmkit.convert.quantize import quantize
+    with console.Progress("quantize", total=1.0) as bar:
+        result = quantize(
+            spec,
+            output,
+            bits=bits,
+            group=group,
+            calibration=texts,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(done / total, f"{done} of {total} layers"),
+        )
+    if json:
+        print(json_module.dumps({**dataclasses.asdict(result), "folder": str(result.folder)}))
+        return
+    print(f"folder: {result.folder}")
+    print(f"weights: {result.bytes_before / 1e6:.1f} MB before, {result.bytes_after / 1e6:.1f} MB after")
+    print(f"layers: {result.layers} quantized, {len(result.kept)} kept as they are")
+    if result.divergence is not None and result.same_top is not None:
+        print(f"KL divergence from the original: {result.divergence:.2e} nats a token")
+        print(f"same most likely token: {100 * result.same_top:.1f} % of {result.tokens} tokens")
+
+
+def _texts(path: str, field: str | None) -> list[str]:
+    """Read the texts of a file, at most as many as calibration uses."""
+    from itertools import islice
+
+    from llmkit.errors import RowError
+    from llmkit.records.read import open_rows
+    from llmkit.records.rows import text_of
+
+    found = []
+    for row in islice(open_rows(path), 128):
+        if row.error is not None:
+            raise RowError(row.where, row.error)
+        found.append(text_of(row, field=field, template=None, defaults=("text",)))
+    return found

@@ -1,0 +1,159 @@
+"""Quantize a model into a folder, and measure what that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.linear.quality import Divergence
+    from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
+
+_TOKENS = 256
+"""Tokens of a text that calibration and comparison read at most."""
+_CALIBRATION = 128
+"""Texts that calibration reads at most."""
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """A model that was quantized.
+
+    Attributes:
+        folder: the model's folder.
+        bits, group: number of bits of a weight, and inputs that share a scale (4 bits).
+        kernel: the kernel that computed the comparison.
+        layers: number of quantized layers.
+        kept: for each linear layer or embedding that stays as it is the reason.
+        bytes_before, bytes_after: size of all weights.
+        divergence: mean Kullback-Leibler divergence in nats of the next-token probabilities from the original
+            model's; None for a model that gives no next-token probabilities.
+        same_top: share of tokens at which both models put the same token first; None likewise.
+        tokens: tokens that were compared.
+    """
+
+    folder: Path
+    bits: int
+    group: int
+    kernel: str
+    layers: int
+    kept: dict[str, str]
+    bytes_before: int
+    bytes_after: int
+    divergence: float | None
+    same_top: float | None
+    tokens: int
+
+
+def quantize(
+    model: ModelSpec | str,
+    output: str | Path,
+    *,
+    bits: int = 8,
+    group: int = 32,
+    calibration: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> QuantizeResult:
+    """Save a model with its weights in 8 or 4 bits.
+
+    The folder is in compressed-tensors' ``pack-quantized`` format, which transformers reads with that
+    package. The model is loaded twice, since the quantized one is compared with the original.
+
+    Args:
+        model: a name, or a request for a model.
+        output: folder to make.
+        bits: 8 or 4.
+        group: inputs that share a scale in 4 bits: 16, 32, 64 or 128.
+        calibration: texts like those that the model will read; 4-bit weights are then rounded so that the
+            outputs on them change least (GPTQ; Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
+        texts: texts for the comparison; None takes 20 short ones in several languages.
+        overwrite: replace a model that is there.
+        progress: called with the layers done and their number.
+
+    Raises:
+        OptionError: a value that cannot be used, or an output that is there.
+        InputError: no such model, or one without layers that can be quantized.
+    """
+    from llmkit.convert.output import check_output, unfinished
+    from llmkit.convert.proof import TEXTS
+    from llmkit.runtime.load import load
+    from llmkit.runtime.spec import ModelSpec
+
+    spec = ModelSpec(model) if isinstance(model, str) else model
+    if calibration is not None and bits != 4:
+        raise OptionError("calibration", "is for bits=4; 8 bits need none")
+    check_output(Path(output), as_file=False, overwrite=overwrite)
+    original, loaded = load(spec), load(spec)
+    if loaded.adapter is not None:
+        raise InputError(f"{spec.name} is an adapter; merge it into its model first")
+    done = _quantized(loaded, bits, group, calibration, progress)
+    compared = _compared(original, loaded, texts or TEXTS)
+    with unfinished(Path(output), as_file=False) as work:
+        from llmkit.linear.storage import save_quantized
+
+        save_quantized(loaded.model, work.path)
+        loaded.tokenizer.save_pretrained(work.path)
+        loaded.model.generation_config.save_pretrained(work.path)
+        work.accepted = True
+    return QuantizeResult(
+        folder=Path(output),
+        bits=bits,
+        group=group,
+        kernel=done.kernel,
+        layers=len(done.layers),
+        kept=done.kept,
+        bytes_before=done.bytes_before,
+        bytes_after=done.bytes_after,
+        divergence=None if compared is None else compared.mean,
+        same_top=None if compared is None else compared.same_top,
+        tokens=0 if compared is None else compared.tokens,
+    )
+
+
+def _quantized(
+    loaded: LoadedModel,
+    bits: int,
+    group: int,
+    calibration: Sequence[str] | None,
+    progress: Callable[[int, int], object] | None,
+) -> Any:
+    from llmkit.linear.gptq import calibrate
+    from llmkit.linear.quantize import quantize_model
+
+    if calibration is None:
+        return quantize_model(loaded.model, bits, group, kernel=loaded.spec.linear, progress=progress)
+    batches = _batches(loaded, calibration[:_CALIBRATION])
+    if not batches:
+        raise OptionError("calibration", "holds no text of two tokens or more")
+    return calibrate(loaded.model, batches, group, kernel=loaded.spec.linear, progress=progress)
+
+
+def _compared(original: LoadedModel, changed: LoadedModel, texts: Sequence[str]) -> Divergence | None:
+    """Return the divergence of the quantized model on some texts; None for models of another kind."""
+    from llmkit.linear.quality import divergence
+
+    if original.is_encoder_decoder or original.spec.task != "text-generation":
+        return None
+    first: Any = original.model
+    second: Any = changed.model
+    return divergence(
+        lambda ids: first(ids).logits, lambda ids: second(ids).logits, _batches(original, texts)
+    )
+
+
+def _batches(loaded: LoadedModel, texts: Sequence[str]) -> list[torch.Tensor]:
+    """Token ids of each text, [1, tokens]."""
+    import torch
+
+    limit = min(loaded.context_length or _TOKENS, _TOKENS)
+    encoded: Any = loaded.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+    return [torch.tensor([ids], device=loaded.device) for ids in encoded if len(ids) > 1]
