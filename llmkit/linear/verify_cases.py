@@ -61,6 +61,7 @@ def matrix(kernel: LinearKernel, *, quick: bool = False) -> list[ProductCase]:
             replace(base, name="no bias", bias=False),
             replace(base, name="normal activations", activations="normal", rows=9),
             replace(base, name="outputs that fill no vector", outputs=17),
+            *(replace(base, name=f"one row, {size} outputs", rows=1, outputs=size) for size in (33, 40, 100)),
         ]
         cases += [replace(base, name=f"several rows, {dtype}", dtype=dtype, rows=7) for dtype in dtypes[1:]]
         if not quick:

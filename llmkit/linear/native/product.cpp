@@ -221,7 +221,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
     if (!a.x) return 1;
     a.scale = (float *)(a.x + rows * a.width);
     a.start = (int32_t *)(a.scale + rows * a.blocks);
-    const int64_t units = (w.outputs + PANEL - 1) / PANEL * PARTS;
+    const int64_t units = (w.outputs + LANES - 1) / LANES; // a register of padding alone is left out
     const int64_t pieces = (units + 4 * PARTS - 1) / (4 * PARTS); // shares of the threads, in wholes of 4 panels
     if (threads > pieces) threads = (int)pieces;
     if (w.inputs * w.outputs * rows < 1 << 16) threads = 1; // waking a thread costs more
