@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -87,7 +88,7 @@ def package_structure(data: bytes, format: str) -> list[str]:
         kind = _kind(name, format)
         found.append(name)
         if kind is None:
-            found.append(f"{len(member.content)} bytes, {hash(member.content)}")
+            found.append(hashlib.sha256(member.content).hexdigest())
             continue
         text, _ = decode(member.content, declared_encoding(member.content))
         if kind == "xhtml":
