@@ -48,6 +48,8 @@ def run(
     spec = model.spec(task="text-generation")
     if bits not in (8, 4):
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
+    if calibration is not None and bits != 4:
+        raise OptionError("calibration", "is for bits=4; 8 bits need none")
     check_output(output, as_file=False, overwrite=overwrite)
     texts = None if calibration is None else _texts(calibration, field)
     with quick_imports():

@@ -387,7 +387,7 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     Buffers b{};
     b.width = (longest + L - 1) / L * L;
     b.quantized.width = (widest + 63) / 64 * 64;
-    b.quantized.blocks = widest / 32 + 1;
+    b.quantized.blocks = widest / 8 + 1; // the smallest block that a weight may have
     const int64_t floats[] = {count * m.hidden, count * qn, count * kn, count * kn, count * qn, count * m.hidden, count * m.inner, count * m.inner,
                               count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, 2 * count * b.quantized.blocks, count * b.quantized.width / 4};
     float **places[] = {&b.normed, &b.qkv[0], &b.qkv[1], &b.qkv[2], &b.attended, &b.delta, &b.gate, &b.up, &b.cosines, &b.sines, &b.scores};
