@@ -139,7 +139,7 @@ def open_text(source: str | Path) -> Iterator[io.BufferedReader]:
     with _naming(name), open(name, "rb") as file:
         zipped = name.lower().endswith(".gz")
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            stream = _copy(file, zipped)
+            stream = _copy(file, name, zipped)
         else:
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
         with stream:
@@ -181,7 +181,7 @@ def open_rows(
             raise InputError(f"{name} is empty")
         identity = {"name": Path(name).name, **fingerprint(file.fileno())} if regular else None
         if kind == ".parquet":
-            table = file if regular and not zipped else opened.enter_context(_copy(file, zipped))
+            table = file if regular and not zipped else opened.enter_context(_copy(file, name, zipped))
             rows, count = open_parquet(table, name)
             opened.pop_all()
             return RowSource(name, rows, identity=identity, count=count)
@@ -240,11 +240,17 @@ def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
     return bool(head)
 
 
-def _copy(file: IO[bytes], zipped: bool) -> IO[bytes]:
+def _copy(file: IO[bytes], name: str, zipped: bool) -> IO[bytes]:
     """Copy a stream that cannot seek to a temporary file; Parquet is read from its end."""
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    limit = shutil.disk_usage(tempfile.gettempdir()).free // 2
     with file:
-        shutil.copyfileobj(gzip.GzipFile(fileobj=file) if zipped else file, copy)
+        source = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
+        while data := source.read(1 << 20):
+            # A small .gz file can unpack to any size.
+            if copy.tell() + len(data) > limit:
+                raise InputError(f"{name}: unpacked, it is larger than half of the free disk space")
+            copy.write(data)
     copy.seek(0)
     return copy
 

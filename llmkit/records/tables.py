@@ -56,9 +56,11 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
 
     try:
         file = pyarrow.parquet.ParquetFile(stream)
-    except (pyarrow.ArrowException, OSError) as error:
+        columns = file.schema_arrow.names
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: the name of a column is not UTF-8; rename the column") from error
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise damaged(error) from error
-    columns = file.schema_arrow.names
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise InputError(f"{name}: two columns are named {twice[0]!r}; rename one")
@@ -71,7 +73,7 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
                     for data in batch.to_pylist():
                         yield Row(index, plain(data), f"{name}:row {index + 1}")
                         index += 1
-        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
             raise damaged(error) from error
 
     return rows(), file.metadata.num_rows

@@ -50,6 +50,10 @@ VERBS = {
     "chat": ("llama-chat", "qwen3-chat", "bloom-chat"),
     "qa": ("bert", "distilbert", "roberta", "deberta", "llama-chat"),
 }
+QUICK = {
+    *(("generate", "llama"), ("generate", "bloom"), ("translate", "nllb"), ("translate", "marian")),
+    *(("summarize", "bart"), ("chat", "llama-chat"), ("qa", "bert"), ("qa", "deberta")),
+}
 EAGER_ONLY = {"bloom", "bloom-chat", "led", "deberta"}
 
 
@@ -87,7 +91,12 @@ def asked(verb: str, model: Path, attn: str, tmp_path: Path) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("verb", "family"), [(verb, family) for verb, families in VERBS.items() for family in families]
+    ("verb", "family"),
+    [
+        pytest.param(verb, family, marks=[] if (verb, family) in QUICK else pytest.mark.slow)
+        for verb, families in VERBS.items()
+        for family in families
+    ],
 )
 def test_the_answers_are_the_same(
     verb: str, family: str, model_of: Callable[[str], Path], tmp_path: Path

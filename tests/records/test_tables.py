@@ -4,6 +4,8 @@ import decimal
 import gzip
 import json
 import os
+import random
+import shutil
 
 import pytest
 
@@ -240,3 +242,46 @@ def test_a_stream_that_breaks_off_is_named(hub, monkeypatch):
     assert next(rows).data == {"q": "first"}
     with pytest.raises(InputError, match="hf:far/away::train: the server hung up sorry; check the network"):
         next(rows)
+
+
+def test_a_column_name_that_is_not_utf8_is_refused(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "x.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"caf_name": ["x"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"caf_name", b"caf\xe9name"))
+    with pytest.raises(InputError, match=r"x\.parquet"):
+        list(open_rows(path))
+
+
+def test_a_gzip_bomb_does_not_fill_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "x.parquet.gz"
+    path.write_bytes(gzip.compress(bytes(8 << 20)))
+    usage = shutil.disk_usage(tmp_path)._replace(free=4 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="free disk"):
+        open_rows(path)
+
+
+def test_damaged_parquet_is_refused_in_one_line(tmp_path):
+    """One changed byte at 150 random places: refused, or read."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path, rng = tmp_path / "x.parquet", random.Random(0)
+    table = pyarrow.table({"text": [f"row {i}" for i in range(50)], "n": list(range(50))})
+    pyarrow.parquet.write_table(table, path)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        try:
+            rows = list(open_rows(path))
+        except InputError as error:
+            refused += "\n" not in str(error)
+        else:
+            assert all(isinstance(row.data, dict) for row in rows)
+    assert refused > 10

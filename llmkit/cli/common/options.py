@@ -268,6 +268,15 @@ class OutputFlags:
             help="fail stops at a bad row; skip writes an `error` field for it and goes on.",
         ),
     ] = "fail"
+    result_field: Annotated[
+        str | None,
+        flag(
+            "--result-field",
+            metavar="NAME",
+            help="Column of the result, for an input that has the usual one already.",
+            default="the verb's",
+        ),
+    ] = None
     batch_size: Annotated[
         str,
         flag(

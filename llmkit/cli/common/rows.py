@@ -87,7 +87,7 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
 
     summary: Summary | None
     if flags.output is None:
-        render = None if flags.json else _plain(field)
+        render = None if flags.json else _plain(flags.result_field or field)
         budget = task.budget(flags.rows_per_batch())
         summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb, (field,))
     else:
@@ -128,6 +128,7 @@ def to_file(
         **_threads(),
         "window": WINDOW,
         "batch_size": flags.batch_size,
+        "result_field": flags.result_field,
         "budget": asdict(budget),
         "input": source.identity(),
     }
@@ -215,6 +216,7 @@ def _process(
             window=WINDOW,
             on_error="skip" if flags.on_error == "skip" else "fail",
             columns=columns,
+            result_field=flags.result_field,
             progress=_speed(task.run_state, bar),
             notice=console.notice,
         )
