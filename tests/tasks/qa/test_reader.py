@@ -210,7 +210,7 @@ def test_progress_counts_windows(loaded: LoadedModel) -> None:
         ("who " * 60, FILLER, {}, "leaves no room for the context"),
         (" ", FILLER, {}, "the question is empty"),
         (QUESTION, "\u0301", {}, "the context is empty"),
-        (QUESTION, FILLER, {"window": 65}, "--window 65: the model sees 64 tokens at most"),
+        (QUESTION, FILLER, {"window": 65}, "`window` is 65"),
     ],
 )
 def test_what_cannot_be_asked(
