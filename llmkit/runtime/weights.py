@@ -107,15 +107,13 @@ def _saved(
     """Return the model of a folder that was saved in few bits."""
     import transformers
 
-    model: PreTrainedModel = load_saved(
-        getattr(transformers, _AUTO_CLASSES[task]), checkpoint, spec, dtype
-    )
+    model: PreTrainedModel = load_saved(getattr(transformers, _AUTO_CLASSES[task]), checkpoint, spec, dtype)
     if kernel is not None:
         from llmkit.attention.interface import register
 
         name = register(kernel)
         model.set_attn_implementation(name)
-        _check_attention(model, kernel, name)
+        check_attention(model, kernel, name)
     return model
 
 
