@@ -53,7 +53,7 @@ class QuestionFlags:
 
 @dataclass
 class ExtractionFlags:
-    """How an extractive model's answers are chosen. None leaves it to `AnswerOptions`."""
+    """Choice of an extractive model's answers. None leaves it to `AnswerOptions`."""
 
     GROUP = "Extractive models"
 
@@ -92,19 +92,19 @@ class ExtractionFlags:
             "no_answer_threshold": self.no_answer_threshold,
             "max_answer_tokens": self.max_answer_tokens,
             "window": self.window,
-            "overlap": self.doc_stride,
+            "doc_stride": self.doc_stride,
         }
         return {"no_answer": self.no_answer} | {k: v for k, v in given.items() if v is not None}
 
     def refuse(self) -> None:
-        """What a chat model cannot follow."""
+        """Refuse the flags that a chat model cannot follow."""
         for shown in options.given(self, but=["no_answer"]):
             raise InputError(f"{shown} is for extractive models; a chat model writes one answer")
 
 
 @dataclass
 class WritingFlags:
-    """How a chat model's answers are written."""
+    """Decoding of a chat model's answers."""
 
     GROUP = "Chat models"
 
@@ -121,7 +121,7 @@ class WritingFlags:
     greedy: Annotated[bool, flag("--greedy", help="Always take the likeliest token; do not sample.")] = False
 
     def refuse(self) -> None:
-        """What an extractive model cannot follow."""
+        """Refuse the flags that an extractive model cannot follow."""
         for shown in options.given(self):
             raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
 

@@ -204,9 +204,9 @@ def _by_task(engine: Engine, known: Language | None, wanted: Language | None) ->
 
 
 def own_prefixes(config: Any) -> dict[tuple[str, str], str]:
-    """What a model says that it was taught to read before a text, by the pair of languages.
+    """Return the prefixes that a checkpoint declares for a text, by the pair of languages.
 
-    It stands in its config.json as T5 has it: ``{"translation_en_to_de": {"prefix": ...}}`` in
+    They are in its config.json, as T5 has them: ``{"translation_en_to_de": {"prefix": ...}}`` in
     ``task_specific_params``.
     """
     tasks = getattr(config, "task_specific_params", None) or {}

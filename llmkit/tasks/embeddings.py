@@ -47,7 +47,7 @@ class SentenceEmbedder:
         base = getattr(self.model, "get_base_model", lambda: self.model)()
         self._parameters = inspect.signature(base.forward).parameters
         if "input_ids" not in self._parameters:
-            raise InputError(f"{loaded.spec.name} does not read text; --extractive needs a text model")
+            raise InputError(f"{loaded.spec.name} does not read text; extractive=True needs a text model")
         self.window = int(min(loaded.tokenizer.model_max_length, most_positions(base), _MOST_TOKENS))
         self.tokens_at_once = _GPU_TOKENS if loaded.device.type == "cuda" else _CPU_TOKENS
         self.cut = 0
@@ -81,7 +81,7 @@ class SentenceEmbedder:
         width = next((mean.size for mean in found.values()), 1)
         vectors = np.array([found.get(i, np.zeros(width)) for i in range(len(sentences))], dtype=np.float64)
         if not np.isfinite(vectors).all():
-            raise InputError(f"the embeddings of {self.loaded.spec.name} overflow; try --dtype float32")
+            raise InputError(f"the embeddings of {self.loaded.spec.name} overflow; try dtype=float32")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths > 0, lengths, 1.0)
 

@@ -203,7 +203,7 @@ def test_what_is_worth_it_beside_matrix_registers(kind, sizes, expected, monkeyp
     """Where SDPA uses them too, heads that share no keys leave little to win."""
     for name, value in (("_has_amx", True), ("_tiles", True), ("_threads", 2)):
         monkeypatch.setattr(cpu, name, lambda value=value: value)
-    assert cpu.is_faster(*sizes, getattr(torch, kind)) is expected
+    assert cpu.is_faster(*sizes, dtype=getattr(torch, kind)) is expected
 
 
 def test_large_scores_do_not_overflow(calls):

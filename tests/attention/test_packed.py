@@ -49,7 +49,7 @@ def run(inputs: list[torch.Tensor], mask: Any = None, **keywords: Any) -> torch.
 def test_texts_of_a_row_do_not_see_each_other(sizes: list[int], kv_heads: int) -> None:
     inputs = drawn(1, sum(sizes), kv_heads=kv_heads)
     positions, seen = blocks(sizes)
-    torch.testing.assert_close(run(inputs, position_ids=positions), expected(*inputs, seen))
+    torch.testing.assert_close(run(inputs, position_ids=positions), expected(*inputs, seen=seen))
     # And as each gives alone.
     parts = [run([x[:, :, a:b] for x in inputs]) for a, b in _edges(sizes)]
     torch.testing.assert_close(run(inputs, position_ids=positions), torch.cat(parts, dim=1))
@@ -65,7 +65,7 @@ def test_no_gradient_crosses_from_one_text_to_another() -> None:
     positions, seen = blocks([5, 9])
     weights = torch.randn(1, 14, 4, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = torch.autograd.grad((run(inputs, position_ids=positions) * weights).sum(), inputs)
-    theirs = torch.autograd.grad((expected(*inputs, seen) * weights).sum(), inputs)
+    theirs = torch.autograd.grad((expected(*inputs, seen=seen) * weights).sum(), inputs)
     for mine, other in zip(found, theirs, strict=True):
         torch.testing.assert_close(mine, other)
     second = torch.autograd.grad(run(inputs, position_ids=positions)[:, 5:].sum(), inputs)
@@ -76,7 +76,9 @@ def test_a_text_may_begin_behind_one_that_it_continues() -> None:
     """A text cut into pieces whose positions happen to run on is one text."""
     inputs = drawn(1, 8)
     _, seen = blocks([8])
-    torch.testing.assert_close(run(inputs, position_ids=torch.arange(3, 11)[None]), expected(*inputs, seen))
+    torch.testing.assert_close(
+        run(inputs, position_ids=torch.arange(3, 11)[None]), expected(*inputs, seen=seen)
+    )
 
 
 def test_texts_in_bfloat16_are_filled_up_unseen() -> None:
@@ -85,7 +87,7 @@ def test_texts_in_bfloat16_are_filled_up_unseen() -> None:
     found = run(inputs, position_ids=positions)
     assert found.shape == (1, 30, 4, 8)
     torch.testing.assert_close(
-        found.double(), expected(*(x.double() for x in inputs), seen), rtol=0.05, atol=0.02
+        found.double(), expected(*(x.double() for x in inputs), seen=seen), rtol=0.05, atol=0.02
     )
 
 
@@ -93,9 +95,9 @@ def test_ordinary_inputs_are_as_sdpa_has_them() -> None:
     inputs = drawn(3, 10)
     causal = torch.ones(10, 10, dtype=torch.bool).tril()
     positions = torch.arange(10).expand(3, 10)
-    torch.testing.assert_close(run(inputs, position_ids=positions), expected(*inputs, causal))
-    torch.testing.assert_close(run(inputs), expected(*inputs, causal))
-    torch.testing.assert_close(run(inputs, is_causal=False), expected(*inputs, torch.ones_like(causal)))
+    torch.testing.assert_close(run(inputs, position_ids=positions), expected(*inputs, seen=causal))
+    torch.testing.assert_close(run(inputs), expected(*inputs, seen=causal))
+    torch.testing.assert_close(run(inputs, is_causal=False), expected(*inputs, seen=torch.ones_like(causal)))
 
 
 @pytest.mark.parametrize("queries", [1, 3])
@@ -118,8 +120,8 @@ def test_padding_is_not_seen(left: bool) -> None:
     found = run(inputs, mask)
     assert not found.isnan().any()
     whole = torch.ones(10, 10, dtype=torch.bool).tril()
-    torch.testing.assert_close(found[:1], expected(*(x[:1] for x in inputs), whole))
-    alone = expected(*(x[1:, :, tokens] for x in inputs), whole[:6, :6])
+    torch.testing.assert_close(found[:1], expected(*(x[:1] for x in inputs), seen=whole))
+    alone = expected(*(x[1:, :, tokens] for x in inputs), seen=whole[:6, :6])
     torch.testing.assert_close(found[1:, tokens], alone)
 
 

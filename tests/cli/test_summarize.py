@@ -156,7 +156,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["rows.jsonl"], None, "give it with --input"),
         (["x.txt", "--input", "y.jsonl"], None, "give one of them"),
         (["x.txt", "--field", "a"], None, "--field is about rows"),
-        (["--min-words", "9", "--max-words", "3"], "x", "--min-words 9 is more than --max-words 3"),
+        (["--min-words", "9", "--max-words", "3"], "x", "--min-words is 9, more than --max-words 3"),
         (["--max-words", "0"], "x", "--max-words must be 1 or more"),
         (["--max-words", "2"], "A sentence of five words.", "no sentence has 2 words or fewer"),
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),

@@ -13,6 +13,7 @@ import torch
 from llmkit.engines.base import Completion, Request, Sampling
 from llmkit.engines.transformers import step_decoder
 from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.engines.transformers.native_decoder import NativeDecoder
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
 
@@ -104,7 +105,7 @@ def test_a_shared_beginning_is_read_once_and_changes_nothing(
         for i, tail in enumerate(([50, 60, 70], [51], list(range(40, 70)), [52, 53]))
     ]
     read: list[int] = []
-    native = step_decoder.NativeDecoder
+    native = NativeDecoder
     prefill = native.prefill
 
     def counting(self: Any, slot: Any, ids: Any) -> torch.Tensor:

@@ -104,5 +104,5 @@ def test_embeddings_that_overflow(tiny_model: TinyModel) -> None:
     embedder = embedder_of(tiny_model, "bert-qa")
     with torch.no_grad():
         next(embedder.model.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match="try --dtype float32"):
+    with pytest.raises(InputError, match="try dtype=float32"):
         embedder(["A cat."])

@@ -352,7 +352,7 @@ def test_the_first_process_has_time_to_report(
 
     waited: list[float] = []
     monkeypatch.setenv("LOCAL_RANK", rank)
-    monkeypatch.setattr(launch.time, "sleep", waited.append)
+    monkeypatch.setattr("llmkit.cli.common.launch.time.sleep", waited.append)
     with pytest.raises(console.Exit if waits else InputError) as caught, launch.report_once():
         raise InputError("rows.jsonl:2: broken")
     assert bool(waited) == waits

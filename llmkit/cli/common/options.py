@@ -243,7 +243,7 @@ class InputFlags:
 
 @dataclass
 class OutputFlags:
-    """Where results go, and what happens to a run that is killed or a row that fails."""
+    """File or form of the results, and the treatment of killed runs and failed rows."""
 
     GROUP = "Output"
 
@@ -331,7 +331,7 @@ Truncate = Annotated[
 
 @dataclass
 class DecodingFlags:
-    """How tokens are chosen. None uses the model's generation_config."""
+    """Choice of tokens. None uses the model's generation_config."""
 
     GROUP = "Decoding"
 

@@ -100,7 +100,7 @@ class PreallocatedLayer(DynamicLayer):
 
 
 class SharedLayer(DynamicLayer):
-    """What a layer sees of the encoder: the beams of a text see the same, in whatever order they come."""
+    """Keys and values of the encoder in a layer: the beams of a text share them, in any order."""
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Nothing: beam search exchanges the beams of one text only."""
@@ -147,7 +147,7 @@ def preallocated_cache(
 
 
 def _begins(held: torch.Tensor, buffer: torch.Tensor) -> bool:
-    """Whether a tensor is the beginning of a buffer's rows, where it lies."""
+    """Return True if a tensor is the beginning of a buffer's rows, in the same memory."""
     return (
         held.data_ptr() == buffer.data_ptr()
         and held.stride() == buffer.stride()
@@ -156,5 +156,5 @@ def _begins(held: torch.Tensor, buffer: torch.Tensor) -> bool:
 
 
 def _stays(beam_idx: torch.Tensor) -> bool:
-    """Whether each row keeps its own tokens; not asked of a GPU, which would have to be waited for."""
+    """Return True if each row keeps its own tokens; not read from a GPU, which would force a wait."""
     return beam_idx.device.type == "cpu" and bool((beam_idx == torch.arange(len(beam_idx))).all())

@@ -69,6 +69,6 @@ class PrefixCache:
 
 
 def _can_crop(cache: DynamicCache) -> bool:
-    """Whether no layer has dropped tokens that fell out of its window."""
+    """Return True if no layer has dropped tokens that fell out of its window."""
     layers: list[Any] = cache.layers
     return all(not layer.is_sliding or layer.get_seq_length() < layer.get_max_length() for layer in layers)

@@ -34,7 +34,7 @@ _UNSET_MAX_LENGTH = (None, 20)
 
 
 class ReturnType(enum.Enum):
-    """What a text-to-text pipeline returns: token ids or text."""
+    """Return types of a text-to-text pipeline: token ids or text."""
 
     TENSORS = 0
     TEXT = 1

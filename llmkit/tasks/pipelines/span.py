@@ -120,7 +120,7 @@ class QuestionAnsweringPipeline(_Pipeline):
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         parameters = {
             "top_k": top_k,
-            "overlap": doc_stride,
+            "doc_stride": doc_stride,
             "max_answer_tokens": max_answer_len,
             "window": max_seq_len,
             "no_answer": handle_impossible_answer,
@@ -130,7 +130,7 @@ class QuestionAnsweringPipeline(_Pipeline):
 
     def preprocess(self, example: dict[str, str], **options: Any) -> dict[str, Any]:
         answer_options = AnswerOptions(**options, transformers_4=True)
-        overlap, window = answer_options.overlap, answer_options.window
+        overlap, window = answer_options.doc_stride, answer_options.window
         if overlap is not None and window is not None and overlap > window:
             raise ValueError(f"doc_stride {overlap} is larger than max_seq_len {window}")
         reader = SpanReader(self.model, self.tokenizer, answer_options)

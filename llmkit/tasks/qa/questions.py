@@ -1,4 +1,4 @@
-"""Where questions and their contexts come from: columns of a row, or documents that all rows ask about."""
+"""Questions and their contexts: from columns of a row, or from documents that all rows ask about."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, text_of
 from llmkit.text.passages import Document, Library, Passage
@@ -21,7 +21,7 @@ _ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True)
 class QuestionSource:
-    """How a row gives a question and the texts to answer it from.
+    """Reads a question, and the texts to answer it from, out of a row.
 
     Attributes:
         field: the column of the question; None takes `question`, `text` or the only one.
@@ -42,7 +42,7 @@ class QuestionSource:
 
     def __post_init__(self) -> None:
         if self.passages is not None and self.passages < 1:
-            raise InputError("--passages must be 1 or more")
+            raise OptionError("passages", "must be 1 or more")
 
     @cached_property
     def _library(self) -> Library:
@@ -66,7 +66,7 @@ class QuestionSource:
         return question
 
     def library(self, row: Row) -> Library:
-        """The texts to answer the row from.
+        """Return the texts to answer the row from.
 
         Raises:
             RowError: it has none, an empty one, or one beside the documents.
@@ -76,14 +76,14 @@ class QuestionSource:
             if own:
                 raise RowError(
                     row.where,
-                    f"the row has a `{self.context_field}` of its own and --context was given too: drop one",
+                    f"the row has a column `{self.context_field}`, and `context` was given; leave one out",
                 )
             return self._library
         if not own:
             raise RowError(
                 row.where,
-                f"no context: the row has no column `{self.context_field}`; give --context FILE,"
-                " or name the column with --context-field",
+                f"no context: the row has no column `{self.context_field}`; give `context`, or name the"
+                " column with `context_field`",
             )
         text = text_of(row, field=self.context_field, template=None, defaults=())
         if not text.strip():
@@ -91,7 +91,7 @@ class QuestionSource:
         return Library([Document(row.where, text)])
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
-        """What is read to answer the row: a whole text, or the passages that fit best, in their own order."""
+        """Return the text to read for a row: a whole text, or the best passages in their own order."""
         library = self.library(row)
         if self.passages is None and len(library.documents) == 1:
             document = library.documents[0]
@@ -155,7 +155,7 @@ def _files(folder: Path) -> list[str]:
 
 def _read(path: str) -> Document:
     if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
-        raise InputError(f"{path}: a context is plain text; rows with contexts of their own go to --input")
+        raise InputError(f"{path}: a context is plain text; give rows with contexts as `input`")
     (row,) = open_rows(path, whole=True)
     name = "stdin" if path == "-" else path
     if row.error is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OutOfMemory
+from llmkit.errors import InputError, OptionError, OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.tasks.qa.spans import (
     AnswerOptions,
@@ -50,7 +50,7 @@ class EncodedContext:
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """What stands before and after a window of the context, as the tokenizer puts pairs together.
+    """Token ids before and after a window of the context, as the tokenizer joins pairs.
 
     Attributes:
         ids, types: token ids and token type ids of both parts.
@@ -178,7 +178,7 @@ class SpanReader:
             )
         if not longest:
             raise InputError("the context is empty")
-        overlap = self.options.overlap
+        overlap = self.options.doc_stride
         if overlap is None:
             overlap = min(self.window // 2, 128)
         if overlap >= room:
@@ -313,17 +313,17 @@ class SpanReader:
 
 
 def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
-    """Tokens that the model may see at a time."""
+    """Return the number of tokens that the model sees at a time."""
     most = int(min(tokenizer.model_max_length, most_positions(model)))
     if options.window is None:
         return min(most, 384)
     if options.window > most and not options.transformers_4:
-        raise InputError(f"--window {options.window}: the model sees {most} tokens at most")
+        raise OptionError("window", f"is {options.window}, and the model sees at most {most} tokens")
     return min(options.window, most)
 
 
 def most_positions(model: Any) -> float:
-    """How many tokens the position embeddings of the model reach."""
+    """Return the number of tokens that the position embeddings of the model reach."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return float("inf")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llmkit.errors import InputError, LLMKitError
+from llmkit.errors import LLMKitError, OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ _JOINER = "\N{ZERO WIDTH JOINER}"
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """How answers are read off a model.
+    """Options of an extractive model's answers.
 
     Attributes:
         top_k: answers per question.
@@ -25,7 +25,7 @@ class AnswerOptions:
         no_answer_threshold: there is none if its probability is above this; None: if it is the likeliest.
         max_answer_tokens: longest answer.
         window: tokens the model sees at a time, question included; None is 384, or less if it cannot.
-        overlap: context tokens that neighbouring windows share; None is 128, or half a smaller window.
+        doc_stride: context tokens that neighboring windows share; None is 128, or half a smaller window.
         align_to_words: an answer that begins or ends inside a word takes in the whole word.
         transformers_4: as the question-answering pipeline of transformers 4.57 has it: the scores of equal
             answers in several windows are added up, which can give more than 1 (else the best window's
@@ -37,23 +37,23 @@ class AnswerOptions:
     no_answer_threshold: float | None = None
     max_answer_tokens: int = 15
     window: int | None = None
-    overlap: int | None = None
+    doc_stride: int | None = None
     align_to_words: bool = True
     transformers_4: bool = False
 
     def __post_init__(self) -> None:
         threshold = self.no_answer_threshold
         checks = [
-            (self.top_k >= 1, "--top-k must be 1 or more"),
-            (self.max_answer_tokens >= 1, "--max-answer-tokens must be 1 or more"),
-            (self.window is None or self.window >= 1, "--window must be 1 or more tokens"),
-            (self.overlap is None or self.overlap >= 0, "--doc-stride must be 0 or more tokens"),
-            (threshold is None or 0 <= threshold <= 1, "--no-answer-threshold must be between 0 and 1"),
-            (threshold is None or self.no_answer, "--no-answer-threshold needs --no-answer"),
+            (self.top_k >= 1, "top_k", "must be 1 or more"),
+            (self.max_answer_tokens >= 1, "max_answer_tokens", "must be 1 or more"),
+            (self.window is None or self.window >= 1, "window", "must be 1 or more tokens"),
+            (self.doc_stride is None or self.doc_stride >= 0, "doc_stride", "must be 0 or more tokens"),
+            (threshold is None or 0 <= threshold <= 1, "no_answer_threshold", "must be between 0 and 1"),
+            (threshold is None or self.no_answer, "no_answer_threshold", "needs `no_answer`"),
         ]
-        for holds, message in checks:
+        for holds, option, reason in checks:
             if not holds:
-                raise InputError(message)
+                raise OptionError(option, reason)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def probabilities(logits: np.ndarray, none: float | None) -> tuple[np.ndarray, f
     nothing = 0.0 if none is None else float(np.exp(np.float64(none) - highest))
     total = wide.sum() + nothing
     if not np.isfinite(total):
-        raise LLMKitError("the model's scores are not numbers (NaN); try --dtype float32")
+        raise LLMKitError("the model's scores are not numbers (NaN); try dtype=float32")
     return wide / total, float(nothing / total)
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.records.task import Fields, RunState
@@ -42,7 +42,7 @@ _SHORT = 8  # words; shorter sentences ("Chapter IV.", "He nodded.") are taken o
 
 @dataclass(frozen=True)
 class SummaryLength:
-    """How long a summary may be, in words as `text.words.count_words` counts them.
+    """Bounds on the length of a summary, in words as `text.words.count_words` counts them.
 
     Attributes:
         min_words: at least so many, where the text has them.
@@ -61,21 +61,21 @@ class SummaryLength:
         for name in ("min_words", "max_words"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be 1 or more")
+                raise OptionError(name, "must be 1 or more")
         if self.ratio is not None and not 0 < self.ratio < 1:
-            raise InputError("--ratio must be above 0 and below 1: it is a share of the text's words")
+            raise OptionError("ratio", "must be above 0 and below 1: it is a share of the text's words")
         if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
-            raise InputError(
-                f"--min-words {self.min_words} is more than --max-words {self.max_words}; change one of them"
+            raise OptionError(
+                "min_words", f"is {self.min_words}, more than max_words={self.max_words}; change one of them"
             )
 
     @property
     def given(self) -> bool:
-        """Whether the user said anything."""
+        """Return True if any bound is set."""
         return self != SummaryLength()
 
     def bounds(self, words: int) -> tuple[int, int]:
-        """The least and the most words for a text of `words` words."""
+        """Return the smallest and the largest number of words for a text of `words` words."""
         least = self.min_words or 0
         limits = [] if self.max_words is None else [self.max_words]
         if self.ratio is not None:
@@ -122,7 +122,7 @@ def extract(
     least, most = length.bounds(sum(sizes))
     if length.max_words is not None and min(sizes) > most:
         raise InputError(
-            f"no sentence has {most} words or fewer (the shortest has {min(sizes)}); raise --max-words"
+            f"no sentence has {most} words or fewer (the shortest has {min(sizes)}); set a larger `max_words`"
         )
     vectors: _Vectors
     if embed is None:

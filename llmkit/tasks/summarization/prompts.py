@@ -1,4 +1,4 @@
-"""What a chat model is asked when it summarizes."""
+"""Prompts that ask a chat model for a summary."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_groups(rows):
 
 
 def test_baseline(rows):
-    worse = [{"prediction": row["prediction"].split()[0]} for row in ROWS]
+    worse = [{"prediction": str(row["prediction"]).split()[0]} for row in ROWS]
     other = rows(worse, "baseline.jsonl")
     code, out, _ = llmkit("--metric", "f1", rows(), "--baseline", other, "--json")
     assert code == 0

@@ -91,9 +91,8 @@ def make(name: str, vocab_size: int = len(VOCABULARY)) -> Any:
     import transformers
 
     model_type, settings = MODELS[name]
-    config = transformers.CONFIG_MAPPING[model_type](
-        vocab_size=vocab_size, bos_token_id=0, eos_token_id=1, pad_token_id=2, **settings
-    )
+    config_class: Any = transformers.CONFIG_MAPPING[model_type]
+    config = config_class(vocab_size=vocab_size, bos_token_id=0, eos_token_id=1, pad_token_id=2, **settings)
     kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
     model = getattr(transformers, f"AutoModelFor{kind}").from_config(config, dtype=torch.float32)
     random = np.random.RandomState(zlib.crc32(name.encode()))

@@ -53,7 +53,7 @@ def test_a_chat_model_writes_its_answer_and_quotes(
     reply = 'Quotation: "The cat sat on the mat."\nAnswer: The cat'
     ids: Any = chat.tokenizer(reply, add_special_tokens=False)
     monkeypatch.setattr(
-        TransformersEngine, "_forward", lambda self, rows, settings: [ids["input_ids"]] * len(rows)
+        TransformersEngine, "_forward", lambda self, rows, *more: [ids["input_ids"]] * len(rows)
     )
     options = GenerationOptions(max_new_tokens=100, seed=3)
     results = answer(chat, ["Who sat?", "Who?"], STORY, options=options)

@@ -74,7 +74,7 @@ def test_an_answer_is_found_wherever_the_window_borders_fall(loaded: LoadedModel
     """The answer's eight tokens move through all places of a window of 32 tokens, 8 shared."""
     answer = "zara in the cafe and the quill"
     context = "it " * (40 + shift) + answer + " was" * 90
-    (best,) = ask(loaded, context, window=32, overlap=8).best
+    (best,) = ask(loaded, context, window=32, doc_stride=8).best
     assert (best.answer, best.start) == (answer, context.index(answer))
 
 
@@ -82,7 +82,7 @@ def test_without_overlap_an_answer_on_a_border_is_lost(loaded: LoadedModel) -> N
     """What the test above would miss if windows did not overlap."""
     answer = "zara in the cafe and the quill"
     found = [
-        ask(loaded, "it " * n + answer + " was" * 90, window=32, overlap=0).best[0].answer
+        ask(loaded, "it " * n + answer + " was" * 90, window=32, doc_stride=0).best[0].answer
         for n in range(40, 66)
     ]
     assert 0 < found.count(answer) < len(found)
@@ -118,7 +118,7 @@ def test_the_windows_are_what_the_tokenizer_makes_of_a_pair(
         seen.append(inputs)
         return forward(**inputs)
 
-    one = reader(loaded, window=32, overlap=8)
+    one = reader(loaded, window=32, doc_stride=8)
     monkeypatch.setattr(loaded.model, "forward", spy)
     one.answer([one.reading(one.encode_question(QUESTION), [one.encode_context(context)])])
     (inputs,) = seen
@@ -162,7 +162,7 @@ def test_several_contexts_say_which_one_answers(loaded: LoadedModel) -> None:
 
 def test_questions_in_one_batch_are_answered_as_alone(tiny_model: TinyModel) -> None:
     loaded = load(ModelSpec(str(tiny_model("bert-qa")), task="question-answering"))
-    one = reader(loaded, window=64, overlap=16)
+    one = reader(loaded, window=64, doc_stride=16)
     contexts = [one.encode_context(text) for text in (FILLER * 9, "The cat sat.", FILLER * 2)]
     readings = [
         one.reading(one.encode_question(q), [c]) for q in ("Who?", "Where was the cat?") for c in contexts
@@ -177,7 +177,7 @@ def test_questions_in_one_batch_are_answered_as_alone(tiny_model: TinyModel) -> 
 def test_memory_that_runs_out_is_met_with_fewer_windows(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = reader(loaded, window=32, overlap=8)
+    one = reader(loaded, window=32, doc_stride=8)
     reading = one.reading(one.encode_question(QUESTION), [one.encode_context(FILLER * 9 + "lisbon")])
     forward, sizes = loaded.model.forward, []
 
@@ -195,7 +195,7 @@ def test_memory_that_runs_out_is_met_with_fewer_windows(
 
 
 def test_progress_counts_windows(loaded: LoadedModel) -> None:
-    one = reader(loaded, window=32, overlap=8)
+    one = reader(loaded, window=32, doc_stride=8)
     one.tokens_at_once = 64
     reading = one.reading(one.encode_question(QUESTION), [one.encode_context(FILLER * 5)])
     told: list[tuple[int, int]] = []
@@ -210,7 +210,7 @@ def test_progress_counts_windows(loaded: LoadedModel) -> None:
         ("who " * 60, FILLER, {}, "leaves no room for the context"),
         (" ", FILLER, {}, "the question is empty"),
         (QUESTION, "\u0301", {}, "the context is empty"),
-        (QUESTION, FILLER, {"window": 65}, "--window 65: the model sees 64 tokens at most"),
+        (QUESTION, FILLER, {"window": 65}, "`window` is 65"),
     ],
 )
 def test_what_cannot_be_asked(

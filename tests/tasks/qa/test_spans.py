@@ -37,7 +37,7 @@ def test_probabilities_are_a_softmax_with_the_no_answer_token() -> None:
 
 
 def test_logits_that_are_no_numbers_are_an_error() -> None:
-    with pytest.raises(LLMKitError, match="--dtype float32"):
+    with pytest.raises(LLMKitError, match="dtype=float32"):
         probabilities(np.array([float("nan"), 1.0]), 0.0)
 
 
@@ -106,12 +106,12 @@ def test_a_span_has_no_white_space_around_it_and_whole_characters(text: str, spa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"top_k": 0}, "--top-k"),
-        ({"max_answer_tokens": 0}, "--max-answer-tokens"),
-        ({"window": 0}, "--window"),
-        ({"overlap": -1}, "--doc-stride"),
+        ({"top_k": 0}, "`top_k`"),
+        ({"max_answer_tokens": 0}, "`max_answer_tokens`"),
+        ({"window": 0}, "`window`"),
+        ({"doc_stride": -1}, "`doc_stride`"),
         ({"no_answer": True, "no_answer_threshold": 1.5}, "between 0 and 1"),
-        ({"no_answer_threshold": 0.5}, "needs --no-answer"),
+        ({"no_answer_threshold": 0.5}, "needs `no_answer`"),
     ],
 )
 def test_bad_options(options: dict[str, Any], said: str) -> None:

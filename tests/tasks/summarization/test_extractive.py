@@ -102,7 +102,7 @@ def test_a_page_that_breaks_lines_does_not_break_sentences() -> None:
 def test_bounds(bounds: tuple[int | None, int | None, float | None]) -> None:
     least, most, ratio = bounds
     if least and most and least > most:
-        with pytest.raises(InputError, match="--min-words 40 is more than --max-words 12"):
+        with pytest.raises(InputError, match="`min_words` is 40, more than max_words=12"):
             SummaryLength(*bounds)
         return
     words = count_words(extract(NEWS, SummaryLength(*bounds)).text)
@@ -138,7 +138,7 @@ def test_a_limit_that_no_sentence_keeps() -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"min_words": 0}, "--min-words"), ({"max_words": 0}, "--max-words"), ({"ratio": 1.0}, "--ratio")],
+    [({"min_words": 0}, "`min_words`"), ({"max_words": 0}, "`max_words`"), ({"ratio": 1.0}, "`ratio`")],
 )
 def test_bounds_that_cannot_be(options: dict[str, float], said: str) -> None:
     with pytest.raises(InputError, match=said):
