@@ -16,6 +16,9 @@ SECTIONS = {
         "qa": "Answer questions from a text, with an extractive or a chat model.",
         "summarize": "Summarize a text of any length, with a model or by its own sentences.",
     },
+    "Serve a model": {
+        "serve": "Serve models over HTTP, to programs that speak OpenAI's or ollama's API.",
+    },
     "Train a model": {
         "pretrain": "Train a language model from scratch on a text corpus.",
         "finetune": "Train a model further on rows of examples: a LoRA adapter, or the whole model.",

@@ -188,6 +188,54 @@ class Session(Protocol):
     ids: list[int]
 
 
+class LiveAnswer(Protocol):
+    """An answer of a `LiveBatch` on its way.
+
+    Attributes:
+        cancelled: set it, from any thread, to end the answer at the next step.
+    """
+
+    cancelled: bool
+
+    @property
+    def finished(self) -> FinishReason | None:
+        """Why it ended; None before that."""
+
+    @property
+    def logprobs(self) -> Sequence[TokenLogprob]:
+        """Log-probabilities of the tokens so far, if the request asks for them."""
+
+    def completion(self) -> Completion:
+        """Return the whole answer, once it is finished."""
+
+
+class LiveBatch(Protocol):
+    """Answers that requests join and leave between steps. One thread at a time may use it.
+
+    After an exception in `step` the batch is not to be used again.
+
+    Attributes:
+        rows: answers that run together at most.
+        capacity: tokens, of prompt and answer together, that one request may have at most.
+    """
+
+    rows: int
+    capacity: int
+
+    def takes(self, request: Request) -> bool:
+        """Tell if the request can join; one that cannot is answered by `Engine.stream`."""
+
+    def add(self, request: Request, on_tokens: OnTokens) -> LiveAnswer:
+        """Let a request join at the next step.
+
+        Raises:
+            OptionError: it asks for something that the engine cannot do.
+        """
+
+    def step(self) -> list[LiveAnswer]:
+        """Write the next token, or the next few, of each answer; return those that ended."""
+
+
 class Engine(Protocol):
     """Anything that generates text. One thread at a time may use it.
 
@@ -244,6 +292,13 @@ class Engine(Protocol):
 
     def session(self) -> Session | None:
         """Return a new session; None if the engine has none."""
+
+    def live_batch(self) -> LiveBatch | None:
+        """Return a new batch that requests may join at any time; None if the engine has none.
+
+        Raises:
+            OutOfMemory: its cache does not fit into memory.
+        """
 
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one call may hold; None: any number."""

@@ -195,3 +195,42 @@ def test_an_adapter_keeps_a_model_out_of_the_native_steps() -> None:
     adapted = TransformersEngine(load(ModelSpec("storyteller", device="cpu", bundled=True)))
     assert adapted._steps is None
     assert any("adapter" in note for note in adapted.notes)
+
+
+def test_a_limit_of_one_token_is_kept(engine: TransformersEngine) -> None:
+    (request, *_) = requests(engine, Sampling(max_new_tokens=1))
+    assert [len(one.ids) for one in engine.generate([request])[0]] == [1]
+
+
+def test_a_live_batch_gives_each_request_the_text_it_has_alone(engine: TransformersEngine) -> None:
+    batch = engine.live_batch()
+    assert batch is not None
+    asked = requests(engine, SETTINGS["sampling"])
+    alone = [engine.generate([one])[0][0] for one in asked]
+    heard: dict[int, list[int]] = {i: [] for i in range(len(asked))}
+    answers: dict[int, Any] = {}
+    for i, one in enumerate(asked):
+        assert batch.takes(one)
+        answers[i] = batch.add(one, heard[i].extend)
+        batch.step()  # the next one joins while this one is on its way
+    while any(one.finished is None for one in answers.values()):
+        batch.step()
+    assert [answers[i].completion() for i in answers] == alone
+    assert [heard[i] for i in heard] == [one.ids for one in alone]
+    assert not batch.takes(replace(asked[0], sampling=Sampling(num_beams=2)))
+
+
+def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: TransformersEngine) -> None:
+    batch: Any = engine.live_batch()
+    free = list(batch._decoder.native._free)
+    long = requests(engine, Sampling(max_new_tokens=50))[2]
+    long = replace(long, ids=list(long.ids or ()) * 5)  # three pieces
+    assert len(long.ids) > 2 * step_decoder.PIECE
+    for steps in (0, 1, 2, 6):
+        answer = batch.add(long, lambda ids: None)
+        for _ in range(steps):
+            assert batch.step() == []
+        answer.cancelled = True
+        assert batch.step() == [answer]
+        assert answer.finished == "interrupted"
+        assert batch._decoder.native._free == free

@@ -29,6 +29,7 @@ from llmkit.engines.transformers.sampling import (
     stop_at,
     stop_when,
 )
+from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.engines.transformers.step_runner import StepRunner, StepSession
 from llmkit.errors import OptionError, OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
@@ -37,12 +38,13 @@ from llmkit.runtime.padding import pad
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from llmkit.engines.base import Session
+    from llmkit.engines.base import LiveBatch, Session
     from llmkit.runtime.load import LoadedModel
 
 # Tokens (prompt and answer, all rows of a batch) that keep a CPU busy; more only costs memory.
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 262_144
+_LIVE_TOKENS = 8192  # of one answer with its prompt, where the model has no limit of its own
 _ABILITIES = frozenset(
     {
         *("min_new_tokens", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size"),
@@ -142,6 +144,20 @@ class TransformersEngine:
     def session(self) -> Session | None:
         """Return an empty key-value cache for a conversation."""
         return PrefixCache(self.loaded) if self._steps is None else self._steps.session()
+
+    def live_batch(self) -> LiveBatch | None:
+        """Return a batch in native steps that requests may join at any time; None without native steps."""
+        steps = self._steps
+        if steps is None:
+            return None
+
+        def prepare(request: Request) -> Settings | None:
+            check_request(request, self)
+            settings = self._make_settings(_without_limits(request.sampling))
+            return settings if self._steps_for(settings) is not None else None
+
+        most = self.context_length or _LIVE_TOKENS
+        return StepBatch(self.loaded.model, self.loaded.tokenizer, prepare, most, _cache_bytes(self.loaded))
 
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one batch may hold on this device."""

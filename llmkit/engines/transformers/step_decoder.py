@@ -143,10 +143,13 @@ class StepDecoder:
     Args:
         model: one that `native_decoder.reason_against` has nothing against.
         tokens: tokens of all running sequences that the cache holds.
+        pieces: pieces of prompts to read before each step, so that long prompts do not hold up the answers
+            of others; None reads all that there is room for.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: int) -> None:
+    def __init__(self, model: PreTrainedModel, tokens: int, pieces: int | None = None) -> None:
         self.native = NativeDecoder(model, tokens)
+        self._pieces = pieces
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []
         self._accepted = self._guessed = 0
@@ -163,26 +166,31 @@ class StepDecoder:
     def step(self) -> list[RunningSequence]:
         """Admit waiting sequences, run one step, and return those that it finished."""
         self._admit()
-        left = self._leave()  # those whose first token, from the prompt's logits, is the last
         rows: list[tuple[Slot, list[int]]] = []
-        for one in self._running:
+        active = [one for one in self._running if one.finished is None]
+        for one in active:
             assert one.slot is not None
             last = one.sampler.written[-1]
             rows.append((one.slot, [last, *(one.guesses() if self._guessing() else ())]))
         if rows:
             logits = self.native.step(rows)
-            self._choose(rows, logits)
-        return left + self._leave()
+            self._choose(active, rows, logits)
+        return self._leave()
 
-    def _choose(self, rows: Sequence[tuple[Slot, list[int]]], logits: torch.Tensor) -> None:
+    def _choose(
+        self,
+        active: Sequence[RunningSequence],
+        rows: Sequence[tuple[Slot, list[int]]],
+        logits: torch.Tensor,
+    ) -> None:
         """Choose tokens from the logits after each token that was read, up to the first wrong guess."""
         if len(logits) == len(rows):
-            tokens = choose([one.sampler for one in self._running], logits)
-            for one, token in zip(self._running, tokens, strict=True):
+            tokens = choose([one.sampler for one in active], logits)
+            for one, token in zip(active, tokens, strict=True):
                 one.take([token])
             return
         start = 0
-        for one, (slot, read) in zip(self._running, rows, strict=True):
+        for one, (slot, read) in zip(active, rows, strict=True):
             base = len(slot.ids) - len(read)
             kept = 0
             for i in range(len(read)):
@@ -202,36 +210,46 @@ class StepDecoder:
         return few and (self._guessed < 50 or self._accepted > 0.25 * self._guessed)
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < MAX_ROWS:
+        pieces = self._pieces
+        while self._waiting and len(self._running) < MAX_ROWS and pieces != 0:
             one = self._waiting[0]
             if one.cancelled:
                 one.finished = "interrupted"
             else:
-                if not one.keeps_slot:
-                    one.slot = self.native.allocate(one.size)
-                if one.slot is None:
-                    if not self._running:
-                        raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
+                if one.slot is None and not self._open(one):
                     return
-                logits = self._read_prompt(one)
+                logits = self._read_piece(one)
+                pieces = None if pieces is None else pieces - 1
+                if logits is None:
+                    continue
                 token = choose([one.sampler], logits.unsqueeze(0))
                 one.take(token)
             self._waiting.popleft()
             self._running.append(one)
 
-    def _read_prompt(self, one: RunningSequence) -> torch.Tensor:
-        """Read a prompt in pieces; whole pieces that a running sequence begins with are copied from it."""
-        assert one.slot is not None
-        ids = list(one.prompt)
-        shared = None if one.keeps_slot else self._shared(ids)
+    def _open(self, one: RunningSequence) -> bool:
+        """Give a sequence a slot, with the whole pieces that a running one begins with; False if it must wait.
+
+        Raises:
+            MemoryError: the cache will never hold it.
+        """
+        one.slot = self.native.allocate(one.size)
+        if one.slot is None:
+            if not self._running:
+                raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
+            return False
+        shared = self._shared(list(one.prompt))
         if shared is not None:
             source, count = shared
             self.native.copy(source, one.slot, count)
-        logits = torch.empty(0)
-        while len(one.slot.ids) < len(ids):
-            start = len(one.slot.ids)
-            logits = self.native.prefill(one.slot, ids[start : start + PIECE])
-        return logits.clone()
+        return True
+
+    def _read_piece(self, one: RunningSequence) -> torch.Tensor | None:
+        """Read a piece of a prompt; return the logits after it, [vocabulary], if it was the last."""
+        assert one.slot is not None
+        start = len(one.slot.ids)
+        logits = self.native.prefill(one.slot, one.prompt[start : start + PIECE])
+        return logits.clone() if len(one.slot.ids) == len(one.prompt) else None
 
     def _shared(self, ids: list[int]) -> tuple[Slot, int] | None:
         """Return the running sequence that shares most whole pieces with a prompt, and their tokens."""

@@ -1,0 +1,185 @@
+"""Flags of `llmkit serve`: the address, who may call, limits, and what to serve."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from llmkit.cli.common.flags import flag
+from llmkit.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from llmkit.runtime.spec import ModelSpec
+    from llmkit.serving.settings import ServerSettings
+
+KEY_VARIABLE = "LLMKIT_API_KEY"
+_DEFAULT = "storyteller"
+
+
+@dataclass
+class ServerFlags:
+    """The address, who may call, and the limits."""
+
+    GROUP = "Server"
+
+    host: Annotated[str, flag("--host", metavar="NAME", help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, flag("--port", help="Port to listen on; 0 takes a free one.")] = 8000
+    api_key: Annotated[
+        Path | None,
+        flag(
+            "--api-key",
+            metavar="FILE",
+            help="File with the keys that open the API, one a line.",
+            default=f"the environment's {KEY_VARIABLE}, or none",
+        ),
+    ] = None
+    no_api_key: Annotated[
+        bool, flag("--no-api-key", help="Let everybody who reaches the host use it without a key.")
+    ] = False
+    cors_origin: Annotated[
+        list[str] | None,
+        flag(
+            "--cors-origin",
+            metavar="ORIGIN",
+            help="Site whose pages may call the API, such as https://example.org; may be repeated.",
+            default="none",
+        ),
+    ] = None
+    max_queue: Annotated[
+        int, flag("--max-queue", help="Answers of one model that may wait; more are refused with status 429.")
+    ] = 64
+    max_body: Annotated[int, flag("--max-body", metavar="MIB", help="Size limit of a request's body.")] = 10
+    request_timeout: Annotated[
+        float, flag("--request-timeout", metavar="SECONDS", help="Time limit of one request.")
+    ] = 600.0
+    shutdown_timeout: Annotated[
+        float,
+        flag(
+            "--shutdown-timeout", metavar="SECONDS", help="Time for running requests after SIGTERM or Ctrl-C."
+        ),
+    ] = 30.0
+    no_page: Annotated[bool, flag("--no-page", help="Do not serve the chat page.")] = False
+
+    def settings(self) -> ServerSettings:
+        """Return the settings of the server.
+
+        Raises:
+            InputError: a value is out of range, or a key file cannot be used.
+        """
+        from llmkit.serving.settings import ServerSettings
+
+        checks = [
+            ("port", 0 <= self.port <= 65535, "must be from 0 to 65535"),
+            ("max_queue", self.max_queue >= 0, "must be 0 or more"),
+            ("max_body", 1 <= self.max_body <= 1024, "must be from 1 to 1024"),
+            ("request_timeout", self.request_timeout > 0, "must be above 0"),
+            ("shutdown_timeout", self.shutdown_timeout >= 0, "must be 0 or more"),
+        ]
+        for option, holds, reason in checks:
+            if not holds:
+                raise OptionError(option, reason)
+        return ServerSettings(
+            host=self.host,
+            port=self.port,
+            api_keys=self._keys(),
+            cors_origins=tuple(self.cors_origin or ()),
+            max_body=self.max_body * 2**20,
+            max_queue=self.max_queue,
+            request_timeout=self.request_timeout,
+            shutdown_timeout=self.shutdown_timeout,
+            page=not self.no_page,
+        )
+
+    def _keys(self) -> tuple[str, ...]:
+        if self.api_key is None:
+            key = os.environ.get(KEY_VARIABLE, "").strip()
+            return (key,) if key else ()
+        lines = [line.strip() for line in self.api_key.read_text(encoding="utf-8").splitlines()]
+        keys = tuple(line for line in lines if line)
+        if not keys:
+            raise InputError(f"{self.api_key}: the file holds no key")
+        return keys
+
+
+@dataclass
+class ServedModelFlags:
+    """The models and how they run."""
+
+    GROUP = "Model"
+
+    model: Annotated[
+        list[str] | None,
+        flag(
+            "-m",
+            "--model",
+            metavar="NAME|PATH",
+            help="Hub id, local folder, or embedded model; may be repeated.",
+            default=_DEFAULT,
+        ),
+    ] = None
+    adapter: Annotated[
+        list[str] | None,
+        flag(
+            "--adapter",
+            metavar="NAME=PATH",
+            help="LoRA adapter on the first model, served as the model NAME; may be repeated.",
+            default="none",
+        ),
+    ] = None
+    device: Annotated[str, flag("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    dtype: Annotated[str, flag("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")] = (
+        "auto"
+    )
+    trust_remote_code: Annotated[
+        bool, flag("--trust-remote-code", help="Run Python code that comes with a model.")
+    ] = False
+    offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
+        False
+    )
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            metavar="FOLDER",
+            help="Folder of downloaded models.",
+            default="that of huggingface_hub",
+        ),
+    ] = None
+
+    def specs(self) -> dict[str, ModelSpec]:
+        """Return the models by the names under which they are served; a folder is served by its own name.
+
+        Raises:
+            InputError: two have one name, or an adapter is not written NAME=PATH.
+        """
+        names = self.model or [_DEFAULT]
+        found: dict[str, ModelSpec] = {}
+        for name in names:
+            shown = Path(name).resolve().name if Path(name).is_dir() else name
+            self._add(found, "model", shown, name, None)
+        for text in self.adapter or ():
+            shown, equals, path = text.partition("=")
+            if not (shown and equals and path):
+                raise OptionError("adapter", f"must be NAME=PATH, not {text!r}")
+            self._add(found, "adapter", shown, names[0], path)
+        return found
+
+    def _add(
+        self, found: dict[str, ModelSpec], option: str, shown: str, name: str, adapter: str | None
+    ) -> None:
+        from llmkit.runtime.spec import ModelSpec
+
+        if shown in found:
+            raise OptionError(option, f"gives two models the name {shown}; each needs its own")
+        found[shown] = ModelSpec(
+            name=name,
+            adapter=adapter,
+            device=self.device,
+            dtype=self.dtype,
+            trust_remote_code=self.trust_remote_code,
+            offline=self.offline,
+            cache_dir=self.cache_dir,
+            bundled=self.model is None,
+        )

@@ -1,0 +1,48 @@
+"""`llmkit serve`: models behind a port, for programs that speak OpenAI's or ollama's API."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING
+
+from llmkit.cli.common import console, options
+from llmkit.cli.common.serve_flags import ServedModelFlags, ServerFlags
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import Engine
+    from llmkit.runtime.spec import ModelSpec
+
+EXAMPLES = [
+    "llmkit serve",
+    "llmkit serve -m stories -m storyteller --port 9000",
+    "LLMKIT_API_KEY=$(openssl rand -hex 16) llmkit serve --host 0.0.0.0",
+]
+_loading = threading.Lock()  # the libraries are imported, and the weights read, by one thread at a time
+
+
+@options.expand
+def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.MessageFlags) -> None:
+    """Serve models over HTTP, to programs that speak OpenAI's or ollama's API."""
+    from llmkit.runtime.locate import locate
+    from llmkit.serving.app import check_settings, serve
+
+    settings = server.settings()
+    check_settings(settings, no_api_key=server.no_api_key)
+    specs = models.specs()
+    for spec in specs.values():
+        locate(spec.name, spec)  # a mistyped name ends the command here; the weights are read later
+    openers = {name: functools.partial(_open, spec) for name, spec in specs.items()}
+    number = serve(openers, settings, console.say)
+    raise console.Exit(128 + number)
+
+
+def _open(spec: ModelSpec) -> Engine:
+    """Open a model in its own thread."""
+    from llmkit.engines.open import open_engine
+
+    with _loading:
+        engine = open_engine(spec)
+    for note in engine.notes:
+        console.detail(note)
+    return engine

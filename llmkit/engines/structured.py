@@ -1,0 +1,241 @@
+"""Forms that answers must have: JSON schemas, regular expressions, Lark grammars, choices; by llguidance.
+
+llguidance (https://github.com/guidance-ai/llguidance) masks, before each token, those that cannot go on to a
+text of the form. A schema with a keyword that it cannot enforce is refused, and never weakened in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmkit.errors import InputError, OptionError, one_line
+from llmkit.text.reasoning import CLOSE
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import Constraint, Engine, TokenMask
+
+# Flexible whitespace lets a model fill the space between tokens with spaces for ever.
+_JSON: Any = {"whitespace_flexible": False}
+_MAX_BYTES = 1_000_000
+_KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by tokenizer
+
+
+class GrammarConstraint:
+    """A grammar that every answer follows from its first token to its end.
+
+    Args:
+        grammar: in llguidance's own notation.
+        tokens: llguidance's view of the tokenizer, as wide as the logits.
+        width: width of the logits.
+        form: the form as JSON, for a journal.
+
+    Raises:
+        OptionError: the grammar cannot be enforced; the message names the reason.
+    """
+
+    def __init__(self, grammar: str, tokens: Any, width: int, form: dict[str, Any]) -> None:
+        from llguidance import LLMatcher
+
+        self._tokens, self._width, self._form = tokens, width, form
+        self._start = LLMatcher(tokens, grammar, log_level=0)
+        if self._start.is_error():
+            raise OptionError("constraint", f"cannot be enforced: {_reason(self._start.get_error())}")
+
+    def new_mask(self) -> TokenMask:
+        """Return the mask of a new answer."""
+        return _GrammarMask(self._start.deep_copy(), self._width)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the form as JSON."""
+        return self._form
+
+
+class _GrammarMask:
+    def __init__(self, matcher: Any, width: int) -> None:
+        self._matcher, self._width = matcher, width
+        self._bits = np.zeros((1, (width + 31) // 32), dtype=np.int32)
+
+    def allowed(self) -> np.ndarray:
+        """Return a bool array [vocabulary]: True for tokens that may come next."""
+        from llguidance.numpy import fill_next_token_bitmask
+
+        fill_next_token_bitmask(self._matcher, self._bits)
+        if self._matcher.is_error():
+            raise InputError(f"the form became too complex: {_reason(self._matcher.get_error())}")
+        flat = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")
+        return flat[: self._width].astype(bool)
+
+    def accept(self, token: int) -> None:
+        """Move on by the token that was chosen."""
+        self._matcher.consume_token(token)
+
+
+class AfterThoughts:
+    """A constraint that begins where a reasoning model's thoughts end.
+
+    Args:
+        constraint: holds after the thoughts.
+        engine: its tokenizer tells where they end.
+    """
+
+    def __init__(self, constraint: Constraint, engine: Engine) -> None:
+        self._constraint, self._tokenizer = constraint, engine.tokenizer
+        self._width = _width(engine)
+
+    def new_mask(self) -> TokenMask:
+        """Return the mask of a new answer, which begins inside thoughts."""
+        return _AfterThoughtsMask(self._constraint.new_mask(), self._tokenizer, self._width)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the form as JSON."""
+        return {"after": CLOSE, **self._constraint.identity()}
+
+
+class _AfterThoughtsMask:
+    def __init__(self, mask: TokenMask, tokenizer: Any, width: int) -> None:
+        self._mask, self._tokenizer, self._width = mask, tokenizer, width
+        self._ids: list[int] = []
+        self._thinking = True
+
+    def allowed(self) -> np.ndarray:
+        """Return a bool array [vocabulary]: anything but an end inside thoughts."""
+        if not self._thinking:
+            return self._mask.allowed()
+        found = np.ones(self._width, dtype=bool)
+        found[self._tokenizer.eos_token_id] = False
+        return found
+
+    def accept(self, token: int) -> None:
+        """Move on by the token that was chosen."""
+        if not self._thinking:
+            self._mask.accept(token)
+            return
+        self._ids.append(token)
+        self._thinking = CLOSE not in self._tokenizer.decode(self._ids[-16:])
+
+
+def json_schema(schema: Any, engine: Engine) -> Constraint:
+    """Return the form of JSON texts that are valid under a schema.
+
+    Args:
+        schema: the schema, as Python objects.
+        engine: the model that will write.
+
+    Raises:
+        OptionError: the schema holds a keyword that cannot be enforced, or is none.
+        InputError: llguidance is not installed.
+    """
+    _check_installed()
+    from llguidance import LLMatcher
+
+    text = json.dumps(schema)
+    _check_size(text)
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
+    except ValueError as error:
+        raise OptionError("constraint", f"is no JSON schema: {_reason(error)}") from error
+    return _constraint(grammar, engine, {"schema": schema})
+
+
+def any_object(engine: Engine) -> Constraint:
+    """Return the form of all JSON objects; otherwise as `json_schema`."""
+    return json_schema({"type": "object"}, engine)
+
+
+def regex(expression: str, engine: Engine) -> Constraint:
+    """Return the form of texts that match a regular expression as a whole.
+
+    Raises:
+        OptionError: it is no expression of Rust's `regex` syntax.
+        InputError: llguidance is not installed.
+    """
+    _check_installed()
+    from llguidance import LLMatcher
+
+    _check_size(expression)
+    return _constraint(LLMatcher.grammar_from_regex(expression), engine, {"regex": expression})
+
+
+def grammar(lark: str, engine: Engine) -> Constraint:
+    """Return the form of texts that a Lark grammar derives from its rule `start`.
+
+    Raises:
+        OptionError: the grammar is malformed.
+        InputError: llguidance is not installed.
+    """
+    _check_installed()
+    from llguidance import LLMatcher
+
+    _check_size(lark)
+    return _constraint(LLMatcher.grammar_from_lark(lark), engine, {"grammar": lark})
+
+
+def choices(texts: Sequence[str], engine: Engine) -> Constraint:
+    """Return the form of texts that are one of `texts`.
+
+    Raises:
+        OptionError: there is none, or one is empty.
+        InputError: llguidance is not installed.
+    """
+    _check_installed()
+    if not texts or not all(texts):
+        raise OptionError("constraint", "needs choices, none of them empty")
+    from llguidance import LLMatcher
+
+    lines = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    _check_size(lines)
+    return _constraint(LLMatcher.grammar_from_lark(f"start: {lines}"), engine, {"choice": list(texts)})
+
+
+def _check_size(text: str) -> None:
+    if len(text) > _MAX_BYTES:
+        raise OptionError("constraint", f"has {len(text):,} characters; {_MAX_BYTES:,} is the limit")
+
+
+def _check_installed() -> None:
+    try:
+        import llguidance  # noqa: F401
+    except ImportError:
+        raise InputError("structured output needs llguidance: pip install 'llmkit[structured]'") from None
+
+
+def _constraint(text: str, engine: Engine, form: dict[str, Any]) -> Constraint:
+    if "constraint" not in engine.abilities:
+        raise OptionError("constraint", f"is not available with {engine.name}; leave it out")
+    return GrammarConstraint(text, _tokens(engine), _width(engine), form)
+
+
+def _width(engine: Engine) -> int:
+    """Return the width of the logits, which may be more than the tokenizer has tokens."""
+    return int(engine.config.get_text_config().vocab_size)
+
+
+def _tokens(engine: Engine) -> Any:
+    """Return llguidance's view of an engine's tokenizer; making it takes a second for large vocabularies."""
+    tokenizer: Any = engine.tokenizer
+    found = _KNOWN.get(tokenizer)
+    if found is None:
+        from llguidance.hf import from_tokenizer
+
+        try:
+            found = from_tokenizer(tokenizer, n_vocab=_width(engine), eos_token=_end_tokens(engine))
+        except ValueError as error:
+            raise OptionError("constraint", f"needs a fast tokenizer: {one_line(error)}") from error
+        _KNOWN[tokenizer] = found
+    return found
+
+
+def _end_tokens(engine: Engine) -> list[int]:
+    own: Any = getattr(engine.config, "eos_token_id", None)
+    tokenizer: Any = engine.tokenizer
+    listed = own if isinstance(own, list) else [own]
+    return [token for token in dict.fromkeys([tokenizer.eos_token_id, *listed]) if token is not None]
+
+
+def _reason(error: object) -> str:
+    return one_line(str(error).removeprefix("ValueError: "), limit=200)

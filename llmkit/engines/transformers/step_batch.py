@@ -1,0 +1,102 @@
+"""A `LiveBatch` in native steps: requests join and leave while others run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from llmkit.engines.base import Completion, FinishReason, LiveAnswer, OnTokens, Request, TokenLogprob
+from llmkit.engines.transformers.step_decoder import GUESSES, MAX_ROWS, RunningSequence, StepDecoder
+from llmkit.errors import OutOfMemory
+from llmkit.runtime.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.engines.transformers.sampling import Settings
+
+_PIECES = 1  # of prompts between two steps
+_MEMORY_SHARE = 0.25  # of the memory that is free
+
+
+class StepBatch:
+    """Answers in native steps; see `LiveBatch`.
+
+    Args:
+        model: one that `native_decoder.reason_against` has nothing against.
+        tokenizer: for stop strings.
+        settings: settings of a request; None if native steps do not know them.
+        most_tokens: of one request, prompt and answer together.
+        token_bytes: bytes of the cache for one token.
+
+    Raises:
+        OutOfMemory: the cache does not fit.
+    """
+
+    rows = MAX_ROWS
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Callable[[Request], Settings | None],
+        most_tokens: int,
+        token_bytes: int,
+    ) -> None:
+        import psutil
+
+        self._tokenizer, self._settings = tokenizer, settings
+        most = most_tokens + GUESSES
+        room = int(psutil.virtual_memory().available * _MEMORY_SHARE) // token_bytes
+        tokens = max(min(most * MAX_ROWS, room), min(most, 1024))
+        self.capacity = min(most, tokens) - GUESSES
+        try:
+            self._decoder = StepDecoder(model, tokens, _PIECES)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"a cache of {tokens:,} tokens does not fit into memory") from error
+        self._answers: dict[int, _Answer] = {}
+
+    def takes(self, request: Request) -> bool:
+        """Tell if native steps know all that the request asks for."""
+        return request.ids is not None and self._settings(request) is not None
+
+    def add(self, request: Request, on_tokens: OnTokens) -> LiveAnswer:
+        """Let a request join at the next step; see `LiveBatch.add`."""
+        settings = self._settings(request)
+        assert settings is not None, "`takes` refused it"
+        answer = _Answer(RunningSequence(request, settings, self._tokenizer, on_tokens))
+        self._answers[id(answer.sequence)] = answer
+        self._decoder.add(answer.sequence)
+        return answer
+
+    def step(self) -> list[LiveAnswer]:
+        """Write the next tokens of each answer; return those that ended."""
+        return [self._answers.pop(id(one)) for one in self._decoder.step()]
+
+
+class _Answer:
+    """A running sequence as a `LiveAnswer`."""
+
+    def __init__(self, sequence: RunningSequence) -> None:
+        self.sequence = sequence
+
+    @property
+    def cancelled(self) -> bool:
+        return self.sequence.cancelled
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        self.sequence.cancelled = value
+
+    @property
+    def finished(self) -> FinishReason | None:
+        return self.sequence.finished
+
+    @property
+    def logprobs(self) -> Sequence[TokenLogprob]:
+        return self.sequence.sampler.logprobs or ()
+
+    def completion(self) -> Completion:
+        return self.sequence.completion()

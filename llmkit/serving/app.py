@@ -1,0 +1,131 @@
+"""The application: routes, guards, and the life of the server from its start to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from llmkit.errors import LLMKitError, OptionError
+from llmkit.serving import openai_routes, server_routes
+from llmkit.serving.guards import middlewares
+from llmkit.serving.metrics import Metrics
+from llmkit.serving.models import ServedModel
+from llmkit.serving.settings import ServerSettings
+from llmkit.serving.state import STATE, State
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import Engine
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def make_app(
+    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
+) -> web.Application:
+    """Return the application, with its models being opened.
+
+    Args:
+        openers: for each model's name, what opens it; called in a thread of its own.
+        settings: see `ServerSettings`.
+        log: takes a line for stderr.
+    """
+    metrics = Metrics()
+    models = {
+        name: ServedModel(name, opener, max_queue=settings.max_queue, metrics=metrics, log=log)
+        for name, opener in openers.items()
+    }
+    app = web.Application(middlewares=middlewares(settings, metrics, log), client_max_size=settings.max_body)
+    app[STATE] = State(settings, models, metrics, log)
+    server_routes.add_routes(app)
+    openai_routes.add_routes(app)
+
+    async def start(_: web.Application) -> None:
+        for model in models.values():
+            model.worker.start()
+
+    async def stop(_: web.Application) -> None:
+        for model in models.values():
+            model.worker.stop("the server has shut down")
+        for model in models.values():
+            await asyncio.to_thread(model.worker.join, 5.0)
+
+    app.on_startup.append(start)
+    app.on_cleanup.append(stop)
+    return app
+
+
+def check_settings(settings: ServerSettings, *, no_api_key: bool) -> None:
+    """Refuse to open a server to the network by accident.
+
+    Raises:
+        OptionError: the host is reachable from elsewhere and there is no key.
+    """
+    if settings.host not in _LOOPBACK and not settings.api_keys and not no_api_key:
+        raise OptionError(
+            "host",
+            f"is {settings.host}, which others can reach; set `api_key`, or no_api_key=True to let them",
+        )
+
+
+def serve(
+    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
+) -> int:
+    """Serve models until a signal comes; then finish what runs, within `shutdown_timeout`.
+
+    Returns:
+        The number of the signal.
+
+    Raises:
+        LLMKitError: the port cannot be had.
+    """
+    return asyncio.run(_serve(openers, settings, log))
+
+
+async def _serve(
+    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
+) -> int:
+    loop = asyncio.get_running_loop()
+    received: asyncio.Future[int] = loop.create_future()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, _receive, received, int(one))
+    app = make_app(openers, settings, log)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LLMKitError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
+        for host, port in [address[:2] for address in runner.addresses]:
+            log(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+        number = await received
+        await _drain(app, settings, log)
+    finally:
+        await runner.cleanup()
+    return number
+
+
+def _receive(received: asyncio.Future[int], number: int) -> None:
+    if not received.done():
+        received.set_result(number)
+
+
+async def _drain(app: web.Application, settings: ServerSettings, log: Callable[[str], None]) -> None:
+    """Take nothing new, and wait for what runs."""
+    state = app[STATE]
+    state.draining = True
+    log(f"shutting down: waiting up to {settings.shutdown_timeout:g} s for what runs")
+    end = time.monotonic() + settings.shutdown_timeout
+    workers = [model.worker for model in state.models.values()]
+    while time.monotonic() < end and not all(worker.idle for worker in workers):
+        await asyncio.sleep(0.05)
+    for worker in workers:
+        worker.stop("the server is shutting down")
+    await asyncio.sleep(0.1)  # lets the failures reach their clients

@@ -1,0 +1,204 @@
+"""What every request passes before a route sees it: host, origin, key, size and shape; and the access log."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from llmkit.records.strict_json import Decoder
+from llmkit.serving.errors import ApiError, as_api_error
+from llmkit.serving.metrics import Metrics
+from llmkit.serving.settings import ServerSettings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OPEN_PATHS = frozenset({"/", "/health"})
+"""Paths that need no key. The page's own files are open too."""
+PAGE_FOLDER = "/page/"
+_MAX_DEPTH = 64
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
+
+
+def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str], None]) -> list[Any]:
+    """Return the middlewares of the application, the outermost first."""
+
+    @web.middleware
+    async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn errors into JSON, count requests, and write the access log, which holds no prompts."""
+        begun = time.monotonic()
+        status = 499  # the client left
+        try:
+            response = await _answered(request, handler, log)
+            status = response.status
+            _allow_origin(request, response, settings)
+            return response
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unknown"
+            metrics.add("llmkit_requests_total", route=route, status=str(status))
+            seconds = time.monotonic() - begun
+            log(
+                f"{request.remote or '-'} {request.method} {_printable(request.path)} {status} {seconds:.3f}s"
+            )
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what comes from another site's page, or without the key."""
+        _check_host(request, settings)
+        _check_origin(request, settings)
+        if request.method == "OPTIONS":
+            return _preflight(request, settings)
+        open_path = request.path in OPEN_PATHS or request.path.startswith(PAGE_FOLDER)
+        if settings.api_keys and not open_path:
+            _check_key(request, settings)
+        return await handler(request)
+
+    return [report, guard]
+
+
+async def _answered(request: web.Request, handler: Handler, log: Callable[[str], None]) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        names = {404: "there is no such path", 405: "this path takes another method"}
+        if error.status == 413:
+            found = ApiError(413, "the body is larger than the server takes", code="body_too_large")
+        else:
+            found = ApiError(error.status, names.get(error.status, error.reason))
+    except Exception as error:
+        found = as_api_error(error)
+        if found.status == 500:
+            import traceback
+
+            log("".join(traceback.format_exception(error)).rstrip())
+    return error_response(found)
+
+
+def error_response(error: ApiError) -> web.Response:
+    """Return an error as a response."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.json_response(error.as_json(), status=error.status, headers=headers)
+
+
+async def read_json(request: web.Request) -> Any:
+    """Return the body of a request as JSON.
+
+    Raises:
+        ApiError: it is no JSON, nested too deep, or holds numbers that JSON does not have.
+    """
+    raw = await request.read()
+    if _too_deep(raw):
+        raise ApiError(400, f"the body is nested more than {_MAX_DEPTH} levels deep", code="invalid_json")
+    try:
+        text = raw.decode("utf-8").strip()
+        value, end, problem = Decoder().decode(text)
+    except json.JSONDecodeError as error:
+        message = f"the body is not JSON: {error.msg} at character {error.pos}"
+        raise ApiError(400, message, code="invalid_json") from None
+    except ValueError as error:  # UTF-8, and integers of thousands of digits
+        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    if problem is not None or end != len(text):
+        reason = problem or "something follows the object"
+        raise ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
+    return value
+
+
+def _too_deep(raw: bytes) -> bool:
+    if raw.count(b"[") + raw.count(b"{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _NESTING.finditer(raw):
+        mark = match.group()
+        if mark in (b"[", b"{"):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                return True
+        elif mark in (b"]", b"}"):
+            depth -= 1
+    return False
+
+
+def _check_key(request: web.Request, settings: ServerSettings) -> None:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        given = request.headers.get("X-Api-Key", "")
+    wanted = given.strip().encode("utf-8", errors="replace")
+    # Every key is compared, so that the time says nothing about which one is near.
+    matches = [hmac.compare_digest(wanted, key.encode()) for key in settings.api_keys]
+    if not any(matches):
+        raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+
+def _check_host(request: web.Request, settings: ServerSettings) -> None:
+    """Refuse names that another site's DNS may point here; a key makes that harmless."""
+    host = _host_of(request.headers.get("Host", ""))
+    if settings.api_keys or host == settings.host.lower() or host == "localhost" or _is_address(host):
+        return
+    raise ApiError(403, "the Host header names another server", code="host_not_allowed")
+
+
+def _check_origin(request: web.Request, settings: ServerSettings) -> None:
+    """Refuse calls from pages of other sites: a browser sends some of them without asking first."""
+    origin = request.headers.get("Origin")
+    if origin is None or _allowed(origin, settings):
+        return
+    if urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower():
+        raise ApiError(403, "pages of this origin may not call the server", code="origin_not_allowed")
+
+
+def _host_of(header: str) -> str:
+    try:
+        return (urlsplit(f"//{header}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _allowed(origin: str, settings: ServerSettings) -> bool:
+    return "*" in settings.cors_origins or origin in settings.cors_origins
+
+
+def _allow_origin(request: web.Request, response: web.StreamResponse, settings: ServerSettings) -> None:
+    if not response.prepared:
+        response.headers.update(cors_headers(request, settings))
+
+
+def cors_headers(request: web.Request, settings: ServerSettings) -> dict[str, str]:
+    """Return the headers that let an allowed origin's page read the response."""
+    origin = request.headers.get("Origin")
+    if origin is None or not _allowed(origin, settings):
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+
+def _preflight(request: web.Request, settings: ServerSettings) -> web.Response:
+    headers = cors_headers(request, settings)
+    if headers:
+        headers["Access-Control-Allow-Methods"] = "GET, POST"
+        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
+        headers["Access-Control-Max-Age"] = "600"
+    return web.Response(status=204, headers=headers)
+
+
+def _printable(path: str) -> str:
+    return "".join(one if one.isprintable() and one != " " else "?" for one in path[:200])

@@ -1,0 +1,380 @@
+"""One thread owns a model. Requests wait for it in a queue, and join and leave its batch between steps.
+
+Everything that touches the model runs in that thread: it opens the model, runs its steps, and runs whole
+tasks (`Call`). Other threads only put jobs into the queue and mark them as cancelled.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.base import Completion, LiveAnswer, LiveBatch, Request, TokenLogprob
+from llmkit.errors import OptionError
+from llmkit.serving.errors import ApiError
+from llmkit.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import Engine
+
+STUCK_SECONDS = 30.0
+"""Time without a step after which a model with work counts as stuck."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """New tokens of an answer, with their log-probabilities if they were asked for."""
+
+    ids: Sequence[int]
+    logprobs: Sequence[TokenLogprob] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of an answer."""
+
+    completion: Completion
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The failure of an answer."""
+
+    error: BaseException
+
+
+Event = Tokens | Ended | Failed
+
+
+class Job:
+    """One answer.
+
+    Args:
+        request: the prompt with its settings.
+        emit: takes the job's events, in the model's thread; it must not block.
+        deadline: value of `time.monotonic` after which the job fails.
+
+    Attributes:
+        cancelled: set it, from any thread, to end the job at the next step.
+    """
+
+    def __init__(self, request: Request, emit: Callable[[Event], None], deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.cancelled = False
+        self.ended = False
+        self.answer: LiveAnswer | None = None
+        self._emit = emit
+        self._sent = 0  # log-probabilities that went out
+        self._begun = self._last = time.monotonic()
+
+    @property
+    def dead(self) -> bool:
+        """True if nobody waits for the answer any more."""
+        return self.cancelled or time.monotonic() > self.deadline
+
+    def emit(self, event: Event) -> None:
+        """Hand over an event; after the last one nothing follows."""
+        if self.ended:
+            return
+        self.ended = not isinstance(event, Tokens)
+        try:
+            self._emit(event)
+        except RuntimeError:  # the event loop is closed: nobody listens
+            self.cancelled = self.ended = True
+
+    def take(self, ids: Sequence[int], metrics: Metrics, model: str) -> bool:
+        """Hand over new tokens; return False to end the answer."""
+        now = time.monotonic()
+        first = self._last == self._begun
+        name = "llmkit_time_to_first_token_seconds" if first else "llmkit_time_between_tokens_seconds"
+        metrics.observe(name, now - self._last, model=model)
+        self._last = now
+        logprobs: Sequence[TokenLogprob] = ()
+        if self.answer is not None and self.request.logprobs is not None:
+            logprobs = list(self.answer.logprobs[self._sent :])
+            self._sent += len(logprobs)
+        self.emit(Tokens(list(ids), logprobs))
+        return not self.dead
+
+    def finish(self, completion: Completion) -> None:
+        """Hand over the end: of an answer that was cut off because nobody waits, a failure."""
+        if completion.finish_reason == "interrupted":
+            self.emit(Failed(_ended_early(self)))
+        else:
+            self.emit(Ended(completion))
+
+
+class Call:
+    """A function that runs in the model's thread, between steps.
+
+    Args:
+        function: takes the engine.
+        done: takes the result, or the error, in the model's thread.
+        deadline: as of a `Job`; a call that runs already is not ended.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Engine], Any],
+        done: Callable[[Any, BaseException | None], None],
+        deadline: float,
+    ) -> None:
+        self.function = function
+        self.deadline = deadline
+        self.cancelled = False
+        self._done = done
+
+    @property
+    def dead(self) -> bool:
+        """True if nobody waits for the result any more."""
+        return self.cancelled or time.monotonic() > self.deadline
+
+    def done(self, result: Any, error: BaseException | None = None) -> None:
+        """Hand over the result."""
+        try:
+            self._done(result, error)
+        except RuntimeError:  # the event loop is closed
+            pass
+
+
+class Worker:
+    """The thread of one model.
+
+    Args:
+        name: the model's name, for metrics.
+        open_engine: opens the model.
+        max_queue: jobs that may wait.
+        metrics: counts tokens and times.
+        log: takes a line about an error that is no fault of a request.
+
+    Attributes:
+        engine: the model, once it is open.
+        failure: why it could not be opened.
+        loaded: set when it is open or failed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_engine: Callable[[], Engine],
+        *,
+        max_queue: int,
+        metrics: Metrics,
+        log: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.engine: Engine | None = None
+        self.failure: BaseException | None = None
+        self.loaded = threading.Event()
+        self._open, self._max_queue, self._metrics, self._log = open_engine, max_queue, metrics, log
+        self._batch: LiveBatch | None = None
+        self._waiting: deque[Job | Call] = deque()
+        self._running: list[Job] = []
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._alone: Job | Call | None = None  # runs by itself, without a batch
+        self._beat = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"llmkit-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open the model."""
+        self._thread.start()
+
+    def stop(self, reason: str) -> None:
+        """Fail what waits and runs, and end the thread after the step under way."""
+        with self._changed:
+            self._stopping = True
+            jobs = [*self._waiting, *self._running, *([self._alone] if self._alone else [])]
+            self._waiting.clear()
+            self._changed.notify()
+        for job in jobs:
+            _fail(job, ApiError(503, reason, code="shutting_down"))
+            job.cancelled = True
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join(seconds)
+
+    def submit(self, jobs: Sequence[Job | Call]) -> None:
+        """Put jobs into the queue, all or none.
+
+        Raises:
+            ApiError: the queue is full, or the worker stops.
+        """
+        with self._changed:
+            if self._stopping:
+                raise ApiError(503, "the server is shutting down", code="shutting_down")
+            free = self._free_rows() + self._max_queue - len(self._waiting)
+            if len(jobs) > free:
+                message = f"{self.name} has {len(self._waiting)} requests waiting; try again later"
+                raise ApiError(429, message, code="queue_full", retry_after=1)
+            self._waiting.extend(jobs)
+            self._changed.notify()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Jobs that run."""
+        return len(self._running) + (self._alone is not None)
+
+    @property
+    def idle(self) -> bool:
+        """True if there is nothing to do."""
+        return not self.waiting and not self.running
+
+    @property
+    def stuck(self) -> bool:
+        """True if there is work and no step ended for `STUCK_SECONDS`."""
+        return bool(self._running) and time.monotonic() - self._beat > STUCK_SECONDS
+
+    def _free_rows(self) -> int:
+        rows = self._batch.rows if self._batch is not None else 1
+        return max(rows - self.running, 0)
+
+    def _run(self) -> None:
+        try:
+            self.engine = self._open()
+            self._batch = self.engine.live_batch()
+        except BaseException as error:
+            self.failure = error
+            self._log(f"{self.name}: {error}")
+        self.loaded.set()
+        while True:
+            with self._changed:
+                while not (self._waiting or self._running or self._stopping):
+                    self._changed.wait()
+                if self._stopping:
+                    return
+            self._turn()
+
+    def _turn(self) -> None:
+        """Drop jobs that nobody waits for, let others join, and run one step."""
+        with self._changed:
+            dead = [job for job in self._waiting if job.dead]
+            for job in dead:
+                self._waiting.remove(job)
+        for job in dead:
+            _fail(job, _ended_early(job))
+        while (following := self._next()) is not None:
+            self._begin(following)
+        if self._running:
+            self._step()
+
+    def _next(self) -> Job | Call | None:
+        """Take the next job that may run now."""
+        with self._changed:
+            rows = self._batch.rows if self._batch is not None else 1
+            if not self._waiting or self._stopping or len(self._running) >= rows:
+                return None
+            return self._waiting.popleft()
+
+    def _begin(self, job: Job | Call) -> None:
+        try:
+            if self.failure is not None or self.engine is None:
+                raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
+            if isinstance(job, Job) and self._batch is not None and self._batch.takes(job.request):
+                self._join(job, self._batch)
+                return
+            self._alone, self._beat = job, time.monotonic()
+            if isinstance(job, Call):
+                job.done(job.function(self.engine))
+            else:
+                self._stream(job, self.engine)
+        except Exception as error:
+            self._note(error)
+            _fail(job, error)
+        finally:
+            self._alone = None
+
+    def _join(self, job: Job, batch: LiveBatch) -> None:
+        size = len(job.request.ids or ()) + job.request.sampling.max_new_tokens
+        if size > batch.capacity:
+            raise OptionError(
+                "max_new_tokens", f"and the prompt make {size}, and the cache holds {batch.capacity}"
+            )
+
+        def on_tokens(ids: Sequence[int]) -> bool:
+            return job.take(ids, self._metrics, self.name)
+
+        job.answer = batch.add(job.request, on_tokens)
+        self._running.append(job)
+
+    def _stream(self, job: Job, engine: Engine) -> None:
+        """Run a request by itself; after each of its tokens the others get a step."""
+
+        def on_tokens(ids: Sequence[int]) -> bool:
+            self._beat = time.monotonic()
+            if self._running:
+                self._step()
+            return job.take(ids, self._metrics, self.name)
+
+        completion = engine.stream(job.request, on_tokens)
+        if completion.logprobs:
+            # They are known only at the end where no batch runs.
+            job.emit(Tokens((), completion.logprobs))
+        self._end(job, completion)
+
+    def _step(self) -> None:
+        batch = self._batch
+        assert batch is not None
+        for job in self._running:
+            if job.dead and job.answer is not None:
+                job.answer.cancelled = True
+        try:
+            done = batch.step()
+        except Exception as error:
+            self._recover(error)
+            return
+        self._beat = time.monotonic()
+        ended = [job for job in self._running if job.answer in done]
+        self._running = [job for job in self._running if job.answer not in done]
+        for job in ended:
+            assert job.answer is not None
+            self._end(job, job.answer.completion())
+
+    def _end(self, job: Job, completion: Completion) -> None:
+        job.finish(completion)
+        self._metrics.add("llmkit_generated_tokens_total", len(completion.ids), model=self.name)
+        self._metrics.add("llmkit_prompt_tokens_total", completion.prompt_tokens, model=self.name)
+        self._metrics.add("llmkit_answers_total", model=self.name, reason=completion.finish_reason)
+
+    def _recover(self, error: Exception) -> None:
+        """Fail the answers of a step that failed, and go on with a new batch."""
+        self._note(error)
+        failed, self._running = self._running, []
+        for job in failed:
+            _fail(job, error)
+        self._batch = None
+        try:
+            self._batch = self.engine.live_batch() if self.engine is not None else None
+        except Exception as again:  # without a batch, requests run one after another
+            self._note(again)
+
+    def _note(self, error: BaseException) -> None:
+        from llmkit.serving.errors import as_api_error
+
+        if as_api_error(error).status == 500:
+            self._log(f"{self.name}: " + "".join(traceback.format_exception(error)).rstrip())
+
+
+def _fail(job: Job | Call, error: BaseException) -> None:
+    if isinstance(job, Call):
+        job.done(None, error)
+    else:
+        job.emit(Failed(error))
+
+
+def _ended_early(job: Job | Call) -> ApiError:
+    if job.cancelled:
+        return ApiError(499, "the client left", code="cancelled")
+    return ApiError(504, "the answer took longer than the server allows", code="timeout")

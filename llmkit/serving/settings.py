@@ -1,0 +1,33 @@
+"""Settings of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the server.
+
+    Attributes:
+        host, port: address to listen on; port 0 takes a free one.
+        api_keys: keys that open the API; empty opens it to everybody who reaches the port.
+        cors_origins: origins whose pages may call the API from a browser; ``*`` is all.
+        max_body: bytes of a request's body.
+        max_queue: answers of one model that may wait.
+        request_timeout: seconds that one request may take.
+        shutdown_timeout: seconds that running requests get after SIGTERM.
+        silence: seconds without a token after which a stream gets a comment that keeps it open.
+        page: serve the chat page.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_keys: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    max_body: int = 10 * 2**20
+    max_queue: int = 64
+    request_timeout: float = 600.0
+    shutdown_timeout: float = 30.0
+    silence: float = 15.0
+    page: bool = True

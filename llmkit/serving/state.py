@@ -1,0 +1,61 @@
+"""What the routes share: settings, models, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from llmkit.serving.errors import ApiError
+from llmkit.serving.metrics import Labels, Metrics
+from llmkit.serving.models import ServedModel
+from llmkit.serving.settings import ServerSettings
+
+
+@dataclass
+class State:
+    """What the routes share.
+
+    Attributes:
+        settings: see there.
+        models: by name, in the order of the command line.
+        metrics: counters and times.
+        log: takes a line for stderr.
+        draining: the server shuts down and takes nothing new.
+    """
+
+    settings: ServerSettings
+    models: dict[str, ServedModel]
+    metrics: Metrics
+    log: Callable[[str], None]
+    draining: bool = field(default=False)
+
+    def model(self, name: str | None) -> ServedModel:
+        """Return the model of a name; the only one, or the first, where the client names none.
+
+        Raises:
+            ApiError: there is none, or the server shuts down.
+        """
+        if self.draining:
+            raise ApiError(503, "the server is shutting down", code="shutting_down")
+        if name is None:
+            return next(iter(self.models.values()))
+        found = self.models.get(name)
+        if found is None:
+            there = ", ".join(self.models)
+            message = f"there is no model {name!r} here; there is {there}"
+            raise ApiError(404, message, param="model", code="model_not_found")
+        return found
+
+    def gauges(self) -> dict[tuple[str, Labels], float]:
+        """Return the numbers of answers that run and wait."""
+        found: dict[tuple[str, Labels], float] = {}
+        for name, model in self.models.items():
+            labels = (("model", name),)
+            found["llmkit_requests_running", labels] = model.worker.running
+            found["llmkit_requests_waiting", labels] = model.worker.waiting
+        return found
+
+
+STATE: web.AppKey[State] = web.AppKey("state", State)
