@@ -64,7 +64,7 @@ def verify(kernel: Kernel, *, device: str = "cpu", quick: bool = False) -> Itera
 
 
 @dataclass
-class _Inputs:
+class _AttentionInputs:
     """Tensors of a case in float64, and the keys that each query sees."""
 
     query: torch.Tensor
@@ -75,7 +75,7 @@ class _Inputs:
     extra: dict[str, torch.Tensor | float] = field(default_factory=dict)
 
 
-def _inputs(case: Case, device: str) -> _Inputs:
+def _inputs(case: Case, device: str) -> _AttentionInputs:
     made = torch.Generator().manual_seed(len(case.name) * 1009 + case.queries * 31 + case.keys)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -84,7 +84,7 @@ def _inputs(case: Case, device: str) -> _Inputs:
         return exact.to(torch.float64).to(device)
 
     b, h, g, q, k, d = case.batch, case.heads, case.kv_heads, case.queries, case.keys, case.head_dim
-    inputs = _Inputs(
+    inputs = _AttentionInputs(
         draw(b, h, q, d),
         draw(b, g, k, d),
         draw(b, g, k, d),
@@ -177,7 +177,7 @@ def _run_case(kernel: Kernel, case: Case, device: str) -> Result:
 
 
 def _ignored(
-    case: Case, inputs: _Inputs, found: torch.Tensor, lit: torch.Tensor, tolerance: float
+    case: Case, inputs: _AttentionInputs, found: torch.Tensor, lit: torch.Tensor, tolerance: float
 ) -> str | None:
     """Return the note of `IGNORED` for an output that is right for a weaker mask; None otherwise."""
     everything = torch.ones_like(inputs.seen)

@@ -79,7 +79,7 @@ def tsv_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
         raise InputError(f"{name}: no header line; the first line must name the columns")
 
 
-class _Record(NamedTuple):
+class _CsvRecord(NamedTuple):
     """A record: the line it begins on, and its fields or its problem."""
 
     line: int
@@ -104,7 +104,7 @@ class _Records:
         self._line = 1
         self._delimiter = ","
 
-    def __iter__(self) -> Iterator[_Record]:
+    def __iter__(self) -> Iterator[_CsvRecord]:
         self._delimiter = self._find_delimiter()
         reader = self._reader()
         while True:
@@ -125,14 +125,14 @@ class _Records:
             if problem is None:
                 self._line += len(self._taken)
                 if fields:
-                    yield _Record(line, fields)
+                    yield _CsvRecord(line, fields)
                 continue
             self._line += 1
             self._waiting.extendleft(reversed(self._taken[1:]))
             if problem is _UNCLOSED:
                 # Keeps the time linear in a file with many stray quotes.
                 self._limit = max(1 << 16, self._limit // 4)
-            yield _Record(line, [], problem)
+            yield _CsvRecord(line, [], problem)
             reader = self._reader()
 
     def _reader(self) -> Iterator[list[str]]:
