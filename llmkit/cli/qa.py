@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmkit.records.read import RowSource
     from llmkit.runtime.spec import ModelSpec
     from llmkit.tasks.qa.questions import QuestionSource
-    from llmkit.text.passages import Document
+    from llmkit.text.passages import ContextDocument
 
 
 @dataclass
@@ -167,7 +167,7 @@ def run(
         _report(task)
 
 
-def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[Document], bool]:
+def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[ContextDocument], bool]:
     """Open the questions and the documents that they are about; True if there is just one question."""
     from llmkit.records.read import rows_of
     from llmkit.tasks.qa.questions import read_documents

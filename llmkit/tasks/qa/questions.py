@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, text_of
-from llmkit.text.passages import Document, Library, Passage
+from llmkit.text.passages import ContextDocument, Library, Passage
 
 _DEFAULT_FIELDS = ("question", "text")
 _ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -37,7 +37,7 @@ class QuestionSource:
     field: str | None = None
     template: str | None = None
     context_field: str = "context"
-    documents: Sequence[Document] = ()
+    documents: Sequence[ContextDocument] = ()
     passages: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class QuestionSource:
         text = text_of(row, field=self.context_field, template=None, defaults=())
         if not text.strip():
             raise RowError(row.where, "the context is empty")
-        return Library([Document(row.where, text)])
+        return Library([ContextDocument(row.where, text)])
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
         """Return the text to read for a row: a whole text, or the best passages in their own order."""
@@ -108,7 +108,7 @@ class QuestionSource:
             "documents": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in self.documents],
         }
 
-    def place(self, document: Document, offset: int | None) -> dict[str, Any]:
+    def place(self, document: ContextDocument, offset: int | None) -> dict[str, Any]:
         """The `file` and `line` of an answer from documents; nothing where rows have their own contexts."""
         if not self.documents:
             return {}
@@ -117,7 +117,9 @@ class QuestionSource:
         return {"file": document.name, "line": document.line(offset)}
 
 
-def read_documents(paths: Sequence[str], notice: Callable[[str], None] | None = None) -> list[Document]:
+def read_documents(
+    paths: Sequence[str], notice: Callable[[str], None] | None = None
+) -> list[ContextDocument]:
     """Read texts to answer from, their characters as they stand in the file (CRLF, tabs and all).
 
     Args:
@@ -128,7 +130,7 @@ def read_documents(paths: Sequence[str], notice: Callable[[str], None] | None = 
     Raises:
         InputError: a file is missing, empty or not text in UTF-8, or a folder holds none that is.
     """
-    documents: dict[str, Document] = {}
+    documents: dict[str, ContextDocument] = {}
     for path in paths:
         if not Path(path).is_dir():
             documents[path] = _read(path)
@@ -153,7 +155,7 @@ def _files(folder: Path) -> list[str]:
     return found
 
 
-def _read(path: str) -> Document:
+def _read(path: str) -> ContextDocument:
     if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
         raise InputError(f"{path}: a context is plain text; give rows with contexts as `input`")
     (row,) = open_rows(path, whole=True)
@@ -163,4 +165,4 @@ def _read(path: str) -> Document:
     text: str = row.data["text"]
     if not text.strip():
         raise InputError(f"{name} is empty, or holds only white space")
-    return Document(name, text)
+    return ContextDocument(name, text)

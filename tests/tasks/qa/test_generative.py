@@ -16,7 +16,7 @@ from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.qa.generative import GenerativeQA, parse_reply
 from llmkit.tasks.qa.questions import QuestionSource
-from llmkit.text.passages import Document
+from llmkit.text.passages import ContextDocument
 from tests.conftest import TinyModel
 from tests.tiny import make_model
 
@@ -93,7 +93,7 @@ def test_replies_are_read(reply: str, parsed: tuple[str, str]) -> None:
 def test_a_long_context_is_given_by_its_best_passages_in_order(loaded: LoadedModel) -> None:
     filler = "The moon and the sea.\n\n" * 60
     text = f"{filler}Zebras eat grass.\n\n{filler}"
-    source = QuestionSource(documents=[Document("zoo.txt", text)])
+    source = QuestionSource(documents=[ContextDocument("zoo.txt", text)])
     task = task_saying(loaded, "Quotation: Zebras eat grass.\nAnswer: grass", source)
     (prepared,) = task.prepare([Row(0, {"question": "What do zebras eat?"}, "x:1")])
     assert not isinstance(prepared, RowError)
