@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmkit.engines.open import as_engine
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.rows import Row
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
@@ -120,6 +120,12 @@ def test_the_model_really_runs(loaded: LoadedModel) -> None:
     fields = answered(task, {"question": "Who sat?", "context": STORY})
     assert isinstance(fields["answer"], str)
     assert 1 <= task.run_state.tokens_written <= 4
+
+
+def test_a_question_has_one_answer(loaded: LoadedModel) -> None:
+    with pytest.raises(OptionError) as caught:
+        GenerativeQA(as_engine(loaded), GenerationOptions(num_return_sequences=2), QuestionSource())
+    assert caught.value.option == "num_return_sequences"
 
 
 @pytest.mark.parametrize("times", [1, 20, 400])
