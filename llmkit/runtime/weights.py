@@ -107,9 +107,7 @@ def _saved(
     """Return the model of a folder that was saved in few bits."""
     import transformers
 
-    model: PreTrainedModel = load_saved(
-        getattr(transformers, _AUTO_CLASSES[task]), checkpoint, spec, dtype
-    )
+    model: PreTrainedModel = load_saved(getattr(transformers, _AUTO_CLASSES[task]), checkpoint, spec, dtype)
     if kernel is not None:
         from llmkit.attention.interface import register
 
