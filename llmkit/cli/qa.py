@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class QuestionFlags:
-    """The questions, and the texts that hold the answers."""
+    """The questions, and the texts with the answers."""
 
     GROUP = "Question"
 
@@ -150,7 +150,7 @@ def run(
 
 
 def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[ContextDocument], bool]:
-    """Open the questions and the documents that they are about; True if there is just one question."""
+    """Open the questions and their documents; the third result is True if there is one question only."""
     from llmkit.records.read import rows_of
     from llmkit.tasks.qa.questions import read_documents
 

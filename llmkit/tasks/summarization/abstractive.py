@@ -64,7 +64,7 @@ class Summarization:
 
     Args:
         engine: an encoder-decoder model, or a chat model.
-        decoding: how tokens are chosen; `max_new_tokens` limits the summary of every part.
+        decoding: options of decoding; `max_new_tokens` limits the summary of every part.
         options: see `SummaryOptions`.
         field: column that holds the text; None takes `text`, `document`, `article` or the only one.
         template: text over several columns.
@@ -79,7 +79,8 @@ class Summarization:
         progress: takes (requests answered, requests in all) of the step under way.
 
     Raises:
-        InputError: a model that cannot summarize, or options that exclude each other.
+        InputError: a model that cannot summarize.
+        OptionError: options that exclude each other, or that the model cannot use.
     """
 
     def __init__(
@@ -303,7 +304,7 @@ class Summarization:
             if self.options.length.given:
                 rate = one.tokens / max(one.words, 1)
                 fewest, most = self.options.length.bounds(one.words)
-                # Words become tokens at the text's own rate; what is too much is cut from the answer.
+                # Convert words to tokens at the text's own rate; extra words are cut from the answer.
                 limit = min(limit, math.ceil(1.2 * most * rate) + 8)
                 least = math.ceil(fewest * rate)
             prompt = replace(prompt, new_tokens=limit, least_tokens=min(least, limit))
