@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +15,14 @@ from llmkit.records.task import Task, fields_of_one
 if TYPE_CHECKING:
     from llmkit.records.read import RowSource
     from llmkit.runtime.spec import ModelSpec
+    from llmkit.tasks.qa.extractive import ExtractiveQA
     from llmkit.tasks.qa.questions import QuestionSource
-    from llmkit.text.passages import Document
+    from llmkit.text.passages import ContextDocument
 
 
 @dataclass
 class QuestionFlags:
-    """The questions, and the texts that hold the answers."""
+    """The questions, and the texts with the answers."""
 
     GROUP = "Question"
 
@@ -53,13 +55,10 @@ class QuestionFlags:
 
 @dataclass
 class ExtractionFlags:
-    """Choice of an extractive model's answers. None leaves it to `AnswerOptions`."""
+    """Options of an extractive model's answers. None takes the default of `AnswerOptions`."""
 
     GROUP = "Extractive models"
 
-    top_k: Annotated[
-        int | None, flag("--top-k", metavar="K", help="Answers for each question.", default="1")
-    ] = None
     no_answer: Annotated[
         bool, flag("--no-answer", help="Give an empty answer where the text has none, as in SQuAD 2.")
     ] = False
@@ -86,44 +85,29 @@ class ExtractionFlags:
     ] = None
 
     def values(self) -> dict[str, Any]:
-        """As keyword arguments of `tasks.spans.AnswerOptions`."""
-        given = {
-            "top_k": self.top_k,
-            "no_answer_threshold": self.no_answer_threshold,
-            "max_answer_tokens": self.max_answer_tokens,
-            "window": self.window,
-            "doc_stride": self.doc_stride,
-        }
-        return {"no_answer": self.no_answer} | {k: v for k, v in given.items() if v is not None}
+        """Return keyword arguments of `tasks.qa.spans.AnswerOptions`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def refuse(self) -> None:
-        """Refuse the flags that a chat model cannot follow."""
+        """Refuse the flags that a chat model cannot use."""
         for shown in options.given(self, but=["no_answer"]):
             raise InputError(f"{shown} is for extractive models; a chat model writes one answer")
 
 
 @dataclass
-class WritingFlags:
-    """Decoding of a chat model's answers."""
+class AnswerDecodingFlags(options.DecodingFlags):
+    """Decoding of a chat model's answers; an extractive model uses `top_k` alone."""
 
-    GROUP = "Chat models"
-
-    max_new_tokens: Annotated[int, flag("--max-new-tokens", metavar="N", help="Most tokens to write.")] = 256
-    temperature: Annotated[
-        float | None,
+    top_k: Annotated[
+        int | None,
         flag(
-            "--temperature",
-            metavar="T",
-            help="Sample, with the logits divided by T.",
-            default="the model's; greedy if it has none",
+            "--top-k",
+            metavar="K",
+            help="Chat models: sample from the K likeliest tokens; 0 takes all. Extractive models: give the"
+            " K best answers.",
+            default="the model's, or 50; 1 answer",
         ),
     ] = None
-    greedy: Annotated[bool, flag("--greedy", help="Always take the likeliest token; do not sample.")] = False
-
-    def refuse(self) -> None:
-        """Refuse the flags that an extractive model cannot follow."""
-        for shown in options.given(self):
-            raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
 
 
 EXAMPLES = [
@@ -140,14 +124,12 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     extraction: ExtractionFlags,
-    writing: WritingFlags,
+    decoding: AnswerDecodingFlags,
     messages: options.MessageFlags,
 ) -> None:
     """Answer questions from a text, with an extractive or a chat model."""
     from llmkit.tasks.qa.questions import QuestionSource
-    from llmkit.tasks.qa.spans import AnswerOptions
 
-    wanted = AnswerOptions(**extraction.values())
     rows.check_output(outputs)
     source, documents, single = _open(asked, inputs)
     questions = QuestionSource(
@@ -157,7 +139,7 @@ def run(
         documents=documents,
         passages=asked.passages,
     )
-    task = load_task(model, wanted, questions, extraction, writing)
+    task = load_task(model, questions, extraction, decoding)
     try:
         if single and outputs.output is None and not outputs.json:
             _answer_one(task, source, several=len(documents) > 1)
@@ -167,8 +149,8 @@ def run(
         _report(task)
 
 
-def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[Document], bool]:
-    """Open the questions and the documents that they are about; True if there is just one question."""
+def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, list[ContextDocument], bool]:
+    """Open the questions and their documents; the third result is True if there is one question only."""
     from llmkit.records.read import rows_of
     from llmkit.tasks.qa.questions import read_documents
 
@@ -194,33 +176,45 @@ def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, 
 
 def load_task(
     model: options.ModelFlags,
-    wanted: Any,
     questions: QuestionSource,
     extraction: ExtractionFlags,
-    writing: WritingFlags,
+    decoding: options.DecodingFlags,
 ) -> Task[Any]:
-    """Return the task of the model: extractive or generative, by what its config says."""
-    from llmkit.cli.common.loading import load_model, open_engine
+    """Return the task of the model: extractive or generative, by its config.
 
+    Raises:
+        InputError: a flag that is for the other kind of model, or a value out of range.
+    """
     if _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
-        from llmkit.tasks.qa.extractive import ExtractiveQA
-
-        writing.refuse()
-        return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
+        return _extractive(model, questions, extraction, decoding)
+    from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.qa.generative import GenerativeQA
 
     extraction.refuse()
-    decoding = GenerationOptions(
-        max_new_tokens=writing.max_new_tokens,
-        temperature=writing.temperature,
-        greedy=writing.greedy,
-        seed=model.seed,
-    )
+    wanted = GenerationOptions(**decoding.values(), seed=model.seed)
     engine = open_engine(model.spec(task="text-generation", verb="qa"))
-    task = GenerativeQA(engine, decoding, questions, no_answer=extraction.no_answer)
+    task = GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
     rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
     return task
+
+
+def _extractive(
+    model: options.ModelFlags,
+    questions: QuestionSource,
+    extraction: ExtractionFlags,
+    decoding: options.DecodingFlags,
+) -> ExtractiveQA:
+    from llmkit.cli.common.loading import load_model
+    from llmkit.tasks.qa.extractive import ExtractiveQA
+    from llmkit.tasks.qa.spans import AnswerOptions
+
+    for shown in options.given(decoding, but=["top_k"]):
+        raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
+    wanted = AnswerOptions(**extraction.values())
+    if decoding.top_k is not None:
+        wanted = dataclasses.replace(wanted, top_k=decoding.top_k)
+    return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
 
 
 def _is_extractive_qa(spec: ModelSpec) -> bool:

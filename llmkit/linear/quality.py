@@ -1,6 +1,6 @@
-"""How much a model changed by quantization: Kullback-Leibler divergence on held-out text.
+"""Measure the change of a model by quantization: Kullback-Leibler divergence on held-out text.
 
-Perplexity is no judge: it can fall under a bad quantization.
+Perplexity does not show it: a bad quantization can lower it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far a model's next-token distributions are from the original's.
+    """Divergence of a model's next-token distributions from the original's.
 
     Attributes:
         mean: mean over tokens of KL(original || model) = sum p (log p - log q), in nats.
-        largest: of a token.
+        largest: largest KL of one token, in nats.
         same_top: share of tokens whose most probable next token is the same.
-        tokens: how many.
+        tokens: number of tokens.
     """
 
     mean: float
@@ -36,9 +36,9 @@ def divergence(
     """Compare two models on the same texts.
 
     Args:
-        original: gives the logits (texts, tokens, vocabulary) of token ids (texts, tokens).
-        changed: the same of the changed model.
-        batches: token ids of texts that neither training nor calibration saw, without padding.
+        original: returns the logits (texts, tokens, vocabulary) of token ids (texts, tokens).
+        changed: the same for the quantized model.
+        batches: token ids of texts that are in neither training nor calibration data, without padding.
 
     Raises:
         ValueError: there is no batch.

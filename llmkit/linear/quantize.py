@@ -16,19 +16,19 @@ from llmkit.linear.modules import QuantizedEmbedding, QuantizedLinear, Quantized
 from llmkit.linear.registry import LinearKernel, PackedWeight, default, find
 
 SMALLEST = 16
-"""A layer with fewer inputs or outputs stays as it is: there is nothing to win."""
+"""A layer with fewer inputs or outputs stays as it is: quantizing it saves nothing."""
 
 
 @dataclass
 class Quantization:
-    """How a model was quantized.
+    """Record of a model's quantization.
 
     Attributes:
-        bits, group: as asked for.
-        kernel: the kernel's name.
-        layers: for each quantized module its bits and group.
-        kept: for each linear layer or token embedding that stays as it is the reason.
-        bytes_before, bytes_after: of all parameters and buffers, tied ones once.
+        bits, group: arguments of `quantize_model`.
+        kernel: name of the kernel.
+        layers: (bits, group) of each quantized module, by name.
+        kept: reason for each linear layer or token embedding that stays as it is, by name.
+        bytes_before, bytes_after: bytes of all parameters and buffers, tied ones counted once.
     """
 
     bits: int
@@ -51,22 +51,21 @@ def quantize_model(
     rounding: Callable[[str, nn.Module, int, int], QuantizedWeight] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Quantization:
-    """Swap linear layers and token embeddings for quantized ones, one at a time, each float weight freed at
-    once.
+    """Replace linear layers and token embeddings by quantized ones, one at a time.
 
-    Token embeddings and the output layer get 8 bits whatever `bits` says, and stay one tensor where they are
-    tied. A layer whose width no group divides gets 8 bits. Norms, position embeddings, experts kept as one
-    3-D parameter and layers smaller than `SMALLEST` stay as they are.
+    Each float weight is freed at once. Token embeddings and the output layer always get 8 bits; if they are
+    tied, they stay one tensor. A layer whose width no group divides gets 8 bits. Norms, position embeddings,
+    experts in one 3-D parameter and layers smaller than `SMALLEST` stay as they are.
 
     Args:
-        model: a transformers model, on the CPU or the device where it is to run, in eval mode.
+        model: a transformers model in eval mode, on the device that will run it.
         bits: 8 or 4.
         group: inputs that share a scale in 4 bits, of `formats.GROUPS`.
-        kernel: a kernel or its name; None for the fastest here.
+        kernel: a kernel or its name; None for the fastest on this machine.
         embeddings: quantize token embeddings and the output layer too.
         skip: names of modules, or patterns (``*.mlp.*``), that stay as they are.
-        rounding: gives a layer's weight as ``rounding(name, layer, bits, group)``; None rounds to nearest.
-        progress: called with the modules done and their number.
+        rounding: returns a layer's weight: ``rounding(name, layer, bits, group)``; None rounds to nearest.
+        progress: called with the number of finished modules and of all modules.
 
     Raises:
         OptionError: `bits`, `group` or `kernel` cannot be used.
@@ -102,7 +101,7 @@ def quantize_model(
 
 
 def nearest(name: str, layer: nn.Module, bits: int, group: int) -> QuantizedWeight:
-    """Round a layer's weight to nearest; its name goes into errors."""
+    """Round a layer's weight to nearest; errors contain `name`."""
     try:
         return quantize(matrix(layer), bits, group)
     except InputError as error:
@@ -110,10 +109,10 @@ def nearest(name: str, layer: nn.Module, bits: int, group: int) -> QuantizedWeig
 
 
 def choose_kernel(kernel: str | LinearKernel | None, model: nn.Module, bits: int) -> LinearKernel:
-    """The kernel to use for a model.
+    """Return the kernel to use for a model.
 
     Raises:
-        OptionError: it does not take such weights, or does not run where the model is.
+        OptionError: the kernel does not take such weights, or does not run on the model's device.
     """
     device = next((tensor.device.type for tensor in model.parameters()), "cpu")
     device = "cpu" if device == "meta" else device
@@ -127,7 +126,7 @@ def choose_kernel(kernel: str | LinearKernel | None, model: nn.Module, bits: int
 
 
 def size_of(model: nn.Module) -> int:
-    """Bytes of a model's parameters and buffers; what is shared counts once."""
+    """Return the bytes of a model's parameters and buffers; shared memory counts once."""
     storages = {}
     for tensor in [*model.parameters(), *model.buffers()]:
         storage = tensor.untyped_storage()
@@ -137,7 +136,12 @@ def size_of(model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Args: eight: always 8 bits (embeddings and output layers). shared: key of the weight's tensors."""
+    """Plan for one module.
+
+    Attributes:
+        eight: always use 8 bits (embeddings and output layers).
+        shared: key of the weight's tensors.
+    """
 
     eight: bool = False
     shared: int = 0
@@ -146,7 +150,7 @@ class _Plan:
 def _wanted(
     model: nn.Module, embeddings: bool, skip: Sequence[str]
 ) -> tuple[list[tuple[str, nn.Module, _Plan]], dict[str, str]]:
-    """The modules to swap, in the model's order, and why others are kept."""
+    """Return the modules to replace, in the model's order, and the reason for each that is kept."""
     tables = token_embeddings(model)
     tokens = {id(table.weight) for table in tables}
     head = getattr(model, "get_output_embeddings", lambda: None)()
@@ -184,7 +188,7 @@ def _skipped(name: str, skip: Sequence[str]) -> bool:
 
 
 def token_embeddings(model: nn.Module) -> list[Any]:
-    """The modules that look up tokens, tied ones included."""
+    """Return the modules that look up tokens, tied ones included."""
     found: list[Any] = []
     for module in model.modules():
         getter = getattr(module, "get_input_embeddings", None)
@@ -200,39 +204,42 @@ def token_embeddings(model: nn.Module) -> list[Any]:
 
 
 def _is_table(module: nn.Module) -> bool:
-    """An embedding that does nothing but look up, or multiplies by ``embed_scale`` besides."""
+    """Return True for an embedding that only looks up, or also multiplies by ``embed_scale``."""
     plain = type(module) is nn.Embedding
     scaled = type(module).__name__.endswith("ScaledWordEmbedding") and hasattr(module, "embed_scale")
     return (plain or scaled) and getattr(module, "max_norm", None) is None
 
 
 def is_linear(module: nn.Module) -> bool:
-    """A plain linear layer, or GPT-2's with its transposed weight; others may read a subclass's weight."""
+    """Return True for a plain linear layer, or GPT-2's with its transposed weight.
+
+    A subclass may use its weight in another way.
+    """
     return type(module) is nn.Linear or (type(module).__name__ == "Conv1D" and hasattr(module, "nf"))
 
 
 def matrix(layer: Any) -> torch.Tensor:
-    """A linear layer's weight (outputs, inputs)."""
+    """Return a linear layer's weight (outputs, inputs)."""
     weight: torch.Tensor = layer.weight
     return weight.T if type(layer).__name__ == "Conv1D" else weight
 
 
 def width(layer: Any) -> int:
-    """A layer's inputs."""
+    """Return the number of a layer's inputs."""
     return matrix(layer).shape[1]
 
 
 def _tied_module(
     layer: Any, kernel: LinearKernel, tied: dict[int, PackedWeight], shared: int
 ) -> QuantizedModule:
-    """An embedding or output layer; one whose weight came before takes the tensors of that."""
+    """Return an embedding or output layer; a tied one shares the tensors of the first."""
     if shared not in tied:
         tied[shared] = kernel.packed(nearest(type(layer).__name__, layer, 8, width(layer)))
     return tied_module(layer, kernel, tied[shared])
 
 
 def tied_module(layer: Any, kernel: LinearKernel, packed: PackedWeight) -> QuantizedModule:
-    """A quantized embedding or linear layer in place of `layer`, on the tensors of `packed`."""
+    """Return a quantized embedding or linear layer in place of `layer`, on the tensors of `packed`."""
     if not isinstance(layer, nn.Embedding):
         bias = layer.bias
         return _on_device(QuantizedLinear(packed, bias, kernel, layer.weight.dtype), layer)
@@ -257,7 +264,7 @@ def _on_device(new: QuantizedModule, layer: Any) -> QuantizedModule:
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever the model has `old`."""
+    """Replace `old` by `new` everywhere in the model."""
     for parent, name in _places(model, old):
         setattr(parent, name, new)
 
@@ -270,7 +277,7 @@ def _places(model: nn.Module, module: nn.Module) -> Iterator[tuple[nn.Module, st
 
 
 def forget_ties(model: nn.Module) -> None:
-    """Take swapped modules off transformers' list of tied weights, which it would tie again."""
+    """Remove quantized modules from transformers' list of tied weights, so that they stay untied."""
     gone = {name for name, module in model.named_modules() if isinstance(module, QuantizedModule)}
     for prefix, module in model.named_modules():
         ties = getattr(module, "all_tied_weights_keys", None)

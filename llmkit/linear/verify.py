@@ -1,6 +1,6 @@
-"""Prove a kernel for quantized products: beside x W' + bias in float64, over a matrix of cases.
+"""Prove a kernel for quantized products: compare it with x W' + bias in float64, over a matrix of cases.
 
-A kernel that rounds activations is asked for exact results too, on inputs that rounding leaves alone.
+A kernel that rounds activations must also give exact results, on inputs that rounding does not change.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from llmkit.linear.registry import LinearKernel, PackedWeight
 from llmkit.linear.verify_cases import ROUNDING, SMALLEST_BLOCK, TOLERANCES, ProductCase, matrix
 
 ALONE_AND_TOGETHER = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64)
-"""Batches in which a row must have the bits that it has alone."""
+"""Batch sizes in which a row must give the same bits as alone."""
 
 
 @dataclass(frozen=True)
 class ProductResult:
-    """How a case went.
+    """Result of one case.
 
     Args:
-        name: the case's.
-        error: the largest error as a share of the allowed one; None where it was not run.
-        passed: whether it is right; None where the kernel does not claim it.
-        note: what is wrong, or why it was not run.
+        name: name of the case.
+        error: largest error divided by the allowed error; None if the case was not run.
+        passed: True if the output is right; None if the kernel does not claim the property.
+        note: the fault, or the reason why the case was not run.
     """
 
     name: str
@@ -42,7 +42,7 @@ def verify(kernel: LinearKernel, *, device: str = "cpu", quick: bool = False) ->
 
     Args:
         kernel: the kernel.
-        device: where.
+        device: device to run on.
         quick: only one case of each kind.
 
     Yields:
@@ -66,7 +66,7 @@ class _Inputs:
 
 
 def inputs_of(case: ProductCase) -> _Inputs:
-    """A case's numbers; the same for the same case."""
+    """Return a case's inputs; equal cases give equal inputs."""
     made = torch.Generator().manual_seed(case.inputs * 131 + case.outputs * 7 + case.rows + case.bits)
     low, high = (-127, 128) if case.bits == 8 else (-8, 8)
     values = torch.randint(low, high, (case.outputs, case.inputs), generator=made).to(torch.int8)
@@ -91,7 +91,7 @@ def inputs_of(case: ProductCase) -> _Inputs:
 
 
 def truth(inputs: _Inputs) -> torch.Tensor:
-    """x W' + bias in float64, from values and scales."""
+    """Return x W' + bias in float64, from values and scales."""
     weight = inputs.weight
     scale = weight.scale.double().repeat_interleave(weight.group, dim=1)
     found = torch.einsum("rk,nk->rn", inputs.x, weight.values.double() * scale)
@@ -99,7 +99,7 @@ def truth(inputs: _Inputs) -> torch.Tensor:
 
 
 def allowed(inputs: _Inputs, case: ProductCase, kernel: LinearKernel) -> torch.Tensor:
-    """The largest allowed error of each output."""
+    """Return the largest allowed error of each output."""
     products, own = TOLERANCES[case.dtype]
     numbers = inputs.weight.dequantize().double()
     size = (inputs.x.square() @ numbers.square().T).sqrt()
@@ -112,7 +112,7 @@ def allowed(inputs: _Inputs, case: ProductCase, kernel: LinearKernel) -> torch.T
 
 
 def call(kernel: LinearKernel, case: ProductCase, inputs: _Inputs, device: str = "cpu") -> torch.Tensor:
-    """The kernel's output for a case."""
+    """Return the kernel's output for a case."""
     return _product(kernel, _packed(kernel, inputs, device), case, inputs.x, device)
 
 
@@ -155,7 +155,7 @@ def _run(kernel: LinearKernel, case: ProductCase, device: str) -> ProductResult:
 
 
 def _mistake(case: ProductCase, inputs: _Inputs, found: torch.Tensor, limit: torch.Tensor) -> str:
-    """The name of a mistake that is often made, if the output is right but for it."""
+    """Return a note on a wrong output: the common mistake that explains it, or the wrong rows."""
     weight = inputs.weight
     others = {
         "it is right without the bias": replace(inputs, bias=None),

@@ -193,13 +193,11 @@ def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
         )
     if any(f.endswith((".h5", ".ckpt.index", ".data-00000-of-00001")) for f in files):
         raise InputError(
-            f"{name} is a TensorFlow checkpoint; convert it first: `llmkit convert -m {name} --to safetensors"
-            " -o OUT`"
+            f"{name} is a TensorFlow checkpoint; convert it to safetensors first, with `llmkit convert`"
         )
     if any(f.endswith(".msgpack") for f in files):
         raise InputError(
-            f"{name} is a Flax checkpoint; convert it first: `llmkit convert -m {name} --to safetensors"
-            " -o OUT`"
+            f"{name} is a Flax checkpoint; convert it to safetensors first, with `llmkit convert`"
         )
     if any(f.endswith(".gguf") for f in files):
         raise InputError(

@@ -1,6 +1,6 @@
-"""Find how a model takes the languages to translate between: each family has its own way.
+"""Find the settings that make a model translate between two languages: each model family has its own.
 
-The languages come from the model's own tokenizer and config, never from a list kept here, so that a model
+The languages come from the model's own tokenizer and config, never from a fixed list, so that a model
 extended to new languages works too.
 """
 
@@ -76,22 +76,22 @@ class Direction:
 
 
 def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    # A text longer than the model's limit is our own error to report, with its place.
+    # verbose=False: llmkit reports a text longer than the model's limit itself, with its place.
     ids: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"]
     return ids
 
 
 def find_direction(engine: Engine, source: str | None, target: str | None) -> Direction:
-    """Find how a model translates from `source` into `target`.
+    """Find the settings that make a model translate from `source` into `target`.
 
     Args:
         engine: the model.
-        source: language of the text (see `find_language` for its forms); None if the user did not say.
-        target: language to write, likewise.
+        source: language of the text (see `find_language` for its forms); None if it was not given.
+        target: language of the translation, in the same forms.
 
     Raises:
-        InputError: no such language, a language that the model lacks or needs, the same language twice, or a
-            model that does not translate.
+        InputError: a language that the model lacks or needs, or a model that does not translate.
+        OptionError: an unknown language, or the same language twice.
     """
     known, wanted = find_pair(source, target)
     family = getattr(engine.config, "model_type", None)
@@ -120,7 +120,7 @@ def find_direction(engine: Engine, source: str | None, target: str | None) -> Di
 
 
 def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """NLLB, M2M100, mBART: a token for the source beside the text, the target's token begins the answer."""
+    """NLLB, M2M100, mBART: the source's token is next to the text, the target's token begins the answer."""
     tokenizer: Any = engine.tokenizer
     tokens = language_tokens(tokenizer, engine.config.vocab_size)
     known, wanted = _said(known, _SOURCE, engine, tokens), _said(wanted, _TARGET, engine, tokens)
@@ -144,7 +144,7 @@ def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language
 
 
 def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """Marian: one pair, or one of several targets named by a token before the text."""
+    """Marian: one pair, or several targets with a token before the text that selects one."""
     tokenizer: Any = engine.tokenizer
     source, target = getattr(tokenizer, "source_lang", None), getattr(tokenizer, "target_lang", None)
     named = _PAIR.fullmatch(Path(engine.name).name)
@@ -175,7 +175,7 @@ def _one_pair(
     source: str | None,
     target: str | None,
 ) -> Direction:
-    """A model for one pair: nothing to tell it, but it must be the pair that was asked for."""
+    """A model for one pair: it needs no setting, but the pair must be the requested one."""
     if known is not None:
         _check(engine, known, _SOURCE, source, other=target)
     if wanted is not None:
@@ -221,10 +221,10 @@ def own_prefixes(config: Any) -> dict[tuple[str, str], str]:
 def own_pair(
     prefixes: Iterable[tuple[str, str]], known: Language | None, wanted: Language | None, name: str
 ) -> tuple[str, str]:
-    """The one of a model's pairs that is asked for.
+    """Return the pair of a model that fits the requested languages.
 
     Raises:
-        InputError: none is, or several are.
+        InputError: no pair fits, or several do.
     """
 
     def fits(asked: Language | None, code: str) -> bool:
@@ -284,7 +284,7 @@ def _has(tokens: Iterable[str], language: Language) -> bool:
 
 
 def _known(code: str | None) -> Language | None:
-    """A language that a model's config names; None for a group of languages (`ROMANCE`, `zle`)."""
+    """Return the language of a code in a model's config; None for a group (`ROMANCE`, `zle`)."""
     language = read_code(code) if code else None
     return language if language is not None and language.name is not None else None
 
@@ -313,7 +313,7 @@ def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]
 
 
 def _must_have_name(language: Language, option: str) -> None:
-    """A prompt names the language in words."""
+    """Refuse a language without an English name, which a prompt needs."""
     if language.name is None:
         raise unknown_language(language.code, option)
 

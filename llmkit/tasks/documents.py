@@ -24,8 +24,7 @@ from llmkit.text.documents import (
 )
 
 if TYPE_CHECKING:
-    from llmkit.tasks.translation import Document as TranslationDocument
-    from llmkit.tasks.translation import Translation
+    from llmkit.tasks.translation import Translation, TranslationInput
     from llmkit.text.documents.terms import GlossaryCheck
 
 _PARTS = 2**24
@@ -148,17 +147,17 @@ class DocumentTranslation:
     def header(self) -> dict[str, Any]:
         return self.translation.header()
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[TranslationDocument] | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[TranslationInput] | RowError]:
         return self.translation.prepare(rows)
 
     def fields(
-        self, batch: Sequence[PreparedRow[TranslationDocument]], budget: Budget
+        self, batch: Sequence[PreparedRow[TranslationInput]], budget: Budget
     ) -> list[Fields | RowError]:
         """Translate segments: `translation_text`, or `parts` where the text had to be cut at its pieces."""
         results = self.translation.run([one.payload for one in batch], budget)
         found: list[Fields | RowError] = []
         again: list[tuple[int, int]] = []  # (place in the batch, number of parts)
-        parts: list[TranslationDocument] = []
+        parts: list[TranslationInput] = []
         for place, (one, result) in enumerate(zip(batch, results, strict=True)):
             segment = self._segments[one.row.index][1]
             filled = apply_inline(segment, result.text)

@@ -15,24 +15,25 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.load import LoadedModel
 
-_MOST_TOKENS = 4096  # of a sentence; a longer one is a table or a list, and its beginning tells
+_MOST_TOKENS = 4096  # of a sentence; a longer one is a table or a list, and its beginning is enough
 _CPU_TOKENS = 4096
 _GPU_TOKENS = 65536
 
 
 class SentenceEmbedder:
-    """Gives each sentence the mean of its tokens' last hidden states, scaled to length 1.
+    """Embeds a sentence as the mean of its tokens' last hidden states, scaled to length 1.
 
     The vectors of a call depend on its sentences alone: no other text shares a batch with them.
 
     Args:
-        loaded: from `runtime.load`, for the task ``feature-extraction``. Of an encoder-decoder model the
-            encoder is run.
-        progress: called with the sentences done and those there are, while a call runs.
+        loaded: from `runtime.load`, for the task ``feature-extraction``. An encoder-decoder model runs its
+            encoder only.
+        progress: called during a call with the number of finished sentences and of all sentences.
 
     Attributes:
-        window: how many tokens of a sentence the model sees.
-        cut: how many sentences were longer than that so far.
+        window: number of tokens that the model sees of a sentence.
+        tokens_at_once: padded tokens in one forward pass.
+        cut: number of sentences so far that were longer than `window`.
 
     Raises:
         InputError: the model does not read text.
@@ -53,10 +54,10 @@ class SentenceEmbedder:
         self.cut = 0
 
     def __call__(self, sentences: Sequence[str]) -> np.ndarray:
-        """Embed sentences: [sentences, hidden] in float64; one without any token is all zeros.
+        """Embed sentences: [sentences, hidden] in float64; a sentence without a token is all zeros.
 
         Raises:
-            InputError: the model's output is not one vector for each token, or holds no numbers.
+            InputError: the model does not return one vector for each token, or its vectors are not finite.
             OutOfMemory: a single sentence does not fit.
         """
         import numpy as np
@@ -86,7 +87,7 @@ class SentenceEmbedder:
         return vectors / np.where(lengths > 0, lengths, 1.0)
 
     def _encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """The tokens of each sentence, as many as the model sees."""
+        """Return the tokens of each sentence, at most `window`."""
         tokenizer = self.loaded.tokenizer
         encoded: list[list[int]] = tokenizer(list(sentences), truncation=True, max_length=self.window)[
             "input_ids"
@@ -97,7 +98,7 @@ class SentenceEmbedder:
         return encoded
 
     def _means(self, batch: list[list[int]]) -> np.ndarray:
-        """The mean over each sentence's tokens: [sentences, hidden] in float32."""
+        """Return the mean over each sentence's tokens: [sentences, hidden] in float32."""
         import torch
 
         longest = len(batch[0])
@@ -118,7 +119,7 @@ class SentenceEmbedder:
                         f"{self.loaded.spec.name} gives no vector for each token; take another model"
                     )
                 weights = mask[:, :, None].float()
-                # Not a product with the mask: what stands at padding may be no number.
+                # masked_fill, not a product with the mask: states at padding may be NaN.
                 sums = states.float().masked_fill(weights == 0, 0.0).sum(1)
                 return (sums / weights.sum(1)).cpu().numpy()
         except (MemoryError, RuntimeError) as error:

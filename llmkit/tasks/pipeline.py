@@ -1,7 +1,7 @@
-"""The library's door to transformers Pipelines: `llmkit.pipeline(task, model)`.
+"""Build transformers Pipelines: `llmkit.pipeline(task, model)`.
 
-The model comes from `runtime.load`, with its device placement, precision, attention and adapter; the
-pipeline's class from transformers, or from `llmkit.tasks.pipelines` for a task that transformers 5 dropped.
+`runtime.load` loads the model, with its device placement, precision, attention and adapter. The pipeline's
+class is from transformers, or from `llmkit.tasks.pipelines` for a task that transformers 5 removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.load import LoadedModel
 
-# Each pipeline's task -> the task that its model is loaded for.
+# Task of a pipeline -> task of its model in `ModelSpec`.
 _LOADED_FOR = {
     "text-generation": "text-generation",
     "text2text-generation": "text2text-generation",
@@ -26,7 +26,7 @@ _LOADED_FOR = {
     "summarization": "text2text-generation",
     "question-answering": "question-answering",
 }
-# The default model of a task, by its name in the box.
+# Task -> name of its embedded model.
 _DEFAULTS = {
     "text-generation": DEFAULTS["generate"],
     "translation": DEFAULTS["translate"],
@@ -35,7 +35,7 @@ _DEFAULTS = {
 
 
 def pipeline(task: str, model: str | LoadedModel | None = None, **options: Any) -> Pipeline:
-    """A transformers pipeline on a model that llmkit loaded.
+    """Return a transformers pipeline on a model that llmkit loaded.
 
     Args:
         task: ``text-generation``, ``text2text-generation``, ``translation``, ``translation_xx_to_yy``,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
 
-__all__ = ["Document", "Translation", "TranslationResult", "translate"]
+__all__ = ["Translation", "TranslationInput", "TranslationResult", "translate"]
 
 DEFAULT_FIELDS = ("text", "source", "prompt")
 _WINDOW = 512
@@ -67,7 +67,7 @@ class TranslationResult:
 
 
 @dataclass(frozen=True)
-class Document:
+class TranslationInput:
     """A text to translate: its layout, and a prompt for each of its passages.
 
     Attributes:
@@ -188,11 +188,13 @@ class Translation:
             "template": self.template,
         }
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Document] | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[TranslationInput] | RowError]:
         """Cut rows' texts into passages and tokenize them. A text without a letter has none."""
         return [self._prepare(row) for row in rows]
 
-    def fields(self, batch: Sequence[PreparedRow[Document]], budget: Budget) -> list[Fields | RowError]:
+    def fields(
+        self, batch: Sequence[PreparedRow[TranslationInput]], budget: Budget
+    ) -> list[Fields | RowError]:
         """Translate rows: the `translation_text` of each, and a reasoning model's `reasoning`.
 
         Raises:
@@ -207,7 +209,7 @@ class Translation:
             found.append(fields)
         return found
 
-    def document(self, text: str, *, index: int = 0, where: str = "text") -> Document:
+    def document(self, text: str, *, index: int = 0, where: str = "text") -> TranslationInput:
         """Cut a text into passages and make a prompt of each.
 
         Args:
@@ -223,9 +225,11 @@ class Translation:
         layout = lay_out(text, language, lines=self.direction.message is not None).cut(self._too_long)
         if self.protected is not None:
             layout = without_protected(layout, self.protected)
-        return Document(index, where, layout, self._prompts(layout.passages, index * _PASSAGES, where))
+        return TranslationInput(
+            index, where, layout, self._prompts(layout.passages, index * _PASSAGES, where)
+        )
 
-    def run(self, documents: Sequence[Document], budget: Budget) -> list[TranslationResult]:
+    def run(self, documents: Sequence[TranslationInput], budget: Budget) -> list[TranslationResult]:
         """Translate documents, all their passages together.
 
         Args:
@@ -244,7 +248,7 @@ class Translation:
             for i, document in enumerate(documents)
         ]
 
-    def _prepare(self, row: Row) -> PreparedRow[Document] | RowError:
+    def _prepare(self, row: Row) -> PreparedRow[TranslationInput] | RowError:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
             document = self.document(text, index=row.index, where=row.where)
@@ -292,7 +296,7 @@ class Translation:
         return [length > self._window for length in self._lengths(passages)]
 
     def _answers(
-        self, documents: Sequence[Document], prompts: Sequence[Sequence[Prompt]], budget: Budget
+        self, documents: Sequence[TranslationInput], prompts: Sequence[Sequence[Prompt]], budget: Budget
     ) -> list[list[GenerationResult]]:
         """Answer the prompts of several documents together; return the results of each."""
         flat = [prompt for mine in prompts for prompt in mine]
@@ -303,7 +307,7 @@ class Translation:
         return found
 
     def _report_cuts(
-        self, document: Document, prompts: Sequence[Prompt], results: Sequence[GenerationResult]
+        self, document: TranslationInput, prompts: Sequence[Prompt], results: Sequence[GenerationResult]
     ) -> None:
         for prompt, result in zip(prompts, results, strict=True):
             most = prompt.new_tokens
@@ -315,7 +319,7 @@ class Translation:
                 )
 
     def _restore(
-        self, documents: Sequence[Document], texts: list[list[list[str]]], budget: Budget
+        self, documents: Sequence[TranslationInput], texts: list[list[list[str]]], budget: Budget
     ) -> tuple[list[list[GenerationResult]], list[list[str]]]:
         """Translate passages that lost a protected term once more, piece by piece around those terms.
 
@@ -355,7 +359,7 @@ class Translation:
 
     def _result(
         self,
-        document: Document,
+        document: TranslationInput,
         candidates: Sequence[Sequence[str]],
         drafts: Sequence[GenerationResult],
         repeated: Sequence[GenerationResult],

@@ -21,7 +21,7 @@ _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?。！？
 
 
 @dataclass(frozen=True)
-class Document:
+class ContextDocument:
     """A text to answer from, with the user's name for it."""
 
     name: str
@@ -40,7 +40,7 @@ class Document:
 class Passage:
     """Characters `start` to `end` of a document."""
 
-    document: Document
+    document: ContextDocument
     start: int
     end: int
 
@@ -81,7 +81,7 @@ class Library:
         size: most characters of a passage.
     """
 
-    documents: Sequence[Document]
+    documents: Sequence[ContextDocument]
     size: int = PASSAGE_CHARACTERS
     passages: list[Passage] = field(init=False)
 

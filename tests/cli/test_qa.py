@@ -157,14 +157,27 @@ def test_bad_usage(model: Path, book: Path, arguments: list[str], stdin: str | N
 def test_a_model_must_be_of_the_right_kind(tiny_model: TinyModel, model: Path, book: Path) -> None:
     assert_refused(run("qa", "-m", tiny_model("gpt2"), *ASK, "--context", book), "use `llmkit generate`")
     assert_refused(run("qa", "-m", tiny_model("t5"), *ASK, "--context", book), "use `llmkit translate`")
-    chat = tiny_model("llama", chat=True)
-    assert_refused(
-        run("qa", "-m", chat, *ASK, "--context", book, "--top-k", "2"), "--top-k is for extractive models"
-    )
 
-    asked = ["qa", "-m", model, *ASK, "--context", book]
-    assert_refused(run(*asked, "--temperature", "1"), "--temperature is for chat models")
-    assert_refused(run(*asked, "--max-new-tokens", "9"), "--max-new-tokens is for chat models")
+
+def test_options_for_the_other_kind_of_model_are_refused(
+    tiny_model: TinyModel, model: Path, book: Path
+) -> None:
+    chat = ["qa", "-m", tiny_model("llama", chat=True), *ASK, "--context", book]
+    for option in ("max_answer_tokens", "window", "doc_stride"):
+        assert_refused(run(*chat, f"--{option.replace('_', '-')}", "9"), "extractive", option=option)
+    assert_refused(run(*chat, "--num-return-sequences", "2"), option="num_return_sequences")
+    assert_refused(run(*chat, "--top-p", "0"), option="top_p")
+
+    reader = ["qa", "-m", model, *ASK, "--context", book]
+    options = (
+        ("temperature", "1"),
+        ("max_new_tokens", "9"),
+        ("top_p", "0.5"),
+        ("stop", "x"),
+        ("num_beams", "2"),
+    )
+    for option, value in options:
+        assert_refused(run(*reader, f"--{option.replace('_', '-')}", value), "chat", option=option)
 
 
 def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book: Path) -> None:
@@ -175,6 +188,8 @@ def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book
     result = run(*ask)
     assert result.code == 0, result.err
     assert result.out.count("\n") == 1
+    stop = result.out[3]
+    assert run(*ask, "--stop", stop).out.strip() == result.out.partition(stop)[0].strip()
     assert result.err == "llmkit: answers without a quotation that stands in the context: 1\n"
     (row,) = rows_of(run(*ask, "--json").out)
     assert row == {

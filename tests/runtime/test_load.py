@@ -181,8 +181,8 @@ def test_code_of_the_model_does_not_run_unless_trusted(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("tf_model.h5", "a TensorFlow checkpoint; convert it first"),
-        ("flax_model.msgpack", "a Flax checkpoint; convert it first"),
+        ("tf_model.h5", "a TensorFlow checkpoint; convert it to safetensors"),
+        ("flax_model.msgpack", "a Flax checkpoint; convert it to safetensors"),
         ("model.gguf", "not a GGUF file"),
         ("notes.txt", "has no weights: no model.safetensors in it"),
     ],

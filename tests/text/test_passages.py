@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llmkit.text.passages import Document, Library, split_passages
+from llmkit.text.passages import ContextDocument, Library, split_passages
 
 
 def test_pieces_make_up_the_text_and_keep_to_the_size() -> None:
@@ -36,17 +36,17 @@ def test_a_piece_ends_where_the_text_breaks(text: str, first: str) -> None:
 
 
 def test_lines_are_counted_from_one_with_any_line_end() -> None:
-    document = Document("x.txt", "a\nbb\r\n\ncc")
+    document = ContextDocument("x.txt", "a\nbb\r\n\ncc")
     assert [document.line(document.text.index(part)) for part in ("a", "bb", "cc")] == [1, 2, 4]
 
 
 def test_the_fitting_passage_comes_first_and_equals_keep_their_order() -> None:
     library = Library(
         [
-            Document("a.txt", "The moon is far away."),
-            Document("b.txt", "   \n "),
-            Document("c.txt", "Ships sail the sea. A captain commands a ship."),
-            Document("d.txt", "The cat sleeps."),
+            ContextDocument("a.txt", "The moon is far away."),
+            ContextDocument("b.txt", "   \n "),
+            ContextDocument("c.txt", "Ships sail the sea. A captain commands a ship."),
+            ContextDocument("d.txt", "The cat sleeps."),
         ]
     )
     assert [p.document.name for p in library.best("Who commands a SHIP?")] == ["c.txt", "a.txt", "d.txt"]
@@ -57,9 +57,9 @@ def test_the_fitting_passage_comes_first_and_equals_keep_their_order() -> None:
 def test_chinese_passages_are_ranked() -> None:
     library = Library(
         [
-            Document("a", "春天来了，花都开了。"),
-            Document("b", "猫在椅子上睡觉。"),
-            Document("c", "他去了市场。"),
+            ContextDocument("a", "春天来了，花都开了。"),
+            ContextDocument("b", "猫在椅子上睡觉。"),
+            ContextDocument("c", "他去了市场。"),
         ]
     )
     assert library.best("谁在椅子上？")[0].document.name == "b"
@@ -69,8 +69,8 @@ def test_hindi_words_are_compared_whole() -> None:
     """Cut at their vowel signs, the question's two words would be five pieces that the first text has."""
     library = Library(
         [
-            Document("pieces", "क त ब कह ँ क त ब कह ँ"),
-            Document("words", "मेज पर एक किताब है, यहाँ।"),
+            ContextDocument("pieces", "क त ब कह ँ क त ब कह ँ"),
+            ContextDocument("words", "मेज पर एक किताब है, यहाँ।"),
         ]
     )
     assert library.best("किताब कहाँ है?")[0].document.name == "words"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.chat.commands import COMMANDS, Leave, Session, obey
+from llmkit.cli.chat.commands import COMMANDS, ChatSession, Leave, obey
 from llmkit.cli.common import console, options, rows, signals
 from llmkit.errors import InputError, LLMKitError
 
@@ -95,7 +95,7 @@ def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
 
     conversation = Conversation(open_model(None), wanted, on_drop=_report_drop)
     console.detail(f"seed {conversation.options.seed}")
-    session = Session(conversation, lambda ask: _answer(conversation, ask), open_model)
+    session = ChatSession(conversation, lambda ask: _answer(conversation, ask), open_model)
     read = _line_reader()
     console.notice(f"{conversation.engine.name}: /help lists the commands, Ctrl-D leaves")
     while True:

@@ -20,7 +20,7 @@ class Leave(Exception):  # noqa: N818 (it ends the chat and is no error)
 
 
 @dataclass
-class Session:
+class ChatSession:
     """State that commands work on.
 
     Attributes:
@@ -34,7 +34,7 @@ class Session:
     open_model: Callable[[str], Engine]
 
 
-def obey(session: Session, line: str) -> None:
+def obey(session: ChatSession, line: str) -> None:
     """Carry out a line such as ``/set temperature 0.7``.
 
     Raises:
@@ -51,7 +51,7 @@ def obey(session: Session, line: str) -> None:
     COMMANDS[name][0](session, argument.strip())
 
 
-def _help(session: Session, argument: str) -> None:
+def _help(session: ChatSession, argument: str) -> None:
     width = max(len(f"{name} {takes}") for name, (_, takes, _) in COMMANDS.items())
     for name, (_, takes, about) in COMMANDS.items():
         _say(f"  {f'{name} {takes}':<{width}}  {about}")
@@ -59,39 +59,39 @@ def _help(session: Session, argument: str) -> None:
     _say("Ctrl-C stops an answer, Ctrl-D leaves.")
 
 
-def _save(session: Session, argument: str) -> None:
+def _save(session: ChatSession, argument: str) -> None:
     path = _path(argument, "/save")
     count = session.conversation.save(path)
     console.notice(f"{path} holds {count} conversation{'s' * (count > 1)}, this one last")
 
 
-def _load(session: Session, argument: str) -> None:
+def _load(session: ChatSession, argument: str) -> None:
     path = _path(argument, "/load")
     count = session.conversation.load(path)
     which = f"the last of {count} conversations" if count > 1 else "a conversation"
     console.notice(f"{which} with {len(session.conversation.messages)} messages")
 
 
-def _system(session: Session, argument: str) -> None:
+def _system(session: ChatSession, argument: str) -> None:
     if argument:
         session.conversation.system = "" if argument == '""' else argument
     system = session.conversation.system
     _say("no system message" if system is None else f"system message: {system}")
 
 
-def _undo(session: Session, argument: str) -> None:
+def _undo(session: ChatSession, argument: str) -> None:
     taken = session.conversation.undo()
     start = " ".join(str(taken[0]["content"]).split())
     console.notice(f"taken back: {start[:60]}{'…' * (len(start) > 60)}")
 
 
-def _retry(session: Session, argument: str) -> None:
+def _retry(session: ChatSession, argument: str) -> None:
     if not session.conversation.sampling:
         console.notice("decoding is greedy: the same question gets the same answer; try /set temperature 0.7")
     session.answer(session.conversation.retry)
 
 
-def _model(session: Session, argument: str) -> None:
+def _model(session: ChatSession, argument: str) -> None:
     if argument:
         session.conversation.use(session.open_model(argument))
     _say(session.conversation.engine.name)
@@ -114,7 +114,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _set(session: Session, argument: str) -> None:
+def _set(session: ChatSession, argument: str) -> None:
     name, _, text = argument.partition(" ")
     name, text = name.replace("-", "_"), text.strip()
     options = session.conversation.options
@@ -136,12 +136,12 @@ def _set(session: Session, argument: str) -> None:
     _show(session, name)
 
 
-def _show(session: Session, name: str) -> None:
+def _show(session: ChatSession, name: str) -> None:
     value = getattr(session.conversation.options, name)
     _say(f"{name}: {'as the model has it' if value is None else value}")
 
 
-def _exit(session: Session, argument: str) -> None:
+def _exit(session: ChatSession, argument: str) -> None:
     raise Leave
 
 
@@ -158,7 +158,7 @@ def _say(text: str) -> None:
 
 
 # name -> (what it does, what it takes, what /help says)
-COMMANDS: dict[str, tuple[Callable[[Session, str], None], str, str]] = {
+COMMANDS: dict[str, tuple[Callable[[ChatSession, str], None], str, str]] = {
     "/help": (_help, "", "Show this."),
     "/save": (_save, "FILE", "Add the conversation to a JSONL file, a line of `messages` each."),
     "/load": (_load, "FILE", "Go on with the last conversation of such a file."),

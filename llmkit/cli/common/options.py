@@ -1,11 +1,11 @@
-"""Flags that several verbs share, each group a dataclass: same flag, same meaning, everywhere.
+"""Flags that several verbs share: each group is a dataclass, so that a flag has one meaning in all verbs.
 
-A verb names a group as one parameter and gets it filled in::
+A verb takes a group as one parameter, with its values filled in::
 
     @options.expand
     def run(*, model: options.ModelFlags, messages: options.MessageFlags) -> None: ...
 
-A group's `GROUP` is the section of the help page in which its flags stand.
+A group's `GROUP` is the section of its flags on the help page.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
         try:
             run(**arguments, **values)
         except BrokenPipeError:
-            # Typer would make it exit code 1; whoever closes a pipe has what they want.
+            # Typer would make it exit code 1, but the reader who closes a pipe has all that they need.
             raise console.ClosedPipe from None
 
     return flat
@@ -55,7 +55,7 @@ _typed: set[str] = set()
 
 
 def typed() -> frozenset[str]:
-    """Return the parameters whose flags stand on the command line, also where they repeat the default."""
+    """Return the parameters whose flags are on the command line, also with the value of the default."""
     return frozenset(_typed)
 
 
@@ -82,7 +82,7 @@ class MessageFlags:
 
 @dataclass
 class ModelFlags:
-    """The model, the device, the precision, and what may be downloaded or run."""
+    """The model, the device, the precision, and permissions for downloads and code."""
 
     GROUP = "Model"
 
@@ -331,7 +331,7 @@ Truncate = Annotated[
 
 @dataclass
 class DecodingFlags:
-    """Choice of tokens. None uses the model's generation_config."""
+    """Options of decoding. None uses the model's generation_config."""
 
     GROUP = "Decoding"
 

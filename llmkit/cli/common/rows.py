@@ -183,7 +183,7 @@ def report_seed(run_state: RunState, *, sampling: bool) -> None:
 
 
 def _threads() -> dict[str, int]:
-    """Return the number of torch's threads; nothing if no model runs and torch was not imported."""
+    """Return the number of torch's threads; an empty dict if torch is not imported, so that no model runs."""
     torch = sys.modules.get("torch")
     return {} if torch is None else {"threads": torch.get_num_threads()}
 

@@ -327,19 +327,17 @@ def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
 
 
 def _qa(request: TaskRun, field: str | None) -> Task[Any]:
-    from llmkit.cli.qa import ExtractionFlags, WritingFlags, load_task
+    from llmkit.cli.qa import ExtractionFlags, load_task
+    from llmkit.tasks.qa.extractive import ExtractiveQA
     from llmkit.tasks.qa.questions import QuestionSource
-    from llmkit.tasks.qa.spans import AnswerOptions
 
     extraction = ExtractionFlags(no_answer=request.task.no_answer)
-    writing = WritingFlags(
-        max_new_tokens=request.decoding.max_new_tokens,
-        temperature=request.decoding.temperature,
-        greedy=request.decoding.greedy,
-    )
     questions = QuestionSource(field=field, template=request.template)
     seeded = replace(request.model, seed=request.model.seed or 0)
-    return load_task(seeded, AnswerOptions(**extraction.values()), questions, extraction, writing)
+    task = load_task(seeded, questions, extraction, request.decoding)
+    if isinstance(task, ExtractiveQA) and task.options.top_k > 1:
+        raise OptionError("top_k", "must be 1 here: a question has one prediction to score")
+    return task
 
 
 def _generate(request: TaskRun, field: str | None) -> Task[Any]:

@@ -1,7 +1,7 @@
-"""A key-value cache with room to grow: a new token is written behind the others, which stay where they are.
+"""A preallocated key-value cache: new tokens are written after the old ones, which are not copied.
 
-transformers' own dynamic cache copies all keys and values for each token that it adds, and beam search copies
-them once more, those of the encoder too.
+The dynamic cache of transformers copies all keys and values for each new token. Beam search copies them once
+more, those of the encoder too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 MAX_EXTRA_TOKENS = 256
-"""Tokens; a copy of all once in so many costs little."""
+"""Tokens that a buffer grows by at most: one copy for so many tokens costs little."""
 _SHORT = 128
-"""Up to so many tokens a copy costs less than the memory that lies between rows with room."""
+"""Tokens up to which a copy costs less than the unused memory between the rows of a buffer."""
 
 
 class PreallocatedLayer(DynamicLayer):
     """A layer's keys and values, [batch, heads, tokens, head_dim] each, at the beginning of a longer buffer.
 
     Args:
-        room: tokens that are expected to follow a prompt; beyond them there is a copy now and then.
-        spare: a place for a buffer that is not in use, which the layers of a cache share.
+        room: expected number of tokens after a prompt; with more, the buffer is copied now and then.
+        spare: buffers that are not in use, by shape; the layers of a cache share them.
     """
 
     def __init__(self, room: int, spare: dict[tuple[int, ...], torch.Tensor]) -> None:
@@ -44,7 +44,7 @@ class PreallocatedLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add keys and values, [batch, heads, new tokens, head_dim] each; returns all there are."""
+        """Add keys and values, [batch, heads, new tokens, head_dim] each, and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         if key_states.shape[-2] > 1 or not self._end:
@@ -54,7 +54,7 @@ class PreallocatedLayer(DynamicLayer):
         return keys, values
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Give each row the tokens of another, as beam search asks."""
+        """Give each row the tokens of row ``beam_idx[row]``, for beam search."""
         if self.get_seq_length() and not _stays(beam_idx):
             self.keys = self._reordered("keys", self.keys, beam_idx)
             self.values = self._reordered("values", self.values, beam_idx)
@@ -71,7 +71,7 @@ class PreallocatedLayer(DynamicLayer):
         if total <= _SHORT:
             return torch.cat([held, new], dim=-2) if length else new
         buffer = self._buffers.get(name)
-        # Whoever crops or selects rows leaves a tensor here that is not the buffer's beginning.
+        # After cropping or selecting rows, `held` is not the beginning of the buffer any more.
         fits = buffer is not None and total <= buffer.shape[-2] and buffer.shape[:-2] == new.shape[:-2]
         if buffer is None or not fits or (length and not _begins(held, buffer)):
             more = min(MAX_EXTRA_TOKENS, total)
@@ -103,27 +103,27 @@ class SharedLayer(DynamicLayer):
     """Keys and values of the encoder in a layer: the beams of a text share them, in any order."""
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Nothing: beam search exchanges the beams of one text only."""
+        """Do nothing: beam search exchanges beams of the same text only."""
 
 
 def preallocated_cache(
     loaded: LoadedModel, new_tokens: int = MAX_EXTRA_TOKENS
 ) -> DynamicCache | EncoderDecoderCache | None:
-    """An empty cache for `generate` to fill.
+    """Return an empty cache for `generate` to fill.
 
-    It serves models whose attention keeps a key and a value for each token, or for those of a window.
+    It supports models whose attention keeps a key and a value for each token, or for those of a window.
 
     Args:
         loaded: the model.
-        new_tokens: how many tokens are to follow the prompt, at most.
+        new_tokens: maximum number of tokens after the prompt.
 
     Returns:
-        None for a model that keeps something else, or whose generation config names a cache of another kind.
+        The cache; None for a model with another state, or with another cache in its generation config.
     """
     model: Any = loaded.model
     settings = model.generation_config
     own_kind = settings.cache_implementation is not None or settings.use_cache is False
-    # A model that drafts with its own first layers takes tokens back in a way of its own.
+    # A model that drafts with its own first layers (early exit) removes tokens in its own way.
     if own_kind or settings.assistant_early_exit is not None:
         return None
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -83,7 +83,7 @@ class _Model(ctypes.Structure):
     ]
 
 
-class _Row(ctypes.Structure):
+class _NativeRow(ctypes.Structure):
     _fields_ = [("offset", ctypes.c_int64), ("position", ctypes.c_int64), ("logits", ctypes.c_int64)]
 
 
@@ -313,7 +313,7 @@ class NativeDecoder:
                 raise ValueError("the sequence is longer than its slot")
             places += [(slot.offset, len(slot.ids) + i) for i in range(len(ids))]
             flat += ids
-        native = (_Row * len(flat))(*(_Row(*place, i) for i, place in enumerate(places)))
+        native = (_NativeRow * len(flat))(*(_NativeRow(*place, i) for i, place in enumerate(places)))
         with torch.inference_mode():
             hidden = self.model.get_input_embeddings()(torch.tensor(flat)).to(torch.float32).contiguous()
         logits = torch.empty(len(flat), self._model.head.outputs)

@@ -1,4 +1,4 @@
-"""The key-value cache of one conversation, kept between answers: what was read once is not read again."""
+"""The key-value cache of one conversation, kept between answers, so that no token is read twice."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class PrefixCache:
-    """Keys and values of the tokens that went through the model last, for the next prompt to begin with.
+    """Keys and values of the last tokens that the model read, reused if the next prompt begins with them.
 
-    It serves decoder-only models whose attention keeps a key and a value for each token. A layer with a
-    sliding window that is full has forgotten what cropping would bring back, and recurrent state cannot be
-    taken back at all: there the next prompt starts afresh.
+    It supports decoder-only models whose attention keeps a key and a value for each token. A full sliding
+    window no longer has the tokens that cropping needs, and recurrent state cannot be cropped: such models
+    read the next prompt from its start.
 
     Args:
-        loaded: the model whose cache it is.
+        loaded: the model of the cache.
 
     Attributes:
-        ids: the tokens that it holds.
+        ids: tokens in the cache.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -31,14 +31,14 @@ class PrefixCache:
         self._cache: DynamicCache | None = None
 
     def take(self, ids: Sequence[int]) -> DynamicCache | None:
-        """The cache, cropped to the beginning that it shares with the prompt `ids`, for `generate` to fill.
+        """Return the cache, cropped to its common prefix with the prompt `ids`, for `generate` to fill.
 
-        Until `keep` brings it back nothing is held, so that an answer that failed halfway leaves no trace.
-        None for a model that it does not serve.
+        This object is empty until `keep` returns the cache, so that a failed answer leaves nothing behind.
+        The result is None for a model that is not supported.
         """
         cache, held = self._cache, self.ids
         self._cache, self.ids = None, []
-        # The prompt's last token has to go through the model, whose output there is the answer's first.
+        # The model must read the prompt's last token: its output there is the first token of the answer.
         usable = min(len(held), len(ids) - 1)
         shared = next((i for i in range(usable) if held[i] != ids[i]), usable)
         surplus = len(held) - shared
@@ -49,11 +49,11 @@ class PrefixCache:
         return cache
 
     def keep(self, cache: DynamicCache | None, ids: Sequence[int]) -> None:
-        """Hold on to a cache that `generate` filled.
+        """Keep a cache that `generate` filled.
 
         Args:
-            cache: from `take`.
-            ids: the prompt and the answer; the answer's last token has not gone through the model.
+            cache: the cache from `take`.
+            ids: tokens of the prompt and the answer; the model has not read the answer's last token.
         """
         if cache is not None:
             self._cache, self.ids = cache, list(ids[: cache.get_seq_length()])
@@ -62,7 +62,7 @@ class PrefixCache:
         from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
         adapter = getattr(self._loaded.model, "active_peft_config", None)
-        # What a prompt-tuning adapter puts before the prompt lies in the cache too, and is no token of `ids`.
+        # The virtual tokens of a prompt-tuning adapter are in the cache too, but not in `ids`.
         beyond = adapter is not None and adapter.is_prompt_learning
         cache = None if self._loaded.is_encoder_decoder or beyond else preallocated_cache(self._loaded)
         return cast("DynamicCache | None", cache)

@@ -1,9 +1,9 @@
-"""The pipelines that transformers 5 dropped, as subclasses of its `Pipeline`: calls written for 4.57 work.
+"""The pipelines that transformers 5 removed, as subclasses of its `Pipeline`: calls written for 4.57 work.
 
 `llmkit.pipeline` builds them on a model that llmkit loaded. Importing this module also makes
 ``transformers.pipeline("translation_en_to_de", model=...)``, ``"summarization"``,
 ``"text2text-generation"`` and ``"question-answering"`` work again; ``"text-generation"`` stays as it is.
-What they return is what transformers 4.57.6 returned, which tests/parity holds them to.
+They return the results of transformers 4.57.6; tests/parity checks this.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _AUTO_CLASSES: dict[str, Any] = {
     **dict.fromkeys(PIPELINES, AutoModelForSeq2SeqLM),
     "question-answering": AutoModelForQuestionAnswering,
 }
-# What 4.57 loads where no model is given: Hub id and revision.
+# Models that 4.57 loads if none is given: Hub id and revision.
 _T5 = {"model": ("google-t5/t5-base", "a9723ea")}
 _DEFAULTS: dict[str, dict[Any, Any]] = {
     "text2text-generation": _T5,
@@ -53,11 +53,11 @@ _DEFAULTS: dict[str, dict[Any, Any]] = {
 
 
 def _register() -> None:
-    """Make `transformers.pipeline` know the tasks, where this transformers does not.
+    """Register the tasks that this version of transformers lacks, so that `transformers.pipeline` has them.
 
-    5.x refuses the dropped names by a table that is not public before it looks into its registry, and its
-    registry no longer takes ``translation_xx_to_yy`` apart. Should a later version refuse them in another
-    way, only `transformers.pipeline` is lost, with a warning: `llmkit.pipeline` does not go through it.
+    5.x refuses the removed names by a private table before it reads its registry, and its registry no longer
+    parses ``translation_xx_to_yy``. If a later version refuses them in another way, only
+    `transformers.pipeline` fails, with a warning: `llmkit.pipeline` does not use it.
     """
     registry = transformers.pipelines.PIPELINE_REGISTRY
     missing = [task for task in PIPELINES if task not in registry.supported_tasks]
@@ -85,7 +85,7 @@ def _register() -> None:
             transformers.pipelines.check_task(task)
     except KeyError as error:
         warnings.warn(
-            f"this transformers does not take the pipelines back ({error}); use llmkit.pipeline", stacklevel=2
+            f"this transformers refuses the removed pipelines ({error}); use llmkit.pipeline", stacklevel=2
         )
 
 

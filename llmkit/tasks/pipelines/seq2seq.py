@@ -1,9 +1,9 @@
 """Text-to-text, summarization and translation pipelines, as transformers had them up to 4.57.
 
-Generation parameters rank as they did there: those of a call, then the model's ``task_specific_params`` for
-the task, then those of the constructor, then the pipelines' own 256 new tokens and 4 beams, then the model's
-generation config (whose ``max_length``, where it has one, stands in for the 256 tokens). So a ``max_length``
-in a call does not shorten what ``max_new_tokens`` allows: give ``max_new_tokens``.
+Generation parameters have the priority of that version: arguments of a call, then the model's
+``task_specific_params`` for the task, then arguments of the constructor, then the pipelines' own 256 new
+tokens and 4 beams, then the model's generation config (its ``max_length``, if it has one, replaces the 256
+tokens). So a ``max_length`` in a call does not lower ``max_new_tokens``: give ``max_new_tokens``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llmkit.tasks.direction import T5_FAMILIES, own_pair, own_prefixes
 from llmkit.text.language_tokens import language_tokens
 from llmkit.text.languages import find_language, find_pair, match_code
 
-# Its hooks are annotated more narrowly than transformers' own subclasses of it keep to.
+# Its hooks have narrower types than transformers' own subclasses use.
 _Pipeline: Any = transformers.Pipeline
 
 _MAX_NEW_TOKENS = 256
@@ -46,10 +46,10 @@ class Text2TextGenerationPipeline(_Pipeline):
     Args:
         model: an encoder-decoder model.
         tokenizer: its tokenizer.
-        task: the name the pipeline was asked for by; chooses among ``config.task_specific_params``.
+        task: name of the pipeline in the call; selects an entry of ``config.task_specific_params``.
         framework, modelcard: accepted because 4.57 took them; there is PyTorch only.
         assistant_model: a smaller model, or its name, for assisted decoding.
-        assistant_tokenizer: its tokenizer, where it is another than the model's.
+        assistant_tokenizer: tokenizer of the assistant model, if it differs from the model's.
         options: generation parameters, arguments of a call, or arguments of `transformers.Pipeline`.
 
     Raises:
@@ -103,7 +103,7 @@ class Text2TextGenerationPipeline(_Pipeline):
         return config
 
     def _prepare_assistant(self, assistant: Any, its_tokenizer: Any) -> dict[str, Any]:
-        """Arguments of `generate` for assisted decoding."""
+        """Return the arguments of `generate` for assisted decoding."""
         if assistant is None:
             return {}
         if isinstance(assistant, str):
@@ -133,9 +133,9 @@ class Text2TextGenerationPipeline(_Pipeline):
                 ``truncation``, ``stop_sequence``, ``batch_size``, and generation parameters.
 
         Returns:
-            For a text a list of results, one a sequence: ``{"generated_text": ...}``, or
-            ``{"generated_token_ids": tensor}``; for a list of texts their results in order, each without its
-            list where there is one sequence a text; for a dataset or generator an iterator of such lists.
+            For a text a list of results, one for each sequence: ``{"generated_text": ...}``, or
+            ``{"generated_token_ids": tensor}``. For a list of texts their results in order; with one sequence
+            for each text a flat list. For a dataset or generator an iterator of such lists.
         """
         texts = args[0] if args else None
         if isinstance(texts, list) and not texts:
@@ -208,23 +208,23 @@ class Text2TextGenerationPipeline(_Pipeline):
         for ids in sequences:
             text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             if clean_up_tokenization_spaces:
-                # Not left to decode(), which passes this over for BPE tokenizers since transformers 5.
+                # decode() skips this for BPE tokenizers since transformers 5.
                 text = self.tokenizer.clean_up_tokenization(text)
             records.append({f"{self.return_name}_text": text})
         return records
 
 
 class SummarizationPipeline(Text2TextGenerationPipeline):
-    """Summaries with an encoder-decoder model: `Text2TextGenerationPipeline` that gives ``summary_text``."""
+    """Summaries by an encoder-decoder model: `Text2TextGenerationPipeline` that returns ``summary_text``."""
 
     return_name = "summary"
 
 
 class TranslationPipeline(Text2TextGenerationPipeline):
-    """Translations with an encoder-decoder model, as ``translation_text``.
+    """Translations by an encoder-decoder model, as ``translation_text``.
 
     A model of many languages (M2M100, NLLB, mBART) needs ``src_lang`` and ``tgt_lang``, here or in a call, or
-    a task ``translation_xx_to_yy`` that names them: by its own codes, or in any manner of `find_language`.
+    a task ``translation_xx_to_yy`` with both. They are the model's own codes, or any form of `find_language`.
     """
 
     return_name = "translation"
@@ -245,7 +245,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
             task = _first_pair(model.config) or task
         pair = languages_of(task)
         if pair is not None and self._prefixes and model.config.model_type not in T5_FAMILIES:
-            # A T5 taught a pair of its own may have the prefixes of the model that it began as.
+            # A T5 finetuned for a new pair may still list the prefixes of its base model.
             task = "translation_{}_to_{}".format(*self._pair(pair, model))
         if pair is not None and not {"src_lang", "tgt_lang"} & options.keys():
             options["src_lang"], options["tgt_lang"] = pair
@@ -285,7 +285,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         return own_pair(self._prefixes, known, wanted, model.name_or_path)
 
     def _code(self, said: str | None, argument: str) -> str | None:
-        """The model's own code: its tokenizer takes any other string too, and puts `<unk>` for it."""
+        """Return the model's own code; its tokenizer would turn any other string into `<unk>`."""
         if said is None or not self._codes or said in self._codes:
             return said
         language = find_language(said, argument)
@@ -301,7 +301,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
 
 
 def check_framework(framework: str | None) -> None:
-    """Refuse the frameworks that transformers 5 no longer has.
+    """Refuse frameworks that transformers 5 no longer supports.
 
     Raises:
         InputError: another framework than PyTorch.
@@ -315,7 +315,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_pair(config: Any) -> str | None:
-    """The ``translation_xx_to_yy`` that a T5's config names first, which plain ``translation`` then means."""
+    """Return the first ``translation_xx_to_yy`` of a T5's config, the meaning of plain ``translation``."""
     for task in getattr(config, "task_specific_params", None) or {}:
         if task.startswith("translation"):
             warnings.warn(f'"translation" names no languages; taking the model\'s "{task}"', stacklevel=4)
@@ -324,7 +324,7 @@ def _first_pair(config: Any) -> str | None:
 
 
 def languages_of(task: str) -> tuple[str, str] | None:
-    """The languages that a task ``translation_xx_to_yy`` names, None for another task."""
+    """Return the languages of a task ``translation_xx_to_yy``; None for another task."""
     parts = task.split("_")
     if len(parts) == 4 and (parts[0], parts[2]) == ("translation", "to"):
         return parts[1], parts[3]

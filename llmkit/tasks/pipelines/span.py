@@ -16,7 +16,7 @@ from llmkit.tasks.pipelines.seq2seq import check_framework
 from llmkit.tasks.qa.reader import EncodedContext, SpanReader
 from llmkit.tasks.qa.spans import AnswerOptions
 
-# Its hooks are annotated more narrowly than transformers' own subclasses of it keep to.
+# Its hooks have narrower types than transformers' own subclasses use.
 _Pipeline: Any = transformers.Pipeline
 
 _INPUTS = ("question", "context", "X", "data")
@@ -27,8 +27,8 @@ class QuestionAnsweringPipeline(_Pipeline):
 
     Args:
         model: a model for extractive question answering.
-        tokenizer: its tokenizer, one that knows character offsets.
-        task: the name the pipeline was asked for by.
+        tokenizer: its tokenizer, with character offsets.
+        task: name of the pipeline in the call.
         framework, modelcard: accepted because 4.57 took them; there is PyTorch only.
         options: arguments of a call, or arguments of `transformers.Pipeline`.
 
@@ -64,7 +64,7 @@ class QuestionAnsweringPipeline(_Pipeline):
 
     @staticmethod
     def create_sample(question: str | list[str], context: str | list[str]) -> Any:
-        """A question with its context as one input of a call; of two lists a list of inputs."""
+        """Return a question with its context as one input of a call; for two lists a list of inputs."""
         if isinstance(question, list):
             return [{"question": q, "context": c} for q, c in zip(question, context, strict=True)]
         return {"question": question, "context": context}
@@ -154,7 +154,7 @@ class QuestionAnsweringPipeline(_Pipeline):
 
 
 def _examples(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The inputs of a call, as a list of dicts where they are not a dataset or generator."""
+    """Return the inputs of a call: a dataset or generator as it is, everything else as a list of dicts."""
     if args:
         inputs = args[0] if len(args) == 1 else list(args)
         if len(args) == 2 and all(isinstance(text, str) for text in args):

@@ -157,8 +157,6 @@ def _written(
     from llmkit.tasks.qa.generative import GenerativeQA
     from llmkit.tasks.sub_batches import run_prompts
 
-    if options.num_return_sequences > 1:
-        raise OptionError("num_return_sequences", "must be 1: a question has one answer")
     task = GenerativeQA(as_engine(model), options, QuestionSource(), no_answer=no_answer)
     prepared = [one.payload for one in _all(task.prepare(rows))]
     found = run_prompts(task.generation.run, [one.prompt for one in prepared], task.budget(None))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields
@@ -78,6 +78,7 @@ class GenerativeQA:
 
     Raises:
         InputError: the model has no chat template.
+        OptionError: `num_return_sequences` is above 1.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class GenerativeQA:
                 f"{engine.name} is no extractive-QA model and has no chat template; use `llmkit {verb}`,"
                 " or name another model"
             )
+        if options.num_return_sequences > 1:
+            raise OptionError("num_return_sequences", "must be 1: a question has one answer")
         self.engine = engine
         self.source = source
         self.no_answer = no_answer

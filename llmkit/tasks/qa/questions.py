@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, text_of
-from llmkit.text.passages import Document, Library, Passage
+from llmkit.text.passages import ContextDocument, Library, Passage
 
 _DEFAULT_FIELDS = ("question", "text")
 _ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -24,12 +24,12 @@ class QuestionSource:
     """Reads a question, and the texts to answer it from, out of a row.
 
     Attributes:
-        field: the column of the question; None takes `question`, `text` or the only one.
-        template: a question over several columns.
-        context_field: the column of the context.
-        documents: what all rows ask about, in place of a column.
-        passages: how many of the passages that fit a question best are read; None: all of a single text,
-            and `DEFAULT_PASSAGES` of several.
+        field: column of the question; None takes `question`, `text` or the only one.
+        template: question over several columns.
+        context_field: column of the context.
+        documents: texts that all questions are about, in place of a column.
+        passages: number of best passages to read for a question; None reads all of a single text, and
+            `DEFAULT_PASSAGES` of several.
     """
 
     DEFAULT_PASSAGES = 20
@@ -37,7 +37,7 @@ class QuestionSource:
     field: str | None = None
     template: str | None = None
     context_field: str = "context"
-    documents: Sequence[Document] = ()
+    documents: Sequence[ContextDocument] = ()
     passages: int | None = None
 
     def __post_init__(self) -> None:
@@ -49,13 +49,13 @@ class QuestionSource:
         return Library(self.documents)
 
     def question(self, row: Row) -> str:
-        """The row's question.
+        """Return the row's question.
 
         Raises:
-            RowError: it has none, or an empty one.
+            RowError: the row has none, or an empty one.
         """
         if self.field is None and self.template is None:
-            # With a context and nothing else, the context must not pass for the question.
+            # In a row with a context alone, the context must not be taken for the question.
             data = {name: value for name, value in row.data.items() if name != self.context_field}
             if not data:
                 raise RowError(row.where, "no question: the row has no column `question`")
@@ -69,7 +69,7 @@ class QuestionSource:
         """Return the texts to answer the row from.
 
         Raises:
-            RowError: it has none, an empty one, or one beside the documents.
+            RowError: the row has no context, an empty one, or one beside the documents.
         """
         own = self.context_field in row.data
         if self.documents:
@@ -88,7 +88,7 @@ class QuestionSource:
         text = text_of(row, field=self.context_field, template=None, defaults=())
         if not text.strip():
             raise RowError(row.where, "the context is empty")
-        return Library([Document(row.where, text)])
+        return Library([ContextDocument(row.where, text)])
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
         """Return the text to read for a row: a whole text, or the best passages in their own order."""
@@ -99,7 +99,7 @@ class QuestionSource:
         return library.best(question)[: self.passages or self.DEFAULT_PASSAGES]
 
     def header(self) -> dict[str, Any]:
-        """All of it that results depend on, as JSON."""
+        """Return all settings that results depend on, as JSON."""
         return {
             "field": self.field,
             "template": self.template,
@@ -108,8 +108,8 @@ class QuestionSource:
             "documents": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in self.documents],
         }
 
-    def place(self, document: Document, offset: int | None) -> dict[str, Any]:
-        """The `file` and `line` of an answer from documents; nothing where rows have their own contexts."""
+    def place(self, document: ContextDocument, offset: int | None) -> dict[str, Any]:
+        """Return the `file` and `line` of an answer from documents; nothing for rows with own contexts."""
         if not self.documents:
             return {}
         if offset is None:
@@ -117,18 +117,20 @@ class QuestionSource:
         return {"file": document.name, "line": document.line(offset)}
 
 
-def read_documents(paths: Sequence[str], notice: Callable[[str], None] | None = None) -> list[Document]:
-    """Read texts to answer from, their characters as they stand in the file (CRLF, tabs and all).
+def read_documents(
+    paths: Sequence[str], notice: Callable[[str], None] | None = None
+) -> list[ContextDocument]:
+    """Read texts to answer from, with the exact characters of the file, such as CRLF and tabs.
 
     Args:
-        paths: files, plain or gzipped; ``-`` for stdin; a folder stands for all files in it, hidden ones
-            aside, in the order of their names.
-        notice: called with a sentence for what is left out of a folder because it is not text.
+        paths: files, plain or gzipped; ``-`` for stdin; a folder stands for all files in it but hidden ones,
+            sorted by name.
+        notice: called with a sentence for each file of a folder that is left out because it is not text.
 
     Raises:
-        InputError: a file is missing, empty or not text in UTF-8, or a folder holds none that is.
+        InputError: a file is missing, empty or not text in UTF-8, or a folder holds no such file.
     """
-    documents: dict[str, Document] = {}
+    documents: dict[str, ContextDocument] = {}
     for path in paths:
         if not Path(path).is_dir():
             documents[path] = _read(path)
@@ -153,7 +155,7 @@ def _files(folder: Path) -> list[str]:
     return found
 
 
-def _read(path: str) -> Document:
+def _read(path: str) -> ContextDocument:
     if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
         raise InputError(f"{path}: a context is plain text; give rows with contexts as `input`")
     (row,) = open_rows(path, whole=True)
@@ -163,4 +165,4 @@ def _read(path: str) -> Document:
     text: str = row.data["text"]
     if not text.strip():
         raise InputError(f"{name} is empty, or holds only white space")
-    return Document(name, text)
+    return ContextDocument(name, text)

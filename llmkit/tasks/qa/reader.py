@@ -1,9 +1,10 @@
-"""Extractive question answering: the span of a context that answers a question, for any length of context.
+"""Extractive question answering: find the span of a context that answers a question.
 
-A context is tokenized once, however many questions are asked about it, and read in overlapping windows.
+The context may have any length: it is tokenized once for all questions, and read in overlapping windows.
 The score of a span is P(start) * P(end), each a softmax over the window's context tokens and its [CLS]
-token, which stands for "no answer" (Devlin et al., BERT, 2019, section 4.3). So did the question-answering
-pipeline that transformers had up to 5.2, and `transformers_4` gives its results in every detail.
+token, which stands for "no answer" (Devlin et al., BERT, 2019, section 4.3,
+https://arxiv.org/abs/1810.04805). The question-answering pipeline of transformers up to 5.2 did the same;
+`transformers_4` reproduces its results in every detail.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class EncodedQuestion:
 
     Attributes:
         ids, types: token ids and token type ids of both parts.
-        head: how many of them stand before the context.
+        head: number of them before the context.
         context_type: token type of the context.
         no_answer: index in `ids` of the token that stands for "no answer"; None if there is none.
         text: the question.
@@ -70,12 +71,12 @@ class EncodedQuestion:
 
 @dataclass(frozen=True)
 class Reading:
-    """A question with the windows in which its answer is looked for.
+    """A question with the windows in which its answer is searched.
 
     Attributes:
         question: the question.
         contexts: the texts.
-        windows: (context, first token, token after the last) each.
+        windows: (index of the context, first token, end token) of each window; the end is exclusive.
         types: token types of each context, as long as its ids.
     """
 
@@ -86,25 +87,30 @@ class Reading:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the model reads for it."""
+        """Return the number of tokens that the model reads in all windows."""
         return sum(self.size(window) for window in self.windows)
 
     def size(self, window: tuple[int, int, int]) -> int:
-        """Tokens that the model reads in one of its windows."""
+        """Return the number of tokens that the model reads in one window."""
         return len(self.question.ids) + window[2] - window[1]
 
 
 class SpanReader:
-    """An extractive question-answering model at work.
+    """Answers questions with an extractive model.
 
     Args:
         model: a transformers model for question answering.
-        tokenizer: its tokenizer, one that knows character offsets.
+        tokenizer: its tokenizer, with character offsets.
         options: see `AnswerOptions`.
-        device: where inputs go; None is where the model is.
+        device: device of the inputs; None takes the model's.
+
+    Attributes:
+        window: tokens of a window, question included.
+        tokens_at_once: padded tokens in one forward pass.
 
     Raises:
-        InputError: the tokenizer has no offsets, or the window is larger than the model allows.
+        InputError: the tokenizer has no offsets.
+        OptionError: the window is larger than the model allows.
     """
 
     def __init__(
@@ -112,8 +118,8 @@ class SpanReader:
     ) -> None:
         if not tokenizer.is_fast:
             raise InputError(
-                f"{type(tokenizer).__name__} does not tell which characters a token stands for;"
-                " use a model with a tokenizer.json"
+                f"{type(tokenizer).__name__} does not give the characters of a token; use a model with a"
+                " tokenizer.json"
             )
         self.model = model
         self.tokenizer = tokenizer
@@ -127,7 +133,7 @@ class SpanReader:
         self._parameters = inspect.signature((peft() if peft else model).forward).parameters
 
     def encode_context(self, text: str) -> EncodedContext:
-        """Tokenize a text, whole."""
+        """Tokenize a full text."""
         import numpy as np
 
         (encoding,) = self.tokenizer([text], add_special_tokens=False, verbose=False).encodings
@@ -143,9 +149,9 @@ class SpanReader:
         """Tokenize a question.
 
         Raises:
-            InputError: nothing is left of it.
+            InputError: the question has no token.
         """
-        # It stands in for the context too, to see what the tokenizer puts around a pair.
+        # The question serves as the context too: the pair shows the tokens that the tokenizer adds.
         (pair,) = self.tokenizer([text], [text], verbose=False).encodings
         side = 1 if self._question_first else 0
         sides = pair.sequence_ids
@@ -164,10 +170,10 @@ class SpanReader:
         )
 
     def reading(self, question: EncodedQuestion, contexts: Sequence[EncodedContext]) -> Reading:
-        """Lay windows over the contexts.
+        """Divide the contexts into windows.
 
         Raises:
-            InputError: the question leaves no room for a context, or there is nothing in the contexts.
+            InputError: the question leaves no room for a context, or the contexts are empty.
         """
         room = self.window - len(question.ids)
         longest = max(len(context.ids) for context in contexts)
@@ -193,11 +199,11 @@ class SpanReader:
     def answer(
         self, readings: Sequence[Reading], progress: Callable[[int, int], None] | None = None
     ) -> list[Answers]:
-        """Answer questions, with the windows of all of them in common batches.
+        """Answer questions; windows of different questions share batches.
 
         Args:
             readings: the questions.
-            progress: called after each forward pass with the windows done and those there are.
+            progress: called after each forward pass with the number of finished windows and of all windows.
 
         Raises:
             OutOfMemory: the device has no room for several readings at once, or for one window.
@@ -214,7 +220,7 @@ class SpanReader:
             try:
                 logits = self._logits([(readings[i], readings[i].windows[j]) for i, j in batch], longest)
             except OutOfMemory:
-                # Several readings: whoever batched them halves the batch, and notes it for a resumed run.
+                # With several readings the caller halves the batch, and records it for a resumed run.
                 if len(readings) > 1 or len(batch) == 1:
                     raise
                 tokens = len(batch) * longest // 2
@@ -228,7 +234,10 @@ class SpanReader:
         return [pool_answers([one[j] for j in sorted(one)], self.options) for one in found]
 
     def _types(self, question: EncodedQuestion, context: EncodedContext) -> np.ndarray:
-        """Token types of a context; a model that was taught so sees which of its words the question has."""
+        """Return token types of a context.
+
+        For a model trained with `shared_words_type`, the words that the question shares have that type.
+        """
         import numpy as np
 
         types = np.full(len(context.ids), question.context_type, dtype=np.int64)
@@ -239,7 +248,7 @@ class SpanReader:
     def _logits(
         self, batch: list[tuple[Reading, tuple[int, int, int]]], longest: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Start and end logits, each [windows, longest] in float32."""
+        """Return start and end logits, each [windows, longest] in float32."""
         import numpy as np
         import torch
 
@@ -274,7 +283,7 @@ class SpanReader:
     def _spans(
         self, reading: Reading, window: tuple[int, int, int], start: np.ndarray, end: np.ndarray
     ) -> tuple[list[SpanAnswer], float]:
-        """The best spans of one window, and the probability that there is none in it."""
+        """Return the best spans of one window, and the probability that it has no answer."""
         which, first, stop = window
         question, context = reading.question, reading.contexts[which]
         head, length = question.head, stop - first
@@ -283,7 +292,7 @@ class SpanReader:
         inside = slice(head, head + length)
         starts, no_start = probabilities(start[inside], None if mark is None else start[mark])
         ends, no_end = probabilities(end[inside], None if mark is None else end[mark])
-        # More than are wanted, because several may become one when they take in whole words.
+        # Take more than wanted: several spans can become one when they grow to complete words.
         count = self.options.top_k * 2 + 10 if self.options.align_to_words else self.options.top_k
         spans = []
         for s, e, score in best_spans(starts, ends, count, self.options.max_answer_tokens):
@@ -294,7 +303,7 @@ class SpanReader:
     def _characters(
         self, context: EncodedContext, first: int, last: int, start: int, stop: int
     ) -> tuple[int, int]:
-        """The characters of tokens `first` to `last` of a context, in the window from `start` to `stop`."""
+        """Return the characters of tokens `first` to `last`, in the window from `start` to `stop`."""
         if not self.options.transformers_4:
             start, stop = 0, len(context.ids)
         words, offsets = context.words, context.offsets
@@ -306,7 +315,7 @@ class SpanReader:
             while right + 1 < stop and words[right + 1] == words[last]:
                 right += 1
             c, d = int(offsets[left, 0]), int(offsets[right, 1])
-            # A "word" of a script without spaces is a whole clause to many tokenizers.
+            # In a script without spaces, many tokenizers take a full clause for one word.
             if self.options.transformers_4 or not is_unspaced(context.text[c:a] + context.text[b:d]):
                 a, b = c, d
         return (a, b) if self.options.transformers_4 else tidy(context.text, a, b)
@@ -327,6 +336,6 @@ def most_positions(model: Any) -> float:
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return float("inf")
-    # RoBERTa and its kin count positions from the padding index on.
+    # RoBERTa and similar models count positions from the padding index on.
     skipped = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
     return positions if skipped is None else positions - skipped - 1

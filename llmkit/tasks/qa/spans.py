@@ -20,16 +20,21 @@ class AnswerOptions:
     """Options of an extractive model's answers.
 
     Attributes:
-        top_k: answers per question.
-        no_answer: that there is no answer is one of the possible answers (SQuAD 2).
-        no_answer_threshold: there is none if its probability is above this; None: if it is the likeliest.
-        max_answer_tokens: longest answer.
-        window: tokens the model sees at a time, question included; None is 384, or less if it cannot.
+        top_k: number of answers to a question.
+        no_answer: allow the answer "no answer" (SQuAD 2).
+        no_answer_threshold: give "no answer" if its probability is above this; None gives it if no answer is
+            more probable.
+        max_answer_tokens: maximum tokens of an answer.
+        window: tokens that the model sees at a time, question included; None is 384, or the model's maximum
+            if that is smaller.
         doc_stride: context tokens that neighboring windows share; None is 128, or half a smaller window.
-        align_to_words: an answer that begins or ends inside a word takes in the whole word.
-        transformers_4: as the question-answering pipeline of transformers 4.57 has it: the scores of equal
-            answers in several windows are added up, which can give more than 1 (else the best window's
-            counts), words end at the window's border, and spans are not tidied.
+        align_to_words: extend an answer that begins or ends inside a word to the complete word.
+        transformers_4: follow the question-answering pipeline of transformers 4.57: add up the scores of
+            equal answers in several windows, which can give more than 1 (otherwise the best window's score
+            counts), end words at the window's border, and do not tidy spans.
+
+    Raises:
+        OptionError: a value is out of range, or a threshold is given without `no_answer`.
     """
 
     top_k: int = 1
@@ -64,7 +69,7 @@ class SpanAnswer:
         answer: its text; empty for "no answer".
         score: its probability.
         start, end: its characters in the context: ``text[start:end]`` is the answer.
-        context: which of the question's contexts it is from.
+        context: index of its context among the question's contexts.
     """
 
     answer: str
@@ -79,8 +84,8 @@ class Answers:
     """The answers to one question.
 
     Attributes:
-        best: at most `top_k`, the likeliest first; never empty.
-        no_answer_probability: that of "no answer": the least of all windows.
+        best: at most `top_k` answers, most probable first; never empty.
+        no_answer_probability: probability of "no answer": the minimum over all windows.
     """
 
     best: list[SpanAnswer]
@@ -88,10 +93,10 @@ class Answers:
 
 
 def pool_answers(windows: Sequence[tuple[list[SpanAnswer], float]], options: AnswerOptions) -> Answers:
-    """Bring the windows of one question together.
+    """Combine the windows of one question.
 
     Args:
-        windows: for each window its spans, the likeliest first, and the probability that it holds none.
+        windows: for each window its spans, most probable first, and the probability that it has no answer.
         options: see `AnswerOptions`.
     """
     kept: dict[str, SpanAnswer] = {}
@@ -117,7 +122,7 @@ def pool_answers(windows: Sequence[tuple[list[SpanAnswer], float]], options: Ans
 
 
 def _add(answers: dict[str, SpanAnswer], new: SpanAnswer) -> None:
-    """Equal texts are one answer, whose probabilities add up; it stays where the first was."""
+    """Merge an answer with one of equal text: add up their probabilities, and keep the first place."""
     old = answers.setdefault(new.answer.lower(), new)
     if old is not new:
         answers[new.answer.lower()] = replace(old, score=old.score + new.score)
@@ -126,18 +131,18 @@ def _add(answers: dict[str, SpanAnswer], new: SpanAnswer) -> None:
 def best_spans(
     starts: np.ndarray, ends: np.ndarray, count: int, longest: int
 ) -> list[tuple[int, int, float]]:
-    """The `count` likeliest spans (first token, last token, probability), the likeliest first.
+    """Return the `count` most probable spans (first token, last token, probability), best first.
 
     Args:
         starts, ends: probability [n] that the answer starts, or ends, at each token.
-        count: how many.
-        longest: tokens in the longest span.
+        count: number of spans.
+        longest: maximum tokens of a span.
     """
     import numpy as np
 
     longest = min(longest, len(starts))
     padded = np.concatenate([ends, np.zeros(longest - 1, dtype=ends.dtype)])
-    # Row s holds the spans that start at s, by their length: [n, longest].
+    # Row s has the spans that start at s, by their length: [n, longest].
     scores = (starts[:, None] * np.lib.stride_tricks.sliding_window_view(padded, longest)).ravel()
     count = min(count, len(scores))
     top = np.argpartition(-scores, count - 1)[:count]
@@ -150,7 +155,10 @@ def best_spans(
 
 
 def probabilities(logits: np.ndarray, none: float | None) -> tuple[np.ndarray, float]:
-    """Softmax over the context's tokens and the "no answer" token, if there is one.
+    """Compute the softmax over the context's tokens and the "no answer" token, if there is one.
+
+    Returns:
+        The probabilities of the tokens [n], and of "no answer" (0 without such a token).
 
     Raises:
         LLMKitError: the logits are no numbers.
@@ -167,7 +175,7 @@ def probabilities(logits: np.ndarray, none: float | None) -> tuple[np.ndarray, f
 
 
 def tidy(text: str, start: int, end: int) -> tuple[int, int]:
-    """Leave out white space around a span, and take in the marks that belong to its last character."""
+    """Remove white space around a span, and add combining marks at its ends."""
     while start < end and text[start].isspace():
         start += 1
     while start < end and text[end - 1].isspace():
@@ -182,7 +190,7 @@ def tidy(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _joins(text: str, at: int) -> bool:
-    """The character at `at` is one with the character before it."""
+    """Return True if the character at `at` combines with the one before it."""
     character = text[at]
     if unicodedata.category(character)[0] == "M" or character == _JOINER or text[at - 1] == _JOINER:
         return True

@@ -38,7 +38,7 @@ _MOST_PARTS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Text:
+class SourceText:
     """A text to summarize.
 
     Attributes:
@@ -64,7 +64,7 @@ class Summarization:
 
     Args:
         engine: an encoder-decoder model, or a chat model.
-        decoding: how tokens are chosen; `max_new_tokens` limits the summary of every part.
+        decoding: options of decoding; `max_new_tokens` limits the summary of every part.
         options: see `SummaryOptions`.
         field: column that holds the text; None takes `text`, `document`, `article` or the only one.
         template: text over several columns.
@@ -79,7 +79,8 @@ class Summarization:
         progress: takes (requests answered, requests in all) of the step under way.
 
     Raises:
-        InputError: a model that cannot summarize, or options that exclude each other.
+        InputError: a model that cannot summarize.
+        OptionError: options that exclude each other, or that the model cannot use.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Summarization:
         self.on_parts: Callable[[int], None] = lambda parts: None
         self.progress: Callable[[int, int], None] = lambda done, total: None
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Text] | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[SourceText] | RowError]:
         """Take and measure each row's text; a row without one becomes its RowError."""
         taken = [self._row_text(row) for row in rows]
         texts = [text for text in taken if isinstance(text, str)]
@@ -122,15 +123,15 @@ class Summarization:
             for row, text in zip(rows, taken, strict=True)
         ]
 
-    def measure(self, texts: Sequence[str], places: Sequence[tuple[int, str]]) -> list[Text]:
+    def measure(self, texts: Sequence[str], places: Sequence[tuple[int, str]]) -> list[SourceText]:
         """Count the words and tokens of texts; `places` are their (index, where)."""
         sizes = self._count(texts)
         return [
-            Text(index, where, text, count_words(text), size)
+            SourceText(index, where, text, count_words(text), size)
             for (index, where), text, size in zip(places, texts, sizes, strict=True)
         ]
 
-    def fields(self, batch: Sequence[PreparedRow[Text]], budget: Budget) -> list[Fields | RowError]:
+    def fields(self, batch: Sequence[PreparedRow[SourceText]], budget: Budget) -> list[Fields | RowError]:
         """Summarize a batch: the `summary_text` (and `reasoning`) of each row.
 
         Raises:
@@ -143,7 +144,7 @@ class Summarization:
             for result in self.run([one.payload for one in batch], budget)
         ]
 
-    def run(self, texts: Sequence[Text], budget: Budget) -> list[SummaryResult | RowError]:
+    def run(self, texts: Sequence[SourceText], budget: Budget) -> list[SummaryResult | RowError]:
         """Summarize texts; at each step the requests of all texts run together.
 
         Args:
@@ -229,7 +230,9 @@ class Summarization:
         """Return how many tokens a request takes without its text; `sees` if it is longer than that."""
         part = f"part {_MOST_PARTS} of {_MOST_PARTS}"
         try:
-            return self._prompt(Text(0, "", "", 0, 0), 0, "", stage, part, in_words(10**6, 10**6)).length
+            return self._prompt(
+                SourceText(0, "", "", 0, 0), 0, "", stage, part, in_words(10**6, 10**6)
+            ).length
         except RowError:
             return int(sees)
 
@@ -243,7 +246,7 @@ class Summarization:
             return error
         return text if text.strip() else RowError(row.where, "the text is empty")
 
-    def _steps(self, one: Text) -> _Steps:
+    def _steps(self, one: SourceText) -> _Steps:
         parts = self._split(one.text, self.room, self.room // 8)
         if len(parts) > 1:
             self.long_texts += 1
@@ -257,7 +260,7 @@ class Summarization:
             result = yield from self._map_reduce(one, parts)
         return result
 
-    def _map_reduce(self, one: Text, parts: list[str]) -> _Steps:
+    def _map_reduce(self, one: SourceText, parts: list[str]) -> _Steps:
         stage: Stage = "part"
         asked = 1  # the number 0 is the last request's
         while len(parts) > 1:
@@ -277,7 +280,7 @@ class Summarization:
             parts, stage = summaries, "summaries"
         return (yield from self._last(one, parts[0], "summaries"))
 
-    def _refine(self, one: Text) -> _Steps:
+    def _refine(self, one: SourceText) -> _Steps:
         half = self.room // 2
         parts = self._split(one.text, half, half // 8)
         self._count_parts(len(parts))
@@ -293,7 +296,7 @@ class Summarization:
             summary = _written(one, results)[0]
         raise AssertionError("a text has parts")
 
-    def _last(self, one: Text, text: str, stage: Stage, place: str = "") -> _Steps:
+    def _last(self, one: SourceText, text: str, stage: Stage, place: str = "") -> _Steps:
         """Make the request whose answer is the summary, within the user's bounds."""
         prompt = self._prompt(one, 0, text, stage, place, self._wish(one))
         if not self.chat:
@@ -301,14 +304,14 @@ class Summarization:
             if self.options.length.given:
                 rate = one.tokens / max(one.words, 1)
                 fewest, most = self.options.length.bounds(one.words)
-                # Words become tokens at the text's own rate; what is too much is cut from the answer.
+                # Convert words to tokens at the text's own rate; extra words are cut from the answer.
                 limit = min(limit, math.ceil(1.2 * most * rate) + 8)
                 least = math.ceil(fewest * rate)
             prompt = replace(prompt, new_tokens=limit, least_tokens=min(least, limit))
         (result,) = yield [prompt]
         return result
 
-    def _request(self, one: Text, number: int, text: str, stage: Stage, place: str) -> Prompt:
+    def _request(self, one: SourceText, number: int, text: str, stage: Stage, place: str) -> Prompt:
         """Make a request whose answer is read again: a quarter of the window at most, so that it shrinks."""
         tokens = self.room // 4
         words = max(int(tokens / 2 * one.words / max(one.tokens, 1)), 10)
@@ -323,7 +326,7 @@ class Summarization:
         """Return the model's own least number of tokens; it must not make a short text longer."""
         return min(self.generation.sampling.min_new_tokens, prompt.length // 2)
 
-    def _prompt(self, one: Text, number: int, text: str, stage: Stage, place: str, wish: str) -> Prompt:
+    def _prompt(self, one: SourceText, number: int, text: str, stage: Stage, place: str, wish: str) -> Prompt:
         # Each request has random numbers of its own, which depend on its row and its number alone.
         key = one.index * _MOST_PARTS + number
         prompts = self.generation.prompts
@@ -333,7 +336,7 @@ class Summarization:
         content = f"{request}\n\n<text>\n{text}\n</text>"
         return prompts.prepare_one([{"role": "user", "content": content}], key=key, where=one.where)
 
-    def _wish(self, one: Text) -> str:
+    def _wish(self, one: SourceText) -> str:
         length = self.options.length
         least, most = length.bounds(one.words)
         return in_words(least, most if length.max_words or length.ratio else None)
@@ -362,7 +365,7 @@ class Summarization:
         )
 
 
-def _written(one: Text, results: Sequence[GenerationResult]) -> list[str]:
+def _written(one: SourceText, results: Sequence[GenerationResult]) -> list[str]:
     texts = [result.text.strip() for result in results if result.text.strip()]
     if not texts:
         raise RowError(one.where, "the model wrote nothing for any of its parts")

@@ -1,10 +1,11 @@
-"""Extractive summaries: sentences of the text itself, found by how central they are. No model is needed.
+"""Extractive summaries: pick the most central sentences of the text itself. No model is needed.
 
-Sentences are ranked by continuous LexRank (Erkan and Radev, LexRank: Graph-based Lexical Centrality as
-Salience in Text Summarization, JAIR 22, 2004, section 3.3) over tf-idf vectors, or over a model's embeddings,
-and taken by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), so that no two say the same.
-The graph has an edge between any two sentences, but it is never written down: with X the matrix of unit
-vectors, its product with v is X(X'v). Time and memory are linear in the length of the text.
+Continuous LexRank (Erkan and Radev, LexRank: Graph-based Lexical Centrality as Salience in Text
+Summarization, JAIR 22, 2004, section 3.3, https://doi.org/10.1613/jair.1523) ranks the sentences by tf-idf
+vectors, or by a model's embeddings. Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998,
+https://doi.org/10.1145/290941.291025) picks among them, so that no two repeat each other. The graph has an
+edge between any two sentences, but it is never stored: with X the matrix of unit vectors, its product with v
+is X(X'v). Time and memory are linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _DEFAULT_SHARE = 1 / 3
 _DAMPING = 0.85
 _RELEVANCE = 0.7  # against novelty, in maximal marginal relevance
 _BLOCKS = 100
-_SHORT = 8  # words; shorter sentences ("Chapter IV.", "He nodded.") are taken only where there are no others
+_SHORT = 8  # words; shorter sentences ("Chapter IV.", "He nodded.") are taken only if there are no others
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class SummaryLength:
     """Bounds on the length of a summary, in words as `text.words.count_words` counts them.
 
     Attributes:
-        min_words: at least so many, where the text has them.
-        max_words: never more.
-        ratio: about this share of the text's words, above 0 and below 1.
+        min_words: minimum of words; a text with fewer gives fewer.
+        max_words: maximum of words.
+        ratio: share of the text's words to aim at, above 0 and below 1.
 
     Raises:
-        InputError: a bound that cannot be, or a least above a most.
+        OptionError: a bound is out of range, or `min_words` is above `max_words`.
     """
 
     min_words: int | None = None
@@ -90,8 +91,8 @@ class Extract:
     """An extractive summary.
 
     Attributes:
-        text: the sentences, in the order of the text, each as it stands there.
-        spans: where they stand: (start, end) in characters of the text.
+        text: the sentences, unchanged and in the order of the text.
+        spans: their places: (start, end) in characters of the text.
     """
 
     text: str
@@ -106,9 +107,9 @@ def extract(
     """Summarize a text by sentences picked from it.
 
     Args:
-        text: of any length and script.
-        length: how long the summary may be; by default a third of the text and at most 150 words.
-        embed: gives each sentence its vector, of length 1: [sentences, dimensions]; None is tf-idf.
+        text: a text of any length and script.
+        length: bounds on the summary; by default a third of the text and at most 150 words.
+        embed: returns unit vectors of sentences, [sentences, dimensions]; None uses tf-idf.
 
     Raises:
         InputError: the text is empty, or every sentence is longer than `length.max_words`.
@@ -141,7 +142,7 @@ class ExtractiveSummarization:
         length: see `extract`.
         field: column that holds the text; None takes `text`, `document`, `article` or the only one.
         template: text over several columns.
-        embedder: compares sentences by a model's embeddings; None by tf-idf.
+        embedder: model for embeddings, to compare sentences; None compares them by tf-idf.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class ExtractiveSummarization:
         self.run_state = RunState(seed_given=False)
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[str] | RowError]:
-        """Take each row's text; one without becomes its RowError."""
+        """Take each row's text; a row without a text becomes its RowError."""
         return [self._prepare(row) for row in rows]
 
     def fields(self, batch: Sequence[PreparedRow[str]], budget: Budget) -> list[Fields | RowError]:
@@ -167,7 +168,7 @@ class ExtractiveSummarization:
         return [self._summarize(one) for one in batch]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return one row, unless a number is given: there is nothing to gain from batches."""
+        """Return one row, unless a number is given: batches do not make it faster."""
         return Budget(tokens=None, rows=batch_size or 1, new_tokens=0)
 
     def header(self) -> dict[str, Any]:
@@ -198,26 +199,26 @@ class ExtractiveSummarization:
 
 
 class _Vectors(Protocol):
-    """Sentences' unit vectors, as far as ranking and picking look at them."""
+    """Unit vectors of sentences, with the operations of ranking and picking."""
 
     @property
     def sentences(self) -> int: ...
 
     def spread(self, mass: np.ndarray) -> np.ndarray:
-        """To each sentence the mass of all others, by how like they are (0 or more): [sentences]."""
+        """Give each sentence the mass of all others, weighted by similarity (0 or more): [sentences]."""
         ...
 
     def similarity_to(self, row: int) -> np.ndarray:
-        """The cosine of every sentence with one of them: [sentences]."""
+        """Return the cosine of every sentence with the sentence `row`: [sentences]."""
         ...
 
 
 @dataclass(frozen=True)
 class _DenseVectors:
-    """A model's embeddings, [sentences, dimensions].
+    """Embeddings by a model, [sentences, dimensions].
 
-    A cosine c counts as (1 + c) / 2 in the walk: embeddings may point away from each other, and a walk has
-    no negative steps.
+    The walk uses (1 + c) / 2 in place of a cosine c: cosines of embeddings may be negative, probabilities
+    may not.
     """
 
     matrix: np.ndarray
@@ -280,10 +281,10 @@ class _SparseVectors:
 
 
 def _tf_idf(sentences: list[list[str]]) -> _SparseVectors:
-    """Term counts times inverse document frequency, each sentence's vector of length 1.
+    """Compute term counts times inverse document frequency, scaled to unit vectors of the sentences.
 
-    A document is a sentence. In a book it is a block of sentences, a hundredth of the text: among thousands
-    of sentences even `she` would be rare enough to count.
+    A document is a sentence. In a long text it is a block of sentences, a hundredth of the text: among
+    thousands of sentences even `she` would be rare enough to count.
     """
     import numpy as np
 
@@ -297,7 +298,7 @@ def _tf_idf(sentences: list[list[str]]) -> _SparseVectors:
     block = entries[:, 1] * blocks // len(sentences)
     in_blocks = np.unique(entries[:, 0] * blocks + block) // blocks
     idf = np.log(blocks / np.bincount(in_blocks, minlength=len(vocabulary)))
-    # What stands in most blocks of a book is no topic of it.
+    # A term in most blocks of a book is no topic of the book.
     entries = entries[idf[entries[:, 0]] > (math.log(2) if blocks == _BLOCKS else 0)]
     terms, rows = entries[:, 0], entries[:, 1]
     counts = entries[:, 2] * idf[terms]
@@ -307,11 +308,11 @@ def _tf_idf(sentences: list[list[str]]) -> _SparseVectors:
 
 
 def _lexrank(vectors: _Vectors) -> np.ndarray:
-    """The stationary distribution of a walk that goes from sentence to similar sentence.
+    """Compute the stationary distribution of a random walk over similar sentences.
 
-    From each it goes to another in proportion to their cosine, or with 1 - `_DAMPING` anywhere. A sentence
-    is not its own neighbour, else one like no other would keep all that it has; from there the walk goes
-    anywhere, as from PageRank's dangling nodes.
+    A step goes to another sentence in proportion to the cosine, or with probability 1 - `_DAMPING` to any
+    sentence. A sentence is not its own neighbor; otherwise a sentence similar to no other would keep all its
+    mass. From such a sentence the walk goes anywhere, as from PageRank's dangling nodes.
     """
     import numpy as np
 
@@ -333,10 +334,10 @@ def _lexrank(vectors: _Vectors) -> np.ndarray:
 def _pick(
     vectors: _Vectors, rank: np.ndarray, sizes: list[int], least: int, most: int, *, hard: bool
 ) -> list[int]:
-    """Sentences by maximal marginal relevance, until the summary is as long as it may be.
+    """Pick sentences by maximal marginal relevance, up to the bounds of the length.
 
-    One that would be too long is passed over while the summary is less than half full. Where `most` is not
-    `hard`, one sentence is taken whatever its length, and `least` is reached even if it takes one more.
+    A sentence that is too long is skipped as long as the summary is less than half full. Unless `most` is
+    `hard`, the first sentence may have any length, and one more sentence may be taken to reach `least`.
     """
     import numpy as np
 
@@ -364,7 +365,7 @@ def _pick(
 
 
 def _joined(sentences: list[str]) -> str:
-    """Sentences as one paragraph; none of the scripts whose full stop is a wide one puts a space after it."""
+    """Join sentences into one paragraph; scripts with a wide full stop put no space after it."""
     parts = [s if _ends_wide(s) else s + " " for s in sentences[:-1]]
     return "".join([*parts, sentences[-1]])
 

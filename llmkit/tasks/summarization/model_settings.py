@@ -18,7 +18,7 @@ TOKENS_FOR_WORDS = 1024
 def with_own_limit(decoding: GenerationOptions, length: SummaryLength, engine: Engine) -> GenerationOptions:
     """Choose `max_new_tokens` if the user left it at its default.
 
-    Words bound the summary if the user gave any; without, the model's own length does.
+    A number of words limits the summary if the user gave one; otherwise the model's own limit does.
     """
     if decoding.max_new_tokens != GenerationOptions.max_new_tokens:
         return decoding
@@ -29,7 +29,7 @@ def with_own_limit(decoding: GenerationOptions, length: SummaryLength, engine: E
 
 
 def own_settings(engine: Engine) -> dict[str, Any]:
-    """Return what the model's config says of summaries."""
+    """Return the settings for summaries in the model's config."""
     tasks = getattr(engine.config, "task_specific_params", None) or {}
     return dict(tasks.get("summarization", {}))
 

@@ -19,15 +19,15 @@ class SummaryOptions:
     """Options of abstractive summaries.
 
     Attributes:
-        length: bounds on the summary; a model always keeps `max_words`, the others as well as it can.
+        length: bounds on the summary; `max_words` always holds, the others hold approximately.
         strategy: for a text longer than the window: ``map-reduce``, ``refine`` or ``truncate``.
         style: ``paragraph`` or ``bullets``, for chat models; None is a paragraph.
-        window: most tokens of the text that the model gets at once; None: as many as it sees.
+        window: maximum tokens of text in one prompt; None takes as many as the model sees.
         prefix: beginning of an encoder-decoder model's input; None takes the model's own, such as T5's
             ``summarize: ``.
 
     Raises:
-        OptionError: a value that cannot be.
+        OptionError: an unknown strategy or style, or a window that is too small.
     """
 
     length: SummaryLength = field(default_factory=SummaryLength)

@@ -21,12 +21,12 @@ _TASKS: dict[Stage, str] = {
 
 
 def instruction(stage: Stage, *, place: str, length: str, style: str) -> str:
-    """The request that stands before the text.
+    """Return the request before the text.
 
     Args:
-        stage: what the text is: all of it, a part, the parts' summaries, or a summary and a further part.
-        place: which part, such as ``part 3 of 12``.
-        length: such as ``at most 100 words``; empty for no wish.
+        stage: kind of text: the full text, a part, summaries of parts, or a summary and the next part.
+        place: place of the part, such as ``part 3 of 12``.
+        length: wanted length, such as ``at most 100 words``; empty for any length.
         style: a key of `STYLES`.
     """
     long = f" Write {length}." if length else ""
@@ -37,7 +37,7 @@ def instruction(stage: Stage, *, place: str, length: str, style: str) -> str:
 
 
 def in_words(least: int, most: int | None) -> str:
-    """Bounds on a length as a person would say them."""
+    """Return bounds on a length in words, such as ``10 to 20 words``; empty if there is no bound."""
     if most is None:
         return f"at least {least} words" if least else ""
     return f"{least} to {most} words" if least else f"at most {most} words"

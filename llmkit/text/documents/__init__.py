@@ -7,7 +7,7 @@ Callers: `tasks` (translation of files), `summarization` and `qa` (prose with it
 
 Public names:
 
-- `FORMATS`, `format_of(path)`: the table of formats, and the format that a file's name tells.
+- `FORMATS`, `format_of(path)`: the table of formats, and the format that fits a file's name.
 - `parse(data, format, ...) -> Document`: read a document. `Document.segments` are its segments;
   `Document.render(filled) -> bytes` writes it with segments replaced; `Document.prose()` gives texts with
   their places.
@@ -17,7 +17,7 @@ Public names:
   `<g1>...</g1>`. `parts()` are the texts between pieces and borders of styles.
 - `check_pieces(segment, text) -> PieceCheck`: compare the pieces in a translation with the segment's.
 - `apply_inline(segment, text, alignment) -> Filled`: put the source of pieces and styles into a translation.
-  Styles follow markers, else `alignment`, else the same words; else they go around the whole text and
+  Styles follow markers, else `alignment`, else the same words; else they go around the full text and
   `Filled.notice` says so. `Filled.parts` is None where that is impossible.
 - `apply_parts(segment, texts) -> Filled`: the same for translations of `parts()`; no piece can get lost.
 - `skeleton(data, format)`: the structure of a document without its prose. Input and output have equal ones.

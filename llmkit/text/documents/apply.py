@@ -23,7 +23,7 @@ class Filled:
 
     Attributes:
         parts: for `Document.render`; None if the translation cannot stand in the document.
-        notice: what the user should know: a guess, or why there are no parts.
+        notice: message for the user: a guess was made, or the reason why there are no parts.
     """
 
     parts: Parts | None
@@ -97,7 +97,7 @@ def apply_parts(segment: Segment, texts: Sequence[str]) -> Filled:
 
 
 def _cleaned(segment: Segment, text: str) -> str:
-    """One line without control characters, with the white space around it that the segment has."""
+    """Return one line without control characters, with the segment's own white space around it."""
     if _LINE_END.search(segment.text) is None:
         text = _LINE_END.sub(" ", text)
     if _CONTROL.search(segment.text) is None:
@@ -108,7 +108,7 @@ def _cleaned(segment: Segment, text: str) -> str:
 
 
 def _moved(plain: str, cleaned: str, marked: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Spans in the cleaned text; only white space around it may differ, else there are none."""
+    """Move spans to the cleaned text; return none if more than the white space around it differs."""
     shift = len(plain) - len(plain.lstrip()) - (len(cleaned) - len(cleaned.lstrip()))
     if plain.strip() != cleaned.strip():
         return {}
@@ -135,12 +135,12 @@ def _written(segment: Segment, target: Target) -> Filled:
 
 
 def _plain(tokens: Sequence[Written]) -> str:
-    """Tokens as `TextWriter.accepts` reads them."""
+    """Return tokens in the form that `TextWriter.accepts` reads."""
     return "".join(_break(parts) if role == "break" else _flat(parts) for parts, role in tokens)
 
 
 def _original(segment: Segment) -> str:
-    """The segment's own source as `TextWriter.accepts` reads it."""
+    """Return the segment's own source in the form that `TextWriter.accepts` reads."""
     pieces = tuple((piece.start, piece.end, piece) for piece in segment.pieces)
     styles = tuple((style.start, style.end, style) for style in segment.styles)
     breaks = [(one.start, one.end, one.source, one.order) for one in segment.breaks]
@@ -150,17 +150,17 @@ def _original(segment: Segment) -> str:
 
 
 def _break(parts: Parts) -> str:
-    """A line break without what begins the next line."""
+    """Return a line break without the indentation of the next line."""
     return "\n" if any("\n" in part or "\r" in part for part in parts if isinstance(part, str)) else ""
 
 
 def _flat(parts: Parts) -> str:
-    """Parts as text; a segment inside is any word."""
+    """Return parts as text; the letter x stands for a segment inside."""
     return "".join(part if isinstance(part, str) else "x" for part in parts)
 
 
 def _variants(segment: Segment, target: Target) -> Iterator[Placed]:
-    """The characters of a translation that are written as the segment's source wrote them."""
+    """Yield the characters of a translation that keep the spelling of the segment's source."""
     for shown in dict.fromkeys(segment.text[one.start : one.end] for one in segment.variants):
         there = _outside(segment.text, shown, [(one.start, one.end) for one in segment.pieces])
         here = _outside(target.text, shown, [(start, end) for start, end, _ in target.pieces])
@@ -185,7 +185,7 @@ def _outside(text: str, shown: str, pieces: Sequence[tuple[int, int]]) -> list[i
 def _tokens(
     segment: Segment, target: Target, breaks: Sequence[Placed], chars: Sequence[Placed], level: int
 ) -> Iterator[Written]:
-    """Everything in a translation, in order."""
+    """Yield everything in a translation, in order."""
     text, writer = target.text, segment.writer
     last, line_start = 0, True
     for start, _, end, source, role in sorted(_events(segment, target, breaks, chars, level), key=_place):

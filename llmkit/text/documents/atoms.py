@@ -19,8 +19,8 @@ class Atom:
     Attributes:
         kind: `text` stands for itself; `char` shows a character written in another way; `piece` is
             protected; `open` and `close` are markup around a style; `break` is a line break.
-        shown: what a translator sees of it. A `piece` shown as "" gets a mark of its own (`<x1/>`).
-        source: what the document has.
+        shown: text that a translator sees. A `piece` shown as "" gets a mark of its own (`<x1/>`).
+        source: text in the document.
         name: kind of piece or style; styles close the last open one of their name.
         firm: see `Break`.
     """
@@ -63,12 +63,12 @@ def line_break(source: str, shown: str = " ", *, firm: bool = False) -> Atom:
 
 
 def source_of(atoms: Sequence[Atom]) -> Parts:
-    """The source of atoms, neighboring strings joined."""
+    """Return the source of atoms, with neighboring strings joined."""
     return joined([part for atom in atoms for part in atom.source])
 
 
 def joined(parts: Sequence[str | int]) -> Parts:
-    """The same parts with neighboring strings as one, and none empty."""
+    """Join neighboring strings among parts, and drop empty ones."""
     out: list[str | int] = []
     run: list[str] = []
     for part in [*parts, -1]:
@@ -125,7 +125,7 @@ class Cutter:
 
 
 def pair(atoms: Sequence[Atom]) -> list[Atom]:
-    """The atoms with `open` and `close` well nested; those without a partner become pieces `tag`."""
+    """Nest `open` and `close` well: those without a partner become pieces `tag`."""
     out = list(atoms)
     stack: list[int] = []
     for i, atom in enumerate(atoms):

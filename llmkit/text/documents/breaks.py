@@ -109,7 +109,7 @@ def _pause(text: str, place: int) -> int:
 def _longest(segment: Segment) -> int:
     borders = [0, *(one.start for one in segment.breaks), len(segment.text)]
     longest = max(b - a for a, b in itertools.pairwise(borders))
-    # Two short lines say little about the width of the page.
+    # Two short lines give little information about the width of the page.
     return longest if len(segment.breaks) > 1 else max(longest, _PAGE)
 
 

@@ -88,7 +88,7 @@ def carry(segment: Segment, target: Target, alignment: Alignment | None, marked:
     """Find the place of each style of a segment in its translation.
 
     In this order: the same text gives the same places; markers; aligned words; the styled words stand in
-    the translation as they are; else a style goes around the whole, or, where there are several, around
+    the translation as they are; else a style goes around the full text, or, if there are several, around
     the words at the same share of the text.
 
     Args:
@@ -144,7 +144,7 @@ def _placed(segment: Segment, target: Target, spans: dict[int, Span]) -> Target:
 
 
 def _grown(target: Target, span: Span) -> Span:
-    """The span with pieces that it cuts taken in whole, without white space at its ends."""
+    """Grow a span over the pieces that it cuts, and drop white space at its ends."""
     start, end = span
     for first, last, _ in target.pieces:
         if first < start < last:
@@ -212,7 +212,7 @@ class _Placer:
         return groups
 
     def _covering(self, i: int, source: Span, room: Span) -> Span | None:
-        """The whole room for a style around all of the source but white space."""
+        """Return the full range for a style around all of the source but white space."""
         style = self.segment.styles[i]
         rest = self.segment.text[source[0] : style.start] + self.segment.text[style.end : source[1]]
         span = _grown(self.target, room)
@@ -282,7 +282,7 @@ class _Placer:
 
 
 def _apart(spans: dict[int, Span]) -> dict[int, Span]:
-    """The spans that do not overlap an earlier one; the first word decides which is earlier."""
+    """Return the spans that overlap no earlier one; the first word decides which is earlier."""
     kept: dict[int, Span] = {}
     for i, span in sorted(spans.items(), key=lambda item: item[1]):
         if all(span[0] >= other[1] or span[1] <= other[0] for other in kept.values()):

@@ -57,7 +57,10 @@ def check_pieces(segment: Segment, text: str) -> PieceCheck:
 def _spans(
     segment: Segment, shown: list[str], found: dict[str, list[Span]], there: dict[str, list[Span]]
 ) -> list[Span]:
-    """The place of each piece: where words of the text look like it, it is the same one of them as before."""
+    """Return the place of each piece.
+
+    If plain words look like a piece, it keeps its rank among them.
+    """
     ranks = {one: {span: rank for rank, span in enumerate(spans)} for one, spans in there.items()}
     spans = []
     used: Counter[str] = Counter()
@@ -94,10 +97,10 @@ def _added(
     spans: list[Span],
     lost: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """Protected spans of the translation that the segment does not have, or not as often."""
+    """Return protected spans that the translation has more often than the segment."""
     before = Counter(_protected(segment.text, ()))
     if not lost:
-        # What stands in a piece is no matter of the text around it.
+        # Spans inside a piece do not count as spans of the text around it.
         before = Counter(_protected(segment.text, [(piece.start, piece.end) for piece in segment.pieces]))
     added = Counter(_protected(text, spans)) - before
     return tuple(shown for shown in added if shown not in lost)

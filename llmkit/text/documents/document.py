@@ -65,7 +65,7 @@ class Document:
         parts: source text, numbers of segments, and groups, in order.
         segments: all segments, inner ones (texts in an image or a tag) after or before the one around them.
         encoding: of the bytes that were read and are written.
-        left_out: what the reader could not take apart and leaves as it is, a sentence each.
+        left_out: a sentence for each part that the reader cannot parse and leaves as it is.
         members: the files of a package.
     """
 

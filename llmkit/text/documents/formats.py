@@ -51,7 +51,7 @@ FORMATS = {
 
 
 def format_of(path: str | Path) -> str | None:
-    """The name of the format that a file's name tells; None for others.
+    """Return the name of the format that fits a file's name; None if no format does.
 
     >>> format_of("docs/Guide.MD"), format_of("train.en")
     ('md', None)

@@ -11,7 +11,7 @@ from llmkit.text.documents.writer import TextWriter
 from llmkit.text.words import is_unspaced
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
-# What opens a line and is no part of its sentence: indentation, quoted mail, bullets, numbers.
+# Beginnings of a line that are no part of its sentence: indentation, quoted mail, bullets, numbers.
 _PREFIX = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•·‣–—]|#{1,6}|\(?(?:\d{1,3}|[a-zA-Z])[.)])[ \t]+)?")
 _ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•·‣–—]|#{1,6}|\(?(?:\d{1,3}|[a-zA-Z])[.)])[ \t]+\S")
 _QUOTE = re.compile(r"[ \t]*(?:>[ \t]*)*")

@@ -1,4 +1,4 @@
-"""The structure of documents, read without the code that takes them apart into segments."""
+"""The structure of documents, read without the code that cuts them into segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.text.documents.document import decode
 
 
 def structure_of(data: bytes | str, format: str, declared: str | None) -> list[str]:
-    """See `skeleton`."""
+    """Return the structure of a document; see `skeleton`."""
     if format in {"docx", "odt", "epub"}:
         from llmkit.text.documents.packages.read import package_structure
 

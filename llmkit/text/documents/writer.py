@@ -13,9 +13,9 @@ class TextWriter:
     """Writes text into a document; formats override what they need.
 
     Attributes:
-        levels: how many ways there are to write a text, from the plainest to the most careful. Each is tried
-            until `accepts` agrees.
-        width: the most characters of a line that is filled again; 0 takes the segment's longest line.
+        levels: number of ways to write a text, from the plainest to the most careful. Each is tried until
+            `accepts` agrees.
+        width: maximum characters of a refilled line; 0 takes the segment's longest line.
     """
 
     levels: int = 1
@@ -32,12 +32,12 @@ class TextWriter:
         return text
 
     def markup(self, opening: str, closing: str, kind: str, shown: str, level: int) -> tuple[str, str]:
-        """The markup around a styled text.
+        """Return the markup around a styled text.
 
         Args:
-            opening, closing: as the document had it.
-            kind: of the style.
-            shown: the text between them now.
+            opening, closing: markup in the document.
+            kind: kind of the style.
+            shown: new text between them.
             level: see `escape`.
         """
         return opening, closing
@@ -50,10 +50,10 @@ class TextWriter:
                 quotation marks, and a word stands for each segment inside.
             source: its translation in the same form.
             text: the translation.
-            pieces: what stands in it for the pieces, in order.
+            pieces: text of each piece in the translation, in order.
         """
         return True
 
     def finish(self, tokens: Sequence[Written]) -> list[str | int]:
-        """The parts of a written segment."""
+        """Return the parts of a written segment."""
         return [part for parts, _ in tokens for part in parts]

@@ -116,6 +116,8 @@ def test_questions_come_from_squad_s_own_form(tiny_model: TinyModel, tmp_path: P
     done = run("eval", "--task", "qa", "-m", tiny_model("bert-qa"), data, "--json", "--metric", "squad,f1")
     assert done.code == 0
     assert json.loads(done.out)["rows"] == 2
+    several = run("eval", "--task", "qa", "-m", tiny_model("bert-qa"), data, "--metric", "f1", "--top-k", "2")
+    assert_refused(several, option="top_k")
 
 
 def test_a_row_that_failed_counts_as_an_empty_prediction(tmp_path: Path) -> None:

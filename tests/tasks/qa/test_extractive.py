@@ -13,7 +13,7 @@ from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.qa.extractive import ExtractiveQA
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.spans import AnswerOptions
-from llmkit.text.passages import Document
+from llmkit.text.passages import ContextDocument
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
 
@@ -44,7 +44,7 @@ def test_rows_gain_their_fields_and_bad_ones_say_why(loaded: LoadedModel) -> Non
 
 
 def test_one_context_is_tokenized_once(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = Document("a.txt", "it was Lisbon. " + "it was the cafe. " * 30)
+    document = ContextDocument("a.txt", "it was Lisbon. " + "it was the cafe. " * 30)
     task = ExtractiveQA(loaded, AnswerOptions(), QuestionSource(documents=[document]))
     encoded: list[str] = []
     encode = task.reader.encode_context
@@ -58,8 +58,8 @@ def test_one_context_is_tokenized_once(loaded: LoadedModel, monkeypatch: pytest.
 def test_documents_give_file_line_and_offsets_in_the_file(loaded: LoadedModel) -> None:
     filler = "it was the cafe.\r\n"
     documents = [
-        Document("a.txt", filler * 200),
-        Document("b.txt", filler * 150 + "\tZara and the Quill\r\n" + filler * 150),
+        ContextDocument("a.txt", filler * 200),
+        ContextDocument("b.txt", filler * 150 + "\tZara and the Quill\r\n" + filler * 150),
     ]
     source = QuestionSource(documents=documents, passages=4)
     (fields,) = answered(
@@ -79,7 +79,7 @@ def test_several_answers_are_lists(loaded: LoadedModel) -> None:
 
 
 def test_no_answer_has_no_place(loaded: LoadedModel) -> None:
-    source = QuestionSource(documents=[Document("a.txt", "it was the cafe.")])
+    source = QuestionSource(documents=[ContextDocument("a.txt", "it was the cafe.")])
     (fields,) = answered(ExtractiveQA(loaded, AnswerOptions(no_answer=True), source), {"question": "who?"})
     assert fields == {
         "answer": "", "score": fields["no_answer_probability"], "start": 0, "end": 0, "file": None,
@@ -95,7 +95,9 @@ def test_no_answer_needs_a_token_for_it(tiny_model: TinyModel) -> None:
 
 def test_the_header_tells_documents_apart(loaded: LoadedModel) -> None:
     headers = [
-        ExtractiveQA(loaded, AnswerOptions(), QuestionSource(documents=[Document("a.txt", text)])).header()
+        ExtractiveQA(
+            loaded, AnswerOptions(), QuestionSource(documents=[ContextDocument("a.txt", text)])
+        ).header()
         for text in ("one", "two")
     ]
     assert headers[0] != headers[1]

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from llmkit.engines.open import as_engine
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.rows import Row
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.qa.generative import GenerativeQA, parse_reply
 from llmkit.tasks.qa.questions import QuestionSource
-from llmkit.text.passages import Document
+from llmkit.text.passages import ContextDocument
 from tests.conftest import TinyModel
 from tests.tiny import make_model
 
@@ -93,7 +93,7 @@ def test_replies_are_read(reply: str, parsed: tuple[str, str]) -> None:
 def test_a_long_context_is_given_by_its_best_passages_in_order(loaded: LoadedModel) -> None:
     filler = "The moon and the sea.\n\n" * 60
     text = f"{filler}Zebras eat grass.\n\n{filler}"
-    source = QuestionSource(documents=[Document("zoo.txt", text)])
+    source = QuestionSource(documents=[ContextDocument("zoo.txt", text)])
     task = task_saying(loaded, "Quotation: Zebras eat grass.\nAnswer: grass", source)
     (prepared,) = task.prepare([Row(0, {"question": "What do zebras eat?"}, "x:1")])
     assert not isinstance(prepared, RowError)
@@ -120,6 +120,12 @@ def test_the_model_really_runs(loaded: LoadedModel) -> None:
     fields = answered(task, {"question": "Who sat?", "context": STORY})
     assert isinstance(fields["answer"], str)
     assert 1 <= task.run_state.tokens_written <= 4
+
+
+def test_a_question_has_one_answer(loaded: LoadedModel) -> None:
+    with pytest.raises(OptionError) as caught:
+        GenerativeQA(as_engine(loaded), GenerationOptions(num_return_sequences=2), QuestionSource())
+    assert caught.value.option == "num_return_sequences"
 
 
 @pytest.mark.parametrize("times", [1, 20, 400])

@@ -11,7 +11,7 @@ import pytest
 from llmkit.errors import InputError, RowError
 from llmkit.records.rows import Row
 from llmkit.tasks.qa.questions import QuestionSource, read_documents
-from llmkit.text.passages import Document
+from llmkit.text.passages import ContextDocument
 
 
 def row(**data: Any) -> Row:
@@ -53,18 +53,18 @@ def test_rows_that_cannot_be_asked(data: dict[str, Any], said: str) -> None:
 
 
 def test_a_context_beside_the_documents_is_refused() -> None:
-    source = QuestionSource(documents=[Document("a.txt", "Tom did.")])
+    source = QuestionSource(documents=[ContextDocument("a.txt", "Tom did.")])
     with pytest.raises(RowError, match="`context` was given"):
         source.contexts(row(question="Who?", context="x"), "Who?")
 
 
 def test_one_document_is_read_whole_and_several_by_their_best_passages() -> None:
-    long = Document("long.txt", "The moon is far. " * 500)
+    long = ContextDocument("long.txt", "The moon is far. " * 500)
     (whole,) = QuestionSource(documents=[long]).contexts(row(), "moon?")
     assert whole.text == long.text
     some = QuestionSource(documents=[long], passages=3).contexts(row(), "moon?")
     assert len(some) == 3
-    short = Document("short.txt", "Who ate?\n\nThe cat ate.")
+    short = ContextDocument("short.txt", "Who ate?\n\nThe cat ate.")
     several = QuestionSource(documents=[long, short] * 3).contexts(row(), "What did the cat eat?")
     assert len(several) == 20
     assert several[0].document is short
@@ -73,7 +73,7 @@ def test_one_document_is_read_whole_and_several_by_their_best_passages() -> None
 
 
 def test_an_answer_from_documents_has_a_file_and_a_line() -> None:
-    document = Document("a.txt", "one\r\ntwo\n")
+    document = ContextDocument("a.txt", "one\r\ntwo\n")
     source = QuestionSource(documents=[document])
     assert source.place(document, 5) == {"file": "a.txt", "line": 2}
     assert source.place(document, None) == {"file": None, "line": None}

@@ -15,7 +15,7 @@ from llmkit import GenerationOptions, InputError, LoadedModel, ModelSpec, load
 from llmkit.engines.open import as_engine
 from llmkit.errors import RowError
 from llmkit.records.read import rows_of
-from llmkit.tasks.summarization.abstractive import Summarization, Text
+from llmkit.tasks.summarization.abstractive import SourceText, Summarization
 from llmkit.tasks.summarization.extractive import SummaryLength
 from llmkit.tasks.summarization.options import SummaryOptions
 from llmkit.text.words import count_words
@@ -64,7 +64,7 @@ def summaries(task: Summarization, *texts: str) -> list[str]:
     return [result.text for result in results if not isinstance(result, RowError)]
 
 
-def measured(task: Summarization, *texts: str) -> list[Text]:
+def measured(task: Summarization, *texts: str) -> list[SourceText]:
     prepared = [one for one in task.prepare(list(rows_of(texts))) if not isinstance(one, RowError)]
     assert len(prepared) == len(texts)
     return [one.payload for one in prepared]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
-# What begins a paragraph and is no prose: a task's box, the name of an alert, a definition's colon, an
+# Beginnings of a paragraph that are no prose: a task's box, the name of an alert, a definition's colon, an
 # admonition or a container.
 _MARK = re.compile(
     r"(?:\[[ xX]\][ \t]+|\[![A-Za-z]+\][ \t]*(?=\n|$)|:[ \t]+|(?:!!!|\?\?\?\+?|:::+|\.\.)[^\n]*(?=\n|$))"

@@ -145,7 +145,7 @@ def _message(source: str, model: _Field, builder: Builder) -> Parts:
 
 
 def _string_atoms(raw: str) -> Iterator[Atom]:
-    """Atoms of the strings of a field; `raw` is what stands between the first and the last quotation mark."""
+    """Yield atoms of a field's strings; `raw` is the source between its first and last quotation mark."""
     pattern = re.compile(_ESCAPE.pattern + r'|"[ \t]*(?:\r\n|\r|\n)(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n))*[ \t]*"')
     last = 0
     for match in pattern.finditer(raw):

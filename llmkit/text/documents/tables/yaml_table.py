@@ -46,7 +46,7 @@ class QuotedWriter(TextWriter):
 
 
 class PlainWriter(TextWriter):
-    """Writes a scalar without quotation marks; where that says something else, it gets them."""
+    """Writes a scalar without quotation marks, or with them if YAML would read it as something else."""
 
     def __init__(self, *, flow: bool) -> None:
         self.flow = flow
@@ -96,7 +96,7 @@ def read_yaml(
         builder: takes its segments.
         keys: paths of values to take; None takes all texts but those that look like names for programs.
         first_line: the number of the first line, for places.
-        strict: raise an error for what is no YAML; False leaves it as it is.
+        strict: raise an error if the source is no YAML; False leaves it as it is.
 
     Raises:
         InputError: no YAML.
