@@ -93,5 +93,5 @@ def test_other_frameworks_name_the_command(
 ) -> None:
     shutil.copy(tiny_model("llama") / "config.json", tmp_path)
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(InputError, match=f"llmkit {command} -m"):
+    with pytest.raises(InputError, match=f"llmkit {command}"):
         load(ModelSpec(str(tmp_path)))
