@@ -228,7 +228,7 @@ class StepDecoder:
             self._running.append(one)
 
     def _open(self, one: RunningSequence) -> bool:
-        """Give a sequence a slot, with the whole pieces that a running one begins with; False if it must wait.
+        """Give a sequence a slot, with whole pieces that a running one starts with; False if it must wait.
 
         Raises:
             MemoryError: the cache will never hold it.
