@@ -80,17 +80,18 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
             import traceback
 
             log("".join(traceback.format_exception(error)).rstrip())
-    return error_response(found)
+    return error_response(found, request.path)
 
 
-def error_response(error: ApiError) -> web.Response:
-    """Return an error as a response."""
+def error_response(error: ApiError, path: str) -> web.Response:
+    """Return an error as a response: OpenAI's object, or ollama's text under its paths."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.json_response(error.as_json(), status=error.status, headers=headers)
+    body = {"error": error.message} if path.startswith("/api/") else error.as_json()
+    return web.json_response(body, status=error.status, headers=headers)
 
 
 async def read_json(request: web.Request) -> Any:

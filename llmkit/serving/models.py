@@ -51,7 +51,7 @@ class ServedModel:
     def __init__(
         self,
         name: str,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Any],
         *,
         max_queue: int,
         metrics: Metrics,
@@ -72,6 +72,9 @@ class ServedModel:
         """
         if self.worker.failure is not None:
             raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
+        if self.worker.reader is not None:
+            message = f"{self.name} only finds answers in texts; ask /v1/answers"
+            raise ApiError(400, message, param="model", code="model_writes_no_text")
         if self.worker.engine is None or not self.worker.loaded.is_set():
             raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
         return self.worker.engine
@@ -99,12 +102,18 @@ class ServedModel:
         """Return what turns an answer's tokens into text."""
         return AnswerText(self.engine.tokenizer, self.token_bytes, stops=one.stops, thinking=one.thinking)
 
-    async def call(self, function: Callable[[Engine], Any], seconds: float) -> Any:
+    async def call(self, function: Callable[[Any], Any], seconds: float) -> Any:
         """Run a function in the model's thread and return its result.
+
+        Args:
+            function: takes the engine, or the `LoadedModel` of a model that finds answers in texts.
+            seconds: time limit.
 
         Raises:
             ApiError: the queue is full.
         """
+        if self.worker.reader is None:
+            _ = self.engine  # is it loaded?
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 

@@ -139,9 +139,9 @@ async def _stream(
         if found.status == 500 and not isinstance(error, ApiError):
             state.log(f"unexpected {type(error).__name__}: {error}")
         if response is None:
-            return error_response(found)
+            return error_response(found, request.path)
         await _send(response, [found.as_json()])
-    return response if response is not None else error_response(ApiError(500, "no answer"))
+    return response if response is not None else error_response(ApiError(500, "no answer"), request.path)
 
 
 async def start_events(request: web.Request, state: State) -> web.StreamResponse:

@@ -21,6 +21,7 @@ from llmkit.serving.metrics import Metrics
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
+    from llmkit.runtime.load import LoadedModel
 
 STUCK_SECONDS = 30.0
 """Time without a step after which a model with work counts as stuck."""
@@ -114,14 +115,14 @@ class Call:
     """A function that runs in the model's thread, between steps.
 
     Args:
-        function: takes the engine.
+        function: takes the engine, or the model that finds answers in texts.
         done: takes the result, or the error, in the model's thread.
         deadline: as of a `Job`; a call that runs already is not ended.
     """
 
     def __init__(
         self,
-        function: Callable[[Engine], Any],
+        function: Callable[[Any], Any],
         done: Callable[[Any, BaseException | None], None],
         deadline: float,
     ) -> None:
@@ -148,13 +149,14 @@ class Worker:
 
     Args:
         name: the model's name, for metrics.
-        open_engine: opens the model.
+        open_engine: opens the model: an `Engine`, or a `LoadedModel` for extractive question answering.
         max_queue: jobs that may wait.
         metrics: counts tokens and times.
         log: takes a line about an error that is no fault of a request.
 
     Attributes:
         engine: the model, once it is open.
+        reader: the model, if it is one that only finds answers in texts.
         failure: why it could not be opened.
         loaded: set when it is open or failed.
     """
@@ -162,7 +164,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Any],
         *,
         max_queue: int,
         metrics: Metrics,
@@ -170,6 +172,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.engine: Engine | None = None
+        self.reader: LoadedModel | None = None
         self.failure: BaseException | None = None
         self.loaded = threading.Event()
         self._open, self._max_queue, self._metrics, self._log = open_engine, max_queue, metrics, log
@@ -243,8 +246,12 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self.engine = self._open()
-            self._batch = self.engine.live_batch()
+            opened = self._open()
+            if hasattr(opened, "live_batch"):
+                self.engine = opened
+                self._batch = opened.live_batch()
+            else:
+                self.reader = opened
         except BaseException as error:
             self.failure = error
             self._log(f"{self.name}: {error}")
@@ -280,6 +287,10 @@ class Worker:
 
     def _begin(self, job: Job | Call) -> None:
         try:
+            if self.reader is not None and isinstance(job, Call):
+                self._alone = job
+                job.done(job.function(self.reader))
+                return
             if self.failure is not None or self.engine is None:
                 raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
             if isinstance(job, Job) and self._batch is not None and self._batch.takes(job.request):
@@ -287,7 +298,7 @@ class Worker:
                 return
             self._alone, self._beat = job, time.monotonic()
             if isinstance(job, Call):
-                job.done(job.function(self.engine))
+                job.done(job.function(_Watched(self.engine, lambda: self._between(job))))
             else:
                 self._stream(job, self.engine)
         except Exception as error:
@@ -323,6 +334,14 @@ class Worker:
             # They are known only at the end where no batch runs.
             job.emit(Tokens((), completion.logprobs))
         self._end(job, completion)
+
+    def _between(self, call: Call) -> None:
+        """Give the others a step between two calls of the engine, and end a call that nobody waits for."""
+        self._beat = time.monotonic()
+        if self._running:
+            self._step()
+        if call.dead:
+            raise _ended_early(call)
 
     def _step(self) -> None:
         batch = self._batch
@@ -365,6 +384,28 @@ class Worker:
 
         if as_api_error(error).status == 500:
             self._log(f"{self.name}: " + "".join(traceback.format_exception(error)).rstrip())
+
+
+class _Watched:
+    """An engine that works in small batches and reports before each of them."""
+
+    _TOKENS = 2048
+
+    def __init__(self, engine: Any, report: Callable[[], None]) -> None:
+        self._engine, self._report = engine, report
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def token_budget(self) -> int:
+        """Return how many tokens one call may hold."""
+        return min(self._engine.token_budget() or self._TOKENS, self._TOKENS)
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Answer requests together; see `Engine.generate`."""
+        self._report()
+        found: list[list[Completion]] = self._engine.generate(requests)
+        return found
 
 
 def _fail(job: Job | Call, error: BaseException) -> None:
