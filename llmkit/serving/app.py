@@ -16,7 +16,7 @@ from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
 from llmkit.serving.models import ServedModel
 from llmkit.serving.settings import ServerSettings
-from llmkit.serving.state import STATE, State
+from llmkit.serving.state import STATE, ServerState
 
 Opener = Callable[[], Any]
 """Opens a model: an `Engine`, or a `LoadedModel` for extractive question answering."""
@@ -39,7 +39,7 @@ def make_app(
         for name, opener in openers.items()
     }
     app = web.Application(middlewares=middlewares(settings, metrics, log), client_max_size=settings.max_body)
-    app[STATE] = State(settings, models, metrics, log)
+    app[STATE] = ServerState(settings, models, metrics, log)
     server_routes.add_routes(app)
     openai_routes.add_routes(app)
     task_routes.add_routes(app)

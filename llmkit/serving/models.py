@@ -15,7 +15,8 @@ from llmkit.engines.base import Constraint, Request
 from llmkit.errors import RowError
 from llmkit.serving.answer_text import AnswerText, TokenBytes
 from llmkit.serving.errors import ApiError, bad
-from llmkit.serving.scheduler import Call, Event, Job, Tokens, Worker
+from llmkit.serving.jobs import AnswerJob, CallJob, Event, NewTokens
+from llmkit.serving.scheduler import Worker
 from llmkit.serving.wanted import Form, Wanted
 from llmkit.tasks.decoding import GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
@@ -125,7 +126,7 @@ class ServedModel:
             else:
                 future.set_exception(error)
 
-        call = Call(
+        call = CallJob(
             function,
             lambda result, error: _ignore(loop.call_soon_threadsafe(settle, result, error)),
             time.monotonic() + seconds,
@@ -267,7 +268,7 @@ class Answering:
             return lambda event: _ignore(loop.call_soon_threadsafe(self._events.put_nowait, (index, event)))
 
         deadline = time.monotonic() + seconds
-        self._jobs = [Job(one.request, emitter(i), deadline) for i, one in enumerate(prepared)]
+        self._jobs = [AnswerJob(one.request, emitter(i), deadline) for i, one in enumerate(prepared)]
         model.worker.submit(self._jobs)
 
     def __enter__(self) -> Answering:
@@ -286,7 +287,7 @@ class Answering:
             except TimeoutError:
                 yield None
                 continue
-            left -= not isinstance(event, Tokens)
+            left -= not isinstance(event, NewTokens)
             yield index, event
 
 

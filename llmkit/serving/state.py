@@ -14,7 +14,7 @@ from llmkit.serving.settings import ServerSettings
 
 
 @dataclass
-class State:
+class ServerState:
     """What the routes share.
 
     Attributes:
@@ -58,4 +58,4 @@ class State:
         return found
 
 
-STATE: web.AppKey[State] = web.AppKey("state", State)
+STATE: web.AppKey[ServerState] = web.AppKey("state", ServerState)

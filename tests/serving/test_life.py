@@ -74,15 +74,15 @@ def test_a_client_that_leaves_frees_its_row(
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each token take a hundredth of a second, so that a client has time to leave."""
-    from llmkit.serving.scheduler import Job
+    from llmkit.serving.jobs import AnswerJob
 
-    take = Job.take
+    take = AnswerJob.take
 
-    def slowly(self: Job, *arguments: Any) -> bool:
+    def slowly(self: AnswerJob, *arguments: Any) -> bool:
         time.sleep(0.01)
         return take(self, *arguments)
 
-    monkeypatch.setattr(Job, "take", slowly)
+    monkeypatch.setattr(AnswerJob, "take", slowly)
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(
