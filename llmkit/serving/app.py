@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from llmkit.errors import LLMKitError, OptionError
-from llmkit.serving import ollama_routes, openai_routes, server_routes, task_routes
+from llmkit.serving import ollama_routes, openai_routes, page_routes, server_routes, task_routes
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
 from llmkit.serving.models import ServedModel
@@ -44,6 +44,8 @@ def make_app(
     openai_routes.add_routes(app)
     task_routes.add_routes(app)
     ollama_routes.add_routes(app)
+    if settings.page:
+        page_routes.add_routes(app)
 
     async def start(_: web.Application) -> None:
         for model in models.values():

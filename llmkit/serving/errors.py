@@ -18,7 +18,11 @@ _TYPES = {
     504: "timeout_error",
 }
 # Names of options in Python whose JSON field has another name.
-_FIELDS = {"constraint": "response_format", "max_new_tokens": "max_tokens", "num_return_sequences": "n"}
+_FIELDS = {
+    **dict.fromkeys(("constraint", "schema", "regex", "grammar", "choice"), "response_format"),
+    "max_new_tokens": "max_tokens",
+    "num_return_sequences": "n",
+}
 
 
 class ApiError(Exception):

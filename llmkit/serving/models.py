@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.base import Constraint, Request
+from llmkit.engines.base import Request
 from llmkit.errors import RowError
 from llmkit.serving.answer_text import AnswerText, TokenBytes
 from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.jobs import AnswerJob, CallJob, Event, NewTokens
 from llmkit.serving.scheduler import Worker
-from llmkit.serving.wanted import Form, Wanted
-from llmkit.tasks.decoding import GenerationOptions, resolve
+from llmkit.serving.wanted import Wanted
+from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ServedModel:
             if token >= vocabulary:
                 raise bad("logit_bias", f"names the token {token}, and {self.name} has {vocabulary}")
         maker = PromptMaker(engine, options)
-        constraint = None if wanted.form is None else constraint_of(wanted.form, engine)
+        constraint = Formed(wanted.form, engine)
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed % 2**64
         found = []
         for i, content in enumerate(wanted.prompts):
@@ -172,9 +172,7 @@ class ServedModel:
                 ids=ids,
                 key=(seed, i, 0),
                 logprobs=wanted.logprobs,
-                constraint=constraint
-                if not thinking or constraint is None
-                else after_thoughts(constraint, engine),
+                constraint=constraint.after(thinking=thinking),
             )
             copies = [replace(request, key=(seed, i, n)) for n in range(wanted.n)]
             shown = thinking if wanted.chat else None
@@ -223,32 +221,6 @@ class ServedModel:
 
 
 _TOO_LONG = "context_length_exceeded"
-
-
-def constraint_of(form: Form, engine: Engine) -> Constraint:
-    """Return the constraint for a form.
-
-    Raises:
-        OptionError: the form is malformed, or uses what cannot be enforced.
-    """
-    from llmkit.engines import structured
-
-    if form.kind == "json":
-        return structured.any_object(engine)
-    if form.kind == "schema":
-        return structured.json_schema(form.value, engine)
-    if form.kind == "regex":
-        return structured.regex(form.value, engine)
-    if form.kind == "grammar":
-        return structured.grammar(form.value, engine)
-    return structured.choices(form.value, engine)
-
-
-def after_thoughts(constraint: Constraint, engine: Engine) -> Constraint:
-    """Return a constraint that begins where the model's thoughts end."""
-    from llmkit.engines import structured
-
-    return structured.AfterThoughts(constraint, engine)
 
 
 class Answering:

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from llmkit import __version__
+from llmkit.engines.form import Form
 from llmkit.records.strict_json import dumps
 from llmkit.serving.answer_text import Delta
 from llmkit.serving.errors import as_api_error, bad
@@ -22,7 +23,7 @@ from llmkit.serving.openai_answers import Usage
 from llmkit.serving.openai_requests import messages_of
 from llmkit.serving.openai_routes import pieces_of
 from llmkit.serving.state import STATE
-from llmkit.serving.wanted import Content, Form, Wanted
+from llmkit.serving.wanted import Content, Wanted
 
 _MOST = 1_000_000
 

@@ -109,7 +109,7 @@ def test_a_guess_that_repeats_is_checked_against_the_form(engine: Engine) -> Non
 def test_what_cannot_be_enforced_is_refused(engine: Engine, kind: str, value: Any) -> None:
     with pytest.raises(OptionError) as raised:
         getattr(structured, kind)(value, engine)
-    assert raised.value.option == "constraint"
+    assert raised.value.option == {"json_schema": "schema", "choices": "choice"}.get(kind, kind)
 
 
 def test_the_refusal_names_the_keyword(engine: Engine) -> None:
