@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -41,15 +42,14 @@ def test_rows_of_a_file_are_valid_under_the_schema(tmp_path: Path) -> None:
 )
 def test_an_answer_is_one_of_the_allowed(flags: list[str], allowed: set[str]) -> None:
     assert run("generate", "Once", "--seed", "2", *flags).out.strip() in allowed
-    (reply,) = rows_of(run("chat", "--seed", "2", *flags, stdin='{"prompt": "Hi"}').out or "{}") or [{}]
-    assert str(reply.get("reply", reply.get("generated_text", ""))).strip() in allowed
+    assert run("chat", "--seed", "2", *flags, stdin='{"prompt": "Hi"}').out.strip() in allowed
 
 
 def test_a_grammar_comes_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "g.lark"
     path.write_text('start: "x" "y"+ "."')
     text = run("generate", "Once", "--seed", "2", "--temperature", "1", "--grammar", path).out.strip()
-    assert text.strip("y") == "x."
+    assert re.fullmatch(r"xy+\.", text)
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
