@@ -1,4 +1,4 @@
-"""What the routes share: settings, models, metrics."""
+"""State that the routes share: settings, models, metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.serving.settings import ServerSettings
 
 @dataclass
 class ServerState:
-    """What the routes share.
+    """State that the routes share.
 
     Attributes:
         settings: see there.

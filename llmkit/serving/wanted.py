@@ -1,4 +1,4 @@
-"""What a client asks of a model, whatever API it came by."""
+"""`Wanted`: a client's request of a model, whatever API it came by."""
 
 from __future__ import annotations
 
