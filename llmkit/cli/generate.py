@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
+    forms: FormFlags,
     truncate: options.Truncate = None,
     chat: Annotated[
         bool | None,
@@ -47,7 +49,13 @@ def run(
     from llmkit.tasks.decoding import GenerationOptions
 
     wanted = GenerationOptions(
-        **decoding.values(), seed=model.seed, truncate=truncate, chat=chat, system=system, full_text=full_text
+        **decoding.values(),
+        seed=model.seed,
+        truncate=truncate,
+        chat=chat,
+        system=system,
+        full_text=full_text,
+        form=forms.form(),
     )
     rows.check_output(outputs)
     source, single = rows.open_source(text, inputs, field="prompt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from llmkit.cli.common.serve_flags import ServedModelFlags, ServerFlags
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
+    from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
@@ -37,12 +39,17 @@ def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.Mess
     raise console.Exit(128 + number)
 
 
-def _open(spec: ModelSpec) -> Engine:
-    """Open a model in its own thread."""
+def _open(spec: ModelSpec) -> Engine | LoadedModel:
+    """Open a model in its own thread: an engine, or a model that finds answers in texts."""
     from llmkit.engines.open import open_engine
+    from llmkit.runtime.load import load, saved_architecture
 
     with _loading:
-        engine = open_engine(spec)
-    for note in engine.notes:
+        opened: Engine | LoadedModel
+        if any("ForQuestionAnswering" in name for name in saved_architecture(spec)):
+            opened = load(dataclasses.replace(spec, task="question-answering"))
+        else:
+            opened = open_engine(spec)
+    for note in opened.notes:
         console.detail(note)
-    return engine
+    return opened

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.engines.form import Form
 from llmkit.errors import InputError, OptionError, one_line
 from llmkit.text.reasoning import CLOSE
 
@@ -32,19 +34,19 @@ class GrammarConstraint:
         grammar: in llguidance's own notation.
         tokens: llguidance's view of the tokenizer, as wide as the logits.
         width: width of the logits.
-        form: the form as JSON, for a journal.
+        form: where the grammar comes from.
 
     Raises:
         OptionError: the grammar cannot be enforced; the message names the reason.
     """
 
-    def __init__(self, grammar: str, tokens: Any, width: int, form: dict[str, Any]) -> None:
+    def __init__(self, grammar: str, tokens: Any, width: int, form: Form) -> None:
         from llguidance import LLMatcher
 
         self._tokens, self._width, self._form = tokens, width, form
         self._start = LLMatcher(tokens, grammar, log_level=0)
         if self._start.is_error():
-            raise OptionError("constraint", f"cannot be enforced: {_reason(self._start.get_error())}")
+            raise OptionError(_option(form), f"cannot be enforced: {_reason(self._start.get_error())}")
 
     def new_mask(self) -> TokenMask:
         """Return the mask of a new answer."""
@@ -52,7 +54,7 @@ class GrammarConstraint:
 
     def identity(self) -> dict[str, Any]:
         """Return the form as JSON."""
-        return self._form
+        return asdict(self._form)
 
 
 class _GrammarMask:
@@ -85,11 +87,12 @@ class AfterThoughts:
 
     def __init__(self, constraint: Constraint, engine: Engine) -> None:
         self._constraint, self._tokenizer = constraint, engine.tokenizer
-        self._width = _width(engine)
+        self._anything = np.ones(_width(engine), dtype=bool)
+        self._anything[_end_tokens(engine)] = False
 
     def new_mask(self) -> TokenMask:
         """Return the mask of a new answer, which begins inside thoughts."""
-        return _AfterThoughtsMask(self._constraint.new_mask(), self._tokenizer, self._width)
+        return _AfterThoughtsMask(self._constraint.new_mask(), self._tokenizer, self._anything)
 
     def identity(self) -> dict[str, Any]:
         """Return the form as JSON."""
@@ -97,18 +100,14 @@ class AfterThoughts:
 
 
 class _AfterThoughtsMask:
-    def __init__(self, mask: TokenMask, tokenizer: Any, width: int) -> None:
-        self._mask, self._tokenizer, self._width = mask, tokenizer, width
+    def __init__(self, mask: TokenMask, tokenizer: Any, anything: np.ndarray) -> None:
+        self._mask, self._tokenizer, self._anything = mask, tokenizer, anything
         self._ids: list[int] = []
         self._thinking = True
 
     def allowed(self) -> np.ndarray:
         """Return a bool array [vocabulary]: anything but an end inside thoughts."""
-        if not self._thinking:
-            return self._mask.allowed()
-        found = np.ones(self._width, dtype=bool)
-        found[self._tokenizer.eos_token_id] = False
-        return found
+        return self._anything if self._thinking else self._mask.allowed()
 
     def accept(self, token: int) -> None:
         """Move on by the token that was chosen."""
@@ -117,6 +116,27 @@ class _AfterThoughtsMask:
             return
         self._ids.append(token)
         self._thinking = CLOSE not in self._tokenizer.decode(self._ids[-16:])
+
+
+def constraint_for(form: Form, engine: Engine) -> Constraint:
+    """Return the constraint of a form.
+
+    Args:
+        form: the form.
+        engine: the model that will write.
+
+    Raises:
+        OptionError: it is malformed, or cannot be enforced.
+        InputError: llguidance is not installed.
+    """
+    makers: dict[str, Any] = {
+        "schema": json_schema,
+        "regex": regex,
+        "grammar": grammar,
+        "choice": choices,
+    }
+    found: Constraint = any_object(engine) if form.kind == "json" else makers[form.kind](form.value, engine)
+    return found
 
 
 def json_schema(schema: Any, engine: Engine) -> Constraint:
@@ -134,12 +154,12 @@ def json_schema(schema: Any, engine: Engine) -> Constraint:
     from llguidance import LLMatcher
 
     text = json.dumps(schema)
-    _check_size(text)
+    _check_size("schema", text)
     try:
         grammar = LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
     except ValueError as error:
-        raise OptionError("constraint", f"is no JSON schema: {_reason(error)}") from error
-    return _constraint(grammar, engine, {"schema": schema})
+        raise OptionError("schema", f"is no JSON schema: {_reason(error)}") from error
+    return _constraint(grammar, engine, Form("schema", schema))
 
 
 def any_object(engine: Engine) -> Constraint:
@@ -157,8 +177,8 @@ def regex(expression: str, engine: Engine) -> Constraint:
     _check_installed()
     from llguidance import LLMatcher
 
-    _check_size(expression)
-    return _constraint(LLMatcher.grammar_from_regex(expression), engine, {"regex": expression})
+    _check_size("regex", expression)
+    return _constraint(LLMatcher.grammar_from_regex(expression), engine, Form("regex", expression))
 
 
 def grammar(lark: str, engine: Engine) -> Constraint:
@@ -171,8 +191,8 @@ def grammar(lark: str, engine: Engine) -> Constraint:
     _check_installed()
     from llguidance import LLMatcher
 
-    _check_size(lark)
-    return _constraint(LLMatcher.grammar_from_lark(lark), engine, {"grammar": lark})
+    _check_size("grammar", lark)
+    return _constraint(LLMatcher.grammar_from_lark(lark), engine, Form("grammar", lark))
 
 
 def choices(texts: Sequence[str], engine: Engine) -> Constraint:
@@ -184,17 +204,17 @@ def choices(texts: Sequence[str], engine: Engine) -> Constraint:
     """
     _check_installed()
     if not texts or not all(texts):
-        raise OptionError("constraint", "needs choices, none of them empty")
+        raise OptionError("choice", "needs answers to choose from, none of them empty")
     from llguidance import LLMatcher
 
     lines = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
-    _check_size(lines)
-    return _constraint(LLMatcher.grammar_from_lark(f"start: {lines}"), engine, {"choice": list(texts)})
+    _check_size("choice", lines)
+    return _constraint(LLMatcher.grammar_from_lark(f"start: {lines}"), engine, Form("choice", list(texts)))
 
 
-def _check_size(text: str) -> None:
+def _check_size(option: str, text: str) -> None:
     if len(text) > _MAX_BYTES:
-        raise OptionError("constraint", f"has {len(text):,} characters; {_MAX_BYTES:,} is the limit")
+        raise OptionError(option, f"has {len(text):,} characters; {_MAX_BYTES:,} is the limit")
 
 
 def _check_installed() -> None:
@@ -204,10 +224,15 @@ def _check_installed() -> None:
         raise InputError("structured output needs llguidance: pip install 'llmkit[structured]'") from None
 
 
-def _constraint(text: str, engine: Engine, form: dict[str, Any]) -> Constraint:
+def _option(form: Form) -> str:
+    """Return the option that a form comes from."""
+    return "schema" if form.kind == "json" else form.kind
+
+
+def _constraint(text: str, engine: Engine, form: Form) -> Constraint:
     if "constraint" not in engine.abilities:
-        raise OptionError("constraint", f"is not available with {engine.name}; leave it out")
-    return GrammarConstraint(text, _tokens(engine), _width(engine), form)
+        raise OptionError(_option(form), f"is not available with {engine.name}; leave it out")
+    return GrammarConstraint(text, _tokens(engine, form), _width(engine), form)
 
 
 def _width(engine: Engine) -> int:
@@ -215,7 +240,7 @@ def _width(engine: Engine) -> int:
     return int(engine.config.get_text_config().vocab_size)
 
 
-def _tokens(engine: Engine) -> Any:
+def _tokens(engine: Engine, form: Form) -> Any:
     """Return llguidance's view of an engine's tokenizer; making it takes a second for large vocabularies."""
     tokenizer: Any = engine.tokenizer
     found = _KNOWN.get(tokenizer)
@@ -225,7 +250,7 @@ def _tokens(engine: Engine) -> Any:
         try:
             found = from_tokenizer(tokenizer, n_vocab=_width(engine), eos_token=_end_tokens(engine))
         except ValueError as error:
-            raise OptionError("constraint", f"needs a fast tokenizer: {one_line(error)}") from error
+            raise OptionError(_option(form), f"needs a fast tokenizer: {one_line(error)}") from error
         _KNOWN[tokenizer] = found
     return found
 

@@ -6,26 +6,25 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from aiohttp import web
 
 from llmkit.errors import LLMKitError, OptionError
-from llmkit.serving import openai_routes, server_routes
+from llmkit.serving import ollama_routes, openai_routes, page_routes, server_routes, task_routes
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
 from llmkit.serving.models import ServedModel
 from llmkit.serving.settings import ServerSettings
-from llmkit.serving.state import STATE, State
+from llmkit.serving.state import STATE, ServerState
 
-if TYPE_CHECKING:
-    from llmkit.engines.base import Engine
-
+Opener = Callable[[], Any]
+"""Opens a model: an `Engine`, or a `LoadedModel` for extractive question answering."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def make_app(
-    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
+    openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]
 ) -> web.Application:
     """Return the application, with its models being opened.
 
@@ -40,9 +39,13 @@ def make_app(
         for name, opener in openers.items()
     }
     app = web.Application(middlewares=middlewares(settings, metrics, log), client_max_size=settings.max_body)
-    app[STATE] = State(settings, models, metrics, log)
+    app[STATE] = ServerState(settings, models, metrics, log)
     server_routes.add_routes(app)
     openai_routes.add_routes(app)
+    task_routes.add_routes(app)
+    ollama_routes.add_routes(app)
+    if settings.page:
+        page_routes.add_routes(app)
 
     async def start(_: web.Application) -> None:
         for model in models.values():
@@ -72,9 +75,7 @@ def check_settings(settings: ServerSettings, *, no_api_key: bool) -> None:
         )
 
 
-def serve(
-    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
-) -> int:
+def serve(openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]) -> int:
     """Serve models until a signal comes; then finish what runs, within `shutdown_timeout`.
 
     Returns:
@@ -86,9 +87,7 @@ def serve(
     return asyncio.run(_serve(openers, settings, log))
 
 
-async def _serve(
-    openers: Mapping[str, Callable[[], Engine]], settings: ServerSettings, log: Callable[[str], None]
-) -> int:
+async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]) -> int:
     loop = asyncio.get_running_loop()
     received: asyncio.Future[int] = loop.create_future()
     for one in (signal.SIGINT, signal.SIGTERM):

@@ -12,13 +12,18 @@ _TYPES = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "timeout_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
     503: "service_unavailable_error",
     504: "timeout_error",
 }
 # Names of options in Python whose JSON field has another name.
-_FIELDS = {"constraint": "response_format", "max_new_tokens": "max_tokens", "num_return_sequences": "n"}
+_FIELDS = {
+    **dict.fromkeys(("constraint", "schema", "regex", "grammar", "choice"), "response_format"),
+    "max_new_tokens": "max_tokens",
+    "num_return_sequences": "n",
+}
 
 
 class ApiError(Exception):

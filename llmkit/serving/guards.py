@@ -1,7 +1,8 @@
-"""What every request passes before a route sees it: host, origin, key, size and shape; and the access log."""
+"""Checks before every route: host, origin, key, size and shape of a request; and the access log."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -23,6 +24,7 @@ OPEN_PATHS = frozenset({"/", "/health"})
 """Paths that need no key. The page's own files are open too."""
 PAGE_FOLDER = "/page/"
 _MAX_DEPTH = 64
+_BODY_SECONDS = 60.0
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
 
 
@@ -80,17 +82,18 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
             import traceback
 
             log("".join(traceback.format_exception(error)).rstrip())
-    return error_response(found)
+    return error_response(found, request.path)
 
 
-def error_response(error: ApiError) -> web.Response:
-    """Return an error as a response."""
+def error_response(error: ApiError, path: str) -> web.Response:
+    """Return an error as a response: OpenAI's object, or ollama's text under its paths."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.json_response(error.as_json(), status=error.status, headers=headers)
+    body = {"error": error.message} if path.startswith("/api/") else error.as_json()
+    return web.json_response(body, status=error.status, headers=headers)
 
 
 async def read_json(request: web.Request) -> Any:
@@ -99,7 +102,10 @@ async def read_json(request: web.Request) -> Any:
     Raises:
         ApiError: it is no JSON, nested too deep, or holds numbers that JSON does not have.
     """
-    raw = await request.read()
+    try:
+        raw = await asyncio.wait_for(request.read(), _BODY_SECONDS)
+    except TimeoutError:
+        raise ApiError(408, "the body did not come in time", code="timeout") from None
     if _too_deep(raw):
         raise ApiError(400, f"the body is nested more than {_MAX_DEPTH} levels deep", code="invalid_json")
     try:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.base import Constraint, Request
+from llmkit.engines.base import Request
 from llmkit.errors import RowError
 from llmkit.serving.answer_text import AnswerText, TokenBytes
 from llmkit.serving.errors import ApiError, bad
-from llmkit.serving.scheduler import Call, Event, Job, Tokens, Worker
-from llmkit.serving.wanted import Form, Wanted
-from llmkit.tasks.decoding import GenerationOptions, resolve
+from llmkit.serving.jobs import AnswerJob, CallJob, Event, NewTokens
+from llmkit.serving.scheduler import Worker
+from llmkit.serving.wanted import Wanted
+from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ServedModel:
     def __init__(
         self,
         name: str,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Any],
         *,
         max_queue: int,
         metrics: Metrics,
@@ -72,6 +73,9 @@ class ServedModel:
         """
         if self.worker.failure is not None:
             raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
+        if self.worker.reader is not None:
+            message = f"{self.name} only finds answers in texts; ask /v1/answers"
+            raise ApiError(400, message, param="model", code="model_writes_no_text")
         if self.worker.engine is None or not self.worker.loaded.is_set():
             raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
         return self.worker.engine
@@ -99,12 +103,18 @@ class ServedModel:
         """Return what turns an answer's tokens into text."""
         return AnswerText(self.engine.tokenizer, self.token_bytes, stops=one.stops, thinking=one.thinking)
 
-    async def call(self, function: Callable[[Engine], Any], seconds: float) -> Any:
+    async def call(self, function: Callable[[Any], Any], seconds: float) -> Any:
         """Run a function in the model's thread and return its result.
+
+        Args:
+            function: takes the engine, or the `LoadedModel` of a model that finds answers in texts.
+            seconds: time limit.
 
         Raises:
             ApiError: the queue is full.
         """
+        if self.worker.reader is None:
+            _ = self.engine  # is it loaded?
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
@@ -116,7 +126,7 @@ class ServedModel:
             else:
                 future.set_exception(error)
 
-        call = Call(
+        call = CallJob(
             function,
             lambda result, error: _ignore(loop.call_soon_threadsafe(settle, result, error)),
             time.monotonic() + seconds,
@@ -152,7 +162,7 @@ class ServedModel:
             if token >= vocabulary:
                 raise bad("logit_bias", f"names the token {token}, and {self.name} has {vocabulary}")
         maker = PromptMaker(engine, options)
-        constraint = None if wanted.form is None else constraint_of(wanted.form, engine)
+        constraint = Formed(wanted.form, engine)
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed % 2**64
         found = []
         for i, content in enumerate(wanted.prompts):
@@ -162,9 +172,7 @@ class ServedModel:
                 ids=ids,
                 key=(seed, i, 0),
                 logprobs=wanted.logprobs,
-                constraint=constraint
-                if not thinking or constraint is None
-                else after_thoughts(constraint, engine),
+                constraint=constraint.after(thinking=thinking),
             )
             copies = [replace(request, key=(seed, i, n)) for n in range(wanted.n)]
             shown = thinking if wanted.chat else None
@@ -215,32 +223,6 @@ class ServedModel:
 _TOO_LONG = "context_length_exceeded"
 
 
-def constraint_of(form: Form, engine: Engine) -> Constraint:
-    """Return the constraint for a form.
-
-    Raises:
-        OptionError: the form is malformed, or uses what cannot be enforced.
-    """
-    from llmkit.engines import structured
-
-    if form.kind == "json":
-        return structured.any_object(engine)
-    if form.kind == "schema":
-        return structured.json_schema(form.value, engine)
-    if form.kind == "regex":
-        return structured.regex(form.value, engine)
-    if form.kind == "grammar":
-        return structured.grammar(form.value, engine)
-    return structured.choices(form.value, engine)
-
-
-def after_thoughts(constraint: Constraint, engine: Engine) -> Constraint:
-    """Return a constraint that begins where the model's thoughts end."""
-    from llmkit.engines import structured
-
-    return structured.AfterThoughts(constraint, engine)
-
-
 class Answering:
     """Answers on their way: a context that cancels what is left when it is closed.
 
@@ -258,7 +240,7 @@ class Answering:
             return lambda event: _ignore(loop.call_soon_threadsafe(self._events.put_nowait, (index, event)))
 
         deadline = time.monotonic() + seconds
-        self._jobs = [Job(one.request, emitter(i), deadline) for i, one in enumerate(prepared)]
+        self._jobs = [AnswerJob(one.request, emitter(i), deadline) for i, one in enumerate(prepared)]
         model.worker.submit(self._jobs)
 
     def __enter__(self) -> Answering:
@@ -277,7 +259,7 @@ class Answering:
             except TimeoutError:
                 yield None
                 continue
-            left -= not isinstance(event, Tokens)
+            left -= not isinstance(event, NewTokens)
             yield index, event
 
 

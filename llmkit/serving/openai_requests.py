@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmkit.engines.form import Form
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
-from llmkit.serving.wanted import Content, Form, Wanted
+from llmkit.serving.wanted import Content, Wanted
 
 _MAX_N = 16
 _MAX_TOKENS = 1_000_000

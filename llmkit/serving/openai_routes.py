@@ -11,11 +11,11 @@ from llmkit.records.strict_json import dumps
 from llmkit.serving.answer_text import Delta
 from llmkit.serving.errors import ApiError, as_api_error
 from llmkit.serving.guards import cors_headers, error_response, read_json
+from llmkit.serving.jobs import Failed, NewTokens
 from llmkit.serving.models import Answering, Prepared, ServedModel
 from llmkit.serving.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.openai_requests import chat_request, completion_request
-from llmkit.serving.scheduler import Failed, Tokens
-from llmkit.serving.state import STATE, State
+from llmkit.serving.state import STATE, ServerState
 from llmkit.serving.wanted import Wanted
 
 
@@ -98,7 +98,7 @@ async def pieces_of(
         index, found = event
         if isinstance(found, Failed):
             raise as_api_error(found.error) from found.error
-        if isinstance(found, Tokens):
+        if isinstance(found, NewTokens):
             delta = texts[index].put(found.ids, found.logprobs)
             if delta:
                 yield index, delta, None
@@ -112,7 +112,7 @@ async def _stream(
 ) -> web.StreamResponse:
     """Send an answer as server-sent events; an error before the first of them is an ordinary response."""
     response: web.StreamResponse | None = None
-    state: State = request.app[STATE]
+    state: ServerState = request.app[STATE]
     try:
         async for piece in pieces:
             if response is None:
@@ -139,12 +139,12 @@ async def _stream(
         if found.status == 500 and not isinstance(error, ApiError):
             state.log(f"unexpected {type(error).__name__}: {error}")
         if response is None:
-            return error_response(found)
+            return error_response(found, request.path)
         await _send(response, [found.as_json()])
-    return response if response is not None else error_response(ApiError(500, "no answer"))
+    return response if response is not None else error_response(ApiError(500, "no answer"), request.path)
 
 
-async def start_events(request: web.Request, state: State) -> web.StreamResponse:
+async def start_events(request: web.Request, state: ServerState) -> web.StreamResponse:
     """Return a response that is open for server-sent events."""
     headers = {
         "Content-Type": "text/event-stream; charset=utf-8",

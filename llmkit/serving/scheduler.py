@@ -1,7 +1,7 @@
 """One thread owns a model. Requests wait for it in a queue, and join and leave its batch between steps.
 
 Everything that touches the model runs in that thread: it opens the model, runs its steps, and runs whole
-tasks (`Call`). Other threads only put jobs into the queue and mark them as cancelled.
+tasks (`CallJob`). Other threads only put jobs into the queue and mark them as cancelled.
 """
 
 from __future__ import annotations
@@ -11,136 +11,20 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.base import Completion, LiveAnswer, LiveBatch, Request, TokenLogprob
+from llmkit.engines.base import Completion, LiveBatch, Request
 from llmkit.errors import OptionError
 from llmkit.serving.errors import ApiError
+from llmkit.serving.jobs import AnswerJob, CallJob, NewTokens, ended_early, fail
 from llmkit.serving.metrics import Metrics
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
+    from llmkit.runtime.load import LoadedModel
 
 STUCK_SECONDS = 30.0
 """Time without a step after which a model with work counts as stuck."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """New tokens of an answer, with their log-probabilities if they were asked for."""
-
-    ids: Sequence[int]
-    logprobs: Sequence[TokenLogprob] = ()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The end of an answer."""
-
-    completion: Completion
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The failure of an answer."""
-
-    error: BaseException
-
-
-Event = Tokens | Ended | Failed
-
-
-class Job:
-    """One answer.
-
-    Args:
-        request: the prompt with its settings.
-        emit: takes the job's events, in the model's thread; it must not block.
-        deadline: value of `time.monotonic` after which the job fails.
-
-    Attributes:
-        cancelled: set it, from any thread, to end the job at the next step.
-    """
-
-    def __init__(self, request: Request, emit: Callable[[Event], None], deadline: float) -> None:
-        self.request = request
-        self.deadline = deadline
-        self.cancelled = False
-        self.ended = False
-        self.answer: LiveAnswer | None = None
-        self._emit = emit
-        self._sent = 0  # log-probabilities that went out
-        self._begun = self._last = time.monotonic()
-
-    @property
-    def dead(self) -> bool:
-        """True if nobody waits for the answer any more."""
-        return self.cancelled or time.monotonic() > self.deadline
-
-    def emit(self, event: Event) -> None:
-        """Hand over an event; after the last one nothing follows."""
-        if self.ended:
-            return
-        self.ended = not isinstance(event, Tokens)
-        try:
-            self._emit(event)
-        except RuntimeError:  # the event loop is closed: nobody listens
-            self.cancelled = self.ended = True
-
-    def take(self, ids: Sequence[int], metrics: Metrics, model: str) -> bool:
-        """Hand over new tokens; return False to end the answer."""
-        now = time.monotonic()
-        first = self._last == self._begun
-        name = "llmkit_time_to_first_token_seconds" if first else "llmkit_time_between_tokens_seconds"
-        metrics.observe(name, now - self._last, model=model)
-        self._last = now
-        logprobs: Sequence[TokenLogprob] = ()
-        if self.answer is not None and self.request.logprobs is not None:
-            logprobs = list(self.answer.logprobs[self._sent :])
-            self._sent += len(logprobs)
-        self.emit(Tokens(list(ids), logprobs))
-        return not self.dead
-
-    def finish(self, completion: Completion) -> None:
-        """Hand over the end: of an answer that was cut off because nobody waits, a failure."""
-        if completion.finish_reason == "interrupted":
-            self.emit(Failed(_ended_early(self)))
-        else:
-            self.emit(Ended(completion))
-
-
-class Call:
-    """A function that runs in the model's thread, between steps.
-
-    Args:
-        function: takes the engine.
-        done: takes the result, or the error, in the model's thread.
-        deadline: as of a `Job`; a call that runs already is not ended.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Engine], Any],
-        done: Callable[[Any, BaseException | None], None],
-        deadline: float,
-    ) -> None:
-        self.function = function
-        self.deadline = deadline
-        self.cancelled = False
-        self._done = done
-
-    @property
-    def dead(self) -> bool:
-        """True if nobody waits for the result any more."""
-        return self.cancelled or time.monotonic() > self.deadline
-
-    def done(self, result: Any, error: BaseException | None = None) -> None:
-        """Hand over the result."""
-        try:
-            self._done(result, error)
-        except RuntimeError:  # the event loop is closed
-            pass
 
 
 class Worker:
@@ -148,13 +32,14 @@ class Worker:
 
     Args:
         name: the model's name, for metrics.
-        open_engine: opens the model.
+        open_engine: opens the model: an `Engine`, or a `LoadedModel` for extractive question answering.
         max_queue: jobs that may wait.
         metrics: counts tokens and times.
         log: takes a line about an error that is no fault of a request.
 
     Attributes:
         engine: the model, once it is open.
+        reader: the model, if it is one that only finds answers in texts.
         failure: why it could not be opened.
         loaded: set when it is open or failed.
     """
@@ -162,7 +47,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Any],
         *,
         max_queue: int,
         metrics: Metrics,
@@ -170,15 +55,16 @@ class Worker:
     ) -> None:
         self.name = name
         self.engine: Engine | None = None
+        self.reader: LoadedModel | None = None
         self.failure: BaseException | None = None
         self.loaded = threading.Event()
         self._open, self._max_queue, self._metrics, self._log = open_engine, max_queue, metrics, log
         self._batch: LiveBatch | None = None
-        self._waiting: deque[Job | Call] = deque()
-        self._running: list[Job] = []
+        self._waiting: deque[AnswerJob | CallJob] = deque()
+        self._running: list[AnswerJob] = []
         self._changed = threading.Condition()
         self._stopping = False
-        self._alone: Job | Call | None = None  # runs by itself, without a batch
+        self._alone: AnswerJob | CallJob | None = None  # runs by itself, without a batch
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"llmkit-{name}", daemon=True)
 
@@ -194,14 +80,14 @@ class Worker:
             self._waiting.clear()
             self._changed.notify()
         for job in jobs:
-            _fail(job, ApiError(503, reason, code="shutting_down"))
+            fail(job, ApiError(503, reason, code="shutting_down"))
             job.cancelled = True
 
     def join(self, seconds: float) -> None:
         """Wait for the end of the thread."""
         self._thread.join(seconds)
 
-    def submit(self, jobs: Sequence[Job | Call]) -> None:
+    def submit(self, jobs: Sequence[AnswerJob | CallJob]) -> None:
         """Put jobs into the queue, all or none.
 
         Raises:
@@ -243,8 +129,12 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self.engine = self._open()
-            self._batch = self.engine.live_batch()
+            opened = self._open()
+            if hasattr(opened, "live_batch"):
+                self.engine = opened
+                self._batch = opened.live_batch()
+            else:
+                self.reader = opened
         except BaseException as error:
             self.failure = error
             self._log(f"{self.name}: {error}")
@@ -264,13 +154,13 @@ class Worker:
             for job in dead:
                 self._waiting.remove(job)
         for job in dead:
-            _fail(job, _ended_early(job))
+            fail(job, ended_early(job))
         while (following := self._next()) is not None:
             self._begin(following)
         if self._running:
             self._step()
 
-    def _next(self) -> Job | Call | None:
+    def _next(self) -> AnswerJob | CallJob | None:
         """Take the next job that may run now."""
         with self._changed:
             rows = self._batch.rows if self._batch is not None else 1
@@ -278,25 +168,29 @@ class Worker:
                 return None
             return self._waiting.popleft()
 
-    def _begin(self, job: Job | Call) -> None:
+    def _begin(self, job: AnswerJob | CallJob) -> None:
         try:
+            if self.reader is not None and isinstance(job, CallJob):
+                self._alone = job
+                job.done(job.function(self.reader))
+                return
             if self.failure is not None or self.engine is None:
                 raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
-            if isinstance(job, Job) and self._batch is not None and self._batch.takes(job.request):
+            if isinstance(job, AnswerJob) and self._batch is not None and self._batch.takes(job.request):
                 self._join(job, self._batch)
                 return
             self._alone, self._beat = job, time.monotonic()
-            if isinstance(job, Call):
-                job.done(job.function(self.engine))
+            if isinstance(job, CallJob):
+                job.done(job.function(_Watched(self.engine, lambda: self._between(job))))
             else:
                 self._stream(job, self.engine)
         except Exception as error:
             self._note(error)
-            _fail(job, error)
+            fail(job, error)
         finally:
             self._alone = None
 
-    def _join(self, job: Job, batch: LiveBatch) -> None:
+    def _join(self, job: AnswerJob, batch: LiveBatch) -> None:
         size = len(job.request.ids or ()) + job.request.sampling.max_new_tokens
         if size > batch.capacity:
             raise OptionError(
@@ -309,7 +203,7 @@ class Worker:
         job.answer = batch.add(job.request, on_tokens)
         self._running.append(job)
 
-    def _stream(self, job: Job, engine: Engine) -> None:
+    def _stream(self, job: AnswerJob, engine: Engine) -> None:
         """Run a request by itself; after each of its tokens the others get a step."""
 
         def on_tokens(ids: Sequence[int]) -> bool:
@@ -321,8 +215,16 @@ class Worker:
         completion = engine.stream(job.request, on_tokens)
         if completion.logprobs:
             # They are known only at the end where no batch runs.
-            job.emit(Tokens((), completion.logprobs))
+            job.emit(NewTokens((), completion.logprobs))
         self._end(job, completion)
+
+    def _between(self, call: CallJob) -> None:
+        """Give the others a step between two calls of the engine, and end a call that nobody waits for."""
+        self._beat = time.monotonic()
+        if self._running:
+            self._step()
+        if call.dead:
+            raise ended_early(call)
 
     def _step(self) -> None:
         batch = self._batch
@@ -342,7 +244,7 @@ class Worker:
             assert job.answer is not None
             self._end(job, job.answer.completion())
 
-    def _end(self, job: Job, completion: Completion) -> None:
+    def _end(self, job: AnswerJob, completion: Completion) -> None:
         job.finish(completion)
         self._metrics.add("llmkit_generated_tokens_total", len(completion.ids), model=self.name)
         self._metrics.add("llmkit_prompt_tokens_total", completion.prompt_tokens, model=self.name)
@@ -353,7 +255,7 @@ class Worker:
         self._note(error)
         failed, self._running = self._running, []
         for job in failed:
-            _fail(job, error)
+            fail(job, error)
         self._batch = None
         try:
             self._batch = self.engine.live_batch() if self.engine is not None else None
@@ -367,14 +269,23 @@ class Worker:
             self._log(f"{self.name}: " + "".join(traceback.format_exception(error)).rstrip())
 
 
-def _fail(job: Job | Call, error: BaseException) -> None:
-    if isinstance(job, Call):
-        job.done(None, error)
-    else:
-        job.emit(Failed(error))
+class _Watched:
+    """An engine that works in small batches and reports before each of them."""
 
+    _TOKENS = 2048
 
-def _ended_early(job: Job | Call) -> ApiError:
-    if job.cancelled:
-        return ApiError(499, "the client left", code="cancelled")
-    return ApiError(504, "the answer took longer than the server allows", code="timeout")
+    def __init__(self, engine: Any, report: Callable[[], None]) -> None:
+        self._engine, self._report = engine, report
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def token_budget(self) -> int:
+        """Return how many tokens one call may hold."""
+        return min(self._engine.token_budget() or self._TOKENS, self._TOKENS)
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Answer requests together; see `Engine.generate`."""
+        self._report()
+        found: list[list[Completion]] = self._engine.generate(requests)
+        return found

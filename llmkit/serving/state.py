@@ -1,4 +1,4 @@
-"""What the routes share: settings, models, metrics."""
+"""State that the routes share: settings, models, metrics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from llmkit.serving.settings import ServerSettings
 
 
 @dataclass
-class State:
-    """What the routes share.
+class ServerState:
+    """State that the routes share.
 
     Attributes:
         settings: see there.
@@ -58,4 +58,4 @@ class State:
         return found
 
 
-STATE: web.AppKey[State] = web.AppKey("state", State)
+STATE: web.AppKey[ServerState] = web.AppKey("state", ServerState)

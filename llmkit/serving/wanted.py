@@ -1,25 +1,14 @@
-"""What a client asks of a model, whatever API it came by."""
+"""`Wanted`: a client's request of a model, whatever API it came by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmkit.engines.form import Form
+
 Content = str | list[int] | list[dict[str, Any]]
 """A prompt: a text, token ids, or the messages of a conversation."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """A form that answers must have.
-
-    Attributes:
-        kind: ``json``, ``schema``, ``regex``, ``grammar`` (Lark) or ``choice``.
-        value: the schema, the expression, the grammar or the choices.
-    """
-
-    kind: str
-    value: Any = None
 
 
 @dataclass(frozen=True)

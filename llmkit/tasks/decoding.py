@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from llmkit.engines.base import Engine, Sampling
+    from llmkit.engines.base import Constraint, Engine, Sampling
+    from llmkit.engines.form import Form
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class GenerationOptions:
         chat: use the model's chat template; None uses it if there is one.
         system: system message of the chat.
         full_text: answers begin with their prompt.
+        form: form that answers must have, such as a JSON schema; the thoughts of a reasoning model are free.
 
     Raises:
         OptionError: a value is out of range.
@@ -49,6 +51,7 @@ class GenerationOptions:
     chat: bool | None = None
     system: str | None = None
     full_text: bool = False
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         checks = [
@@ -95,7 +98,37 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
     if options.greedy or not drawing or sampling.temperature == 0:
         sampling = replace(sampling, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
     _check_sequences(sampling)
+    if options.form is not None and sampling.num_beams > 1:
+        raise OptionError("num_beams", f"must be 1 with `{options.form.kind}`: beams follow no form")
     return sampling
+
+
+class Formed:
+    """The constraint of a form, made once for all prompts.
+
+    Args:
+        form: the form; None for free answers.
+        engine: the model that will write.
+
+    Raises:
+        InputError: the form is malformed, cannot be enforced, or llguidance is not installed.
+    """
+
+    def __init__(self, form: Form | None, engine: Engine) -> None:
+        self._engine = engine
+        self._constraint: Constraint | None = None
+        if form is not None:
+            from llmkit.engines.structured import constraint_for
+
+            self._constraint = constraint_for(form, engine)
+
+    def after(self, *, thinking: bool) -> Constraint | None:
+        """Return the constraint of an answer; `thinking`: the prompt ends inside thoughts, which are free."""
+        if self._constraint is None or not thinking:
+            return self._constraint
+        from llmkit.engines.structured import AfterThoughts
+
+        return AfterThoughts(self._constraint, self._engine)
 
 
 def _check_sequences(sampling: Sampling) -> None:

@@ -17,7 +17,7 @@ from llmkit.errors import RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields, RunState
-from llmkit.tasks.decoding import GenerationOptions, resolve
+from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import Encode, Messages, Prompt, PromptMaker
 from llmkit.tasks.streaming import AnswerStreamer, decode
 from llmkit.tasks.sub_batches import run_prompts
@@ -214,6 +214,7 @@ class Generation:
         self.engine = engine
         self.options = options
         self.sampling = resolve(options, engine)
+        self._form = Formed(options.form, engine)
         self.prompts = PromptMaker(engine, options, field=field, template=template, encode=encode)
         self.run_state = RunState.seeded(options.seed)
 
@@ -307,11 +308,12 @@ class Generation:
         if prompt.least_tokens is not None:
             sampling = replace(sampling, min_new_tokens=prompt.least_tokens)
         key = (self.run_state.seed, prompt.key, sample)
+        constraint = self._form.after(thinking=prompt.thinking)
         if prompt.ids is not None:
-            return Request(sampling, ids=prompt.ids, key=key)
+            return Request(sampling, ids=prompt.ids, key=key, constraint=constraint)
         if prompt.messages is not None:
-            return Request(sampling, messages=prompt.messages, key=key)
-        return Request(sampling, text=prompt.text, key=key)
+            return Request(sampling, messages=prompt.messages, key=key, constraint=constraint)
+        return Request(sampling, text=prompt.text, key=key, constraint=constraint)
 
     def _result(self, prompt: Prompt, completions: Sequence[Completion]) -> GenerationResult:
         answers = [self._answer(prompt, completion) for completion in completions]

@@ -75,8 +75,8 @@ def test_every_option_with_a_value_has_a_default_in_words(verb: str) -> None:
 
 def test_the_help_of_generate_stands_in_sections() -> None:
     headings = re.findall(r"^(\w.*):$", run("generate", "--help").out, re.M)
-    own, shared = ["Arguments", "Options"], ["Model", "Input", "Output", "Decoding", "Chat", "Messages"]
-    assert headings == [*own, *shared, "Examples"]
+    own, shared = ["Arguments", "Options"], ["Model", "Input", "Output", "Decoding"]
+    assert headings == [*own, *shared, "Structured output", "Chat", "Messages", "Examples"]
 
 
 def test_a_help_page_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from llmkit.engines.base import Engine
 from llmkit.engines.open import open_engine
 from llmkit.serving.app import make_app
 from llmkit.serving.settings import ServerSettings
-from llmkit.serving.state import STATE, State
+from llmkit.serving.state import STATE, ServerState
 
 
 class Client:
@@ -27,7 +27,7 @@ class Client:
         self.runner, self.client, self.log = runner, client, log
 
     @property
-    def state(self) -> State:
+    def state(self) -> ServerState:
         return self.client.app[STATE]
 
     def get(self, path: str, **more: Any) -> tuple[int, Any]:

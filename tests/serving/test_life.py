@@ -74,15 +74,15 @@ def test_a_client_that_leaves_frees_its_row(
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each token take a hundredth of a second, so that a client has time to leave."""
-    from llmkit.serving.scheduler import Job
+    from llmkit.serving.jobs import AnswerJob
 
-    take = Job.take
+    take = AnswerJob.take
 
-    def slowly(self: Job, *arguments: Any) -> bool:
+    def slowly(self: AnswerJob, *arguments: Any) -> bool:
         time.sleep(0.01)
         return take(self, *arguments)
 
-    monkeypatch.setattr(Job, "take", slowly)
+    monkeypatch.setattr(AnswerJob, "take", slowly)
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(
@@ -259,3 +259,23 @@ def _ask(port: int, method: str, path: str, body: str | None = None) -> tuple[in
     connection.request(method, path, body)
     response = connection.getresponse()
     return response.status, response.read().decode()
+
+
+def test_the_page_is_open_and_runs_nothing_from_elsewhere(serve: Callable[..., Any]) -> None:
+    with serve(api_keys=("key",)) as client:
+        for path, kind in (
+            ("/", "text/html"),
+            ("/page/page.js", "text/javascript"),
+            ("/page/page.css", "text/css"),
+        ):
+            status, text, headers = client.full("GET", path)
+            assert status == 200
+            assert headers["Content-Type"].startswith(kind)
+            assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+            assert "innerHTML" not in text
+            assert "http" not in text.replace("http-equiv", "")
+            assert "style=" not in text
+        for path in ("/page/", "/page/..%2fapp.py", "/page/page.py"):
+            assert client.get(path)[0] == 404
+    with serve(page=False) as client:
+        assert client.get("/")[0] == 404

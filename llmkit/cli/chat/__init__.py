@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.chat.commands import COMMANDS, ChatSession, Leave, obey
 from llmkit.cli.common import console, options, rows, signals
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.errors import InputError, LLMKitError
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
+    forms: FormFlags,
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
     """Talk with a chat model in the terminal, or answer a file of conversations."""
     from llmkit.tasks.decoding import GenerationOptions
 
-    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system, form=forms.form())
     if inputs.input is None and sys.stdin is not None and sys.stdin.isatty():
         _refuse_row_flags(inputs, outputs)
         _converse(model, wanted)

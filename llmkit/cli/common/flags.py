@@ -17,7 +17,7 @@ from typing import Any
 
 OWN = "Options"
 """Section of the options that belong to a verb alone."""
-SHARED = ("Model", "Input", "Output", "Decoding", "Chat", "Messages")
+SHARED = ("Model", "Input", "Output", "Decoding", "Structured output", "Chat", "Messages")
 """Sections that several verbs have, in the order of the help page; a verb's own sections come first."""
 _METAVARS = {int: "N", float: "X"}
 

@@ -56,7 +56,7 @@ class StepBatch:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a cache of {tokens:,} tokens does not fit into memory") from error
-        self._answers: dict[int, _Answer] = {}
+        self._answers: dict[int, StepAnswer] = {}
 
     def takes(self, request: Request) -> bool:
         """Tell if native steps know all that the request asks for."""
@@ -66,7 +66,7 @@ class StepBatch:
         """Let a request join at the next step; see `LiveBatch.add`."""
         settings = self._settings(request)
         assert settings is not None, "`takes` refused it"
-        answer = _Answer(RunningSequence(request, settings, self._tokenizer, on_tokens))
+        answer = StepAnswer(RunningSequence(request, settings, self._tokenizer, on_tokens))
         self._answers[id(answer.sequence)] = answer
         self._decoder.add(answer.sequence)
         return answer
@@ -76,7 +76,7 @@ class StepBatch:
         return [self._answers.pop(id(one)) for one in self._decoder.step()]
 
 
-class _Answer:
+class StepAnswer:
     """A running sequence as a `LiveAnswer`."""
 
     def __init__(self, sequence: RunningSequence) -> None:

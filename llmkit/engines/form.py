@@ -1,0 +1,19 @@
+"""`Form`: a form that answers must have, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that answers must have; `engines.structured` makes a constraint of it.
+
+    Attributes:
+        kind: ``json`` (any object), ``schema`` (JSON schema), ``regex``, ``grammar`` (Lark) or ``choice``.
+        value: the schema as Python objects, the expression, the grammar, or a list of the choices.
+    """
+
+    kind: str
+    value: Any = None

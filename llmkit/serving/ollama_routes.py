@@ -1,0 +1,196 @@
+"""ollama's routes, for programs that speak only these: chat, generate, tags, version.
+
+Streams are lines of JSON, and the default. Description: https://github.com/ollama/ollama/blob/main/docs/api.md.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from llmkit import __version__
+from llmkit.engines.form import Form
+from llmkit.records.strict_json import dumps
+from llmkit.serving.answer_text import Delta
+from llmkit.serving.errors import as_api_error, bad
+from llmkit.serving.fields import Fields
+from llmkit.serving.guards import cors_headers, read_json
+from llmkit.serving.models import Answering, ServedModel
+from llmkit.serving.openai_answers import Usage
+from llmkit.serving.openai_requests import messages_of
+from llmkit.serving.openai_routes import pieces_of
+from llmkit.serving.state import STATE
+from llmkit.serving.wanted import Content, Wanted
+
+_MOST = 1_000_000
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the routes to an application."""
+    app.router.add_get("/api/version", version)
+    app.router.add_get("/api/tags", tags)
+    app.router.add_post("/api/chat", chat)
+    app.router.add_post("/api/generate", generate)
+
+
+async def version(request: web.Request) -> web.Response:
+    """Return the version of llmkit."""
+    return web.json_response({"version": __version__})
+
+
+async def tags(request: web.Request) -> web.Response:
+    """List the models."""
+    return web.json_response({"models": [_described(one) for one in request.app[STATE].models.values()]})
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    family = str(getattr(getattr(model.worker.engine, "config", None), "model_type", "unknown"))
+    details = {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": family,
+        "families": [family],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
+    modified = datetime.fromtimestamp(model.created, UTC).isoformat()
+    named = {"name": model.name, "model": model.name, "modified_at": modified}
+    return {**named, "size": 0, "digest": "", "details": details}
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """Answer a conversation."""
+    fields = Fields(await read_json(request))
+    messages: list[Content] = [messages_of(fields.any("messages"))]
+    fields.unsupported({"tools": [[]]})
+    return await _answer(request, fields, messages, is_chat=True)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Answer a prompt: as a chat turn where the model has a chat template, else by its continuation."""
+    fields = Fields(await read_json(request))
+    prompt, system = fields.text("prompt", "") or "", fields.text("system")
+    raw = fields.boolean("raw")
+    fields.unsupported({"suffix": [""], "images": [[]], "template": [""], "context": [[]]})
+    model = _model(request, fields)
+    is_chat = not raw and model.engine.has_chat_template
+    if system and not is_chat:
+        raise bad("system", "needs a model with a chat template")
+    turns = [{"role": "system", "content": system}] if system else []
+    content: Content = [*turns, {"role": "user", "content": prompt}] if is_chat else prompt
+    return await _answer(request, fields, [content], is_chat=is_chat, field="response")
+
+
+def _model(request: web.Request, fields: Fields) -> ServedModel:
+    state, name = request.app[STATE], fields.text("model")
+    if name is not None and name not in state.models:
+        name = name.removesuffix(":latest")  # ollama's clients add it
+    return state.model(name)
+
+
+def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
+    options = Fields(fields.any("options") or {}, "options")
+    top_p = options.number("top_p", 0, 1)
+    given = {
+        "temperature": options.number("temperature", 0, 2),
+        "top_p": top_p or None,
+        "top_k": options.integer("top_k", 0, _MOST),
+        "min_p": options.number("min_p", 0, 1),
+        "repetition_penalty": options.number("repeat_penalty", 0.01, 100),
+    }
+    limit = options.integer("num_predict", -2, _MOST)
+    form = fields.any("format")
+    if form is not None and form != "" and form != "json" and not isinstance(form, dict):
+        raise bad("format", "must be json or a JSON schema")
+    wanted = Wanted(
+        model=None,
+        prompts=prompts,
+        chat=is_chat,
+        seed=options.integer("seed", -(2**63), 2**63 - 1),
+        max_tokens=limit if limit is not None and limit > 0 else None,
+        sampling={name: value for name, value in given.items() if value is not None},
+        presence_penalty=options.number("presence_penalty", -2, 2) or 0.0,
+        frequency_penalty=options.number("frequency_penalty", -2, 2) or 0.0,
+        stop=options.strings("stop", 16),
+        form=Form("json") if form == "json" else Form("schema", form) if form else None,
+        stream=fields.boolean("stream", True),
+    )
+    # They say how ollama is to hold the model in memory, which changes no answer.
+    options.ignore("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "num_keep")
+    options.end()
+    fields.ignore("keep_alive")
+    fields.end()
+    return wanted
+
+
+async def _answer(
+    request: web.Request, fields: Fields, prompts: list[Content], *, is_chat: bool, field: str = "message"
+) -> web.StreamResponse:
+    state, model = request.app[STATE], _model(request, fields)
+    wanted = _wanted(fields, prompts, is_chat=is_chat)
+    begun = time.monotonic_ns()
+    ((prepared,),) = await model.prepare(wanted)
+    usage = Usage(prompt_tokens=len(prepared.request.ids or ()))
+    response: web.StreamResponse | None = None
+    deltas: list[Delta] = []
+    reason = "stop"
+    with Answering(model, [prepared], state.settings.request_timeout) as answering:
+        try:
+            async for piece in pieces_of(answering, model, [prepared], usage, state.settings.silence):
+                if piece is None:
+                    continue
+                _, delta, ended = piece
+                reason = ended or reason
+                deltas.append(delta)
+                if wanted.stream:
+                    if response is None:
+                        headers = cors_headers(request, state.settings)
+                        response = web.StreamResponse(
+                            headers={"Content-Type": "application/x-ndjson", **headers}
+                        )
+                        await response.prepare(request)
+                    if delta:
+                        await _line(response, {**_head(model, field, delta), "done": False})
+        except Exception as error:
+            if response is None:
+                raise
+            await _line(response, {"error": as_api_error(error).message})
+            return response
+    total = time.monotonic_ns() - begun
+    whole = Delta() if wanted.stream else Delta(_joined(deltas, "text"), _joined(deltas, "reasoning"))
+    last = {
+        **_head(model, field, whole),
+        "done": True,
+        "done_reason": reason,
+        "total_duration": total,
+        "load_duration": 0,
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": 0,
+        "eval_count": usage.completion_tokens,
+        "eval_duration": total,
+    }
+    if response is not None:
+        await _line(response, last)
+        return response
+    return web.json_response(last, dumps=dumps)
+
+
+def _joined(deltas: list[Delta], part: str) -> str:
+    return "".join(getattr(one, part) for one in deltas)
+
+
+def _head(model: ServedModel, field: str, delta: Delta) -> dict[str, Any]:
+    created = datetime.now(UTC).isoformat()
+    thinking = {"thinking": delta.reasoning} if delta.reasoning else {}
+    if field == "message":
+        body: dict[str, Any] = {"message": {"role": "assistant", "content": delta.text, **thinking}}
+    else:
+        body = {field: delta.text, **thinking}
+    return {"model": model.name, "created_at": created, **body}
+
+
+async def _line(response: web.StreamResponse, value: dict[str, Any]) -> None:
+    await response.write(dumps(value).encode() + b"\n")

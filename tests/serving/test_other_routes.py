@@ -1,0 +1,136 @@
+"""ollama's routes, tasks, tokens, metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmkit import ModelSpec, load
+from llmkit.engines.open import open_engine
+from tests.serving.conftest import Client, serving
+
+OPTIONS = {"seed": 3, "num_predict": 8, "temperature": 0.8}
+MESSAGES = [{"role": "user", "content": "Write a story about a cat."}]
+
+
+def lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def task_client() -> Iterator[Client]:
+    translator = open_engine(ModelSpec("translator", device="cpu", bundled=True))
+    reader: Any = load(ModelSpec("reader", task="question-answering", device="cpu", bundled=True))
+    with serving({"translator": translator, "reader": reader}) as found:
+        yield found
+
+
+def test_ollamas_chat_streams_lines_unless_told_otherwise(client: Client) -> None:
+    body = {"model": "storyteller:latest", "messages": MESSAGES, "options": OPTIONS}
+    status, text = client.post("/api/chat", body)
+    assert status == 200
+    *pieces, last = lines(text)
+    assert all(one["done"] is False and one["message"]["role"] == "assistant" for one in pieces)
+    assert (last["done"], last["done_reason"], last["eval_count"]) == (True, "length", 8)
+    whole = client.post("/api/chat", {**body, "stream": False})[1]
+    assert whole["message"]["content"] == "".join(one["message"]["content"] for one in pieces)
+    openai = {"model": "storyteller", "messages": MESSAGES, "seed": 3, "max_tokens": 8, "temperature": 0.8}
+    answer = client.post("/v1/chat/completions", openai)[1]["choices"][0]["message"]["content"]
+    assert whole["message"]["content"] == answer
+
+
+def test_ollamas_generate_continues_or_answers(client: Client) -> None:
+    body = {"model": "stories", "prompt": "Once upon a time", "options": OPTIONS, "stream": False}
+    continued = client.post("/api/generate", body)[1]
+    openai = {
+        "model": "stories",
+        "prompt": "Once upon a time",
+        "seed": 3,
+        "max_tokens": 8,
+        "temperature": 0.8,
+    }
+    assert continued["response"] == client.post("/v1/completions", openai)[1]["choices"][0]["text"]
+    formed = {**body, "format": {"enum": ["a", "b"]}, "options": {"num_predict": 40}}
+    assert json.loads(client.post("/api/generate", formed)[1]["response"]) in ("a", "b")
+
+
+def test_ollamas_lists_and_errors(client: Client) -> None:
+    assert [one["name"] for one in client.get("/api/tags")[1]["models"]] == ["stories", "storyteller"]
+    assert set(client.get("/api/version")[1]) == {"version"}
+    bad: list[tuple[dict[str, Any], int]] = [
+        ({"model": "other"}, 404),
+        ({"think": True}, 400),
+        ({"options": {"mirostat": 1}}, 400),
+        ({"tools": [{}]}, 400),
+        ({"format": "xml"}, 400),
+    ]
+    for change, expected in bad:
+        status, answer = client.post("/api/chat", {"model": "storyteller", "messages": MESSAGES, **change})
+        assert status == expected
+        assert isinstance(answer["error"], str)
+
+
+def test_a_text_is_translated_as_by_the_library(task_client: Client) -> None:
+    from llmkit import translate
+
+    body = {
+        "model": "translator",
+        "input": ["The cat sleeps.", "I like tea."],
+        "source": "en",
+        "target": "de",
+    }
+    status, answer = task_client.post("/v1/translations", body)
+    assert status == 200
+    expected = [one.texts[0] for one in translate("translator", body["input"], source="en", target="de")]
+    assert [one["text"] for one in answer["data"]] == expected
+    assert answer["usage"]["completion_tokens"] > 0
+    assert task_client.post("/v1/translations", {**body, "target": "xx"})[0] == 400
+    assert task_client.post("/v1/translations", {**body, "input": "x" * 300_000})[0] == 400
+    assert task_client.post("/v1/translations", {**body, "input": ""})[0] == 400
+
+
+def test_questions_are_answered_from_a_text(task_client: Client) -> None:
+    body = {
+        "model": "reader",
+        "question": "Who wrote the book?",
+        "context": "The book was written by Ann Lee in 1990.",
+    }
+    status, answer = task_client.post("/v1/answers", body)
+    assert status == 200
+    (found,) = answer["data"]
+    assert body["context"][found["answers"][0]["start"] : found["answers"][0]["end"]] == found["text"]
+    status, answer = task_client.post("/v1/completions", {"model": "reader", "prompt": "x"})
+    assert (status, answer["error"]["code"]) == (400, "model_writes_no_text")
+
+
+def test_a_summary_may_be_sentences_of_the_text(task_client: Client) -> None:
+    text = "The cat sat on the mat. The cat saw a dog. The dog ran away. It was a sunny day in the park."
+    body = {"model": "translator", "input": text, "extractive": True, "max_words": 8}
+    status, answer = task_client.post("/v1/summaries", body)
+    assert status == 200
+    assert answer["data"][0]["text"] in text
+
+
+def test_tokens_go_there_and_back(client: Client) -> None:
+    text = "Once upon a time, 你好 😀"
+    ids = client.post("/tokenize", {"model": "stories", "prompt": text, "add_special_tokens": False})[1][
+        "tokens"
+    ]
+    assert client.post("/detokenize", {"model": "stories", "tokens": ids})[1] == {"prompt": text}
+    assert client.post("/detokenize", {"model": "stories", "tokens": [10**6]})[0] == 400
+    assert client.post("/tokenize", {"model": "stories"})[0] == 400
+
+
+def test_metrics_are_in_prometheus_format(client: Client) -> None:
+    client.post(
+        "/v1/completions", {"model": "stories", "prompt": "x", "max_tokens": 3, "logit_bias": {"0": -100}}
+    )
+    text = client.get("/metrics")[1]
+    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(samples['llmkit_generated_tokens_total{model="stories"}']) >= 3
+    assert samples['llmkit_requests_running{model="stories"}'] == "0"
+    count = samples['llmkit_time_to_first_token_seconds_count{model="stories"}']
+    assert samples['llmkit_time_to_first_token_seconds_bucket{model="stories",le="+Inf"}'] == count
