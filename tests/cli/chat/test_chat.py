@@ -155,7 +155,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     chat.line("/set seed 7", "seed: 7")
     chat.line("/retry", "cut after")
     chat.line("/system Be kind.", "system message: Be kind.")
-    chat.line(f"/save {talks}", "holds 2 conversations")
+    chat.line(f"/save {talks}", "has 2 conversations")
     system, *turn = transcript(talks)[1]
     assert system == ("system", "Be kind.")
     assert [role for role, _ in turn] == ["user", "assistant"]
