@@ -422,7 +422,7 @@ class TestChat:
     ) -> None:
         generation = generation_of(model, GenerationOptions(max_new_tokens=30))
         answer = model.tokenizer("<think>\nhm\n</think>\n\nFour.", add_special_tokens=False)["input_ids"]
-        monkeypatch.setattr(TransformersEngine, "_forward", lambda self, rows, settings: [answer])
+        monkeypatch.setattr(TransformersEngine, "_forward", lambda self, rows, settings, choices: [answer])
         assert fields(generation, "2+2?") == {"generated_text": "Four.", "reasoning": "hm"}
 
 
