@@ -255,4 +255,4 @@ def _report(task: Task[Any]) -> None:
     if task.shortened:
         console.notice(f"contexts longer than the model sees, cut to the passages that fit: {task.shortened}")
     if task.misquoted:
-        console.notice(f"answers without a quotation that stands in the context: {task.misquoted}")
+        console.notice(f"answers without a quotation from the context: {task.misquoted}")

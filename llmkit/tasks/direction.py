@@ -120,7 +120,10 @@ def find_direction(engine: Engine, source: str | None, target: str | None) -> Di
 
 
 def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """NLLB, M2M100, mBART: the source's token is next to the text, the target's token begins the answer."""
+    """Set the languages of NLLB, M2M100 and mBART.
+
+    The source's token is next to the text; the target's token begins the answer.
+    """
     tokenizer: Any = engine.tokenizer
     tokens = language_tokens(tokenizer, engine.config.vocab_size)
     known, wanted = _said(known, _SOURCE, engine, tokens), _said(wanted, _TARGET, engine, tokens)
@@ -144,7 +147,7 @@ def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language
 
 
 def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """Marian: one pair, or several targets with a token before the text that selects one."""
+    """Set the languages of Marian: one pair, or several targets with a token before the text for each."""
     tokenizer: Any = engine.tokenizer
     source, target = getattr(tokenizer, "source_lang", None), getattr(tokenizer, "target_lang", None)
     named = _PAIR.fullmatch(Path(engine.name).name)
@@ -162,7 +165,7 @@ def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> 
 def _by_target_token(
     engine: Engine, known: Language | None, wanted: Language | None, tokens: Iterable[str]
 ) -> Direction:
-    """Marian with several targets (`>>deu<<`) and MADLAD (`<2de>`): the target's token before the text."""
+    """Put the target's token before the text: Marian with several targets (`>>deu<<`), MADLAD (`<2de>`)."""
     wanted = _said(wanted, _TARGET, engine, tokens)
     match = _match(wanted, _TARGET, engine, tokens)
     return Direction(known, wanted, prefix=f"{match.code} ", notes=_inexact((wanted, match)))
@@ -175,7 +178,7 @@ def _one_pair(
     source: str | None,
     target: str | None,
 ) -> Direction:
-    """A model for one pair: it needs no setting, but the pair must be the requested one."""
+    """Check a model for one pair: it needs no setting, but the pair must be the requested one."""
     if known is not None:
         _check(engine, known, _SOURCE, source, other=target)
     if wanted is not None:
@@ -187,7 +190,7 @@ def _one_pair(
 
 
 def _by_task(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """T5: the task in words before the text."""
+    """Put T5's task in words before the text."""
     name = engine.name
     if known is None or wanted is None:
         option = _SOURCE if known is None else _TARGET
@@ -245,7 +248,7 @@ def own_pair(
 
 
 def _by_prompt(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
-    """Chat models: a request in words; TranslateGemma's template takes the codes."""
+    """Ask a chat model in words; TranslateGemma's template takes language codes."""
     if wanted is None:
         raise InputError(f"{engine.name} needs the language to write: name it with `target`")
     _must_have_name(wanted, _TARGET)

@@ -190,7 +190,7 @@ def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book
     assert result.out.count("\n") == 1
     stop = result.out[3]
     assert run(*ask, "--stop", stop).out.strip() == result.out.partition(stop)[0].strip()
-    assert result.err == "llmkit: answers without a quotation that stands in the context: 1\n"
+    assert result.err == "llmkit: answers without a quotation from the context: 1\n"
     (row,) = rows_of(run(*ask, "--json").out)
     assert row == {
         "question": ASK[1], "answer": row["answer"], "score": None, "start": None, "end": None,

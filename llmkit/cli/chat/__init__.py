@@ -85,7 +85,7 @@ def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) 
 
 
 def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
-    """Read, answer, and again, until the user leaves."""
+    """Read messages and answer them until the user leaves."""
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import Conversation
 

@@ -25,8 +25,8 @@ class ChatSession:
 
     Attributes:
         conversation: the conversation.
-        answer: shows the answer of `send` or `retry`, which it calls with `on_text` and `stopped`.
-        open_model: loads the model of a name, with the flags that the chat was begun with.
+        answer: calls `send` or `retry` with `on_text` and `stopped`, and shows the answer.
+        open_model: loads the model of a name, with the flags of the chat.
     """
 
     conversation: Conversation
@@ -35,10 +35,10 @@ class ChatSession:
 
 
 def obey(session: ChatSession, line: str) -> None:
-    """Carry out a line such as ``/set temperature 0.7``.
+    """Run a line such as ``/set temperature 0.7``.
 
     Raises:
-        Leave: it was /exit.
+        Leave: the command is /exit.
         InputError: no such command, or its argument is wrong.
     """
     name, _, argument = line.partition(" ")
@@ -62,7 +62,7 @@ def _help(session: ChatSession, argument: str) -> None:
 def _save(session: ChatSession, argument: str) -> None:
     path = _path(argument, "/save")
     count = session.conversation.save(path)
-    console.notice(f"{path} holds {count} conversation{'s' * (count > 1)}, this one last")
+    console.notice(f"{path} has {count} conversation{'s' * (count > 1)}, this one last")
 
 
 def _load(session: ChatSession, argument: str) -> None:
@@ -157,7 +157,7 @@ def _say(text: str) -> None:
     console.say(text)
 
 
-# name -> (what it does, what it takes, what /help says)
+# name -> (function, argument, help text)
 COMMANDS: dict[str, tuple[Callable[[ChatSession, str], None], str, str]] = {
     "/help": (_help, "", "Show this."),
     "/save": (_save, "FILE", "Add the conversation to a JSONL file, a line of `messages` each."),

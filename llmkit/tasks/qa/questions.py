@@ -91,7 +91,7 @@ class QuestionSource:
         return Library([ContextDocument(row.where, text)])
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
-        """Return the text to read for a row: a whole text, or the best passages in their own order."""
+        """Return the text to read for a row: all of it, or its best passages in the order of the text."""
         library = self.library(row)
         if self.passages is None and len(library.documents) == 1:
             document = library.documents[0]

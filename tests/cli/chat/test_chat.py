@@ -141,7 +141,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     chat.line("/retry", "there is no message to answer again")
     chat.type(b"The cat" + CTRL_J + b"sat" + ALT_ENTER)
     chat.line("down", "cut after 8 tokens; /set max_new_tokens 16 allows more")
-    chat.line(f"/save {talks}", "holds 1 conversation, this one last")
+    chat.line(f"/save {talks}", "has 1 conversation, this one last")
     ((asked, answered),) = transcript(talks)
     assert asked == ("user", "The cat\nsat\ndown")
     same = json.loads(run("chat", "-m", model, *SHORT, "--json", stdin=_row(asked)).out)
@@ -155,7 +155,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     chat.line("/set seed 7", "seed: 7")
     chat.line("/retry", "cut after")
     chat.line("/system Be kind.", "system message: Be kind.")
-    chat.line(f"/save {talks}", "holds 2 conversations")
+    chat.line(f"/save {talks}", "has 2 conversations")
     system, *turn = transcript(talks)[1]
     assert system == ("system", "Be kind.")
     assert [role for role, _ in turn] == ["user", "assistant"]
@@ -188,7 +188,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(
     chat.type(CTRL_C)
     chat.until("stopped; the answer so far stays")
     chat.until(PROMPT)
-    chat.line(f"/save {talk}", "holds 1 conversation")
+    chat.line(f"/save {talk}", "has 1 conversation")
     (messages,) = transcript(talk)
     assert [role for role, _ in messages] == ["user", "assistant"] * 3
     assert {text for _, text in messages[::2]} == {"Once upon a time"}
