@@ -51,13 +51,13 @@ def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
     found = [
-        f"{path}:{line}: {text[:60]}"
+        f"{path}:{line}: {text.strip().splitlines()[0][:60]}"
         for path in FILES
         if f"docstring {path}" not in PENDING
         for line, text in docstrings(tree_of(path))
         if RELATIVE_OPENING.match(text)
     ]
-    assert found == []
+    assert not found, "begin with a verb or a noun:\n" + "\n".join(found)
 
 
 def test_code_below_the_command_line_names_no_flag() -> None:
@@ -72,7 +72,7 @@ def test_code_below_the_command_line_names_no_flag() -> None:
         for line, text in strings(tree_of(path))
         if FLAG.search(text)
     ]
-    assert found == []
+    assert not found, "name the option, in backticks:\n" + "\n".join(found)
 
 
 def test_no_two_classes_have_one_name() -> None:
@@ -84,7 +84,7 @@ def test_no_two_classes_have_one_name() -> None:
     twice = {
         name: found for name, found in homes.items() if len(found) > 1 and f"class {name}" not in PENDING
     }
-    assert twice == {}
+    assert not twice, f"give one of them another name: {twice}"
 
 
 # The functions of the command line's verbs, in Python.
