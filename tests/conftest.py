@@ -18,6 +18,9 @@ import pytest
 
 from tests.tiny import make_model
 
+# Failed assertions there show their values, as in a file named test_*.py.
+pytest.register_assert_rewrite("tests.engines.contract")
+
 # A script's background job begins with SIGINT ignored, and would hand that on to the commands under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 TinyModel = Callable[..., Path]

@@ -99,7 +99,8 @@ def test_every_verb_has_a_page_with_its_help(verb: str) -> None:
     assert f"<!-- help of {verb} -->" in text
     assert docs.with_help(text) == text, "python -m tests.update_docs writes it anew"
     for index in (README, ROOT / "README.zh.md", ROOT / "docs" / "README.md"):
-        assert f"verbs/{verb}.md)" in index.read_text(encoding="utf-8")
+        if f"verbs/{verb}.md)" not in index.read_text(encoding="utf-8"):
+            pytest.fail(f"{name_of(index)} has no link to docs/verbs/{verb}.md: add one")
 
 
 def headings(page: Path) -> set[str]:

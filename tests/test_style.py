@@ -48,12 +48,12 @@ def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
     found = [
-        f"{path}:{line}: {text[:60]}"
+        f"{path}:{line}: {text.strip().splitlines()[0][:60]}"
         for path in FILES
         for line, text in docstrings(tree_of(path))
         if RELATIVE_OPENING.match(text)
     ]
-    assert found == []
+    assert not found, "begin with a verb or a noun:\n" + "\n".join(found)
 
 
 def test_code_below_the_command_line_names_no_flag() -> None:
@@ -68,7 +68,7 @@ def test_code_below_the_command_line_names_no_flag() -> None:
         for line, text in strings(tree_of(path))
         if FLAG.search(text)
     ]
-    assert found == []
+    assert not found, "name the option, in backticks:\n" + "\n".join(found)
 
 
 def test_no_two_classes_have_one_name() -> None:
@@ -77,7 +77,8 @@ def test_no_two_classes_have_one_name() -> None:
         for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef):
                 homes[node.name.lstrip("_")].append(str(path))
-    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+    twice = {name: found for name, found in homes.items() if len(found) > 1}
+    assert not twice, f"give one of them another name: {twice}"
 
 
 # The functions of the command line's verbs, in Python.

@@ -4,7 +4,7 @@ A task makes `Request`s and gets `Completion`s back. An `Engine` is anything tha
 a batch or as a stream. Neither knows the other's library: this module imports no torch and no transformers.
 
 No engine has to do everything. `Engine.abilities` names what it can do, and `check_request` refuses the rest
-with an `OptionError` that names the option.
+with an `OptionError` that names the option. Every engine calls it before it computes.
 """
 
 from __future__ import annotations
@@ -162,12 +162,13 @@ class Completion:
     """One answer to a request.
 
     Attributes:
-        ids: token ids that the model wrote, the end token included; no padding.
+        ids: token ids that the model wrote, the end token included; no padding. An engine without a tokenizer
+            may use any numbers, one for each token.
         finish_reason: ``stop`` if an end token or a stop string ended it, ``length`` if a limit did,
             ``interrupted`` if `OnTokens` did.
         prompt_tokens: tokens of the prompt.
         text: the answer without the stop string; None: decode `ids` with the engine's tokenizer and cut the
-            text at the first stop string.
+            text at the first stop string. An engine whose `tokenizer` is None always gives it.
         logprobs: one for each of `ids`, if they were asked for.
     """
 

@@ -80,7 +80,7 @@ class EngineContract:
 
     def test_it_describes_itself(self, engine: Engine) -> None:
         identity = json.loads(json.dumps(engine.identity()))
-        assert {"engine", "model"} <= identity.keys()
+        assert {"engine", "model"} <= identity.keys(), "identity() names the engine and the model"
         assert engine.identity() == engine.identity()
         assert engine.abilities <= {*OTHER, "row_seeds", "session", "constraint", "logprobs"}
         assert json.loads(json.dumps(engine.defaults.as_json())) is not None
@@ -138,7 +138,10 @@ class EngineContract:
             for one, limit in zip(requests(engine), limits, strict=True)
         ]
         for (found,), (whole,), limit in zip(engine.generate(asked), full, limits, strict=True):
-            assert (found.ids, found.finish_reason) == (whole.ids[:limit], "length")
+            assert found.ids == whole.ids[:limit]
+            # Without the ability eos_token_ids, an engine may end an answer before 12 tokens.
+            ended = whole.finish_reason == "stop" and len(whole.ids) <= limit
+            assert found.finish_reason == ("stop" if ended else "length"), f"limit {limit}: {found}"
 
     def test_it_counts_the_prompt(self, engine: Engine) -> None:
         asked = requests(engine)
