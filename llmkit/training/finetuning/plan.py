@@ -217,7 +217,7 @@ def _set_up(
     new_ends = False
     if kind in ("causal", "preference"):
         whole_texts = source.columns.objective == "text"
-        new_ends = set_ends(loaded, train, notice, whole_texts=whole_texts)
+        new_ends = set_ends(loaded, train.items, notice, whole_texts=whole_texts)
     if recipe.packing and not flattens:
         raise OptionError(
             "packing",
