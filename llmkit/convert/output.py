@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.errors import InputError, OptionError
+from llmkit.records.output_folder import refuse_foreign, replace_folder
 
 
 @dataclass
@@ -45,6 +46,8 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
     taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())
     if taken and not overwrite:
         raise OptionError("output", f"{output} exists; overwrite=True replaces it")
+    if taken and not as_file:
+        refuse_foreign(place)
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OptionError("output", f"{output} cannot be written: no permission in {parent}")
@@ -69,8 +72,11 @@ def unfinished(output: Path, *, as_file: bool) -> Iterator[Unfinished]:
             work.path.mkdir()
         yield work
         if work.accepted:
-            if place.is_dir():
-                shutil.rmtree(place)
+            if not as_file:
+                if place.is_dir() and any(place.iterdir()):
+                    refuse_foreign(place)
+                replace_folder(work.path, place)
+                return
             for made in sorted(beside.iterdir()):
                 made.replace(place.parent / made.name)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.runtime.generation_config import end_ids
 from llmkit.runtime.gguf_files import one_gguf
 
 if TYPE_CHECKING:
@@ -51,11 +52,7 @@ class SourceModel:
     @property
     def ends(self) -> list[int]:
         """Ids at which generation stops, the end token first."""
-        configured = getattr(self.model, "generation_config", None)
-        ends = getattr(configured, "eos_token_id", None)
-        if ends is None and self.tokenizer is not None:
-            ends = self.tokenizer.eos_token_id
-        return [int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None]
+        return end_ids(getattr(self.model, "generation_config", None), self.tokenizer)
 
     @property
     def gives_logits(self) -> bool:

@@ -1,12 +1,12 @@
-"""Remove settings of a model's generation_config.json that transformers 5 no longer runs.
+"""Read a model's generation_config.json: its end tokens, and settings that transformers 5 no longer runs.
 
-Public: `remove_unsupported`.
+Public: `remove_unsupported`, `end_ids`.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import NoticeWarning
 
@@ -46,3 +46,18 @@ def remove_unsupported(model: PreTrainedModel, name: str) -> None:
             NoticeWarning,
             stacklevel=2,
         )
+
+
+def end_ids(config: Any, tokenizer: Any) -> list[int]:
+    """Return the ids at which generation stops: those of the configuration, then the tokenizer's end token.
+
+    A model that was trained with a tokenizer's end token may keep a configuration with another one.
+
+    Args:
+        config: a generation_config, or None.
+        tokenizer: the model's tokenizer, or None.
+    """
+    listed = getattr(config, "eos_token_id", None)
+    ids = list(listed) if isinstance(listed, list | tuple) else [listed]
+    ids.append(getattr(tokenizer, "eos_token_id", None))
+    return [int(token) for token in dict.fromkeys(ids) if token is not None]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.records.output_folder import refuse_foreign, replace_folder
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
 from llmkit.training.run import cannot_write, try_writing
@@ -143,8 +144,10 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise OptionError(
                 "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
             )
-        # An existing folder is emptied; its replacement is made beside it.
+        # An existing folder is removed; its replacement is made beside it.
         if folder.exists():
+            if any(folder.iterdir()):
+                refuse_foreign(folder)
             try_writing(folder)
         try_writing(folder.parent)
     except OSError as error:
@@ -269,8 +272,7 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
         use_umask(unfinished)
         if folder.exists():
             check_output(output, overwrite=overwrite)
-            shutil.rmtree(folder)
-        unfinished.replace(folder)
+        replace_folder(unfinished, folder)
     except OSError as error:
         raise LLMKitError(f"`output` {output}: {error.strerror or error}") from None
     finally:

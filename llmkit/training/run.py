@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.records.output_folder import MODEL_FILES, refuse_foreign
 from llmkit.training import checkpoints
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
@@ -26,24 +28,14 @@ if TYPE_CHECKING:
 
     from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
-# Files that a run writes into its folder; overwriting removes these and nothing else.
+# Files that a run writes into its folder, beside those of the model; overwriting removes these alone.
 RUN_FILES = (
-    "checkpoints",
-    "metrics.jsonl",
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "report.html",
-    "loss.svg",
-    "README.md",
+    *("checkpoints", "metrics.jsonl", "report.html", "loss.svg"),
+    *("adapter_config.json", "adapter_model.safetensors"),
 )
 # Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
 UNFINISHED = "unfinished-corpus"
+_KNOWN = (*MODEL_FILES, *RUN_FILES, "adapter_model-*-of-*.safetensors", ".*.unfinished", UNFINISHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +121,17 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
             raise OptionError(
                 "output", f"{output}: not empty; resume=True continues its run, overwrite=True starts again"
             )
+        # In the folder of an earlier run the files of that run alone are removed.
+        if held and not resume and not _holds_run(output):
+            refuse_foreign(output, _KNOWN)
         try_writing(output)
     except OSError as error:
         raise cannot_write(output, error) from None
+
+
+def _holds_run(output: Path) -> bool:
+    marks = ("metrics.jsonl", f"checkpoints/{checkpoints.RUN_FILE}", UNFINISHED)
+    return any((output / mark).exists() for mark in marks)
 
 
 def cannot_write(output: Path, error: OSError) -> OptionError:
@@ -344,11 +344,14 @@ def _report_lost_processes() -> Iterator[None]:
 
 def _make_folder(output: Path, folder: Path, options: dict[str, Any]) -> None:
     try:
-        for name in RUN_FILES:
-            if (output / name).is_dir():
-                shutil.rmtree(output / name)
-            else:
-                (output / name).unlink(missing_ok=True)
+        # The proof of a finished run goes first: a kill must not leave a part of it that looks whole.
+        (output / "metrics.jsonl").unlink(missing_ok=True)
+        for path in list(output.iterdir()) if output.is_dir() else []:
+            if path.is_dir() and not path.is_symlink():
+                if path.name in ("checkpoints", "additional_chat_templates"):
+                    shutil.rmtree(path)
+            elif any(fnmatchcase(path.name, pattern) for pattern in _KNOWN):
+                path.unlink()
         folder.mkdir(parents=True)
         checkpoints.write_run(folder, options)
     except OSError as error:

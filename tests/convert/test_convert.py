@@ -74,8 +74,14 @@ def test_overwriting_is_asked_for(tiny_model: TinyModel, tmp_path: Path) -> None
         assert refusal.value.option == "output"
     assert (tmp_path / "m.gguf").read_text() == "mine"
     convert(spec, "gguf", tmp_path / "m.gguf", overwrite=True)
+    with pytest.raises(OptionError, match=r"a\.txt"):
+        convert(spec, "safetensors", tmp_path / "full", overwrite=True)
+    assert (tmp_path / "full" / "a.txt").read_text() == "mine"
+    (tmp_path / "full" / "a.txt").unlink()
+    convert(spec, "safetensors", tmp_path / "full")
+    (tmp_path / "full" / "merges.txt").write_text("of an older model")
     convert(spec, "safetensors", tmp_path / "full", overwrite=True)
-    assert not (tmp_path / "full" / "a.txt").exists()
+    assert not (tmp_path / "full" / "merges.txt").exists()
 
 
 def test_dtype_card_and_tokenizer_are_carried(tiny_model: TinyModel, tmp_path: Path) -> None:

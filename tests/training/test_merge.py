@@ -16,6 +16,7 @@ from llmkit.runtime.spec import ModelSpec
 from llmkit.training.merge import merge
 from tests.command import assert_refused, run
 from tests.tiny import make_model
+from tests.training.helpers import refuses
 
 TASK_TYPES = {"llama": "CAUSAL_LM", "gpt2": "CAUSAL_LM", "t5": "SEQ_2_SEQ_LM", "bert-qa": "QUESTION_ANS"}
 CLASSES = {
@@ -149,6 +150,19 @@ def test_the_command(adapter: Path, tmp_path: Path) -> None:
     ]
     text = run("merge", adapter, "-o", tmp_path / "merged", "--overwrite").out
     assert text.splitlines()[0] == f"folder: {tmp_path / 'merged'}"
+
+
+@pytest.mark.parametrize("foreign", ["thesis.txt", "subfolder/notes.txt", "adapter_config.json"])
+def test_overwriting_refuses_a_folder_with_other_files(adapter: Path, tmp_path: Path, foreign: str) -> None:
+    merge(ModelSpec(str(adapter)), tmp_path / "out")
+    kept = tmp_path / "out" / foreign
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("keep me")
+    before = sorted(path.name for path in (tmp_path / "out").iterdir())
+    with refuses("output", foreign.split("/")[0]):
+        merge(ModelSpec(str(adapter)), tmp_path / "out", overwrite=True)
+    assert kept.read_text() == "keep me"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
 
 
 def test_bad_input(adapter: Path, llama: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import torch
 from transformers.generation import logits_process
 
 from llmkit.engines.base import Sampling
+from llmkit.runtime.generation_config import end_ids
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -125,8 +126,8 @@ def _set_tokens(config: Any, sampling: Sampling, tokenizer: PreTrainedTokenizerB
         config.pad_token_id = tokenizer.pad_token_id
     if sampling.eos_token_ids is not None:
         config.eos_token_id = list(sampling.eos_token_ids) or [_NO_TOKEN]
-    elif config.eos_token_id is None:
-        config.eos_token_id = tokenizer.eos_token_id
+    else:
+        config.eos_token_id = end_ids(config, tokenizer) or None
     if sampling.first_token is not None:
         config.forced_bos_token_id = sampling.first_token
     if sampling.decoder_start_token is not None:

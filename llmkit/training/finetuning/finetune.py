@@ -229,6 +229,7 @@ def _write(
     """Write a standard folder of an adapter or model, with its tokenizer and card."""
     import torch
 
+    from llmkit.runtime.peft import base_model
     from llmkit.training.finetuning.model_setup import base_name
     from llmkit.training.finetuning.report import card
 
@@ -238,6 +239,9 @@ def _write(
         for adapter in model.peft_config.values():
             adapter.base_model_name_or_path, adapter.revision = base_name(loaded)
             adapter.save_pretrained(str(folder))
+        if inputs.new_ends:
+            # `save_pretrained` refuses settings that the base model may have.
+            base_model(model).generation_config.to_json_file(folder / "generation_config.json")
     else:
         if hasattr(model.config, "use_cache"):
             model.config.use_cache = True

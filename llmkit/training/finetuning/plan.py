@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, OptionError
 from llmkit.runtime.peft import base_model
 from llmkit.training.finetuning.encoding import CHAT_TEMPLATE, encoder, kind_of
+from llmkit.training.finetuning.end_tokens import set_ends
 from llmkit.training.finetuning.examples import Examples, Source, encode, read_source, skip_notices
 from llmkit.training.finetuning.languages import set_languages
 from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
@@ -88,6 +89,7 @@ class FinetuneInputs:
         collate: turns a list of examples into the model's inputs.
         fingerprint: hash of the data.
         layout: layout of the prompts; None if there is nothing to report about it.
+        new_ends: training ends answers with tokens at which the given model does not stop.
     """
 
     plan: FinetunePlan
@@ -100,6 +102,7 @@ class FinetuneInputs:
     collate: Callable[[Sequence[Any]], Any]
     fingerprint: str
     layout: PromptLayout | None
+    new_ends: bool
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class _Setup:
     kind: str
     train: Examples
     held_out: Examples
+    new_ends: bool
     flattens: bool
     length: int
     device: str
@@ -170,6 +174,7 @@ def prepare(
         collate=_collator(setup),
         fingerprint=setup.fingerprint,
         layout=layout,
+        new_ends=setup.new_ends,
     )
 
 
@@ -209,6 +214,10 @@ def _set_up(
     for summary in (train.summary, held_out.summary):
         for line in skip_notices(summary.skipped, len(summary.skipped)):
             notice(line)
+    new_ends = False
+    if kind in ("causal", "preference"):
+        whole_texts = source.columns.objective == "text"
+        new_ends = set_ends(loaded, train.items, notice, whole_texts=whole_texts)
     if recipe.packing and not flattens:
         raise OptionError(
             "packing",
@@ -216,7 +225,19 @@ def _set_up(
             " without it rows of similar length are batched together",
         )
     return _Setup(
-        recipe, source, loaded, kind, train, held_out, flattens, length, device, dtype, reason, fingerprint
+        recipe,
+        source,
+        loaded,
+        kind,
+        train,
+        held_out,
+        new_ends,
+        flattens,
+        length,
+        device,
+        dtype,
+        reason,
+        fingerprint,
     )
 
 

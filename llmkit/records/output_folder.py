@@ -1,0 +1,106 @@
+"""Model folders that a verb makes: refuse other files, write beside the folder, replace it in one step.
+
+Public: `foreign_files`, `refuse_foreign`, `replace_folder`, `MODEL_FILES`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from llmkit.errors import OptionError
+
+# Names of the files of a model folder, as transformers, tokenizers and CTranslate2 write them.
+MODEL_FILES = (
+    *("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"),
+    *("model-*-of-*.safetensors", "model.bin", "README.md", "proof.json", "chat_template.jinja"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "vocab-src.json", "vocab-tgt.json", "merges.txt", "target_vocab.json"),
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm_char.model", "sentencepiece.model"),
+    *("source.spm", "target.spm", "bpe.codes", "dict.txt", "normalizer.json", "prophetnet.tokenizer"),
+    *("vocabulary.json", "vocabulary.txt", "*_vocabulary.json", "*_vocabulary.txt"),
+    *("preprocessor_config.json", "processor_config.json", "additional_chat_templates"),
+    *("modeling_*.py", "configuration_*.py", "tokenization_*.py"),
+)
+# A folder without any of these is not the folder of a model: its README.md is somebody's own.
+_MARKS = ("config.json", "adapter_config.json", "metrics.jsonl", "checkpoints", "unfinished-corpus")
+_FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus")
+_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]:
+    """Return the names in a folder that are not files of a model, sorted; all, if it holds no model at all.
+
+    Args:
+        folder: an existing folder.
+        known: names that may be removed, as patterns.
+    """
+    entries = sorted(folder.iterdir())
+    if not any((folder / mark).exists() for mark in _MARKS):
+        return [entry.name for entry in entries]
+
+    def is_known(entry: Path) -> bool:
+        if entry.is_dir() and (entry.is_symlink() or entry.name not in _FOLDERS):
+            return False
+        return any(fnmatchcase(entry.name, pattern) for pattern in known)
+
+    return [entry.name for entry in entries if not is_known(entry)]
+
+
+def refuse_foreign(folder: Path, known: Sequence[str] = MODEL_FILES) -> None:
+    """Refuse to replace a folder that holds other files than those of a model.
+
+    Raises:
+        OptionError: naming the first of them.
+    """
+    found = foreign_files(folder, known)
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise OptionError(
+            "output",
+            f"{folder}: holds {found[0]!r}{more}, which no model has and overwriting would remove; name"
+            " another folder, or move the files",
+        )
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Rename a folder to a place; one that is there is replaced in one step.
+
+    Afterwards the replaced folder has the name `new`, and the caller removes it.
+
+    Args:
+        new: the finished folder, on the same disk.
+        place: its new name.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if not place.exists():
+        new.replace(place)
+    elif not _exchange(new, place):
+        # A kill between these renames leaves both folders, beside the place.
+        old = new.with_name(new.name + ".replaced")
+        place.replace(old)
+        try:
+            new.replace(place)
+        except OSError:
+            old.replace(place)
+            raise
+        old.replace(new)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names (Linux's renameat2); return False if the system or its disk cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    done: int = rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], ctypes.c_uint(_EXCHANGE))
+    return done == 0
