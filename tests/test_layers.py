@@ -17,6 +17,7 @@ LAYERS = [
     {"cluster"},
     {"insight"},
     {"evaluation"},
+    {"benchmark"},
     {"training"},
     {"tasks"},
     {"convert"},

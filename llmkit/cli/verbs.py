@@ -30,6 +30,7 @@ SECTIONS = {
         "eval": "Score predictions or a model, with confidence intervals.",
     },
     "Inspect": {
+        "bench": "Measure the speed and memory of a model, beside the machine's limits and other programs.",
         "kernels": "List, verify or time attention kernels.",
         "models": "List the embedded models, the cached ones, and some to try.",
         "doctor": "Show versions, devices, and anything missing with the command that installs it.",

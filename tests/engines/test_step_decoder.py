@@ -86,7 +86,7 @@ def test_alone_in_a_batch_streamed_and_guessed_are_one_text(
     streamed = [engine.stream(one, pieces.extend).ids for one in batch]
     assert together == alone == streamed
     assert pieces == [token for ids in streamed for token in ids]
-    monkeypatch.setattr(step_decoder, "_GUESSING_ROWS", 0)
+    monkeypatch.setattr(step_decoder, "GUESSING_ROWS", 0)
     assert together == [engine.generate([one])[0][0].ids for one in batch]
     monkeypatch.setattr(step_decoder, "MAX_ROWS", 2)  # the others join as rows leave
     assert together == ids_of(engine.generate(batch))

@@ -28,7 +28,7 @@ PIECE = 128
 MAX_ROWS = 32
 """Sequences that run together; more would wait for the processor, not for memory."""
 GUESSES = 5
-_GUESSING_ROWS = 2  # above this many sequences, checking guesses costs more than it saves
+GUESSING_ROWS = 2  # above this many sequences, checking guesses costs more than it saves
 
 
 class RunningSequence:
@@ -206,7 +206,7 @@ class StepDecoder:
 
     def _guessing(self) -> bool:
         """Guess while few sequences run and enough of the guesses are right."""
-        few = len(self._running) <= _GUESSING_ROWS
+        few = len(self._running) <= GUESSING_ROWS
         return few and (self._guessed < 50 or self._accepted > 0.25 * self._guessed)
 
     def _admit(self) -> None:

@@ -1,0 +1,252 @@
+"""Limits of the machine, the work of a token, and signs that other programs are running.
+
+One stream decodes at most bandwidth / (bytes of a step's weights + bytes of the cache) tokens a second. A
+prompt is read at most as fast as its products can be computed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.benchmark.results import Bound, MachineLimits
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.benchmark.systems import BenchmarkPrompt
+
+_CPU_SIZE, _GPU_SIZE = 1024, 8192
+_SPREAD = 0.25
+_LOAD = 0.5
+
+
+@dataclass(frozen=True)
+class ModelWork:
+    """The work of a model.
+
+    Attributes:
+        step_bytes: stored bytes that one decoding step reads, without the cache.
+        step_weights: numbers in the matrices of a step.
+        head_weights: those of them in the output layer.
+        encoder_weights: numbers in the matrices of an encoder; 0 without one.
+        cache_bytes: bytes of the cache for one token.
+        attention_width: layers times query heads times their width.
+        model_bytes: stored bytes of all weights.
+    """
+
+    step_bytes: int
+    step_weights: int
+    head_weights: int
+    encoder_weights: int
+    cache_bytes: int
+    attention_width: int
+    model_bytes: int
+
+
+def measure_limits(device: str, dtype: torch.dtype, size: int | None = None) -> MachineLimits:
+    """Measure the bandwidth of memory, and the arithmetic of a matrix product.
+
+    Args:
+        device: a device of torch.
+        dtype: of the product.
+        size: rows and columns of its matrices; None is large enough for the device.
+    """
+    import torch
+
+    from llmkit.linear.benchmark import read_bandwidth
+    from llmkit.native_build import CannotBuildError
+
+    notes: list[str] = []
+    bandwidth = 0.0
+    if device == "cpu":
+        try:
+            bandwidth = read_bandwidth()
+        except CannotBuildError as error:
+            notes.append(
+                f"bandwidth measured by a sum in torch, since no native loop could be built: {error}"
+            )
+    else:
+        notes.append("bandwidth measured by a copy")
+    if not bandwidth:
+        big = torch.ones(1 << 24, dtype=torch.int64, device=device)
+        if device == "cpu":
+            bandwidth = big.nbytes / _fastest(lambda: big.sum(), device)
+        else:
+            into = torch.empty_like(big)
+            bandwidth = 2 * big.nbytes / _fastest(lambda: into.copy_(big), device)
+    size = size or (_CPU_SIZE if device == "cpu" else _GPU_SIZE)
+    a = torch.randn(size, size, device=device).to(dtype)
+    operations = 2 * size**3 / _fastest(lambda: a @ a, device)
+    return MachineLimits(bandwidth, operations, str(dtype).removeprefix("torch."), tuple(notes))
+
+
+def _fastest(run: Callable[[], object], device: str, times: int = 20) -> float:
+    """Return the seconds of the fastest call; a short call is rarely disturbed every time."""
+    import torch
+
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        run()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        elif device == "mps":
+            torch.mps.synchronize()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def model_work(model: Any) -> ModelWork | None:
+    """Count the work of a model; None for a mixture of experts, whose steps read a part of the weights.
+
+    Args:
+        model: a causal or encoder-decoder model of transformers, quantized by llmkit or not.
+    """
+    config = model.config.get_text_config(decoder=True)
+    if any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
+        return None
+    head = model.get_output_embeddings()
+    if model.config.is_encoder_decoder:
+        modules = list({id(one): one for one in [*model.get_decoder().modules(), head]}.values())
+        encoder = _weights(list(model.get_encoder().modules()))
+    else:
+        modules, encoder = list(model.modules()), 0
+    heads = config.num_attention_heads
+    layers = _first(config, "decoder_layers", "num_decoder_layers", "num_hidden_layers")
+    width = _first(config, "head_dim", "d_kv") or config.hidden_size // heads
+    kv_heads = _first(config, "num_key_value_heads") or heads
+    head_weights = _weights([head])
+    return ModelWork(
+        step_bytes=_nbytes([one for one in modules if not _is_embedding(one)]),
+        step_weights=_weights([one for one in modules if one is not head]) + head_weights,
+        head_weights=head_weights,
+        encoder_weights=encoder,
+        cache_bytes=2 * layers * kv_heads * width * model.dtype.itemsize,
+        attention_width=layers * heads * width,
+        model_bytes=_nbytes(list(model.modules())),
+    )
+
+
+def _first(config: Any, *names: str) -> int:
+    return next((int(value) for name in names if (value := getattr(config, name, None))), 0)
+
+
+def _is_embedding(module: Any) -> bool:
+    return hasattr(module, "num_embeddings")
+
+
+def _weights(modules: Sequence[Any]) -> int:
+    """Count the numbers of matrices that are multiplied; an embedding is looked up."""
+    total = 0
+    for module in modules:
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.dim() == 2 and not _is_embedding(module):
+            total += weight.numel()
+    return total
+
+
+def _nbytes(modules: Sequence[Any]) -> int:
+    """Sum the bytes of modules' own tensors, each once where modules share it."""
+    found: dict[int, int] = {}
+    total = 0
+    for module in modules:
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        for tensor in own:
+            found[tensor.data_ptr()] = tensor.nbytes
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.is_meta and not any(tensor.dim() > 1 for tensor in own):
+            total += weight.numel() * weight.element_size()  # kept in a layout of its own
+    return total + sum(found.values())
+
+
+def decode_bound(work: ModelWork, limits: MachineLimits, prompt_tokens: int, new_tokens: int) -> Bound:
+    """Return the most tokens a second of one stream, at the middle of its answer."""
+    seconds, by = _step(work, limits, 1, prompt_tokens + new_tokens / 2)
+    return Bound(1 / seconds, by)
+
+
+def prefill_bound(work: ModelWork, limits: MachineLimits, prompt_tokens: int) -> Bound:
+    """Return the most prompt tokens a second, up to the first new token."""
+    seconds, by = _prompt(work, limits, prompt_tokens)
+    return Bound(prompt_tokens / seconds, by)
+
+
+def batch_bound(work: ModelWork, limits: MachineLimits, prompts: Sequence[BenchmarkPrompt]) -> Bound:
+    """Return the most new tokens a second of a batch whose sequences all run together."""
+    reading = sum(_prompt(work, limits, one.length)[0] for one in prompts)
+    tokens = sum(one.new_tokens for one in prompts)
+    steps = max(one.new_tokens for one in prompts) - 1
+    context = sum((one.length + one.new_tokens / 2) * one.new_tokens for one in prompts) / tokens
+    seconds, by = _step(work, limits, (tokens - len(prompts)) / steps, context)
+    return Bound(tokens / (reading + steps * seconds), by if steps * seconds > reading else "arithmetic")
+
+
+def _step(work: ModelWork, limits: MachineLimits, rows: float, context: float) -> tuple[float, str]:
+    reading = (work.step_bytes + rows * context * work.cache_bytes) / limits.bandwidth
+    operations = rows * (2 * work.step_weights + 4 * work.attention_width * context)
+    return _slower(reading, operations / limits.operations)
+
+
+def _prompt(work: ModelWork, limits: MachineLimits, tokens: int) -> tuple[float, str]:
+    # A decoder computes logits for the last token only, and half of the scores are masked.
+    reading = work.step_bytes / limits.bandwidth
+    if work.encoder_weights:
+        operations = 2 * (work.encoder_weights * tokens + work.step_weights)
+    else:
+        body = work.step_weights - work.head_weights
+        operations = 2 * (body * tokens + work.head_weights) + 2 * work.attention_width * tokens**2
+    return _slower(reading, operations / limits.operations)
+
+
+def _slower(reading: float, computing: float) -> tuple[float, str]:
+    return (reading, "bandwidth") if reading >= computing else (computing, "arithmetic")
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has had so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def load_average() -> float | None:
+    """Return the processes that wanted a processor in the last minute; None where the system has no count."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def calibrate(clock: Callable[[], float] = time.perf_counter, rounds: int = 40) -> list[float]:
+    """Return the seconds of a fixed loop, again and again; on a quiet machine they are all alike."""
+    taken = []
+    for _ in range(rounds):
+        started = clock()
+        sum(range(100_000))
+        taken.append(clock() - started)
+    return taken
+
+
+def signs_of_load(load: float | None, cores: int, loops: Sequence[float]) -> list[str]:
+    """Return signs that other programs are running; none on a quiet machine.
+
+    Args:
+        load: from `load_average`, taken before the benchmark's own work.
+        cores: processors of the machine.
+        loops: from `calibrate`.
+    """
+    found = []
+    if load is not None and load > _LOAD * cores:
+        found.append(f"the load average is {load:.1f} on {cores} cores")
+    ordered = sorted(loops)
+    slow = ordered[len(ordered) * 9 // 10] / ordered[0] - 1
+    if slow > _SPREAD:
+        found.append(f"one in ten runs of a fixed loop takes {slow:.0%} longer than the fastest")
+    return found

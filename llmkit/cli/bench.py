@@ -1,0 +1,105 @@
+"""`llmkit bench`: the speed and memory of a model, beside the machine's limits and other programs."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from llmkit.cli.common import console, options
+from llmkit.cli.common.options import flag
+
+if TYPE_CHECKING:
+    from llmkit.runtime.spec import ModelSpec
+
+EXAMPLES = [
+    "llmkit bench -m stories",
+    "llmkit bench -m my-model --quantize int8 --compare pipeline,ctranslate2 --markdown",
+    "llmkit bench -m my-model --compare llama.cpp --peer-python llama/bin/python",
+]
+
+
+@options.expand
+def run(
+    *,
+    prompt_tokens: Annotated[int, flag("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 256,
+    new_tokens: Annotated[int, flag("--new-tokens", metavar="N", help="Tokens that follow it.")] = 64,
+    batch: Annotated[int, flag("--batch", metavar="N", help="Prompts that run together.")] = 8,
+    mixed: Annotated[
+        bool,
+        flag("--mixed", help="Give the prompts and answers of a batch a quarter to all of the tokens."),
+    ] = False,
+    guesses: Annotated[
+        bool, flag("--guesses", help="Let tokens be guessed from the text, as `generate` does.")
+    ] = False,
+    start: Annotated[
+        bool, flag("--start", help="Time also the help page and the first token of a new process.")
+    ] = False,
+    repeats: Annotated[int, flag("--repeats", metavar="N", help="Rounds that count.")] = 5,
+    threads: Annotated[
+        int | None,
+        flag("--threads", metavar="N", help="Threads of the processor.", default="as torch chooses"),
+    ] = None,
+    compare: Annotated[
+        str,
+        flag(
+            "--compare",
+            metavar="NAME,...",
+            help="Programs that take turns: pipeline, generate_batch, ctranslate2, llama.cpp.",
+            default="none",
+        ),
+    ] = "",
+    peer_python: Annotated[
+        str | None,
+        flag("--peer-python", metavar="PATH", help="Python with llama-cpp-python.", default="this one"),
+    ] = None,
+    json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
+    markdown: Annotated[bool, flag("--markdown", help="Print a Markdown table.")] = False,
+    model: options.ModelFlags,
+    messages: options.MessageFlags,
+) -> None:
+    """Measure the speed and memory of a model, beside the machine's limits and other programs."""
+    from llmkit.benchmark.results import BenchmarkOptions
+    from llmkit.errors import OptionError
+
+    if json and markdown:
+        raise OptionError("markdown", "does not go with `json`; give one of them")
+    spec = model.spec(task="text-generation", verb="generate")
+    wanted = BenchmarkOptions(
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        batch=batch,
+        repeats=repeats,
+        threads=threads,
+        mixed=mixed,
+        guesses=guesses,
+        compare=tuple(name.strip() for name in compare.split(",") if name.strip()),
+        peer_python=peer_python,
+        start=_commands(spec) if start else (),
+        seed=model.seed or 0,
+    )
+    wanted.check()
+    from llmkit.benchmark.measure import benchmark
+    from llmkit.benchmark.table import lines
+
+    with console.Progress("bench", total=1.0) as bar:
+        result = benchmark(
+            spec, wanted, progress=lambda done, total: bar.update(done / total, f"{done} of {total} rounds")
+        )
+    if result.busy:
+        console.notice(f"the machine is busy, so times are not to be trusted: {'; '.join(result.reasons)}")
+    if json:
+        print(json_module.dumps(result.as_json()))
+    else:
+        print("\n".join(lines(result, markdown=markdown)))
+
+
+def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the commands whose start is timed."""
+    llmkit = (sys.executable, "-m", "llmkit")
+    flags = ["-m", spec.name, "--device", spec.device, "--dtype", spec.dtype]
+    for name in ("revision", "quantize", "linear", "attn", "adapter"):
+        if (value := getattr(spec, name)) is not None:
+            flags += [f"--{name}", value]
+    first = (*llmkit, "generate", *flags, "Once upon a time")
+    return ("help page", (*llmkit, "--help")), ("first token of a process", first)
