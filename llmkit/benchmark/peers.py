@@ -116,7 +116,7 @@ class PipelineSystem:
 
     def single(self, prompt: BenchmarkPrompt) -> SingleRun:
         timer = TokenTimer()
-        self._run([prompt], streamer=_Streamer(timer.add))
+        self._run([prompt], streamer=_PeerStreamer(timer.add))
         return timer.run(prompt)
 
     def many(self, prompts: Sequence[BenchmarkPrompt]) -> BatchRun:
@@ -137,7 +137,7 @@ class PipelineSystem:
             self._pipe([prompt.text for prompt in prompts], add_special_tokens=False, **limits, **more)
 
 
-class _Streamer:
+class _PeerStreamer:
     """Counts the tokens of `generate`, without the prompt that comes first."""
 
     def __init__(self, add: Callable[[int], None]) -> None:

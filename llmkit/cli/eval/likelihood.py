@@ -62,7 +62,7 @@ def run(flags: Flags) -> None:
         "notice": console.notice,
         "progress": speed(bar),
     }
-    metric, examples = measurement(Measurement(name, loaded, rows, how, joined), flags, common)
+    metric, examples = measurement(LikelihoodRun(name, loaded, rows, how, joined), flags, common)
     ours, theirs = alongside(examples, earlier)
     work = Work(source, [metric], ours, dict(zip(others, theirs, strict=True)))
     score_work(work, flags, bar)
@@ -86,7 +86,7 @@ def check(name: str, flags: Flags) -> None:
 
 
 @dataclass
-class Measurement:
+class LikelihoodRun:
     """A metric of likelihood on a model.
 
     Attributes:
@@ -104,7 +104,7 @@ class Measurement:
     joined: bool
 
 
-def measurement(what: Measurement, flags: Flags, common: dict[str, Any]) -> tuple[Metric, Iterator[Example]]:
+def measurement(what: LikelihoodRun, flags: Flags, common: dict[str, Any]) -> tuple[Metric, Iterator[Example]]:
     """Return the metric, and the rows with their losses; `common` are options of all measurements."""
     from llmkit.evaluation.likelihood import choices, perplexity
 
