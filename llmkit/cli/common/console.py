@@ -22,13 +22,13 @@ _show_as_python = warnings.showwarning
 
 
 @dataclass
-class _State:
+class _Verbosity:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
 
 
-state = _State()
+state = _Verbosity()
 _flags: dict[str, tuple[str, str | None]] = {}
 _OPTION = re.compile(r"(?<!column )`(\w+)`")
 _ASSIGNMENT = re.compile(r"\b(\w+)=(?:(True|False)\b|(\"[^\"]*\"|[^\s,;:)]+))")
