@@ -40,16 +40,24 @@ def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.Mess
 
 
 def _open(spec: ModelSpec) -> Engine | LoadedModel:
-    """Open a model in its own thread: an engine, or a model that finds answers in texts."""
+    """Open a model in its own thread: an engine, or a model that finds answers in texts or embeds them."""
     from llmkit.engines.open import open_engine
     from llmkit.runtime.load import load, saved_architecture
 
     with _loading:
         opened: Engine | LoadedModel
-        if any("ForQuestionAnswering" in name for name in saved_architecture(spec)):
+        names = saved_architecture(spec)
+        if any("ForQuestionAnswering" in name for name in names):
             opened = load(dataclasses.replace(spec, task="question-answering"))
+        elif any(_is_encoder(name) for name in names):
+            opened = load(dataclasses.replace(spec, task="feature-extraction"))
         else:
             opened = open_engine(spec)
     for note in opened.notes:
         console.detail(note)
     return opened
+
+
+def _is_encoder(name: str) -> bool:
+    """Tell if a class is a model without a head, such as BertModel; MarianMTModel has one."""
+    return name.endswith("Model") and not name.endswith(("MTModel", "HeadModel", "HeadsModel"))

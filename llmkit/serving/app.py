@@ -19,7 +19,7 @@ from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
 
 Opener = Callable[[], Any]
-"""Opens a model: an `Engine`, or a `LoadedModel` for extractive question answering."""
+"""Opens a model: an `Engine`, or the `LoadedModel` of a model that writes no text."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

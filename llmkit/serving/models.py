@@ -74,7 +74,10 @@ class ServedModel:
         if self.worker.failure is not None:
             raise ApiError(503, f"{self.name} could not be loaded", code="model_failed")
         if self.worker.reader is not None:
-            message = f"{self.name} only finds answers in texts; ask /v1/answers"
+            route = (
+                "/v1/answers" if self.worker.reader.spec.task == "question-answering" else "/v1/embeddings"
+            )
+            message = f"{self.name} writes no text; ask {route}"
             raise ApiError(400, message, param="model", code="model_writes_no_text")
         if self.worker.engine is None or not self.worker.loaded.is_set():
             raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
@@ -107,7 +110,7 @@ class ServedModel:
         """Run a function in the model's thread and return its result.
 
         Args:
-            function: takes the engine, or the `LoadedModel` of a model that finds answers in texts.
+            function: takes the engine, or the `LoadedModel` of a model that writes no text.
             seconds: time limit.
 
         Raises:

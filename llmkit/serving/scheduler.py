@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Completion, LiveBatch, Request
@@ -32,14 +33,14 @@ class Worker:
 
     Args:
         name: the model's name, for metrics.
-        open_engine: opens the model: an `Engine`, or a `LoadedModel` for extractive question answering.
+        open_engine: opens the model: an `Engine`, or the `LoadedModel` of a model that writes no text.
         max_queue: jobs that may wait.
         metrics: counts tokens and times.
         log: takes a line about an error that is no fault of a request.
 
     Attributes:
         engine: the model, once it is open.
-        reader: the model, if it is one that only finds answers in texts.
+        reader: the model, if it writes no text: it finds answers in texts, or embeds them.
         failure: why it could not be opened.
         loaded: set when it is open or failed.
     """
@@ -191,11 +192,12 @@ class Worker:
             self._alone = None
 
     def _join(self, job: AnswerJob, batch: LiveBatch) -> None:
-        size = len(job.request.ids or ()) + job.request.sampling.max_new_tokens
-        if size > batch.capacity:
-            raise OptionError(
-                "max_new_tokens", f"and the prompt make {size}, and the cache holds {batch.capacity}"
-            )
+        sampling, length = job.request.sampling, len(job.request.ids or ())
+        room = batch.capacity - length
+        if room < 1:
+            raise OptionError("prompt", f"has {length} tokens, and the cache holds {batch.capacity}")
+        limit = min(sampling.max_new_tokens, room)
+        job.request = replace(job.request, sampling=replace(sampling, max_new_tokens=limit))
 
         def on_tokens(ids: Sequence[int]) -> bool:
             return job.take(ids, self._metrics, self.name)

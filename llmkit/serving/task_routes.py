@@ -1,7 +1,8 @@
-"""Routes of whole tasks: translations, summaries, and answers from a text."""
+"""Routes of whole tasks: translations, summaries, answers from a text, and embeddings."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from typing import Any
 
@@ -21,6 +22,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/translations", translations)
     app.router.add_post("/v1/summaries", summaries)
     app.router.add_post("/v1/answers", answers)
+    app.router.add_post("/v1/embeddings", embeddings)
 
 
 async def translations(request: web.Request) -> web.Response:
@@ -86,7 +88,10 @@ async def answers(request: web.Request) -> web.Response:
     if top_k is not None:
         extraction = dataclasses.replace(extraction, top_k=top_k)
     found = await _run(
-        request, fields, lambda model: answer(model, questions, context, extraction=extraction)
+        request,
+        fields,
+        lambda model: answer(model, questions, context, extraction=extraction),
+        reader="question-answering",
     )
     data = [
         {
@@ -98,6 +103,40 @@ async def answers(request: web.Request) -> web.Response:
         for i, one in enumerate(found[1])
     ]
     return _response(found, data)
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    """Embed texts as OpenAI describes it: ``{"input": ..., "encoding_format": "float"}``."""
+    fields = Fields(await read_json(request))
+    texts = _texts(fields, "input")
+    packed = fields.choice("encoding_format", ("float", "base64")) == "base64"
+    fields.unsupported({"dimensions": []})
+    fields.ignore("user")
+
+    def embed(model: Any) -> list[Any]:
+        from llmkit.tasks.embeddings import SentenceEmbedder
+
+        if getattr(getattr(model, "spec", None), "task", None) != "feature-extraction":
+            raise bad("model", "does not embed texts", "unsupported_value")
+        embedder = SentenceEmbedder(model)
+        vectors = embedder(texts)
+        if embedder.cut:
+            raise bad(
+                "input", f"holds a text of more than {embedder.window} tokens", "context_length_exceeded"
+            )
+        return [vectors, sum(map(len, model.tokenizer(texts, verbose=False)["input_ids"]))]
+
+    name, (vectors, tokens) = await _run(request, fields, embed, reader="feature-extraction")
+    data = [
+        {
+            "object": "embedding",
+            "index": i,
+            "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if packed else row.tolist(),
+        }
+        for i, row in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return web.json_response({"object": "list", "model": name, "data": data, "usage": usage})
 
 
 def _texts(fields: Fields, name: str) -> list[str]:
@@ -121,11 +160,23 @@ def _options(fields: Fields) -> Any:
     return GenerationOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-async def _run(request: web.Request, fields: Fields, function: Any) -> tuple[str, list[Any]]:
-    """Run a task in the model's thread; return the model's name and the results."""
+async def _run(
+    request: web.Request, fields: Fields, function: Any, *, reader: str | None = None
+) -> tuple[str, list[Any]]:
+    """Run a task in the model's thread; return the model's name and the results.
+
+    Args:
+        request: gives the model.
+        fields: the fields; what was not read is refused.
+        function: the task.
+        reader: task of models that write no text and can do this.
+    """
     state = request.app[STATE]
     model = state.model(fields.text("model"))
     fields.end()
+    loaded = model.worker.reader
+    if loaded is None or loaded.spec.task != reader:
+        _ = model.engine  # refuses a model that writes no text
     results: list[Any] = await model.call(function, state.settings.request_timeout)
     return model.name, results
 

@@ -279,3 +279,15 @@ def test_the_page_is_open_and_runs_nothing_from_elsewhere(serve: Callable[..., A
             assert client.get(path)[0] == 404
     with serve(page=False) as client:
         assert client.get("/")[0] == 404
+
+
+def test_each_kind_of_model_is_opened_as_what_it_is() -> None:
+    from llmkit import ModelSpec
+    from llmkit.cli.serve import _is_encoder, _open
+
+    for name, task in (("translator", None), ("storyteller", None), ("reader", "question-answering")):
+        opened: Any = _open(ModelSpec(name, device="cpu", bundled=True))
+        assert hasattr(opened, "live_batch") == (task is None)
+        assert task is None or opened.spec.task == task
+    assert _is_encoder("BertModel")
+    assert not any(map(_is_encoder, ["MarianMTModel", "GPT2LMHeadModel", "LlamaForCausalLM"]))

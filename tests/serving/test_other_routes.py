@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmkit import ModelSpec, load
 from llmkit.engines.open import open_engine
+from llmkit.tasks.embeddings import SentenceEmbedder
+from tests.conftest import TinyModel
 from tests.serving.conftest import Client, serving
 
 OPTIONS = {"seed": 3, "num_predict": 8, "temperature": 0.8}
@@ -104,6 +108,31 @@ def test_questions_are_answered_from_a_text(task_client: Client) -> None:
     assert body["context"][found["answers"][0]["start"] : found["answers"][0]["end"]] == found["text"]
     status, answer = task_client.post("/v1/completions", {"model": "reader", "prompt": "x"})
     assert (status, answer["error"]["code"]) == (400, "model_writes_no_text")
+    for path in ("/v1/translations", "/v1/embeddings"):
+        status, answer = task_client.post(path, {"model": "reader", "input": "x"})
+        assert (status, answer["error"]["param"]) == (400, "model")
+
+
+def test_an_encoder_embeds_texts(tiny_model: TinyModel) -> None:
+    model: Any = load(ModelSpec(str(tiny_model("bert")), task="feature-extraction", device="cpu"))
+    texts = ["The cat sat.", "A dog ran away."]
+    with serving({"encoder": model}) as client:
+        status, answer = client.post("/v1/embeddings", {"input": texts, "encoding_format": "float"})
+        assert status == 200
+        found = np.array([one["embedding"] for one in answer["data"]])
+        assert found == pytest.approx(SentenceEmbedder(model)(texts), abs=1e-6)
+        assert answer["usage"]["prompt_tokens"] == sum(map(len, model.tokenizer(texts)["input_ids"]))
+        packed = client.post("/v1/embeddings", {"input": texts[0], "encoding_format": "base64"})[1]["data"][0]
+        assert np.frombuffer(base64.b64decode(packed["embedding"]), "<f4") == pytest.approx(
+            found[0], abs=1e-6
+        )
+        assert client.post("/v1/embeddings", {"input": "x", "dimensions": 8})[0] == 400
+        assert client.post("/v1/completions", {"prompt": "x"})[0] == 400
+
+
+def test_only_an_encoder_embeds(client: Client) -> None:
+    status, answer = client.post("/v1/embeddings", {"model": "stories", "input": "x"})
+    assert (status, answer["error"]["param"]) == (400, "model")
 
 
 def test_a_summary_may_be_sentences_of_the_text(task_client: Client) -> None:
