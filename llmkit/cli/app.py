@@ -85,8 +85,17 @@ def _reason(error: Any) -> str:
     message = str(error.format_message()).rstrip(".")
     extra = _EXTRA.fullmatch(message)
     if extra:
-        return f"unexpected argument: {extra[1]}; put a text of several words in quotes"
+        return f"unexpected argument: {extra[1]}; {_about_arguments(error.ctx)}"
     return message[:1].lower() + message[1:]
+
+
+def _about_arguments(context: Any) -> str:
+    declared = context.command.params
+    if any(one.param_type_name == "argument" for one in declared):
+        return "put a text of several words in quotes"
+    model = next((one.opts for one in declared if one.name == "model"), [])
+    named = f", and a model is named with {'/'.join(model)}" if model else ""
+    return f"{context.info_name} takes options only{named}"
 
 
 def _for_typer(run: Any) -> Any:
