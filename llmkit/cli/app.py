@@ -93,9 +93,8 @@ def _about_arguments(context: Any) -> str:
     declared = context.command.params
     if any(one.param_type_name == "argument" for one in declared):
         return "put a text of several words in quotes"
-    model = next((one.opts for one in declared if one.name == "model"), [])
-    named = f", and a model is named with {'/'.join(model)}" if model else ""
-    return f"{context.info_name} takes options only{named}"
+    example = ", such as --model" if any(one.name == "model" for one in declared) else ""
+    return f"{context.info_name} takes options only{example}"
 
 
 def _for_typer(run: Any) -> Any:
