@@ -85,8 +85,16 @@ def _reason(error: Any) -> str:
     message = str(error.format_message()).rstrip(".")
     extra = _EXTRA.fullmatch(message)
     if extra:
-        return f"unexpected argument: {extra[1]}; put a text of several words in quotes"
+        return f"unexpected argument: {extra[1]}; {_about_arguments(error.ctx)}"
     return message[:1].lower() + message[1:]
+
+
+def _about_arguments(context: Any) -> str:
+    declared = context.command.params
+    if any(one.param_type_name == "argument" for one in declared):
+        return "put a text of several words in quotes"
+    example = ", such as --model" if any(one.name == "model" for one in declared) else ""
+    return f"{context.info_name} takes options only{example}"
 
 
 def _for_typer(run: Any) -> Any:

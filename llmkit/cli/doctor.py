@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,11 +60,25 @@ def run(
             print(json_module.dumps(asdict(finding), ensure_ascii=False))
             continue
         mark = {True: "ok", False: "MISSING", None: ""}[finding.ok]
-        advice = f"  ({finding.advice})" if finding.advice else ""
-        print(f"{finding.what:<18}{finding.value:<34}{mark}{advice}".rstrip())
+        advice = f"({finding.advice})" if finding.advice else ""
+        line = "  ".join(
+            part for part in (f"{finding.what:<16}", f"{finding.value:<34}", mark, advice) if part
+        )
+        print(_fitted(line.rstrip()))
     if failed:
         console.notice("something is missing; see the lines marked MISSING")
         raise console.Exit(1)
+
+
+def _fitted(line: str) -> str:
+    """Return a line broken at spaces for the terminal, or as it is where there is no terminal."""
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    broken = textwrap.wrap(
+        line, width, subsequent_indent=" " * 18, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(one.rstrip() for one in broken)
 
 
 def _findings() -> Iterator[Finding]:
@@ -89,7 +104,10 @@ def _packages() -> Iterator[Finding]:
             yield Finding(need.name, version, True)
     for name, advice in OPTIONAL.items():
         version = _version(name)
-        yield Finding(name, version or "not installed (optional)", advice="" if version else advice)
+        if version is None:
+            yield Finding(name, "not installed (optional)", advice=advice)
+        else:
+            yield Finding(name, version, True)
 
 
 def required() -> list[Requirement]:

@@ -48,6 +48,8 @@ def run(
     spec = model.spec(task="text-generation")
     if bits not in (8, 4):
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
+    if model.quantize is not None:
+        raise OptionError("quantize", "changes a model in memory only; set `bits` here instead")
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
     check_output(output, as_file=False, overwrite=overwrite)
@@ -73,6 +75,8 @@ def run(
     if result.divergence is not None and result.same_top is not None:
         print(f"KL divergence from the original: {result.divergence:.2e} nats a token")
         print(f"same most likely token: {100 * result.same_top:.1f} % of {result.tokens} tokens")
+    else:
+        print("change: not measured; only models that continue a text are")
 
 
 def _texts(path: str, field: str | None) -> list[str]:

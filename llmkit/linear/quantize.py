@@ -69,7 +69,7 @@ def quantize_model(
 
     Raises:
         OptionError: `bits`, `group` or `kernel` cannot be used.
-        InputError: the model has no layer to quantize, or weights that are not finite.
+        InputError: the model has no layer to quantize, is quantized already, or weights that are not finite.
     """
     if bits not in BITS:
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
@@ -78,6 +78,8 @@ def quantize_model(
     used = choose_kernel(kernel, model, bits)
     found = Quantization(bits, group, used.name, bytes_before=size_of(model))
     wanted, found.kept = _wanted(model, embeddings, skip)
+    if not wanted and any(isinstance(layer, QuantizedModule) for layer in model.modules()):
+        raise InputError("the model is quantized already; start from the original")
     if not wanted:
         raise InputError("the model has no linear layer that can be quantized")
     tied: dict[int, PackedWeight] = {}

@@ -69,6 +69,8 @@ def test_doctor_finds_everything_here() -> None:
     for name in ("torch", "transformers", "python", "cpu", "memory", "embedded models", "model cache"):
         assert any(line.startswith(name) for line in result.out.splitlines()), name
     assert "MISSING" not in result.out
+    (models,) = [line for line in result.out.splitlines() if line.startswith("embedded models")]
+    assert models.endswith("translator  ok")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.cli.common.recipe_flags import recipe_of
+from llmkit.cli.common.recipe_flags import recipe_of, show
 from llmkit.cli.finetune import FinetuneFlags
 from llmkit.cli.pretrain import PretrainFlags
 from llmkit.errors import OptionError
@@ -60,3 +60,8 @@ def test_a_batch_size_is_a_number_or_auto() -> None:
 def test_the_help_shows_each_default(verb: str, help: str, default: str) -> None:
     page = " ".join(run(verb, "--help").out.split())
     assert re.search(rf"{re.escape(help)}\.? [(\[](default: )?{re.escape(default)}[)\]]", page), page
+
+
+def test_a_result_shows_units(capsys: pytest.CaptureFixture[str]) -> None:
+    show({"steps": 1200, "train_loss": 1.54219, "peak_memory": 771_039_232, "resumed": None}, as_json=False)
+    assert capsys.readouterr().out == "steps: 1,200\ntrain loss: 1.542\npeak memory: 0.77 GB\n"

@@ -137,7 +137,12 @@ def test_a_mistyped_verb_is_bad_usage_with_the_nearest_name() -> None:
     [
         (["generate", "--temprature", "1", "x"], "no such option: --temprature; did you mean --temperature?"),
         (["generate", "--top-k", "many", "x"], "--top-k must be a whole number, not 'many'"),
-        (["generate", "x", "y"], "unexpected argument: y"),
+        (["generate", "x", "y"], "unexpected argument: y; put a text of several words in quotes"),
+        (
+            ["quantize", "stories", "-o", "x"],
+            "unexpected argument: stories; quantize takes options only, such as --model",
+        ),
+        (["doctor", "x"], "doctor takes options only (see"),
     ],
 )
 def test_bad_usage_is_one_line_and_exits_with_2(arguments: list[str], said: str) -> None:

@@ -97,3 +97,15 @@ def test_the_verb_reports_size_and_divergence(tmp_path: Path) -> None:
     assert found["divergence"] > 0
     said = run("generate", "-m", tmp_path / "q", "Once", "--greedy", "--max-new-tokens", "5")
     assert (said.code, bool(said.out.strip())) == (0, True)
+
+
+def test_the_verb_refuses_to_quantize_twice(folders: dict[int, Any], tmp_path: Path) -> None:
+    asked = ("quantize", "-o", tmp_path / "twice")
+    assert_refused(run(*asked, "-m", "stories", "--quantize", "int4"), "--bits", option="quantize")
+    assert_refused(run(*asked, "-m", folders[8].folder), "quantized already")
+
+
+def test_the_verb_says_if_it_measures_nothing(tmp_path: Path) -> None:
+    done = run("quantize", "-m", "translator", "-o", tmp_path / "small")
+    assert done.code == 0, done.err
+    assert "change: not measured" in done.out

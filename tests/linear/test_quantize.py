@@ -123,6 +123,10 @@ def test_options_that_are_refused(options, message):
 def test_models_that_are_refused():
     with pytest.raises(InputError, match="no linear layer"):
         quantize_model(torch.nn.LayerNorm(32), 8)
+    once = torch.nn.Sequential(torch.nn.Linear(32, 32))
+    quantize_model(once, 8)
+    with pytest.raises(InputError, match="quantized already"):
+        quantize_model(once, 4)
     bad = torch.nn.Sequential(torch.nn.Linear(32, 32))
     bad[0].weight.data[0, 0] = torch.inf
     with pytest.raises(InputError, match="0: the model has weights that are not finite"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console
+from llmkit.cli.common.help import width_of_terminal
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ def obey(session: ChatSession, line: str) -> None:
 def _help(session: ChatSession, argument: str) -> None:
     width = max(len(f"{name} {takes}") for name, (_, takes, _) in COMMANDS.items())
     for name, (_, takes, about) in COMMANDS.items():
-        _say(f"  {f'{name} {takes}':<{width}}  {about}")
+        indent = " " * (width + 4)
+        line = f"  {f'{name} {takes}':<{width}}  {about}"
+        _say(textwrap.fill(line, width_of_terminal(), subsequent_indent=indent))
     _say("Enter sends. Alt-Enter or Ctrl-J begins a new line; pasted lines stay together.")
     _say("Ctrl-C stops an answer, Ctrl-D leaves.")
 

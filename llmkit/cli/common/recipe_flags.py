@@ -338,7 +338,9 @@ def show(values: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(values, default=str))
         return
     for name, value in values.items():
-        if isinstance(value, int) and not isinstance(value, bool):
+        if name in ("memory", "peak_memory") and value is not None:
+            shown: Any = f"{value / 1e9:.2f} GB"
+        elif isinstance(value, int) and not isinstance(value, bool):
             shown = f"{value:,}"
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
