@@ -37,6 +37,7 @@ class ModelWork:
         cache_bytes: bytes of the cache for one token.
         attention_width: layers times query heads times their width.
         model_bytes: stored bytes of all weights.
+        quantized: True if products are of 8 or 4 bits, so that the arithmetic of the dtype is no limit.
     """
 
     step_bytes: int
@@ -46,6 +47,7 @@ class ModelWork:
     cache_bytes: int
     attention_width: int
     model_bytes: int
+    quantized: bool
 
 
 def measure_limits(device: str, dtype: torch.dtype, size: int | None = None) -> MachineLimits:
@@ -107,6 +109,8 @@ def model_work(model: Any) -> ModelWork | None:
     Args:
         model: a causal or encoder-decoder model of transformers, quantized by llmkit or not.
     """
+    from llmkit.linear.modules import QuantizedModule
+
     config = model.config.get_text_config(decoder=True)
     if any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
         return None
@@ -129,6 +133,7 @@ def model_work(model: Any) -> ModelWork | None:
         cache_bytes=2 * layers * kv_heads * width * model.dtype.itemsize,
         attention_width=layers * heads * width,
         model_bytes=_nbytes(list(model.modules())),
+        quantized=any(isinstance(one, QuantizedModule) for one in modules),
     )
 
 
@@ -164,30 +169,36 @@ def _nbytes(modules: Sequence[Any]) -> int:
     return total + sum(found.values())
 
 
-def decode_bound(work: ModelWork, limits: MachineLimits, prompt_tokens: int, new_tokens: int) -> Bound:
-    """Return the most tokens a second of one stream, at the middle of its answer."""
-    seconds, by = _step(work, limits, 1, prompt_tokens + new_tokens / 2)
-    return Bound(1 / seconds, by)
+def bounds(
+    work: ModelWork, limits: MachineLimits, prompt: BenchmarkPrompt, batch: Sequence[BenchmarkPrompt]
+) -> dict[str, Bound]:
+    """Return the best that the machine allows, by the name of the quantity.
 
-
-def prefill_bound(work: ModelWork, limits: MachineLimits, prompt_tokens: int) -> Bound:
-    """Return the most prompt tokens a second, up to the first new token."""
-    seconds, by = _prompt(work, limits, prompt_tokens)
-    return Bound(prompt_tokens / seconds, by)
-
-
-def batch_bound(work: ModelWork, limits: MachineLimits, prompts: Sequence[BenchmarkPrompt]) -> Bound:
-    """Return the most new tokens a second of a batch whose sequences all run together."""
-    reading = sum(_prompt(work, limits, one.length)[0] for one in prompts)
-    tokens = sum(one.new_tokens for one in prompts)
-    steps = max(one.new_tokens for one in prompts) - 1
-    context = sum((one.length + one.new_tokens / 2) * one.new_tokens for one in prompts) / tokens
-    seconds, by = _step(work, limits, (tokens - len(prompts)) / steps, context)
-    return Bound(tokens / (reading + steps * seconds), by if steps * seconds > reading else "arithmetic")
+    Args:
+        work: of the model.
+        limits: of the machine.
+        prompt: one that runs alone. Its decoding is judged at the middle of its answer.
+        batch: prompts whose sequences all run together.
+    """
+    seconds, by = _step(work, limits, 1, prompt.length + prompt.new_tokens / 2)
+    found = {"decode": Bound(1 / seconds, by)}
+    if work.quantized:
+        return found
+    seconds, by = _prompt(work, limits, prompt.length)
+    found |= {"first token": Bound(seconds, by), "prefill": Bound(prompt.length / seconds, by)}
+    reading = sum(_prompt(work, limits, one.length)[0] for one in batch)
+    tokens = sum(one.new_tokens for one in batch)
+    steps = max(one.new_tokens for one in batch) - 1
+    context = sum((one.length + one.new_tokens / 2) * one.new_tokens for one in batch) / tokens
+    each, by = _step(work, limits, (tokens - len(batch)) / steps, context)
+    by = by if steps * each > reading else "arithmetic"
+    return {**found, "batch": Bound(tokens / (reading + steps * each), by)}
 
 
 def _step(work: ModelWork, limits: MachineLimits, rows: float, context: float) -> tuple[float, str]:
     reading = (work.step_bytes + rows * context * work.cache_bytes) / limits.bandwidth
+    if work.quantized:
+        return reading, "bandwidth"
     operations = rows * (2 * work.step_weights + 4 * work.attention_width * context)
     return _slower(reading, operations / limits.operations)
 

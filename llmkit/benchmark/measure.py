@@ -18,8 +18,7 @@ from llmkit.benchmark.results import (
     BenchmarkOptions,
     BenchmarkResult,
     Bound,
-    MachineLimits,
-    Measurement,
+    Quantity,
     SystemResult,
 )
 from llmkit.benchmark.systems import (
@@ -105,11 +104,11 @@ def _benchmark(
     finally:
         for peer in peers:
             peer.close()
-    own += [*_starts(options), *([_memory(own.pop(), work, options)] if work else [])]
-    results = [
-        _result(one, runs[one.name], _bounds(work, reached, source, options) if work else {})
-        for one in [ours, *peers]
-    ]
+    if work is not None:
+        own[-1] = _memory(own[-1], work, options)
+    own += _starts(options)
+    bounds = machine.bounds(work, reached, source.one(), source.batch()) if work else {}
+    results = [_result(one, runs[one.name], bounds) for one in [ours, *peers]]
     first = results[0]
     results[0] = SystemResult(first.name, (*own, *first.measurements), first.notes)
     # The load average is our own by now; the loop is not.
@@ -127,14 +126,12 @@ def _benchmark(
         systems=(*results, *skipped),
         busy=bool(reasons),
         reasons=tuple(reasons),
-        notes=(*engine.notes, *([] if work else ["a mixture of experts: no limits are known"])),
+        notes=(*engine.notes, *_about_limits(work)),
         versions=_versions(),
     )
 
 
-def _load_and_warm(
-    spec: ModelSpec, options: BenchmarkOptions
-) -> tuple[TransformersEngine, list[Measurement]]:
+def _load_and_warm(spec: ModelSpec, options: BenchmarkOptions) -> tuple[TransformersEngine, list[Quantity]]:
     """Load a model as often as there are rounds; return the last, and measurements of loading and memory."""
     from llmkit.engines.open import open_engine
 
@@ -156,15 +153,23 @@ def _load_and_warm(
             system = engine = None  # type: ignore[assignment]
             gc.collect()
     return engine, [
-        Measurement("load", "s", tuple(loading)),
-        Measurement("peak memory", "bytes", (memory,)),
+        Quantity("load", "s", tuple(loading)),
+        Quantity("peak memory", "bytes", (memory,)),
     ]
 
 
-def _memory(found: Measurement, work: ModelWork, options: BenchmarkOptions) -> Measurement:
+def _about_limits(work: ModelWork | None) -> list[str]:
+    if work is None:
+        return ["a mixture of experts: what a step reads is not known, so no limits are given"]
+    if work.quantized:
+        return ["quantized: arithmetic in few bits is not measured, so only decoding has a limit"]
+    return []
+
+
+def _memory(found: Quantity, work: ModelWork, options: BenchmarkOptions) -> Quantity:
     """Add the limit of memory: the weights as stored, and the cache of the batch."""
     cache = options.batch * (options.prompt_tokens + options.new_tokens) * work.cache_bytes
-    return Measurement(found.name, found.unit, found.samples, Bound(work.model_bytes + cache, "memory"))
+    return Quantity(found.name, found.unit, found.samples, Bound(float(work.model_bytes + cache), "memory"))
 
 
 def take_turns(
@@ -226,18 +231,6 @@ class Runs:
         self.many += [] if many is None else [many]
 
 
-def _bounds(
-    work: ModelWork, reached: MachineLimits, source: PromptSource, options: BenchmarkOptions
-) -> dict[str, Bound]:
-    prefill = machine.prefill_bound(work, reached, options.prompt_tokens)
-    return {
-        "first token": Bound(options.prompt_tokens / prefill.value, prefill.by),
-        "prefill": prefill,
-        "decode": machine.decode_bound(work, reached, options.prompt_tokens, options.new_tokens),
-        "batch": machine.batch_bound(work, reached, source.batch()),
-    }
-
-
 def _result(system: System, runs: Runs, bounds: dict[str, Bound]) -> SystemResult:
     if runs.failure is not None:
         return SystemResult(system.name, (), tuple(system.notes), runs.failure)
@@ -248,14 +241,14 @@ def _result(system: System, runs: Runs, bounds: dict[str, Bound]) -> SystemResul
         ("batch", "tokens/s"): [one.tokens / one.seconds for one in runs.many],
     }
     found = [
-        Measurement(name, unit, tuple(samples), bounds.get(name))
+        Quantity(name, unit, tuple(samples), bounds.get(name))
         for (name, unit), samples in columns.items()
         if samples
     ]
     return SystemResult(system.name, tuple(found), tuple(system.notes))
 
 
-def _starts(options: BenchmarkOptions) -> list[Measurement]:
+def _starts(options: BenchmarkOptions) -> list[Quantity]:
     """Time commands to their first byte of output."""
     found: dict[str, list[float]] = {name: [] for name, _ in options.start}
     for number in range(options.repeats + 1 if options.start else 0):
@@ -263,7 +256,7 @@ def _starts(options: BenchmarkOptions) -> list[Measurement]:
             seconds = first_output(command)
             if number:
                 found[name].append(seconds)
-    return [Measurement(name, "s", tuple(taken)) for name, taken in found.items()]
+    return [Quantity(name, "s", tuple(taken)) for name, taken in found.items()]
 
 
 def first_output(command: Sequence[str], clock: Clock = time.perf_counter) -> float:

@@ -6,7 +6,6 @@ One that is not installed, or cannot run the model, is skipped with the reason.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.benchmark.results import BenchmarkOptions, SystemResult
 from llmkit.benchmark.systems import BatchRun, BenchmarkPrompt, SingleRun, System, TokenTimer
-from llmkit.errors import LLMKitError, OptionError, one_line
+from llmkit.errors import LLMKitError, one_line
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 _ROWS = 8
 """Prompts that a pipeline of transformers takes at a time."""
+_ACCEPTED = 1.0
+"""Relative difference of a converted model's answers: its speed is measured, and few bits change answers."""
 _GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
 
 
@@ -77,13 +78,7 @@ def open_peers(context: PeerContext) -> tuple[list[System], list[SystemResult]]:
 
     Returns:
         Those that run, and results that say why for those that do not.
-
-    Raises:
-        OptionError: `peer_python` is no program.
     """
-    named = context.options.peer_python
-    if named is not None and shutil.which(named) is None:
-        raise OptionError("peer_python", f"{named}: no such program; give the path of a Python")
     opened: list[System] = []
     skipped = []
     for name in context.options.compare:
@@ -116,7 +111,7 @@ class PipelineSystem:
 
     def single(self, prompt: BenchmarkPrompt) -> SingleRun:
         timer = TokenTimer()
-        self._run([prompt], streamer=_PeerStreamer(timer.add))
+        self._run([prompt], streamer=_TokenCounter(timer.add))
         return timer.run(prompt)
 
     def many(self, prompts: Sequence[BenchmarkPrompt]) -> BatchRun:
@@ -137,7 +132,7 @@ class PipelineSystem:
             self._pipe([prompt.text for prompt in prompts], add_special_tokens=False, **limits, **more)
 
 
-class _PeerStreamer:
+class _TokenCounter:
     """Counts the tokens of `generate`, without the prompt that comes first."""
 
     def __init__(self, add: Callable[[int], None]) -> None:
@@ -217,7 +212,7 @@ class CTranslate2System:
         if kind not in ctranslate2.get_supported_compute_types("cpu"):
             raise LLMKitError(f"it does not compute in {kind} on this processor")
         folder = context.folder / "ctranslate2"
-        convert(context.source, "ctranslate2", folder, dtype=kind)
+        convert(context.source, "ctranslate2", folder, dtype=kind, bound=_ACCEPTED)
         self.name = "ctranslate2"
         self.notes = [f"ctranslate2 {ctranslate2.__version__}, {kind}"]
         self._encodes = context.is_encoder_decoder
@@ -343,7 +338,8 @@ def _gguf_file(context: PeerContext) -> Path:
     if location.is_gguf and context.spec.quantize is None:
         return location.folder
     kind = _GGUF_TYPES[context.spec.quantize or context.dtype]
-    return convert(context.source, "gguf", context.folder / f"{kind}.gguf", gguf_type=kind).output
+    file = context.folder / f"{kind}.gguf"
+    return convert(context.source, "gguf", file, gguf_type=kind, bound=_ACCEPTED).output
 
 
 def _wanted(prompts: Sequence[BenchmarkPrompt]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,10 @@ class BenchmarkOptions:
                 raise OptionError("compare", f"names {name} twice")
         if self.peer_python is not None and "llama.cpp" not in self.compare:
             raise OptionError("peer_python", "is for llama.cpp; name that in `compare`")
+        if self.peer_python is not None and shutil.which(self.peer_python) is None:
+            raise OptionError(
+                "peer_python", f"{self.peer_python}: no such program; give the path of a Python"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Quantity:
     """One measured quantity of one program.
 
     Attributes:
@@ -156,11 +161,11 @@ class SystemResult:
     """
 
     name: str
-    measurements: tuple[Measurement, ...] = ()
+    measurements: tuple[Quantity, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: str | None = None
 
-    def find(self, name: str) -> Measurement | None:
+    def find(self, name: str) -> Quantity | None:
         """Return the measurement of that name, if there is one."""
         return next((one for one in self.measurements if one.name == name), None)
 

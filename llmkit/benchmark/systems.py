@@ -200,7 +200,7 @@ class PromptSource:
         count = length
         while len(ids) < length:
             words = " ".join(self._random.choices(_WORDS, k=count))
-            ids = self._tokenizer(words, add_special_tokens=False)["input_ids"]
+            ids = self._tokenizer(words, add_special_tokens=False, verbose=False)["input_ids"]
             if not ids:
                 raise InputError("the tokenizer makes no tokens of English words; nothing can be measured")
             count *= 2

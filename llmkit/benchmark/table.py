@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmkit.benchmark.results import BenchmarkResult, Measurement, SystemResult
+from llmkit.benchmark.results import BenchmarkResult, Quantity, SystemResult
 
 _SCALES = {"bytes": ((1e9, "GB"), (1e6, "MB")), "s": ((1, "s"), (1e-3, "ms"))}
 
@@ -28,7 +28,7 @@ def lines(result: BenchmarkResult, *, markdown: bool = False) -> list[str]:
     return [*table, *([""] if markdown else []), *(bullet + note for note in _notes(result))]
 
 
-def _row(own: Measurement, one: Measurement, system: SystemResult) -> list[str]:
+def _row(own: Quantity, one: Quantity, system: SystemResult) -> list[str]:
     share, limit = "", ""
     if one.limit is not None and one.share is not None:
         share, limit = f"{one.share:.0%}", f"{_amount(one.limit.value, one.unit)} ({one.limit.by})"
@@ -58,6 +58,7 @@ def _notes(result: BenchmarkResult) -> list[str]:
         f"limits measured here: {limits.bandwidth / 1e9:.1f} GB/s read from memory,"
         f" {limits.operations / 1e9:,.0f} GFLOP/s in a {limits.dtype} matrix product",
         *limits.notes,
+        *(["; ".join(result.notes)] if result.notes else []),
         ", ".join(f"{name} {version}" for name, version in result.versions.items()),
     ]
     for system in result.systems:

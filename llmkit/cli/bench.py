@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from llmkit.cli.common import console, options
 from llmkit.cli.common.options import flag
-
-if TYPE_CHECKING:
-    from llmkit.runtime.spec import ModelSpec
+from llmkit.errors import OptionError
+from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
     "llmkit bench -m stories",
-    "llmkit bench -m my-model --quantize int8 --compare pipeline,ctranslate2 --markdown",
-    "llmkit bench -m my-model --compare llama.cpp --peer-python llama/bin/python",
+    "llmkit bench -m my-model --quantize int8 --compare llama.cpp --peer-python llama/bin/python",
 ]
 
 
@@ -25,16 +23,9 @@ def run(
     prompt_tokens: Annotated[int, flag("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 256,
     new_tokens: Annotated[int, flag("--new-tokens", metavar="N", help="Tokens that follow it.")] = 64,
     batch: Annotated[int, flag("--batch", metavar="N", help="Prompts that run together.")] = 8,
-    mixed: Annotated[
-        bool,
-        flag("--mixed", help="Give the prompts and answers of a batch a quarter to all of the tokens."),
-    ] = False,
-    guesses: Annotated[
-        bool, flag("--guesses", help="Let tokens be guessed from the text, as `generate` does.")
-    ] = False,
-    start: Annotated[
-        bool, flag("--start", help="Time also the help page and the first token of a new process.")
-    ] = False,
+    mixed: Annotated[bool, flag("--mixed", help="Vary lengths in a batch: a quarter to all.")] = False,
+    guesses: Annotated[bool, flag("--guesses", help="Guess tokens, as `generate` does.")] = False,
+    start: Annotated[bool, flag("--start", help="Time the start of new processes too.")] = False,
     repeats: Annotated[int, flag("--repeats", metavar="N", help="Rounds that count.")] = 5,
     threads: Annotated[
         int | None,
@@ -60,7 +51,6 @@ def run(
 ) -> None:
     """Measure the speed and memory of a model, beside the machine's limits and other programs."""
     from llmkit.benchmark.results import BenchmarkOptions
-    from llmkit.errors import OptionError
 
     if json and markdown:
         raise OptionError("markdown", "does not go with `json`; give one of them")
@@ -101,5 +91,11 @@ def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for name in ("revision", "quantize", "linear", "attn", "adapter"):
         if (value := getattr(spec, name)) is not None:
             flags += [f"--{name}", value]
+    switches = {
+        "offline": "--offline",
+        "allow_bin": "--allow-bin",
+        "trust_remote_code": "--trust-remote-code",
+    }
+    flags += [switch for name, switch in switches.items() if getattr(spec, name)]
     first = (*llmkit, "generate", *flags, "Once upon a time")
     return ("help page", (*llmkit, "--help")), ("first token of a process", first)

@@ -1,0 +1,105 @@
+"""Peers: those that run, and those that are skipped by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.benchmark import peers
+from llmkit.benchmark.peers import LlamaCppSystem, PeerContext, open_peers
+from llmkit.benchmark.results import BenchmarkOptions
+from llmkit.benchmark.systems import BenchmarkPrompt, SingleRun
+from llmkit.errors import LLMKitError
+from llmkit.runtime.spec import ModelSpec
+from tests.conftest import TinyModel
+
+# A stand-in for llama-cpp-python: its `generate` counts upward.
+LLAMA = """
+__version__ = "1.2"
+class Llama:
+    def __init__(self, model_path, n_ctx, n_threads, **rest):
+        open(model_path, "rb").close()
+        self.ready = (n_ctx, n_threads) == (24, 1)
+    def reset(self):
+        self.fresh = True
+    def generate(self, ids, **rest):
+        assert self.ready and self.fresh and ids
+        self.fresh = False
+        yield from range(10**6)
+"""
+
+
+@pytest.fixture
+def context(tiny_model: TinyModel, tmp_path: Path) -> Any:
+    def make(*compare: str, family: str = "llama", **options: Any) -> PeerContext:
+        chosen = BenchmarkOptions(prompt_tokens=12, new_tokens=4, compare=compare, **options)
+        spec = ModelSpec(str(tiny_model(family)), dtype="float32")
+        return PeerContext(spec, "float32", family == "bart", chosen, 1, tmp_path)
+
+    return make
+
+
+def prompts(*lengths: int) -> list[BenchmarkPrompt]:
+    return [BenchmarkPrompt(tuple(range(5, 5 + n)), "a dog went home", 4) for n in lengths]
+
+
+def test_transformers_own_ways_answer(context: Any) -> None:
+    opened, skipped = open_peers(context("pipeline", "generate_batch"))
+    assert skipped == []
+    pipeline, together = opened
+    assert [one.name for one in opened] == ["pipeline", "generate_batch"]
+    single = pipeline.single(prompts(12)[0])
+    assert single is not None
+    assert (single.prompt_tokens, single.later_tokens) == (12, 3)
+    assert together.single(prompts(12)[0]) is None
+    for one in opened:
+        many = one.many(prompts(12, 7))
+        assert many is not None
+        assert many.tokens == 8
+        one.close()
+
+
+def test_what_is_not_installed_is_skipped_by_name(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    monkeypatch.setattr("llmkit.convert.to_gguf.find_spec", lambda name: None)
+    opened, skipped = open_peers(context("ctranslate2", "llama.cpp"))
+    assert opened == []
+    assert [one.name for one in skipped] == ["ctranslate2", "llama.cpp"]
+    assert all("not installed" in (one.skipped or "") for one in skipped)
+    assert "`peer_python`" in (skipped[1].skipped or "")
+
+
+def test_an_encoder_decoder_is_left_to_those_that_run_one(context: Any) -> None:
+    opened, skipped = open_peers(context("pipeline", "generate_batch", "llama.cpp", family="bart"))
+    assert opened == []
+    assert all("encoder-decoder" in (one.skipped or "") for one in skipped)
+
+
+def test_any_failure_of_a_library_is_a_reason(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(context: PeerContext) -> Any:
+        raise RuntimeError("wrong\nversion")
+
+    monkeypatch.setitem(peers._OPENERS, "pipeline", broken)
+    assert open_peers(context("pipeline"))[1][0].skipped == "RuntimeError: wrong version"
+
+
+def test_llama_cpp_runs_in_the_python_that_is_named(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text(LLAMA)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    opened, skipped = open_peers(context("llama.cpp", peer_python=sys.executable))
+    assert skipped == []
+    (llama,) = opened
+    assert isinstance(llama, LlamaCppSystem)
+    assert "llama-cpp-python 1.2, F32.gguf" in llama.notes
+    single = llama.single(prompts(12)[0])
+    assert isinstance(single, SingleRun)
+    assert single.later_tokens == 3
+    assert single.first > 0
+    assert llama.many(prompts(12, 7)).tokens == 8
+    with pytest.raises(LLMKitError, match="ended with exit code 1"):
+        llama.many(prompts(0))  # the stand-in fails
