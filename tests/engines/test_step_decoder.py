@@ -234,3 +234,20 @@ def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: Tr
         assert batch.step() == [answer]
         assert answer.finished == "interrupted"
         assert batch._decoder.native._free == free
+
+
+def test_an_answer_behind_one_that_needs_room_is_cancelled(engine: TransformersEngine) -> None:
+    batch: Any = engine.live_batch()
+    native = batch._decoder.native
+    (request, *_) = requests(engine, Sampling(max_new_tokens=300))
+    rest = native.allocate(native.tokens - 320)  # room for one
+    first, second, third = (batch.add(request, lambda ids: None) for _ in range(3))
+    assert batch.step() == []
+    third.cancelled = True
+    assert batch.step() == [third]
+    first.cancelled = True
+    assert batch.step() == [first]
+    while second.finished is None:
+        batch.step()
+    assert second.completion() == engine.generate([request])[0][0]
+    native.release(rest)

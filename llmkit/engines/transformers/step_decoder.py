@@ -210,20 +210,20 @@ class StepDecoder:
         return few and (self._guessed < 50 or self._accepted > 0.25 * self._guessed)
 
     def _admit(self) -> None:
+        for one in [one for one in self._waiting if one.cancelled]:  # also those behind one that needs room
+            one.finished = "interrupted"
+            self._waiting.remove(one)
+            self._running.append(one)
         pieces = self._pieces
         while self._waiting and len(self._running) < MAX_ROWS and pieces != 0:
             one = self._waiting[0]
-            if one.cancelled:
-                one.finished = "interrupted"
-            else:
-                if one.slot is None and not self._open(one):
-                    return
-                logits = self._read_piece(one)
-                pieces = None if pieces is None else pieces - 1
-                if logits is None:
-                    continue
-                token = choose([one.sampler], logits.unsqueeze(0))
-                one.take(token)
+            if one.slot is None and not self._open(one):
+                return
+            logits = self._read_piece(one)
+            pieces = None if pieces is None else pieces - 1
+            if logits is None:
+                continue
+            one.take(choose([one.sampler], logits.unsqueeze(0)))
             self._waiting.popleft()
             self._running.append(one)
 
