@@ -45,7 +45,8 @@ def run(
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system, form=forms.form())
     if inputs.input is None and sys.stdin is not None and sys.stdin.isatty():
         _refuse_row_flags(inputs, outputs)
-        _converse(model, wanted)
+        with _enter_while_busy():
+            _converse(model, wanted)
     else:
         _reply_to_rows(model, inputs, outputs, wanted)
 
@@ -179,6 +180,28 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _enter_while_busy() -> Iterator[None]:
+    """Keep Enter as it is while a model loads or answers.
+
+    Outside a prompt, a terminal turns Enter into a line feed. The next prompt takes that for Ctrl-J, and does
+    not send the message that was typed ahead.
+    """
+    import termios
+
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, OSError, ValueError):  # no terminal
+        yield
+        return
+    changed = [before[0] & ~termios.ICRNL, *before[1:]]
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def _report_drop(messages: int) -> None:

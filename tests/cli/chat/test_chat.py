@@ -73,7 +73,7 @@ class Terminal:
         """Type a line, wait for what is said to it, and for the next prompt."""
         self.type(text + "\r")
         answer = self.until(said)
-        # Before the prompt is there again, the terminal would turn Enter into Ctrl-J.
+        # The next line is typed at the next prompt.
         self.until(PROMPT)
         return answer
 
@@ -115,6 +115,17 @@ def transcript(file: Path) -> list[list[tuple[str, str]]]:
         [(message["role"], message["content"]) for message in json.loads(line)["messages"]]
         for line in file.read_text().splitlines()
     ]
+
+
+def test_what_is_typed_ahead_is_sent(model: Path, terminal: type[Terminal]) -> None:
+    chat = terminal("-m", model, *SHORT)
+    end = time.monotonic() + 60
+    while termios.tcgetattr(chat.master)[0] & termios.ICRNL and time.monotonic() < end:
+        time.sleep(0.02)  # the command has not begun
+    chat.type("/model\r/exit\r")
+    chat.until(str(model))
+    assert chat.process.wait(60) == 0
+    assert termios.tcgetattr(chat.master) == chat.modes
 
 
 def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[Terminal]) -> None:
