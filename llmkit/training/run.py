@@ -322,6 +322,8 @@ class TrainingRun:
                 f"`output` {self.output}: {error.strerror or error}; resume=True tries again"
             ) from None
         if not keep_checkpoints:
+            # Without the mark of a run the folder is finished, even if a kill leaves some checkpoints.
+            (self.checkpoints / checkpoints.RUN_FILE).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints)
 
 
