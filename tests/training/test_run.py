@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from llmkit.errors import InputError
+from llmkit.records.output_folder import locked
 from llmkit.training.checkpoints import is_whole, newest_whole, write_manifest
+from llmkit.training.finetuning.finetune import finetune
+from llmkit.training.pretraining.pretrain import pretrain
 from llmkit.training.run import TrainingRun, check_output, is_finished
 from tests.training.helpers import KilledError, refuses
 
@@ -94,3 +98,18 @@ def test_a_finished_run_loses_its_mark_before_its_checkpoints(
     with pytest.raises(KilledError):
         run.finish(lambda folder: (folder / "config.json").touch(), last="config.json")
     assert is_finished(output)
+
+
+@pytest.mark.parametrize("verb", ["finetune", "pretrain"])
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path, verb: str) -> None:
+    """The second run is refused before it reads a row or a model."""
+    output = tmp_path / "new/out"
+    with locked(output), refuses("output", "another process works in it"):
+        if verb == "finetune":
+            finetune(tmp_path / "nosuch.jsonl", output, "nosuch/model")
+        else:
+            pretrain(tmp_path / "nosuch.txt", output, device="cpu")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match="nosuch"):
+        pretrain(tmp_path / "nosuch.txt", output, device="cpu")
+    assert not (tmp_path / "new").exists()
