@@ -1,14 +1,16 @@
-"""Model folders that a verb makes: refuse other files, write beside the folder, replace it in one step.
+"""Model folders that a verb makes: refuse other files, lock the folder, replace it in one step.
 
-Public: `foreign_files`, `refuse_foreign`, `replace_folder`, `MODEL_FILES`.
+Public: `foreign_files`, `refuse_foreign`, `replace_folder`, `locked`, `MODEL_FILES`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -92,6 +94,40 @@ def replace_folder(new: Path, place: Path) -> None:
             old.replace(place)
             raise
         old.replace(new)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other runs, and make it if needed; one that stays empty is removed again.
+
+    The lock is on the folder itself and ends with the last process that holds it. Disks without locks, as
+    some network disks are, give none.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        OptionError: another process works in it.
+        OSError: it cannot be made or opened.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(
+                "output", f"{folder}: another process works in it; wait for it, or name another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for one in made:
+                one.rmdir()
+        os.close(fd)
 
 
 def _exchange(one: Path, other: Path) -> bool:

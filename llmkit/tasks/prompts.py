@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
+from llmkit.text.conversations import MessageList, read_tools, read_turns, with_system
 from llmkit.text.reasoning import OPEN
 from llmkit.text.turns import leave_turns, turns_of
 
@@ -179,7 +180,8 @@ class PromptMaker:
     def _content(self, row: Row) -> str | Messages | RowError:
         try:
             if "messages" in row.data and self.field is None and self.template is None:
-                return self._conversation(row.data["messages"], row.where)
+                messages = self._conversation(row.data["messages"], row.where)
+                return _with_columns(messages, row)
             return text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
@@ -225,7 +227,9 @@ class PromptMaker:
         """Return the conversation, with the system message of the options in front."""
         messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if self.options.system is not None and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": self.options.system}, *messages]
+            return MessageList(
+                [{"role": "system", "content": self.options.system}, *messages], _tools_of(messages)
+            )
         return messages
 
     def _remote(self, content: str | Messages, key: int) -> Prompt:
@@ -242,7 +246,8 @@ class PromptMaker:
         """Return the prompt of a conversation, without its oldest turns if it is too long."""
         messages = self._turns(content)
         text = content if isinstance(content, str) else None
-        ids = self._template_ids(messages, where)
+        tools = _tools_of(messages)
+        ids = self._template_ids(messages, where, tools)
         room = self._room()
         if self.options.truncate != "turns" or room is None or len(ids) <= room:
             return self._fit(ids, text, where, key)
@@ -250,11 +255,11 @@ class PromptMaker:
         def fits(turns: int) -> bool:
             # Leave a quarter free: at the very edge each further turn would drop one more, and with the
             # beginning of the prompt changed nothing that a key-value cache holds could be used again.
-            return len(self._template_ids(leave_turns(messages, turns), where)) <= room * 3 // 4
+            return len(self._template_ids(leave_turns(messages, turns), where, tools)) <= room * 3 // 4
 
         turns = min(bisect_left(range(turns_of(messages)), True, key=fits), turns_of(messages) - 1)
         kept = leave_turns(messages, max(turns, 0))
-        ids = self._template_ids(kept, where)
+        ids = self._template_ids(kept, where, tools)
         return self._fit(ids, text, where, key, dropped=len(messages) - len(kept))
 
     def _room(self) -> int | None:
@@ -262,11 +267,13 @@ class PromptMaker:
         context = self.context_length
         return None if context is None else max(context - self.options.max_new_tokens, context // 2)
 
-    def _template_ids(self, messages: Messages, where: str) -> list[int]:
+    def _template_ids(
+        self, messages: Messages, where: str, tools: list[dict[str, Any]] | None = None
+    ) -> list[int]:
         try:
             # Tokenized by the template itself: it writes its own BOS, and a second one must not follow.
             encoding: Any = self._tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=True
+                list(messages), tools=tools, add_generation_prompt=True, tokenize=True, return_dict=True
             )
         except Exception as error:
             # Templates raise jinja2 errors of their own making ("roles must alternate").
@@ -324,14 +331,26 @@ def messages_of(row: Row) -> Messages:
 
 
 def check_messages(messages: Any, where: str) -> Messages:
-    """Return `messages`, which stand at `where`, unchanged.
+    """Return `messages`, which stand at `where`, in one form; see `read_turns`.
 
     Raises:
         RowError: they are not a list of messages with a `role` and a `content` each.
     """
     if not isinstance(messages, list) or not messages:
         raise RowError(where, "`messages` must be a list of turns with `role` and `content`")
-    for turn in messages:
-        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str) or "content" not in turn:
-            raise RowError(where, "each of `messages` needs a `role` and a `content`")
-    return messages
+    try:
+        return MessageList(read_turns(messages), _tools_of(messages))
+    except ValueError as error:
+        raise RowError(where, str(error)) from None
+
+
+def _with_columns(messages: Messages, row: Row) -> Messages:
+    """Add what the columns `tools` and `system` say to a conversation."""
+    try:
+        return MessageList(with_system(messages, row.data.get("system")), read_tools(row.data.get("tools")))
+    except ValueError as error:
+        raise RowError(row.where, str(error)) from None
+
+
+def _tools_of(messages: Any) -> list[dict[str, Any]] | None:
+    return messages.tools if isinstance(messages, MessageList) else None

@@ -1,14 +1,14 @@
 """Trainer's checkpoints: find the newest whole one, and check that it belongs to the same run.
 
-Public: `newest_whole`, `step_of`, `is_whole`, `write_run`, `check_run`, `cut_metrics`.
+Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`, `cut_metrics`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from llmkit.errors import OptionError
 from llmkit.training.files import write_whole
 
 RUN_FILE = "run.json"
+MANIFEST = "manifest.json"
 
 
 def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
@@ -28,15 +29,18 @@ def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Pat
         notice: called with a sentence for the user.
 
     Returns:
-        The newest `checkpoint-STEP` folder in which every file can be read, or None.
+        The newest `checkpoint-STEP` folder in which every file is as it was written, or None.
     """
     found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
     for checkpoint in sorted(found, key=step_of, reverse=True):
         if step_of(checkpoint) >= steps:
             continue
         if is_whole(checkpoint):
-            return checkpoint
-        notice(f"{checkpoint} is torn and is skipped")
+            if _best_is_whole(checkpoint):
+                return checkpoint
+            notice(f"{checkpoint} is skipped: the checkpoint with the best weights before it is torn")
+        else:
+            notice(f"{checkpoint} is torn and is skipped")
         # Trainer counts and deletes checkpoints by name; a torn one must not displace a whole one.
         shutil.rmtree(checkpoint)
     return None
@@ -48,23 +52,42 @@ def step_of(checkpoint: Path) -> int:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Return True if weights, optimizer, schedule, random state and trainer state are all readable."""
-    from safetensors import SafetensorError, safe_open
-
+    """Return True if a checkpoint has the files of its manifest, with their sizes and hashes."""
     try:
-        weights = list(checkpoint.glob("*.safetensors"))
-        # FSDP and DeepSpeed may write the shards of each process into separate folders.
-        if not weights and not any(path.is_dir() for path in checkpoint.iterdir()):
-            return False
-        for file in weights:
-            with safe_open(file, framework="pt"):
-                pass
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        pickled = [path for pattern in ("*.pt", "*.pth", "*.bin") for path in checkpoint.glob(pattern)]
-        # torch.save writes zip files, whose directory comes last.
-        return bool(pickled) and all(zipfile.is_zipfile(path) for path in pickled)
-    except (OSError, ValueError, SafetensorError):
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest) and manifest == _contents(checkpoint, manifest)
+    except (OSError, ValueError, AttributeError, TypeError):
         return False
+
+
+def write_manifest(checkpoint: Path) -> None:
+    """Write names, sizes and SHA-256 of a checkpoint's files into it; call it when they are all written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    names = [path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()]
+    contents = _contents(checkpoint, sorted(set(names) - {MANIFEST}))
+    write_whole(checkpoint / MANIFEST, json.dumps(contents, indent=2) + "\n")
+
+
+def _contents(checkpoint: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in names:
+        if not (checkpoint / name).resolve().is_relative_to(checkpoint.resolve()):
+            raise ValueError(f"{name}: lies outside the checkpoint")
+        with (checkpoint / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[name] = {"bytes": file.tell(), "sha256": digest}
+    return found
+
+
+def _best_is_whole(checkpoint: Path) -> bool:
+    """Return True if the checkpoint with the best weights until this one is whole too, or is this one."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    best = state.get("best_model_checkpoint")
+    # The run's folder may have been moved since.
+    return best is None or is_whole(checkpoint.with_name(Path(best).name))
 
 
 def write_run(folder: Path, run: dict[str, Any]) -> None:

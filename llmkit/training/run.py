@@ -1,7 +1,7 @@
 """One training run: its options, its folder, its checkpoints, and resuming from them.
 
 Public: `RunOptions`, `RunProgress`, `SilentProgress`, `check_output`, `try_writing`, `is_finished`,
-`run_on_main_process`, `TrainingRun`.
+`locked_output`, `run_on_main_process`, `TrainingRun`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
-from llmkit.records.output_folder import MODEL_FILES, refuse_foreign
+from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
 from llmkit.training import checkpoints
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
@@ -127,6 +127,24 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
         try_writing(output)
     except OSError as error:
         raise cannot_write(output, error) from None
+
+
+@contextlib.contextmanager
+def locked_output(output: Path) -> Iterator[None]:
+    """Keep other runs out of an output folder; rank 0 holds the lock for all ranks.
+
+    Raises:
+        OptionError: another run is in the folder, or it cannot be written.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(output))
+        except OSError as error:
+            raise cannot_write(output, error) from None
+        yield
 
 
 def _holds_run(output: Path) -> bool:
@@ -322,6 +340,8 @@ class TrainingRun:
                 f"`output` {self.output}: {error.strerror or error}; resume=True tries again"
             ) from None
         if not keep_checkpoints:
+            # Without the mark of a run the folder is finished, even if a kill leaves some checkpoints.
+            (self.checkpoints / checkpoints.RUN_FILE).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints)
 
 

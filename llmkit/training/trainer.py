@@ -26,6 +26,7 @@ from transformers.utils import logging
 
 from llmkit.errors import LLMKitError, one_line
 from llmkit.training.batches import Batches, RowDataset, count_targets
+from llmkit.training.checkpoints import write_manifest
 from llmkit.training.encoded import IGNORED
 from llmkit.training.heldout import HeldOut
 from llmkit.training.optimizer import Muon, muon_groups
@@ -192,6 +193,7 @@ class SummedLossTrainer(Trainer):
             self._set_best_checkpoint(folder, coming=name)
             if main:
                 self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
+                write_manifest(unfinished / name)
                 _sync(unfinished / name)
                 shutil.rmtree(folder / name, ignore_errors=True)
                 (unfinished / name).replace(folder / name)

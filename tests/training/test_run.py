@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmkit.training.run import TrainingRun, check_output
-from tests.training.helpers import refuses
+from llmkit.errors import InputError
+from llmkit.records.output_folder import locked
+from llmkit.training.checkpoints import is_whole, newest_whole, write_manifest
+from llmkit.training.finetuning.finetune import finetune
+from llmkit.training.pretraining.pretrain import pretrain
+from llmkit.training.run import TrainingRun, check_output, is_finished
+from tests.training.helpers import KilledError, refuses
 
 
 def test_overwriting_removes_the_files_of_a_run_alone(tmp_path: Path) -> None:
@@ -31,3 +39,77 @@ def test_a_folder_without_a_run_and_with_other_files_is_refused(tmp_path: Path, 
         (tmp_path / name).write_text("mine")
     with refuses("output", names[-1]):
         check_output(tmp_path, resume=False, overwrite=True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoints/checkpoint-8"
+    (folder / "shards").mkdir(parents=True)
+    for name in ("model.safetensors", "scheduler.pt", "shards/1.distcp"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "trainer_state.json").write_text("{}")
+    write_manifest(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["scheduler.pt", "shards/1.distcp", "manifest.json"])
+@pytest.mark.parametrize("damage", ["removed", "changed"])
+def test_a_checkpoint_is_whole_by_its_manifest(checkpoint: Path, name: str, damage: str) -> None:
+    assert is_whole(checkpoint)
+    if damage == "removed":
+        (checkpoint / name).unlink()
+    else:
+        content = bytearray((checkpoint / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (checkpoint / name).write_bytes(bytes(content))
+    assert not is_whole(checkpoint)
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"../../run.json": {}}', '{"nosuch": 1}', "[["])
+def test_a_damaged_manifest_proves_nothing(checkpoint: Path, manifest: str) -> None:
+    (checkpoint / "manifest.json").write_text(manifest)
+    assert not is_whole(checkpoint)
+
+
+def test_a_checkpoint_needs_the_one_with_the_best_weights(checkpoint: Path) -> None:
+    best = shutil.copytree(checkpoint, checkpoint.with_name("checkpoint-4"))
+    state = {"best_model_checkpoint": "/moved/checkpoints/checkpoint-4"}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    write_manifest(checkpoint)
+    assert newest_whole(checkpoint.parent, 12, print) == checkpoint
+    (best / "model.safetensors").unlink()
+    notices: list[str] = []
+    assert newest_whole(checkpoint.parent, 12, notices.append) is None
+    assert "best weights" in notices[0]
+
+
+def test_a_finished_run_loses_its_mark_before_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    run = TrainingRun.open(output, {"a": 1}, 4, device="cpu", resume=False, notice=print)
+    (output / "metrics.jsonl").touch()
+
+    def killed(*arguments: Any, **named: Any) -> None:
+        if named.get("ignore_errors") is not True:
+            raise KilledError
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KilledError):
+        run.finish(lambda folder: (folder / "config.json").touch(), last="config.json")
+    assert is_finished(output)
+
+
+@pytest.mark.parametrize("verb", ["finetune", "pretrain"])
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path, verb: str) -> None:
+    """The second run is refused before it reads a row or a model."""
+    output = tmp_path / "new/out"
+    with locked(output), refuses("output", "another process works in it"):
+        if verb == "finetune":
+            finetune(tmp_path / "nosuch.jsonl", output, "nosuch/model")
+        else:
+            pretrain(tmp_path / "nosuch.txt", output, device="cpu")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match="nosuch"):
+        pretrain(tmp_path / "nosuch.txt", output, device="cpu")
+    assert not (tmp_path / "new").exists()

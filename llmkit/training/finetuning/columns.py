@@ -29,6 +29,7 @@ _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
         {"prompt": "question", "chosen": "chosen", "rejected": "rejected"},
         {"prompt": "instruction", "input": "input", "chosen": "chosen", "rejected": "rejected"},
         {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"},
+        {"prompt": "conversations", "chosen": "chosen", "rejected": "rejected"},
         {"chosen": "chosen", "rejected": "rejected"},
     ),
     "answers": (

@@ -1,52 +1,34 @@
-"""Conversations for finetuning, and the tokens in them that the assistant writes.
+"""Tokens of a conversation that the assistant writes.
 
-Public: `conversation_of`, `target_spans`.
+Public: `target_spans`, `CHAT_TEMPLATE`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise, takewhile
 from typing import Any
 
 from llmkit.errors import one_line
 
-_ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "chatgpt": "assistant",
-}
+# Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
+CHAT_TEMPLATE = (
+    "{{ bos_token or '' }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "Assistant: {{ m['content'] | trim }}{{ eos_token }}\n"
+    "{% else %}{{ m['role'] | capitalize }}: {{ m['content'] | trim }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
 # A character for private use: it occurs in no conversation, and templates pass it through.
 _MARK = "\ue0f5"
 
 
-def conversation_of(value: Any) -> list[dict[str, Any]]:
-    """Read messages with `role` and `content`, or with ShareGPT's `from` and `value`.
-
-    Returns:
-        Messages with `role` and `content`.
-
-    Raises:
-        ValueError: the value has another form.
-    """
-    if not isinstance(value, list) or not value:
-        raise ValueError("its messages are not a list of turns")
-    found = []
-    for number, turn in enumerate(value, start=1):
-        if not isinstance(turn, dict):
-            raise ValueError(f"turn {number} of its messages is not an object")
-        if "from" in turn and "role" not in turn:
-            turn = {"role": turn["from"], "content": turn.get("value")}
-        role, content = turn.get("role"), turn.get("content")
-        if not isinstance(role, str) or not (isinstance(content, str) or turn.get("tool_calls")):
-            raise ValueError(f"turn {number} of its messages needs a role and a content")
-        found.append({**turn, "role": _ROLES.get(role, role)})
-    return found
-
-
 def target_spans(
-    tokenizer: Any, messages: list[dict[str, Any]], *, after: int = 0
+    tokenizer: Any,
+    messages: list[dict[str, Any]],
+    *,
+    after: int = 0,
+    tools: list[dict[str, Any]] | None = None,
 ) -> tuple[list[int], list[tuple[int, int | None]]]:
     """Encode a conversation, and find the tokens that the assistant writes.
 
@@ -56,7 +38,8 @@ def target_spans(
 
     Args:
         tokenizer: tokenizer with a chat template.
-        messages: messages with `role` and `content`.
+        messages: messages with `role` and `content`; one with `weight` 0 has no targets.
+        tools: JSON schemas of the tools, for the template.
         after: number of messages at the beginning that have no targets.
 
     Returns:
@@ -68,12 +51,13 @@ def target_spans(
     """
     from jinja2 import TemplateError
 
+    render = partial(_render, tokenizer, tools)
     try:
-        whole = _render(tokenizer, messages)
-        said = _character_spans(tokenizer, messages, whole)
+        whole = render(messages)
+        said = _character_spans(tokenizer, render, messages, whole)
     except (TemplateError, TypeError) as error:  # TypeError: it concatenates a content that is None
         raise ValueError(f"the chat template refuses it: {one_line(error)}") from None
-    spans = [span for index, span in said.items() if index >= after]
+    spans = [span for index, span in said.items() if index >= after and messages[index].get("weight", 1) != 0]
     if not spans:
         raise ValueError("the assistant says nothing in it")
     ids, offsets = _encoded(tokenizer, whole, [start for start, _ in spans])
@@ -85,8 +69,12 @@ def target_spans(
     return ids, found
 
 
-def _render(tokenizer: Any, messages: list[dict[str, Any]], *, prompt: bool = False) -> str:
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+def _render(
+    tokenizer: Any, tools: list[dict[str, Any]] | None, messages: list[dict[str, Any]], prompt: bool = False
+) -> str:
+    text: str = tokenizer.apply_chat_template(
+        messages, tools=tools, tokenize=False, add_generation_prompt=prompt
+    )
     return text
 
 
@@ -118,19 +106,19 @@ def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], li
 
 
 def _character_spans(
-    tokenizer: Any, messages: list[dict[str, Any]], whole: str
+    tokenizer: Any, render: Callable[..., str], messages: list[dict[str, Any]], whole: str
 ) -> dict[int, tuple[int, int]]:
     """Return the characters (start, end) of the assistant's turns in `whole`, by index of the message."""
     found: dict[int, tuple[int, int]] = {}
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before = _render(tokenizer, messages[:index], prompt=True) if index else None
-        after = _render(tokenizer, messages[: index + 1])
+        before = render(messages[:index], prompt=True) if index else None
+        after = render(messages[: index + 1])
         if before is not None and whole.startswith(before) and whole.startswith(after):
             start, end = len(before), len(after)
         else:
-            start, end = _find_marked(tokenizer, messages, index, whole, before)
+            start, end = _find_marked(tokenizer, render, messages, index, whole, before)
         end = _without_line_breaks(whole, start, end)
         if start >= end and (message.get("content") or "").strip():
             raise ValueError(f"the chat template leaves out what the assistant says in turn {index + 1}")
@@ -140,7 +128,12 @@ def _character_spans(
 
 
 def _find_marked(
-    tokenizer: Any, messages: list[dict[str, Any]], index: int, whole: str, before: str | None
+    tokenizer: Any,
+    render: Callable[..., str],
+    messages: list[dict[str, Any]],
+    index: int,
+    whole: str,
+    before: str | None,
 ) -> tuple[int, int]:
     """Find a turn's characters if the template renders its beginning differently in the whole conversation.
 
@@ -159,7 +152,7 @@ def _find_marked(
     # The template may strip the white space around the words: try with it, then without.
     for said in (words, words.strip()):
         marked = {**messages[index], "content": f"{thought}{tag}{_MARK}{said}{_MARK}"}
-        text = _render(tokenizer, [*messages[:index], marked, *messages[index + 1 :]])
+        text = render([*messages[:index], marked, *messages[index + 1 :]])
         if said and text.count(_MARK) == 2 and text.replace(_MARK, "") == whole:
             break
     else:
@@ -167,7 +160,7 @@ def _find_marked(
     start = text.index(_MARK)
     end = text.rindex(_MARK) - 1
     # As the last turn it also has its end, and the text before its words, as at inference.
-    lead, _, rest = _render(tokenizer, [*messages[:index], marked]).partition(_MARK)
+    lead, _, rest = render([*messages[:index], marked]).partition(_MARK)
     end += _shared(tokenizer, rest.rpartition(_MARK)[2], whole[end:])
     if before is not None and lead.startswith(before) and whole.endswith(lead[len(before) :], 0, start):
         start -= len(lead) - len(before)

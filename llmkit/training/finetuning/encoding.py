@@ -1,6 +1,6 @@
 """Turn rows into tokens and targets, for each objective.
 
-Public: `encoder`, `prompter`, `kind_of`, `shared_length`, `CHAT_TEMPLATE`.
+Public: `encoder`, `prompter`, `kind_of`, `shared_length`.
 
 Labels are already shifted: `targets[i]` is the token that follows `ids[: i + 1]`, or `IGNORED`. So a text of
 n tokens is an example of n - 1 tokens.
@@ -14,24 +14,18 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError
+from llmkit.text.conversations import read_turns
 from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
 from llmkit.training.encoded import IGNORED, Encoded
 from llmkit.training.finetuning.answer_spans import answer_span, answers_of, token_span
+from llmkit.training.finetuning.beside import tools_of, turns_beside
 from llmkit.training.finetuning.columns import BadRowError, Columns
-from llmkit.training.finetuning.conversations import conversation_of, target_spans
+from llmkit.training.finetuning.conversations import target_spans
 from llmkit.training.finetuning.prompt_boundary import fitted, prompt_and_rest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-# Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
-CHAT_TEMPLATE = (
-    "{{ bos_token or '' }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
-    "Assistant: {{ m['content'] | trim }}{{ eos_token }}\n"
-    "{% else %}{{ m['role'] | capitalize }}: {{ m['content'] | trim }}\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
 
 
 def kind_of(columns: Columns, model_kind: str) -> str:
@@ -144,15 +138,15 @@ class _Rows:
 
     def messages(self, row: Mapping[str, Any]) -> list[Encoded]:
         """Encode a conversation; the targets are the assistant's tokens, with their end-of-turn tokens."""
-        try:
-            messages = conversation_of(row[self.columns.names["messages"]])
-        except ValueError as error:
-            raise BadRowError(str(error)) from None
-        return self._conversation(messages)
+        messages = _messages(row[self.columns.names["messages"]])
+        return self._conversation(
+            [*turns_beside(row, messages, self.columns), *messages], tools=tools_of(row)
+        )
 
     def completion(self, row: Mapping[str, Any]) -> list[Encoded]:
         """Encode a prompt and its completion, which is the target; a long prompt loses its beginning."""
-        return self._continued(*self._prompt_and_completion(row))[0]
+        prompt, completion = self._prompt_and_completion(row)
+        return self._continued(self._after_lead(row, prompt), completion, tools=tools_of(row))[0]
 
     def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
         """Encode a pair of chosen and rejected text; none if they are equal or do not fit."""
@@ -161,11 +155,17 @@ class _Rows:
             raise BadRowError("one of chosen and rejected is a text and the other a conversation")
         if isinstance(chosen, list):
             before, begins = self._opening(row, chosen, shared_length(chosen, rejected))
-            sides = [self._conversation([*before, *side], after=begins) for side in (chosen, rejected)]
+            lead = turns_beside(row, [*before, *chosen], self.columns)
+            before, begins = [*lead, *before], begins + len(lead)
+            sides = [
+                self._conversation([*before, *side], after=begins, tools=tools_of(row))
+                for side in (chosen, rejected)
+            ]
         elif "prompt" in self.columns.names:
             prompt = row.get(self.columns.names["prompt"])
             prompt = _messages(prompt) if isinstance(prompt, list) else self._prompt(row)
-            sides = self._continued(prompt, chosen, rejected)
+            prompt = self._after_lead(row, prompt)
+            sides = self._continued(prompt, chosen, rejected, tools=tools_of(row))
         else:
             ids = [self._closed(self.tokenizer(side)["input_ids"]) for side in (chosen, rejected)]
             sides = [self._masked(one, [(shared_length(*ids), None)]) for one in ids]
@@ -179,10 +179,12 @@ class _Rows:
         """Read a text, or the turns of a conversation."""
         column = self.columns.names[role]
         value = row.get(column)
+        if isinstance(value, dict):
+            value = [value]
         if not isinstance(value, list) or (value and all(isinstance(part, str) for part in value)):
             return self._string(row, role)
         try:
-            return conversation_of(value)
+            return read_turns(value)
         except ValueError as error:
             raise BadRowError(f"column {column!r}: {error}") from None
 
@@ -199,7 +201,17 @@ class _Rows:
             return [], common
         return [{"role": "user", "content": self._prompt(row)}], 1
 
-    def _continued(self, prompt: Any, *completions: Any) -> list[list[Encoded]]:
+    def _after_lead(self, row: Mapping[str, Any], prompt: Any) -> Any:
+        """Put the turns of other columns in front of a prompt, if there is a chat template for them."""
+        if self.tokenizer.chat_template is None:
+            return prompt
+        turns = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+        lead = turns_beside(row, turns, self.columns)
+        return [*lead, *turns] if lead else prompt
+
+    def _continued(
+        self, prompt: Any, *completions: Any, tools: list[dict[str, Any]] | None = None
+    ) -> list[list[Encoded]]:
         """Encode a prompt with each of its completions (texts or turns), which are the targets."""
         if isinstance(prompt, list) or self.tokenizer.chat_template is not None:
             before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
@@ -207,7 +219,7 @@ class _Rows:
                 one if isinstance(one, list) else [{"role": "assistant", "content": one.strip()}]
                 for one in completions
             ]
-            return [self._conversation([*before, *after]) for after in answers]
+            return [self._conversation([*before, *after], tools=tools) for after in answers]
         # One more than the model reads: the last token is only a target.
         size, first = self.max_length + 1, self.tokenizer.bos_token_id
         parts = (prompt_and_rest(self.tokenizer, prompt, one) for one in completions)
@@ -263,9 +275,11 @@ class _Rows:
             found.append(Encoded(ids, token_span(offsets, start, end), types=types))
         return found
 
-    def _conversation(self, messages: list[dict[str, Any]], after: int = 0) -> list[Encoded]:
+    def _conversation(
+        self, messages: list[dict[str, Any]], after: int = 0, tools: list[dict[str, Any]] | None = None
+    ) -> list[Encoded]:
         try:
-            ids, spans = target_spans(self.tokenizer, messages, after=after)
+            ids, spans = target_spans(self.tokenizer, messages, after=after, tools=tools)
         except ValueError as error:
             raise BadRowError(str(error)) from None
         return self._masked(ids, spans)
@@ -375,7 +389,7 @@ def shared_length(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _messages(value: Any) -> list[dict[str, Any]]:
     try:
-        return conversation_of(value)
+        return read_turns(value)
     except ValueError as error:
         raise BadRowError(str(error)) from None
 

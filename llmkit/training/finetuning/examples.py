@@ -6,7 +6,7 @@ Public: `read_source`, `encode`, `skip_notices`, `Source`, `Examples`, `ReadSumm
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,16 @@ class Source:
             return self.columns.objective == "messages"
         names = [self.columns.names[role] for role in ("chosen", "rejected")]
         turns = [row.data.get(name) for row in self.rows for name in names]
-        return any(isinstance(one, list) and one and isinstance(one[0], dict) for one in turns)
+        return any(
+            isinstance(one, dict) or (isinstance(one, list) and one and isinstance(one[0], dict))
+            for one in turns
+        )
+
+    def unread(self, beside: Collection[str]) -> list[str]:
+        """Return the columns that are neither used nor in `beside`, in the order of the rows."""
+        names = dict.fromkeys(name for row in self.rows for name in row.data)
+        used = {*self.columns.names.values(), *beside}
+        return [name for name in names if name not in used]
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the rows, by which a resumed run recognizes its data."""

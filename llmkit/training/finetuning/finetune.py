@@ -14,7 +14,7 @@ from llmkit.training.finetuning.plan import FinetuneInputs, FinetunePlan, prepar
 from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.finetuning.result import FinetuneResult
 from llmkit.training.recipe import arguments
-from llmkit.training.run import RunOptions, RunProgress, SilentProgress, TrainingRun
+from llmkit.training.run import RunOptions, RunProgress, SilentProgress, TrainingRun, locked_output
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
@@ -57,7 +57,6 @@ def finetune(
         overwritten. LLMKitError: the loss became infinite, or the disk is full.
     """
     from llmkit.runtime.spec import ModelSpec
-    from llmkit.training.finetuning.report import write_report
 
     recipe, options, progress = (
         recipe or FinetuneRecipe(),
@@ -67,6 +66,21 @@ def finetune(
     files, output = [data] if isinstance(data, str | Path) else data, Path(output)
     spec = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
     options.check(output)
+    with locked_output(output):
+        return _finetune(files, output, spec, recipe, options, command, progress)
+
+
+def _finetune(
+    files: Sequence[str | Path],
+    output: Path,
+    spec: ModelSpec,
+    recipe: FinetuneRecipe,
+    options: RunOptions,
+    command: str,
+    progress: RunProgress,
+) -> FinetuneResult:
+    from llmkit.training.finetuning.report import write_report
+
     inputs = prepare(files, spec, recipe, eval_data=options.eval_data, notice=progress.notice)
     run = TrainingRun.open(
         output,

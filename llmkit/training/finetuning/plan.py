@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError
 from llmkit.runtime.peft import base_model
-from llmkit.training.finetuning.encoding import CHAT_TEMPLATE, encoder, kind_of
+from llmkit.training.finetuning.beside import BESIDE
+from llmkit.training.finetuning.conversations import CHAT_TEMPLATE
+from llmkit.training.finetuning.encoding import encoder, kind_of
 from llmkit.training.finetuning.end_tokens import set_ends
 from llmkit.training.finetuning.examples import Examples, Source, encode, read_source, skip_notices
 from llmkit.training.finetuning.languages import set_languages
@@ -200,6 +202,9 @@ def _set_up(
     if loaded.tokenizer.chat_template is None and source.has_conversations:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
+    turns = kind in ("causal", "preference") and loaded.tokenizer.chat_template is not None
+    if unread := source.unread(BESIDE if turns and source.columns.objective != "text" else ()):
+        notice(f"columns that are not read: {', '.join(unread)}")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
     to_examples = encoder(

@@ -34,6 +34,7 @@ from llmkit.training.run import (
     SilentProgress,
     TrainingRun,
     cannot_write,
+    locked_output,
     run_on_main_process,
 )
 
@@ -76,17 +77,29 @@ def pretrain(
             overwritten.
         LLMKitError: the loss became infinite, or the disk is full.
     """
-    from llmkit.training.trainer import no_bars
-
     recipe, options, progress = (
         recipe or PretrainRecipe(),
         options or RunOptions(),
         progress or SilentProgress(),
     )
     files, output = [corpus] if isinstance(corpus, str | Path) else corpus, Path(output)
-    save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
     choice = DeviceChoice.of(recipe, device)
     options.check(output)
+    with locked_output(output):
+        return _pretrain(files, output, recipe, choice, options, progress)
+
+
+def _pretrain(
+    files: Sequence[str | Path],
+    output: Path,
+    recipe: PretrainRecipe,
+    choice: DeviceChoice,
+    options: RunOptions,
+    progress: RunProgress,
+) -> PretrainResult:
+    from llmkit.training.trainer import no_bars
+
+    save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
     if options.resume:
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe))
     inputs, run = _begin(files, output, recipe, choice, options, progress)

@@ -1,12 +1,21 @@
 """Which tokens of a conversation the assistant says, by chat templates of the field's several kinds."""
 
+import itertools
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from llmkit.training.finetuning.conversations import conversation_of, target_spans
+from llmkit.errors import RowError
+from llmkit.records.rows import Row
+from llmkit.tasks.decoding import GenerationOptions
+from llmkit.tasks.prompts import PromptMaker
+from llmkit.text.conversations import read_turns
+from llmkit.training.finetuning.columns import BadRowError, recognize
+from llmkit.training.finetuning.conversations import target_spans
+from llmkit.training.finetuning.encoding import encoder, kind_of
 from tests.tiny import make_tokenizer
 
 CHATML = (
@@ -214,12 +223,12 @@ def test_a_conversation_whose_answers_are_not_found_is_refused(
 
 def test_both_forms_of_conversations_are_read() -> None:
     shared = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "system", "value": ""}]
-    assert [(m["role"], m["content"]) for m in conversation_of(shared)] == [
+    assert [(m["role"], m["content"]) for m in read_turns(shared)] == [
         ("user", "a"),
         ("assistant", "b"),
         ("system", ""),
     ]
-    assert conversation_of(say("a", "b")) == say("a", "b")
+    assert read_turns(say("a", "b")) == say("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -234,4 +243,115 @@ def test_both_forms_of_conversations_are_read() -> None:
 )
 def test_what_is_no_conversation_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        conversation_of(value)
+        read_turns(value)
+
+
+TOOLED = "{% if tools %}<tools>{{ tools | map(attribute='name') | join }}</tools>{% endif %}" + CHATML
+
+
+def test_tools_are_rendered_and_a_turn_of_weight_0_is_not_learned(speaking: Callable[[str], Any]) -> None:
+    tokenizer = speaking(TOOLED)
+    messages = say("a", "dog", "b", "moon")
+    messages[1]["weight"] = 0
+    ids, spans = target_spans(tokenizer, messages, tools=[{"name": "clock"}])
+    assert tokenizer.decode(ids).startswith("<tools>clock</tools>")
+    assert [tokenizer.decode(ids[start:end]) for start, end in spans] == ["moon<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "learned"),
+    [
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "dog"}]}
+            | {"system": "Be brief.", "tools": '[{"name": "clock"}]'},
+            "<tools>clock</tools><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi",
+            ["dog<|im_end|>"],
+        ),
+        (
+            {"instruction": "Hi", "output": "dog", "system": "Be brief.", "history": [["a", "b"]]},
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+            "b<|im_end|>\n<|im_start|>user\nHi",
+            ["b<|im_end|>", "dog<|im_end|>"],
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+                    *say("", "dog")[1:],
+                ]
+            },
+            "<|im_start|>user\nHi<|im_end|>",
+            ["dog<|im_end|>"],
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}]}
+            | {"chosen": {"from": "gpt", "value": "dog"}, "rejected": {"from": "gpt", "value": "cat"}}
+            | {"system": "Be brief."},
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi",
+            ["dog<|im_end|>", "cat<|im_end|>"],
+        ),
+    ],
+    ids=["ShareGPT", "Alpaca", "parts", "ShareGPT preference"],
+)
+def test_no_part_of_a_row_is_dropped(
+    speaking: Callable[[str], Any], row: dict[str, Any], text: str, learned: list[str]
+) -> None:
+    tokenizer = speaking(TOOLED)
+    columns = recognize(row)
+    (one,) = encoder(columns, kind_of(columns, "causal"), tokenizer, 200)(row)
+    assert tokenizer.decode(one.ids).startswith(text)
+    runs = [
+        tokenizer.decode([*run])
+        for ignored, run in itertools.groupby(one.targets, lambda target: target == -100)
+        if not ignored
+    ]
+    assert runs == learned
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"tools": "{"}, {"tools": "[1]"}, {"tools": 3}, {"system": 3}, {"history": [["a"]]}, {"history": "a"}],
+)
+def test_bad_columns_beside_a_conversation_are_refused(
+    speaking: Callable[[str], Any], more: dict[str, Any]
+) -> None:
+    row = {"messages": say("a", "b"), **more}
+    columns = recognize(row)
+    with pytest.raises(BadRowError, match=next(iter(more))):
+        encoder(columns, "causal", speaking(CHATML), 200)(row)
+
+
+def test_a_function_call_of_sharegpt_is_a_tool_call() -> None:
+    turns = [
+        {"from": "human", "value": "Time?"},
+        {"from": "function_call", "value": '{"name": "clock", "arguments": {"zone": "UTC"}}'},
+        {"from": "observation", "value": "12:00"},
+        {"from": "gpt", "value": "Noon", "weight": 0},
+    ]
+    call = {"type": "function", "function": {"name": "clock", "arguments": {"zone": "UTC"}}}
+    assert read_turns(turns) == [
+        {"role": "user", "content": "Time?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "12:00"},
+        {"role": "assistant", "content": "Noon", "weight": 0},
+    ]
+    for value in ("clock()", "[]", '{"arguments": {}}'):
+        with pytest.raises(ValueError, match="turn 1 of its messages is a function_call"):
+            read_turns([{"from": "function_call", "value": value}])
+    with pytest.raises(ValueError, match="'image_url'"):
+        read_turns([{"role": "user", "content": [{"type": "image_url"}]}])
+
+
+def test_generation_reads_the_same_conversations(speaking: Callable[[str], Any]) -> None:
+    tokenizer = speaking(TOOLED)
+    engine: Any = SimpleNamespace(
+        name="m", context_length=None, tokenizer=tokenizer, is_encoder_decoder=False, has_chat_template=True
+    )
+    parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
+    row = Row(0, {**parts, "system": "Be brief.", "tools": [{"name": "clock"}]}, "rows.jsonl:1")
+    (prepared,) = PromptMaker(engine, GenerationOptions()).prepare([row])
+    assert not isinstance(prepared, RowError)
+    assert tokenizer.decode(prepared.payload.ids or []) == (
+        "<tools>clock</tools><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )

@@ -312,7 +312,10 @@ def test_a_pair_without_a_difference_is_dropped_and_one_too_long_is_cut(
         ),
         ({"chosen": [*ASKED, SHORT]}, "one of chosen and rejected is a text and the other a conversation"),
         ({"chosen": ASKED, "rejected": ASKED}, "the assistant says nothing in it"),
-        ({"prompt": 1.5, "chosen": {}}, "column 'chosen' is a dict, not a text"),
+        (
+            {"prompt": 1.5, "chosen": 2.5, "rejected": [1]},
+            "column 'rejected': turn 1 of its messages is not an object",
+        ),
     ],
 )
 def test_a_broken_row_is_named(

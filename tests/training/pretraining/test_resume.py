@@ -77,9 +77,14 @@ def test_a_torn_checkpoint_is_skipped_with_a_notice(
     assert progress.steps[0].step == 5
 
 
-def test_a_run_ended_by_an_error_resumes_too(corpus: Path, stopped: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["", "scheduler.pt"], ids=["whole", "without its schedule"])
+def test_a_run_ended_by_an_error_resumes_too(
+    corpus: Path, stopped: Path, tmp_path: Path, missing: str
+) -> None:
     train(corpus, tmp_path / "whole")
     shutil.copytree(stopped, tmp_path / "out")
+    if missing:
+        (tmp_path / "out/checkpoints/checkpoint-8" / missing).unlink()
     train(corpus, tmp_path / "out", resume=True)
     assert_same(tmp_path / "out", tmp_path / "whole")
 
