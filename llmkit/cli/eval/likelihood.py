@@ -104,7 +104,9 @@ class LikelihoodRun:
     joined: bool
 
 
-def measurement(what: LikelihoodRun, flags: Flags, common: dict[str, Any]) -> tuple[Metric, Iterator[Example]]:
+def measurement(
+    what: LikelihoodRun, flags: Flags, common: dict[str, Any]
+) -> tuple[Metric, Iterator[Example]]:
     """Return the metric, and the rows with their losses; `common` are options of all measurements."""
     from llmkit.evaluation.likelihood import choices, perplexity
 
