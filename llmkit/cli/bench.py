@@ -78,10 +78,7 @@ def run(
         )
     if result.busy:
         console.notice(f"the machine is busy, so times are not to be trusted: {'; '.join(result.reasons)}")
-    if json:
-        print(json_module.dumps(result.as_json()))
-    else:
-        print("\n".join(lines(result, markdown=markdown)))
+    print(json_module.dumps(result.as_json()) if json else "\n".join(lines(result, markdown=markdown)))
 
 
 def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:

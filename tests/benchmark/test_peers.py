@@ -62,6 +62,20 @@ def test_transformers_own_ways_answer(context: Any) -> None:
         one.close()
 
 
+@pytest.mark.parametrize("family", ["llama", "bart"])
+def test_ctranslate2_answers(context: Any, family: str) -> None:
+    pytest.importorskip("ctranslate2")
+    opened, skipped = open_peers(context("ctranslate2", family=family))
+    assert skipped == []
+    (system,) = opened
+    single = system.single(prompts(12)[0])
+    assert single is not None
+    assert (single.prompt_tokens, single.later_tokens) == (12, 3)
+    many = system.many(prompts(12, 7))
+    assert many is not None
+    assert many.tokens == 8
+
+
 def test_what_is_not_installed_is_skipped_by_name(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     monkeypatch.setattr("llmkit.convert.to_gguf.find_spec", lambda name: None)
