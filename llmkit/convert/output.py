@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmkit.errors import InputError, OptionError
 from llmkit.records.output_folder import refuse_foreign, replace_folder
+from llmkit.text.names import check_name
 
 
 @dataclass
@@ -38,6 +39,7 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
     Raises:
         InputError: of the other kind, in the way, or not writable.
     """
+    check_name("output", output.absolute())
     place = Path(os.path.realpath(output))
     if place.is_dir() and as_file:
         raise OptionError("output", f"is the folder {output}, and a file is to be made, such as model.gguf")

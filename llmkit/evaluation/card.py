@@ -51,7 +51,7 @@ def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
     if {**after, "model-index": None} != {**data, "model-index": None}:
         raise LLMKitError(f"{path}: the layout of its header cannot be edited; nothing was written")
     temporary = path.resolve().with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(changed, encoding="utf-8", newline="")
+    temporary.write_text(changed, encoding="utf-8", errors="replace", newline="")
     temporary.chmod(path.stat().st_mode)
     temporary.replace(path.resolve())
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, LLMKitError, OptionError, did_you_mean
 from llmkit.models.bundled import embedded_folder, embedded_models
 from llmkit.runtime.gguf_files import one_gguf
+from llmkit.text.names import check_name
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
@@ -50,6 +51,7 @@ def locate(name: str, spec: ModelSpec) -> Location:
     """
     if not name:
         raise OptionError("model", "is empty: give a Hub id, a folder, or an embedded model")
+    check_name("model" if name == spec.name else "adapter", name)
     path = Path(name).expanduser()
     embedded = embedded_folder(name)
     if spec.revision is not None and (embedded is not None or path.exists()):

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from llmkit.errors import InputError
 from llmkit.text.language_tokens import language_tokens
@@ -24,9 +24,6 @@ from llmkit.text.languages import (
     unknown_language,
 )
 
-if TYPE_CHECKING:
-    from llmkit.engines.base import Engine
-
 T5_FAMILIES = {"t5", "mt5", "umt5", "switch_transformers", "longt5"}
 _TARGET_TOKEN = re.compile(r">>.+<<|<2.+>")
 _TASK = re.compile(r"translation_([\w-]+?)_to_([\w-]+)")
@@ -34,6 +31,25 @@ _TASK = re.compile(r"translation_([\w-]+?)_to_([\w-]+)")
 _PAIR = re.compile(r"opus-mt-(?:tc-[a-z]+-)?([A-Za-z_]+)-([A-Za-z_]+)")
 _SOURCE, _TARGET = "source", "target"  # the options that name the languages
 _tokenizers = threading.Lock()
+
+
+class TranslationModel(Protocol):
+    """The parts of a model that decide its directions; an `Engine` has them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def config(self) -> Any: ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def has_chat_template(self) -> bool: ...
+
+    @property
+    def is_encoder_decoder(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return ids
 
 
-def find_direction(engine: Engine, source: str | None, target: str | None) -> Direction:
+def find_direction(engine: TranslationModel, source: str | None, target: str | None) -> Direction:
     """Find the settings that make a model translate from `source` into `target`.
 
     Args:
@@ -119,7 +135,9 @@ def find_direction(engine: Engine, source: str | None, target: str | None) -> Di
     return Direction(known, wanted, notes=(note,))
 
 
-def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
+def _by_language_tokens(
+    engine: TranslationModel, known: Language | None, wanted: Language | None
+) -> Direction:
     """Set the languages of NLLB, M2M100 and mBART.
 
     The source's token is next to the text; the target's token begins the answer.
@@ -146,7 +164,7 @@ def _by_language_tokens(engine: Engine, known: Language | None, wanted: Language
     return replace(direction, first_token=begins)
 
 
-def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
+def _marian(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
     """Set the languages of Marian: one pair, or several targets with a token before the text for each."""
     tokenizer: Any = engine.tokenizer
     source, target = getattr(tokenizer, "source_lang", None), getattr(tokenizer, "target_lang", None)
@@ -163,7 +181,7 @@ def _marian(engine: Engine, known: Language | None, wanted: Language | None) -> 
 
 
 def _by_target_token(
-    engine: Engine, known: Language | None, wanted: Language | None, tokens: Iterable[str]
+    engine: TranslationModel, known: Language | None, wanted: Language | None, tokens: Iterable[str]
 ) -> Direction:
     """Put the target's token before the text: Marian with several targets (`>>deu<<`), MADLAD (`<2de>`)."""
     wanted = _said(wanted, _TARGET, engine, tokens)
@@ -172,7 +190,7 @@ def _by_target_token(
 
 
 def _one_pair(
-    engine: Engine,
+    engine: TranslationModel,
     known: Language | None,
     wanted: Language | None,
     source: str | None,
@@ -189,7 +207,7 @@ def _one_pair(
     return Direction(known or _known(source), wanted or _known(target), notes=notes)
 
 
-def _by_task(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
+def _by_task(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
     """Put T5's task in words before the text."""
     name = engine.name
     if known is None or wanted is None:
@@ -247,7 +265,7 @@ def own_pair(
     raise InputError(f"{asked}: {name} translates {there} only; name another `model`")
 
 
-def _by_prompt(engine: Engine, known: Language | None, wanted: Language | None) -> Direction:
+def _by_prompt(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
     """Ask a chat model in words; TranslateGemma's template takes language codes."""
     if wanted is None:
         raise InputError(f"{engine.name} needs the language to write: name it with `target`")
@@ -272,12 +290,12 @@ def _by_prompt(engine: Engine, known: Language | None, wanted: Language | None) 
     return Direction(known, wanted, message=lambda text: {"role": "user", "content": request + text})
 
 
-def _fsmt_pair(engine: Engine) -> tuple[str | None, str | None]:
+def _fsmt_pair(engine: TranslationModel) -> tuple[str | None, str | None]:
     pair = getattr(engine.config, "langs", None) or (None, None)
     return pair[0], pair[1]
 
 
-def _target_tokens(engine: Engine) -> list[str]:
+def _target_tokens(engine: TranslationModel) -> list[str]:
     tokenizer: Any = engine.tokenizer
     return [token for token in tokenizer.get_vocab() if _TARGET_TOKEN.fullmatch(token)]
 
@@ -293,7 +311,7 @@ def _known(code: str | None) -> Language | None:
 
 
 def _check(
-    engine: Engine, asked: Language, option: str, has: str | None, *, other: str | None = None
+    engine: TranslationModel, asked: Language, option: str, has: str | None, *, other: str | None = None
 ) -> None:
     own = _known(has)
     if own is not None and own.code != asked.code:
@@ -302,7 +320,7 @@ def _check(
         raise InputError(f"{option}={asked.tag}: {engine.name} {does}")
 
 
-def _said(language: Language | None, option: str, engine: Engine, codes: Iterable[str]) -> Language:
+def _said(language: Language | None, option: str, engine: TranslationModel, codes: Iterable[str]) -> Language:
     if language is not None:
         return language
     shown = sorted(codes)
@@ -311,7 +329,7 @@ def _said(language: Language | None, option: str, engine: Engine, codes: Iterabl
     raise InputError(f"{engine.name} needs {which}: name it with `{option}` (it has {some})")
 
 
-def _match(language: Language, option: str, engine: Engine, codes: Iterable[str]) -> CodeMatch:
+def _match(language: Language, option: str, engine: TranslationModel, codes: Iterable[str]) -> CodeMatch:
     return match_code(language, codes, said=f"{option}={language.tag}", model=engine.name)
 
 

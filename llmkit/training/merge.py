@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.records.output_folder import refuse_foreign, replace_folder
+from llmkit.text.names import check_name
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
 from llmkit.training.run import cannot_write, try_writing
@@ -132,6 +133,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     Raises:
         OptionError: it is a file, it is not empty and `overwrite` is not given, or it cannot be replaced.
     """
+    check_name("output", output.absolute())
     try:
         if output.exists() and not output.is_dir():
             raise OptionError("output", f"{output}: is a file; the model needs a folder")
@@ -268,7 +270,7 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
         with no_bars():
             loaded.model.save_pretrained(unfinished)
         loaded.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(_card(loaded, folder.name), encoding="utf-8")
+        (unfinished / "README.md").write_text(_card(loaded, folder.name), encoding="utf-8", errors="replace")
         use_umask(unfinished)
         if folder.exists():
             check_output(output, overwrite=overwrite)

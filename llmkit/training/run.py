@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
+from llmkit.text.names import check_name
 from llmkit.training import checkpoints
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
@@ -64,6 +65,7 @@ class RunOptions:
             InputError: naming the option.
         """
         check_choice("save_dtype", self.save_dtype, ("auto", *DTYPES))
+        check_name("output", output.absolute())
         check_output(output, resume=self.resume, overwrite=self.overwrite)
 
 

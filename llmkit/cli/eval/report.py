@@ -45,7 +45,7 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
 def write(path: Path, text: str) -> None:
     """Write a file completely or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors="replace")
     partial.replace(path)
 
 

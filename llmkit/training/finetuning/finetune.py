@@ -264,4 +264,4 @@ def _write(
     if loaded.spec.task == "text-generation" and not loaded.is_encoder_decoder:
         loaded.tokenizer.padding_side = "left"
     loaded.tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card(inputs, result, command), encoding="utf-8")
+    (folder / "README.md").write_text(card(inputs, result, command), encoding="utf-8", errors="replace")

@@ -19,7 +19,7 @@ from llmkit.training.finetuning.conversations import CHAT_TEMPLATE
 from llmkit.training.finetuning.encoding import encoder, kind_of
 from llmkit.training.finetuning.end_tokens import set_ends
 from llmkit.training.finetuning.examples import Examples, Source, encode, read_source, skip_notices
-from llmkit.training.finetuning.languages import set_languages
+from llmkit.training.finetuning.languages import set_languages, translation_prefix
 from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
 from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.packing import pack
@@ -159,6 +159,7 @@ def prepare(
     """
     recipe.check()
     setup = _set_up(data, spec, recipe, eval_data, notice)
+    recipe = setup.recipe  # with the model's own prefix
     batch_size, accumulation, memory = _choose_size(setup)
     batches = _batches(setup, batch_size, accumulation)
     loaded = setup.loaded
@@ -207,6 +208,9 @@ def _set_up(
         notice(f"columns that are not read: {', '.join(unread)}")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
+    if not recipe.source_prefix:
+        prefix = translation_prefix(loaded, recipe.languages, kind, source.columns)
+        recipe = replace(recipe, source_prefix=prefix)
     to_examples = encoder(
         source.columns,
         kind,

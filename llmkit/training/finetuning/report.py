@@ -32,7 +32,7 @@ def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, 
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     unit = _unit(inputs)
     picture = curve(rows, f"nats per {unit}")
-    metrics.with_name("loss.svg").write_text(picture, encoding="utf-8")
+    metrics.with_name("loss.svg").write_text(picture, encoding="utf-8", errors="replace")
     name = result.folder.resolve().name
     body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{escape(_sentence(inputs, result))}</p>']
     if command:
@@ -43,7 +43,9 @@ def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, 
     body.append("<h2>Data and recipe</h2>")
     facts = [*_data(inputs), *_recipe(inputs)]
     body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in facts]))
-    metrics.with_name("report.html").write_text(page(name, "\n".join(body)), encoding="utf-8")
+    metrics.with_name("report.html").write_text(
+        page(name, "\n".join(body)), encoding="utf-8", errors="replace"
+    )
 
 
 def curve(rows: list[dict[str, Any]], up: str = "nats per token") -> str:

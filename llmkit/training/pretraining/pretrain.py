@@ -305,4 +305,4 @@ def _write(
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     # Copy the original files: a tokenizer that transformers loaded remembers its path.
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
-    (folder / "README.md").write_text(card(inputs, result), encoding="utf-8")
+    (folder / "README.md").write_text(card(inputs, result), encoding="utf-8", errors="replace")

@@ -401,7 +401,9 @@ def test_the_loss_of_pairs_is_the_one_that_transformers_computes(family: str, tm
     with torch.no_grad():
         for source, target in pairs:
             labels = tokenizer(text_target=target, return_tensors="pt").input_ids
-            ids = tokenizer(source, return_tensors="pt").input_ids
+            # T5's models are told the task in words, as `translate` tells them.
+            prefix = "translate English to German: " if family == "mt5" else ""
+            ids = tokenizer(prefix + source, return_tensors="pt").input_ids
             expected += float(model(input_ids=ids, labels=labels).loss) * labels.numel()
         ours: Any = prepared.loaded.model
         patch_forward_with_summed_loss(ours)
