@@ -71,6 +71,9 @@ class Source:
         """Return the columns that are neither used nor in `beside`, in the order of the rows."""
         names = dict.fromkeys(name for row in self.rows for name in row.data)
         used = {*self.columns.names.values(), *beside}
+        # `flat` adds the keys of an object as columns of their own.
+        objects = (value for row in self.rows for value in row.data.values() if isinstance(value, dict))
+        used.update(key for value in objects for key in value)
         return [name for name in names if name not in used]
 
     def fingerprint(self) -> str:

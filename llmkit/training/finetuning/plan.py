@@ -204,8 +204,7 @@ def _set_up(
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     turns = kind in ("causal", "preference") and loaded.tokenizer.chat_template is not None
-    if unread := source.unread(BESIDE if turns and source.columns.objective != "text" else ()):
-        notice(f"columns that are not read: {', '.join(unread)}")
+    unread = source.unread(BESIDE if turns and source.columns.objective != "text" else ())
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
     if not recipe.source_prefix:
@@ -220,6 +219,8 @@ def _set_up(
         **_prompt_options(recipe),
     )
     train, held_out = (encode(rows, to_examples, on_error=recipe.on_error) for rows in (source, held))
+    if unread:
+        notice(f"columns that are not read: {', '.join(unread)}")
     for summary in (train.summary, held_out.summary):
         for line in skip_notices(summary.skipped, len(summary.skipped)):
             notice(line)

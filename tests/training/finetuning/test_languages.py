@@ -69,12 +69,13 @@ def test_the_prefix_is_in_the_examples(tiny_model: Callable[..., Path], tmp_path
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"task_specific_params": DE}))
     rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"source": "The dog", "target": "Der Hund"}\n')
+    rows.write_text('{"source": "The dog", "target": "Der Hund", "id": 3, "system": "Be brief."}\n')
     spec, recipe = ModelSpec(str(model), device="cpu"), replace(QUICK, eval_split=0.0)
     notices: list[str] = []
     inputs = prepare([rows], spec, recipe, notice=notices.append)
     decode = inputs.loaded.tokenizer.decode
     assert decode(inputs.train[0].ids, skip_special_tokens=True) == "de: The dog"
     assert any('"de: {source}"' in notice for notice in notices)
+    assert "columns that are not read: id, system" in notices
     inputs = prepare([rows], spec, replace(recipe, source_prefix="to German: "))
     assert decode(inputs.train[0].ids, skip_special_tokens=True) == "to German: The dog"
