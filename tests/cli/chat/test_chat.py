@@ -270,7 +270,7 @@ def test_a_row_longer_than_the_context_loses_its_oldest_turns_and_says_so(model:
             "a conversation goes on with one answer",
         ),
         ([], '{"messages": []}\n', "stdin:1: `messages` must be a list"),
-        ([], '{"messages": [{"role": "user"}]}\n', "stdin:1: each of `messages` needs"),
+        ([], '{"messages": [{"role": "user"}]}\n', "stdin:1: turn 1"),
         ([], "Tell me a story\n", "with --lines each line is a message"),
     ],
 )
