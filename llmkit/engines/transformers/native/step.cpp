@@ -119,8 +119,10 @@ struct Barrier {
     }
 };
 
+constexpr int FETCH = 16384; // bytes that are asked for ahead: the weights are read once, from memory
+
 // O outputs of R rows; each sum has one accumulator, so that it does not depend on R and O.
-template <typename T, int O, int R>
+template <typename T, int O, int R, bool AHEAD>
 inline __attribute__((always_inline)) void dots(const T *w, int64_t inputs, const float *x, int64_t step, float *out, int64_t out_step, const float *bias) {
     v16 acc[R][O];
     for (int r = 0; r < R; r++)
@@ -128,8 +130,8 @@ inline __attribute__((always_inline)) void dots(const T *w, int64_t inputs, cons
     for (int64_t i = 0; i < inputs; i += L) {
         v16 line[O];
         for (int o = 0; o < O; o++) line[o] = load(w + o * inputs + i);
-        if (R == 1)
-            for (int o = 0; o < O; o++) __builtin_prefetch((const char *)(w + o * inputs + i) + 4096, 0, 1);
+        if (AHEAD)
+            for (int o = 0; o < O; o++) __builtin_prefetch((const char *)(w + o * inputs + i) + FETCH, 0, 3);
         for (int r = 0; r < R; r++) {
             v16 y = load(x + r * step + i);
             for (int o = 0; o < O; o++) acc[r][o] += line[o] * y;
@@ -139,22 +141,40 @@ inline __attribute__((always_inline)) void dots(const T *w, int64_t inputs, cons
         for (int o = 0; o < O; o++) out[r * out_step + o] = sum_of(acc[r][o]) + (bias ? bias[o] : 0.0f);
 }
 
+// O outputs of all rows. The first rows bring the weights near for the others.
+template <typename T, int O>
+void outputs_of(const T *w, int64_t inputs, const float *x, int64_t step, int rows, float *out, int64_t out_step, const float *bias) {
+    int r = 0;
+    if (O == 8) { // more sums of several rows than there are registers
+        for (; r < rows; r++) dots<T, O, 1, true>(w, inputs, x + r * step, step, out + r * out_step, out_step, bias);
+        return;
+    }
+    if (rows >= 4) {
+        dots<T, O, 4, true>(w, inputs, x, step, out, out_step, bias);
+        for (r = 4; r + 4 <= rows; r += 4) dots<T, O, 4, false>(w, inputs, x + r * step, step, out + r * out_step, out_step, bias);
+    } else if (rows >= 2) {
+        dots<T, O, 2, true>(w, inputs, x, step, out, out_step, bias);
+        r = 2;
+    }
+    for (; r + 2 <= rows; r += 2) dots<T, O, 2, false>(w, inputs, x + r * step, step, out + r * out_step, out_step, bias);
+    for (; r < rows; r++) dots<T, O, 1, false>(w, inputs, x + r * step, step, out + r * out_step, out_step, bias);
+}
+
 template <typename T>
 void product_float(const Matrix &m, const float *x, int64_t step, int rows, float *out, int64_t out_step, int64_t from, int64_t to) {
-    constexpr int O = 4;
-    for (int64_t o = from; o < to; o += O) {
-        int64_t n = to - o < O ? to - o : O;
+    for (int64_t o = from; o < to;) {
         const T *w = (const T *)m.weight + o * m.inputs;
         const float *bias = m.bias ? m.bias + o : nullptr;
-        int r = 0;
-        if (n == O) {
-            for (; r + 4 <= rows; r += 4) dots<T, O, 4>(w, m.inputs, x + r * step, step, out + r * out_step + o, out_step, bias);
-            for (; r + 2 <= rows; r += 2) dots<T, O, 2>(w, m.inputs, x + r * step, step, out + r * out_step + o, out_step, bias);
-            for (; r < rows; r++) dots<T, O, 1>(w, m.inputs, x + r * step, step, out + r * out_step + o, out_step, bias);
-        } else
-            for (; r < rows; r++)
-                for (int64_t j = 0; j < n; j++)
-                    dots<T, 1, 1>(w + j * m.inputs, m.inputs, x + r * step, step, out + r * out_step + o + j, out_step, bias ? bias + j : nullptr);
+        if (rows == 1 && o + 8 <= to) {
+            outputs_of<T, 8>(w, m.inputs, x, step, rows, out + o, out_step, bias);
+            o += 8;
+        } else if (o + 4 <= to) {
+            outputs_of<T, 4>(w, m.inputs, x, step, rows, out + o, out_step, bias);
+            o += 4;
+        } else {
+            outputs_of<T, 1>(w, m.inputs, x, step, rows, out + o, out_step, bias);
+            o += 1;
+        }
     }
 }
 
