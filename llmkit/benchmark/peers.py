@@ -6,6 +6,7 @@ One that is not installed, or cannot run the model, is skipped with the reason.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -286,8 +287,11 @@ class LlamaCppSystem:
         job["context"] = options.prompt_tokens + options.new_tokens + 8
         program = Path(__file__).with_name("llama_cpp_speed.py")
         self.name = "llama.cpp"
+        # llmkit's command line makes waiting OpenMP threads sleep, which llama.cpp is not made for.
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         self._process = subprocess.Popen(
             [python, str(program), json.dumps(job)],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
