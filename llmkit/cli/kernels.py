@@ -30,7 +30,7 @@ _MASK_ADVICE = {
 
 
 EXAMPLES = [
-    "llmkit kernels verify examples/attention/two_pass.py:attend",
+    "llmkit kernels verify examples/attention/one_pass.py:attend",
     "llmkit kernels bench eager sdpa",
 ]
 

@@ -145,7 +145,7 @@ def _times(
                 try:
                     way.run(x, weight)
                 except Exception as error:
-                    # One that cannot run a shape is told of, and the others are still timed.
+                    # A kernel that cannot run a shape is reported, and the others are still timed.
                     failed[way.name] = f"{type(error).__name__}: {one_line(error, 200)}"
                     continue
                 if number > 1:  # the first two warm up

@@ -34,14 +34,14 @@ def model_from_parts(
     """
     from transformers.utils import logging
 
-    made_as = _class(config, name)
+    model_class = _class(config, name)
     made_config = _config(config, name)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        model, report = made_as.from_pretrained(
+        model, report = model_class.from_pretrained(
             None,
             config=made_config,
             state_dict=weights,
@@ -112,10 +112,10 @@ def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int
     """
     import torch
 
-    made_as, made_config = _class(config, name), _config(config, name)
+    model_class, made_config = _class(config, name), _config(config, name)
     try:
         with torch.device("meta"):
-            model = made_as(made_config)
+            model = model_class(made_config)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}, model.base_model_prefix

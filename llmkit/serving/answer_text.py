@@ -1,4 +1,4 @@
-"""Tokens to pieces of text for a client: whole characters, no stop string, thoughts apart, log-probabilities.
+"""Tokens to pieces of text for a client: whole characters, no stop string, thoughts and log-probabilities.
 
 A log-probability goes out with the piece that its token belongs to. Those of an end token, and of a stop
 string and what follows it, do not go out.

@@ -10,7 +10,7 @@ import pytest
 
 from tests.command import ROOT, assert_refused, run
 
-EXAMPLE = f"{ROOT}/examples/attention/two_pass.py:attend"
+EXAMPLE = f"{ROOT}/examples/attention/one_pass.py:attend"
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_the_example_is_right_and_gives_the_text_of_sdpa():
         for attn in ("sdpa", EXAMPLE)
     }
     assert texts["sdpa"].out == texts[EXAMPLE].out != ""
-    assert len((ROOT / "examples/attention/two_pass.py").read_text().splitlines()) <= 40
+    assert len((ROOT / "examples/attention/one_pass.py").read_text().splitlines()) <= 40
 
 
 def test_verify_shows_the_fault(tmp_path):

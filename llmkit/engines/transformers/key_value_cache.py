@@ -31,14 +31,14 @@ class PreallocatedLayer(DynamicLayer):
 
     Args:
         room: expected number of tokens after a prompt; with more, the buffer is copied now and then.
-        spare: buffers that are not in use, by shape; the layers of a cache share them.
+        spare_buffers: buffers that are not in use, by shape; the layers of a cache share them.
     """
 
-    def __init__(self, room: int, spare: dict[tuple[int, ...], torch.Tensor]) -> None:
+    def __init__(self, room: int, spare_buffers: dict[tuple[int, ...], torch.Tensor]) -> None:
         super().__init__()
         self._room = room
         self._end = 0
-        self._spare = spare
+        self._spare_buffers = spare_buffers
         self._buffers: dict[str, torch.Tensor] = {}
 
     def update(
@@ -62,7 +62,7 @@ class PreallocatedLayer(DynamicLayer):
     def reset(self) -> None:
         """Forget all tokens."""
         self._buffers, self._end = {}, 0
-        self._spare.clear()
+        self._spare_buffers.clear()
         super().reset()
 
     def _joined(self, name: str, held: Any, new: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ class PreallocatedLayer(DynamicLayer):
             if length:
                 buffer[..., :length, :] = held
             self._buffers[name] = buffer
-            self._spare.clear()
+            self._spare_buffers.clear()
         buffer[..., length:total, :] = new
         return buffer[..., :total, :]
 
@@ -90,12 +90,12 @@ class PreallocatedLayer(DynamicLayer):
         buffer = self._buffers.get(name)
         if buffer is None or len(rows) != len(held) or not _begins(held, buffer):
             return held.index_select(0, rows)
-        spare = self._spare.pop(tuple(buffer.shape), None)
-        if spare is None or spare.device != buffer.device or spare.dtype != buffer.dtype:
-            spare = torch.empty_like(buffer)
-        found = spare[..., : held.shape[-2], :]
+        unused = self._spare_buffers.pop(tuple(buffer.shape), None)
+        if unused is None or unused.device != buffer.device or unused.dtype != buffer.dtype:
+            unused = torch.empty_like(buffer)
+        found = unused[..., : held.shape[-2], :]
         torch.index_select(held, 0, rows, out=found)
-        self._buffers[name], self._spare[tuple(buffer.shape)] = spare, buffer
+        self._buffers[name], self._spare_buffers[tuple(buffer.shape)] = unused, buffer
         return found
 
 
@@ -134,9 +134,9 @@ def preallocated_cache(
     served = {DynamicLayer} if loaded.is_encoder_decoder else {DynamicLayer, DynamicSlidingWindowLayer}
     if not {type(layer) for layer in cache.layers} <= served:
         return None
-    spare: dict[tuple[int, ...], torch.Tensor] = {}
+    spare_buffers: dict[tuple[int, ...], torch.Tensor] = {}
     cache.layers = [
-        PreallocatedLayer(new_tokens, spare) if type(layer) is DynamicLayer else layer
+        PreallocatedLayer(new_tokens, spare_buffers) if type(layer) is DynamicLayer else layer
         for layer in cache.layers
     ]
     if not loaded.is_encoder_decoder:

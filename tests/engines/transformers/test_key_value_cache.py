@@ -171,10 +171,10 @@ def test_how_much_memory_it_holds(stories: LoadedModel, beams: int, monkeypatch:
     generate(stories, STORY, options)
     layers = made[0].layers
     held = sum(one.numel() for layer in layers for one in layer._buffers.values())
-    spare = sum(one.numel() for one in layers[0]._spare.values())
+    spare_buffers = sum(one.numel() for one in layers[0]._spare_buffers.values())
     wanted = [(layer.get_seq_length() + 1) / layer._buffers["keys"].shape[-2] for layer in layers]
     assert min(wanted) > 0.8
-    assert spare == (held // (2 * len(layers)) if beams > 1 else 0)
+    assert spare_buffers == (held // (2 * len(layers)) if beams > 1 else 0)
 
 
 @pytest.mark.usefixtures("soon")

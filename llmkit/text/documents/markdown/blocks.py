@@ -154,7 +154,7 @@ class _MarkdownReader:
         start, end = bounds[0], bounds[-1]
         whole = "".join(str(part) for atom in atoms for part in atom.source if isinstance(part, str))
         if known == len(self.builder.segments) and whole != self.source[start:end]:
-            self.left_out.append(f"{self.where(line)}: a {kind} could not be taken apart")
+            self.left_out.append(f"{self.where(line)}: a {kind} could not be parsed")
             return
         writer = MarkdownWriter(frame, self.env)
         parts: list[str | int] = []

@@ -1,8 +1,8 @@
 """A user's attention kernel that never holds the whole matrix of scores: keys are read in blocks, with a
 running maximum and a running sum (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018).
 
-    llmkit kernels verify examples/attention/two_pass.py:attend
-    llmkit generate --attn examples/attention/two_pass.py:attend "Once upon a time"
+    llmkit kernels verify examples/attention/one_pass.py:attend
+    llmkit generate --attn examples/attention/one_pass.py:attend "Once upon a time"
 """
 
 import torch
