@@ -30,7 +30,7 @@ DEFAULT_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedChoice:
     """One answer to be written: the engine's request, and how its text begins and ends."""
 
     request: Request
@@ -92,17 +92,17 @@ class ServedModel:
         """Run a function in the thread for templates and tokenizers."""
         return await asyncio.get_running_loop().run_in_executor(self._preparing, function)
 
-    async def prepare(self, wanted: Wanted) -> list[list[Prepared]]:
+    async def prepare(self, wanted: Wanted) -> list[list[PreparedChoice]]:
         """Return `wanted.n` answers to be written for each prompt.
 
         Raises:
             ApiError, InputError: the prompt or a setting is bad for this model.
         """
         engine = self.engine
-        found: list[list[Prepared]] = await self.in_background(lambda: self._prepare(wanted, engine))
+        found: list[list[PreparedChoice]] = await self.in_background(lambda: self._prepare(wanted, engine))
         return found
 
-    def text_of(self, one: Prepared) -> AnswerText:
+    def text_of(self, one: PreparedChoice) -> AnswerText:
         """Return what turns an answer's tokens into text."""
         return AnswerText(self.engine.tokenizer, self.token_bytes, stops=one.stops, thinking=one.thinking)
 
@@ -140,7 +140,7 @@ class ServedModel:
         finally:
             call.cancelled = True
 
-    def _prepare(self, wanted: Wanted, engine: Engine) -> list[list[Prepared]]:
+    def _prepare(self, wanted: Wanted, engine: Engine) -> list[list[PreparedChoice]]:
         if wanted.chat and not engine.has_chat_template:
             raise ApiError(
                 400,
@@ -179,7 +179,7 @@ class ServedModel:
             )
             copies = [replace(request, key=(seed, i, n)) for n in range(wanted.n)]
             shown = thinking if wanted.chat else None
-            found.append([Prepared(one, sampling.stop, shown) for one in copies])
+            found.append([PreparedChoice(one, sampling.stop, shown) for one in copies])
         return found
 
     def _prompt(
@@ -235,7 +235,7 @@ class Answering:
         seconds: deadline.
     """
 
-    def __init__(self, model: ServedModel, prepared: Sequence[Prepared], seconds: float) -> None:
+    def __init__(self, model: ServedModel, prepared: Sequence[PreparedChoice], seconds: float) -> None:
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
 

@@ -12,7 +12,7 @@ from llmkit.serving.answer_text import Delta
 from llmkit.serving.errors import ApiError, as_api_error
 from llmkit.serving.guards import cors_headers, error_response, read_json
 from llmkit.serving.jobs import Failed, NewTokens
-from llmkit.serving.models import Answering, Prepared, ServedModel
+from llmkit.serving.models import Answering, PreparedChoice, ServedModel
 from llmkit.serving.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.openai_requests import chat_request, completion_request
 from llmkit.serving.state import STATE, ServerState
@@ -83,7 +83,7 @@ async def _answer(request: web.Request, wanted: Wanted, form: type[ChatAnswers])
 
 
 async def pieces_of(
-    answering: Answering, model: ServedModel, prepared: list[Prepared], usage: Usage, silence: float
+    answering: Answering, model: ServedModel, prepared: list[PreparedChoice], usage: Usage, silence: float
 ) -> AsyncIterator[tuple[int, Delta, str | None] | None]:
     """Yield (answer, piece of its text, finish reason); None now and then where nothing happens.
 
