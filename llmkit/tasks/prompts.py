@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import OptionError, RowError, one_line
+from llmkit.errors import NoticeWarning, OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
+from llmkit.text.chat_templates import Renderer
 from llmkit.text.conversations import MessageList, read_tools, read_turns, with_system
 from llmkit.text.reasoning import OPEN
 from llmkit.text.turns import leave_turns, turns_of
@@ -97,6 +99,7 @@ class PromptMaker:
                     raise OptionError(
                         option, f"needs a chat template, and {self.name} has none; leave it out"
                     )
+        self._left_out: set[str] = set()
         self.chat = engine.has_chat_template if options.chat is None else options.chat
         if options.system is not None and not self.chat:
             raise OptionError("system", "needs a chat template; leave out chat=False")
@@ -271,13 +274,19 @@ class PromptMaker:
         self, messages: Messages, where: str, tools: list[dict[str, Any]] | None = None
     ) -> list[int]:
         try:
-            # Tokenized by the template itself: it writes its own BOS, and a second one must not follow.
-            encoding: Any = self._tokenizer.apply_chat_template(
-                list(messages), tools=tools, add_generation_prompt=True, tokenize=True, return_dict=True
-            )
+            rendered = Renderer(self._tokenizer, messages, tools, add_generation_prompt=True)
         except Exception as error:
             # Templates raise jinja2 errors of their own making ("roles must alternate").
             raise RowError(where, f"the chat template refuses it: {one_line(error)}") from error
+        for part in set(rendered.left_out) - self._left_out:
+            self._left_out.add(part)
+            warnings.warn(
+                f"the chat template of {self.name} does not show {part} to the model",
+                NoticeWarning,
+                stacklevel=2,
+            )
+        # The template writes its own BOS, and a second one must not follow.
+        encoding: Any = self._tokenizer(rendered.text, add_special_tokens=False, verbose=False)
         ids: list[int] = encoding["input_ids"]
         return ids
 

@@ -5,12 +5,14 @@ Public: `target_spans`, `CHAT_TEMPLATE`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise, takewhile
 from typing import Any
 
 from llmkit.errors import one_line
+from llmkit.text.chat_templates import Renderer, called
 
 # Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
 CHAT_TEMPLATE = (
@@ -51,10 +53,14 @@ def target_spans(
     """
     from jinja2 import TemplateError
 
-    render = partial(_render, tokenizer, tools)
     try:
-        whole = render(messages)
-        said = _character_spans(tokenizer, render, messages, whole)
+        renderer = Renderer(tokenizer, messages, tools)
+        # A template may change the words of a question.
+        lost = [one for one in renderer.left_out if one != "messages of role 'user'"]
+        if lost:
+            raise ValueError(f"the chat template does not show {lost[0]} to the model")
+        whole = renderer.text
+        said = _character_spans(tokenizer, renderer.render, messages, whole)
     except (TemplateError, TypeError) as error:  # TypeError: it concatenates a content that is None
         raise ValueError(f"the chat template refuses it: {one_line(error)}") from None
     spans = [span for index, span in said.items() if index >= after and messages[index].get("weight", 1) != 0]
@@ -64,18 +70,12 @@ def target_spans(
     found: list[tuple[int, int | None]] = []
     for start, end in spans:
         inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
+        # A token with white space of this turn and letters of the next is none of the assistant's.
+        if inside and offsets[inside[-1]][1] > end and whole[offsets[inside[-1]][0] : end].isspace():
+            inside.pop()
         if inside:
             found.append((inside[0], inside[-1] + 1))
     return ids, found
-
-
-def _render(
-    tokenizer: Any, tools: list[dict[str, Any]] | None, messages: list[dict[str, Any]], prompt: bool = False
-) -> str:
-    text: str = tokenizer.apply_chat_template(
-        messages, tools=tools, tokenize=False, add_generation_prompt=prompt
-    )
-    return text
 
 
 def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -110,21 +110,86 @@ def _character_spans(
 ) -> dict[int, tuple[int, int]]:
     """Return the characters (start, end) of the assistant's turns in `whole`, by index of the message."""
     found: dict[int, tuple[int, int]] = {}
+    # Some templates write the prompt of the next answer whether it is asked for or not, or even twice.
+    prompt = render(messages, add_generation_prompt=True).removeprefix(whole)
+    always_prompts = whole.endswith(prompt)
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before = render(messages[:index], prompt=True) if index else None
+        before = render(messages[:index], add_generation_prompt=True) if index else None
         after = render(messages[: index + 1])
+        if always_prompts and before is not None:
+            after = _without_prompt(tokenizer, after, before, _words(message)[1])
         if before is not None and whole.startswith(before) and whole.startswith(after):
             start, end = len(before), len(after)
         else:
-            start, end = _find_marked(tokenizer, render, messages, index, whole, before)
+            start, end = _find_marked(
+                tokenizer, render, messages, index, whole, before, before if always_prompts else None
+            )
         end = _without_line_breaks(whole, start, end)
         if start >= end and (message.get("content") or "").strip():
             raise ValueError(f"the chat template leaves out what the assistant says in turn {index + 1}")
+        for call in message.get("tool_calls") or ():
+            if called(call) not in whole[start:end]:
+                raise ValueError(f"the chat template does not show the tool call of turn {index + 1}")
         if start < end:
             found[index] = start, end
     return found
+
+
+def _words(message: dict[str, Any]) -> tuple[str, str]:
+    """Return what the assistant thinks in a turn, with its tag, and what it says."""
+    thought, tag, words = str(message.get("content") or "").rpartition("</think>")
+    return thought + tag, words
+
+
+def _without_prompt(tokenizer: Any, after: str, before: str, words: str) -> str:
+    """Return a rendered conversation without the prompt of the next answer, with which `before` ends too.
+
+    At least the first special token after the words stays, for it ends the turn.
+    """
+    pairs = zip(reversed(after), reversed(before), strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    said = after.rfind(words.strip()) + len(words.strip())
+    ids, offsets = _encoded(tokenizer, after[said:], [])
+    special = set(tokenizer.all_special_ids)
+    ends = [last for one, (_, last) in zip(ids, offsets, strict=True) if one in special]
+    return after[: max(len(after) - shared, said + (ends[0] if ends else len(after) - said))]
+
+
+def _marked_turns(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return copies of a turn with marks around its words and in its tool calls.
+
+    The template may strip the white space around the words: try with it, then without. Keys of arguments
+    are marked, because templates repeat the name of a called tool beside its result.
+    """
+    thought, words = _words(message)
+    calls = message.get("tool_calls")
+    marked = dict(message)
+    if isinstance(calls, list) and calls:
+        marked["tool_calls"] = [_marked_call(one, name=False) for one in calls]
+        if marked["tool_calls"] == calls:
+            marked["tool_calls"] = [_marked_call(one, name=True) for one in calls]
+    for said in dict.fromkeys((words, words.strip())):
+        if said:
+            yield {**marked, "content": f"{thought}{_MARK}{said}{_MARK}"}
+    if "tool_calls" in marked:
+        yield {**marked, "content": message.get("content")}
+
+
+def _marked_call(call: Any, *, name: bool) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return call
+    if name:
+        return {**call, "function": {**function, "name": f"{_MARK}{function.get('name')}"}}
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        with suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments)
+    if not isinstance(arguments, dict) or not arguments:
+        return call
+    return {**call, "function": {**function, "arguments": {f"{_MARK}{k}": v for k, v in arguments.items()}}}
 
 
 def _find_marked(
@@ -134,6 +199,7 @@ def _find_marked(
     index: int,
     whole: str,
     before: str | None,
+    next_prompt: str | None,
 ) -> tuple[int, int]:
     """Find a turn's characters if the template renders its beginning differently in the whole conversation.
 
@@ -144,27 +210,44 @@ def _find_marked(
     Raises:
         ValueError: the template changes the words.
     """
-    reason = ValueError(
-        f"the chat template changes what the assistant says in turn {index + 1}, so it cannot be found"
-    )
-    content = str(messages[index].get("content") or "")
-    thought, tag, words = content.rpartition("</think>")
-    # The template may strip the white space around the words: try with it, then without.
-    for said in (words, words.strip()):
-        marked = {**messages[index], "content": f"{thought}{tag}{_MARK}{said}{_MARK}"}
+    calls = bool(messages[index].get("tool_calls"))
+    later = [str(one.get("content") or "").strip() for one in messages[index + 1 :]]
+    for marked in _marked_turns(messages[index]):
         text = render([*messages[:index], marked, *messages[index + 1 :]])
-        if said and text.count(_MARK) == 2 and text.replace(_MARK, "") == whole:
+        count = text.count(_MARK)
+        if not count or (count != 2 and not calls) or text.replace(_MARK, "") != whole:
+            continue
+        start, end = text.index(_MARK), text.rindex(_MARK) + 1 - count
+        # Gemma 4 writes a tool's result between a call and the words of the same turn.
+        if not any(one and one in whole[start:end] for one in later):
             break
     else:
-        raise reason
-    start = text.index(_MARK)
-    end = text.rindex(_MARK) - 1
+        raise ValueError(
+            f"the chat template changes what the assistant says in turn {index + 1}, so it cannot be found"
+        )
     # As the last turn it also has its end, and the text before its words, as at inference.
-    lead, _, rest = render([*messages[:index], marked]).partition(_MARK)
+    last = render([*messages[:index], marked])
+    if next_prompt is not None:
+        last = _without_prompt(tokenizer, last, next_prompt, _MARK)
+    lead, _, rest = last.partition(_MARK)
     end += _shared(tokenizer, rest.rpartition(_MARK)[2], whole[end:])
-    if before is not None and lead.startswith(before) and whole.endswith(lead[len(before) :], 0, start):
-        start -= len(lead) - len(before)
+    if before is not None:
+        if lead.startswith(before) and whole.endswith(lead[len(before) :], 0, start):
+            start -= len(lead) - len(before)
+        elif calls:
+            start = _after_header(tokenizer, before.removeprefix(render(messages[:index])), whole, start)
     return start, end
+
+
+def _after_header(tokenizer: Any, prompt: str, whole: str, start: int) -> int:
+    """Return where the turn with `start` inside begins: after as much of the prompt as stands before it."""
+    ids, offsets = _encoded(tokenizer, prompt, [])
+    special = set(tokenizer.all_special_ids)
+    for one, (_, last) in zip(reversed(ids), reversed(offsets), strict=True):
+        found = whole.rfind(prompt[:last], 0, start)
+        if found >= 0 and (one in special or last == len(prompt) or prompt[last - 1] == "\n"):
+            return found + last
+    return start
 
 
 def _shared(tokenizer: Any, one: str, other: str) -> int:

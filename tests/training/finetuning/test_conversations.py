@@ -85,7 +85,45 @@ TWO_ENDS = (
     "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}"
 )
+# Command A: the prompt of the next answer is always there.
+ALWAYS_PROMPTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+# Qwen 3.5: a prompt opens the thoughts, and a call in the conversation has none.
+CALLS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls %}"
+    "<call>{{ c.function.name }}{% for k, v in c.function.arguments.items() %} {{ k }}={{ v }}{% endfor %}"
+    "</call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+# Gemma 4: the result of a call stands before the words of the turn that called.
+RESULT_INSIDE = (
+    "{% for m in messages if m.role != 'tool' %}<|im_start|>{{ m.role }}\n{% for c in m.tool_calls %}"
+    "<call>{{ c.function.name }}{{ c.function.arguments | tojson }}</call>"
+    "{% if messages[2] %}<result>{{ messages[2].content }}</result>{% endif %}"
+    "{% endfor %}{{ m.content }}{% if not m.tool_calls %}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# LLaVA: no end, and the next turn begins after a space.
+SPACED = (
+    "{% for m in messages %}moon {{ m.role }}: {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}moon assistant:{% endif %}"
+)
 Messages = list[dict[str, Any]]
+
+
+def call(content: str = "", **arguments: Any) -> dict[str, Any]:
+    """A turn of the assistant that calls a tool."""
+    function = {"name": "clock", "arguments": arguments}
+    return {
+        "role": "assistant",
+        "content": content,
+        "tool_calls": [{"type": "function", "function": function}],
+    }
+
+
+RESULT = {"role": "tool", "content": "noon"}
 
 
 def say(*turns: str, system: str | None = None) -> Messages:
@@ -104,6 +142,27 @@ THINKING = say(
 )
 # template, conversation, what the assistant says in it
 CASES: dict[str, tuple[str, Messages, list[str]]] = {
+    "a prompt that is always there": (
+        ALWAYS_PROMPTS,
+        TWICE,
+        ["\ndog<|im_end|>", "\nmoon\nand moon<|im_end|>"],
+    ),
+    "a call": (
+        CALLS,
+        [*say("When?"), call(city="Rome"), RESULT, *say("a", "dog")[1:]],
+        ["<call>clock city=Rome</call><|im_end|>", "dog<|im_end|>"],
+    ),
+    "a call with words": (
+        CALLS,
+        [*say("When?"), call("moon", city="Rome"), RESULT],
+        ["moon<call>clock city=Rome</call><|im_end|>"],
+    ),
+    "a call with the result inside": (
+        RESULT_INSIDE,
+        [*say("When?"), call("moon", city="Rome"), RESULT],
+        ['<call>clock{"city": "Rome"}</call>'],
+    ),
+    "no end and a space": (SPACED, say("a", "dog", "b", "cat"), [" dog", " cat "]),
     "chatml": (CHATML, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
     "generation markers": (MARKED, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
     "a default system prompt": (DEFAULT_SYSTEM, TWICE, ["dog<|im_end|>", "moon\nand moon<|im_end|>"]),
@@ -203,6 +262,16 @@ REFUSED = {
         "{% for m in messages[-2:] %}{{ m.role }} {{ m.content }}\n{% endfor %}",
         say("a", "b", "c", "d"),
         "changes what the assistant says in turn 2, so it cannot be found",
+    ),
+    "no calls": (
+        CHATML,
+        [*say("clock?"), call(city="Rome"), RESULT],
+        "does not show the tool call of turn 2",
+    ),
+    "no results": (
+        CALLS.replace("in messages %}", "in messages if m.role != 'tool' %}", 1),
+        [*say("clock?"), call(city="Rome"), RESULT],
+        "does not show messages of role 'tool'",
     ),
     "no content": (
         "{% for m in messages %}{{ 'x' + m.content }}{% endfor %}",

@@ -1,0 +1,97 @@
+"""Chat templates of known models, read from a folder that LLMKIT_TEMPLATES names (`*.jinja`).
+
+The templates stay out of this repository: their licences differ. Public sources are
+github.com/chujiezheng/chat_templates, github.com/axolotl-ai-cloud/axolotl and github.com/huggingface/trl.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.text.chat_templates import Renderer
+from llmkit.training.finetuning.conversations import target_spans
+
+FOLDER = os.environ.get("LLMKIT_TEMPLATES")
+FILES = sorted(Path(FOLDER).glob("*.jinja")) if FOLDER else []
+# Tokens that templates spell, so that the tokenizer of one model can stand for all.
+SPECIAL = re.compile(
+    r"<[|｜][^|｜<>{}' \n]{1,40}[|｜]>|</?(?:think|tool_call)>|<(?:start|end)_of_turn>|<\|?(?:turn|channel"
+    r"|tool_call|tool_response)\|?>|<end_of_utterance>|\[/?INST\]|\[\|[a-z]+\|\]|\[/?TOOL_CALLS\]"
+)
+SYSTEM = {"role": "system", "content": "SYSTEM TEXT"}
+USER = {"role": "user", "content": "FIRST QUESTION"}
+ANSWER = {"role": "assistant", "content": "FIRST ANSWER"}
+AGAIN = {"role": "user", "content": "SECOND QUESTION"}
+LAST = {"role": "assistant", "content": "SECOND ANSWER"}
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Weather of a city",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "description": "Name"}},
+            },
+        },
+    }
+]
+FUNCTION = {"name": "get_weather", "arguments": '{"city": "Rome"}'}  # as in OpenAI's messages
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"id": "call00001", "type": "function", "function": FUNCTION}],
+}
+RESULT = {"role": "tool", "tool_call_id": "call00001", "name": "get_weather", "content": "SUNNY"}
+
+pytestmark = pytest.mark.skipif(not FILES, reason="LLMKIT_TEMPLATES names no folder of chat templates")
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def tokenizer(request: pytest.FixtureRequest, chat_folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    template = request.param.read_text(encoding="utf-8")
+    loaded: Any = AutoTokenizer.from_pretrained(chat_folder)
+    loaded.add_special_tokens({"extra_special_tokens": sorted(set(SPECIAL.findall(template)))})
+    loaded.chat_template = template
+    return loaded
+
+
+def test_the_prompt_is_that_of_transformers_or_shows_more(tokenizer: Any) -> None:
+    for messages in ([USER], [SYSTEM, USER], [USER, ANSWER, AGAIN], [SYSTEM, USER, ANSWER, AGAIN]):
+        rendered = Renderer(tokenizer, messages, add_generation_prompt=True)
+        assert rendered.left_out == []
+        for message in messages:
+            assert message["content"] in rendered.text
+        try:
+            theirs = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception:  # it refuses a system message, or a content that is no list
+            continue
+        if all(message["content"] in theirs for message in messages):
+            assert rendered.text == theirs
+
+
+def test_the_assistant_learns_its_own_words(tokenizer: Any) -> None:
+    ids, spans = target_spans(tokenizer, [SYSTEM, USER, ANSWER, AGAIN, LAST])
+    first, last = (tokenizer.decode(ids[start:end]) for start, end in spans)
+    assert "FIRST ANSWER" in first
+    assert "SECOND ANSWER" in last
+    assert not re.search("SYSTEM|QUESTION", first + last)
+
+
+def test_the_assistant_learns_its_calls(tokenizer: Any) -> None:
+    try:
+        ids, spans = target_spans(tokenizer, [USER, CALL, RESULT, LAST], tools=TOOLS)
+    except ValueError as error:
+        if re.search("refuses it|does not show", str(error)):
+            pytest.skip(f"without tools: {error}")
+        raise
+    first, last = (tokenizer.decode(ids[start:end]) for start, end in spans)
+    assert "get_weather" in first
+    assert "Rome" in first
+    assert "SECOND ANSWER" in last
+    assert not re.search("SUNNY|QUESTION", first + last)
