@@ -2,6 +2,7 @@
 
     LLMKitError              something failed while running (exit code 1)
       OutOfMemory            a batch did not fit; callers halve it and try again
+      RequestRefused         a server cannot answer one request of several
       InputError             bad usage or bad input (exit code 2)
         OptionError          one option has a bad value, or does not go with another
         RowError             one row of the input is bad
@@ -28,6 +29,10 @@ class LLMKitError(Exception):
 
 class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIteration is)
     """A batch did not fit into memory; the caller halves it and tries again."""
+
+
+class RequestRefused(LLMKitError):  # noqa: N818 (as OutOfMemory)
+    """A server cannot answer one request; others may go on. A run of rows then asks row by row."""
 
 
 class InputError(LLMKitError):

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 
@@ -26,7 +27,7 @@ def run(
     text: Annotated[
         str | None, argument("TEXT", help="The prompt. Without it, --input or stdin is read.")
     ] = None,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, options, rows, streams
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 from llmkit.records.task import Task, fields_of_one
@@ -120,7 +121,7 @@ EXAMPLES = [
 def run(
     *,
     asked: QuestionFlags,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     extraction: ExtractionFlags,
@@ -175,7 +176,7 @@ def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, 
 
 
 def load_task(
-    model: options.ModelFlags,
+    model: TextModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
     decoding: options.DecodingFlags,
@@ -185,7 +186,7 @@ def load_task(
     Raises:
         InputError: a flag that is for the other kind of model, or a value out of range.
     """
-    if _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
+    if model.engine is None and _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
         return _extractive(model, questions, extraction, decoding)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.decoding import GenerationOptions
@@ -200,7 +201,7 @@ def load_task(
 
 
 def _extractive(
-    model: options.ModelFlags,
+    model: TextModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
     decoding: options.DecodingFlags,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, RowError
 from llmkit.records.task import Task, fields_of_one
@@ -29,7 +30,7 @@ def run(
         str | None,
         argument("FILE", help="A text file; - is stdin. Without it, --input or stdin is read."),
     ] = None,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
@@ -95,7 +96,7 @@ def run(
 
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
-    if extractive or model.model is None:
+    if extractive or model.unnamed:
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
         rows.check_output(outputs)
         _pick_sentences(file, model, inputs, outputs, length)
@@ -121,7 +122,7 @@ def run(
 
 
 def _refuse_model_flags(
-    model: options.ModelFlags,
+    model: TextModelFlags,
     decoding: options.DecodingFlags,
     about_model: dict[str, Any],
     *,
@@ -134,7 +135,7 @@ def _refuse_model_flags(
         raise InputError(
             f"{', '.join(given)}: about a model that writes; --extractive picks sentences; leave one out"
         )
-    if model.model is None:
+    if model.unnamed:
         given += options.given(model, but=["seed", "offline"])
     if given:
         raise InputError(f"{', '.join(given)}: about a model; name one with -m/--model (see `llmkit models`)")
@@ -158,7 +159,7 @@ def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool
 
 def _pick_sentences(
     file: str | None,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     length: SummaryLength,
@@ -168,7 +169,7 @@ def _pick_sentences(
 
     source, single = _open(file, inputs)
     task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
-    if model.model is None:
+    if model.unnamed:
         _run(task, source, outputs, single=single)
     else:
         _run_embedded(task, model, source, outputs, single=single)
@@ -176,7 +177,7 @@ def _pick_sentences(
 
 def _run_embedded(
     task: ExtractiveSummarization,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     source: RowSource,
     outputs: options.OutputFlags,
     *,

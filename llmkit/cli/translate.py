@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, documents, options, rows
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 from llmkit.records.rows import check_text
@@ -59,7 +60,7 @@ def run(
             default="the model's, where it has one",
         ),
     ] = None,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,

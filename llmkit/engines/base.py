@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FinishReason = Literal["stop", "length", "interrupted"]
 OnTokens = Callable[[Sequence[int]], bool | None]
 """Takes token ids as they are written; returning False ends the answer there."""
+OnPiece = Callable[[str], None]
+"""Takes pieces of text as they are written, from an engine whose tokenizer is elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,7 @@ class Engine(Protocol):
         defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
             model samples by default, and its `max_new_tokens` a length that the model declares for answers.
         samples_by_default: True if the model's own settings draw tokens at random.
+        batch_rows: number of requests that one call of `generate` best has; None: any that fit into memory.
         notes: choices that were made for the user when the model was opened, a sentence each.
     """
 
@@ -264,6 +267,7 @@ class Engine(Protocol):
     abilities: frozenset[str]
     defaults: Sampling
     samples_by_default: bool
+    batch_rows: int | None
     notes: Sequence[str]
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
@@ -275,9 +279,17 @@ class Engine(Protocol):
         Raises:
             OptionError: a request asks for something that the engine cannot do.
             OutOfMemory: they do not fit into memory together.
+            RequestRefused: a server cannot answer one of them.
         """
 
-    def stream(self, request: Request, on_tokens: OnTokens, *, session: Session | None = None) -> Completion:
+    def stream(
+        self,
+        request: Request,
+        on_tokens: OnTokens,
+        *,
+        session: Session | None = None,
+        on_piece: OnPiece | None = None,
+    ) -> Completion:
         """Answer one request and hand over its tokens as they are written.
 
         Beam search knows its answer only at the end, and hands all tokens over at once.
@@ -286,6 +298,8 @@ class Engine(Protocol):
             request: with `num_return_sequences` 1.
             on_tokens: takes the new token ids; returning False ends the answer there.
             session: from `session`, used again by this request.
+            on_piece: takes the text of the new tokens before `on_tokens` takes their ids, if the engine's
+                tokenizer is elsewhere; other engines do not call it.
 
         Raises:
             OptionError, OutOfMemory: as `generate`.

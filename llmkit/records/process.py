@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from llmkit.errors import OptionError, OutOfMemory, RowError
+from llmkit.errors import OptionError, OutOfMemory, RequestRefused, RowError
 from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
 from llmkit.records.journal import Failure, Result
 from llmkit.records.output import JournaledOutput, StreamOutput
@@ -216,6 +216,8 @@ class _Run:
         """Run one batch; return results by row index, or None after reducing the budget."""
         try:
             answers = self.work(batch, self.budget)
+        except RequestRefused as error:
+            return self._settled(self._parted(batch, str(error)))
         except OutOfMemory as error:
             reason = str(error)
         else:
@@ -231,6 +233,22 @@ class _Run:
         self.output.set_budget(smaller)
         self.notice(f"out of memory with {len(batch)} rows at once; continuing with fewer")
         return None
+
+    def _parted(self, batch: list[PreparedRow[Any]], reason: str) -> dict[int, dict[str, Any] | RowError]:
+        """Run the two halves of a batch of which one row was refused, until that row is alone."""
+        if len(batch) == 1:
+            return {batch[0].row.index: RowError(batch[0].row.where, reason)}
+        found: dict[int, dict[str, Any] | RowError] = {}
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            try:
+                answers = self.work(half, self.budget)
+            except RequestRefused as error:
+                found |= self._parted(half, str(error))
+                continue
+            for one, answer in zip(half, answers, strict=True):
+                found[one.row.index] = self._checked(one.row, answer)
+        return found
 
     def _settled(self, answers: Mapping[int, dict[str, Any] | RowError]) -> dict[int, Result]:
         """Return answers by row index as results; under "fail", raise for the first failed row."""

@@ -46,6 +46,8 @@ def load(spec: ModelSpec) -> LoadedModel:
     """
     import torch
 
+    if spec.engine is not None:
+        raise OptionError("engine", "answers with text, and this needs the model itself; leave it out")
     check_options(spec)
     location, adapter = _find(spec)
     if spec.quantize is not None and adapter is not None:

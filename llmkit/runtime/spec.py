@@ -32,6 +32,9 @@ class ModelSpec:
         bundled: the name means the embedded model, even if a folder has the same name.
         new_head: initialize the head of an extractive model at random if the checkpoint has none, because it
             will be trained.
+        engine: base URL of a server with OpenAI's API that runs the model; `name` is then its name there.
+            None runs the model here.
+        concurrency: requests to that server at the same time.
         four_bits: keep the linear layers in 4 bits (NF4; Dettmers et al. 2023, arXiv:2305.14314).
     """
 
@@ -51,4 +54,6 @@ class ModelSpec:
     cache_dir: Path | None = None
     bundled: bool = False
     new_head: bool = False
+    engine: str | None = None
+    concurrency: int = 8
     four_bits: bool = False

@@ -275,10 +275,11 @@ class Generation:
         )
 
         def on_tokens(ids: Sequence[int]) -> bool:
-            text.put(ids)
+            if self.engine.tokenizer is not None:
+                text.put(ids)
             return stopped is None or not stopped()
 
-        completion = self.engine.stream(request, on_tokens, session=session)
+        completion = self.engine.stream(request, on_tokens, session=session, on_piece=text.put_text)
         text.end()
         return self._result(prompt, [completion])
 
@@ -301,7 +302,7 @@ class Generation:
             return Budget(tokens=None, rows=batch_size, new_tokens=new_tokens)
         tokens = self.engine.token_budget()
         each = None if tokens is None else tokens // self.sampling.sequences
-        return Budget(tokens=each, rows=None, new_tokens=new_tokens)
+        return Budget(tokens=each, rows=self.engine.batch_rows, new_tokens=new_tokens)
 
     def _request(self, prompt: Prompt, sample: int = 0) -> Request:
         sampling = replace(self.sampling, max_new_tokens=prompt.new_tokens)

@@ -21,7 +21,7 @@ class AnswerStreamer:
     """Calls `on_text(text, is_reasoning)` with each new piece of an answer.
 
     Args:
-        tokenizer: the model's tokenizer.
+        tokenizer: the model's tokenizer; None if it is elsewhere, and pieces of text come to `put_text`.
         on_text: takes the pieces.
         stops: strings that end the answer.
         thinking: True if the output begins inside the model's thoughts; None for a model that has none.
@@ -50,9 +50,14 @@ class AnswerStreamer:
         if not text.endswith(_INCOMPLETE):
             self._show(text)
 
+    def put_text(self, piece: str) -> None:
+        """Take a piece of text from an engine whose tokenizer is elsewhere."""
+        self._pass_on(self._stop.feed(piece))
+
     def end(self) -> None:
         """Show the text that was held back."""
-        self._show(self._decode())
+        if self._tokenizer is not None:
+            self._show(self._decode())
         self._pass_on(self._stop.close())
         if self._reasoning is not None:
             for thought, piece in self._reasoning.close():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.chat.commands import COMMANDS, ChatSession, Leave, obey
 from llmkit.cli.common import console, options, rows, signals
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.errors import InputError, LLMKitError
 
@@ -31,7 +32,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
@@ -52,7 +53,7 @@ def run(
 
 
 def _reply_to_rows(
-    model: options.ModelFlags,
+    model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     wanted: GenerationOptions,
@@ -85,7 +86,7 @@ def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) 
     outputs.check()
 
 
-def _converse(model: options.ModelFlags, wanted: GenerationOptions) -> None:
+def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
     """Read messages and answer them until the user leaves."""
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import Conversation

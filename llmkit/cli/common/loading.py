@@ -47,7 +47,10 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 def open_engine(spec: ModelSpec) -> Engine:
     """Open a model that generates text, and report its notes under `-v`."""
     with quick_imports():
-        _import_libraries()
+        if spec.engine is None:
+            _import_libraries()
+        else:
+            signals.unwind()
         from llmkit.engines.open import open_engine as open_
 
         engine = open_(spec)

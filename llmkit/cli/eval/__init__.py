@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmkit.cli.common import options
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
     BatchFlags,
@@ -49,7 +50,7 @@ def run(
     batches: BatchFlags,
     likelihood: LikelihoodFlags,
     benchmarks: BenchmarkFlags,
-    model: options.ModelFlags,
+    model: TextModelFlags,
     decoding: options.DecodingFlags,
     records: RecordFlags,
     report: ReportFlags,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmkit.cli.common import options
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import flag
 from llmkit.cli.eval.metric_flags import MetricFlags
 from llmkit.cli.eval.report_flags import RecordFlags, ReportFlags
@@ -335,7 +336,7 @@ class Flags:
     batches: BatchFlags
     likelihood: LikelihoodFlags
     benchmarks: BenchmarkFlags
-    model: options.ModelFlags
+    model: TextModelFlags
     decoding: options.DecodingFlags
     records: RecordFlags
     report: ReportFlags

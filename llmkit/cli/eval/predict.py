@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.eval.flags import Flags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
 from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
@@ -151,7 +152,7 @@ class TaskRun:
 
     rows: str
     task: TaskFlags
-    model: options.ModelFlags
+    model: TextModelFlags
     decoding: options.DecodingFlags
     source: str | None
     target: str | None
@@ -312,7 +313,7 @@ def _translate(request: TaskRun, field: str | None) -> Task[Any]:
 
 
 def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
-    if request.model.model is None:
+    if request.model.unnamed:
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
         return ExtractiveSummarization(SummaryLength(), field=field, template=request.template)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from llmkit.engines.base import Completion, FinishReason, OnTokens, Request, Sampling, check_request
+from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.transformers import row_choices, row_sampler, step_runner
 from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.engines.transformers.row_choices import RowChoices
@@ -87,6 +87,7 @@ class TransformersEngine:
         )
         own = copy.deepcopy(loaded.model.generation_config)
         self.samples_by_default: bool = bool(own.do_sample)
+        self.batch_rows: int | None = None
         self._make_settings: Callable[[Sampling], Settings] = lru_cache(maxsize=16)(
             lambda sampling: make_settings(
                 sampling, own, loaded.tokenizer, is_encoder_decoder=loaded.is_encoder_decoder
@@ -119,7 +120,14 @@ class TransformersEngine:
             answers |= dict(zip(members, found, strict=True))
         return [answers[i] for i in range(len(requests))]
 
-    def stream(self, request: Request, on_tokens: OnTokens, *, session: Session | None = None) -> Completion:
+    def stream(
+        self,
+        request: Request,
+        on_tokens: OnTokens,
+        *,
+        session: Session | None = None,
+        on_piece: OnPiece | None = None,
+    ) -> Completion:
         """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
         check_request(request, self)
         sampling = request.sampling

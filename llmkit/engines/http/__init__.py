@@ -1,0 +1,1 @@
+"""Text generation by a server with OpenAI's HTTP API: vLLM, llama.cpp, ollama, TGI, `llmkit serve`."""
