@@ -38,7 +38,7 @@ _CHARACTERS = 4  # of a token, where the server counts none
 
 
 @dataclass
-class _Reading:
+class _PartialAnswer:
     """An answer as it is put together.
 
     Attributes:
@@ -72,7 +72,7 @@ class HttpEngine:
         InputError: the server cannot be reached, refuses the key, or has several models and none is named.
     """
 
-    tokenizer = None
+    tokenizer: Any = None
     is_encoder_decoder = False
     has_chat_template = True
     config: Any = None
@@ -90,8 +90,8 @@ class HttpEngine:
         self._fields = {**_FIELDS, **(_LLAMA_CPP if described.get("owned_by") == "llamacpp" else {})}
         length = described.get("max_model_len")
         self.context_length: int | None = length if isinstance(length, int) and length > 0 else None
-        self.batch_rows = 4 * concurrency
-        self.notes = (f"{self.name} answers at {url}, {concurrency} requests at once",)
+        self.batch_rows: int | None = 4 * concurrency
+        self.notes: Sequence[str] = (f"{self.name} answers at {url}, {concurrency} requests at once",)
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         for one in requests:
@@ -119,7 +119,7 @@ class HttpEngine:
         if request.sampling.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1 in a stream")
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        answer, usage = _Reading(), dict[str, Any]()
+        answer, usage = _PartialAnswer(), dict[str, Any]()
         failures: list[BaseException] = []
 
         async def read() -> None:
@@ -207,7 +207,7 @@ class HttpEngine:
             choices = sorted(found["choices"], key=lambda one: one.get("index", 0))
             answers = []
             for choice in choices:
-                answer = _Reading()
+                answer = _PartialAnswer()
                 for _ in _pieces({"choices": [choice]}, answer):
                     pass
                 answers.append(answer)
@@ -226,7 +226,7 @@ class HttpEngine:
         ]
 
 
-def _pieces(event: dict[str, Any], answer: _Reading) -> list[str]:
+def _pieces(event: dict[str, Any], answer: _PartialAnswer) -> list[str]:
     """Add a choice, whole or the next part of one, to an answer; return the new text."""
     found = []
     for choice in event.get("choices") or ():
