@@ -26,7 +26,7 @@ _LONGEST = 1 << 20  # tokens; a context that nothing limits ends here
 
 @dataclass(frozen=True)
 class Workload:
-    """What the model is to do.
+    """Lengths and number of the rows to generate.
 
     Attributes:
         prompt_tokens: tokens of each prompt.
