@@ -32,6 +32,7 @@ _DEFAULT_WORDS = 150
 _DEFAULT_SHARE = 1 / 3
 _RELEVANCE = 0.7  # against novelty, in maximal marginal relevance
 _SHORT = 8  # words; shorter sentences ("Chapter IV.", "He nodded.") are taken only if there are no others
+_PROSE = 0.2  # share of a text's words in whole sentences from which on the other lines are left out
 _FULL = 0.9  # share of the wanted words from which on a summary may end
 
 
@@ -123,7 +124,7 @@ def extract(
         raise InputError("the text is empty")
     words = sum(count_words(text[start:end]) for start, end in spans)
     least, most = length.bounds(words)
-    spans = _complete(text, spans, least)
+    spans = _complete(text, spans, min(most, _PROSE * words))
     sentences = [text[start:end] for start, end in spans]
     sizes = [count_words(sentence) for sentence in sentences]
     if length.max_words is not None and min(sizes) > most:
@@ -142,10 +143,10 @@ def extract(
     return Extract(_joined(own), chosen, own)
 
 
-def _complete(text: str, spans: list[tuple[int, int]], least: int) -> list[tuple[int, int]]:
-    """Return the spans that end as a sentence does; all of them if those have too few words."""
+def _complete(text: str, spans: list[tuple[int, int]], enough: float) -> list[tuple[int, int]]:
+    """Return the spans that end as a sentence does; all of them if those have fewer than `enough` words."""
     whole = [(start, end) for start, end in spans if is_complete(text[start:end])]
-    return whole if sum(count_words(text[start:end]) for start, end in whole) >= max(least, 1) else spans
+    return whole if whole and sum(count_words(text[start:end]) for start, end in whole) >= enough else spans
 
 
 class ExtractiveSummarization:
