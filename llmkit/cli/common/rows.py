@@ -7,6 +7,7 @@ all verbs.
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -60,7 +61,16 @@ def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[Row
     whole = "".join(line + "\n" for line in _stdin_lines())
     if not whole.strip():
         raise InputError("stdin is empty")
+    if _is_row(whole.partition("\n")[0]):
+        console.notice("stdin is read as one text; --input - reads it as rows of JSON")
     return rows_of([whole.removesuffix("\n")], field=field, name="stdin"), True
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return line.startswith("{") and isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _stdin_lines() -> Any:
