@@ -108,7 +108,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Summarize a text, documents or a file of texts, with a model or by their own sentences."""
+    """Summarize texts and documents, with a model or by their own sentences."""
     from llmkit.tasks.summarization.extractive import SummaryLength
     from llmkit.tasks.summarization.options import STRATEGIES, SummaryOptions
 
