@@ -103,6 +103,18 @@ def journal_of(paths: Sequence[Path], output: Path) -> Path:
     return output.with_name(f".{output.name}.segments.jsonl") if alone else output / ".segments.jsonl"
 
 
+def read(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a file in one step: it is whole or not there.
 
