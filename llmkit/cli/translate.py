@@ -113,6 +113,7 @@ def run(
     from llmkit.text.languages import find_pair
 
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    texts = None if texts == ["-"] else texts  # stdin
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
     spec = model.spec(task="text-generation", verb="translate")
