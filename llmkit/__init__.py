@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.summarization.options import SummaryOptions as SummaryOptions
     from llmkit.tasks.summarization.options import SummaryResult as SummaryResult
     from llmkit.tasks.summarization.summarize import summarize as summarize
-    from llmkit.tasks.translation import TranslationResult as TranslationResult
     from llmkit.tasks.translation import translate as translate
+    from llmkit.tasks.translation_types import TranslationResult as TranslationResult
     from llmkit.training.finetuning.finetune import finetune as finetune
     from llmkit.training.finetuning.recipe import FinetuneRecipe as FinetuneRecipe
     from llmkit.training.finetuning.result import FinetuneResult as FinetuneResult
@@ -87,7 +87,7 @@ HOMES = {
     "SummaryLength": "llmkit.tasks.summarization.extractive",
     "SummaryOptions": "llmkit.tasks.summarization.options",
     "SummaryResult": "llmkit.tasks.summarization.options",
-    "TranslationResult": "llmkit.tasks.translation",
+    "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",

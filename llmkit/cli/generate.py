@@ -6,9 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
+from llmkit.errors import RowError
 
 if TYPE_CHECKING:
     from llmkit.records.rows import Row
@@ -25,7 +27,8 @@ EXAMPLES = [
 def run(
     *,
     text: Annotated[
-        str | None, argument("TEXT", help="The prompt. Without it, --input or stdin is read.")
+        str | None,
+        argument("TEXT|FILE", help="The prompt, or a file of text. Without it, --input or stdin is read."),
     ] = None,
     model: TextModelFlags,
     inputs: options.InputFlags,
@@ -59,7 +62,7 @@ def run(
         form=forms.form(),
     )
     rows.check_output(outputs)
-    source, single = rows.open_source(text, inputs, field="prompt")
+    source, single = open_argument(text, inputs, field="prompt")
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
 
@@ -67,7 +70,10 @@ def run(
     generation = Generation(engine, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
     if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
-        _stream(generation, next(iter(source)))
+        row = next(iter(source))
+        if row.error is not None:
+            raise RowError(row.where, row.error)
+        _stream(generation, row)
     else:
         rows.run_rows(generation, source, outputs, verb="generate", field="generated_text")
 

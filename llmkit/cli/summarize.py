@@ -1,13 +1,17 @@
-"""`llmkit summarize`: a summary of a text of any length, or of each of a file of texts."""
+"""`llmkit summarize`: a summary of a text or document of any length, of several, or of a file of texts."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, documents, options, rows, streams
+from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, RowError
+from llmkit.records.read import has_rows
 from llmkit.records.task import Task, fields_of_one
 
 if TYPE_CHECKING:
@@ -19,16 +23,21 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit summarize examples/story.txt --max-words 40",
-    "llmkit summarize -m facebook/bart-large-cnn report.txt",
+    "llmkit summarize README.md report.pdf docs/ --style bullets",
+    "llmkit summarize -m facebook/bart-large-cnn report.docx",
 ]
 
 
 @options.expand
 def run(
     *,
-    file: Annotated[
-        str | None,
-        argument("FILE", help="A text file; - is stdin. Without it, --input or stdin is read."),
+    texts: Annotated[
+        list[str] | None,
+        argument(
+            "TEXT|FILE...",
+            help="A text, or documents and folders of them (Markdown, HTML, PDF, Word, OpenDocument, EPUB,"
+            " subtitles, plain text); - is stdin. Without it, --input or stdin is read.",
+        ),
     ] = None,
     model: TextModelFlags,
     inputs: options.InputFlags,
@@ -68,9 +77,9 @@ def run(
         flag(
             "--style",
             metavar="paragraph|bullets",
-            help="Form of a chat model's summary.",
+            help="Form of the summary: a paragraph, or a list with a sentence on each line. A model needs a"
+            " chat template for it.",
             default="paragraph",
-            group="Chat",
         ),
     ] = None,
     window: Annotated[
@@ -88,28 +97,39 @@ def run(
             default="the model's own, such as T5's 'summarize: '",
         ),
     ] = None,
+    format: Annotated[
+        str | None,
+        flag(
+            "--format",
+            metavar="NAME",
+            help="Format of the documents, or of stdin: md, html, pdf, docx, odt, epub, srt, vtt, txt.",
+            default="by the file's name",
+        ),
+    ] = None,
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Summarize a text of any length, with a model or by its own sentences."""
+    """Summarize texts and documents, with a model or by their own sentences."""
     from llmkit.tasks.summarization.extractive import SummaryLength
+    from llmkit.tasks.summarization.options import STRATEGIES, SummaryOptions
 
     length = SummaryLength(min_words, max_words, ratio)
-    about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
+    about_model = {"strategy": strategy, "window": window, "prefix": prefix, "system": system}
     if extractive or model.unnamed:
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
+        SummaryOptions(style=style)
         rows.check_output(outputs)
-        _pick_sentences(file, model, inputs, outputs, length)
+        opened = _open(texts or [], inputs, format)
+        _pick_sentences(opened, model, inputs, outputs, length, bullets=style == "bullets")
         return
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.summarization.abstractive import Summarization
     from llmkit.tasks.summarization.model_settings import with_own_limit
-    from llmkit.tasks.summarization.options import STRATEGIES, SummaryOptions
 
     wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
     generation = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
     rows.check_output(outputs)
-    source, single = _open(file, inputs)
+    opened = _open(texts or [], inputs, format)
     from llmkit.cli.common.loading import open_engine
 
     engine = open_engine(model.spec(task="text-generation"))
@@ -117,8 +137,8 @@ def run(
     summarization = Summarization(engine, generation, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(summarization.run_state, sampling=not summarization.generation.sampling.greedy)
     console.detail(f"{summarization.room} tokens of text fit beside the request and the answer")
-    with _Steps(summarization, single=single):
-        _run(summarization, source, outputs, single=single)
+    with _Steps(summarization, single=opened.single):
+        _run(summarization, opened, outputs)
 
 
 def _refuse_model_flags(
@@ -141,56 +161,86 @@ def _refuse_model_flags(
         raise InputError(f"{', '.join(given)}: about a model; name one with -m/--model (see `llmkit models`)")
 
 
-def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
-    """Open the texts: a file's, stdin's, or rows; True if there is just one."""
-    if file is None:
-        return rows.open_source(None, inputs, field="text")
-    from llmkit.records.read import open_rows
+@dataclass
+class _Opened:
+    """Texts to summarize.
 
-    if inputs.input is not None:
-        raise InputError("a file and --input were given: give one of them")
-    for name in ("field", "template", "whole"):
-        if getattr(inputs, name):
-            raise InputError(f"--{name} is about rows of a file: name it with --input")
-    if file.lower().removesuffix(".gz").endswith((".jsonl", ".json", ".csv", ".tsv", ".parquet")):
-        raise InputError(f"{file}: a file of rows, each with a text: give it with --input")
-    return open_rows(file, lines=inputs.lines, whole=not inputs.lines), not inputs.lines
+    Attributes:
+        source: rows with texts, or with the names of files.
+        single: there is just one text.
+        files: the rows name files.
+        format: format of all files; None takes each by its name.
+    """
+
+    source: RowSource
+    single: bool
+    files: bool = False
+    format: str | None = None
+
+
+def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _Opened:
+    """Open the texts: a text, documents, stdin, or rows."""
+    from llmkit.records.read import rows_of
+    from llmkit.tasks.summarization.files import READ, file_rows, named_files, text_of_data, text_of_file
+
+    if format is not None and format not in READ:
+        raise InputError(f"--format {format}: use one of {', '.join(READ)}")
+    on_stdin = texts in ([], ["-"])
+    if not on_stdin and (len(texts) > 1 or documents.are_files(texts)):
+        for given in options.given(inputs, but=["lines"]):
+            raise InputError(f"{given}: about rows; leave it out for documents")
+        files, others = named_files(texts)
+        if others:
+            console.notice(f"left out, since they are no documents: {console.count(len(others), 'file')}")
+        rows_file = next((name for name in files if has_rows(name)), None)
+        if rows_file is not None:
+            raise InputError(f"{rows_file}: a file of rows, each with a text: give it with --input")
+        if inputs.lines:
+            return _Opened(*open_argument(files[0], inputs, field="text"))
+        if len(files) > 1:
+            return _Opened(file_rows(files), False, files=True, format=format)
+        return _Opened(rows_of([text_of_file(files[0], format)], name=files[0]), True)
+    if on_stdin and format is not None and inputs.input is None:
+        text = text_of_data(sys.stdin.buffer.read(), "stdin", format)
+        return _Opened(rows_of([text], name="stdin"), True)
+    if format is not None:
+        raise InputError("--format: about documents; name a file, or give one on stdin")
+    return _Opened(*open_argument(None if on_stdin else texts[0], inputs, field="text"))
 
 
 def _pick_sentences(
-    file: str | None,
+    opened: _Opened,
     model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     length: SummaryLength,
+    *,
+    bullets: bool,
 ) -> None:
     """Summarize texts by their own sentences, compared by a model's embeddings if one is named."""
     from llmkit.tasks.summarization.extractive import ExtractiveSummarization
 
-    source, single = _open(file, inputs)
-    task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template)
+    task = ExtractiveSummarization(length, field=inputs.field, template=inputs.template, bullets=bullets)
     if model.unnamed:
-        _run(task, source, outputs, single=single)
+        _run(task, opened, outputs)
     else:
-        _run_embedded(task, model, source, outputs, single=single)
+        _run_embedded(task, model, opened, outputs)
 
 
 def _run_embedded(
     task: ExtractiveSummarization,
     model: TextModelFlags,
-    source: RowSource,
+    opened: _Opened,
     outputs: options.OutputFlags,
-    *,
-    single: bool,
 ) -> None:
     from llmkit.cli.common.loading import load_model
     from llmkit.tasks.embeddings import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
     with console.Progress("summarize", total=1.0) as bar:
-        if single:
+        if opened.single:
             embedder.progress = lambda done, total: bar.update(done / total, f"{done} of {total} sentences")
-        _run(task, source, outputs, single=single)
+        _run(task, opened, outputs)
     if embedder.cut:
         sentences = "1 sentence" if embedder.cut == 1 else f"{embedder.cut} sentences"
         console.detail(
@@ -199,17 +249,26 @@ def _run_embedded(
         )
 
 
-def _run(
-    task: Task[Any],
-    source: RowSource,
-    outputs: options.OutputFlags,
-    *,
-    single: bool,
-) -> None:
-    if single and outputs.output is None and not outputs.json:
-        _one(task, next(iter(source)), outputs)
+def _run(task: Task[Any], opened: _Opened, outputs: options.OutputFlags) -> None:
+    if opened.single and outputs.output is None and not outputs.json:
+        _one(task, next(iter(opened.source)), outputs)
+    elif opened.files:
+        from llmkit.tasks.summarization.files import SummarizedFiles
+
+        files = SummarizedFiles(task, opened.format)
+        rows.run_rows(
+            files, opened.source, outputs, verb="summarize", field="summary_text", render=_under_its_name
+        )
     else:
-        rows.run_rows(task, source, outputs, verb="summarize", field="summary_text")
+        rows.run_rows(task, opened.source, outputs, verb="summarize", field="summary_text")
+
+
+def _under_its_name(row: dict[str, Any], failure: str | None) -> str:
+    """Return a file's summary under its name, as `head` shows several files."""
+    name = streams.one_line(str(row["file"]))
+    if failure is not None:
+        console.error(f"{name}: {failure}")
+    return f"==> {name} <==\n{'' if failure is not None else row['summary_text']}\n"
 
 
 def _one(task: Task[Any], row: Row, outputs: options.OutputFlags) -> None:

@@ -79,8 +79,8 @@ def run(
         flag(
             "--glossary",
             metavar="FILE",
-            help="Documents: source terms and their translations, a tab between them; those that were not met"
-            " are listed.",
+            help="Terms and their translations, a tab between them, that the translation uses; those that"
+            " were not met are listed.",
             default="none",
         ),
     ] = None,
@@ -114,14 +114,19 @@ def run(
     from llmkit.text.languages import find_pair
 
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    texts = None if texts == ["-"] else texts  # stdin
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
     spec = model.spec(task="text-generation", verb="translate")
-    on_stdin = not texts and format is not None and inputs.input is None
-    if on_stdin or (texts and documents.are_files(texts)):
+    as_document = format is not None or glossary is not None
+    on_stdin = not texts and as_document and inputs.input is None
+    are_files = bool(texts) and documents.are_files(texts or [])
+    text = texts[0] if texts and glossary is not None and format is None and not are_files else None
+    if on_stdin or are_files or text is not None:
         if options.given(inputs):
             raise InputError(f"{', '.join(options.given(inputs))}: about rows; leave it out for documents")
-        paper = _DocumentFlags(texts or [], format, terms, glossary, reflow, keys)
+        named = texts or [] if text is None else []
+        paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text)
         _documents(paper, spec, wanted, outputs, source, target)
         return
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
@@ -194,6 +199,7 @@ class _DocumentFlags:
     glossary: Path | None
     reflow: bool
     keys: str | None
+    text: str | None
 
 
 def _refuse_document_flags(**given: object) -> None:
@@ -235,7 +241,8 @@ def _documents(
     task = DocumentTranslation(translation, files, glossary=check)
     failed = _translate(task, outputs, paths, paper)
     if check is not None and check.unmet:
-        console.notice("glossary terms that were not met:\n  " + "\n  ".join(check.lines()))
+        for line in check.lines():
+            console.notice(f"glossary: {line}")
     if failed:
         raise console.Exit(3)
 
@@ -264,9 +271,9 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
     chosen: list[tuple[str, Path | None, str]] = [(str(one.below), one.path, one.format) for one in found]
     files = []
     if not found:
-        chosen = [("stdin", None, paper.format or "txt")]
+        chosen = [("stdin" if paper.text is None else "text", None, paper.format or "txt")]
     for name, path, format in chosen:
-        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+        data = _text_bytes(paper) if path is None else documents.read(path)
         file = read_document(name, data, format, keep=paper.keep or (), reflow=paper.reflow, keys=keys)
         for sentence in file.document.left_out:
             console.notice(f"{name}, {sentence}; it stays as it is")
@@ -274,6 +281,11 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
     if not any(file.document.segments for file in files):
         raise InputError("nothing to translate: there is no prose in the documents")
     return files
+
+
+def _text_bytes(paper: _DocumentFlags) -> bytes:
+    """Return the bytes of the document that is no file: the argument, or stdin."""
+    return sys.stdin.buffer.read() if paper.text is None else f"{paper.text}\n".encode()
 
 
 def _translate(

@@ -12,9 +12,9 @@ SECTIONS = {
     "Use a model": {
         "generate": "Continue a prompt, or a file of prompts, with a language model.",
         "translate": "Translate a text of any length, documents, or a file of texts, and keep their layout.",
-        "chat": "Talk with a chat model in the terminal, or answer a file of conversations.",
-        "qa": "Answer questions from a text, with an extractive or a chat model.",
-        "summarize": "Summarize a text of any length, with a model or by its own sentences.",
+        "chat": "Talk with a chat model in the terminal, or answer a message or a file of conversations.",
+        "qa": "Answer questions from texts and documents, with an extractive or a chat model.",
+        "summarize": "Summarize texts and documents, with a model or by their own sentences.",
     },
     "Serve a model": {
         "serve": "Serve models over HTTP, to programs that speak OpenAI's or ollama's API.",

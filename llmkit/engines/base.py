@@ -133,6 +133,8 @@ class Request:
         logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone,
             None nothing. Needs the ability ``logprobs``.
         constraint: form that the answer must have.
+        answer_prefix: token ids that the answer begins with, before the model goes on freely; they count as
+            part of it. Needs the ability ``answer_prefix``.
     """
 
     sampling: Sampling
@@ -142,6 +144,7 @@ class Request:
     key: tuple[int, int, int] = (0, 0, 0)
     logprobs: int | None = None
     constraint: Constraint | None = None
+    answer_prefix: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,7 @@ class Engine(Protocol):
         has_chat_template: True if the model answers conversations.
         config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
         abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
-            ``constraint``, ``logprobs``.
+            ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`).
         defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
             model samples by default, and its `max_new_tokens` a length that the model declares for answers.
         samples_by_default: True if the model's own settings draw tokens at random.
@@ -322,6 +325,27 @@ class Engine(Protocol):
         """Return all that the answers depend on besides the requests, as JSON, for a journal."""
 
 
+class AligningEngine(Protocol):
+    """An engine with the ability ``alignment``."""
+
+    def align(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None
+    ) -> list[np.ndarray]:
+        """Say from which tokens of its prompt each token of an answer came.
+
+        Args:
+            prompts: token ids, special tokens included.
+            answers: token ids, special tokens included, as the decoder would write them.
+            start: token that the decoder starts from; None takes the model's own.
+
+        Returns:
+            For each pair weights of at least 0, [answer tokens, prompt tokens]; a row sums to 1.
+
+        Raises:
+            OutOfMemory: they do not fit into memory together.
+        """
+
+
 def check_request(request: Request, engine: Engine) -> None:
     """Refuse a request that an engine cannot answer.
 
@@ -332,6 +356,6 @@ def check_request(request: Request, engine: Engine) -> None:
         wanted = getattr(request.sampling, name) != neutral
         if wanted and name not in ("max_new_tokens", "temperature", *engine.abilities):
             raise OptionError(name, f"is not available with {engine.name}; leave it out")
-    for name in ("constraint", "logprobs"):
+    for name in ("constraint", "logprobs", "answer_prefix"):
         if getattr(request, name) is not None and name not in engine.abilities:
             raise OptionError(name, f"is not available with {engine.name}; leave it out")

@@ -12,6 +12,7 @@ import gzip
 import io
 import itertools
 import os
+import re
 import shutil
 import stat
 import sys
@@ -28,8 +29,12 @@ from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.json_file import json_rows
 from llmkit.records.rows import Row
 from llmkit.records.tables import open_hub, open_parquet
+from llmkit.text.languages import read_code
 
 _FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_LINE_SUFFIXES = {"list", "lst", "src", "tgt", "trg", "ref", "hyp", "hypo", "lines"}
+# `zh-Hant`, `pt_BR`; a code of three letters would take many other endings for languages.
+_LANGUAGE = re.compile(r"[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
 _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     ".jsonl": formats.jsonl_rows,
     ".json": json_rows,
@@ -78,9 +83,13 @@ class RowSource:
 
     def first(self) -> Row | None:
         """Return the first row without consuming it; None if there is none."""
-        row = next(self._rows, None)
-        self._rows = itertools.chain([] if row is None else [row], self._rows)
-        return row
+        return next(iter(self.peek(1)), None)
+
+    def peek(self, count: int) -> list[Row]:
+        """Return the first rows, at most `count`, without consuming them."""
+        taken = list(itertools.islice(self._rows, count))
+        self._rows = itertools.chain(taken, self._rows)
+        return taken
 
     def identity(self) -> dict[str, Any]:
         """Return, as JSON, what distinguishes this input from another.
@@ -110,6 +119,19 @@ def has_rows(source: str | Path) -> bool:
     name = str(source).lower()
     kind = Path(name.removesuffix(".gz")).suffix
     return name == "-" or name.startswith("hf:") or (kind in _FORMATS and kind != ".txt")
+
+
+def is_lines(source: str | Path) -> bool:
+    """Return True if a name ends as those of parallel texts and lists do: ``train.en``, ``a.de``, ``x.list``.
+
+    >>> is_lines("train.en"), is_lines("dev.zh-Hant.gz"), is_lines("notes.md")
+    (True, True, False)
+    """
+    suffix = Path(str(source).removesuffix(".gz")).suffix[1:]
+    if suffix.lower() in _LINE_SUFFIXES:
+        return True
+    language = read_code(suffix) if _LANGUAGE.fullmatch(suffix) else None
+    return language is not None and language.name is not None
 
 
 def identity_of(source: str | Path) -> dict[str, Any]:
@@ -152,7 +174,8 @@ def open_rows(
 ) -> RowSource:
     """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by the end of its name.
 
-    Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz. A pipe with another name,
+    Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz. Names of parallel texts and
+    lists (``train.en``, ``a.de``, ``x.list``) are lines of text, as .txt is. A pipe with another name,
     such as a shell's ``<(command)``, is JSONL.
 
     Args:
@@ -222,6 +245,8 @@ def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
         return text, zipped
     if kind in _FORMATS:
         return kind, zipped
+    if is_lines(path.stem if zipped else Path(name)):
+        return "lines", zipped
     if not regular:
         return ".jsonl", zipped
     raise InputError(

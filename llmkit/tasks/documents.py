@@ -12,6 +12,8 @@ from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.read import RowSource
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields, RunState
+from llmkit.tasks.alignment import WordAligner
+from llmkit.tasks.glossary import GlossaryEnforcer
 from llmkit.text.documents import (
     FORMATS,
     Document,
@@ -24,7 +26,8 @@ from llmkit.text.documents import (
 )
 
 if TYPE_CHECKING:
-    from llmkit.tasks.translation import Translation, TranslationInput
+    from llmkit.tasks.translation import Translation
+    from llmkit.tasks.translation_types import TranslationInput
     from llmkit.text.documents.terms import GlossaryCheck
 
 _PARTS = 2**24
@@ -96,7 +99,7 @@ class DocumentTranslation:
     Args:
         translation: translates texts; it keeps no terms of its own, and its column is `text`.
         files: the documents.
-        glossary: counts the terms that were met.
+        glossary: counts the terms that were met; translations are made to use them.
 
     Raises:
         OptionError: several translations were asked for.
@@ -114,9 +117,12 @@ class DocumentTranslation:
         self.translation = translation
         self.files = files
         self.glossary = glossary
+        self.enforcer = None if glossary is None else GlossaryEnforcer(translation, glossary.glossary)
         self.run_state: RunState = translation.run_state
         # A chat model copies markers; a translation model makes words of them.
         self._marked = translation.direction.message is not None
+        engine, direction = translation.generation.engine, translation.direction
+        self._aligner = WordAligner(engine, direction) if WordAligner.possible(engine, direction) else None
         self._segments: list[tuple[DocumentFile, Segment]] = [
             (file, segment) for file in files for segment in file.document.segments
         ]
@@ -145,7 +151,8 @@ class DocumentTranslation:
         return self.translation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:
-        return self.translation.header()
+        terms = None if self.glossary is None else self.glossary.glossary.entries
+        return {**self.translation.header(), **({} if terms is None else {"glossary": terms})}
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[TranslationInput] | RowError]:
         return self.translation.prepare(rows)
@@ -153,34 +160,54 @@ class DocumentTranslation:
     def fields(
         self, batch: Sequence[PreparedRow[TranslationInput]], budget: Budget
     ) -> list[Fields | RowError]:
-        """Translate segments: `translation_text`, or `parts` where the text had to be cut at its pieces."""
-        results = self.translation.run([one.payload for one in batch], budget)
+        """Translate segments: `translation_text`, or `parts` where the text had to be cut at its pieces.
+
+        `alignment` holds pairs of words where markup needs them to find its place.
+        """
+        inputs = [one.payload for one in batch]
+        results = self.translation.run(inputs, budget)
+        if self.enforcer is not None:
+            results = self.enforcer.enforce(inputs, results, budget)
         found: list[Fields | RowError] = []
-        again: list[tuple[int, int]] = []  # (place in the batch, number of parts)
-        parts: list[TranslationInput] = []
+        again: list[int] = []
         for place, (one, result) in enumerate(zip(batch, results, strict=True)):
-            segment = self._segments[one.row.index][1]
-            filled = apply_inline(segment, result.text)
-            found.append({"translation_text": result.text})
+            fields: Fields = {"translation_text": result.text}
+            filled = apply_inline(self._segments[one.row.index][1], result.text)
             if filled.parts is None:
-                texts = segment.parts()
-                again.append((place, len(texts)))
-                parts += [
-                    self.translation.document(
-                        text, index=one.row.index + (k + 1) * _PARTS, where=one.row.where
-                    )
-                    for k, text in enumerate(texts)
-                ]
-        translated = iter(self.translation.run(parts, budget) if parts else ())
-        for place, count in again:
-            row = batch[place].row
-            segment = self._segments[row.index][1]
-            texts = [_fragment(part, next(translated).text) for part in segment.parts()[:count]]
+                again.append(place)
+            elif filled.notice is not None and self._aligner is not None:
+                pairs = self._aligner.align_result(one.payload, result)
+                fields["alignment"] = [[*of, *to] for of, to in pairs]
+            found.append(fields)
+        for place, fields_or_error in zip(again, self._in_parts(batch, again, budget), strict=True):
+            found[place] = fields_or_error
+        return found
+
+    def _in_parts(
+        self, batch: Sequence[PreparedRow[TranslationInput]], places: Sequence[int], budget: Budget
+    ) -> list[Fields | RowError]:
+        """Translate segments once more, part by part around their pieces."""
+        segments = [self._segments[batch[place].row.index][1] for place in places]
+        parts = [
+            self.translation.document(
+                text, index=batch[place].row.index + (k + 1) * _PARTS, where=batch[place].row.where
+            )
+            for place, segment in zip(places, segments, strict=True)
+            for k, text in enumerate(segment.parts())
+        ]
+        results = self.translation.run(parts, budget) if parts else []
+        if self.enforcer is not None and parts:
+            results = self.enforcer.enforce(parts, results, budget)
+        translated = iter(results)
+        found: list[Fields | RowError] = []
+        for place, segment in zip(places, segments, strict=True):
+            texts = [_fragment(part, next(translated).text) for part in segment.parts()]
             filled = apply_parts(segment, texts)
             if filled.parts is None:
-                found[place] = RowError(row.where, filled.notice or "the translation does not fit")
+                reason = filled.notice or "the translation does not fit"
+                found.append(RowError(batch[place].row.where, reason))
             else:
-                found[place] = {"translation_text": " ".join(texts), "parts": texts}
+                found.append({"translation_text": " ".join(texts), "parts": texts})
         return found
 
     def assemble(self, rows: Iterable[Mapping[str, Any]]) -> list[TranslatedDocument]:
@@ -201,10 +228,7 @@ class DocumentTranslation:
                 kept.append((segment.where, str(row.get("error", ""))))
                 filled.append(Filled(None))
                 continue
-            if "parts" in row:
-                one = apply_parts(segment, row["parts"])
-            else:
-                one = apply_inline(segment, row["translation_text"])
+            one = apply_parts(segment, row["parts"]) if "parts" in row else _applied(segment, row)
             filled.append(one)
             if one.notice is not None:
                 guessed.append(segment.where)
@@ -214,6 +238,16 @@ class DocumentTranslation:
         reason = "its translation would change the document's structure"
         kept += [(file.document.segments[number].where, reason) for number in left_out]
         return TranslatedDocument(data, kept, guessed)
+
+
+def _applied(segment: Segment, row: Mapping[str, Any]) -> Filled:
+    """Write the translation of a row, with its markup at the aligned words where that fits."""
+    pairs = [((a, b), (c, d)) for a, b, c, d in row.get("alignment", ())]
+    if pairs:
+        aligned = apply_inline(segment, row["translation_text"], pairs)
+        if aligned.parts is not None:
+            return aligned
+    return apply_inline(segment, row["translation_text"])
 
 
 def _fragment(part: str, translation: str) -> str:

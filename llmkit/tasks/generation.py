@@ -309,12 +309,17 @@ class Generation:
         if prompt.least_tokens is not None:
             sampling = replace(sampling, min_new_tokens=prompt.least_tokens)
         key = (self.run_state.seed, prompt.key, sample)
-        constraint = self._form.after(thinking=prompt.thinking)
+        request = Request(
+            sampling,
+            key=key,
+            constraint=self._form.after(thinking=prompt.thinking),
+            answer_prefix=prompt.answer_prefix,
+        )
         if prompt.ids is not None:
-            return Request(sampling, ids=prompt.ids, key=key, constraint=constraint)
+            return replace(request, ids=prompt.ids)
         if prompt.messages is not None:
-            return Request(sampling, messages=prompt.messages, key=key, constraint=constraint)
-        return Request(sampling, text=prompt.text, key=key, constraint=constraint)
+            return replace(request, messages=prompt.messages)
+        return replace(request, text=prompt.text)
 
     def _result(self, prompt: Prompt, completions: Sequence[Completion]) -> GenerationResult:
         answers = [self._answer(prompt, completion) for completion in completions]

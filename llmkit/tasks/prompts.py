@@ -39,6 +39,7 @@ class Prompt:
         key: number that, with the seed, chooses its random numbers.
         thinking: True if the chat template opened the model's thoughts in the prompt.
         dropped: how many of the conversation's oldest messages are not in it.
+        answer_prefix: token ids that the answer begins with; None leaves it free.
     """
 
     ids: list[int] | None
@@ -49,6 +50,7 @@ class Prompt:
     key: int = 0
     thinking: bool = False
     dropped: int = 0
+    answer_prefix: tuple[int, ...] | None = None
 
     @property
     def length(self) -> int:

@@ -7,11 +7,10 @@ A text is cut into passages: sentences for translation models, lines for chat mo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.base import FinishReason
 from llmkit.engines.open import as_engine
 from llmkit.errors import InputError, RowError
 from llmkit.records.batches import Budget, PreparedRow
@@ -22,6 +21,7 @@ from llmkit.tasks.generation import Generation, GenerationOptions, GenerationRes
 from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.protected_passages import around, without_protected
 from llmkit.tasks.sub_batches import run_prompts
+from llmkit.tasks.translation_types import TranslationInput, TranslationResult
 from llmkit.text.layout import TextLayout, lay_out
 from llmkit.text.protected_spans import ProtectedSpans
 
@@ -36,49 +36,6 @@ _WINDOW = 512
 """Most tokens of one passage, whatever the model could see: translation models know single sentences."""
 _PASSAGES = 2**20
 """Most passages of a row. Passage n of row r has the key r * _PASSAGES + n for its random numbers."""
-
-
-@dataclass(frozen=True)
-class TranslationResult:
-    """The translations of one text.
-
-    Attributes:
-        texts: `num_return_sequences` translations, best first.
-        reasoning: a reasoning model's thoughts, else empty.
-        separated: protected terms that a passage lost; the text around them was translated piece by piece.
-        prompt_tokens: tokens that the model read, in all passages together.
-        tokens: tokens that it wrote.
-        finish_reason: ``length`` if a passage reached its limit, else ``stop``.
-        seed: seed of sampling.
-    """
-
-    texts: list[str]
-    reasoning: str
-    separated: list[str]
-    prompt_tokens: int
-    tokens: int
-    finish_reason: FinishReason
-    seed: int
-
-    @property
-    def text(self) -> str:
-        """Return the best translation."""
-        return self.texts[0]
-
-
-@dataclass(frozen=True)
-class TranslationInput:
-    """A text to translate: its layout, and a prompt for each of its passages.
-
-    Attributes:
-        index: index of its row.
-        where: its place, for notices.
-    """
-
-    index: int
-    where: str
-    layout: TextLayout
-    prompts: list[Prompt]
 
 
 def translate(
@@ -135,6 +92,7 @@ class Translation:
         direction: the languages, and how the model takes them.
         generation: answers the prompts.
         run_state: seed and counters.
+        hint: makes a sentence for a chat model out of a passage, put before the request; None adds nothing.
 
     Raises:
         InputError: see `translate`.
@@ -169,6 +127,7 @@ class Translation:
         self.template = template
         self.notice = notice
         self.progress = progress
+        self.hint: Callable[[str], str] | None = None
         self._window = self._room()
         self._cut_reported = False
 
@@ -226,7 +185,7 @@ class Translation:
         if self.protected is not None:
             layout = without_protected(layout, self.protected)
         return TranslationInput(
-            index, where, layout, self._prompts(layout.passages, index * _PASSAGES, where)
+            index, where, layout, self.prompts_of(layout.passages, index * _PASSAGES, where)
         )
 
     def run(self, documents: Sequence[TranslationInput], budget: Budget) -> list[TranslationResult]:
@@ -260,19 +219,30 @@ class Translation:
         length = count * (longest + new_tokens) - new_tokens if count else 0
         return PreparedRow(row, length, document)
 
-    def _prompts(self, passages: Sequence[str], first_key: int, where: str) -> list[Prompt]:
-        """Return a prompt for each passage, with keys from `first_key` on."""
-        message, prefix = self.direction.message, self.direction.prefix
+    def prompts_of(self, passages: Sequence[str], first_key: int, where: str) -> list[Prompt]:
+        """Return a prompt for each passage, with keys from `first_key` on.
+
+        Raises:
+            RowError: a passage cannot be a prompt.
+        """
+        prefix = self.direction.prefix
         contents: list[str | Messages] = [
-            [message(passage)] if message else prefix + passage for passage in passages
+            [self._message(passage)] if self.direction.message else prefix + passage for passage in passages
         ]
         return self.generation.prompts.prepare_all(contents, first_key=first_key, where=where)
+
+    def _message(self, passage: str) -> dict[str, Any]:
+        assert self.direction.message is not None
+        message = self.direction.message(passage)
+        if self.hint is not None and isinstance(message["content"], str):
+            return {**message, "content": self.hint(passage) + message["content"]}
+        return message
 
     def _room(self) -> int:
         """Return how many tokens of text one passage may have."""
         engine, options = self.generation.engine, self.generation.options
         try:
-            (probe,) = self._prompts(["a"], 0, "")
+            (probe,) = self.prompts_of(["a"], 0, "")
         except RowError as error:
             reason = error.reason.split(";")[0]
             raise InputError(f"{engine.name} cannot be asked to translate: {reason}") from error
@@ -345,7 +315,7 @@ class Translation:
                 pieces = around(passage, self.protected)
                 again.append((i, j, pieces))
                 first = document.index * _PASSAGES + _PASSAGES // 2 + len(prompts[i])
-                prompts[i] += self._prompts(pieces.passages, first, document.where)
+                prompts[i] += self.prompts_of(pieces.passages, first, document.where)
             for item in dict.fromkeys(lost[i]):
                 self.notice(
                     f"{document.where}: the model lost {item}; the text around it is translated by itself"
@@ -371,17 +341,19 @@ class Translation:
         if source and target and source.spaces_sentences != target.spaces_sentences:
             spaces = target.spaces_sentences
         layout, many = document.layout, self.generation.options.num_return_sequences
+        filled = [layout.filled_spans([texts[n] for texts in candidates], spaces=spaces) for n in range(many)]
         results = [*drafts, *repeated]
         cut = any(answer.finish_reason == "length" for result in results for answer in result.answers)
         thoughts = [answer.reasoning for result in drafts for answer in result.answers if answer.reasoning]
         return TranslationResult(
-            texts=[layout.filled([texts[n] for texts in candidates], spaces=spaces) for n in range(many)],
+            texts=[text for text, _ in filled],
             reasoning="\n\n".join(thoughts),
             separated=lost,
             prompt_tokens=sum(result.prompt_tokens for result in results),
             tokens=sum(result.tokens for result in results),
             finish_reason="length" if cut else "stop",
             seed=self.run_state.seed,
+            passages=filled[0][1],
         )
 
 

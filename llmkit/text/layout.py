@@ -74,15 +74,24 @@ class TextLayout:
             spaces: True puts a space between passages of a line that touched; False removes a single space
                 between them; None changes nothing between them.
         """
+        return self.filled_spans(replacements, spaces=spaces)[0]
+
+    def filled_spans(
+        self, replacements: Sequence[str], *, spaces: bool | None = None
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Return the text of `filled`, and (start, end) of each replacement in it."""
         parts: list[str] = []
-        end = 0
+        places: list[tuple[int, int]] = []
+        end = size = 0
         for i, ((start, stop), new) in enumerate(zip(self.spans, replacements, strict=True)):
             gap = self.text[end:start]
             if i and spaces is not None and gap in {"", " "}:
                 gap = " " if spaces else ""
             parts += [gap, new]
+            places.append((size + len(gap), size + len(gap) + len(new)))
+            size = places[-1][1]
             end = stop
-        return "".join([*parts, self.text[end:]])
+        return "".join([*parts, self.text[end:]]), places
 
 
 def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> TextLayout:

@@ -1,39 +1,61 @@
 """Cut texts into passages, and rank the passages for a question.
 
 Ranking is BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009), in
-Lucene's form, by the bm25s library.
+Lucene's form, by the bm25s library. With the vectors of an encoder, both rankings become one by reciprocal
+rank fusion (Cormack et al., SIGIR 2009, https://doi.org/10.1145/1571941.1572114).
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.text.words import search_terms
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Embed = Callable[[Sequence[str]], np.ndarray]
+
 # Long enough for a fact and its context, short enough that several fit into a prompt.
 PASSAGE_CHARACTERS = 1000
+_FUSION = 60  # the constant of reciprocal rank fusion, as in its paper
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?。！？।؟]\s*"), re.compile(r"\s+"))
 
 
 @dataclass(frozen=True)
 class ContextDocument:
-    """A text to answer from, with the user's name for it."""
+    """A text to answer from.
+
+    Attributes:
+        name: the user's name for it.
+        text: the text.
+        places: (offset, place) where each place of a document begins, such as ``p. 12``, in order; empty for
+            plain text, whose places are lines.
+    """
 
     name: str
     text: str
+    places: tuple[tuple[int, str], ...] = ()
 
     @cached_property
     def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
-    def line(self, offset: int) -> int:
-        """Return the line, counted from 1, of the character at `offset`."""
-        return bisect_right(self._line_starts, offset)
+    def place(self, offset: int) -> str:
+        """Return the place of the character at `offset`: ``line 3``, ``p. 12`` or ``paragraph 7``."""
+        if not self.places:
+            return f"line {bisect_right(self._line_starts, offset)}"
+        return self.places[max(bisect_right(self.places, offset, key=lambda one: one[0]) - 1, 0)][1]
+
+    def line(self, offset: int) -> int | None:
+        """Return the line, counted from 1, of the character at `offset`; None in a document without lines."""
+        found = re.fullmatch(r"line (\d+)", self.place(offset))
+        return int(found.group(1)) if found else None
 
 
 @dataclass(frozen=True)
@@ -79,10 +101,12 @@ class Library:
     Attributes:
         documents: the texts.
         size: most characters of a passage.
+        embed: returns unit vectors of texts, [texts, dimensions]; None ranks by BM25 alone.
     """
 
     documents: Sequence[ContextDocument]
     size: int = PASSAGE_CHARACTERS
+    embed: Embed | None = None
     passages: list[Passage] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,13 +119,29 @@ class Library:
 
     def best(self, question: str) -> list[Passage]:
         """Return all passages, the best match of `question` first; ties keep their order."""
-        terms = search_terms(question)
-        if not terms or len(self.passages) < 2:
+        if len(self.passages) < 2:
             return list(self.passages)
         import numpy as np
 
-        order = np.argsort(-self._index.get_scores(terms), kind="stable")
-        return [self.passages[i] for i in order]
+        terms = search_terms(question)
+        scores = [self._index.get_scores(terms)] if terms else []
+        if self.embed is not None:
+            (wanted,) = self.embed([question])
+            scores.append(self._vectors @ wanted)
+        if not scores:
+            return list(self.passages)
+        orders = [np.argsort(-one, kind="stable") for one in scores]
+        if len(orders) == 1:
+            return [self.passages[i] for i in orders[0]]
+        fused = np.zeros(len(self.passages))
+        for order in orders:
+            fused[order] += 1 / (_FUSION + np.arange(len(order)))
+        return [self.passages[i] for i in np.argsort(-fused, kind="stable")]
+
+    @cached_property
+    def _vectors(self) -> Any:
+        assert self.embed is not None
+        return self.embed([passage.text for passage in self.passages])
 
     @cached_property
     def _index(self) -> Any:

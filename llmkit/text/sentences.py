@@ -86,6 +86,15 @@ def split_sentences(text: str, language: str | None = None) -> list[tuple[int, i
     return [(start, end) for start, end in spans if start < end]
 
 
+def is_complete(sentence: str) -> bool:
+    """Return True if a text ends with a full stop, a question mark or the like of any script.
+
+    Quotation marks and brackets may follow it. Headings, items of lists and lines of tables have none.
+    """
+    last = list(_END.finditer(sentence.rstrip()))[-1:]
+    return bool(last) and last[0].end() == len(sentence.rstrip())
+
+
 def _ends(text: str, start: int, stop: int, language: str) -> Iterator[int]:
     """Yield the ends of the sentences of a line, except the last one."""
     begin = start

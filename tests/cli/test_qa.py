@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import resource
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 from tests.command import ROOT, assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
 from tests.span_model import make_span_model
+from tests.text.documents.test_packages import PACKAGES, package, pdf
 from tests.tiny import make_model
 
 ASK = ("--question", "where was it?")
@@ -38,7 +43,7 @@ def test_json_has_the_place_in_the_file(model: Path, book: Path) -> None:
     (row,) = rows_of(run("qa", "-m", model, *ASK, "--context", book, "--json").out)
     assert row == {
         "question": "where was it?", "answer": "Lisbon", "score": row["score"], "start": 25, "end": 31,
-        "file": str(book), "line": 2,
+        "file": str(book), "line": 2, "place": "line 2",
     }  # fmt: skip
     assert book.read_bytes().decode()[25:31] == "Lisbon"
 
@@ -49,14 +54,19 @@ def test_the_context_comes_from_stdin(model: Path) -> None:
     assert run("qa", "-m", model, *ASK, "--context", "-", stdin=text).out == "Lisbon\n"
 
 
-def test_several_questions_and_answers(model: Path, book: Path) -> None:
+def test_several_questions_and_answers(model: Path, book: Path, tmp_path: Path) -> None:
     result = run("qa", "-m", model, *ASK, "--question", "who?", "--context", book)
-    assert result.out == "Lisbon\nLisbon\n"
+    assert result.out == f"where was it?\t{book}:2\tLisbon\nwho?\t{book}:2\tLisbon\n"
     lines = run("qa", "-m", model, *ASK, "--context", book, "--top-k", "3").out.splitlines()
     assert lines[0] == "Lisbon"
     assert len(lines) == 3
-    stdin = run("qa", "-m", model, "--context", book, "--lines", stdin="where?\nwho?\n")
-    assert stdin.out == "Lisbon\nLisbon\n"
+    expected = f"where?\t{book}:2\tLisbon\nwho?\t{book}:2\tLisbon\n"
+    assert run("qa", "-m", model, "--context", book, stdin="where?\nwho?\n").out == expected
+    (tmp_path / "questions.list").write_text("where?\nwho?\n")
+    assert run("qa", "-m", model, tmp_path / "questions.list", "--context", book).out == expected
+    assert run("qa", "-m", model, "--context", book, stdin="where?\n").out == "Lisbon\n"
+    assert run("qa", "-m", model, "where?", "--context", book).out == "Lisbon\n"
+    assert run("qa", "-m", model, "where?", stdin="it was\tLisbon.").out == "Lisbon\n"
 
 
 def test_of_several_files_the_answer_names_its_own(model: Path, book: Path, tmp_path: Path) -> None:
@@ -65,6 +75,87 @@ def test_of_several_files_the_answer_names_its_own(model: Path, book: Path, tmp_
     expected = f"{book}:2: Lisbon\n"
     assert run("qa", "-m", model, *ASK, "--context", other, "--context", book).out == expected
     assert run("qa", "-m", model, *ASK, "--context", tmp_path).out == expected
+
+
+def test_a_folder_of_documents_tells_page_and_place_and_lists_what_is_no_text(
+    model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    files = {
+        "a.pdf": pdf("it was the cafe."), "b.docx": PACKAGES["docx"], "c.epub": PACKAGES["epub"],
+        "broken.pdf": b"%PDF-1.4 broken", "empty.txt": b"", "photo.jpg": b"\xff\xd8\0\1",
+        "null.txt": b"it was Zara\0quill", "esc\x1b[31m.txt": b"\xff", "d.html": b"<p>it was the cafe",
+    }  # fmt: skip
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    ask = ("qa", "-m", model, *ASK, "--context", folder)
+    for name, data, place in (
+        ("a.pdf", pdf("it was Lisbon."), "a.pdf p. 1: Lisbon"),
+        ("b.docx", PACKAGES["docx"], "b.docx paragraph 2: Lisbon"),
+        ("d.html", b"<h1>Where</h1>\n<p>it was\n<b>Lisbon</b>.", "d.html:2: Lisbon"),
+        ("notes.md", b"# A\n\nit was `Lisbon`.", "notes.md:3: Lisbon"),
+    ):
+        if name == "b.docx":
+            data = package_with(data, "Plain text", "it was Lisbon")
+        (folder / name).write_bytes(data)
+        result = run(*ask)
+        assert (result.code, result.out) == (0, f"{folder}/{place}\n"), result.err
+        (folder / name).write_bytes(files.get(name, b"no place"))
+    left_out = [line for line in result.err.splitlines() if "left out" in line]
+    assert len(left_out) == 5
+    for name in ("broken.pdf", "empty.txt", "photo.jpg", "null.txt", "esc\\x1b[31m.txt"):
+        assert any(name in line for line in left_out), name
+    assert "\x1b" not in result.err
+
+
+def package_with(data: bytes, old: str, new: str) -> bytes:
+    """The same package with another text in its members."""
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        return package(
+            {one: source.read(one).replace(old.encode(), new.encode()) for one in source.namelist()}
+        )
+
+
+def test_an_index_reads_a_folder_once(model: Path, tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder, index = tmp_path / "docs", tmp_path / "docs" / "index"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.md").write_text(f"it was the cafe number {i}.\n" * 40)
+    (folder / "3.md").write_text("it was Lisbon.")
+    ask = ("qa", "-v", "-m", model, *ASK, "--context", folder, "--index", index)
+    rank = ("--rank", tiny_model("bert"))
+    plain = run("qa", "-m", model, *ASK, "--context", folder)
+    first = run(*ask, *rank)
+    assert first.out == plain.out == f"{folder}/3.md:1: Lisbon\n"
+    assert "4 files read, 0 from the index" in first.err
+    (vectors,) = index.glob("vectors-*.safetensors")
+    before = vectors.read_bytes()
+    again = run(*ask, *rank)
+    assert again.out == first.out
+    assert "0 files read, 4 from the index" in again.err
+    assert vectors.read_bytes() == before
+    # A new time alone is no change; a new text is; a file that is gone leaves the index.
+    os.utime(folder / "1.md", ns=(1, 1))
+    (folder / "3.md").write_text("it was Zara quill.")
+    (folder / "2.md").unlink()
+    changed = run(*ask, *rank)
+    assert changed.out == f"{folder}/3.md:1: Zara quill\n"
+    assert "1 file read, 2 from the index" in changed.err
+    assert len(list((index / "texts").iterdir())) == 3
+    for path in (*(index / "texts").iterdir(), index / "index.json", vectors):
+        path.write_bytes(b"{damaged")
+    assert run(*ask, *rank).out == changed.out
+    assert_refused(run("qa", "-m", model, *ASK, "--context", folder, "--index", tmp_path), "other files")
+
+
+def test_no_answer_is_refused_by_a_model_that_always_answers(book: Path, model: Path, tmp_path: Path) -> None:
+    assert_refused(run("qa", *ASK, "--context", book, "--no-answer"), "SQuAD 2", option="no_answer")
+    own = tmp_path / "own"
+    shutil.copytree(model, own)
+    for card, code in (("datasets: [squad]", 2), ("datasets: [squad, squad_v2]", 0), ("license: mit", 0)):
+        (own / "README.md").write_text(f"---\n{card}\n---\nA model of SQuAD 2.")
+        assert run("qa", "-m", own, *ASK, "--context", book, "--no-answer").code == code
 
 
 def test_no_answer_is_an_empty_line(model: Path, tmp_path: Path) -> None:
@@ -133,14 +224,18 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        ([], None, "no question: give --question TEXT"),
+        ([], None, "no question: give QUESTION"),
+        (["where?", "--question", "who?", "--context", "BOOK"], None, "a question and --question"),
+        (["where?", "--input", "x.jsonl"], None, "a question and --input"),
+        (["gone.txt", "--context", "BOOK"], None, "gone.txt: no such file"),
+        (["where?", "--index", "new"], "it was Lisbon.", "--index keeps the files of --context"),
         ([*ASK], None, "no context: name it with --context FILE"),
         ([*ASK], "  \n", "stdin is empty, or holds only white space"),
         ([*ASK], "", "stdin is empty"),
         (["--question", " ", "--context", "BOOK"], None, "question:1: the question is empty"),
         (["--context", "BOOK"], None, "nothing to work on"),
-        (["--context", "-"], "text", "no question: give it with --question or --input"),
-        (["--input", "-", "--context", "-"], "text", "cannot both be -"),
+        (["--context", "-"], "text", "no question: give QUESTION"),
+        (["--input", "-", "--context", "-"], "text", "stdin can be read once"),
         ([*ASK, "--input", "x.jsonl"], None, "--question and --input"),
         ([*ASK, "--context", "gone.txt"], None, "gone.txt"),
         ([*ASK, "--context", "BOOK", "--top-k", "0"], None, "--top-k must be 1 or more"),
@@ -194,7 +289,7 @@ def test_a_chat_model_answers_too(tmp_path_factory: pytest.TempPathFactory, book
     (row,) = rows_of(run(*ask, "--json").out)
     assert row == {
         "question": ASK[1], "answer": row["answer"], "score": None, "start": None, "end": None,
-        "quotation": None, "file": None, "line": None,
+        "quotation": None, "file": None, "line": None, "place": None,
     }  # fmt: skip
 
 

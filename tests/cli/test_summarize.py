@@ -12,6 +12,7 @@ import pytest
 
 from tests.command import ROOT, assert_refused, rows_of, run, spawn
 from tests.conftest import TinyModel
+from tests.text.documents.test_packages import PACKAGES, pdf
 
 NEWS = (
     "Heavy snow fell on the city of Bern last night. The snow closed the roads of the city for hours."
@@ -74,6 +75,66 @@ def test_rows_gain_a_summary(tmp_path: Path) -> None:
     assert run("summarize", "--input", file, "-o", out, "--resume").code == 0
     template = run("summarize", "--input", file, "--template", "{document}", "--json")
     assert rows_of(template.out) == rows
+
+
+README = f"""# Weather
+
+[![build](x.svg)](y) [![docs](z.svg)](w)
+
+{NEWS}
+Options:
+
+- snow
+- roads of the city
+
+| city | snow |
+|---|---|
+| Bern | The snow of the city of Bern in the table is deep. |
+
+```sh
+snow --roads city of Bern. It is no sentence of the city.
+```
+
+[snow in the city](a) [roads of Bern](b) [trams of the city](c).
+"""
+
+
+def test_code_tables_badges_and_lists_are_no_sentences(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text(README)
+    result = run("summarize", file, "--min-words", "500")
+    assert result.out == NEWS
+    assert run("summarize", "--format", "md", "--min-words", "500", stdin=README).out == NEWS
+    bullets = run("summarize", file, "--max-words", "40", "--style", "bullets").out
+    assert bullets.count("- ") == bullets.count("\n") >= 2
+    assert all(line.removeprefix("- ") in NEWS for line in bullets.splitlines())
+
+
+def test_several_files_have_a_summary_each(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text(README)
+    (folder / "b.html").write_text(f"<nav><p>Snow menu of the city.</p></nav><p>{NEWS}</p><pre>Snow.</pre>")
+    (folder / "c.pdf").write_bytes(pdf("Snow fell on the city of Bern."))
+    (folder / "d.docx").write_bytes(PACKAGES["docx"])
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    result = run("summarize", folder, "--max-words", "40", "--json")
+    assert result.code == 0, result.err
+    rows = rows_of(result.out)
+    assert [list(row) for row in rows] == [["file", "summary_text"]] * 4
+    assert [Path(row["file"]).name for row in rows] == ["a.md", "b.html", "c.pdf", "d.docx"]
+    assert rows[0]["summary_text"] == rows[1]["summary_text"]
+    assert rows[2]["summary_text"] == "Snow fell on the city of Bern. SNOW FELL ON THE CITY OF BERN."
+    assert "1 file" in result.err
+    plain = run("summarize", folder / "c.pdf", folder / "a.md", "--max-words", "40")
+    assert plain.out == (
+        f"==> {folder / 'c.pdf'} <==\n{rows[2]['summary_text']}\n\n"
+        f"==> {folder / 'a.md'} <==\n{rows[0]['summary_text']}\n\n"
+    )
+    (folder / "e.pdf").write_bytes(b"no pdf")
+    assert "e.pdf" in run("summarize", folder).err
+    skipped = run("summarize", folder, "--on-error", "skip", "--json")
+    assert (skipped.code, len(rows_of(skipped.out))) == (3, 5)
 
 
 @pytest.mark.parametrize("family", ["bert-qa", "gpt2", "bart"])
@@ -151,30 +212,45 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         ([], None, "nothing to work on"),
         ([], "", "stdin is empty"),
         ([], " \n\t\n", "stdin is empty"),
-        (["-"], " \n", "the text is empty"),
+        (["-"], " \n", "stdin is empty"),
         (["no-such-file.txt"], None, "no-such-file.txt: no such file"),
         (["rows.jsonl"], None, "give it with --input"),
-        (["x.txt", "--input", "y.jsonl"], None, "give one of them"),
-        (["x.txt", "--field", "a"], None, "--field is about rows"),
+        (["x.txt", "--input", "y.jsonl"], None, "--input: about rows"),
+        (["x.txt", "--field", "a"], None, "--field: about rows"),
+        (["x.txt", "gone.txt"], None, "gone.txt: no such file"),
+        (["x.txt", "--format", "rtf"], None, "--format rtf"),
+        (["A text.", "--format", "md"], None, "--format: about documents"),
+        (["blank.txt"], None, "blank.txt is empty"),
+        (["binary.txt"], None, "binary.txt: not text"),
+        (["damaged.docx"], None, "damaged.docx"),
+        (["empty"], None, "empty: no documents in this folder"),
         (["--min-words", "9", "--max-words", "3"], "x", "--min-words is 9, more than --max-words 3"),
         (["--max-words", "0"], "x", "--max-words must be 1 or more"),
         (["--max-words", "2"], "A sentence of five words.", "no sentence has 2 words or fewer"),
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
-        (["--style", "bullets"], "x", "--style: about a model"),
+        (["--style", "verse"], "x", "--style cannot be 'verse'; use paragraph, bullets"),
         (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: about a model"),
         (["--extractive", "--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
         (["--extractive", "-m", "no/such-model"], "x.", "no/such-model"),
         (["--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
     ],
 )
-def test_bad_usage(arguments: list[str], stdin: str | None, said: str) -> None:
+def test_bad_usage(
+    arguments: list[str], stdin: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, data in {
+        "x.txt": b"A text.", "rows.jsonl": b"{}", "blank.txt": b" \n", "binary.txt": b"a\0b",
+        "damaged.docx": b"PK",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert_refused(run("summarize", *arguments, stdin=stdin), said)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--extractive", "--style", "bullets"], "--style: about a model that writes; --extractive picks"),
         (["--extractive", "--num-beams", "2"], "--num-beams: about a model that writes"),
         (["--strategy", "guess"], "--strategy cannot be 'guess'; use map-reduce, refine, truncate"),
         (["--style", "bullets"], "--style needs a chat model"),

@@ -97,14 +97,31 @@ def test_what_exists_is_kept(marian: Path, folder: Path, tmp_path: Path) -> None
 def test_terms_are_kept_and_unmet_glossary_terms_listed(marian: Path, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("The sea by Acme is here.\n")
     (tmp_path / "keep.txt").write_text("Acme\n")
-    (tmp_path / "terms.tsv").write_text("sea\tMeer\n")
+    (tmp_path / "terms.tsv").write_text("sea\tMeer\nAcme\tGipfel\n")
     flags = PAIR[:-1]
     result = run(
         "translate", "-m", marian, *flags, tmp_path / "a.md", "--keep", tmp_path / "keep.txt",
         "--glossary", tmp_path / "terms.tsv", "--on-error", "skip",
     )  # fmt: skip
     assert result.out.count("Acme") == 1
-    assert "sea -> Meer" in result.err
+    assert result.out.count("Meer") == 1
+    assert "Acme -> Gipfel: missing in 1 of 1 segments" in result.err
+    assert "sea -> Meer" not in result.err
+
+
+def test_a_text_takes_a_glossary_too(tmp_path: Path) -> None:
+    (tmp_path / "terms.tsv").write_text("book\tBand\n")
+    arguments = ("translate", "--from", "en", "--to", "de", "--glossary", tmp_path / "terms.tsv")
+    assert run(*arguments, "Where is my book?").out == "Wo ist mein Band?\n"
+    assert run(*arguments, stdin="Where is my book?\n").out == "Wo ist mein Band?\n"
+    assert_refused(run(*arguments, "--input", "x.jsonl"), option="glossary")
+
+
+def test_markup_goes_to_the_words_that_the_model_aligns(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Where is my **new book**? The [black](x.md) dog is here.\n")
+    result = run("translate", "--from", "en", "--to", "de", tmp_path / "a.md")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == "Wo ist mein **neues Buch**? Der [schwarze](x.md) Hund ist hier.\n"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ def need(engine: Engine, *abilities: str) -> None:
             pytest.skip(f"{engine.name} has no {ability}")
 
 
+BESIDE = ("constraint", "logprobs", "answer_prefix")
+
+
 class EngineContract:
     """What tasks rely on."""
 
@@ -82,7 +85,7 @@ class EngineContract:
         identity = json.loads(json.dumps(engine.identity()))
         assert {"engine", "model"} <= identity.keys(), "identity() names the engine and the model"
         assert engine.identity() == engine.identity()
-        assert engine.abilities <= {*OTHER, "row_seeds", "session", "constraint", "logprobs"}
+        assert engine.abilities <= {*OTHER, "row_seeds", "session", *BESIDE, "alignment"}
         assert json.loads(json.dumps(engine.defaults.as_json())) is not None
         budget = engine.token_budget()
         assert budget is None or budget > 0
@@ -101,7 +104,7 @@ class EngineContract:
             with pytest.raises(OptionError):
                 engine.stream(asked, lambda ids: None)
 
-    @pytest.mark.parametrize("ability", ["constraint", "logprobs"])
+    @pytest.mark.parametrize("ability", BESIDE)
     def test_what_is_asked_beside_settings_is_refused_by_name(self, engine: Engine, ability: str) -> None:
         if ability in engine.abilities:
             pytest.skip(f"{engine.name} has {ability}")
@@ -279,6 +282,29 @@ class EngineContract:
         greedy = engine.generate([replace(request(engine, "The"), logprobs=1)])[0][0]
         assert all(one.top == ((one.token, one.logprob),) for one in greedy.logprobs or ())
         assert engine.generate([request(engine, "The")])[0][0].ids == greedy.ids
+
+    @pytest.mark.parametrize("beams", [1, 3])
+    def test_an_answer_begins_with_its_prefix(self, engine: Engine, beams: int) -> None:
+        need(engine, "answer_prefix", "num_beams")
+        prefixes = [(40, 41, 42), None, (50,)]
+        asked = [
+            replace(request(engine, text, num_beams=beams, max_new_tokens=6), answer_prefix=prefix)
+            for text, prefix in zip(PROMPTS, prefixes, strict=False)
+        ]
+        for one, found in zip(asked, engine.generate(asked), strict=True):
+            prefix = one.answer_prefix or ()
+            assert tuple(found[0].ids[: len(prefix)]) == prefix
+            assert len(found[0].ids) > len(prefix)
+
+    def test_an_alignment_is_a_distribution_over_the_prompt(self, engine: Engine) -> None:
+        need(engine, "alignment")
+        prompts, answers = [[5, 6, 7, 8], [9, 10]], [[11, 12], [13, 14, 15]]
+        together = engine.align(prompts, answers)  # type: ignore[attr-defined]
+        for prompt, answer, weights in zip(prompts, answers, together, strict=True):
+            assert weights.shape == (len(answer), len(prompt))
+            assert weights.sum(1) == pytest.approx([1.0] * len(answer), abs=1e-5)
+            (alone,) = engine.align([prompt], [answer])  # type: ignore[attr-defined]
+            assert alone == pytest.approx(weights, abs=1e-5)
 
     def test_a_constraint_masks_each_row_by_itself(self, engine: Engine) -> None:
         need(engine, "constraint")

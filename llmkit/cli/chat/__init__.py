@@ -1,4 +1,4 @@
-"""`llmkit chat`: a conversation in the terminal, or replies to a file of conversations."""
+"""`llmkit chat`: a conversation in the terminal, one answer, or replies to a file of conversations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.chat.commands import COMMANDS, ChatSession, Leave, obey
 from llmkit.cli.common import console, options, rows, signals
+from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
-from llmkit.errors import InputError, LLMKitError
+from llmkit.cli.common.options import argument
+from llmkit.errors import InputError, LLMKitError, RowError
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -25,13 +27,22 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit chat",
-    """printf '{"prompt": "Tell me a story about a dog."}' | llmkit chat --seed 1 --max-new-tokens 80""",
+    'llmkit chat "Tell me a story about a dog." --seed 1 --max-new-tokens 80',
+    "llmkit chat --input conversations.jsonl -o replies.jsonl",
 ]
 
 
 @options.expand
 def run(
     *,
+    message: Annotated[
+        str | None,
+        argument(
+            "TEXT|FILE",
+            help="A message to answer, or a file with one. Without it, --input or stdin is read; at a"
+            " terminal a conversation begins.",
+        ),
+    ] = None,
     model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
@@ -40,33 +51,29 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Talk with a chat model in the terminal, or answer a file of conversations."""
+    """Talk with a chat model in the terminal, or answer a message or a file of conversations."""
     from llmkit.tasks.decoding import GenerationOptions
 
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system, form=forms.form())
-    if inputs.input is None and sys.stdin is not None and sys.stdin.isatty():
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    if message is None and inputs.input is None and at_terminal:
         _refuse_row_flags(inputs, outputs)
         with _enter_while_busy():
             _converse(model, wanted)
     else:
-        _reply_to_rows(model, inputs, outputs, wanted)
+        _reply(message, model, inputs, outputs, wanted)
 
 
-def _reply_to_rows(
+def _reply(
+    message: str | None,
     model: TextModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     wanted: GenerationOptions,
 ) -> None:
-    """Answer each row; stdin is JSONL unless `--lines` makes each line a message."""
+    """Answer one message as it is written, or each row."""
     rows.check_output(outputs)
-    unnamed = inputs.input is None and not inputs.lines
-    if unnamed:
-        inputs = dataclasses.replace(inputs, input="-")
-    source, _ = rows.open_source(None, inputs, field="prompt")
-    first = source.first() if unnamed and outputs.on_error == "fail" else None
-    if first is not None and first.error and first.error.startswith(("not JSON", "a JSON")):
-        raise InputError(f"{first.where}: {first.error}; with --lines each line is a message")
+    source, single = open_argument(message, inputs, field="prompt")
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import chat_options
     from llmkit.tasks.generation import Generation
@@ -75,7 +82,15 @@ def _reply_to_rows(
     generation = Generation(
         engine, chat_options(engine, wanted), field=inputs.field, template=inputs.template
     )
-    rows.run_rows(generation, source, outputs, verb="chat", field="generated_text")
+    rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
+    if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
+        row = next(iter(source))
+        if row.error is not None:
+            raise RowError(row.where, row.error)
+        generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show())
+        print(flush=True)
+    else:
+        rows.run_rows(generation, source, outputs, verb="chat", field="generated_text")
 
 
 def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.cli.common import console
+from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
 from llmkit.records.read import has_rows
 from llmkit.text.documents.formats import FORMATS, format_of
@@ -29,21 +29,13 @@ def are_files(arguments: Sequence[str]) -> bool:
     Raises:
         InputError: some of several arguments do not exist, or a single one looks like a path that does not.
     """
-    missing = [name for name in arguments if not _exists(name)]
+    missing = [name for name in arguments if not exists(name)]
     if not missing:
         return bool(arguments)
     if len(arguments) > 1:
         raise InputError(f"{missing[0]}: no such file or folder (several arguments are files; quote a text)")
-    if re.fullmatch(r"\S*[/\\]\S*|\S+\.[A-Za-z]\w{0,7}", missing[0]) and "://" not in missing[0]:
-        raise InputError(f"{missing[0]}: no such file (if it is a text, give it on stdin)")
+    refuse_missing(missing[0])
     return False
-
-
-def _exists(name: str) -> bool:
-    try:
-        return bool(name) and Path(name).exists()
-    except (OSError, ValueError):  # a text too long for a path, or with a NUL
-        return False
 
 
 def find(arguments: Sequence[str], format: str | None) -> list[InputDocument]:
@@ -109,6 +101,18 @@ def journal_of(paths: Sequence[Path], output: Path) -> Path:
     """Return the path of the file that holds the segments while a run lasts."""
     alone = list(paths) == [output]
     return output.with_name(f".{output.name}.segments.jsonl") if alone else output / ".segments.jsonl"
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
 
 
 def write(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ all verbs.
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -60,7 +61,16 @@ def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[Row
     whole = "".join(line + "\n" for line in _stdin_lines())
     if not whole.strip():
         raise InputError("stdin is empty")
+    if _is_row(whole.partition("\n")[0]):
+        console.notice("stdin is read as one text; --input - reads it as rows of JSON")
     return rows_of([whole.removesuffix("\n")], field=field, name="stdin"), True
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return line.startswith("{") and isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _stdin_lines() -> Any:
@@ -73,7 +83,19 @@ def _stdin_lines() -> Any:
             ) from error
 
 
-def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, field: str) -> None:
+Render = Callable[[dict[str, Any], str | None], str]
+"""Makes the plain output of a row of results and the reason why it has none."""
+
+
+def run_rows(
+    task: Task[Any],
+    source: RowSource,
+    flags: OutputFlags,
+    *,
+    verb: str,
+    field: str,
+    render: Render | None = None,
+) -> None:
     """Run `task` over all rows, to `--output` or stdout, and exit with 3 if some failed under skip.
 
     Args:
@@ -82,14 +104,15 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
         flags: the output flags.
         verb: the verb's name, for the journal and the progress line.
         field: the result field that plain output shows.
+        render: makes the plain output; None shows `field` on a line.
     """
     from llmkit.records.output import StreamOutput
 
     summary: Summary | None
     if flags.output is None:
-        render = None if flags.json else _plain(flags.result_field or field)
+        plain = None if flags.json else render or _plain(flags.result_field or field)
         budget = task.budget(flags.rows_per_batch())
-        summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb, (field,))
+        summary = _process(task, source, flags, StreamOutput(sys.stdout, plain), budget, verb, (field,))
     else:
         summary = to_file(task, source, flags, verb=verb, columns=(field,))
         report_rows(summary, flags.output)
@@ -238,7 +261,7 @@ def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
     return show
 
 
-def _plain(field: str) -> Callable[[dict[str, Any], str | None], str]:
+def _plain(field: str) -> Render:
     """Return a function that renders a result as one line: a line break inside it becomes a space."""
     reported: list[bool] = []
     numbers = itertools.count(1)

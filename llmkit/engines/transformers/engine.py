@@ -21,6 +21,7 @@ from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.engines.transformers.row_choices import RowChoices
 from llmkit.engines.transformers.sampling import (
     Settings,
+    begin_with,
     make_settings,
     model_defaults,
     no_end_before,
@@ -74,7 +75,7 @@ class TransformersEngine:
         self.has_chat_template: bool = loaded.has_chat_template
         self.config: Any = loaded.model.config
         # A repetition penalty sees an encoder-decoder's answer alone, which `RowSampler` does not know.
-        by_row = () if loaded.is_encoder_decoder else row_choices.ABILITIES
+        by_row = ("alignment", "answer_prefix") if loaded.is_encoder_decoder else row_choices.ABILITIES
         self.abilities: frozenset[str] = _ABILITIES.union(by_row)
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
@@ -166,6 +167,14 @@ class TransformersEngine:
 
         most = self.context_length or _LIVE_TOKENS
         return StepBatch(self.loaded.model, self.loaded.tokenizer, prepare, most, _cache_bytes(self.loaded))
+
+    def align(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None
+    ) -> list[np.ndarray]:
+        """Return the weights between the tokens of answers and prompts; see `AligningEngine.align`."""
+        from llmkit.engines.transformers.alignment import cross_attention
+
+        return cross_attention(self.loaded, prompts, answers, start)
 
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one batch may hold on this device."""
@@ -276,6 +285,9 @@ class TransformersEngine:
         if settings.drawing:
             numbers = np.stack([random_stream(*row.key, length=steps) for row in rows])
             streams = torch.from_numpy(numbers).to(self.loaded.device)
+        prefixes = [row.answer_prefix for row in rows]
+        if any(prefixes):
+            found.append(begin_with(prefixes, prompt_length=start))
         if self.is_encoder_decoder:
             mask = torch.ones((len(rows), start), dtype=torch.int64, device=mask.device)
         return found + row_processors(settings, streams, mask, prompt_length=start)

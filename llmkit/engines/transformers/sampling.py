@@ -201,6 +201,22 @@ def no_end_before(leasts: Sequence[int], end_ids: frozenset[int], *, prompt_leng
     return process
 
 
+def begin_with(prefixes: Sequence[tuple[int, ...] | None], *, prompt_length: int) -> LogitsProcessor:
+    """Return a logits processor that makes each row begin with its tokens."""
+
+    def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step, beams = input_ids.shape[1] - prompt_length, len(input_ids) // len(prefixes)
+        for i, prefix in enumerate(prefixes):
+            if prefix and step < len(prefix):
+                rows = slice(i * beams, (i + 1) * beams)
+                own = scores[rows, prefix[step]].clone()
+                scores[rows] = float("-inf")
+                scores[rows, prefix[step]] = own.clamp(min=-1e4)
+        return scores
+
+    return process
+
+
 def stop_at(limits: Sequence[int], prompt_length: int) -> Callable[..., torch.Tensor]:
     """Return a stopping criterion that ends each row at its own number of new tokens."""
     most = torch.tensor(limits)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, RowError
@@ -17,6 +19,10 @@ from llmkit.text.passages import Passage
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
+
+
+_SQUAD = re.compile(r"\bsquad\b(?!_(?:exact|f1))")
+_SQUAD_2 = re.compile(r"squad[\s_-]*v?(?:ersion)?\s*2")
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,13 @@ class ExtractiveQA:
                 "no_answer",
                 f"needs a token that stands for it, and the tokenizer of {loaded.spec.name} has none;"
                 " leave it out",
+            )
+        if options.no_answer and always_answers(loaded.folder):
+            raise OptionError(
+                "no_answer",
+                f"needs a model that learned to give none, and the card of {loaded.spec.name} names SQuAD 1"
+                " alone, where each question has an answer; use a model of SQuAD 2, such as"
+                " deepset/tinyroberta-squad2, or a chat model",
             )
         self.loaded = loaded
         self.options = options
@@ -123,3 +136,18 @@ class ExtractiveQA:
         if self.options.no_answer:
             fields["no_answer_probability"] = answers.no_answer_probability
         return fields
+
+
+def always_answers(folder: Path) -> bool:
+    """Return True if a model's card says that it learned from questions that all have an answer.
+
+    Args:
+        folder: the model's folder; without a card nothing is known, and the result is False.
+    """
+    card = folder / "README.md"
+    try:
+        parts = card.read_text(encoding="utf-8").split("---\n", 2)
+    except (OSError, UnicodeDecodeError):
+        return False
+    header = parts[1].lower() if len(parts) == 3 and not parts[0].strip() else ""
+    return _SQUAD.search(header) is not None and _SQUAD_2.search(header) is None

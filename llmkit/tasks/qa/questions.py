@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OptionError, RowError
-from llmkit.records.read import open_rows
+from llmkit.errors import OptionError, RowError
 from llmkit.records.rows import Row, text_of
 from llmkit.text.passages import ContextDocument, Library, Passage
 
+if TYPE_CHECKING:
+    from llmkit.text.passages import Embed
+
 _DEFAULT_FIELDS = ("question", "text")
-_ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,9 @@ class QuestionSource:
         context_field: column of the context.
         documents: texts that all questions are about, in place of a column.
         passages: number of best passages to read for a question; None reads all of a single text, and
-            `DEFAULT_PASSAGES` of several.
+            `DEFAULT_PASSAGES` of several, or with `embed`.
+        embed: returns unit vectors of texts, to rank passages beside BM25.
+        ranked_by: the model behind `embed`, as JSON.
     """
 
     DEFAULT_PASSAGES = 20
@@ -39,6 +40,8 @@ class QuestionSource:
     context_field: str = "context"
     documents: Sequence[ContextDocument] = ()
     passages: int | None = None
+    embed: Embed | None = None
+    ranked_by: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.passages is not None and self.passages < 1:
@@ -46,7 +49,7 @@ class QuestionSource:
 
     @cached_property
     def _library(self) -> Library:
-        return Library(self.documents)
+        return Library(self.documents, embed=self.embed)
 
     def question(self, row: Row) -> str:
         """Return the row's question.
@@ -88,12 +91,12 @@ class QuestionSource:
         text = text_of(row, field=self.context_field, template=None, defaults=())
         if not text.strip():
             raise RowError(row.where, "the context is empty")
-        return Library([ContextDocument(row.where, text)])
+        return Library([ContextDocument(row.where, text)], embed=self.embed)
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
         """Return the text to read for a row: all of it, or its best passages in the order of the text."""
         library = self.library(row)
-        if self.passages is None and len(library.documents) == 1:
+        if self.passages is None and self.embed is None and len(library.documents) == 1:
             document = library.documents[0]
             return [Passage(document, 0, len(document.text))]
         return library.best(question)[: self.passages or self.DEFAULT_PASSAGES]
@@ -105,64 +108,14 @@ class QuestionSource:
             "template": self.template,
             "context_field": self.context_field,
             "passages": self.passages,
+            **({} if self.ranked_by is None else {"rank": dict(self.ranked_by)}),
             "documents": [[d.name, hashlib.sha256(d.text.encode()).hexdigest()] for d in self.documents],
         }
 
     def place(self, document: ContextDocument, offset: int | None) -> dict[str, Any]:
-        """Return the `file` and `line` of an answer from documents; nothing for rows with own contexts."""
+        """Return the `file`, `line` and `place` of an answer; nothing for rows with own contexts."""
         if not self.documents:
             return {}
         if offset is None:
-            return {"file": None, "line": None}
-        return {"file": document.name, "line": document.line(offset)}
-
-
-def read_documents(
-    paths: Sequence[str], notice: Callable[[str], None] | None = None
-) -> list[ContextDocument]:
-    """Read texts to answer from, with the exact characters of the file, such as CRLF and tabs.
-
-    Args:
-        paths: files, plain or gzipped; ``-`` for stdin; a folder stands for all files in it but hidden ones,
-            sorted by name.
-        notice: called with a sentence for each file of a folder that is left out because it is not text.
-
-    Raises:
-        InputError: a file is missing, empty or not text in UTF-8, or a folder holds no such file.
-    """
-    documents: dict[str, ContextDocument] = {}
-    for path in paths:
-        if not Path(path).is_dir():
-            documents[path] = _read(path)
-            continue
-        before = len(documents)
-        for file in _files(Path(path)):
-            try:
-                documents[file] = _read(file)
-            except InputError as error:
-                if notice is not None:
-                    notice(f"left out: {error}")
-        if len(documents) == before:
-            raise InputError(f"{path}: no text file in this folder")
-    return list(documents.values())
-
-
-def _files(folder: Path) -> list[str]:
-    found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [str(Path(root, name)) for name in sorted(files) if not name.startswith(".")]
-    return found
-
-
-def _read(path: str) -> ContextDocument:
-    if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
-        raise InputError(f"{path}: a context is plain text; give rows with contexts as `input`")
-    (row,) = open_rows(path, whole=True)
-    name = "stdin" if path == "-" else path
-    if row.error is not None:
-        raise InputError(f"{name}: {row.error}")
-    text: str = row.data["text"]
-    if not text.strip():
-        raise InputError(f"{name} is empty, or holds only white space")
-    return ContextDocument(name, text)
+            return {"file": None, "line": None, "place": None}
+        return {"file": document.name, "line": document.line(offset), "place": document.place(offset)}

@@ -21,7 +21,7 @@ class SummaryOptions:
     Attributes:
         length: bounds on the summary; `max_words` always holds, the others hold approximately.
         strategy: for a text longer than the window: ``map-reduce``, ``refine`` or ``truncate``.
-        style: ``paragraph`` or ``bullets``, for chat models; None is a paragraph.
+        style: ``paragraph`` or ``bullets``, for chat models and picked sentences; None is a paragraph.
         window: maximum tokens of text in one prompt; None takes as many as the model sees.
         prefix: beginning of an encoder-decoder model's input; None takes the model's own, such as T5's
             ``summarize: ``.

@@ -29,7 +29,7 @@ def summarize(
         model: an encoder-decoder or chat model: loaded, an engine, or a name to load. None picks sentences
             of the text itself, by LexRank.
         texts: one or several, each of any length.
-        summary: see `SummaryOptions`; without a model its `length` alone.
+        summary: see `SummaryOptions`; without a model its `length` and `style` alone.
         options: see `GenerationOptions`; None without a model.
 
     Returns:
@@ -67,13 +67,14 @@ def _extractive(
 ) -> list[SummaryResult]:
     if options is not None:
         raise OptionError("options", "need a model that writes the summary; leave them out")
-    for name in ("strategy", "style", "window", "prefix"):
+    for name in ("strategy", "window", "prefix"):
         if getattr(summary, name) != getattr(SummaryOptions(), name):
             raise OptionError(name, "needs a model that writes the summary; leave it out")
     results = []
     for i, text in enumerate(texts):
         try:
-            results.append(SummaryResult(extract(text, summary.length).text))
+            found = extract(text, summary.length)
         except InputError as error:
             raise RowError(f"text {i + 1}", str(error)) from error
+        results.append(SummaryResult(found.bullets if summary.style == "bullets" else found.text))
     return results

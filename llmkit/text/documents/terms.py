@@ -83,10 +83,18 @@ class Glossary:
     def _spans(self) -> ProtectedSpans:
         return ProtectedSpans(list(self._forms))
 
+    def places(self, text: str) -> list[tuple[int, int, str]]:
+        """(start, end, source term) of each term in a text, in order."""
+        spans = self._spans.spans(text)
+        return [
+            (start, end, self._forms[text[start:end]])
+            for start, end in spans
+            if text[start:end] in self._forms
+        ]
+
     def used(self, text: str) -> Counter[str]:
         """The source terms in a text, each with the number of its places."""
-        found = (text[start:end] for start, end in self._spans.spans(text))
-        return Counter(self._forms[form] for form in found if form in self._forms)
+        return Counter(term for _, _, term in self.places(text))
 
     def unmet(self, text: str, translation: str) -> list[str]:
         """The source terms in a text whose translation stands fewer times in its translation."""

@@ -24,6 +24,7 @@ from tests.conftest import TinyModel
 
 PROMPT = "\x1b[?2004h"  # the first thing a prompt does: it turns bracketed paste on
 SHORT = ("--max-new-tokens", "8")
+ROWS = ("--input", "-")
 CTRL_C, CTRL_D, CTRL_J, ALT_ENTER, UP = b"\x03", b"\x04", b"\n", b"\x1b\r", b"\x1b[A"
 
 
@@ -155,7 +156,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     chat.line(f"/save {talks}", "has 1 conversation, this one last")
     ((asked, answered),) = transcript(talks)
     assert asked == ("user", "The cat\nsat\ndown")
-    same = json.loads(run("chat", "-m", model, *SHORT, "--json", stdin=_row(asked)).out)
+    same = json.loads(run("chat", "-m", model, *SHORT, *ROWS, "--json", stdin=_row(asked)).out)
     assert answered == ("assistant", same["generated_text"])
 
     chat.line("//a path", "cut after")
@@ -225,11 +226,11 @@ def _row(*messages: tuple[str, str]) -> str:
 
 def test_rows_of_messages_get_their_replies(model: Path, tmp_path: Path) -> None:
     rows = _row(("user", "The cat")) + _row(("user", "A"), ("assistant", "B"), ("user", "C"))
-    piped = run("chat", "-m", model, *SHORT, "--json", stdin=rows)
+    piped = run("chat", "-m", model, *SHORT, *ROWS, "--json", stdin=rows)
     assert piped.code == 0, piped.err
     out = [json.loads(line) for line in piped.out.splitlines()]
     assert [row["messages"] for row in out] == [json.loads(line)["messages"] for line in rows.splitlines()]
-    plain = run("chat", "-m", model, *SHORT, stdin=rows)
+    plain = run("chat", "-m", model, *SHORT, *ROWS, stdin=rows)
     assert plain.out == "".join(" ".join(row["generated_text"].splitlines()) + "\n" for row in out)
     (tmp_path / "rows.jsonl").write_text(rows)
     files = ("--input", tmp_path / "rows.jsonl", "-o", tmp_path / "out.jsonl")
@@ -243,15 +244,15 @@ def test_rows_of_messages_get_their_replies(model: Path, tmp_path: Path) -> None
 def test_a_row_longer_than_the_context_loses_its_oldest_turns_and_says_so(model: Path) -> None:
     turns = [(role, f"Number {i} please") for i in range(12) for role in ("user", "assistant")]
     long = _row(("system", "Be kind."), *turns, ("user", "And?"))
-    row = json.loads(run("chat", "-m", model, *SHORT, "--json", stdin=long).out)
+    row = json.loads(run("chat", "-m", model, *SHORT, *ROWS, "--json", stdin=long).out)
     dropped = row["dropped_messages"]
     assert dropped % 2 == 0
     assert 0 < dropped < 24
     left = _row(("system", "Be kind."), *turns[dropped:], ("user", "And?"))
-    short = json.loads(run("chat", "-m", model, *SHORT, "--json", stdin=left).out)
+    short = json.loads(run("chat", "-m", model, *SHORT, *ROWS, "--json", stdin=left).out)
     assert "dropped_messages" not in short
     assert short["generated_text"] == row["generated_text"]
-    alone = run("chat", "-m", model, *SHORT, stdin=_row(("user", "moon " * 200)))
+    alone = run("chat", "-m", model, *SHORT, *ROWS, stdin=_row(("user", "moon " * 200)))
     assert alone.code == 2
     assert re.search(r"stdin:1: the last turn alone makes a prompt of \d+ tokens", alone.err)
 
@@ -269,9 +270,10 @@ def test_a_row_longer_than_the_context_loses_its_oldest_turns_and_says_so(model:
             None,
             "a conversation goes on with one answer",
         ),
-        ([], '{"messages": []}\n', "stdin:1: `messages` must be a list"),
-        ([], '{"messages": [{"role": "user"}]}\n', "stdin:1: turn 1"),
-        ([], "Tell me a story\n", "with --lines each line is a message"),
+        ([*ROWS], '{"messages": []}\n', "stdin:1: `messages` must be a list"),
+        ([*ROWS], '{"messages": [{"role": "user"}]}\n', "stdin:1: turn 1"),
+        ([*ROWS], "Tell me a story\n", "stdin:1: not JSON"),
+        ([], " \n", "stdin is empty"),
     ],
 )
 def test_bad_usage(model: Path, arguments: list[str], stdin: str | None, said: str) -> None:
@@ -281,7 +283,7 @@ def test_bad_usage(model: Path, arguments: list[str], stdin: str | None, said: s
     assert result.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("stdin", [None, '{"messages": [{"role": "user", "content": "x"}]}\n'])
+@pytest.mark.parametrize("stdin", [None, "Hello"])
 def test_a_model_must_have_a_chat_template(tiny_model: TinyModel, stdin: str | None) -> None:
     plain = run("chat", "-m", tiny_model("llama"), stdin=stdin)
     assert plain.code == 2
@@ -290,10 +292,12 @@ def test_a_model_must_have_a_chat_template(tiny_model: TinyModel, stdin: str | N
 
 
 def test_without_a_model_the_embedded_storyteller_answers() -> None:
-    asked = {"messages": [{"role": "user", "content": "Tell me a story about a dog and a red ball."}]}
-    result = run("chat", "--seed", "1", "--max-new-tokens", "60", stdin=json.dumps(asked) + "\n")
+    asked = "Tell me a story about a dog and a red ball."
+    short = ("--seed", "1", "--max-new-tokens", "60")
+    result = run("chat", asked, *short)
     assert result.code == 0, result.err
     assert len(result.out.split()) > 20
+    assert run("chat", *short, stdin=asked + "\n").out == result.out
 
 
 def test_an_answer_is_shown_from_its_first_word_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_no_answer_has_no_place(loaded: LoadedModel) -> None:
     (fields,) = answered(ExtractiveQA(loaded, AnswerOptions(no_answer=True), source), {"question": "who?"})
     assert fields == {
         "answer": "", "score": fields["no_answer_probability"], "start": 0, "end": 0, "file": None,
-        "line": None, "no_answer_probability": pytest.approx(0.4, abs=0.2),
+        "line": None, "place": None, "no_answer_probability": pytest.approx(0.4, abs=0.2),
     }  # fmt: skip
 
 

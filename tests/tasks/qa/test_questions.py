@@ -10,7 +10,8 @@ import pytest
 
 from llmkit.errors import InputError, RowError
 from llmkit.records.rows import Row
-from llmkit.tasks.qa.questions import QuestionSource, read_documents
+from llmkit.tasks.qa.documents import read_documents
+from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import ContextDocument
 
 
@@ -75,8 +76,8 @@ def test_one_document_is_read_whole_and_several_by_their_best_passages() -> None
 def test_an_answer_from_documents_has_a_file_and_a_line() -> None:
     document = ContextDocument("a.txt", "one\r\ntwo\n")
     source = QuestionSource(documents=[document])
-    assert source.place(document, 5) == {"file": "a.txt", "line": 2}
-    assert source.place(document, None) == {"file": None, "line": None}
+    assert source.place(document, 5) == {"file": "a.txt", "line": 2, "place": "line 2"}
+    assert source.place(document, None) == {"file": None, "line": None, "place": None}
 
 
 def test_files_are_read_character_for_character(tmp_path: Path) -> None:

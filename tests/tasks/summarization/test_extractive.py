@@ -13,6 +13,7 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.tasks.summarization.extractive import SummaryLength, extract
+from llmkit.tasks.summarization.ranking import lead_weights
 from llmkit.text.words import count_words
 
 NEWS = (
@@ -56,19 +57,40 @@ def test_nothing_is_said_twice() -> None:
 
 
 def test_embeddings_decide_where_they_are_given() -> None:
-    # The third sentence (the aunt) lies between all others, which point away from one another.
-    around = [[1, 1, 0], [1, -1, 0], [1, 0, 0], [1, 0, 1], [1, 0, -1], [-1, 0, 0]]
+    # The first sentence (the aunt) lies between all others, which point away from one another.
+    around = [[1, 0, 0], [1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1], [-1, 0, 0]]
 
     def embed(sentences: Sequence[str]) -> np.ndarray:
-        assert [sentence.split()[0] for sentence in sentences] == ["Heavy", "The", "My", "Buses", "A", "The"]
+        assert [sentence.split()[0] for sentence in sentences] == ["My", "Heavy", "The", "Buses", "A", "The"]
         vectors = np.array(around, dtype=float)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    text = NEWS.replace("My aunt prefers tea.", "My aunt prefers tea to coffee at any hour.")
-    assert extract(text, SummaryLength(max_words=10), embed).text == (
-        "My aunt prefers tea to coffee at any hour."
-    )
+    aunt = "My aunt prefers tea to coffee at any hour."
+    text = f"{aunt} {NEWS.replace(' My aunt prefers tea.', '')}"
+    assert extract(text, SummaryLength(max_words=10), embed).text == aunt
     assert "aunt" not in extract(text, SummaryLength(max_words=10)).text
+
+
+def test_lines_that_are_no_sentences_are_left_out() -> None:
+    text = f"Weather\n\n{NEWS}\n\n- snow on the roads of the city\n- buses and trams of Bern\n"
+    found = extract(text, SummaryLength(min_words=1000))
+    assert found.sentences == [sentence.strip() + "." for sentence in NEWS[:-1].split(".")]
+    assert found.bullets == "\n".join(f"- {sentence}" for sentence in found.sentences)
+    assert extract("- snow on the roads\n- buses and trams", SummaryLength(min_words=99)).sentences == [
+        "- snow on the roads",
+        "- buses and trams",
+    ]
+
+
+def test_the_lead_weighs_more_in_a_short_text_than_in_a_long_one() -> None:
+    same = [
+        f"Sentence number {'abcdefghij'[i % 10]} says as much as all of the others do." for i in range(2000)
+    ]
+    ranks = lead_weights(10), lead_weights(2000)
+    assert ranks[0][0] == 3
+    assert ranks[0][9] < 1.2
+    assert ranks[1][0] == pytest.approx(1.1)
+    assert extract(" ".join(same), SummaryLength(max_words=12)).text == same[0]
 
 
 def test_embeddings_that_say_the_same_are_not_both_taken() -> None:

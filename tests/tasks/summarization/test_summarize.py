@@ -46,8 +46,8 @@ def test_a_model_s_own_length_is_the_default_limit(tiny_model: TinyModel) -> Non
 def test_what_does_not_go_together_is_refused(tiny_model: TinyModel) -> None:
     with pytest.raises(OptionError, match="`options` need a model"):
         summarize(None, TEXT, options=GenerationOptions())
-    with pytest.raises(OptionError, match="`style` needs a model"):
-        summarize(None, TEXT, summary=SummaryOptions(style="bullets"))
+    with pytest.raises(OptionError, match="`strategy` needs a model"):
+        summarize(None, TEXT, summary=SummaryOptions(strategy="refine"))
     with pytest.raises(RowError, match="text 2: the text is empty"):
         summarize(None, [TEXT, " "])
     with pytest.raises(RowError, match="text 1: no sentence has 1 words"):

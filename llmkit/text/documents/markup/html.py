@@ -86,6 +86,14 @@ _SKIPPED = frozenset(
         "template",
     ]
 )
+_NAVIGATION = frozenset(["nav", "footer", "aside", "form", "menu", "dialog"])
+_CONTAINERS = frozenset(["div", "section", "ul", "ol", "header", "table"])
+_NAVIGATION_NAMES = frozenset(
+    [
+        *("navigation", "banner", "contentinfo", "search", "complementary", "nav", "navbar", "breadcrumb"),
+        *("breadcrumbs", "sidebar", "footer", "cookie", "menu", "toc", "table-of-contents"),
+    ]
+)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]{1,40})")
 
@@ -129,6 +137,8 @@ class _HtmlReader:
         # The element in which nothing is translated, and how many of its name are open.
         self.skipping: tuple[str, int] | None = None
         self.skipped: list[str] = []
+        # The element of navigation that is open, and how many of its name.
+        self.outside: tuple[str, int] | None = None
 
     @property
     def where(self) -> str:
@@ -154,9 +164,19 @@ class _HtmlReader:
             self.block.append(self._inline(token))
         else:
             self._end_block()
-            self.kind = _kind(token)
+            self._follow_navigation(token)
+            self.kind = _kind(token) if self.outside is None else "navigation"
             self.parts += attribute_parts(token.source, self.builder, self.where, strict=self.xml)
         self.line += token.source.count("\n")
+
+    def _follow_navigation(self, token: Token) -> None:
+        """Note where an element of navigation begins and ends."""
+        if self.outside is None:
+            if token.kind == "open" and _is_navigation(token):
+                self.outside = (token.name, 1)
+        elif token.name == self.outside[0]:
+            depth = self.outside[1] + {"open": 1, "close": -1}.get(token.kind, 0)
+            self.outside = (token.name, depth) if depth else None
 
     def _inline(self, token: Token) -> Atom:
         parts = attribute_parts(token.source, self.builder, self.where, strict=self.xml)
@@ -206,6 +226,17 @@ def _is_skipped(token: Token) -> bool:
         return False
     found = attributes(token.source)
     return found.get("translate", "").lower() == "no" or "notranslate" in found.get("class", "").split()
+
+
+def _is_navigation(token: Token) -> bool:
+    """Return True for menus, footers and the like, which a reader of the text skips."""
+    if token.name in _NAVIGATION:
+        return True
+    if not any(name in token.source for name in ("role", "class", "id")) or token.name not in _CONTAINERS:
+        return False
+    found = attributes(token.source)
+    words = {*found.get("role", "").split(), *found.get("class", "").lower().split()}
+    return bool(_NAVIGATION_NAMES & {*words, found.get("id", "").lower()})
 
 
 def _kind(token: Token) -> str:

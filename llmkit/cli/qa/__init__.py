@@ -1,0 +1,193 @@
+"""`llmkit qa`: answer questions from texts and documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.arguments import exists, open_argument, refuse_missing
+from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.options import argument as positional
+from llmkit.cli.qa.flags import AnswerDecodingFlags, ExtractionFlags, QuestionFlags
+from llmkit.cli.qa.show import answer_line, answer_one, report
+from llmkit.errors import InputError
+from llmkit.records.task import Task
+
+if TYPE_CHECKING:
+    from llmkit.records.read import RowSource
+    from llmkit.runtime.spec import ModelSpec
+    from llmkit.tasks.qa.extractive import ExtractiveQA
+    from llmkit.tasks.qa.index import ContextIndex
+    from llmkit.tasks.qa.questions import QuestionSource
+    from llmkit.text.passages import ContextDocument, Embed
+
+
+EXAMPLES = [
+    'llmkit qa "Who came out of the grass?" --context examples/story.txt',
+    'llmkit qa -m deepset/tinyroberta-squad2 "Where is the key?" --context notes/ --context report.pdf',
+]
+
+
+@options.expand
+def run(
+    *,
+    text: Annotated[
+        str | None,
+        positional("QUESTION|FILE", help="A question, or a file with one on each line."),
+    ] = None,
+    asked: QuestionFlags,
+    model: TextModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    extraction: ExtractionFlags,
+    decoding: AnswerDecodingFlags,
+    system: options.System = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Answer questions from texts and documents, with an extractive or a chat model."""
+    from llmkit.tasks.qa.questions import QuestionSource
+
+    rows.check_output(outputs)
+    source, paths, single = _open(text, asked, inputs)
+    documents, index = _read_contexts(paths, asked)
+    embed, ranked_by = _ranking(asked, model, index)
+    questions = QuestionSource(
+        field=inputs.field,
+        template=inputs.template,
+        context_field=asked.context_field,
+        documents=documents,
+        passages=asked.passages,
+        embed=embed,
+        ranked_by=ranked_by,
+    )
+    task = load_task(model, questions, extraction, decoding, system)
+    try:
+        if single and outputs.output is None and not outputs.json:
+            answer_one(task, source, several=len(documents) > 1 or any(one.places for one in documents))
+        else:
+            render = answer_line(task, outputs.result_field or "answer") if documents else None
+            rows.run_rows(task, source, outputs, verb="qa", field="answer", render=render)
+    finally:
+        report(task)
+
+
+def _open(
+    argument: str | None, asked: QuestionFlags, inputs: options.InputFlags
+) -> tuple[RowSource, list[str], bool]:
+    """Open the questions; return them, the paths of their contexts, and True for a single question."""
+    from llmkit.records.read import rows_of
+
+    questions = [*(asked.question or [])]
+    if argument is not None and questions:
+        raise InputError("a question and --question were given: give one of them")
+    if argument is not None and inputs.input is not None:
+        raise InputError("a question and --input were given: give one of them")
+    if questions and inputs.input is not None:
+        raise InputError("--question and --input were given: give one of them")
+    paths = list(asked.context or ())
+    text = argument if argument not in {None, "-"} and not exists(argument or "") else None
+    if text is not None:
+        refuse_missing(text)
+        questions = [text]
+    if questions and not paths:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("no context: name it with --context FILE, or give it on stdin")
+        paths = ["-"]
+    if paths.count("-") + (inputs.input == "-") + (argument == "-") > 1:
+        raise InputError("stdin can be read once: it holds the questions or the context")
+    if questions:
+        return rows_of(questions, field="question", name="question"), paths, len(questions) == 1
+    if inputs.input is None and argument is None and (not paths or "-" in paths):
+        raise InputError("no question: give QUESTION with --context FILE, or rows with --input FILE")
+    source, _ = open_argument(argument, inputs, field="question", lines=True)
+    single = inputs.input is None and len(source.peek(2)) == 1
+    return source, paths, single
+
+
+def _read_contexts(
+    paths: list[str], asked: QuestionFlags
+) -> tuple[list[ContextDocument], ContextIndex | None]:
+    """Read the texts to answer from, and say which files are no text."""
+    from llmkit.tasks.qa.documents import read_documents
+    from llmkit.tasks.qa.index import ContextIndex
+
+    if asked.index is None:
+        return read_documents(paths, console.notice), None
+    if not paths or "-" in paths:
+        raise InputError("--index keeps the files of --context: name a file or a folder")
+    index = ContextIndex(asked.index)
+    documents = read_documents(paths, console.notice, index.document, asked.index)
+    index.save()
+    console.detail(f"{asked.index}: {console.count(index.read, 'file')} read, {index.kept} from the index")
+    return documents, index
+
+
+def _ranking(
+    asked: QuestionFlags, model: TextModelFlags, index: ContextIndex | None
+) -> tuple[Embed | None, dict[str, Any] | None]:
+    """Load the encoder that ranks passages; return its function and its identity."""
+    if asked.rank is None:
+        return None, None
+    from llmkit.cli.common.loading import load_model
+    from llmkit.tasks.embeddings import SentenceEmbedder
+
+    encoder = dataclasses.replace(model, model=asked.rank, revision=None, adapter=None, quantize=None)
+    embedder = SentenceEmbedder(load_model(encoder.spec(task="feature-extraction")))
+    identity = embedder.loaded.identity()
+    return embedder if index is None else index.embedder(embedder, identity), identity
+
+
+def load_task(
+    model: TextModelFlags,
+    questions: QuestionSource,
+    extraction: ExtractionFlags,
+    decoding: options.DecodingFlags,
+    system: str | None = None,
+) -> Task[Any]:
+    """Return the task of the model: extractive or generative, by its config.
+
+    Raises:
+        InputError: a flag that is for the other kind of model, or a value out of range.
+    """
+    if model.engine is None and _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
+        if system is not None:
+            raise InputError("--system is for chat models; an extractive model cuts its answers out")
+        return _extractive(model, questions, extraction, decoding)
+    from llmkit.cli.common.loading import open_engine
+    from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.qa.generative import GenerativeQA
+
+    extraction.refuse()
+    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    engine = open_engine(model.spec(task="text-generation", verb="qa"))
+    task = GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
+    rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
+    return task
+
+
+def _extractive(
+    model: TextModelFlags,
+    questions: QuestionSource,
+    extraction: ExtractionFlags,
+    decoding: options.DecodingFlags,
+) -> ExtractiveQA:
+    from llmkit.cli.common.loading import load_model
+    from llmkit.tasks.qa.extractive import ExtractiveQA
+    from llmkit.tasks.qa.spans import AnswerOptions
+
+    for shown in options.given(decoding, but=["top_k"]):
+        raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
+    wanted = AnswerOptions(**extraction.values())
+    if decoding.top_k is not None:
+        wanted = dataclasses.replace(wanted, top_k=decoding.top_k)
+    return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
+
+
+def _is_extractive_qa(spec: ModelSpec) -> bool:
+    from llmkit.cli.common.loading import quick_imports
+
+    with quick_imports():
+        from llmkit.runtime.load import is_extractive_qa
+    return is_extractive_qa(spec)

@@ -1,0 +1,120 @@
+"""Options of `llmkit qa`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from llmkit.cli.common import options
+from llmkit.cli.common.options import flag
+from llmkit.errors import InputError
+
+
+@dataclass
+class QuestionFlags:
+    """The questions, and the texts with the answers."""
+
+    GROUP = "Question"
+
+    question: Annotated[
+        list[str] | None,
+        flag("--question", metavar="TEXT", help="A question; may be repeated.", default="--input, or stdin"),
+    ] = None
+    context: Annotated[
+        list[str] | None,
+        flag(
+            "--context",
+            metavar="FILE",
+            help="Text or document that holds the answer: a file, a folder, or - for stdin; may be repeated.",
+            default="stdin, or a column of the rows",
+        ),
+    ] = None
+    context_field: Annotated[
+        str, flag("--context-field", metavar="NAME", help="Column of the context, in rows.")
+    ] = "context"
+    passages: Annotated[
+        int | None,
+        flag(
+            "--passages",
+            metavar="N",
+            help="Read only the N passages that match a question best.",
+            default="all of one text, 20 of several",
+        ),
+    ] = None
+    rank: Annotated[
+        str | None,
+        flag(
+            "--rank",
+            metavar="MODEL",
+            help="Rank passages by this encoder's embeddings beside BM25.",
+            default="BM25 alone",
+        ),
+    ] = None
+    index: Annotated[
+        Path | None,
+        flag(
+            "--index",
+            metavar="FOLDER",
+            help="Keep the texts and vectors of --context here; a file that changes is read again.",
+            default="none",
+        ),
+    ] = None
+
+
+@dataclass
+class ExtractionFlags:
+    """Options of an extractive model's answers. None takes the default of `AnswerOptions`."""
+
+    GROUP = "Extractive models"
+
+    no_answer: Annotated[
+        bool, flag("--no-answer", help="Give an empty answer where the text has none, as in SQuAD 2.")
+    ] = False
+    no_answer_threshold: Annotated[
+        float | None,
+        flag(
+            "--no-answer-threshold",
+            metavar="P",
+            help="Give an empty answer if its probability is above P.",
+            default="likelier than every answer",
+        ),
+    ] = None
+    max_answer_tokens: Annotated[
+        int | None,
+        flag("--max-answer-tokens", metavar="N", help="Most tokens of an answer.", default="15"),
+    ] = None
+    window: Annotated[
+        int | None,
+        flag("--window", metavar="N", help="Tokens that the model sees at a time.", default="384"),
+    ] = None
+    doc_stride: Annotated[
+        int | None,
+        flag("--doc-stride", metavar="N", help="Tokens that neighboring windows share.", default="128"),
+    ] = None
+
+    def values(self) -> dict[str, Any]:
+        """Return keyword arguments of `tasks.qa.spans.AnswerOptions`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    def refuse(self) -> None:
+        """Refuse the flags that a chat model cannot use."""
+        for shown in options.given(self, but=["no_answer"]):
+            raise InputError(f"{shown} is for extractive models; a chat model writes one answer")
+
+
+@dataclass
+class AnswerDecodingFlags(options.DecodingFlags):
+    """Decoding of a chat model's answers; an extractive model uses `top_k` alone."""
+
+    top_k: Annotated[
+        int | None,
+        flag(
+            "--top-k",
+            metavar="K",
+            help="Chat models: sample from the K likeliest tokens; 0 takes all. Extractive models: give the"
+            " K best answers.",
+            default="the model's, or 50; 1 answer",
+        ),
+    ] = None

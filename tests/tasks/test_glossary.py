@@ -1,0 +1,73 @@
+"""Terms of a glossary in translations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmkit.engines.base import Engine
+from llmkit.engines.open import open_engine
+from llmkit.runtime.spec import ModelSpec
+from llmkit.tasks.decoding import GenerationOptions
+from llmkit.tasks.glossary import GlossaryEnforcer
+from llmkit.tasks.translation import Translation
+from llmkit.text.documents.terms import Glossary
+from tests.conftest import TinyModel
+from tests.parity.folders import make_folder
+
+TERMS = {
+    "dog": "Köter",
+    "book": "Band",
+    "Boston": "Neustadt",
+    "mother": "Mama",
+    "house": "Bude",
+    "car": "Wagen",
+}
+TEXTS = [
+    "Tom is in Boston with his mother. Where is my book?",
+    "The dog is sleeping.",
+    "I like your house very much.",
+    "My mother bought a new car.",
+    "Nothing of that is here.",
+]
+
+
+def enforced(engine: Engine, texts: list[str]) -> tuple[list[str], list[str]]:
+    """Translations without and with the glossary."""
+    translation = Translation(engine, GenerationOptions(max_new_tokens=40), source="en", target="de")
+    enforcer = GlossaryEnforcer(translation, Glossary(TERMS))
+    documents = [translation.document(text, index=i) for i, text in enumerate(texts)]
+    budget = translation.budget(None)
+    plain = translation.run(documents, budget)
+    found = enforcer.enforce(documents, plain, budget)
+    for result in found:
+        assert len(result.passages) == len(documents[found.index(result)].layout.spans)
+    return [result.text for result in plain], [result.text for result in found]
+
+
+def test_all_terms_are_met_and_the_rest_of_a_sentence_stays() -> None:
+    plain, found = enforced(open_engine(ModelSpec("translator", bundled=True)), TEXTS)
+    glossary = Glossary(TERMS)
+    assert any(glossary.unmet(text, one) for text, one in zip(TEXTS, plain, strict=True))
+    assert not any(glossary.unmet(text, one) for text, one in zip(TEXTS, found, strict=True))
+    assert found[0] == "Tom ist mit seiner Mama in Neustadt. Wo ist mein Band?"
+    assert found[-1] == plain[-1]
+
+
+@pytest.mark.parametrize("family", ["marian", "nllb"])
+def test_models_that_write_rubbish(family: str, tmp_path: Path) -> None:
+    texts = ["The dog.", "My car is here."]
+    _, found = enforced(open_engine(ModelSpec(str(make_folder(family, tmp_path)))), texts)
+    glossary = Glossary(TERMS)
+    assert not any(glossary.unmet(text, one) for text, one in zip(texts, found, strict=True))
+
+
+def test_a_chat_model_is_asked_for_the_terms(tiny_model: TinyModel) -> None:
+    engine = open_engine(ModelSpec(str(tiny_model("llama", chat=True))))
+    translation = Translation(engine, GenerationOptions(max_new_tokens=8), source="en", target="de")
+    GlossaryEnforcer(translation, Glossary(TERMS))
+    prompts = translation.prompts_of(["The dog is here.", "Nothing is here."], 0, "x")
+    shown = [engine.tokenizer.decode(prompt.ids) for prompt in prompts]  # type: ignore[union-attr]
+    assert '"dog" as "Köter"' in shown[0]
+    assert "Köter" not in shown[1]
