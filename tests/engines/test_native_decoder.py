@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from llmkit.engines.transformers import native_decoder
+from llmkit.engines.transformers import native_decoder, native_library
 from llmkit.engines.transformers.native_decoder import NativeDecoder, reason_against
 
 SHAPE: dict[str, Any] = {
@@ -65,9 +65,9 @@ def test_logits_are_those_of_the_model(name: str) -> None:
     model = make(name)
     assert reason_against(model) is None
     decoder = NativeDecoder(model, 200)
-    texts = prompts(5, 30, 17, 1)  # short prompts run as steps, long ones through transformers
+    texts = prompts(5, 30, 17, 1)
     slots = [decoder.allocate(45) for _ in texts]
-    after = [decoder.prefill(slot, ids) for slot, ids in zip(slots, texts, strict=True)]
+    after = list(decoder.prefill([(slot, ids) for slot, ids in zip(slots, texts, strict=True)]))
     for _ in range(8):
         for ids, logits in zip(texts, after, strict=True):
             torch.testing.assert_close(logits, expected(model, ids), rtol=1e-4, atol=1e-4)
@@ -81,7 +81,7 @@ def test_bfloat16_is_nearer_to_float32_than_transformers_is() -> None:
     decoder = NativeDecoder(model, 20)
     slot = decoder.allocate(20)
     assert slot is not None
-    ours = (decoder.prefill(slot, ids) - exact).abs().mean()
+    ours = (decoder.step([(slot, ids)])[-1] - exact).abs().mean()
     theirs = (expected(model, ids) - exact).abs().mean()
     assert ours < theirs
 
@@ -150,16 +150,14 @@ def test_wrapped_layers_are_not_claimed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", native_decoder.SOURCE.available())
+@pytest.mark.parametrize("level", native_library.SOURCES[0].available())
 def test_every_instruction_set_gives_the_same_logits(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    function = native_decoder.SOURCE.load(native_decoder.SOURCE.build(level), f"llmkit_step_{level}")
-    function.argtypes, function.restype = (
-        native_decoder._function().argtypes,
-        native_decoder._function().restype,
-    )
-    monkeypatch.setattr(native_decoder, "_function", lambda: function)
+    functions = native_library.load(level)
+    monkeypatch.setattr(native_decoder, "functions", lambda: functions)
     for name in FAMILIES:
-        model, (ids,) = make(name), prompts(14)
-        slot = (decoder := NativeDecoder(model, 20)).allocate(20)
+        model, (ids,) = make(name), prompts(114)
+        slot = (decoder := NativeDecoder(model, 120)).allocate(120)
         assert slot is not None
-        torch.testing.assert_close(decoder.prefill(slot, ids), expected(model, ids), rtol=1e-4, atol=1e-4)
+        decoder.prefill([(slot, ids[:100])])
+        after = decoder.step([(slot, ids[100:])])[-1]
+        torch.testing.assert_close(after, expected(model, ids), rtol=1e-4, atol=1e-4)

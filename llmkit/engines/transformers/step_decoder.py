@@ -248,8 +248,8 @@ class StepDecoder:
         """Read a piece of a prompt; return the logits after it, [vocabulary], if it was the last."""
         assert one.slot is not None
         start = len(one.slot.ids)
-        logits = self.native.prefill(one.slot, one.prompt[start : start + PIECE])
-        return logits.clone() if len(one.slot.ids) == len(one.prompt) else None
+        (logits,) = self.native.prefill([(one.slot, one.prompt[start : start + PIECE])])
+        return logits if len(one.slot.ids) == len(one.prompt) else None
 
     def _shared(self, ids: list[int]) -> tuple[Slot, int] | None:
         """Return the running sequence that shares most whole pieces with a prompt, and their tokens."""
