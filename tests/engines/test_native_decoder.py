@@ -10,6 +10,7 @@ import transformers
 
 from llmkit.engines.transformers import native_decoder, native_library
 from llmkit.engines.transformers.native_decoder import NativeDecoder, reason_against
+from llmkit.linear.quantize import quantize_model
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -100,6 +101,86 @@ def test_a_sequence_is_computed_alike_alone_and_beside_others(dtype: torch.dtype
     assert torch.equal(together, torch.cat(alone))
 
 
+FORMS = ("float32", "bfloat16", "8 bits", "4 bits")
+
+
+def in_form(name: str, form: str) -> Any:
+    model = make(name, torch.float32 if form == "float32" else torch.bfloat16)
+    if form.endswith("bits"):
+        quantize_model(model, int(form[0]))
+    return model
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_prompts_are_read_alike_alone_beside_others_and_in_pieces(form: str) -> None:
+    model = in_form("mistral, sliding window", form)
+    assert reason_against(model) is None
+    texts = prompts(150, 33, 1, 70, 9)
+    decoder = NativeDecoder(model, 1000)
+
+    def slots() -> list[Any]:
+        return [decoder.allocate(len(ids)) for ids in texts]
+
+    def cached(found: list[Any]) -> torch.Tensor:
+        return torch.cat([decoder.cache[:, :, one.offset : one.offset + one.capacity] for one in found], 2)
+
+    alone, together, cut = slots(), slots(), slots()
+    logits = torch.cat([decoder.prefill([row]) for row in zip(alone, texts, strict=True)])
+    beside = decoder.prefill(list(zip(together, texts, strict=True)))
+    for slot, ids, whole in zip(cut, texts, logits, strict=True):
+        pieces = [ids[first:last] for first, last in ((0, 1), (1, 8), (8, 27), (27, 66), (66, 150))]
+        after = [decoder.prefill([(slot, piece)]) for piece in pieces if piece]
+        assert torch.equal(after[-1][0], whole)
+    assert torch.equal(beside, logits)
+    assert torch.equal(cached(together), cached(alone))
+    assert torch.equal(cached(cut), cached(alone))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_threads_change_no_bit_of_a_prompt(form: str) -> None:
+    decoder, (ids,) = NativeDecoder(in_form("qwen3", form), 400), prompts(130)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            slot = decoder.allocate(130)
+            assert slot is not None
+            found.append(decoder.prefill([(slot, ids)]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_long_prompt_gives_the_logits_of_the_model(name: str) -> None:
+    (ids,), pieces = prompts(260), range(0, 260, 20)
+
+    def ours(model: Any) -> torch.Tensor:
+        slot = (decoder := NativeDecoder(model, 260)).allocate(260)
+        assert slot is not None
+        return torch.cat([decoder.prefill([(slot, ids[first : first + 20])]) for first in pieces])
+
+    def theirs(model: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = model(torch.tensor([ids])).logits[0, 19::20].float()
+        return logits
+
+    exact, rounded = theirs(make(name)), make(name, torch.bfloat16)
+    torch.testing.assert_close(ours(make(name)), exact, rtol=1e-4, atol=2e-4)
+    assert (ours(rounded) - exact).abs().mean() < (theirs(rounded) - exact).abs().mean()
+
+
+def test_wide_layers_are_read_in_parts() -> None:
+    """The inputs of a layer fill more than one panel, which holds 1,024 words."""
+    changes = {"intermediate_size": 2112, "attention_bias": True, "mlp_bias": True}
+    model, (ids,) = make("llama", **changes), prompts(40)
+    decoder = NativeDecoder(model, 40)
+    slot = decoder.allocate(40)
+    assert slot is not None
+    torch.testing.assert_close(decoder.prefill([(slot, ids)])[0], expected(model, ids), rtol=1e-4, atol=2e-4)
+
+
 def test_a_sequence_can_be_shortened_and_its_room_used_again() -> None:
     model, (ids,) = make("qwen3"), prompts(20)
     decoder = NativeDecoder(model, 30)
@@ -130,6 +211,7 @@ def test_rooms_given_back_in_any_order_make_one() -> None:
     ("changes", "word"),
     [
         ({"hidden_act": "relu"}, "activation"),
+        ({"num_attention_heads": 64, "num_key_value_heads": 1}, "share one key"),
         ({"hidden_size": 72, "num_attention_heads": 4}, "multiples of 16"),
         ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}}, "rotary"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmkit.engines.base import Completion, Request, Sampling
-from llmkit.engines.transformers import step_decoder
+from llmkit.engines.transformers import step_batch, step_decoder
 from llmkit.engines.transformers.engine import TransformersEngine
 from llmkit.engines.transformers.native_decoder import NativeDecoder
 from llmkit.runtime.load import load
@@ -90,12 +90,13 @@ def test_alone_in_a_batch_streamed_and_guessed_are_one_text(
     assert together == [engine.generate([one])[0][0].ids for one in batch]
     monkeypatch.setattr(step_decoder, "MAX_ROWS", 2)  # the others join as rows leave
     assert together == ids_of(engine.generate(batch))
+    monkeypatch.setattr(step_decoder, "READ", 7)  # tokens of prompts at a time
+    assert together == ids_of(engine.generate(batch))
 
 
 def test_a_shared_beginning_is_read_once_and_changes_nothing(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_decoder, "PIECE", 20)
     assert engine.tokenizer is not None
     begin: Any = engine.tokenizer("Once there was a boy who had a red ball and a blue kite. " * 3)[
         "input_ids"
@@ -108,15 +109,15 @@ def test_a_shared_beginning_is_read_once_and_changes_nothing(
     native = NativeDecoder
     prefill = native.prefill
 
-    def counting(self: Any, slot: Any, ids: Any) -> torch.Tensor:
-        read.append(len(ids))
-        return prefill(self, slot, ids)
+    def counting(self: Any, rows: Any) -> torch.Tensor:
+        read.extend(len(ids) for _, ids in rows)
+        return prefill(self, rows)
 
     monkeypatch.setattr(native, "prefill", counting)
     alone = [engine.generate([one])[0][0].ids for one in batch]
     separately, read[:] = sum(read), []
     assert ids_of(engine.generate(batch)) == alone
-    assert sum(read) < separately - 2 * (len(begin) - 20)
+    assert sum(read) == separately - 3 * len(begin)
 
 
 def test_an_answer_ends_at_its_own_limit_stop_string_or_listener(engine: TransformersEngine) -> None:
@@ -225,7 +226,7 @@ def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: Tr
     free = list(batch._decoder.native._free)
     long = requests(engine, Sampling(max_new_tokens=50))[2]
     long = replace(long, ids=list(long.ids or ()) * 5)  # three pieces
-    assert len(long.ids) > 2 * step_decoder.PIECE
+    assert len(long.ids) > 2 * step_batch._READ
     for steps in (0, 1, 2, 6):
         answer = batch.add(long, lambda ids: None)
         for _ in range(steps):

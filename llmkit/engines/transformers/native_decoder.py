@@ -2,7 +2,9 @@
 
 transformers runs a step as hundreds of small operations, each called from Python; for a small model they cost
 more than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
-result of a sequence does not depend on the sequences beside it, to the bit.
+result of a sequence does not depend on the sequences beside it, to the bit. Prompts are read by products of
+many rows; bfloat16 weights then meet activations that are rounded to bfloat16, where the processor multiplies
+them.
 
 Public: `reason_against`, `NativeDecoder`, `Slot`.
 """
@@ -194,7 +196,7 @@ class NativeDecoder:
     def prefill(self, rows: Sequence[tuple[Slot, Sequence[int]]]) -> torch.Tensor:
         """Read more tokens of sequences' prompts; return the logits after the last of each.
 
-        A token's numbers depend on neither the sequences beside its own nor the pieces that a prompt is read in.
+        A token's numbers do not depend on the sequences beside its own, or on where a prompt is cut.
 
         Args:
             rows: sequences, each with its next tokens, one or more.

@@ -129,7 +129,8 @@ def load(level: str) -> Functions:
     with ThreadPoolExecutor(len(SOURCES)) as pool:  # compilers are programs of their own
         paths = list(pool.map(lambda source: source.build(level), SOURCES))
     found = [
-        source.load(path, f"llmkit_{source.name}_{level}") for source, path in zip(SOURCES, paths, strict=True)
+        source.load(path, f"llmkit_{source.name}_{level}")
+        for source, path in zip(SOURCES, paths, strict=True)
     ]
     pointer, number = ctypes.c_void_p, ctypes.c_int
     for function in found:
