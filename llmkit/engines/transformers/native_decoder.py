@@ -16,7 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.transformers.native_library import Layer, Matrix, Model, Row, functions
+from llmkit.engines.transformers.native_library import (
+    NativeLayer,
+    NativeMatrix,
+    NativeModel,
+    NativeRow,
+    functions,
+)
 from llmkit.native_build import CannotBuildError
 from llmkit.runtime.peft import base_model
 
@@ -143,12 +149,12 @@ class NativeDecoder:
         layers = model.model.layers
         # [layers, 2, tokens, kv_heads, head_dim]: keys and values of a token lie together.
         self.cache = torch.empty(len(layers), 2, tokens, kv_heads, head_dim, dtype=model.dtype)
-        self._layers = (Layer * len(layers))()
+        self._layers = (NativeLayer * len(layers))()
         windows = _windows(config, len(layers))
         for i, layer in enumerate(layers):
             self._layers[i] = self._layer(layer, self.cache[i], windows[i])
         rotary = model.model.rotary_emb
-        self._model = Model(
+        self._model = NativeModel(
             self._layers,
             self._matrix(model.lm_head),
             self._float(model.model.norm.weight),
@@ -236,7 +242,9 @@ class NativeDecoder:
                 raise ValueError("the sequence is longer than its slot")
             places += [(slot.offset, len(slot.ids) + i) for i in range(len(ids))]
             flat += ids
-        native = (Row * len(flat))(*(Row(*place, line) for place, line in zip(places, lines, strict=True)))
+        native = (NativeRow * len(flat))(
+            *(NativeRow(*place, line) for place, line in zip(places, lines, strict=True))
+        )
         with torch.inference_mode():
             hidden = self.model.get_input_embeddings()(torch.tensor(flat)).to(torch.float32).contiguous()
         logits = torch.empty(sum(line >= 0 for line in lines), self._model.head.outputs)
@@ -255,10 +263,10 @@ class NativeDecoder:
             slot.ids += ids
         return logits
 
-    def _layer(self, layer: Any, cache: torch.Tensor, window: int) -> Layer:
+    def _layer(self, layer: Any, cache: torch.Tensor, window: int) -> NativeLayer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
-        return Layer(
+        return NativeLayer(
             self._matrix(attention.q_proj),
             self._matrix(attention.k_proj),
             self._matrix(attention.v_proj),
@@ -274,16 +282,16 @@ class NativeDecoder:
             window,
         )
 
-    def _matrix(self, linear: Any) -> Matrix:
+    def _matrix(self, linear: Any) -> NativeMatrix:
         quantized = _native_weight(linear)
         if quantized is not None:
             self._held.append(linear)
-            return Matrix(quantized, None, linear.out_features, linear.in_features, linear.bits)
+            return NativeMatrix(quantized, None, linear.out_features, linear.in_features, linear.bits)
         weight = linear.weight.detach()
         self._held.append(weight)
         bias = None if linear.bias is None else self._float(linear.bias)
         kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
-        return Matrix(weight.data_ptr(), bias, weight.shape[0], weight.shape[1], kind)
+        return NativeMatrix(weight.data_ptr(), bias, weight.shape[0], weight.shape[1], kind)
 
     def _float(self, tensor: torch.Tensor) -> int:
         """The address of a float32 copy."""

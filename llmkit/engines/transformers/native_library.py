@@ -40,7 +40,7 @@ SOURCES = (
 )
 
 
-class Matrix(ctypes.Structure):
+class NativeMatrix(ctypes.Structure):
     """`Matrix` of decoder.h."""
 
     _fields_ = [
@@ -57,22 +57,22 @@ _POINTERS = ("input_norm", "post_norm", "q_norm", "k_norm", "keys", "values")
 _NUMBERS = ("count", "hidden", "heads", "kv_heads", "head_dim", "inner", "rotary", "cache_kind", "activation")
 
 
-class Layer(ctypes.Structure):
+class NativeLayer(ctypes.Structure):
     """`Layer` of decoder.h."""
 
     _fields_ = [
-        *((name, Matrix) for name in _MATRICES),
+        *((name, NativeMatrix) for name in _MATRICES),
         *((name, ctypes.c_void_p) for name in _POINTERS),
         ("window", ctypes.c_int64),
     ]
 
 
-class Model(ctypes.Structure):
+class NativeModel(ctypes.Structure):
     """`Model` of decoder.h."""
 
     _fields_ = [
-        ("layers", ctypes.POINTER(Layer)),
-        ("head", Matrix),
+        ("layers", ctypes.POINTER(NativeLayer)),
+        ("head", NativeMatrix),
         ("final_norm", ctypes.c_void_p),
         ("frequencies", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in _NUMBERS),
@@ -82,7 +82,7 @@ class Model(ctypes.Structure):
     ]
 
 
-class Row(ctypes.Structure):
+class NativeRow(ctypes.Structure):
     """`Row` of decoder.h."""
 
     _fields_ = [("offset", ctypes.c_int64), ("position", ctypes.c_int64), ("logits", ctypes.c_int64)]
