@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model
 
 from llmkit.engines.transformers import native_decoder, native_library
 from llmkit.engines.transformers.native_decoder import NativeDecoder, reason_against
@@ -224,11 +225,65 @@ def test_wrapped_layers_are_not_claimed() -> None:
     model = make("llama")
     model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)
     assert "wrapped" in (reason_against(model) or "")
-    from peft import LoraConfig, get_peft_model
-
-    adapted: Any = get_peft_model(make("llama"), LoraConfig(target_modules=["q_proj"]))
-    assert "adapter" in (reason_against(adapted) or "")
     assert "float16" in (reason_against(make("llama", torch.float16)) or "")
+
+
+def adapted(base: Any, **options: Any) -> Any:
+    """The model with a random LoRA adapter."""
+    torch.manual_seed(2)
+    found: Any = get_peft_model(base, LoraConfig(**{"target_modules": "all-linear", "r": 8, **options}))
+    for name, parameter in found.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return found.eval()
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"r": 20, "lora_alpha": 7, "use_rslora": True}, torch.float32),
+        ({"target_modules": ["q_proj", "down_proj"]}, torch.bfloat16),
+        ({"target_modules": ["o_proj", "up_proj"]}, torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_a_lora_adapter_adds_what_it_adds_in_peft(options: dict[str, Any], dtype: torch.dtype) -> None:
+    model, (ids,) = adapted(make("llama", dtype), **options), prompts(60)
+    assert reason_against(model) is None
+    slot = (decoder := NativeDecoder(model, 60)).allocate(60)
+    assert slot is not None
+    read = decoder.prefill([(slot, ids[:50])])[0]
+    stepped = decoder.step([(slot, ids[50:])])[-1]
+    exact = adapted(make("llama", dtype).float(), **options)
+    for found, length in ((read, 50), (stepped, 60)):
+        truth = expected(exact, ids[:length])
+        assert (truth - expected(make("llama", dtype).float(), ids[:length])).abs().mean() > 0.1
+        if dtype == torch.float32:
+            torch.testing.assert_close(found, truth, rtol=1e-4, atol=2e-4)
+        else:
+            assert (found - truth).abs().mean() < (expected(model, ids[:length]) - truth).abs().mean()
+
+
+def test_an_adapter_is_computed_alike_alone_and_beside_others() -> None:
+    model, texts = adapted(make("llama", torch.bfloat16)), prompts(20, 3, 50)
+    decoder = NativeDecoder(model, 200)
+    slots = [decoder.allocate(len(ids) + 1) for ids in texts]
+    alone = torch.cat([decoder.prefill([row]) for row in zip(slots, texts, strict=True)])
+    one = torch.cat([decoder.step([(slot, [7])]) for slot in slots])
+    for slot in slots:
+        assert slot is not None
+        slot.ids.clear()
+    assert torch.equal(decoder.prefill(list(zip(slots, texts, strict=True))), alone)
+    assert torch.equal(decoder.step([(slot, [7]) for slot in slots]), one)
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"lora_bias": True}], ids=str
+)
+def test_other_adapters_are_not_claimed(options: dict[str, Any]) -> None:
+    changes = {"attention_bias": True, "mlp_bias": True} if "lora_bias" in options else {}
+    assert reason_against(adapted(make("llama", **changes), **options)) is not None
 
 
 @pytest.mark.slow

@@ -192,10 +192,16 @@ def test_logprobs_are_those_of_the_models_forward_pass(which: str, request: pyte
         assert [value for _, value in one.top] == pytest.approx(row.topk(2).values.tolist(), abs=1e-3)
 
 
-def test_an_adapter_keeps_a_model_out_of_the_native_steps() -> None:
-    adapted = TransformersEngine(load(ModelSpec("storyteller", device="cpu", bundled=True)))
-    assert adapted._steps is None
-    assert any("adapter" in note for note in adapted.notes)
+def test_a_model_with_an_adapter_writes_the_text_of_generate() -> None:
+    specs = (
+        ModelSpec("storyteller", dtype="float32", device="cpu", bundled=True, attn=attn)
+        for attn in (None, "sdpa")
+    )
+    ours, theirs = (TransformersEngine(load(spec)) for spec in specs)
+    assert ours._steps is not None
+    assert theirs._steps is None
+    batch = requests(ours, SETTINGS["greedy"])
+    assert ids_of(ours.generate(batch)) == ids_of(theirs.generate(batch))
 
 
 def test_a_limit_of_one_token_is_kept(engine: TransformersEngine) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.engines.transformers import native_adapter
 from llmkit.engines.transformers.native_library import (
     NativeLayer,
     NativeMatrix,
@@ -56,16 +57,15 @@ class Slot:
 def reason_against(model: PreTrainedModel) -> str | None:
     """Return the reason why a model cannot run in the native step, or None if it can.
 
-    The model's layers must be those of one of `FAMILIES`, on the CPU, in float32 or bfloat16, without an
-    adapter, with widths that are multiples of 16.
+    The model's layers must be those of one of `FAMILIES`, on the CPU, in float32 or bfloat16, with widths
+    that are multiples of 16. Adapters must be plain LoRA on its linear layers.
     """
+    if (reason := native_adapter.reason_against(model)) is not None:
+        return reason
+    model = base_model(model)
     config: Any = model.config
-    if base_model(model) is not model:
-        return "an adapter is on it"
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
         return f"{config.model_type} has layers of another kind"
-    if not hasattr(model.model, "layers"):
-        return "an adapter is on it"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in _KINDS:
@@ -81,7 +81,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return f"its widths {widths} are not multiples of 16"
     if config.num_attention_heads > MAX_GROUP * config.num_key_value_heads:
         return f"more than {MAX_GROUP} of its heads share one key"
-    if not all(_matrix_of(linear) for linear in _linears(model)):
+    if hasattr(model.lm_head, "lora_A") or not all(_matrix_of(linear) for linear in _linears(model)):
         return "its linear layers are wrapped or of another kind"
     try:
         functions()
@@ -102,6 +102,9 @@ def _linears(model: Any) -> list[Any]:
 def _matrix_of(linear: Any) -> bool:
     import torch
 
+    if not native_adapter.is_plain(linear):
+        return False
+    linear = native_adapter.base_layer(linear)
     if type(linear) is torch.nn.Linear:
         return bool(linear.weight.is_contiguous())
     return _native_weight(linear) is not None
@@ -140,9 +143,11 @@ class NativeDecoder:
     def __init__(self, model: PreTrainedModel, tokens: int) -> None:
         import torch
 
+        model = base_model(model)
         self.model = model
         self.tokens = tokens
         config: Any = model.config
+        self._rank = 0
         self._held: list[Any] = []  # tensors whose memory the structures below point to
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -171,6 +176,7 @@ class NativeDecoder:
             config.rms_norm_eps,
             rotary.attention_scaling,
             layers[0].self_attn.scaling,
+            self._rank,
         )
         self._free = [(0, tokens)]
 
@@ -283,15 +289,23 @@ class NativeDecoder:
         )
 
     def _matrix(self, linear: Any) -> NativeMatrix:
-        quantized = _native_weight(linear)
+        base = native_adapter.base_layer(linear)
+        shape = (base.out_features, base.in_features)
+        quantized = _native_weight(base)
         if quantized is not None:
-            self._held.append(linear)
-            return NativeMatrix(quantized, None, linear.out_features, linear.in_features, linear.bits)
-        weight = linear.weight.detach()
-        self._held.append(weight)
-        bias = None if linear.bias is None else self._float(linear.bias)
-        kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
-        return NativeMatrix(weight.data_ptr(), bias, weight.shape[0], weight.shape[1], kind)
+            self._held.append(base)
+            matrix = NativeMatrix(quantized, None, *shape, base.bits)
+        else:
+            weight = base.weight.detach()
+            self._held.append(weight)
+            bias = None if base.bias is None else self._float(base.bias)
+            kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
+            matrix = NativeMatrix(weight.data_ptr(), bias, *shape, kind)
+        thin = native_adapter.low_rank(linear)
+        if thin is not None:
+            matrix.down, matrix.up, matrix.rank = self._float(thin[0]), self._float(thin[1]), len(thin[0])
+            self._rank = max(self._rank, len(thin[0]))
+        return matrix
 
     def _float(self, tensor: torch.Tensor) -> int:
         """The address of a float32 copy."""

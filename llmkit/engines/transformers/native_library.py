@@ -49,6 +49,9 @@ class NativeMatrix(ctypes.Structure):
         ("outputs", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
         ("kind", ctypes.c_int64),
+        ("down", ctypes.c_void_p),
+        ("up", ctypes.c_void_p),
+        ("rank", ctypes.c_int64),
     ]
 
 
@@ -79,6 +82,7 @@ class NativeModel(ctypes.Structure):
         ("epsilon", ctypes.c_float),
         ("rope_scale", ctypes.c_float),
         ("attention_scale", ctypes.c_float),
+        ("rank", ctypes.c_int64),
     ]
 
 

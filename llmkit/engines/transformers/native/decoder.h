@@ -68,6 +68,8 @@ struct Matrix {
     const void *weight;
     const float *bias; // float32 [outputs], or null; a quantized weight brings its own
     int64_t outputs, inputs, kind;
+    const float *down, *up; // of adapters of low rank: float32 [rank, inputs] and, scaled, [rank, outputs]
+    int64_t rank;           // a multiple of 16; 0: none
 };
 
 struct Layer {
@@ -87,6 +89,7 @@ struct Model {
     int64_t cache_kind; // 0 float32, 1 bfloat16
     int64_t activation; // 0 silu, 1 gelu (tanh)
     float epsilon, rope_scale, attention_scale;
+    int64_t rank; // the largest of the adapters
 };
 
 struct Row {
@@ -182,8 +185,26 @@ inline Rows rows_for(const Rows &base, const Weight &w) {
     return a;
 }
 
+// low = x down', [rows, rank]
+inline void to_low(const Matrix &m, const float *x, int64_t step, int rows, float *low) {
+    Matrix down{};
+    down.weight = m.down, down.inputs = m.inputs;
+    product_float<float>(down, x, step, rows, low, m.rank, 0, m.rank);
+}
+
+// Add what an adapter gives to the outputs [from, to): low up.
+inline void add_adapter(const Matrix &m, const float *low, int64_t rows, float *out, int64_t from, int64_t to) {
+    for (int64_t r = 0; r < rows; r++, low += m.rank, out += m.outputs)
+        for (int64_t o = from; o < to; o += L) {
+            v16 sum = load(out + o);
+            for (int64_t k = 0; k < m.rank; k++) sum += load(m.up + k * m.outputs + o) * low[k];
+            *(v16u *)(out + o) = sum;
+        }
+}
+
 // A thread's share of the outputs of x W' + bias. Quantized activations come ready in `quantized`.
-inline void product(const Matrix &m, const float *x, int64_t step, const Rows &quantized, int rows, float *out, int thread, int threads) {
+inline void product(const Matrix &m, const float *x, int64_t step, const Rows &quantized, int rows, float *out, int thread, int threads, float *low = nullptr) {
+    if (m.rank) to_low(m, x, step, rows, low);
     if (m.kind >= 4) {
         const Weight &w = *(const Weight *)m.weight;
         const Rows a = rows_for(quantized, w);
@@ -192,6 +213,7 @@ inline void product(const Matrix &m, const float *x, int64_t step, const Rows &q
         if (to > units) to = units;
         if (w.bits == 4) range<true, float>(w, a, rows, from, to, out);
         else range<false, float>(w, a, rows, from, to, out);
+        if (m.rank) add_adapter(m, low, rows, out, from * LANES, to * LANES);
         return;
     }
     int64_t pieces = (m.outputs + 15) / 16;
@@ -199,6 +221,7 @@ inline void product(const Matrix &m, const float *x, int64_t step, const Rows &q
     if (to > m.outputs) to = m.outputs;
     if (m.kind == 0) product_float<float>(m, x, step, rows, out, m.outputs, from, to);
     else product_float<uint16_t>(m, x, step, rows, out, m.outputs, from, to);
+    if (m.rank) add_adapter(m, low, rows, out, from, to);
 }
 
 inline void rms_norm(const float *x, const float *weight, float *out, int64_t n, float epsilon) {

@@ -187,8 +187,9 @@ void share_of(const Matrix &m, const Input &in, int64_t rows, int64_t from, int6
 
 inline int64_t shares(const Matrix &m) { return (m.outputs + SHARE * PANEL - 1) / (SHARE * PANEL); }
 
-// The n-th share of a matrix's outputs, for all rows. panels: room for `SHARE` panels of `DEPTH` words.
-inline void product_share(const Matrix &m, const Input &in, int64_t rows, int64_t n, uint32_t *panels, float *out) {
+// The n-th share of a matrix's outputs, for all rows. low: [rows, rank] for its adapter. panels: room for `SHARE` panels
+// of `DEPTH` words.
+inline void product_share(const Matrix &m, const Input &in, int64_t rows, int64_t n, const float *low, uint32_t *panels, float *out) {
     if (m.kind >= 4) {
         const Weight &w = *(const Weight *)m.weight;
         const Rows a = rows_for(in.bytes, w);
@@ -196,11 +197,13 @@ inline void product_share(const Matrix &m, const Input &in, int64_t rows, int64_
         const int64_t to = from + SHARE * PARTS < units ? from + SHARE * PARTS : units;
         if (w.bits == 4) range<true, float>(w, a, rows, from, to, out);
         else range<false, float>(w, a, rows, from, to, out);
+        if (m.rank) add_adapter(m, low, rows, out, from * LANES, to * LANES);
         return;
     }
     const int64_t from = n * SHARE * PANEL, to = from + SHARE * PANEL < m.outputs ? from + SHARE * PANEL : m.outputs;
     if (m.kind == 0) share_of<false, float>(m, in, rows, from, to, panels, out);
     else share_of<PAIRS, uint16_t>(m, in, rows, from, to, panels, out);
+    if (m.rank) add_adapter(m, low, rows, out, from, to);
 }
 
 } // namespace decoder

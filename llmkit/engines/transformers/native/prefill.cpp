@@ -22,7 +22,7 @@ struct Piece {
 };
 
 struct Reading {
-    float *hidden, *qkv[3], *delta, *gate, *up, *cosines, *sines;
+    float *hidden, *qkv[3], *delta, *gate, *up, *cosines, *sines, *low[3];
     char *queries, *attended; // [rows, heads, head_dim], in the cache's type
     Input input, inner;       // of the products before and after attention or activation
     char *own;                // each thread's panels and scratch
@@ -42,6 +42,11 @@ constexpr int PHASES = 10; // of a layer, at most
 
 constexpr size_t PANEL_BYTES = SHARE * PANEL * DEPTH * 4;
 constexpr size_t OWN_BYTES = PANEL_BYTES + (sizeof(attention::Scratch) + 63) / 64 * 64;
+
+// A row's input of an adapter's second product.
+inline void to_low_row(const Matrix &m, const float *x, float *low, int64_t r) {
+    if (m.rank) to_low(m, x, 0, 1, low + r * m.rank);
+}
 
 // Normalize and rotate a row's queries and keys, and put its keys and values into the cache.
 template <typename T>
@@ -106,7 +111,7 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
     };
     auto product_of = [&](const Matrix &matrix, const Input &in, float *out) {
         tickets.begin();
-        for (int64_t i; (i = tickets.take()) < shares(matrix);) product_share(matrix, in, count, i, panels, out);
+        for (int64_t i; (i = tickets.take()) < shares(matrix);) product_share(matrix, in, count, i, b.low[0], panels, out);
         barrier.wait();
     };
     each_row([&](int64_t r) {
@@ -122,13 +127,15 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
             if (l) add_to(b.hidden + r * n, b.delta + r * n, n);
             rms_norm(b.hidden + r * n, layer.input_norm, b.delta + r * n, n, m.epsilon);
             prepare(layer.q, b.input, r, b.delta + r * n);
+            int i = 0;
+            for (const Matrix *matrix : {&layer.q, &layer.k, &layer.v}) to_low_row(*matrix, b.delta + r * n, b.low[i++], r);
         });
         tickets.begin();
         const int64_t to_k = shares(layer.q), to_v = to_k + shares(layer.k), end = to_v + shares(layer.v);
         for (int64_t i; (i = tickets.take()) < end;) {
-            if (i < to_k) product_share(layer.q, b.input, count, i, panels, b.qkv[0]);
-            else if (i < to_v) product_share(layer.k, b.input, count, i - to_k, panels, b.qkv[1]);
-            else product_share(layer.v, b.input, count, i - to_v, panels, b.qkv[2]);
+            if (i < to_k) product_share(layer.q, b.input, count, i, b.low[0], panels, b.qkv[0]);
+            else if (i < to_v) product_share(layer.k, b.input, count, i - to_k, b.low[1], panels, b.qkv[1]);
+            else product_share(layer.v, b.input, count, i - to_v, b.low[2], panels, b.qkv[2]);
         }
         barrier.wait();
         each_row([&](int64_t r) {
@@ -136,7 +143,7 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
             else place<float>(m, layer, rows[r], b, r);
         });
         // The output product reads what attention wrote, or its int8 or widened form.
-        const bool direct = format_of(layer.o) == (m.cache_kind ? WORDS : FLOATS);
+        const bool direct = !layer.o.rank && format_of(layer.o) == (m.cache_kind ? WORDS : FLOATS);
         char *out = direct ? b.inner.rows : b.attended;
         tickets.begin();
         if (m.cache_kind) attention_of<uint16_t>(m, layer, b, tickets, scratch, out, direct ? b.inner.step : qn * 2);
@@ -144,19 +151,24 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
         barrier.wait();
         if (!direct)
             each_row([&](int64_t r) {
-                if (m.cache_kind) prepare(layer.o, b.inner, r, (const uint16_t *)b.attended + r * qn);
-                else prepare(layer.o, b.inner, r, (const float *)b.attended + r * qn);
+                float *row = b.qkv[0] + r * qn; // the queries are done with
+                if (m.cache_kind) copy_row(row, (const uint16_t *)b.attended + r * qn, qn);
+                else copy_row(row, (const float *)b.attended + r * qn, qn);
+                prepare(layer.o, b.inner, r, row);
+                to_low_row(layer.o, row, b.low[0], r);
             });
         product_of(layer.o, b.inner, b.delta);
         each_row([&](int64_t r) {
             add_to(b.hidden + r * n, b.delta + r * n, n);
             rms_norm(b.hidden + r * n, layer.post_norm, b.delta + r * n, n, m.epsilon);
             prepare(layer.gate, b.input, r, b.delta + r * n);
+            to_low_row(layer.gate, b.delta + r * n, b.low[0], r);
+            to_low_row(layer.up, b.delta + r * n, b.low[1], r);
         });
         tickets.begin();
         for (int64_t i; (i = tickets.take()) < shares(layer.gate);) {
-            product_share(layer.gate, b.input, count, i, panels, b.gate);
-            product_share(layer.up, b.input, count, i, panels, b.up);
+            product_share(layer.gate, b.input, count, i, b.low[0], panels, b.gate);
+            product_share(layer.up, b.input, count, i, b.low[1], panels, b.up);
             const int64_t from = i * SHARE * PANEL, width = m.inner - from < SHARE * PANEL ? m.inner - from : SHARE * PANEL;
             for (int64_t r = 0; r < count; r++) {
                 float *gate = b.gate + r * m.inner + from;
@@ -166,7 +178,11 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
             }
         }
         barrier.wait();
-        if (format_of(layer.down) == BYTES) each_row([&](int64_t r) { prepare(layer.down, b.inner, r, b.gate + r * m.inner); });
+        if (format_of(layer.down) == BYTES || layer.down.rank)
+            each_row([&](int64_t r) {
+                prepare(layer.down, b.inner, r, b.gate + r * m.inner);
+                to_low_row(layer.down, b.gate + r * m.inner, b.low[0], r);
+            });
         product_of(layer.down, b.inner, b.delta);
     }
     each_row([&](int64_t r) {
@@ -210,6 +226,7 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
         room(b.qkv[0], count * qn * 4), room(b.qkv[1], count * kn * 4), room(b.qkv[2], count * kn * 4);
         room(b.delta, count * m.hidden * 4), room(b.gate, count * last * 4), room(b.up, count * m.inner * 4);
         room(b.cosines, count * m.rotary * 2), room(b.sines, count * m.rotary * 2);
+        for (float *&low : b.low) room(low, count * m.rank * 4);
         room(b.queries, count * qn * 4), room(b.attended, count * qn * 4);
         for (Input *in : {&b.input, &b.inner}) {
             room(in->rows, count * in->step), room(in->bytes.x, count * wide);

@@ -52,7 +52,7 @@ void attend(const float *q, const T *k, const T *v, int64_t keys, int64_t stride
 }
 
 struct Buffers {
-    float *hidden, *normed, *qkv[3], *attended, *delta, *gate, *up, *cosines, *sines, *scores;
+    float *hidden, *normed, *qkv[3], *attended, *delta, *gate, *up, *cosines, *sines, *scores, *low;
     Rows quantized;
     int64_t width;
 };
@@ -86,6 +86,7 @@ void attention_of(const Model &m, const Layer &layer, const Row &row, const Buff
 void work(const Model &m, const Row *rows, int count, bool several, const Buffers &b, float *logits, int wanted, Barrier &barrier, int thread, int threads) {
     const int64_t n = m.hidden, qn = m.heads * m.head_dim;
     float *scores = b.scores + (int64_t)thread * (m.heads / m.kv_heads) * b.width;
+    float *low = b.low + (int64_t)thread * count * m.rank; // each thread makes its own: it is short
     for (int r = thread; r < count; r += threads)
         for (int64_t i = 0; i < m.rotary / 2; i++) {
             float angle = (float)rows[r].position * m.frequencies[i];
@@ -105,9 +106,9 @@ void work(const Model &m, const Row *rows, int count, bool several, const Buffer
         }
         barrier.wait();
         if (last) break;
-        product(layer.q, b.normed, n, b.quantized, count, b.qkv[0], thread, threads);
-        product(layer.k, b.normed, n, b.quantized, count, b.qkv[1], thread, threads);
-        product(layer.v, b.normed, n, b.quantized, count, b.qkv[2], thread, threads);
+        product(layer.q, b.normed, n, b.quantized, count, b.qkv[0], thread, threads, low);
+        product(layer.k, b.normed, n, b.quantized, count, b.qkv[1], thread, threads, low);
+        product(layer.v, b.normed, n, b.quantized, count, b.qkv[2], thread, threads, low);
         barrier.wait();
         for (int64_t i = thread; i < count * m.kv_heads; i += threads) {
             int64_t r = i / m.kv_heads, g = i % m.kv_heads;
@@ -125,7 +126,7 @@ void work(const Model &m, const Row *rows, int count, bool several, const Buffer
             for (int r = thread; r < count; r += threads) to_int8(layer.o, b.quantized, r, b.attended + r * qn);
             barrier.wait();
         }
-        product(layer.o, b.attended, qn, b.quantized, count, b.delta, thread, threads);
+        product(layer.o, b.attended, qn, b.quantized, count, b.delta, thread, threads, low);
         barrier.wait();
         for (int r = thread; r < count; r += threads) {
             add_to(b.hidden + r * n, b.delta + r * n, n);
@@ -133,15 +134,15 @@ void work(const Model &m, const Row *rows, int count, bool several, const Buffer
             if (is_quantized(layer.gate)) to_int8(layer.gate, b.quantized, r, b.normed + r * n);
         }
         barrier.wait();
-        product(layer.gate, b.normed, n, b.quantized, count, b.gate, thread, threads);
-        product(layer.up, b.normed, n, b.quantized, count, b.up, thread, threads);
+        product(layer.gate, b.normed, n, b.quantized, count, b.gate, thread, threads, low);
+        product(layer.up, b.normed, n, b.quantized, count, b.up, thread, threads, low);
         barrier.wait();
         for (int r = thread; r < count; r += threads) {
             activate(m, b.gate + r * m.inner, b.up + r * m.inner, m.inner);
             if (is_quantized(layer.down)) to_int8(layer.down, b.quantized, r, b.gate + r * m.inner);
         }
         barrier.wait();
-        product(layer.down, b.gate, m.inner, b.quantized, count, b.delta, thread, threads);
+        product(layer.down, b.gate, m.inner, b.quantized, count, b.delta, thread, threads, low);
         barrier.wait();
     }
     if (wanted) product(m.head, b.normed, n, b.quantized, wanted, logits, thread, threads);
@@ -169,16 +170,16 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     b.quantized.width = (widest + 63) / 64 * 64;
     b.quantized.blocks = widest / 8 + 1; // the smallest block that a weight may have
     const int64_t floats[] = {count * m.hidden, count * qn, count * kn, count * kn, count * qn, count * m.hidden, count * m.inner, count * m.inner,
-                              count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, 2 * count * b.quantized.blocks, count * b.quantized.width / 4};
-    float **places[] = {&b.normed, &b.qkv[0], &b.qkv[1], &b.qkv[2], &b.attended, &b.delta, &b.gate, &b.up, &b.cosines, &b.sines, &b.scores};
+                              count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, threads * count * m.rank, 2 * count * b.quantized.blocks, count * b.quantized.width / 4};
+    float **places[] = {&b.normed, &b.qkv[0], &b.qkv[1], &b.qkv[2], &b.attended, &b.delta, &b.gate, &b.up, &b.cosines, &b.sines, &b.scores, &b.low};
     int64_t total = 0;
     for (int64_t x : floats) total += (x + L - 1) / L * L;
     static thread_local Kept kept;
     float *at = (float *)kept.need(total * sizeof(float));
     if (!at) return 1;
-    for (int i = 0; i < 13; i++) {
-        if (i < 11) *places[i] = at;
-        else if (i == 11) {
+    for (int i = 0; i < 14; i++) {
+        if (i < 12) *places[i] = at;
+        else if (i == 12) {
             b.quantized.scale = at;
             b.quantized.start = (int32_t *)(at + count * b.quantized.blocks);
         } else b.quantized.x = (int8_t *)at;
