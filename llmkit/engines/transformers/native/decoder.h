@@ -118,7 +118,9 @@ struct Barrier {
     }
 };
 
-constexpr int FETCH = 16384; // bytes that are asked for ahead: the weights are read once, from memory
+// Weights are read once, from memory, and asked for ahead: where O rows of them are short, so many bytes on; where they
+// are long, further on in each row, then in the row that comes after it.
+constexpr int FETCH = 16384, FETCH_ROW = 1024;
 
 // O outputs of R rows; each sum has one accumulator, so that it does not depend on R and O.
 template <typename T, int O, int R, bool AHEAD>
@@ -126,11 +128,15 @@ inline __attribute__((always_inline)) void dots(const T *w, int64_t inputs, cons
     v16 acc[R][O];
     for (int r = 0; r < R; r++)
         for (int o = 0; o < O; o++) acc[r][o] = v16{};
+    const int64_t bytes = inputs * sizeof(T), turn = bytes - FETCH_ROW;
+    const bool wide = O * bytes > FETCH;
     for (int64_t i = 0; i < inputs; i += L) {
         v16 line[O];
         for (int o = 0; o < O; o++) line[o] = load(w + o * inputs + i);
-        if (AHEAD)
-            for (int o = 0; o < O; o++) __builtin_prefetch((const char *)(w + o * inputs + i) + FETCH, 0, 3);
+        if (AHEAD) {
+            const int64_t on = !wide ? FETCH : FETCH_ROW + ((int64_t)(i * sizeof(T)) < turn ? 0 : (O - 1) * bytes);
+            for (int o = 0; o < O; o++) __builtin_prefetch((const char *)(w + o * inputs + i) + on, 0, 3);
+        }
         for (int r = 0; r < R; r++) {
             v16 y = load(x + r * step + i);
             for (int o = 0; o < O; o++) acc[r][o] += line[o] * y;
