@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; `make run` and `make test` are all that a newcomer needs.
-.PHONY: run test test-slow test-real lint bench models clean
+.PHONY: run test test-slow test-real lint bench check-gpu models clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -26,6 +26,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# Proofs and speeds on a GPU, in less than 8 minutes; a table, and check-gpu.json.
+check-gpu: $(READY)
+	$(BIN)/python -m tests.check_gpu
 
 models: $(READY)
 	$(BIN)/python examples/models/make_models.py

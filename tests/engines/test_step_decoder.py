@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmkit.engines.base import Completion, Request, Sampling
-from llmkit.engines.transformers import step_decoder
+from llmkit.engines.transformers import step_batch, step_decoder
 from llmkit.engines.transformers.engine import TransformersEngine
 from llmkit.engines.transformers.native_decoder import NativeDecoder
 from llmkit.runtime.load import load
@@ -90,12 +90,13 @@ def test_alone_in_a_batch_streamed_and_guessed_are_one_text(
     assert together == [engine.generate([one])[0][0].ids for one in batch]
     monkeypatch.setattr(step_decoder, "MAX_ROWS", 2)  # the others join as rows leave
     assert together == ids_of(engine.generate(batch))
+    monkeypatch.setattr(step_decoder, "READ", 7)  # tokens of prompts at a time
+    assert together == ids_of(engine.generate(batch))
 
 
 def test_a_shared_beginning_is_read_once_and_changes_nothing(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_decoder, "PIECE", 20)
     assert engine.tokenizer is not None
     begin: Any = engine.tokenizer("Once there was a boy who had a red ball and a blue kite. " * 3)[
         "input_ids"
@@ -108,15 +109,15 @@ def test_a_shared_beginning_is_read_once_and_changes_nothing(
     native = NativeDecoder
     prefill = native.prefill
 
-    def counting(self: Any, slot: Any, ids: Any) -> torch.Tensor:
-        read.append(len(ids))
-        return prefill(self, slot, ids)
+    def counting(self: Any, rows: Any) -> torch.Tensor:
+        read.extend(len(ids) for _, ids in rows)
+        return prefill(self, rows)
 
     monkeypatch.setattr(native, "prefill", counting)
     alone = [engine.generate([one])[0][0].ids for one in batch]
     separately, read[:] = sum(read), []
     assert ids_of(engine.generate(batch)) == alone
-    assert sum(read) < separately - 2 * (len(begin) - 20)
+    assert sum(read) == separately - 3 * len(begin)
 
 
 def test_an_answer_ends_at_its_own_limit_stop_string_or_listener(engine: TransformersEngine) -> None:
@@ -191,10 +192,16 @@ def test_logprobs_are_those_of_the_models_forward_pass(which: str, request: pyte
         assert [value for _, value in one.top] == pytest.approx(row.topk(2).values.tolist(), abs=1e-3)
 
 
-def test_an_adapter_keeps_a_model_out_of_the_native_steps() -> None:
-    adapted = TransformersEngine(load(ModelSpec("storyteller", device="cpu", bundled=True)))
-    assert adapted._steps is None
-    assert any("adapter" in note for note in adapted.notes)
+def test_a_model_with_an_adapter_writes_the_text_of_generate() -> None:
+    specs = (
+        ModelSpec("storyteller", dtype="float32", device="cpu", bundled=True, attn=attn)
+        for attn in (None, "sdpa")
+    )
+    ours, theirs = (TransformersEngine(load(spec)) for spec in specs)
+    assert ours._steps is not None
+    assert theirs._steps is None
+    batch = requests(ours, SETTINGS["greedy"])
+    assert ids_of(ours.generate(batch)) == ids_of(theirs.generate(batch))
 
 
 def test_a_limit_of_one_token_is_kept(engine: TransformersEngine) -> None:
@@ -225,7 +232,7 @@ def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: Tr
     free = list(batch._decoder.native._free)
     long = requests(engine, Sampling(max_new_tokens=50))[2]
     long = replace(long, ids=list(long.ids or ()) * 5)  # three pieces
-    assert len(long.ids) > 2 * step_decoder.PIECE
+    assert len(long.ids) > 2 * step_batch._READ
     for steps in (0, 1, 2, 6):
         answer = batch.add(long, lambda ids: None)
         for _ in range(steps):

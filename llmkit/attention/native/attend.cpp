@@ -196,7 +196,7 @@ int look(Scratch &w, const Job &job, int64_t b, int64_t first, int count, int64_
     for (int i = 0; i < count; i++) {
         uint8_t *row = w.seen[i];
         int64_t last = job.causal ? first + i + job.keys - job.queries - k0 : keys;
-        for (int j = 0; j < keys; j++) row[j] = j <= last;
+        for (int j = 0; j < keys; j++) row[j] = j <= last && (!job.window || j > last - job.window);
         if (job.mask) {
             const uint8_t *mask = job.mask + b * job.ms[0] + (first + i) * job.ms[2] + k0;
             for (int j = 0; j < keys; j++) row[j] &= mask[j];
@@ -226,7 +226,7 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
     // Values in float32 whose rows are whole vectors are read where they lie.
     const bool direct = !Kind<T>::bf16 && dim % (4 * L) == 0;
 #if defined(__AVX512F__)
-    const bool lying = !Kind<T>::bf16 && rows <= 4;
+    const bool lying = !Kind<T>::bf16 && rows <= 4 && !job.alike;
 #else
     const bool lying = false;
 #endif
@@ -242,7 +242,8 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
         w.total[r] = 0;
     }
     int64_t end = job.causal ? first + count + job.keys - job.queries : job.keys;
-    for (int64_t k0 = 0; k0 < end; k0 += KB) {
+    const int64_t before = job.window ? first + job.keys - job.queries - job.window + 1 : 0; // keys that none sees
+    for (int64_t k0 = before > 0 ? before / KB * KB : 0; k0 < end; k0 += KB) {
         int keys = (int)(end - k0 < KB ? end - k0 : KB);
         int seen = look(w, job, b, first, count, k0, keys);
         if (!seen) continue;
@@ -358,6 +359,7 @@ void tile(const Job &job, Scratch &w, int64_t b, int64_t g, int64_t first, int c
     }
 }
 
+#ifndef NO_ENTRY // the decoder includes this file for its tiles
 template <typename T> int attend(const Job &job, int threads) {
     int groups = (int)(job.heads / job.kv_heads);
     if (groups > ROWS) return 1;
@@ -386,8 +388,11 @@ template <typename T> int attend(const Job &job, int threads) {
     return failed;
 }
 
+#endif
+
 } // namespace
 
+#ifndef NO_ENTRY
 // sizes: batch, heads, kv_heads, queries, keys, dim. strides: of q, k, v, mask, out; batch, head, position each.
 // kind: 0 float32, 1 bfloat16. Returns 0 when done, 1 when it cannot.
 extern "C" int NAME(const void *q, const void *k, const void *v, const void *mask, void *out, const int64_t *sizes,
@@ -405,3 +410,4 @@ extern "C" int NAME(const void *q, const void *k, const void *v, const void *mas
 #endif
     return kind ? attend<uint16_t>(job, threads) : attend<float>(job, threads);
 }
+#endif

@@ -28,6 +28,8 @@ struct Job {
     int64_t qs[3], ks[3], vs[3], ms[3], os[3]; // strides in elements: batch, head, position
     float scale;
     int causal;
+    int64_t window = 0;  // keys that a query sees, itself included, with `causal`; 0: all
+    bool alike = false;  // a row's numbers must not depend on the rows of its tile
 };
 
 inline float from_bf16(uint16_t x) {

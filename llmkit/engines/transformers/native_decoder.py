@@ -2,7 +2,9 @@
 
 transformers runs a step as hundreds of small operations, each called from Python; for a small model they cost
 more than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
-result of a sequence does not depend on the sequences beside it, to the bit.
+result of a sequence does not depend on the sequences beside it, to the bit. Prompts are read by products of
+many rows; bfloat16 weights then meet activations that are rounded to bfloat16, where the processor multiplies
+them.
 
 Public: `reason_against`, `NativeDecoder`, `Slot`.
 """
@@ -12,79 +14,29 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
+from llmkit.engines.transformers import native_adapter
+from llmkit.engines.transformers.native_library import (
+    NativeLayer,
+    NativeMatrix,
+    NativeModel,
+    NativeRow,
+    functions,
+)
+from llmkit.native_build import CannotBuildError
 from llmkit.runtime.peft import base_model
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-_AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
-_WIDE = ("-march=x86-64-v4", "-mprefer-vector-width=512")
-_LINEAR = Path(__file__).parents[2] / "linear" / "native"
-SOURCE = NativeSource(
-    "step",
-    Path(__file__).parent / "native",
-    ("step.cpp",),
-    (
-        Level("avx512vnni", (*_WIDE, "-mavx512vnni"), _AVX512 | {"avx512_vnni"}),
-        Level("avx512", _WIDE, _AVX512),
-        Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2", "f16c"})),
-        PORTABLE,
-    ),
-    ("-ffp-contract=fast", f"-I{_LINEAR}"),
-)
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Values of `model_type` whose layers the native step computes."""
 _ACTIVATIONS = {"silu": 0, "swish": 0, "gelu_pytorch_tanh": 1}
 _ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})  # those whose frequencies never change
 _KINDS = ("float32", "bfloat16")
-# Prompts up to this many tokens run as steps; longer ones through transformers, whose products are faster.
-MAX_STEP_TOKENS = 16
-
-
-class _Matrix(ctypes.Structure):
-    _fields_ = [
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("outputs", ctypes.c_int64),
-        ("inputs", ctypes.c_int64),
-        ("kind", ctypes.c_int64),
-    ]
-
-
-_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
-_POINTERS = ("input_norm", "post_norm", "q_norm", "k_norm", "keys", "values")
-_NUMBERS = ("count", "hidden", "heads", "kv_heads", "head_dim", "inner", "rotary", "cache_kind", "activation")
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = [
-        *((name, _Matrix) for name in _MATRICES),
-        *((name, ctypes.c_void_p) for name in _POINTERS),
-        ("window", ctypes.c_int64),
-    ]
-
-
-class _Model(ctypes.Structure):
-    _fields_ = [
-        ("layers", ctypes.POINTER(_Layer)),
-        ("head", _Matrix),
-        ("final_norm", ctypes.c_void_p),
-        ("frequencies", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in _NUMBERS),
-        ("epsilon", ctypes.c_float),
-        ("rope_scale", ctypes.c_float),
-        ("attention_scale", ctypes.c_float),
-    ]
-
-
-class _NativeRow(ctypes.Structure):
-    _fields_ = [("offset", ctypes.c_int64), ("position", ctypes.c_int64), ("logits", ctypes.c_int64)]
+MAX_GROUP = 32  # query heads that share a key head, at most
 
 
 @dataclass
@@ -105,16 +57,15 @@ class Slot:
 def reason_against(model: PreTrainedModel) -> str | None:
     """Return the reason why a model cannot run in the native step, or None if it can.
 
-    The model's layers must be those of one of `FAMILIES`, on the CPU, in float32 or bfloat16, without an
-    adapter, with widths that are multiples of 16.
+    The model's layers must be those of one of `FAMILIES`, on the CPU, in float32 or bfloat16, with widths
+    that are multiples of 16. Adapters must be plain LoRA on its linear layers.
     """
+    if (reason := native_adapter.reason_against(model)) is not None:
+        return reason
+    model = base_model(model)
     config: Any = model.config
-    if base_model(model) is not model:
-        return "an adapter is on it"
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
         return f"{config.model_type} has layers of another kind"
-    if not hasattr(model.model, "layers"):
-        return "an adapter is on it"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in _KINDS:
@@ -128,10 +79,12 @@ def reason_against(model: PreTrainedModel) -> str | None:
     widths = (config.hidden_size, config.intermediate_size, head_dim)
     if any(width % 16 for width in widths) or head_dim > 256:
         return f"its widths {widths} are not multiples of 16"
-    if not all(_matrix_of(linear) for linear in _linears(model)):
+    if config.num_attention_heads > MAX_GROUP * config.num_key_value_heads:
+        return f"more than {MAX_GROUP} of its heads share one key"
+    if hasattr(model.lm_head, "lora_A") or not all(_matrix_of(linear) for linear in _linears(model)):
         return "its linear layers are wrapped or of another kind"
     try:
-        _function()
+        functions()
     except CannotBuildError as error:
         return f"the native code cannot be built: {error}"
     return None
@@ -149,6 +102,9 @@ def _linears(model: Any) -> list[Any]:
 def _matrix_of(linear: Any) -> bool:
     import torch
 
+    if not native_adapter.is_plain(linear):
+        return False
+    linear = native_adapter.base_layer(linear)
     if type(linear) is torch.nn.Linear:
         return bool(linear.weight.is_contiguous())
     return _native_weight(linear) is not None
@@ -170,28 +126,7 @@ def level() -> str:
     Raises:
         CannotBuildError: there is none that can be built here.
     """
-    return _built()[0]
-
-
-@cache
-def _built() -> tuple[str, Any]:
-    """Return the best instruction set of this processor and the step's function, built if need be."""
-    failures: list[CannotBuildError] = []
-    for name in SOURCE.available():
-        try:
-            found = SOURCE.load(SOURCE.build(name), f"llmkit_step_{name}")
-        except CannotBuildError as error:
-            failures.append(error)
-            continue
-        pointer, number = ctypes.c_void_p, ctypes.c_int
-        found.argtypes = [pointer, pointer, number, pointer, pointer, number, number]
-        found.restype = number
-        return name, found
-    raise failures[0]
-
-
-def _function() -> Any:
-    return _built()[1]
+    return functions().level
 
 
 class NativeDecoder:
@@ -208,21 +143,23 @@ class NativeDecoder:
     def __init__(self, model: PreTrainedModel, tokens: int) -> None:
         import torch
 
+        model = base_model(model)
         self.model = model
         self.tokens = tokens
         config: Any = model.config
+        self._rank = 0
         self._held: list[Any] = []  # tensors whose memory the structures below point to
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = model.model.layers
         # [layers, 2, tokens, kv_heads, head_dim]: keys and values of a token lie together.
         self.cache = torch.empty(len(layers), 2, tokens, kv_heads, head_dim, dtype=model.dtype)
-        self._layers = (_Layer * len(layers))()
+        self._layers = (NativeLayer * len(layers))()
         windows = _windows(config, len(layers))
         for i, layer in enumerate(layers):
             self._layers[i] = self._layer(layer, self.cache[i], windows[i])
         rotary = model.model.rotary_emb
-        self._model = _Model(
+        self._model = NativeModel(
             self._layers,
             self._matrix(model.lm_head),
             self._float(model.model.norm.weight),
@@ -239,6 +176,7 @@ class NativeDecoder:
             config.rms_norm_eps,
             rotary.attention_scaling,
             layers[0].self_attn.scaling,
+            self._rank,
         )
         self._free = [(0, tokens)]
 
@@ -267,33 +205,23 @@ class NativeDecoder:
         ]
         target.ids[:] = source.ids[:count]
 
-    def prefill(self, slot: Slot, ids: Sequence[int]) -> torch.Tensor:
-        """Read more tokens of a sequence and return the logits after the last, float32 [vocabulary]."""
-        if len(ids) <= MAX_STEP_TOKENS:
-            return self.step([(slot, ids)])[-1]
-        import torch
-        from transformers import DynamicCache
+    def prefill(self, rows: Sequence[tuple[Slot, Sequence[int]]]) -> torch.Tensor:
+        """Read more tokens of sequences' prompts; return the logits after the last of each.
 
-        if len(slot.ids) + len(ids) > slot.capacity:
-            raise ValueError("the sequence is longer than its slot")
-        past = len(slot.ids)
-        cache: Any = DynamicCache()
-        if past:
-            for i in range(len(self._layers)):
-                cache.update(*self._views(i, slot, past), i)
-        with torch.inference_mode():
-            output = self.model(
-                input_ids=torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=1
-            )
-        whole = past + len(ids)
-        for i, layer in enumerate(cache.layers):
-            for kind, states in enumerate((layer.keys, layer.values)):
-                # A sliding layer keeps its window alone: [1, kv_heads, kept, head_dim].
-                kept = min(states.shape[2], len(ids))
-                at = slot.offset + whole - kept
-                self.cache[i, kind, at : slot.offset + whole] = states[0, :, -kept:].transpose(0, 1)
-        slot.ids += ids
-        return output.logits[0, -1].float()
+        A token's numbers do not depend on the sequences beside its own, or on where a prompt is cut.
+
+        Args:
+            rows: sequences, each with its next tokens, one or more.
+
+        Returns:
+            float32 [sequences, vocabulary].
+
+        Raises:
+            ValueError: a sequence is longer than its slot.
+            MemoryError: there is no memory for the layers' buffers.
+        """
+        lines = [n if i + 1 == len(ids) else -1 for n, (_, ids) in enumerate(rows) for i in range(len(ids))]
+        return self._run(functions().prefill, rows, lines)
 
     def step(self, rows: Sequence[tuple[Slot, Sequence[int]]]) -> torch.Tensor:
         """Read some tokens of each sequence; return the logits after each, float32 [tokens, vocabulary].
@@ -303,7 +231,14 @@ class NativeDecoder:
 
         Raises:
             ValueError: a sequence is longer than its slot.
+            MemoryError: there is no memory for the layers' buffers.
         """
+        return self._run(functions().step, rows, range(sum(len(ids) for _, ids in rows)))
+
+    def _run(
+        self, function: Any, rows: Sequence[tuple[Slot, Sequence[int]]], lines: Sequence[int]
+    ) -> torch.Tensor:
+        """Read tokens; `lines` gives the line of the logits for each token, -1 for none."""
         import torch
 
         flat: list[int] = []
@@ -313,34 +248,31 @@ class NativeDecoder:
                 raise ValueError("the sequence is longer than its slot")
             places += [(slot.offset, len(slot.ids) + i) for i in range(len(ids))]
             flat += ids
-        native = (_NativeRow * len(flat))(*(_NativeRow(*place, i) for i, place in enumerate(places)))
+        native = (NativeRow * len(flat))(
+            *(NativeRow(*place, line) for place, line in zip(places, lines, strict=True))
+        )
         with torch.inference_mode():
             hidden = self.model.get_input_embeddings()(torch.tensor(flat)).to(torch.float32).contiguous()
-        logits = torch.empty(len(flat), self._model.head.outputs)
-        failed = _function()(
+        logits = torch.empty(sum(line >= 0 for line in lines), self._model.head.outputs)
+        failed = function(
             ctypes.byref(self._model),
             native,
             len(flat),
             hidden.data_ptr(),
             logits.data_ptr(),
-            len(flat),
+            len(logits),
             torch.get_num_threads(),
         )
         if failed:
-            raise MemoryError("the native step found no memory for its buffers")
+            raise MemoryError("the native decoder found no memory for its buffers")
         for slot, ids in rows:
             slot.ids += ids
         return logits
 
-    def _views(self, layer: int, slot: Slot, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a sequence's first tokens, each [1, kv_heads, count, head_dim]."""
-        both = self.cache[layer, :, slot.offset : slot.offset + count]
-        return both[0].transpose(0, 1).unsqueeze(0), both[1].transpose(0, 1).unsqueeze(0)
-
-    def _layer(self, layer: Any, cache: torch.Tensor, window: int) -> _Layer:
+    def _layer(self, layer: Any, cache: torch.Tensor, window: int) -> NativeLayer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
-        return _Layer(
+        return NativeLayer(
             self._matrix(attention.q_proj),
             self._matrix(attention.k_proj),
             self._matrix(attention.v_proj),
@@ -356,16 +288,24 @@ class NativeDecoder:
             window,
         )
 
-    def _matrix(self, linear: Any) -> _Matrix:
-        quantized = _native_weight(linear)
+    def _matrix(self, linear: Any) -> NativeMatrix:
+        base = native_adapter.base_layer(linear)
+        shape = (base.out_features, base.in_features)
+        quantized = _native_weight(base)
         if quantized is not None:
-            self._held.append(linear)
-            return _Matrix(quantized, None, linear.out_features, linear.in_features, linear.bits)
-        weight = linear.weight.detach()
-        self._held.append(weight)
-        bias = None if linear.bias is None else self._float(linear.bias)
-        kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
-        return _Matrix(weight.data_ptr(), bias, weight.shape[0], weight.shape[1], kind)
+            self._held.append(base)
+            matrix = NativeMatrix(quantized, None, *shape, base.bits)
+        else:
+            weight = base.weight.detach()
+            self._held.append(weight)
+            bias = None if base.bias is None else self._float(base.bias)
+            kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
+            matrix = NativeMatrix(weight.data_ptr(), bias, *shape, kind)
+        thin = native_adapter.low_rank(linear)
+        if thin is not None:
+            matrix.down, matrix.up, matrix.rank = self._float(thin[0]), self._float(thin[1]), len(thin[0])
+            self._rank = max(self._rank, len(thin[0]))
+        return matrix
 
     def _float(self, tensor: torch.Tensor) -> int:
         """The address of a float32 copy."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llmkit.engines.transformers.sampling import Settings
 
-_PIECES = 1  # of prompts between two steps
+_READ = 128  # tokens of prompts between two steps
 _MEMORY_SHARE = 0.25  # of the memory that is free
 
 
@@ -51,7 +51,7 @@ class StepBatch:
         tokens = max(min(most * MAX_ROWS, room), min(most, 1024))
         self.capacity = min(most, tokens) - GUESSES
         try:
-            self._decoder = StepDecoder(model, tokens, _PIECES)
+            self._decoder = StepDecoder(model, tokens, _READ)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

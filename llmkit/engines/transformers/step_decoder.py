@@ -1,9 +1,10 @@
 """Continuous batching over `NativeDecoder`: sequences join and leave between steps.
 
-Prompts are read in pieces at fixed places. So a prefix that several prompts share is read once, and the
-numbers of a sequence are the same, to the bit, whatever runs beside it. If few sequences run, tokens are
-guessed from the sequence's own text and checked several at a time (prompt lookup, Saxena 2023,
-https://github.com/apoorvumang/prompt-lookup-decoding). Only guesses that would have been chosen anyway stay.
+A token's numbers depend on the tokens before it alone, to the bit: not on what runs beside it, or on the
+pieces that a prompt is read in. So a prefix that several prompts share is read once, and short prompts are
+read together. If few sequences run, tokens are guessed from the sequence's own text and checked several at a
+time (prompt lookup, Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding). Only guesses that
+would have been chosen anyway stay.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from llmkit.engines.transformers.sampling import Settings
 
-PIECE = 128
-"""Tokens of a prompt that are read at a time."""
+READ = 512
+"""Tokens of prompts that are read at a time."""
+SHARED = 16
+"""Tokens at the beginning of two prompts that are worth copying."""
 MAX_ROWS = 32
 """Sequences that run together; more would wait for the processor, not for memory."""
 GUESSES = 5
@@ -137,19 +140,31 @@ class _Lookup:
         return []
 
 
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return the number of tokens that two prompts have in common at the beginning."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 class StepDecoder:
     """Runs sequences step by step.
 
     Args:
         model: one that `native_decoder.reason_against` has nothing against.
         tokens: tokens of all running sequences that the cache holds.
-        pieces: pieces of prompts to read before each step, so that long prompts do not hold up the answers
-            of others; None reads all that there is room for.
+        read: tokens of prompts to read before each step, so that long prompts do not hold up the answers of
+            others; None reads all that there is room for.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: int, pieces: int | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, tokens: int, read: int | None = None) -> None:
         self.native = NativeDecoder(model, tokens)
-        self._pieces = pieces
+        self._read = read
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []
         self._accepted = self._guessed = 0
@@ -214,54 +229,68 @@ class StepDecoder:
             one.finished = "interrupted"
             self._waiting.remove(one)
             self._running.append(one)
-        pieces = self._pieces
-        while self._waiting and len(self._running) < MAX_ROWS and pieces != 0:
-            one = self._waiting[0]
-            if one.slot is None and not self._open(one):
+        while self._waiting and len(self._running) < MAX_ROWS:
+            rows = self._next_rows(READ if self._read is None else self._read)
+            if not rows:
                 return
-            logits = self._read_piece(one)
-            pieces = None if pieces is None else pieces - 1
-            if logits is None:
-                continue
-            one.take(choose([one.sampler], logits.unsqueeze(0)))
-            self._waiting.popleft()
-            self._running.append(one)
+            logits = self.native.prefill([(slot, ids) for _, slot, ids in rows])
+            for (one, slot, _), last in zip(rows, logits, strict=True):
+                if len(slot.ids) == len(one.prompt):
+                    one.take(choose([one.sampler], last.unsqueeze(0)))
+                    self._waiting.popleft()
+                    self._running.append(one)
+            if self._read is not None:
+                return
 
-    def _open(self, one: RunningSequence) -> bool:
-        """Give a sequence a slot that holds the pieces it shares with a running one; False if it must wait.
+    def _next_rows(self, most: int) -> list[tuple[RunningSequence, Slot, Sequence[int]]]:
+        """Return the next tokens of waiting sequences to read together, `most` in all."""
+        rows: list[tuple[RunningSequence, Slot, Sequence[int]]] = []
+        for one in self._waiting:
+            if not most or len(self._running) + len(rows) == MAX_ROWS:
+                break
+            if one.slot is None:
+                # One that begins like another of these waits until that is read, and copies it then.
+                source = self._shared(one.prompt)
+                least = SHARED + (0 if source is None else source[1])
+                if any(_common(one.prompt, other.prompt) >= least for other, _, _ in rows):
+                    break
+                if not self._open(one, source, bool(rows)):
+                    break
+            assert one.slot is not None
+            start = len(one.slot.ids)
+            ids = one.prompt[start : start + most]
+            rows.append((one, one.slot, ids))
+            most -= len(ids)
+        return rows
+
+    def _open(self, one: RunningSequence, source: tuple[Slot, int] | None, others: bool) -> bool:
+        """Give a sequence a slot; False if it must wait for one.
+
+        Args:
+            one: the sequence.
+            source: a slot that begins like it, and the tokens to copy from there.
+            others: others are about to be read, and will give up their slots.
 
         Raises:
             MemoryError: the cache will never hold it.
         """
         one.slot = self.native.allocate(one.size)
         if one.slot is None:
-            if not self._running:
+            if not self._running and not others:
                 raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
             return False
-        shared = self._shared(list(one.prompt))
-        if shared is not None:
-            source, count = shared
-            self.native.copy(source, one.slot, count)
+        if source is not None:
+            self.native.copy(source[0], one.slot, source[1])
         return True
 
-    def _read_piece(self, one: RunningSequence) -> torch.Tensor | None:
-        """Read a piece of a prompt; return the logits after it, [vocabulary], if it was the last."""
-        assert one.slot is not None
-        start = len(one.slot.ids)
-        logits = self.native.prefill(one.slot, one.prompt[start : start + PIECE])
-        return logits.clone() if len(one.slot.ids) == len(one.prompt) else None
-
-    def _shared(self, ids: list[int]) -> tuple[Slot, int] | None:
-        """Return the running sequence that shares most whole pieces with a prompt, and their tokens."""
+    def _shared(self, ids: Sequence[int]) -> tuple[Slot, int] | None:
+        """Return the running sequence that shares the most tokens with a prompt, and their number."""
         best: tuple[Slot, int] | None = None
         for other in self._running:
-            if other.slot is None:
-                continue
-            there = list(other.prompt)
-            most = min(len(there), len(ids) - 1) // PIECE
-            count = next((n for n in range(most, 0, -1) if there[: n * PIECE] == ids[: n * PIECE]), 0)
-            if count and (best is None or count * PIECE > best[1]):
-                best = other.slot, count * PIECE
+            # The prompt's last token has to be read: the logits after it choose the first new token.
+            count = min(_common(ids, other.prompt), len(ids) - 1)
+            if other.slot is not None and count >= SHARED and (best is None or count > best[1]):
+                best = other.slot, count
         return best
 
     def _leave(self) -> list[RunningSequence]:

@@ -1,0 +1,143 @@
+"""The native decoder as C sees it: its libraries for each instruction set, its functions and structures."""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
+
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
+_WIDE = ("-march=x86-64-v4", "-mprefer-vector-width=512")
+LEVELS = (
+    Level("avx512bf16", (*_WIDE, "-mavx512vnni", "-mavx512bf16"), _AVX512 | {"avx512_vnni", "avx512_bf16"}),
+    Level("avx512vnni", (*_WIDE, "-mavx512vnni"), _AVX512 | {"avx512_vnni"}),
+    Level("avx512", _WIDE, _AVX512),
+    Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2", "f16c"})),
+    PORTABLE,
+)
+_PACKAGE = Path(__file__).parents[2]
+_LINEAR, _ATTENTION = _PACKAGE / "linear" / "native", _PACKAGE / "attention" / "native"
+
+
+def _source(name: str, *includes: str) -> NativeSource:
+    return NativeSource(
+        name,
+        Path(__file__).parent / "native",
+        (f"{name}.cpp", "decoder.h", *(str(_LINEAR / one) for one in ("product.cpp", "lanes.h")), *includes),
+        LEVELS,
+        ("-ffp-contract=fast", f"-I{_LINEAR}", f"-I{_ATTENTION}"),
+    )
+
+
+SOURCES = (
+    _source("step"),
+    _source("prefill", "panels.h", *(str(_ATTENTION / one) for one in ("attend.cpp", "common.h"))),
+)
+
+
+class NativeMatrix(ctypes.Structure):
+    """`Matrix` of decoder.h."""
+
+    _fields_ = [
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
+        ("down", ctypes.c_void_p),
+        ("up", ctypes.c_void_p),
+        ("rank", ctypes.c_int64),
+    ]
+
+
+_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
+_POINTERS = ("input_norm", "post_norm", "q_norm", "k_norm", "keys", "values")
+_NUMBERS = ("count", "hidden", "heads", "kv_heads", "head_dim", "inner", "rotary", "cache_kind", "activation")
+
+
+class NativeLayer(ctypes.Structure):
+    """`Layer` of decoder.h."""
+
+    _fields_ = [
+        *((name, NativeMatrix) for name in _MATRICES),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+        ("window", ctypes.c_int64),
+    ]
+
+
+class NativeModel(ctypes.Structure):
+    """`Model` of decoder.h."""
+
+    _fields_ = [
+        ("layers", ctypes.POINTER(NativeLayer)),
+        ("head", NativeMatrix),
+        ("final_norm", ctypes.c_void_p),
+        ("frequencies", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in _NUMBERS),
+        ("epsilon", ctypes.c_float),
+        ("rope_scale", ctypes.c_float),
+        ("attention_scale", ctypes.c_float),
+        ("rank", ctypes.c_int64),
+    ]
+
+
+class NativeRow(ctypes.Structure):
+    """`Row` of decoder.h."""
+
+    _fields_ = [("offset", ctypes.c_int64), ("position", ctypes.c_int64), ("logits", ctypes.c_int64)]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The native functions for one instruction set.
+
+    Attributes:
+        level: name of the instruction set.
+        step: decodes a few tokens of each sequence.
+        prefill: reads prompts. Both take (model, rows, their number, hidden states, logits, their number,
+            threads) and return 0 when done, 1 when there is no memory.
+    """
+
+    level: str
+    step: Any
+    prefill: Any
+
+
+@cache
+def functions() -> Functions:
+    """Return the functions of this processor's best instruction set, built if need be.
+
+    Raises:
+        CannotBuildError: there is none that can be built here.
+    """
+    failures: list[CannotBuildError] = []
+    for level in SOURCES[0].available():
+        try:
+            return load(level)
+        except CannotBuildError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def load(level: str) -> Functions:
+    """Return the functions of an instruction set, built if need be.
+
+    Raises:
+        CannotBuildError: it cannot be built here.
+    """
+    with ThreadPoolExecutor(len(SOURCES)) as pool:  # compilers are programs of their own
+        paths = list(pool.map(lambda source: source.build(level), SOURCES))
+    found = [
+        source.load(path, f"llmkit_{source.name}_{level}")
+        for source, path in zip(SOURCES, paths, strict=True)
+    ]
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    for function in found:
+        function.argtypes = [pointer, pointer, number, pointer, pointer, number, number]
+        function.restype = number
+    return Functions(level, *found)
