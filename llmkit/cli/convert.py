@@ -23,7 +23,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf or ctranslate2.")],
+    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf, onnx, ctranslate2 or mlx.")],
     output: Annotated[
         Path, flag("-o", "--output", metavar="PATH", help="Folder; for GGUF a file, such as model.gguf.")
     ],
@@ -52,7 +52,7 @@ def run(
         flag(
             "--reader-python",
             metavar="PATH",
-            help="Python with llama-cpp-python, to check a GGUF file.",
+            help="Python with llama-cpp-python, onnxruntime or mlx-lm, to check the result.",
             default="this one, if it has it",
         ),
     ] = None,
@@ -122,7 +122,7 @@ def run(
 
         def show(done: int, total: int) -> None:
             bar.total = total
-            bar.update(done, f"{done} of {total} tensors")
+            bar.update(done, f"{done} of {total} {'graphs' if to == 'onnx' else 'tensors'}")
 
         result = convert(
             spec,
@@ -156,6 +156,8 @@ def _print(result: ConvertResult) -> None:
             parts.append(f"same top token at {check.top_token_agreement:.1%} of {check.tokens:,}")
         if check.mean_kl is not None:
             parts.append(f"KL {check.mean_kl:.2g}")
+        if check.same_greedy is not None:
+            parts.append(f"same greedy text for {check.same_greedy} of {check.texts}")
         print(f"checked by {check.reader}: {', '.join(parts)}")
     for reader in result.not_checked:
         print(f"not checked by {reader}")

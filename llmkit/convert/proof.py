@@ -52,6 +52,8 @@ class Check:
             source's; None for outputs that are not logits.
         same_tokens: whether the reader's own tokenizer gave the source's ids for all texts; None where the
             reader got ids.
+        same_greedy: number of texts that both continue with the same greedy tokens; None where the reader
+            generated none. Texts may differ where two tokens are nearly equal.
     """
 
     reader: str
@@ -62,6 +64,7 @@ class Check:
     top_token_agreement: float | None
     mean_kl: float | None
     same_tokens: bool | None = None
+    same_greedy: int | None = None
 
 
 def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:

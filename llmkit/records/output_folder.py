@@ -25,12 +25,12 @@ MODEL_FILES = (
     *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm_char.model", "sentencepiece.model"),
     *("source.spm", "target.spm", "bpe.codes", "dict.txt", "normalizer.json", "prophetnet.tokenizer"),
     *("vocabulary.json", "vocabulary.txt", "*_vocabulary.json", "*_vocabulary.txt"),
-    *("preprocessor_config.json", "processor_config.json", "additional_chat_templates"),
+    *("preprocessor_config.json", "processor_config.json", "additional_chat_templates", "onnx"),
     *("modeling_*.py", "configuration_*.py", "tokenization_*.py"),
 )
 # A folder without any of these is not the folder of a model: its README.md is somebody's own.
 _MARKS = ("config.json", "adapter_config.json", "metrics.jsonl", "checkpoints", "unfinished-corpus")
-_FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus")
+_FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus", "onnx")
 _EXCHANGE = 2
 _AT_FDCWD = -100
 
