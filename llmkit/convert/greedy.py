@@ -83,8 +83,8 @@ def greedy_of(source: SourceModel, rows: list[list[int]], steps: int = STEPS) ->
 def same_texts(reader: str, wanted: Greedy, found: Sequence[Iterable[int]], difference: float) -> int:
     """Count the texts that go on as the source's do.
 
-    Two programs may differ where two tokens are nearly equal: at a step where the source's first token leads by
-    no more than twice the difference between the programs' logits.
+    Two programs may differ where two tokens are nearly equal: at a step where the source's first token
+    leads by no more than twice the difference between the programs' logits.
 
     Args:
         reader: the program, for messages.

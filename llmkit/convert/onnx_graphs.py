@@ -1,7 +1,7 @@
 """Cut a model into the graphs that ONNX programs run, and trace them with transformers' exporter.
 
-A model that generates has one decoder graph for the prompt and for the steps after it: the cache is an input, and
-a prompt comes with an empty one. The weights are therefore in the file once.
+A model that generates has one decoder graph for the prompt and for the steps after it: the cache is an
+input, and a prompt comes with an empty one. The weights are therefore in the file once.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def graphs_of(source: SourceModel, model: Any) -> list[Graph]:
     if not model.can_generate():
         if model.config.is_encoder_decoder:
             raise InputError(
-                f"{source.name} is a bare {model.config.model_type} model; ONNX is written for encoder-decoders"
-                " with a head that generates"
+                f"{source.name} is a bare {model.config.model_type} model; ONNX is written for"
+                " encoder-decoders with a head that generates"
             )
         return [_encoder(source, model)]
     if model.config.is_encoder_decoder:
@@ -145,8 +145,9 @@ class _Encoder(nn.Module):
 def _encoder(source: SourceModel, model: Any) -> Graph:
     sample = _texts(model, _ENCODED)
     names = getattr(source.tokenizer, "model_input_names", ["token_type_ids"])
-    if _takes(model, "token_type_ids") and "token_type_ids" in names:
-        sample["token_type_ids"] = torch.zeros_like(sample["input_ids"])
+    types = getattr(model.config, "type_vocab_size", 0) or 0
+    if _takes(model, "token_type_ids") and "token_type_ids" in names and types > 1:
+        sample["token_type_ids"] = torch.arange(_ENCODED).expand(_BATCH, -1) % 2
     with torch.no_grad():
         found = model(**sample)
     given = [name for name in ("start_logits", "end_logits", "logits", "prediction_logits") if name in found]
@@ -199,12 +200,17 @@ def _decoder(source: SourceModel, model: Any) -> Graph:
     if _takes(model, "position_ids"):
         sample["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, _CACHED:]
     axes = dict.fromkeys(sample, _TEXT) | {"attention_mask": {0: "batch_size", 1: f"{_PAST} + {_NEW}"}}
-    layers = len(past) // 2
+    inputs = [Port(name, name, axes[name]) for name in sample]
     return Graph(
-        "model", _Decoder(model), sample | {"past": past},
-        [*(Port(name, name, axes[name]) for name in sample), *_past_ports(cache_names(layers, cross=False, past=True))],
-        [Port("logits", "logits", _TEXT), *_present_ports(cache_names(layers, cross=False, past=False))],
-    )  # fmt: skip
+        "model",
+        _Decoder(model),
+        sample | {"past": past},
+        [*inputs, *_past_ports(cache_names(len(past) // 2, cross=False, past=True))],
+        [
+            Port("logits", "logits", _TEXT),
+            *_present_ports(cache_names(len(past) // 2, cross=False, past=False)),
+        ],
+    )
 
 
 def _past_ports(names: list[str]) -> Iterator[Port]:
@@ -245,7 +251,8 @@ def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
 
 def _no_cache(source: SourceModel, kind: str) -> InputError:
     return InputError(
-        f"{source.name}: {kind} keeps another state than keys and values in each layer; it is not written as ONNX"
+        f"{source.name}: {kind} keeps another state than keys and values in each layer; it is not written as"
+        " ONNX"
     )
 
 
@@ -273,9 +280,9 @@ def _source_encoder(model: Any) -> Graph:
 class _CrossDecoder(nn.Module):
     """The decoder of an encoder-decoder, with four tensors of cache a layer: its own, and the encoder's.
 
-    The first step computes the encoder's keys and values, and later steps get them as inputs. One graph does both
-    without a branch: only the encoder positions that are not in the cache yet are projected, and what they give
-    is appended to the cache. That is all of them in the first step, and none later.
+    The first step computes the encoder's keys and values, and later steps get them as inputs. One graph
+    does both without a branch: only the encoder positions that are not in the cache yet are projected, and
+    what they give is appended to the cache. That is all of them in the first step, and none later.
     """
 
     def __init__(self, model: Any) -> None:
@@ -353,8 +360,14 @@ def _cross_decoder(source: SourceModel, model: Any) -> Graph:
         "encoder_hidden_states": found.encoder_last_hidden_state,
     }
     axes = dict.fromkeys(sample, _SOURCE_TEXT) | {"input_ids": _TEXT}
+    inputs = [Port(name, name, axes[name]) for name in sample]
     return Graph(
-        "decoder_model_merged", _CrossDecoder(model), sample | {"past": past},
-        [*(Port(name, name, axes[name]) for name in sample), *_past_ports(cache_names(len(layers), cross=True, past=True))],
-        [Port("logits", "logits", _TEXT), *_present_ports(cache_names(len(layers), cross=True, past=False))],
-    )  # fmt: skip
+        "decoder_model_merged",
+        _CrossDecoder(model),
+        sample | {"past": past},
+        [*inputs, *_past_ports(cache_names(len(layers), cross=True, past=True))],
+        [
+            Port("logits", "logits", _TEXT),
+            *_present_ports(cache_names(len(layers), cross=True, past=False)),
+        ],
+    )

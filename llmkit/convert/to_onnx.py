@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.convert.greedy import greedy_of, same_texts
-from llmkit.convert.proof import Check, compare
+from llmkit.convert.proof import Check, compare, outputs_of
 from llmkit.convert.quiet import quiet
 from llmkit.convert.reader_process import reader_with, run_reader
 from llmkit.errors import OptionError
@@ -35,12 +35,14 @@ class Written:
 
     Attributes:
         files: their paths by what they are: encoder, decoder.
+        typed: an encoder takes token types.
         nbytes: size of all files.
         opset: version of ONNX's operators.
         notes: what the user should know.
     """
 
     files: dict[str, Path]
+    typed: bool
     nbytes: int
     opset: int
     notes: list[str]
@@ -99,11 +101,12 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
     notes = [f"ONNX opset {opset}; the sizes of batch, text and cache vary"]
     if source.stored == "bfloat16" and dtype == "float32":
         notes.append("onnxruntime does not compute in bfloat16 on a CPU; the weights are stored in float32")
-    return Written(files, nbytes, opset, notes)
+    typed = any(port.name == "token_type_ids" for port in graphs[0].inputs)
+    return Written(files, typed, nbytes, opset, notes)
 
 
 def _in_dtype(model: Any, dtype: str) -> Any:
-    """The model itself for float32; otherwise a copy. Tables outside the weights, as for rotary angles, stay."""
+    """The model for float32, otherwise a copy. Tables outside the weights, as of rotary angles, stay."""
     import torch
 
     if dtype == "float32":
@@ -140,8 +143,8 @@ def checks_of(
 ) -> list[Check] | None:
     """Let onnxruntime run the graphs, in a process of its own, and compare.
 
-    Each row is run alone. A model that generates is also run step by step with the cache, and continues the rows
-    greedily in padded batches; an encoder runs padded batches.
+    Each row is run alone. A model that generates is also run step by step with the cache, and continues the
+    rows greedily in padded batches; an encoder runs padded batches, with token types if it takes them.
 
     Args:
         written: the graphs.
@@ -174,6 +177,7 @@ def checks_of(
             "rows": rows,
             "prompts": greedy.prompts if greedy else [],
             "greedy": greedy.steps if greedy else 0,
+            "types": _types(rows) if written.typed else [],
             "pad": _padding(config),
             "start": getattr(config, "decoder_start_token_id", None) or 0,
         }
@@ -184,16 +188,24 @@ def checks_of(
                 stepped.append(torch.from_numpy(answer["stepped"]))
                 following.append(answer["following"] if greedy else [])
     logits = source.gives_logits
+    first = compare("onnxruntime", expected, whole, logits=logits)
+    if written.typed:
+        expected = outputs_of(source.model, rows, token_type_ids=_types(rows))
     tails = [one[-len(other) :] for one, other in zip(expected, stepped, strict=True)]
     name = "with its cache" if generates else "in padded batches"
     checks = [
-        compare("onnxruntime", expected, whole, logits=logits),
+        first,
         compare(f"onnxruntime {name}", tails, stepped, logits=logits),
     ]
     if greedy is not None:
         largest = max(check.logit_difference for check in checks)
         checks[1] = replace(checks[1], same_greedy=same_texts("onnxruntime", greedy, following, largest))
     return checks
+
+
+def _types(rows: list[list[int]]) -> list[list[int]]:
+    """Token types of rows: a question and a text of the same length."""
+    return [[int(i >= len(row) // 2) for i in range(len(row))] for row in rows]
 
 
 def _padding(config: Any) -> int:

@@ -1,8 +1,8 @@
 """MLX's layout of a model: safetensors by mlx-lm's names, its own quantized form, and a config that it reads.
 
-https://github.com/ml-explore/mlx-lm reads these folders. A quantized weight of shape (rows, columns) is `weight`
-(rows, columns * bits / 32) in uint32, the first value in the lowest bits, with `scales` and `biases`
-(rows, columns / group_size): value = scale * number + bias.
+https://github.com/ml-explore/mlx-lm reads these folders. A quantized weight of shape (rows, columns) is
+`weight` (rows, columns * bits / 32) in uint32, the first value in the lowest bits, with `scales` and
+`biases` (rows, columns / group_size): value = scale * number + bias.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Family:
     Attributes:
         renamed: starts of names in transformers, and what mlx-lm has in their place.
         transposed: ends of names of weights that are stored the other way around.
-        head: ``tied`` where mlx-lm always multiplies with the embeddings, ``own`` where it always wants a weight,
-            and otherwise as the config says.
+        head: ``tied`` where mlx-lm always multiplies with the embeddings, ``own`` where it always wants a
+            weight, and otherwise as the config says.
     """
 
     renamed: tuple[tuple[str, str], ...] = ()
@@ -65,7 +65,7 @@ FAMILIES = {
         head="tied",
     ),
     "gpt_neox": Family(
-        renamed=(("gpt_neox.layers.", "model.h."), ("gpt_neox.", "model."), ("embed_out.", "model.embed_out.")),
+        renamed=(("gpt_neox.layers.", "model.h."), ("gpt_neox.", "model."), ("lm_head.", "model.embed_out.")),
         head="own",
     ),
 }  # fmt: skip
@@ -95,8 +95,8 @@ def mlx_name(family: Family, name: str) -> str:
 def config_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What config.json says to mlx-lm.
 
-    transformers 5 keeps the rotary settings in ``rope_parameters``. Most of mlx-lm's models read `rope_theta` and
-    `rope_scaling`, and take their own defaults without a word where those are missing.
+    transformers 5 keeps the rotary settings in ``rope_parameters``. Most of mlx-lm's models read
+    `rope_theta` and `rope_scaling`, and take their own defaults without a word where those are missing.
 
     Args:
         config: what config.json says to transformers.
@@ -120,9 +120,16 @@ def config_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     found["rope_scaling"] = None if kind == "default" else rest | {"type": kind}
     if found["model_type"] == "gpt_neox":
         found |= {"rotary_emb_base": theta, "rotary_pct": rope.get("partial_rotary_factor", 1.0)}
+        _check_width(found["hidden_size"], found["intermediate_size"], name)
     if found["model_type"] == "gpt2":
         found["n_ctx"] = found["n_positions"]
+        _check_width(found["n_embd"], found.get("n_inner"), name)
     return found
+
+
+def _check_width(hidden: int, inner: int | None, name: str) -> None:
+    if inner is not None and inner != 4 * hidden:
+        raise InputError(f"{name}: mlx-lm has MLPs of 4 x {hidden} values for this architecture, not {inner}")
 
 
 def _gemma3(config: Mapping[str, Any], rope: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -131,7 +138,8 @@ def _gemma3(config: Mapping[str, Any], rope: Mapping[str, Any], name: str) -> di
     pattern = full[0] + 1 if full else len(layers) + 1
     if any((kind == "full_attention") != (i % pattern == pattern - 1) for i, kind in enumerate(layers)):
         raise InputError(
-            f"{name}: mlx-lm has full attention at every n-th layer of gemma3_text only, and layer_types differs"
+            f"{name}: mlx-lm has full attention at every n-th layer of gemma3_text only, and layer_types"
+            " differs"
         )
     local = rope.get("sliding_attention", rope).get("rope_theta", 10000.0)
     return {"sliding_window_pattern": pattern, "rope_local_base_freq": local}
@@ -285,7 +293,9 @@ def _name_shards(folder: Path, shards: list[list[str]], total: int) -> None:
 def _quantization(groups: Mapping[str, int], bits: int | None) -> dict[str, Any]:
     if bits is None or not groups:
         return {}
-    other = {stem: {"group_size": group, "bits": bits} for stem, group in groups.items() if group != _GROUPS[0]}
+    other = {
+        stem: {"group_size": group, "bits": bits} for stem, group in groups.items() if group != _GROUPS[0]
+    }
     return {"group_size": _GROUPS[0], "bits": bits, **other}
 
 

@@ -61,7 +61,7 @@ def cache_names(layers: int, *, cross: bool, past: bool) -> list[str]:
 
 
 def finish(model: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    """Name a traced graph's inputs, outputs and dimensions, and remove what tells of the machine that made it.
+    """Name a traced graph's inputs, outputs and dimensions, and remove what the tracer noted.
 
     Args:
         model: an `onnx_ir.Model`; it is changed.
@@ -69,20 +69,22 @@ def finish(model: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
         outputs: all of its outputs.
 
     Raises:
-        ValueError: the graph has other inputs or outputs, or a dimension that should vary has a fixed size.
+        InputError: the graph has other inputs or outputs, or a dimension that should vary has a fixed size.
     """
     graph = model.graph
     renamed: dict[str, str] = {}
     for values, ports in ((graph.inputs, inputs), (graph.outputs, outputs)):
         by_name = {port.traced: port for port in ports}
         if sorted(by_name) != sorted(value.name for value in values):
-            raise ValueError(f"the traced graph has {[value.name for value in values]}")
+            raise InputError(f"the traced graph has other inputs or outputs: {[one.name for one in values]}")
         for value in values:
             port = by_name[value.name]
             for axis, name in port.axes.items():
-                if isinstance(value.shape[axis], int):
-                    raise ValueError(f"{port.name} has a fixed size in dimension {axis}")
-                renamed.setdefault(str(value.shape[axis].value), name)
+                size = value.shape[axis]
+                if isinstance(size, int):
+                    raise InputError(f"this model cannot be traced for ONNX: {port.name} gets a fixed size")
+                if size.value is not None:
+                    renamed.setdefault(str(size.value), name)
     _rename_dimensions(graph, renamed)
     for values, ports in ((graph.inputs, inputs), (graph.outputs, outputs)):
         by_name = {port.traced: port for port in ports}
@@ -161,7 +163,7 @@ def other_domains(model: Any) -> list[str]:
 
 
 def settings(beside: Sequence[str], half: bool) -> dict[str, Any]:
-    """What config.json tells transformers.js: which files have their weights beside them, and the cache's type.
+    """Settings for transformers.js in config.json: files with their weights beside them, and types.
 
     Args:
         beside: names of the files whose weights are in another file.

@@ -25,12 +25,12 @@ MODEL_FILES = (
     *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm_char.model", "sentencepiece.model"),
     *("source.spm", "target.spm", "bpe.codes", "dict.txt", "normalizer.json", "prophetnet.tokenizer"),
     *("vocabulary.json", "vocabulary.txt", "*_vocabulary.json", "*_vocabulary.txt"),
-    *("preprocessor_config.json", "processor_config.json", "additional_chat_templates", "onnx"),
+    *("preprocessor_config.json", "processor_config.json", "additional_chat_templates"),
     *("modeling_*.py", "configuration_*.py", "tokenization_*.py"),
 )
 # A folder without any of these is not the folder of a model: its README.md is somebody's own.
 _MARKS = ("config.json", "adapter_config.json", "metrics.jsonl", "checkpoints", "unfinished-corpus")
-_FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus", "onnx")
+_FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus")
 _EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -47,6 +47,8 @@ def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]
         return [entry.name for entry in entries]
 
     def is_known(entry: Path) -> bool:
+        if entry.name == "onnx" and entry.is_dir() and not entry.is_symlink():
+            return all(fnmatchcase(one.name, "*.onnx*") and one.is_file() for one in entry.iterdir())
         if entry.is_dir() and (entry.is_symlink() or entry.name not in _FOLDERS):
             return False
         return any(fnmatchcase(entry.name, pattern) for pattern in known)

@@ -2,10 +2,10 @@
 
     python mlx_logits.py JOB.json
 
-The job names the model's folder, a folder for results, the texts (none for a model without a tokenizer), rows of
-token ids, and prompts to continue. For row i it writes ``i.npz`` with the `ids` that mlx-lm's tokenizer gives for
-text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: as many ids as `greedy` says, that
-follow prompt i greedily with mlx-lm's cache.
+The job names the model's folder, a folder for results, the texts (none for a model without a tokenizer),
+rows of token ids, and prompts to continue. For row i it writes ``i.npz`` with the `ids` that mlx-lm's
+tokenizer gives for text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: as many
+ids as `greedy` says, that follow prompt i greedily with mlx-lm's cache.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python onnxruntime_run.py JOB.json
 
-The job names the kind of model (decoder, encoder-decoder, encoder), the files of its graphs, a folder for results,
-the rows of token ids, and the ids for padding and for the start of a decoder. For row i it writes ``i.npz`` with
-`whole` (the outputs for the row alone, in one call) and, for models that generate, `stepped` (those from the middle
-of the row on, token by token with the cache) and `following`: as many ids as `greedy` says, found in batches of
-rows of unlike length. For an encoder `stepped` is its outputs in such a batch.
+The job names the kind of model (decoder, encoder-decoder, encoder), the files of its graphs, a folder for
+results, the rows of token ids, and the ids for padding and for the start of a decoder. For row i it writes
+``i.npz`` with `whole` (the outputs for the row alone, in one call) and, for models that generate, `stepped`
+(those from the middle of the row on, token by token with the cache) and `following`: as many ids as
+`greedy` says, found in batches of rows of unlike length. For an encoder `stepped` is its outputs in such a
+batch, with the token types of the job.
 """
 
 from __future__ import annotations
@@ -137,9 +138,9 @@ def follow(job: dict[str, Any], graphs: dict[str, Graph], rows: list[list[int]])
     return np.concatenate(found, axis=1)
 
 
-def encode(graph: Graph, ids: Any, mask: Any) -> Any:
+def encode(graph: Graph, ids: Any, mask: Any, types: Any) -> Any:
     """Outputs of an encoder: (rows, tokens, values), or (rows, 1, classes) for whole texts."""
-    outputs = graph.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
+    outputs = graph.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
     if "start_logits" in outputs:
         return np.stack([outputs["start_logits"], outputs["end_logits"]], axis=-1)
     found = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
@@ -160,10 +161,12 @@ def encoding(job: dict[str, Any], graph: Graph) -> list[Arrays]:
     answers: list[Arrays] = []
     for i in range(0, len(job["rows"]), BATCH):
         rows = job["rows"][i : i + BATCH]
-        together = encode(graph, *padded(rows, job["pad"], left=False))
+        ids, mask = padded(rows, job["pad"], left=False)
+        types = padded(job["types"][i : i + BATCH], 0, left=False)[0] if job["types"] else np.zeros_like(ids)
+        together = encode(graph, ids, mask, types)
         for row, batched in zip(rows, together, strict=True):
             ids = np.array([row], dtype=np.int64)
-            alone = encode(graph, ids, np.ones_like(ids))[0].astype(np.float32)
+            alone = encode(graph, ids, np.ones_like(ids), np.zeros_like(ids))[0].astype(np.float32)
             answers.append({"whole": alone, "stepped": batched[: len(alone)].astype(np.float32)})
     return answers
 
