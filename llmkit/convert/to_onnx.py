@@ -83,7 +83,7 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
     place = folder / onnx.FOLDER
     place.mkdir()
     graphs = graphs_of(source, _in_dtype(source.model, dtype))
-    files, opset, beside = {}, 0, []
+    files, opset, beside, others = {}, 0, [], set()
     progress(0, len(graphs))
     for done, graph in enumerate(graphs, start=1):
         model = trace(graph)
@@ -92,6 +92,7 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
         if onnx.save(model, path):
             beside.append(path.name)
         opset = max(opset, onnx.opset_of(model))
+        others |= set(onnx.other_domains(model))
         decodes = graph.file in _DECODERS and source.model.can_generate()
         files["decoder" if decodes else "encoder"] = path
         progress(done, len(graphs))
@@ -99,6 +100,8 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
     _write_settings(source, folder, dtype, onnx.settings(beside, dtype == "float16"))
     nbytes = sum(file.stat().st_size for file in place.iterdir())
     notes = [f"ONNX opset {opset}; the sizes of batch, text and cache vary"]
+    if others:
+        notes.append(f"the graphs need operators that are not ONNX's own: {', '.join(sorted(others))}")
     if source.stored == "bfloat16" and dtype == "float32":
         notes.append("onnxruntime does not compute in bfloat16 on a CPU; the weights are stored in float32")
     typed = any(port.name == "token_type_ids" for port in graphs[0].inputs)
