@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit convert -m my-model --to gguf --gguf-type Q8_0 -o my-model.gguf",
+    "llmkit convert -m my-model --to onnx -o my-model-onnx",
     "llmkit convert -m folder-with-tf-model-h5 --to safetensors -o my-model",
 ]
 
@@ -40,7 +41,8 @@ def run(
         flag(
             "--dtype",
             metavar="NAME",
-            help="float32, float16, bfloat16, int8 (ctranslate2), or auto, as the model is stored.",
+            help="float32, float16, bfloat16, int8 (ctranslate2, mlx), int4 (mlx), or auto, as the model is"
+            " stored.",
         ),
     ] = "auto",
     bound: Annotated[

@@ -84,7 +84,8 @@ def trace(graph: Graph) -> Any:
     Raises:
         InputError: the model does something that cannot be traced or that ONNX does not have.
     """
-    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
 
     varies = torch.export.Dim.DYNAMIC
     axes = {port.traced: dict.fromkeys(port.axes, varies) for port in graph.inputs}
@@ -94,7 +95,8 @@ def trace(graph: Graph) -> Any:
     try:
         with _silent():
             config = OnnxConfig(dynamic=True, dynamic_shapes=shapes)
-            return OnnxExporter().export(graph.module, dict(graph.sample), config).program
+            exporter: Any = OnnxExporter()  # takes any module, whatever its annotations say
+            return exporter.export(graph.module, dict(graph.sample), config).program
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # tracing runs the model, and raises whatever goes wrong in it
@@ -183,7 +185,7 @@ class _Decoder(nn.Module):
         from transformers import DynamicCache
 
         # A cache without a config keeps all positions in every layer; the mask applies sliding windows.
-        cache = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
+        cache: Any = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
         logits = self.model(**inputs, past_key_values=cache, use_cache=True).logits
         present = [value for layer in cache.layers for value in (layer.keys, layer.values)]
         names = cache_names(len(cache.layers), cross=False, past=False)
@@ -234,7 +236,7 @@ def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
     from transformers import DynamicCache
 
     kind = model.config.model_type
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     try:
         with torch.no_grad():
             model(input_ids=_texts(model, _CACHED)["input_ids"], past_key_values=cache, use_cache=True)
@@ -298,8 +300,8 @@ class _CrossDecoder(nn.Module):
     ) -> dict[str, torch.Tensor]:
         from transformers import DynamicCache, EncoderDecoderCache
 
-        own = DynamicCache(list(zip(past[::4], past[1::4], strict=True)))
-        cross = DynamicCache(list(zip(past[2::4], past[3::4], strict=True)))
+        own: Any = DynamicCache(list(zip(past[::4], past[1::4], strict=True)))
+        cross: Any = DynamicCache(list(zip(past[2::4], past[3::4], strict=True)))
         cache = EncoderDecoderCache(own, cross)
         cache.is_updated = dict.fromkeys(range(len(own.layers)), False)
         with _from_position(self.model, past[2].shape[2]):

@@ -155,8 +155,18 @@ def one_row(model: Any, length: int) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.fixture
+def traced(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The graph of the tiny reader, in place of another trace."""
+    import onnx_ir
+
+    path = converted("bert-qa")[0] / "onnx" / "model.onnx"
+    monkeypatch.setattr(onnx_graphs, "trace", lambda graph: onnx_ir.load(str(path)))
+    return lambda: onnx_ir.load(str(path))
+
+
 def test_without_onnxruntime_the_result_says_so(
-    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    traced: Callable[[], Any], tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(to_onnx, "reader_with", lambda module, python: None)
     result = convert(ModelSpec(str(tiny_model("bert-qa"))), "onnx", tmp_path / "out")
@@ -166,18 +176,14 @@ def test_without_onnxruntime_the_result_says_so(
 
 
 def test_over_the_bound_nothing_is_written(
-    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    traced: Callable[[], Any], tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(graph: onnx_graphs.Graph) -> Any:
-        model = trace(graph)
-        value = next(one for one in model.graph.initializers.values() if len(one.shape) == 2)
-        import onnx_ir
+    import onnx_ir
 
-        value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.01, name=value.name)
-        return model
-
-    trace = onnx_graphs.trace
-    monkeypatch.setattr(onnx_graphs, "trace", damaged)
+    model = traced()
+    value = next(one for one in model.graph.initializers.values() if len(one.shape) == 2)
+    value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.01, name=value.name)
+    monkeypatch.setattr(onnx_graphs, "trace", lambda graph: model)
     with pytest.raises(LLMKitError, match="answers otherwise"):
         convert(ModelSpec(str(tiny_model("bert-qa"))), "onnx", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -31,14 +31,15 @@ def main(job: dict[str, Any]) -> None:
         return np.array(model(mx.array([ids]), cache=cache)[0].astype(mx.float32))
 
     for i, (row, prompt) in enumerate(zip(job["rows"], job["prompts"], strict=True)):
-        logits, cache, following = logits_of(row), make_prompt_cache(model), []
+        logits, cache = logits_of(row), make_prompt_cache(model)
+        following: list[int] = []
         ids = prompt
         while len(following) < job["greedy"]:
             following.append(int(logits_of(ids, cache)[-1].argmax()))
             ids = following[-1:]
         own = tokenizer.encode(job["texts"][i]) if tokenizer is not None else []
-        answer = {"ids": np.array(own), "logits": logits, "following": np.array(following)}
-        np.savez(Path(job["folder"]) / f"{i}.npz", **answer)  # type: ignore[arg-type]
+        answer: dict[str, Any] = {"ids": np.array(own), "logits": logits, "following": np.array(following)}
+        np.savez(Path(job["folder"]) / f"{i}.npz", **answer)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def logits_of(job: dict[str, Any], graphs: dict[str, Graph], row: list[int]) -> 
 def follow(job: dict[str, Any], graphs: dict[str, Graph], rows: list[list[int]]) -> Any:
     """The ids that follow greedily: (rows, steps)."""
     decoder, ids, mask = start(job, graphs, rows)
-    found = []
+    found: list[Any] = []
     while len(found) < job["greedy"]:
         ids = decoder.step(ids, mask)[:, -1].argmax(-1)[:, None].astype(np.int64)
         mask = np.ones_like(ids)
