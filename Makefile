@@ -14,7 +14,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -q -n 2 -m slow
 
 # Real models from packages of the registry, in the folder LLMKIT_REAL; LLMKIT_DATA names public data sets, and
-# LLMKIT_LLAMA_PYTHON a Python that has llama-cpp-python.
+# LLMKIT_LLAMA_PYTHON a Python that has llama-cpp-python. LLMKIT_MLX_PYTHON names one that has mlx-lm, for `make test`.
 test-real: $(READY)
 	$(BIN)/python -m tests.real.models
 	$(BIN)/pytest -q -s -m real tests/real

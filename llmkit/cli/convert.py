@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit convert -m my-model --to gguf --gguf-type Q8_0 -o my-model.gguf",
+    "llmkit convert -m my-model --to onnx -o my-model-onnx",
     "llmkit convert -m folder-with-tf-model-h5 --to safetensors -o my-model",
 ]
 
@@ -23,7 +24,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf or ctranslate2.")],
+    to: Annotated[str, flag("--to", metavar="FORMAT", help="safetensors, gguf, onnx, ctranslate2 or mlx.")],
     output: Annotated[
         Path, flag("-o", "--output", metavar="PATH", help="Folder; for GGUF a file, such as model.gguf.")
     ],
@@ -40,7 +41,8 @@ def run(
         flag(
             "--dtype",
             metavar="NAME",
-            help="float32, float16, bfloat16, int8 (ctranslate2), or auto, as the model is stored.",
+            help="float32, float16, bfloat16, int8 (ctranslate2, mlx), int4 (mlx), or auto, as the model is"
+            " stored.",
         ),
     ] = "auto",
     bound: Annotated[
@@ -52,7 +54,7 @@ def run(
         flag(
             "--reader-python",
             metavar="PATH",
-            help="Python with llama-cpp-python, to check a GGUF file.",
+            help="Python with llama-cpp-python, onnxruntime or mlx-lm, to check the result.",
             default="this one, if it has it",
         ),
     ] = None,
@@ -122,7 +124,7 @@ def run(
 
         def show(done: int, total: int) -> None:
             bar.total = total
-            bar.update(done, f"{done} of {total} tensors")
+            bar.update(done, f"{done} of {total} {'graphs' if to == 'onnx' else 'tensors'}")
 
         result = convert(
             spec,
@@ -156,6 +158,8 @@ def _print(result: ConvertResult) -> None:
             parts.append(f"same top token at {check.top_token_agreement:.1%} of {check.tokens:,}")
         if check.mean_kl is not None:
             parts.append(f"KL {check.mean_kl:.2g}")
+        if check.same_greedy is not None:
+            parts.append(f"same greedy text for {check.same_greedy} of {check.texts}")
         print(f"checked by {check.reader}: {', '.join(parts)}")
     for reader in result.not_checked:
         print(f"not checked by {reader}")

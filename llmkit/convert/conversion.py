@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.convert.output import check_output, unfinished
 from llmkit.convert.proof import Check, outputs_of, probe_ids
+from llmkit.convert.reader_process import reader_with
 from llmkit.convert.result import ConvertResult, write_proof
 from llmkit.errors import LLMKitError, OptionError
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from llmkit.convert.source import SourceModel
     from llmkit.runtime.spec import ModelSpec
 
-FORMATS = ("safetensors", "gguf", "ctranslate2")
+FORMATS = ("safetensors", "gguf", "onnx", "ctranslate2", "mlx")
 GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
-DTYPES = ("float32", "float16", "bfloat16", "int8")
+_WITH_INTEGERS = (("ctranslate2", "int8"), ("mlx", "int8"), ("mlx", "int4"))
+DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def _kind(to: str, gguf_type: str, dtype: str) -> str:
     if (dtype if to == "gguf" else gguf_type) != "auto":
         other = "dtype" if to == "gguf" else "gguf_type"
         raise OptionError(other, f"is not used for {to}; give `{name}`")
-    if to == "safetensors" and value == "int8":
-        raise OptionError("dtype", "int8 is written for ctranslate2 only")
+    if (to, value) not in _WITH_INTEGERS and value in ("int8", "int4"):
+        raise OptionError("dtype", f"{value} is not written for {to}")
     value = value.upper() if to == "gguf" and value != "auto" else value
     if value != "auto" and value not in known:
         raise OptionError(name, f"must be auto or one of {', '.join(known)}, not {value}")
@@ -127,7 +129,7 @@ def _to_gguf(
     written = to_gguf.write(source, path, kind, _general(source, job.output), job.progress)
     checks = [to_gguf.own_check(path, rows, expected)]
     not_checked = []
-    python = to_gguf.reader_with("llama_cpp", job.reader_python)
+    python = reader_with("llama_cpp", job.reader_python)
     if source.model.config.is_encoder_decoder:
         not_checked.append("llama.cpp (llama-cpp-python runs no encoder-decoder)")
     elif python is None:
@@ -190,10 +192,57 @@ def _to_ctranslate2(
     )
 
 
+def _to_onnx(
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_onnx
+
+    dtype = to_onnx.type_of(source.stored, job.kind)
+    written = to_onnx.write(source, path, dtype, job.progress)
+    checks = to_onnx.checks_of(written, source, rows, expected, job.reader_python)
+    return ConvertResult(
+        output=job.output,
+        to="onnx",
+        source=f"{source.name} ({source.format})",
+        stored=dtype,
+        parameters=sum(one.numel() for one in source.model.parameters()),
+        nbytes=written.nbytes,
+        checks=checks or [],
+        bound=job.bound if job.bound is not None else to_onnx.BOUNDS[dtype],
+        not_checked=[] if checks else ["onnxruntime; install onnxruntime to check with it"],
+        notes=[*source.notes, *written.notes],
+    )
+
+
+def _to_mlx(
+    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+) -> ConvertResult:
+    from llmkit.convert import to_mlx
+
+    dtype = source.stored if job.kind == "auto" else job.kind
+    to_mlx.write(source, path, dtype, job.progress)
+    checks = [to_mlx.own_check(path, source, rows, expected, dtype)]
+    independent = to_mlx.mlx_check(path, source, rows, expected, job.reader_python)
+    return ConvertResult(
+        output=job.output,
+        to="mlx",
+        source=f"{source.name} ({source.format})",
+        stored=dtype,
+        parameters=sum(one.numel() for one in source.model.parameters()),
+        nbytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
+        checks=[*checks, *([independent] if independent else [])],
+        bound=job.bound if job.bound is not None else to_mlx.BOUNDS[dtype],
+        not_checked=[] if independent else ["mlx-lm; install mlx-lm to check with it"],
+        notes=list(source.notes),
+    )
+
+
 _TARGETS: dict[str, Any] = {
     "gguf": _to_gguf,
     "safetensors": _to_safetensors,
+    "onnx": _to_onnx,
     "ctranslate2": _to_ctranslate2,
+    "mlx": _to_mlx,
 }
 
 

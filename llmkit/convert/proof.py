@@ -52,6 +52,8 @@ class Check:
             source's; None for outputs that are not logits.
         same_tokens: whether the reader's own tokenizer gave the source's ids for all texts; None where the
             reader got ids.
+        same_greedy: number of texts that both continue with the same greedy tokens; None where the reader
+            generated none. Texts may differ where two tokens are nearly equal.
     """
 
     reader: str
@@ -62,6 +64,7 @@ class Check:
     top_token_agreement: float | None
     mean_kl: float | None
     same_tokens: bool | None = None
+    same_greedy: int | None = None
 
 
 def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
@@ -85,7 +88,10 @@ def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
 
 
 def outputs_of(
-    model: Any, rows: list[list[int]], decoder: list[list[int]] | None = None
+    model: Any,
+    rows: list[list[int]],
+    decoder: list[list[int]] | None = None,
+    token_type_ids: list[list[int]] | None = None,
 ) -> list[torch.Tensor]:
     """Return the output of a model for each row alone: (tokens, classes) in float32.
 
@@ -93,6 +99,7 @@ def outputs_of(
         model: a transformers model. An encoder-decoder gets the row for its decoder too.
         rows: token ids.
         decoder: other rows for the decoder.
+        token_type_ids: token types of the rows, for an encoder.
     """
     import torch
 
@@ -102,6 +109,8 @@ def outputs_of(
         inputs = {"input_ids": ids}
         if model.config.is_encoder_decoder:
             inputs["decoder_input_ids"] = ids if decoder is None else torch.tensor([decoder[i]])
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = torch.tensor([token_type_ids[i]])
         with torch.inference_mode():
             outputs = model(**inputs)
         found.append(pick_output(outputs)[0].float().cpu())

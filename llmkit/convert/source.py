@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _TASKS = {
     "ForQuestionAnswering": "question-answering",
     "ForMaskedLM": "fill-mask",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForConditionalGeneration": "text-generation",
@@ -86,8 +88,9 @@ def _from_hugging_face(spec: ModelSpec) -> SourceModel:
     from llmkit.runtime.load import load, saved_architecture
 
     task = "feature-extraction"
-    for named in saved_architecture(spec):
-        task = next((task for end, task in _TASKS.items() if named.endswith(end)), task)
+    named = saved_architecture(spec)
+    for one in named:
+        task = next((task for end, task in _TASKS.items() if one.endswith(end)), task)
     loaded = load(replace(spec, dtype="float32", device="cpu", task=task))
     model: Any = loaded.model
     if getattr(model.config, "quantization_config", None) is not None:
@@ -103,7 +106,9 @@ def _from_hugging_face(spec: ModelSpec) -> SourceModel:
         except ValueError as error:
             raise LLMKitError(f"the adapter does not merge: {one_line(error)}") from None
     gc.collect()
-    return SourceModel(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, [])
+    heads = [name for name in named if "For" in name] if task == "feature-extraction" else []
+    notes = [f"the head of {name} is not converted; the result is a {type(model).__name__}" for name in heads]
+    return SourceModel(spec.name, kind, model.eval(), loaded.tokenizer, stored, loaded.folder, notes)
 
 
 def _from_gguf(path: Path) -> SourceModel:

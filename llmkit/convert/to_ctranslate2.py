@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.convert import to_safetensors
-from llmkit.convert.proof import Check, compare
+from llmkit.convert.greedy import Greedy, greedy_of, same_texts
+from llmkit.convert.proof import Check, compare, outputs_of
 from llmkit.convert.quiet import quiet
 from llmkit.errors import InputError, LLMKitError, one_line
 
@@ -87,21 +89,31 @@ def check(
 ) -> Check:
     """Run the result in CTranslate2 and compare: logits, or log-probabilities for an encoder-decoder.
 
+    It continues the rows greedily too.
+
     Raises:
-        LLMKitError: CTranslate2 does not run what its converter wrote.
+        LLMKitError: CTranslate2 does not run what its converter wrote, or continues a text otherwise.
     """
+    greedy = greedy_of(source, rows)
     try:
-        return _run(folder, source, rows, expected, dtype)
+        found, following = _run(folder, source, rows, expected, dtype, greedy)
     except (RuntimeError, ValueError) as error:
         raise LLMKitError(
             f"CTranslate2 does not run the converted model ({source.model.config.model_type}):"
             f" {one_line(error)}; nothing was written"
         ) from error
+    return replace(found, same_greedy=same_texts("CTranslate2", greedy, following, found.logit_difference))
 
 
 def _run(
-    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
-) -> Check:
+    folder: Path,
+    source: SourceModel,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
+    dtype: str,
+    greedy: Greedy,
+) -> tuple[Check, list[list[int]]]:
+    """The comparison of outputs, and the ids that follow each row greedily."""
     import numpy as np
     import torch
 
@@ -109,23 +121,35 @@ def _run(
     kind = "default" if dtype == "int8" else "float32"
     if source.model.config.is_encoder_decoder:
         translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=kind, intra_threads=1)
-        return _check_scores(translator, source, rows, expected)
+        return _check_scores(translator, source, rows), _translated(translator, source, greedy)
     generator = ctranslate2.Generator(str(folder), device="cpu", compute_type=kind, intra_threads=1)
     found = []
     for row in rows:
         logits = generator.forward_batch([row], return_log_probs=False)
         found.append(torch.from_numpy(np.array(logits)[0].astype(np.float32)))
     width = expected[0].shape[-1]
-    return compare("CTranslate2", expected, [one[:, :width] for one in found], logits=True)
+    names = source.tokenizer.convert_ids_to_tokens
+    following = [
+        generator.generate_batch(
+            [names(prompt)], max_length=greedy.steps, sampling_topk=1, include_prompt_in_result=False
+        )[0].sequences_ids[0]
+        for prompt in greedy.prompts
+    ]
+    return compare("CTranslate2", expected, [one[:, :width] for one in found], logits=True), following
 
 
-def _check_scores(
-    translator: Any, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor]
-) -> Check:
+def _translated(translator: Any, source: SourceModel, greedy: Greedy) -> list[list[int]]:
+    names, ids = source.tokenizer.convert_ids_to_tokens, source.tokenizer.convert_tokens_to_ids
+    results = [
+        translator.translate_batch([names(prompt)], beam_size=1, max_decoding_length=greedy.steps)[0]
+        for prompt in greedy.prompts
+    ]
+    return [ids(result.hypotheses[0]) for result in results]
+
+
+def _check_scores(translator: Any, source: SourceModel, rows: list[list[int]]) -> Check:
     """Compare the log-probability of each token of the row after the start token."""
     import torch
-
-    from llmkit.convert.proof import outputs_of
 
     start = source.model.config.decoder_start_token_id
     tokens = [source.tokenizer.convert_ids_to_tokens(row) for row in rows]

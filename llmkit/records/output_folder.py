@@ -47,6 +47,8 @@ def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]
         return [entry.name for entry in entries]
 
     def is_known(entry: Path) -> bool:
+        if entry.name == "onnx" and entry.is_dir() and not entry.is_symlink():
+            return all(fnmatchcase(one.name, "*.onnx*") and one.is_file() for one in entry.iterdir())
         if entry.is_dir() and (entry.is_symlink() or entry.name not in _FOLDERS):
             return False
         return any(fnmatchcase(entry.name, pattern) for pattern in known)

@@ -13,7 +13,8 @@ class ModelSpec:
     Attributes:
         name: Hub id (``org/name``), local folder, or the name of an embedded model.
         task: ``text-generation`` (causal or encoder-decoder, as the checkpoint is),
-            ``text2text-generation``, ``question-answering``, ``fill-mask`` or ``feature-extraction``.
+            ``text2text-generation``, ``question-answering``, ``fill-mask``, ``text-classification``,
+            ``token-classification`` or ``feature-extraction``.
         revision: branch, tag or commit on the Hub.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.

@@ -28,6 +28,8 @@ _AUTO_CLASSES = {
     "text2text-generation": "AutoModelForSeq2SeqLM",
     "question-answering": "AutoModelForQuestionAnswering",
     "fill-mask": "AutoModelForMaskedLM",
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
     "feature-extraction": "AutoModel",
 }
 _NUMBER = re.compile(r"\.\d+\.")

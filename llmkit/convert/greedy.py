@@ -1,0 +1,113 @@
+"""Compare the greedy text of a converted model with its source's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import LLMKitError
+
+if TYPE_CHECKING:
+    from llmkit.convert.source import SourceModel
+
+STEPS = 16
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Tokens that follow some prompts greedily.
+
+    Attributes:
+        prompts: token ids; for an encoder-decoder those of the encoder.
+        steps: number of tokens that follow each.
+        following: the source's tokens, up to and with the first that ends a text.
+        leads: for each of them, by how much its logit is above all others'.
+        ends: ids that end a text.
+    """
+
+    prompts: list[list[int]]
+    steps: int
+    following: list[list[int]]
+    leads: list[list[float]]
+    ends: list[int]
+
+    def cut(self, ids: Iterable[int]) -> list[int]:
+        """Return ids up to and with the first that ends a text."""
+        found: list[int] = []
+        for one in ids:
+            found.append(int(one))
+            if one in self.ends:
+                break
+        return found
+
+
+def greedy_of(source: SourceModel, rows: list[list[int]], steps: int = STEPS) -> Greedy:
+    """Let transformers generate greedily from each row alone, without the settings of generation_config.json.
+
+    Args:
+        source: a model that generates.
+        rows: token ids of the texts. They are cut where the model has too few positions.
+        steps: number of tokens to generate.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    model: Any = source.model
+    config = model.config.get_text_config(decoder=True)
+    found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
+    positions = min([one for one in found if isinstance(one, int) and one > 0], default=1 << 20)
+    encodes = model.config.is_encoder_decoder
+    steps = min(steps, positions // 2)
+    prompts = rows if encodes else [row[: positions - steps] for row in rows]
+    neutral = GenerationConfig(
+        max_new_tokens=steps, do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True,
+        pad_token_id=0, decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+    )  # fmt: skip
+    own, model.generation_config = model.generation_config, neutral
+    following, leads = [], []
+    try:
+        for row in prompts:
+            ids = torch.tensor([row])
+            with torch.inference_mode():
+                output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=neutral)
+            following.append([int(i) for i in output.sequences[0, -len(output.logits) :]])
+            best = [step[0].float().topk(2).values for step in output.logits]
+            leads.append([float(two[0] - two[1]) for two in best])
+    finally:
+        model.generation_config = own
+    whole = Greedy(prompts, steps, following, leads, source.ends)
+    return Greedy(prompts, steps, [whole.cut(ids) for ids in following], leads, source.ends)
+
+
+def same_texts(reader: str, wanted: Greedy, found: Sequence[Iterable[int]], difference: float) -> int:
+    """Count the texts that go on as the source's do.
+
+    Two programs may differ where two tokens are nearly equal: at a step where the source's first token
+    leads by no more than twice the difference between the programs' logits.
+
+    Args:
+        reader: the program, for messages.
+        wanted: the source's.
+        found: the reader's ids for each prompt, with or without the one that ends the text.
+        difference: the largest difference of the programs' logits.
+
+    Raises:
+        LLMKitError: a text goes on otherwise where the source is not in doubt.
+    """
+    same = 0
+    for i, (ids, own) in enumerate(zip(found, wanted.following, strict=True)):
+        got = wanted.cut(ids)
+        if own[-1:] and own[-1] in wanted.ends and got == own[:-1]:
+            got = own  # programs that leave out the end token
+        same += got == own
+        if got == own:
+            continue
+        step = next((n for n, pair in enumerate(zip(got, own, strict=False)) if pair[0] != pair[1]), None)
+        step = min(len(got), len(own) - 1) if step is None else step
+        if wanted.leads[i][step] > 2 * difference:
+            raise LLMKitError(
+                f"{reader} continues text {i + 1} otherwise than transformers at token {step + 1}, where the"
+                f" first choice leads by {wanted.leads[i][step]:.3g}; nothing was written"
+            )
+    return same

@@ -1,0 +1,159 @@
+"""Write a model in MLX's layout, read it back, and let mlx-lm prove it where it is installed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.convert.greedy import greedy_of, same_texts
+from llmkit.convert.proof import TEXTS, Check, compare, outputs_of
+from llmkit.convert.quiet import quiet
+from llmkit.convert.reader_process import reader_with, run_reader
+from llmkit.errors import InputError
+from llmkit.formats import mlx
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.convert.source import SourceModel
+
+# The largest relative difference accepted for each type.
+# mlx-lm computes GELU in Gemma and StarCoder2 exactly where transformers takes the approximation by tanh.
+BOUNDS = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.1, "int8": 0.2, "int4": 0.6}
+
+
+def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int, int], None]) -> None:
+    """Write the source for mlx-lm: config.json, weights, tokenizer and generation settings.
+
+    Args:
+        source: a model that generates.
+        folder: where to; it exists.
+        dtype: a key of `BOUNDS`. With int8 and int4, norms and biases keep the source's 16 bits, or get
+            float16.
+        progress: called with the number of tensors done and their total.
+
+    Raises:
+        InputError: an architecture that is not written for MLX.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    model: Any = source.model
+    family = mlx.family_for(model.config.model_type, source.name)
+    if not model.can_generate():
+        raise InputError(f"{source.name} does not generate text; MLX is written for models that do")
+    tensors = model.state_dict()
+    tied = _tied(source, tensors, family)
+    with quiet():
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+        if source.tokenizer is not None:
+            source.tokenizer.save_pretrained(folder)
+    path = folder / "config.json"
+    config = mlx.config_of(json.loads(path.read_text(encoding="utf-8")), source.name)
+    # Learned positions stay as they are: there are few, and each is added to every layer's input.
+    tables = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Embedding | Conv1D) and not name.endswith("wpe")
+    }
+    rest = dtype if dtype not in mlx.BITS else "bfloat16" if source.stored == "bfloat16" else "float16"
+    quantization = mlx.write(
+        folder,
+        tensors,
+        family,
+        dtype=rest,
+        bits=mlx.BITS.get(dtype),
+        tables=tables,
+        tied=tied,
+        progress=progress,
+    )
+    config |= {"architectures": [type(model).__name__], "dtype": rest}
+    if quantization:
+        config["quantization"] = quantization
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _tied(source: SourceModel, tensors: dict[str, torch.Tensor], family: mlx.Family) -> set[str]:
+    """Names of the head's weight where mlx-lm takes the embeddings."""
+    model: Any = source.model
+    head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    same = head.data_ptr() == table.data_ptr()
+    if family.head == "tied" and not same:
+        raise InputError(
+            f"{source.name}: mlx-lm's {model.config.model_type} has no head apart from its embeddings, and"
+            " this model has one"
+        )
+    if family.head == "own" or not same:
+        return set()
+    own = {name for name, value in tensors.items() if value.data_ptr() == head.data_ptr()}
+    kept = {
+        f"{name}.weight" for name, module in model.named_modules() if module is model.get_input_embeddings()
+    }
+    return own - kept
+
+
+def own_check(
+    folder: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], dtype: str
+) -> Check:
+    """Read the folder's weights into a new model of the same class, and compare."""
+    import torch
+
+    from llmkit.runtime.parts import model_from_parts
+
+    config = source.model.config
+    family = mlx.family_for(config.model_type, source.name)
+    weights = mlx.read(folder, list(source.model.state_dict()), family, mlx.BITS.get(dtype))
+    named = config.to_dict() | {"architectures": [type(source.model).__name__]}
+    model = model_from_parts(named, weights, dtype=torch.float32, name=str(folder))
+    return compare("llmkit", expected, outputs_of(model, rows), logits=True)
+
+
+def mlx_check(
+    folder: Path,
+    source: SourceModel,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
+    reader_python: str | None,
+) -> Check | None:
+    """Let mlx-lm read the folder, in a process of its own, and compare logits, tokens and greedy text.
+
+    Args:
+        folder: the MLX model.
+        source: the model it was made from.
+        rows: the source's token ids of the texts.
+        expected: the source's outputs for them.
+        reader_python: a Python that has mlx-lm; None tries the one that runs.
+
+    Returns:
+        the check; None where mlx-lm is not installed.
+
+    Raises:
+        LLMKitError: mlx-lm does not read the folder, or continues a text otherwise.
+    """
+    import numpy as np
+    import torch
+
+    python = reader_with("mlx_lm", reader_python)
+    if python is None:
+        return None
+    greedy = greedy_of(source, rows)
+    with tempfile.TemporaryDirectory() as place:
+        job = {
+            "model": str(folder.resolve()), "folder": place, "texts": TEXTS if source.tokenizer else [],
+            "rows": rows, "prompts": greedy.prompts, "greedy": greedy.steps,
+        }  # fmt: skip
+        run_reader("mlx_logits.py", job, python, place)
+        found, following, ids = [], [], []
+        for i, row in enumerate(rows):
+            with np.load(Path(place) / f"{i}.npz") as answer:
+                found.append(torch.from_numpy(answer["logits"])[:, : expected[i].shape[-1]])
+                following.append([int(one) for one in answer["following"]])
+                ids.append([int(one) for one in answer["ids"]][: len(row)])
+    same = ids == rows if source.tokenizer else None
+    check = compare("mlx-lm", expected, found, logits=True, same_tokens=same)
+    return replace(check, same_greedy=same_texts("mlx-lm", greedy, following, check.logit_difference))
