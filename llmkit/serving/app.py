@@ -11,10 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from llmkit.errors import LLMKitError, OptionError
-from llmkit.serving import ollama_routes, openai_routes, page_routes, server_routes, task_routes
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.models import ServedModel
+from llmkit.serving.routes import ollama, openai, page, server, tasks
+from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
 
@@ -40,12 +40,12 @@ def make_app(
     }
     app = web.Application(middlewares=middlewares(settings, metrics, log), client_max_size=settings.max_body)
     app[STATE] = ServerState(settings, models, metrics, log)
-    server_routes.add_routes(app)
-    openai_routes.add_routes(app)
-    task_routes.add_routes(app)
-    ollama_routes.add_routes(app)
+    server.add_routes(app)
+    openai.add_routes(app)
+    tasks.add_routes(app)
+    ollama.add_routes(app)
     if settings.page:
-        page_routes.add_routes(app)
+        page.add_routes(app)
 
     async def start(_: web.Application) -> None:
         for model in models.values():

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Labels, Metrics
-from llmkit.serving.models import ServedModel
+from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 
 

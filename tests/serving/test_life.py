@@ -74,7 +74,7 @@ def test_a_client_that_leaves_frees_its_row(
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each token take a hundredth of a second, so that a client has time to leave."""
-    from llmkit.serving.jobs import AnswerJob
+    from llmkit.serving.scheduling.jobs import AnswerJob
 
     take = AnswerJob.take
 
@@ -141,7 +141,7 @@ def test_a_model_that_loads_or_failed_is_told(engines: dict[str, Engine]) -> Non
         raise ValueError("no weights")
 
     with serving({}) as client:
-        from llmkit.serving.models import ServedModel
+        from llmkit.serving.scheduling.models import ServedModel
 
         state = client.state
         release = threading.Event()

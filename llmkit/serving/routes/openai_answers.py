@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.engines.base import TokenLogprob
-from llmkit.serving.answer_text import Delta, TokenBytes
+from llmkit.serving.parsing.answer_text import Delta, TokenBytes
 
 
 @dataclass

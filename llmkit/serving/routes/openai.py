@@ -8,15 +8,15 @@ from typing import Any
 from aiohttp import web
 
 from llmkit.records.strict_json import dumps
-from llmkit.serving.answer_text import Delta
 from llmkit.serving.errors import ApiError, as_api_error
 from llmkit.serving.guards import cors_headers, error_response, read_json
-from llmkit.serving.jobs import Failed, NewTokens
-from llmkit.serving.models import Answering, PreparedChoice, ServedModel
-from llmkit.serving.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
-from llmkit.serving.openai_requests import chat_request, completion_request
+from llmkit.serving.parsing.answer_text import Delta
+from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
+from llmkit.serving.routes.openai_requests import chat_request, completion_request
+from llmkit.serving.scheduling.jobs import Failed, NewTokens
+from llmkit.serving.scheduling.models import Answering, PreparedChoice, ServedModel
+from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.state import STATE, ServerState
-from llmkit.serving.wanted import Wanted
 
 
 def add_routes(app: web.Application) -> None:

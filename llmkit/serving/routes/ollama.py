@@ -14,16 +14,16 @@ from aiohttp import web
 from llmkit import __version__
 from llmkit.engines.form import Form
 from llmkit.records.strict_json import dumps
-from llmkit.serving.answer_text import Delta
 from llmkit.serving.errors import as_api_error, bad
 from llmkit.serving.fields import Fields
 from llmkit.serving.guards import cors_headers, read_json
-from llmkit.serving.models import Answering, ServedModel
-from llmkit.serving.openai_answers import Usage
-from llmkit.serving.openai_requests import messages_of
-from llmkit.serving.openai_routes import pieces_of
+from llmkit.serving.parsing.answer_text import Delta
+from llmkit.serving.routes.openai import pieces_of
+from llmkit.serving.routes.openai_answers import Usage
+from llmkit.serving.routes.openai_requests import messages_of
+from llmkit.serving.scheduling.models import Answering, ServedModel
+from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
-from llmkit.serving.wanted import Content, Wanted
 
 _MOST = 1_000_000
 

@@ -11,7 +11,7 @@ from typing import Any
 from llmkit.engines.form import Form
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
-from llmkit.serving.wanted import Content, Wanted
+from llmkit.serving.scheduling.wanted import Content, Wanted
 
 _MAX_N = 16
 _MAX_TOKENS = 1_000_000

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Request
 from llmkit.errors import RowError
-from llmkit.serving.answer_text import AnswerText, TokenBytes
 from llmkit.serving.errors import ApiError, bad
-from llmkit.serving.jobs import AnswerJob, CallJob, Event, NewTokens
-from llmkit.serving.scheduler import Worker
-from llmkit.serving.wanted import Wanted
+from llmkit.serving.parsing.answer_text import AnswerText, TokenBytes
+from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, Event, NewTokens
+from llmkit.serving.scheduling.wanted import Wanted
+from llmkit.serving.scheduling.worker import Worker
 from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import Completion, LiveBatch, Request
 from llmkit.errors import OptionError
 from llmkit.serving.errors import ApiError
-from llmkit.serving.jobs import AnswerJob, CallJob, NewTokens, ended_early, fail
 from llmkit.serving.metrics import Metrics
+from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, ended_early, fail
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmkit.engines.base import TokenLogprob
-from llmkit.serving.answer_text import AnswerText, TokenBytes
+from llmkit.serving.parsing.answer_text import AnswerText, TokenBytes
 
 
 class Characters:

@@ -9,7 +9,7 @@ from aiohttp import web
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import read_json
-from llmkit.serving.openai_requests import messages_of
+from llmkit.serving.routes.openai_requests import messages_of
 from llmkit.serving.state import STATE
 
 
