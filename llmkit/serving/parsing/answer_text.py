@@ -6,11 +6,13 @@ string and what follows it, do not go out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llmkit.engines.base import TokenLogprob
+from llmkit.serving.parsing.described import DescribedAnswer
+from llmkit.serving.parsing.tool_calls import CallPiece, ToolCallFilter
 from llmkit.tasks.streaming import AnswerStreamer
 from llmkit.text.reasoning import ReasoningFilter
 
@@ -22,9 +24,10 @@ class Delta:
     text: str = ""
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[CallPiece, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.text or self.reasoning or self.logprobs)
+        return bool(self.text or self.reasoning or self.logprobs or self.calls)
 
 
 class AnswerText:
@@ -35,6 +38,9 @@ class AnswerText:
         token_bytes: bytes of a token.
         stops: strings that end the answer.
         thinking: True if the answer begins inside the model's thoughts; None for plain text.
+        calls: finds tool calls in the answer; None: there are none.
+        described: splits the answer by the tokenizer's own description, in place of the two above.
+        kept: special tokens that are part of the text.
     """
 
     def __init__(
@@ -44,8 +50,14 @@ class AnswerText:
         *,
         stops: Sequence[str] = (),
         thinking: bool | None = None,
+        calls: ToolCallFilter | None = None,
+        described: DescribedAnswer | None = None,
+        kept: Collection[int] = (),
     ) -> None:
         self._raw: list[str] = []
+        self._calls, self._described = calls, described
+        if kept:
+            tokenizer = _KeepingTokenizer(tokenizer, kept)
         self._streamer = AnswerStreamer(tokenizer, lambda text, _: self._raw.append(text), stops=stops)
         self._reasoning = None if thinking is None else ReasoningFilter(opened=thinking)
         self._token_bytes = token_bytes
@@ -73,12 +85,41 @@ class AnswerText:
         self._sent += len(raw.encode())
         ready = tuple(one for place, one in self._held if place < self._sent)
         self._held = [(place, one) for place, one in self._held if place >= self._sent]
-        if self._reasoning is None:
-            return Delta(raw, "", ready)
-        pieces = self._reasoning.feed(raw) + (self._reasoning.close() if end else [])
-        text = "".join(piece for thought, piece in pieces if not thought)
-        thoughts = "".join(piece for thought, piece in pieces if thought)
-        return Delta(text, thoughts, ready)
+        if self._described is not None:
+            found = self._described.feed(raw)
+            rest = self._described.close() if end else ("", "", ())
+            return Delta(found[0] + rest[0], found[1] + rest[1], ready, found[2] + rest[2])
+        text, thoughts = raw, ""
+        if self._reasoning is not None:
+            pieces = self._reasoning.feed(raw) + (self._reasoning.close() if end else [])
+            text = "".join(piece for thought, piece in pieces if not thought)
+            thoughts = "".join(piece for thought, piece in pieces if thought)
+        if self._calls is None:
+            return Delta(text, thoughts, ready)
+        parts = self._calls.feed(text) + (self._calls.close() if end else [])
+        text = "".join(one for one in parts if isinstance(one, str))
+        return Delta(text, thoughts, ready, tuple(one for one in parts if isinstance(one, CallPiece)))
+
+
+class _KeepingTokenizer:
+    """A tokenizer that leaves out special tokens, but for some.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        kept: special tokens that stay.
+    """
+
+    def __init__(self, tokenizer: Any, kept: Collection[int]) -> None:
+        self._tokenizer = tokenizer
+        self._dropped = frozenset(tokenizer.all_special_ids) - frozenset(kept)
+
+    def decode(self, ids: Sequence[int], **_: Any) -> str:
+        """Return ids as text."""
+        left = [one for one in ids if one not in self._dropped]
+        text: str = self._tokenizer.decode(
+            left, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
 
 
 class TokenBytes:

@@ -5,7 +5,9 @@ Streams are lines of JSON, and the default. Description: https://github.com/olla
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,11 +21,13 @@ from llmkit.serving.fields import Fields
 from llmkit.serving.guards import cors_headers, read_json
 from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.routes.openai import pieces_of
-from llmkit.serving.routes.openai_answers import Usage
+from llmkit.serving.routes.openai_answers import Choice, Usage
 from llmkit.serving.routes.openai_requests import messages_of
-from llmkit.serving.scheduling.models import Answering, ServedModel
+from llmkit.serving.scheduling.answering import Answering
+from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
+from llmkit.serving.tools.use import ToolUse, chosen, functions_of
 
 _MOST = 1_000_000
 
@@ -65,8 +69,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     fields = Fields(await read_json(request))
     messages: list[Content] = [messages_of(fields.any("messages"))]
-    fields.unsupported({"tools": [[]]})
-    return await _answer(request, fields, messages, is_chat=True)
+    use = chosen(functions_of(fields.any("tools")), None, parallel=True)
+    return await _answer(request, fields, messages, is_chat=True, tools=use)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -127,10 +131,16 @@ def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
 
 
 async def _answer(
-    request: web.Request, fields: Fields, prompts: list[Content], *, is_chat: bool, field: str = "message"
+    request: web.Request,
+    fields: Fields,
+    prompts: list[Content],
+    *,
+    is_chat: bool,
+    field: str = "message",
+    tools: ToolUse | None = None,
 ) -> web.StreamResponse:
     state, model = request.app[STATE], _model(request, fields)
-    wanted = _wanted(fields, prompts, is_chat=is_chat)
+    wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools)
     begun = time.monotonic_ns()
     ((prepared,),) = await model.prepare(wanted)
     usage = Usage(prompt_tokens=len(prepared.request.ids or ()))
@@ -143,7 +153,7 @@ async def _answer(
                 if piece is None:
                     continue
                 _, delta, ended = piece
-                reason = ended or reason
+                reason = "stop" if ended == "tool_calls" else ended or reason
                 deltas.append(delta)
                 if wanted.stream:
                     if response is None:
@@ -152,7 +162,7 @@ async def _answer(
                             headers={"Content-Type": "application/x-ndjson", **headers}
                         )
                         await response.prepare(request)
-                    if delta:
+                    if delta.text or delta.reasoning:
                         await _line(response, {**_head(model, field, delta), "done": False})
         except Exception as error:
             if response is None:
@@ -161,8 +171,12 @@ async def _answer(
             return response
     total = time.monotonic_ns() - begun
     whole = Delta() if wanted.stream else Delta(_joined(deltas, "text"), _joined(deltas, "reasoning"))
+    calls = calls_of(deltas)
+    if response is not None and calls:
+        await _line(response, {**_head(model, field, Delta(), calls), "done": False})
+        calls = []
     last = {
-        **_head(model, field, whole),
+        **_head(model, field, whole, calls),
         "done": True,
         "done_reason": reason,
         "total_duration": total,
@@ -182,11 +196,27 @@ def _joined(deltas: list[Delta], part: str) -> str:
     return "".join(getattr(one, part) for one in deltas)
 
 
-def _head(model: ServedModel, field: str, delta: Delta) -> dict[str, Any]:
+def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
+    """Return the calls of an answer as ollama has them, with their arguments as objects."""
+    found = []
+    for call in Choice(deltas).calls:
+        function = call["function"]
+        try:
+            arguments = json.loads(function["arguments"])
+        except ValueError:  # cut off, or badly written
+            arguments = {"": function["arguments"]}
+        found.append({"function": {"name": function["name"], "arguments": arguments}})
+    return found
+
+
+def _head(
+    model: ServedModel, field: str, delta: Delta, calls: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     created = datetime.now(UTC).isoformat()
     thinking = {"thinking": delta.reasoning} if delta.reasoning else {}
     if field == "message":
-        body: dict[str, Any] = {"message": {"role": "assistant", "content": delta.text, **thinking}}
+        message = {"role": "assistant", "content": delta.text, **thinking}
+        body: dict[str, Any] = {"message": message | ({"tool_calls": calls} if calls else {})}
     else:
         body = {field: delta.text, **thinking}
     return {"model": model.name, "created_at": created, **body}

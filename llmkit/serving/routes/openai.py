@@ -13,8 +13,10 @@ from llmkit.serving.guards import cors_headers, error_response, read_json
 from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.routes.openai_requests import chat_request, completion_request
+from llmkit.serving.scheduling.answering import Answering
 from llmkit.serving.scheduling.jobs import Failed, NewTokens
-from llmkit.serving.scheduling.models import Answering, PreparedChoice, ServedModel
+from llmkit.serving.scheduling.models import ServedModel
+from llmkit.serving.scheduling.prepare import PreparedChoice
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.state import STATE, ServerState
 
@@ -91,6 +93,7 @@ async def pieces_of(
         ApiError, LLMKitError: an answer failed.
     """
     texts = [model.text_of(one) for one in prepared]
+    called: set[int] = set()
     async for event in answering.events(silence):
         if event is None:
             yield None
@@ -100,11 +103,16 @@ async def pieces_of(
             raise as_api_error(found.error) from found.error
         if isinstance(found, NewTokens):
             delta = texts[index].put(found.ids, found.logprobs)
+            if delta.calls:
+                called.add(index)
             if delta:
                 yield index, delta, None
             continue
         usage.completion_tokens += len(found.completion.ids)
-        yield index, texts[index].end(), found.completion.finish_reason
+        delta, reason = texts[index].end(), str(found.completion.finish_reason)
+        if reason == "stop" and (delta.calls or index in called):
+            reason = "tool_calls"
+        yield index, delta, reason
 
 
 async def _stream(

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmkit.engines.base import TokenLogprob
 from llmkit.serving.parsing.answer_text import Delta, TokenBytes
+from llmkit.serving.parsing.tool_calls import CallPiece
 
 
 @dataclass
@@ -46,6 +47,17 @@ class Choice:
     @property
     def reasoning(self) -> str:
         return "".join(one.reasoning for one in self.deltas)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Tool calls as OpenAI describes them."""
+        found: dict[int, dict[str, Any]] = {}
+        for piece in (piece for delta in self.deltas for piece in delta.calls):
+            if piece.name is not None:
+                function = {"name": piece.name, "arguments": ""}
+                found[piece.index] = {"id": piece.id, "type": "function", "function": function}
+            found[piece.index]["function"]["arguments"] += piece.arguments
+        return list(found.values())
 
     @property
     def logprobs(self) -> list[TokenLogprob]:
@@ -87,9 +99,12 @@ class ChatAnswers:
         body: dict[str, Any] = {}
         if delta.reasoning:
             body |= {"reasoning_content": delta.reasoning, "reasoning": delta.reasoning}
-        if delta.text or not body:
+        if delta.text or not (body or delta.calls):
             body["content"] = delta.text
-        return [self._chunk(index, body, self._logprobs(delta.logprobs), None)]
+        logprobs = self._logprobs(delta.logprobs)
+        found = [self._chunk(index, body, logprobs, None)] if body or delta.logprobs else []
+        # One piece a chunk, since some clients read only the first of a list.
+        return found + [self._chunk(index, {"tool_calls": [_call(one)]}, None, None) for one in delta.calls]
 
     def last(self, index: int, reason: str) -> list[dict[str, Any]]:
         """Return the chunk that ends an answer."""
@@ -112,6 +127,8 @@ class ChatAnswers:
         if choice.reasoning:
             thoughts = choice.reasoning.strip()
             message |= {"reasoning_content": thoughts, "reasoning": thoughts}
+        if calls := choice.calls:
+            message |= {"content": choice.text or None, "tool_calls": calls}
         return {
             "index": index,
             "message": message,
@@ -137,6 +154,14 @@ class ChatAnswers:
             "logprob": json_number(value),
             "bytes": list(self.tokens(token)),
         }
+
+
+def _call(piece: CallPiece) -> dict[str, Any]:
+    function = {"arguments": piece.arguments}
+    if piece.name is None:
+        return {"index": piece.index, "function": function}
+    named = {"name": piece.name, **function}
+    return {"index": piece.index, "id": piece.id, "type": "function", "function": named}
 
 
 class TextAnswers(ChatAnswers):

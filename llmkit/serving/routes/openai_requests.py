@@ -6,12 +6,14 @@ Source of the fields: https://github.com/openai/openai-openapi. `top_k`, `min_p`
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from llmkit.engines.form import Form
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.scheduling.wanted import Content, Wanted
+from llmkit.serving.tools.use import check_name, tool_use
 
 _MAX_N = 16
 _MAX_TOKENS = 1_000_000
@@ -25,13 +27,10 @@ _UNSUPPORTED: dict[str, list[Any]] = {
     "functions": [[]],
     "modalities": [["text"]],
     "moderation": [],
-    "parallel_tool_calls": [True],
     "prediction": [],
     "reasoning_effort": [],
     "service_tier": ["auto", "default"],
     "store": [False],
-    "tool_choice": ["none", "auto"],
-    "tools": [[]],
     "verbosity": ["medium"],
     "web_search_options": [],
 }
@@ -57,7 +56,8 @@ def chat_request(body: Any) -> Wanted:
     if top is not None and not wants_logprobs:
         raise bad("top_logprobs", "needs `logprobs` to be true")
     fields.unsupported(_UNSUPPORTED)
-    form = _form(fields.any("response_format"))
+    form = form_of(fields.any("response_format"))
+    tools = tool_use(fields)
     prompt: list[Content] = [messages]
     return _common(
         fields,
@@ -66,6 +66,7 @@ def chat_request(body: Any) -> Wanted:
         max_tokens=older if limit is None else limit,
         logprobs=(top or 0) if wants_logprobs else None,
         form=form,
+        tools=tools,
     )
 
 
@@ -89,7 +90,7 @@ def completion_request(body: Any) -> Wanted:
         # OpenAI's own default is 16, which surprises everybody; the model's limit is used as for a chat.
         max_tokens=fields.integer("max_tokens", 1, _MAX_TOKENS),
         logprobs=fields.integer("logprobs", 0, _MAX_LOGPROBS),
-        form=_form(fields.any("response_format")),
+        form=form_of(fields.any("response_format")),
     )
 
 
@@ -195,20 +196,64 @@ def _message(value: Any, where: str) -> dict[str, Any]:
     if role is None:
         raise bad(f"{where}.role", "is missing")
     content = fields.any("content")
+    calls = _calls(fields.any("tool_calls"), f"{where}.tool_calls")
+    if calls and role != "assistant":
+        raise bad(f"{where}.tool_calls", "belongs to messages of the assistant")
     if content is None and role != "assistant":
         raise bad(f"{where}.content", "is missing")
     message: dict[str, Any] = {"role": _ROLES[role], "content": _text(content, f"{where}.content")}
     reasoning = fields.text("reasoning_content") or fields.text("reasoning")
     if reasoning:
         message["reasoning_content"] = reasoning
-    name, call = fields.text("name"), fields.text("tool_call_id")
+    name, call = fields.text("name") or fields.text("tool_name"), fields.text("tool_call_id")
     message |= {key: one for key, one in (("name", name), ("tool_call_id", call)) if one is not None}
-    fields.unsupported(
-        {"tool_calls": [[]], "function_call": [], "refusal": [""], "audio": [], "images": [[]]}
-    )
+    if calls:
+        message["tool_calls"] = calls
+    fields.unsupported({"function_call": [], "refusal": [""], "audio": [], "images": [[]]})
     fields.ignore("annotations", "thinking")
     fields.end()
     return message
+
+
+def _calls(value: Any, where: str) -> list[dict[str, Any]]:
+    """Return an assistant's calls, with their arguments as Python objects, as chat templates take them."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise bad(where, "must be a list of calls")
+    found = []
+    for i, one in enumerate(value):
+        fields = Fields(one, f"{where}[{i}]")
+        identity = fields.text("id")
+        fields.choice("type", ("function",))
+        function = Fields(fields.any("function"), fields.path("function"))
+        name = check_name(function.any("name"), function.path("name"))
+        arguments = arguments_of(function.any("arguments"), function.path("arguments"))
+        function.ignore("index")
+        function.end()
+        fields.ignore("index")
+        fields.end()
+        call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+        found.append(call if identity is None else {"id": identity, **call})
+    return found
+
+
+def arguments_of(value: Any, where: str) -> dict[str, Any]:
+    """Return a call's arguments: an object, or its JSON text.
+
+    Raises:
+        ApiError: they are neither.
+    """
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(check_string(value, where))
+        except (ValueError, RecursionError):
+            raise bad(where, "is not JSON") from None
+    if not isinstance(value, dict):
+        raise bad(where, "must be a JSON object")
+    return value
 
 
 def _text(content: Any, where: str) -> str:
@@ -230,7 +275,12 @@ def _text(content: Any, where: str) -> str:
     return "".join(texts)
 
 
-def _form(value: Any) -> Form | None:
+def form_of(value: Any) -> Form | None:
+    """Return the form that `response_format` describes; None for any text.
+
+    Raises:
+        ApiError: it is malformed.
+    """
     if value is None:
         return None
     fields = Fields(value, "response_format")

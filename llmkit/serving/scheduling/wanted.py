@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.engines.form import Form
+from llmkit.serving.tools.use import ToolUse
 
 Content = str | list[int] | list[dict[str, Any]]
 """A prompt: a text, token ids, or the messages of a conversation."""
@@ -27,6 +28,7 @@ class Wanted:
         stop: strings that end an answer.
         logprobs: likeliest tokens to report at each position; None reports nothing.
         form: form of the answers.
+        tools: functions that the model may call.
         stream: send the answers as they are written.
         include_usage: end a stream with the numbers of tokens.
     """
@@ -44,5 +46,6 @@ class Wanted:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     form: Form | None = None
+    tools: ToolUse | None = None
     stream: bool = False
     include_usage: bool = False

@@ -106,16 +106,14 @@ def test_a_schema_holds(ask: Ask) -> None:
 def test_errors_are_the_clients_own_classes(ask: Ask) -> None:
     async def refused(api: Any) -> Any:
         with pytest.raises(openai.BadRequestError) as raised:
-            await api.chat.completions.create(
-                model="storyteller", messages=MESSAGES, tools=[{"type": "function"}]
-            )
+            await api.chat.completions.create(model="storyteller", messages=MESSAGES, modalities=["audio"])
         with pytest.raises(openai.NotFoundError):
             await api.chat.completions.create(model="other", messages=MESSAGES)
         return raised.value
 
     error = ask(refused)
     assert (error.param, error.code, error.type) == (
-        "tools",
+        "modalities",
         "unsupported_parameter",
         "invalid_request_error",
     )

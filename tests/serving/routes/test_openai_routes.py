@@ -174,7 +174,7 @@ def test_biases_and_penalties_reach_the_model(client: Client) -> None:
 @pytest.mark.parametrize(
     ("path", "change", "param"),
     [
-        ("chat", {"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ("chat", {"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ("chat", {"tool_choice": "required"}, "tool_choice"),
         ("chat", {"top_logprobs": 3}, "top_logprobs"),
         ("chat", {"temperature": -1}, "temperature"),
