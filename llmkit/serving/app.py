@@ -13,7 +13,7 @@ from aiohttp import web
 from llmkit.errors import LLMKitError, OptionError
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.routes import ollama, openai, page, server, tasks
+from llmkit.serving.routes import messages, ollama, openai, page, responses, server, tasks
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
@@ -44,6 +44,8 @@ def make_app(
     openai.add_routes(app)
     tasks.add_routes(app)
     ollama.add_routes(app)
+    messages.add_routes(app)
+    responses.add_routes(app)
     if settings.page:
         page.add_routes(app)
 

@@ -23,6 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/", "/health"})
 """Paths that need no key. The page's own files are open too."""
 PAGE_FOLDER = "/page/"
+LIBRE_PATHS = frozenset({"/translate", "/detect", "/languages"})
 _MAX_DEPTH = 64
 _BODY_SECONDS = 60.0
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
@@ -86,14 +87,26 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
 
 
 def error_response(error: ApiError, path: str) -> web.Response:
-    """Return an error as a response: OpenAI's object, or ollama's text under its paths."""
+    """Return an error as a response: OpenAI's object, or that of the API which the path belongs to."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {"error": error.message} if path.startswith("/api/") else error.as_json()
+    if path.startswith("/api/") or path in LIBRE_PATHS:  # ollama's and LibreTranslate's
+        body: dict[str, Any] = {"error": error.message}
+    elif path.startswith("/v1/messages"):
+        body = anthropic_error(error)
+    else:
+        body = error.as_json()
     return web.json_response(body, status=error.status, headers=headers)
+
+
+def anthropic_error(error: ApiError) -> dict[str, Any]:
+    """Return an error as Anthropic's object."""
+    kinds = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+    kind = kinds.get(error.status, "api_error" if error.status >= 500 else error.as_json()["error"]["type"])
+    return {"type": "error", "error": {"type": kind, "message": error.message}}
 
 
 async def read_json(request: web.Request) -> Any:

@@ -65,6 +65,11 @@ class AnswerText:
         self._seen = 0  # bytes of the tokens whose log-probabilities came
         self._sent = 0  # bytes of text that went out
 
+    @property
+    def stop(self) -> str | None:
+        """The stop string that ended the answer; None if none did."""
+        return self._streamer.stop
+
     def put(self, ids: Sequence[int], logprobs: Sequence[TokenLogprob] = ()) -> Delta:
         """Take new tokens and return what may be shown now."""
         for one in logprobs:

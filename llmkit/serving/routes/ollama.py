@@ -20,7 +20,7 @@ from llmkit.serving.errors import as_api_error, bad
 from llmkit.serving.fields import Fields
 from llmkit.serving.guards import cors_headers, read_json
 from llmkit.serving.parsing.answer_text import Delta
-from llmkit.serving.routes.openai import pieces_of
+from llmkit.serving.routes.answering import pieces_of
 from llmkit.serving.routes.openai_answers import Choice, Usage
 from llmkit.serving.routes.openai_requests import messages_of
 from llmkit.serving.scheduling.answering import Answering
@@ -152,8 +152,8 @@ async def _answer(
             async for piece in pieces_of(answering, model, [prepared], usage, state.settings.silence):
                 if piece is None:
                     continue
-                _, delta, ended = piece
-                reason = "stop" if ended == "tool_calls" else ended or reason
+                delta = piece.delta
+                reason = "stop" if piece.reason == "tool_calls" else piece.reason or reason
                 deltas.append(delta)
                 if wanted.stream:
                     if response is None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
 from llmkit.records.strict_json import dumps
 from llmkit.serving.errors import ApiError, as_api_error
-from llmkit.serving.guards import cors_headers, error_response, read_json
-from llmkit.serving.parsing.answer_text import Delta
+from llmkit.serving.guards import error_response, read_json
+from llmkit.serving.routes.answering import pieces_of, start_events
 from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.routes.openai_requests import chat_request, completion_request
 from llmkit.serving.scheduling.answering import Answering
-from llmkit.serving.scheduling.jobs import Failed, NewTokens
 from llmkit.serving.scheduling.models import ServedModel
-from llmkit.serving.scheduling.prepare import PreparedChoice
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.state import STATE, ServerState
 
@@ -78,41 +75,9 @@ async def _answer(request: web.Request, wanted: Wanted, form: type[ChatAnswers])
         async for piece in pieces:
             if piece is None:
                 continue
-            index, delta, reason = piece
-            choices[index].deltas.append(delta)
-            choices[index].finish_reason = reason
+            choices[piece.index].deltas.append(piece.delta)
+            choices[piece.index].finish_reason = piece.reason
         return web.json_response(answers.whole(choices, usage), dumps=dumps)
-
-
-async def pieces_of(
-    answering: Answering, model: ServedModel, prepared: list[PreparedChoice], usage: Usage, silence: float
-) -> AsyncIterator[tuple[int, Delta, str | None] | None]:
-    """Yield (answer, piece of its text, finish reason); None now and then where nothing happens.
-
-    Raises:
-        ApiError, LLMKitError: an answer failed.
-    """
-    texts = [model.text_of(one) for one in prepared]
-    called: set[int] = set()
-    async for event in answering.events(silence):
-        if event is None:
-            yield None
-            continue
-        index, found = event
-        if isinstance(found, Failed):
-            raise as_api_error(found.error) from found.error
-        if isinstance(found, NewTokens):
-            delta = texts[index].put(found.ids, found.logprobs)
-            if delta.calls:
-                called.add(index)
-            if delta:
-                yield index, delta, None
-            continue
-        usage.completion_tokens += len(found.completion.ids)
-        delta, reason = texts[index].end(), str(found.completion.finish_reason)
-        if reason == "stop" and (delta.calls or index in called):
-            reason = "tool_calls"
-        yield index, delta, reason
 
 
 async def _stream(
@@ -130,11 +95,10 @@ async def _stream(
             if piece is None:
                 await response.write(b": keep-alive\n\n")
                 continue
-            index, delta, reason = piece
-            if delta:
-                await _send(response, answers.piece(index, delta))
-            if reason is not None:
-                await _send(response, answers.last(index, reason))
+            if piece.delta:
+                await _send(response, answers.piece(piece.index, piece.delta))
+            if piece.reason is not None:
+                await _send(response, answers.last(piece.index, piece.reason))
         assert response is not None  # each answer has an end
         if answers.include_usage:
             await _send(response, [answers.usage(usage)])
@@ -150,19 +114,6 @@ async def _stream(
             return error_response(found, request.path)
         await _send(response, [found.as_json()])
     return response if response is not None else error_response(ApiError(500, "no answer"), request.path)
-
-
-async def start_events(request: web.Request, state: ServerState) -> web.StreamResponse:
-    """Return a response that is open for server-sent events."""
-    headers = {
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-cache",
-        "X-Accel-Buffering": "no",
-        **cors_headers(request, state.settings),
-    }
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    return response
 
 
 async def _send(response: web.StreamResponse, chunks: list[dict[str, Any]]) -> None:
