@@ -13,7 +13,19 @@ from aiohttp import web
 from llmkit.errors import LLMKitError, OptionError
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.routes import messages, ollama, openai, page, responses, server, tasks
+from llmkit.serving.routes import (
+    embeddings,
+    libretranslate,
+    messages,
+    ollama,
+    openai,
+    openapi,
+    page,
+    responses,
+    scores,
+    server,
+    tasks,
+)
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
@@ -46,6 +58,10 @@ def make_app(
     ollama.add_routes(app)
     messages.add_routes(app)
     responses.add_routes(app)
+    embeddings.add_routes(app)
+    scores.add_routes(app)
+    libretranslate.add_routes(app)
+    openapi.add_routes(app)
     if settings.page:
         page.add_routes(app)
 

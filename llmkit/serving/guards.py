@@ -23,6 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/", "/health"})
 """Paths that need no key. The page's own files are open too."""
 PAGE_FOLDER = "/page/"
+BODY_KEY_PATHS = frozenset({"/translate", "/detect"})
+"""Paths whose routes check the key by themselves, since it may be in the body."""
 LIBRE_PATHS = frozenset({"/translate", "/detect", "/languages"})
 _MAX_DEPTH = 64
 _BODY_SECONDS = 60.0
@@ -59,8 +61,8 @@ def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str],
         if request.method == "OPTIONS":
             return _preflight(request, settings)
         open_path = request.path in OPEN_PATHS or request.path.startswith(PAGE_FOLDER)
-        if settings.api_keys and not open_path:
-            _check_key(request, settings)
+        if not open_path and request.path not in BODY_KEY_PATHS:
+            check_key(request, settings)
         return await handler(request)
 
     return [report, guard]
@@ -150,10 +152,22 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def _check_key(request: web.Request, settings: ServerSettings) -> None:
+def check_key(request: web.Request, settings: ServerSettings, body_key: str | None = None) -> None:
+    """Refuse a request without one of the keys, if there are any.
+
+    Args:
+        request: has the key in its headers.
+        settings: with the keys.
+        body_key: key from the body, which some clients send there.
+
+    Raises:
+        ApiError: the key is missing or wrong.
+    """
+    if not settings.api_keys:
+        return
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        given = request.headers.get("X-Api-Key", "")
+        given = request.headers.get("X-Api-Key") or body_key or ""
     wanted = given.strip().encode("utf-8", errors="replace")
     # Every key is compared, so that the time says nothing about which one is near.
     matches = [hmac.compare_digest(wanted, key.encode()) for key in settings.api_keys]

@@ -41,7 +41,8 @@ class ServerState:
             raise ApiError(503, "the server is shutting down", code="shutting_down")
         if name is None:
             return next(iter(self.models.values()))
-        found = self.models.get(name)
+        # ollama's clients add the suffix.
+        found = self.models.get(name) or self.models.get(name.removesuffix(":latest"))
         if found is None:
             there = ", ".join(self.models)
             message = f"there is no model {name!r} here; there is {there}"

@@ -1,4 +1,4 @@
-"""ollama's routes, for programs that speak only these: chat, generate, tags, version.
+"""ollama's routes, for programs that speak only these: chat, generate, tags, show, version.
 
 Streams are lines of JSON, and the default. Description: https://github.com/ollama/ollama/blob/main/docs/api.md.
 """
@@ -36,6 +36,7 @@ def add_routes(app: web.Application) -> None:
     """Add the routes to an application."""
     app.router.add_get("/api/version", version)
     app.router.add_get("/api/tags", tags)
+    app.router.add_post("/api/show", show)
     app.router.add_post("/api/chat", chat)
     app.router.add_post("/api/generate", generate)
 
@@ -65,6 +66,47 @@ def _described(model: ServedModel) -> dict[str, Any]:
     return {**named, "size": 0, "digest": "", "details": details}
 
 
+async def show(request: web.Request) -> web.Response:
+    """Describe one model."""
+    fields = Fields(await read_json(request))
+    name = fields.text("model") or fields.text("name")
+    fields.boolean("verbose")
+    fields.unsupported({"system": [""], "template": [""], "options": []})
+    fields.end()
+    state = request.app[STATE]
+    model = state.model(name)
+    described = _described(model)
+    family = described["details"]["family"]
+    info: dict[str, Any] = {"general.architecture": family, "general.basename": model.name}
+    engine = model.worker.engine
+    if engine is not None:
+        info[f"{family}.context_length"] = engine.context_length
+    return web.json_response(
+        {
+            "modelfile": "",
+            "parameters": "",
+            "template": str(getattr(engine and engine.tokenizer, "chat_template", None) or ""),
+            "details": described["details"],
+            "model_info": info,
+            "capabilities": await _capabilities(model),
+            "modified_at": described["modified_at"],
+        }
+    )
+
+
+async def _capabilities(model: ServedModel) -> list[str]:
+    if model.worker.reader is not None:
+        return ["embedding"] if model.worker.reader.spec.task == "feature-extraction" else []
+    engine = model.engine
+    found = ["completion"]
+    if engine.has_chat_template:
+        support = await model.in_background(model.tool_support)
+        found += ["tools"] if support.family is not None or support.template is not None else []
+    from llmkit.text.fill_in_middle import gap_tokens
+
+    return found + (["insert"] if gap_tokens(engine.tokenizer) is not None else [])
+
+
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     fields = Fields(await read_json(request))
@@ -78,21 +120,19 @@ async def generate(request: web.Request) -> web.StreamResponse:
     fields = Fields(await read_json(request))
     prompt, system = fields.text("prompt", "") or "", fields.text("system")
     raw = fields.boolean("raw")
-    fields.unsupported({"suffix": [""], "images": [[]], "template": [""], "context": [[]]})
+    suffix = fields.text("suffix") or None
+    fields.unsupported({"images": [[]], "template": [""], "context": [[]]})
     model = _model(request, fields)
-    is_chat = not raw and model.engine.has_chat_template
+    is_chat = not raw and suffix is None and model.engine.has_chat_template
     if system and not is_chat:
         raise bad("system", "needs a model with a chat template")
     turns = [{"role": "system", "content": system}] if system else []
     content: Content = [*turns, {"role": "user", "content": prompt}] if is_chat else prompt
-    return await _answer(request, fields, [content], is_chat=is_chat, field="response")
+    return await _answer(request, fields, [content], is_chat=is_chat, field="response", suffix=suffix)
 
 
 def _model(request: web.Request, fields: Fields) -> ServedModel:
-    state, name = request.app[STATE], fields.text("model")
-    if name is not None and name not in state.models:
-        name = name.removesuffix(":latest")  # ollama's clients add it
-    return state.model(name)
+    return request.app[STATE].model(fields.text("model"))
 
 
 def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
@@ -138,9 +178,10 @@ async def _answer(
     is_chat: bool,
     field: str = "message",
     tools: ToolUse | None = None,
+    suffix: str | None = None,
 ) -> web.StreamResponse:
     state, model = request.app[STATE], _model(request, fields)
-    wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools)
+    wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools, suffix=suffix)
     begun = time.monotonic_ns()
     ((prepared,),) = await model.prepare(wanted)
     usage = Usage(prompt_tokens=len(prepared.request.ids or ()))

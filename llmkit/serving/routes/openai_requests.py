@@ -82,7 +82,7 @@ def completion_request(body: Any) -> Wanted:
     best_of = fields.integer("best_of", 1, _MAX_N)
     if best_of is not None and best_of != n:
         raise bad("best_of", "is not supported by this server; leave it out", "unsupported_parameter")
-    fields.unsupported({"suffix": [""], "echo": [False]})
+    fields.unsupported({"echo": [False]})
     return _common(
         fields,
         prompts=prompts,
@@ -91,6 +91,7 @@ def completion_request(body: Any) -> Wanted:
         max_tokens=fields.integer("max_tokens", 1, _MAX_TOKENS),
         logprobs=fields.integer("logprobs", 0, _MAX_LOGPROBS),
         form=form_of(fields.any("response_format")),
+        suffix=fields.text("suffix") or None,
     )
 
 

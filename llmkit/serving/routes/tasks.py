@@ -1,8 +1,7 @@
-"""Routes of whole tasks: translations, summaries, answers from a text, and embeddings."""
+"""Routes of whole tasks: translations, summaries and answers from a text."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from typing import Any
 
@@ -22,7 +21,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/translations", translations)
     app.router.add_post("/v1/summaries", summaries)
     app.router.add_post("/v1/answers", answers)
-    app.router.add_post("/v1/embeddings", embeddings)
 
 
 async def translations(request: web.Request) -> web.Response:
@@ -30,11 +28,11 @@ async def translations(request: web.Request) -> web.Response:
     from llmkit.tasks.translation import translate
 
     fields = Fields(await read_json(request))
-    texts = _texts(fields, "input")
+    texts = texts_of(fields, "input")
     source, target = fields.text("source"), fields.text("target")
     keep = fields.strings("keep", 1000) or None
     options = _options(fields)
-    found = await _run(
+    found = await run_task(
         request,
         fields,
         lambda engine: translate(engine, texts, source=source, target=target, options=options, keep=keep),
@@ -53,7 +51,7 @@ async def summaries(request: web.Request) -> web.Response:
     from llmkit.tasks.summarization.summarize import summarize
 
     fields = Fields(await read_json(request))
-    texts = _texts(fields, "input")
+    texts = texts_of(fields, "input")
     least, most = fields.integer("min_words", 1, 100_000), fields.integer("max_words", 1, 100_000)
     if least is not None and most is not None and least > most:
         raise bad("min_words", f"is {least}, more than `max_words`")
@@ -61,7 +59,7 @@ async def summaries(request: web.Request) -> web.Response:
     summary = SummaryOptions(length=SummaryLength(min_words=least, max_words=most), style=style)
     extractive = fields.boolean("extractive")
     options = None if extractive else _options(fields)
-    found = await _run(
+    found = await run_task(
         request,
         fields,
         lambda engine: summarize(None if extractive else engine, texts, summary=summary, options=options),
@@ -78,7 +76,7 @@ async def answers(request: web.Request) -> web.Response:
     from llmkit.tasks.qa.spans import AnswerOptions
 
     fields = Fields(await read_json(request))
-    questions = _texts(fields, "question")
+    questions = texts_of(fields, "question")
     context = check_string(fields.any("context"), "context")
     if len(context) > _CHARACTERS:
         raise bad("context", f"must not have more than {_CHARACTERS:,} characters")
@@ -87,7 +85,7 @@ async def answers(request: web.Request) -> web.Response:
     extraction = AnswerOptions(no_answer=no_answer)
     if top_k is not None:
         extraction = dataclasses.replace(extraction, top_k=top_k)
-    found = await _run(
+    found = await run_task(
         request,
         fields,
         lambda model: answer(model, questions, context, extraction=extraction),
@@ -105,41 +103,12 @@ async def answers(request: web.Request) -> web.Response:
     return _response(found, data)
 
 
-async def embeddings(request: web.Request) -> web.Response:
-    """Embed texts as OpenAI describes it: ``{"input": ..., "encoding_format": "float"}``."""
-    fields = Fields(await read_json(request))
-    texts = _texts(fields, "input")
-    packed = fields.choice("encoding_format", ("float", "base64")) == "base64"
-    fields.unsupported({"dimensions": []})
-    fields.ignore("user")
+def texts_of(fields: Fields, name: str) -> list[str]:
+    """Return a field that is a text or a list of texts.
 
-    def embed(model: Any) -> list[Any]:
-        from llmkit.tasks.embeddings import SentenceEmbedder
-
-        if getattr(getattr(model, "spec", None), "task", None) != "feature-extraction":
-            raise bad("model", "does not embed texts", "unsupported_value")
-        embedder = SentenceEmbedder(model)
-        vectors = embedder(texts)
-        if embedder.cut:
-            raise bad(
-                "input", f"holds a text of more than {embedder.window} tokens", "context_length_exceeded"
-            )
-        return [vectors, sum(map(len, model.tokenizer(texts, verbose=False)["input_ids"]))]
-
-    name, (vectors, tokens) = await _run(request, fields, embed, reader="feature-extraction")
-    data = [
-        {
-            "object": "embedding",
-            "index": i,
-            "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if packed else row.tolist(),
-        }
-        for i, row in enumerate(vectors)
-    ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return web.json_response({"object": "list", "model": name, "data": data, "usage": usage})
-
-
-def _texts(fields: Fields, name: str) -> list[str]:
+    Raises:
+        ApiError: it is none, or too long.
+    """
     texts = list(fields.strings(name, _TEXTS))
     if not texts:
         raise bad(name, "must be a text or a list of texts")
@@ -160,7 +129,7 @@ def _options(fields: Fields) -> Any:
     return GenerationOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-async def _run(
+async def run_task(
     request: web.Request, fields: Fields, function: Any, *, reader: str | None = None
 ) -> tuple[str, list[Any]]:
     """Run a task in the model's thread; return the model's name and the results.

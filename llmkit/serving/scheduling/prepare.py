@@ -20,6 +20,7 @@ from llmkit.serving.tools.grammar import calls_grammar
 from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 from llmkit.text.conversations import MessageList
+from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -137,8 +138,10 @@ class _Preparing:
         return support.family
 
     def _with_tools(self, content: Content) -> Content:
-        """Return a conversation with its tools, as the chat template can take them."""
+        """Return a conversation with its tools, as the chat template can take them; a text with its gap."""
         support, use = self._support, self._wanted.tools
+        if self._wanted.suffix is not None:
+            return self._with_gap(content, self._wanted.suffix)
         if support is None or not isinstance(content, list):
             return content
         messages: list[Any] = content
@@ -146,6 +149,17 @@ class _Preparing:
         if not support.shows_tools:
             return as_texts(messages, tools)
         return MessageList(messages, tools or None)
+
+    def _with_gap(self, content: Content, suffix: str) -> list[int]:
+        if not isinstance(content, str):
+            raise bad("suffix", "needs a prompt that is a text")
+        self._check_length(len(content) + len(suffix), "prompt")
+        tokenizer = self._engine.tokenizer
+        tokens = gap_tokens(tokenizer)
+        if tokens is None:
+            reason = f"is not supported: {self._name} has no tokens for texts with a gap"
+            raise bad("suffix", reason, "unsupported_value")
+        return gap_prompt(tokenizer, tokens, content, suffix)
 
     def _parsers(self, ids: list[int]) -> Callable[[], dict[str, Any]]:
         """Return what makes the parsers of one answer."""

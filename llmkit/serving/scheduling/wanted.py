@@ -29,6 +29,7 @@ class Wanted:
         logprobs: likeliest tokens to report at each position; None reports nothing.
         form: form of the answers.
         tools: functions that the model may call.
+        suffix: text behind the answers, whose prompts then are texts; None: nothing follows.
         stream: send the answers as they are written.
         include_usage: end a stream with the numbers of tokens.
     """
@@ -47,5 +48,6 @@ class Wanted:
     logprobs: int | None = None
     form: Form | None = None
     tools: ToolUse | None = None
+    suffix: str | None = None
     stream: bool = False
     include_usage: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -128,6 +128,96 @@ def test_an_encoder_embeds_texts(tiny_model: TinyModel) -> None:
         )
         assert client.post("/v1/embeddings", {"input": "x", "dimensions": 8})[0] == 400
         assert client.post("/v1/completions", {"prompt": "x"})[0] == 400
+
+
+def test_an_encoder_ranks_documents_and_speaks_ollamas_api(tiny_model: TinyModel) -> None:
+    model: Any = load(ModelSpec(str(tiny_model("bert")), task="feature-extraction", device="cpu"))
+    texts = ["A dog ran away.", "The cat sat.", "The cat sat on a mat."]
+    vectors = SentenceEmbedder(model)(["The cat sat.", *texts])
+    cosines = (vectors[1:] @ vectors[0]).tolist()
+    with serving({"encoder": model}) as client:
+        body = {"query": "The cat sat.", "documents": [texts[0], {"text": texts[1]}, texts[2]]}
+        status, answer = client.post("/v1/rerank", {**body, "top_n": 2})
+        assert status == 200
+        found = answer["results"]
+        assert [one["index"] for one in found] == sorted(range(3), key=lambda i: -cosines[i])[:2]
+        assert found[0]["index"] == 1
+        assert found[0]["relevance_score"] == pytest.approx(cosines[1], abs=1e-6)
+        assert found[0]["document"] == {"text": texts[1]}
+        bare = client.post("/v1/rerank", {**body, "return_documents": False})[1]["results"]
+        assert len(bare) == 3
+        assert "document" not in bare[0]
+        for change in ({"documents": []}, {"documents": [""]}, {"query": None}, {"top_n": 0}):
+            assert client.post("/v1/rerank", {**body, **change})[0] == 400
+        status, answer = client.post("/api/embed", {"model": "encoder:latest", "input": texts})
+        assert status == 200
+        assert np.array(answer["embeddings"]) == pytest.approx(vectors[1:], abs=1e-6)
+        assert client.post("/api/show", {"model": "encoder"})[1]["capabilities"] == ["embedding"]
+
+
+def test_ollamas_show_describes_a_model(client: Client) -> None:
+    status, body = client.post("/api/show", {"model": "storyteller:latest"})
+    assert status == 200
+    assert body["capabilities"] == ["completion", "tools"]
+    assert "Assistant:" in body["template"]
+    assert body["model_info"][f"{body['details']['family']}.context_length"] == 512
+    assert client.post("/api/show", {"model": "stories"})[1]["capabilities"] == ["completion"]
+    assert client.post("/api/show", {"model": "other"})[0] == 404
+
+
+def test_texts_are_scored_as_by_the_library(client: Client) -> None:
+    from llmkit import score
+
+    body = {
+        "metrics": ["exact_match", "f1"],
+        "predictions": ["a cat", "a dog"],
+        "references": ["a cat", ["the cow", "a dog now"]],
+        "seed": 3,
+    }
+    status, answer = client.post("/v1/scores", body)
+    assert status == 200
+    expected = score(body["predictions"], body["references"], metrics="exact_match,f1", seed=3)  # type: ignore[arg-type]
+    found = {one["name"]: (one["score"], one["low"], one["high"]) for one in answer["data"]}
+    assert found == {one.name: (one.score, one.low, one.high) for one in expected.scores}
+    for change in (
+        {"metrics": "perplexity"},
+        {"metrics": "./metric.py"},
+        {"metrics": []},
+        {"references": ["x"]},
+        {"predictions": [1, 2]},
+        {"resamples": 10**6},
+    ):
+        assert client.post("/v1/scores", {**body, **change})[0] == 400
+
+
+def test_a_gap_is_filled_by_models_that_have_tokens_for_it(client: Client) -> None:
+    from llmkit.text.fill_in_middle import GapTokens, gap_prompt, gap_tokens
+
+    for path, body in (("/v1/completions", {"max_tokens": 2}), ("/api/generate", {"stream": False})):
+        status, answer = client.post(path, {**body, "model": "stories", "prompt": "a", "suffix": "b"})
+        assert status == 400
+        assert "gap" in str(answer)
+
+    class Words:
+        bos_token_id = 0
+        vocabulary: ClassVar = {
+            "<s>": 0,
+            "<fim_prefix>": 1,
+            "<fim_suffix>": 2,
+            "<fim_middle>": 3,
+            "a": 4,
+            "b": 5,
+        }
+
+        def get_vocab(self) -> dict[str, int]:
+            return self.vocabulary
+
+        def __call__(self, text: str, *, add_special_tokens: bool = True, **_: Any) -> dict[str, list[int]]:
+            return {"input_ids": [0] * add_special_tokens + [self.vocabulary[one] for one in text]}
+
+    tokens = gap_tokens(Words())
+    assert tokens == GapTokens(1, 2, 3)
+    assert gap_prompt(Words(), tokens, "a", "b") == [0, 1, 4, 2, 5, 3]
 
 
 def test_only_an_encoder_embeds(client: Client) -> None:
