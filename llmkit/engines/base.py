@@ -131,6 +131,7 @@ class Request:
         logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone,
             None nothing. Needs the ability ``logprobs``.
         constraint: form that the answer must have.
+        scope: requests of the same scope may share what was computed for the beginnings of their prompts.
     """
 
     sampling: Sampling
@@ -140,6 +141,7 @@ class Request:
     key: tuple[int, int, int] = (0, 0, 0)
     logprobs: int | None = None
     constraint: Constraint | None = None
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,10 @@ class LiveAnswer(Protocol):
     """
 
     cancelled: bool
+
+    @property
+    def reused(self) -> int:
+        """Tokens of the prompt that were not read, because an earlier prompt began with them."""
 
     @property
     def finished(self) -> FinishReason | None:
@@ -294,8 +300,11 @@ class Engine(Protocol):
     def session(self) -> Session | None:
         """Return a new session; None if the engine has none."""
 
-    def live_batch(self) -> LiveBatch | None:
+    def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
         """Return a new batch that requests may join at any time; None if the engine has none.
+
+        Args:
+            prompt_cache: bytes for the beginnings of earlier prompts, which later ones may share.
 
         Raises:
             OutOfMemory: its cache does not fit into memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import json
@@ -28,11 +29,25 @@ BODY_KEY_PATHS = frozenset({"/translate", "/detect"})
 LIBRE_PATHS = frozenset({"/translate", "/detect", "/languages"})
 _MAX_DEPTH = 64
 _BODY_SECONDS = 60.0
+_SHOWN = 20_000  # bytes of a body in the log
+_BODY_KEY = re.compile(r"""(["']?api_key["']?\s*[:=]\s*["']?)[^"'&,}\s]*""")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
 
 
-def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str], None]) -> list[Any]:
-    """Return the middlewares of the application, the outermost first."""
+def middlewares(
+    settings: ServerSettings,
+    metrics: Metrics,
+    log: Callable[[str], None],
+    let_go: Callable[[web.Request], None],
+) -> list[Any]:
+    """Return the middlewares of the application, the outermost first.
+
+    Args:
+        settings: keys, hosts, origins.
+        metrics: counts requests.
+        log: takes a line for stderr.
+        let_go: is called once a request is answered.
+    """
 
     @web.middleware
     async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -45,10 +60,13 @@ def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str],
             _allow_origin(request, response, settings)
             return response
         finally:
+            let_go(request)
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
             metrics.add("llmkit_requests_total", route=route, status=str(status))
             seconds = time.monotonic() - begun
+            if settings.log_prompts and request.method == "POST":
+                log(f"prompt of {_printable(request.path)}: {await _shown_body(request)}")
             log(
                 f"{request.remote or '-'} {request.method} {_printable(request.path)} {status} {seconds:.3f}s"
             )
@@ -79,6 +97,8 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
             found = ApiError(413, "the body is larger than the server takes", code="body_too_large")
         else:
             found = ApiError(error.status, names.get(error.status, error.reason))
+    except ConnectionError:
+        found = ApiError(499, "the client left", code="cancelled")
     except Exception as error:
         found = as_api_error(error)
         if found.status == 500:
@@ -165,14 +185,22 @@ def check_key(request: web.Request, settings: ServerSettings, body_key: str | No
     """
     if not settings.api_keys:
         return
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        given = request.headers.get("X-Api-Key") or body_key or ""
-    wanted = given.strip().encode("utf-8", errors="replace")
+    wanted = (_given_key(request) or body_key or "").encode("utf-8", errors="replace")
     # Every key is compared, so that the time says nothing about which one is near.
     matches = [hmac.compare_digest(wanted, key.encode()) for key in settings.api_keys]
     if not any(matches):
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+
+def scope_of(request: web.Request) -> str:
+    """Return the scope of a client: those with one key share the beginnings of their prompts."""
+    key = _given_key(request)
+    return hashlib.sha256(key.encode("utf-8", errors="replace")).hexdigest() if key else ""
+
+
+def _given_key(request: web.Request) -> str:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return (given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")).strip()
 
 
 def _check_host(request: web.Request, settings: ServerSettings) -> None:
@@ -231,6 +259,13 @@ def _preflight(request: web.Request, settings: ServerSettings) -> web.Response:
         headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
         headers["Access-Control-Max-Age"] = "600"
     return web.Response(status=204, headers=headers)
+
+
+async def _shown_body(request: web.Request) -> str:
+    """Return a body that was read, on one line, without the key that some clients put into it."""
+    raw = request._read_bytes or b""
+    text = raw[:_SHOWN].decode("utf-8", errors="replace")
+    return _BODY_KEY.sub(r"\1...", text.encode("unicode_escape").decode("ascii"))
 
 
 def _printable(path: str) -> str:

@@ -16,6 +16,7 @@ import torch
 
 from llmkit.engines.base import Completion, FinishReason, Request
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
+from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class RunningSequence:
         keeps_slot: the room was given and stays; what it holds of the prompt's beginning is not read again.
         finished: None while it runs.
         cancelled: set by another thread to end it at the next step.
+        reused: tokens of the prompt whose keys and values were copied from an earlier one.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RunningSequence:
         self.keeps_slot = False
         self.finished: FinishReason | None = None
         self.cancelled = False
+        self.reused = 0
         self._on_tokens = on_tokens
         self._tokenizer = tokenizer
         # Enough tokens to hold the longest stop string, which may begin inside one.
@@ -145,10 +148,14 @@ class StepDecoder:
         tokens: tokens of all running sequences that the cache holds.
         pieces: pieces of prompts to read before each step, so that long prompts do not hold up the answers
             of others; None reads all that there is room for.
+
+    Attributes:
+        prefixes: beginnings of earlier prompts; None keeps none.
     """
 
     def __init__(self, model: PreTrainedModel, tokens: int, pieces: int | None = None) -> None:
         self.native = NativeDecoder(model, tokens)
+        self.prefixes: PrefixStore | None = None
         self._pieces = pieces
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []
@@ -238,11 +245,31 @@ class StepDecoder:
             if not self._running:
                 raise MemoryError(f"a sequence of {one.size} tokens is larger than the cache")
             return False
-        shared = self._shared(list(one.prompt))
+        shared = self._shared(list(one.prompt), one.request.scope)
         if shared is not None:
             source, count = shared
             self.native.copy(source, one.slot, count)
+            one.reused = count
+        self._reuse(one)
         return True
+
+    def _reuse(self, one: RunningSequence) -> None:
+        """Copy an earlier prompt's beginning, if it covers more than a running sequence does."""
+        found = self.prefixes.find(one.request.scope, one.prompt) if self.prefixes is not None else None
+        if found is None or one.slot is None or found[1] <= len(one.slot.ids):
+            return
+        states, count = found
+        begin = one.slot.offset
+        self.native.cache[:, :, begin : begin + count] = states[:, :, :count]
+        one.slot.ids[:] = one.prompt[:count]
+        one.reused = count
+
+    def _keep(self, one: RunningSequence) -> None:
+        """Keep the prompt's beginning of a sequence that has read it all."""
+        if self.prefixes is not None and one.slot is not None and len(one.slot.ids) >= len(one.prompt):
+            begin = one.slot.offset
+            states = self.native.cache[:, :, begin : begin + len(one.prompt)]
+            self.prefixes.keep(one.request.scope, one.prompt, states)
 
     def _read_piece(self, one: RunningSequence) -> torch.Tensor | None:
         """Read a piece of a prompt; return the logits after it, [vocabulary], if it was the last."""
@@ -251,11 +278,11 @@ class StepDecoder:
         logits = self.native.prefill(one.slot, one.prompt[start : start + PIECE])
         return logits.clone() if len(one.slot.ids) == len(one.prompt) else None
 
-    def _shared(self, ids: list[int]) -> tuple[Slot, int] | None:
+    def _shared(self, ids: list[int], scope: str) -> tuple[Slot, int] | None:
         """Return the running sequence that shares most whole pieces with a prompt, and their tokens."""
         best: tuple[Slot, int] | None = None
         for other in self._running:
-            if other.slot is None:
+            if other.slot is None or other.request.scope != scope:
                 continue
             there = list(other.prompt)
             most = min(len(there), len(ids) - 1) // PIECE
@@ -270,6 +297,7 @@ class StepDecoder:
                 one.finished = "interrupted"
         left = [one for one in self._running if one.finished is not None]
         for one in left:
+            self._keep(one)
             if one.slot is not None and not one.keeps_slot:
                 self.native.release(one.slot)
                 one.slot = None

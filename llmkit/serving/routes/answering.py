@@ -65,6 +65,8 @@ async def pieces_of(
                 yield AnswerPiece(index, delta)
             continue
         usage.completion_tokens += len(found.completion.ids)
+        if prepared[index].request.key[2] == 0:  # the first answer to its prompt
+            usage.cached_tokens += found.reused
         delta, reason = texts[index].end(), str(found.completion.finish_reason)
         if reason == "stop" and (delta.calls or index in called):
             reason = "tool_calls"

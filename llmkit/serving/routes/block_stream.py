@@ -9,7 +9,7 @@ from aiohttp import web
 
 from llmkit.records.strict_json import dumps
 from llmkit.serving.errors import ApiError, as_api_error
-from llmkit.serving.guards import error_response
+from llmkit.serving.guards import error_response, scope_of
 from llmkit.serving.parsing.blocks import Block, BlockEvent, Blocks
 from llmkit.serving.routes.answering import Event, pieces_of, prompt_usage, start_events
 from llmkit.serving.routes.openai_answers import Usage
@@ -56,7 +56,7 @@ async def answer_in_blocks(
     blocks = Blocks()
     reason, stop = "stop", None
     response: web.StreamResponse | None = None
-    with Answering(model, prepared, state.settings.request_timeout) as answering:
+    with Answering(model, prepared, state.settings.request_timeout, scope_of(request)) as answering:
         try:
             async for piece in pieces_of(answering, model, prepared, usage, state.settings.silence):
                 if wanted.stream and response is None:

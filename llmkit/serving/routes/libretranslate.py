@@ -35,7 +35,7 @@ async def languages(request: web.Request) -> web.Response:
     """List the languages of the first model that translates."""
     from llmkit.tasks.language_pairs import language_pairs
 
-    model = _translator(request)
+    model = await _translator(request)
     pairs = await model.in_background(lambda: language_pairs(model.engine))
     found = [
         {"code": tag, "name": language.name, "targets": targets} for tag, (language, targets) in pairs.items()
@@ -65,7 +65,7 @@ async def translate_texts(request: web.Request) -> web.Response:
         raise bad("format", "is html, and tags are not supported; send text", "unsupported_value")
     fields.unsupported({"alternatives": [0, "0", ""]})
     fields.end()
-    state, model = request.app[STATE], _translator(request)
+    state, model = request.app[STATE], await _translator(request)
     guessed: list[Any] = []
     if source == "auto":
         guessed = [await asyncio.to_thread(_guesses, text) for text in texts]
@@ -140,10 +140,15 @@ def _same(source: str | None, target: str) -> bool:
     return same_language(find_language(source, "source"), find_language(target, "target"))
 
 
-def _translator(request: web.Request) -> ServedModel:
+async def _translator(request: web.Request) -> ServedModel:
     """Return the first model made for translation, or else the first that can be asked."""
     state = request.app[STATE]
-    engines = {name: model.worker.engine for name, model in state.models.items()}
-    made = [name for name, engine in engines.items() if engine is not None and engine.is_encoder_decoder]
-    asked = [name for name, engine in engines.items() if engine is not None and engine.has_chat_template]
-    return state.model(next(iter([*made, *asked]), None))
+    asked: ServedModel | None = None
+    for name in state.models:
+        model = await state.open(request, name)
+        engine = model.worker.engine
+        if engine is not None and engine.is_encoder_decoder:
+            return model
+        if engine is not None and engine.has_chat_template:
+            asked = asked or model
+    return asked or await state.open(request, None)

@@ -38,7 +38,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     fields = Fields(await read_json(request))
     wanted = messages_request(fields)
-    model = request.app[STATE].model(wanted.model)
+    model = await request.app[STATE].open(request, wanted.model)
     return await answer_in_blocks(request, model, wanted, MessagesAnswer(model.name))
 
 
@@ -46,7 +46,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     """Count the tokens of a conversation's prompt."""
     fields = Fields(await read_json(request))
     wanted = messages_request(fields, counting=True)
-    model = request.app[STATE].model(wanted.model)
+    model = await request.app[STATE].open(request, wanted.model)
     usage = prompt_usage(await model.prepare(wanted))
     return web.json_response({"input_tokens": usage.prompt_tokens})
 
@@ -311,4 +311,9 @@ def _reason(reason: str, stop: str | None) -> str:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    cached = usage.cached_tokens  # Anthropic counts them apart
+    return {
+        "input_tokens": usage.prompt_tokens - cached,
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.completion_tokens,
+    }

@@ -18,7 +18,7 @@ from llmkit.engines.form import Form
 from llmkit.records.strict_json import dumps
 from llmkit.serving.errors import as_api_error, bad
 from llmkit.serving.fields import Fields
-from llmkit.serving.guards import cors_headers, read_json
+from llmkit.serving.guards import cors_headers, read_json, scope_of
 from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.routes.answering import pieces_of
 from llmkit.serving.routes.openai_answers import Choice, Usage
@@ -74,7 +74,7 @@ async def show(request: web.Request) -> web.Response:
     fields.unsupported({"system": [""], "template": [""], "options": []})
     fields.end()
     state = request.app[STATE]
-    model = state.model(name)
+    model = await state.open(request, name)
     described = _described(model)
     family = described["details"]["family"]
     info: dict[str, Any] = {"general.architecture": family, "general.basename": model.name}
@@ -122,7 +122,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     raw = fields.boolean("raw")
     suffix = fields.text("suffix") or None
     fields.unsupported({"images": [[]], "template": [""], "context": [[]]})
-    model = _model(request, fields)
+    model = await _model(request, fields)
     is_chat = not raw and suffix is None and model.engine.has_chat_template
     if system and not is_chat:
         raise bad("system", "needs a model with a chat template")
@@ -131,8 +131,8 @@ async def generate(request: web.Request) -> web.StreamResponse:
     return await _answer(request, fields, [content], is_chat=is_chat, field="response", suffix=suffix)
 
 
-def _model(request: web.Request, fields: Fields) -> ServedModel:
-    return request.app[STATE].model(fields.text("model"))
+async def _model(request: web.Request, fields: Fields) -> ServedModel:
+    return await request.app[STATE].open(request, fields.text("model"))
 
 
 def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
@@ -180,7 +180,7 @@ async def _answer(
     tools: ToolUse | None = None,
     suffix: str | None = None,
 ) -> web.StreamResponse:
-    state, model = request.app[STATE], _model(request, fields)
+    state, model = request.app[STATE], await _model(request, fields)
     wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools, suffix=suffix)
     begun = time.monotonic_ns()
     ((prepared,),) = await model.prepare(wanted)
@@ -188,7 +188,7 @@ async def _answer(
     response: web.StreamResponse | None = None
     deltas: list[Delta] = []
     reason = "stop"
-    with Answering(model, [prepared], state.settings.request_timeout) as answering:
+    with Answering(model, [prepared], state.settings.request_timeout, scope_of(request)) as answering:
         try:
             async for piece in pieces_of(answering, model, [prepared], usage, state.settings.silence):
                 if piece is None:
@@ -205,6 +205,8 @@ async def _answer(
                         await response.prepare(request)
                     if delta.text or delta.reasoning:
                         await _line(response, {**_head(model, field, delta), "done": False})
+        except ConnectionError:  # the client left
+            raise
         except Exception as error:
             if response is None:
                 raise

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from llmkit.records.strict_json import dumps
 from llmkit.serving.errors import ApiError, as_api_error
-from llmkit.serving.guards import error_response, read_json
+from llmkit.serving.guards import error_response, read_json, scope_of
 from llmkit.serving.routes.answering import pieces_of, start_events
 from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.routes.openai_requests import chat_request, completion_request
@@ -57,7 +57,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
 
 async def _answer(request: web.Request, wanted: Wanted, form: type[ChatAnswers]) -> web.StreamResponse:
     state = request.app[STATE]
-    model = state.model(wanted.model)
+    model = await state.open(request, wanted.model)
     groups = await model.prepare(wanted)
     prepared = [one for group in groups for one in group]
     answers = form(
@@ -67,7 +67,7 @@ async def _answer(request: web.Request, wanted: Wanted, form: type[ChatAnswers])
         include_usage=wanted.include_usage,
     )
     usage = Usage(prompt_tokens=sum(len(group[0].request.ids or ()) for group in groups))
-    with Answering(model, prepared, state.settings.request_timeout) as answering:
+    with Answering(model, prepared, state.settings.request_timeout, scope_of(request)) as answering:
         pieces = pieces_of(answering, model, prepared, usage, state.settings.silence)
         if wanted.stream:
             return await _stream(request, answers, pieces, usage, len(prepared))

@@ -19,17 +19,22 @@ from llmkit.serving.parsing.tool_calls import CallPiece
 
 @dataclass
 class Usage:
-    """Tokens of prompts, each counted once, and of answers, their end tokens included."""
+    """Tokens of prompts, each counted once, and of answers, their end tokens included.
+
+    Of several answers to a prompt, `cached_tokens` counts what the first one did not have to read.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         total = self.prompt_tokens + self.completion_tokens
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": total,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
 

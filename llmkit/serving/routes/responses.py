@@ -46,7 +46,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     body = await read_json(request)
     wanted = responses_request(Fields(body))
-    model = request.app[STATE].model(wanted.model)
+    model = await request.app[STATE].open(request, wanted.model)
     return await answer_in_blocks(request, model, wanted, ResponsesAnswer(model.name, body))
 
 
@@ -99,7 +99,7 @@ class ResponsesAnswer:
             "output": output,
             "usage": {
                 "input_tokens": usage.prompt_tokens,
-                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
                 "output_tokens": usage.completion_tokens,
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": usage.prompt_tokens + usage.completion_tokens,

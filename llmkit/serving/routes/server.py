@@ -27,7 +27,7 @@ async def health(request: web.Request) -> web.Response:
     status = "ok"
     for model in state.models.values():
         if not model.worker.loaded.is_set():
-            status = "loading"
+            status = status if model.worker.loads_on_demand else "loading"
         elif model.worker.failure is not None:
             status = "failed"
         elif model.worker.stuck:
@@ -49,7 +49,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def tokenize(request: web.Request) -> web.Response:
     """Return the token ids of a text, or of a conversation's prompt."""
     fields = Fields(await read_json(request))
-    model = request.app[STATE].model(fields.text("model"))
+    model = await request.app[STATE].open(request, fields.text("model"))
     special = fields.boolean("add_special_tokens", True)
     messages = fields.any("messages")
     text = fields.text("prompt") if messages is None else None
@@ -79,7 +79,7 @@ async def tokenize(request: web.Request) -> web.Response:
 async def detokenize(request: web.Request) -> web.Response:
     """Return the text of token ids."""
     fields = Fields(await read_json(request))
-    model = request.app[STATE].model(fields.text("model"))
+    model = await request.app[STATE].open(request, fields.text("model"))
     ids = fields.any("tokens")
     fields.end()
     tokenizer: Any = model.engine.tokenizer

@@ -141,7 +141,7 @@ async def run_task(
         reader: task of models that write no text and can do this.
     """
     state = request.app[STATE]
-    model = state.model(fields.text("model"))
+    model = await state.open(request, fields.text("model"))
     fields.end()
     loaded = model.worker.reader
     if loaded is None or loaded.spec.task != reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from llmkit.serving.scheduling.jobs import AnswerJob, Event, NewTokens
 from llmkit.serving.scheduling.models import ServedModel
@@ -18,9 +19,12 @@ class Answering:
         model: the model.
         prepared: the answers to be written.
         seconds: deadline.
+        scope: clients of one scope share what was computed for the beginnings of their prompts.
     """
 
-    def __init__(self, model: ServedModel, prepared: Sequence[PreparedChoice], seconds: float) -> None:
+    def __init__(
+        self, model: ServedModel, prepared: Sequence[PreparedChoice], seconds: float, scope: str
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
 
@@ -28,7 +32,8 @@ class Answering:
             return lambda event: _ignore(loop.call_soon_threadsafe(self._events.put_nowait, (index, event)))
 
         deadline = time.monotonic() + seconds
-        self._jobs = [AnswerJob(one.request, emitter(i), deadline) for i, one in enumerate(prepared)]
+        requests = [replace(one.request, scope=scope) for one in prepared]
+        self._jobs = [AnswerJob(one, emitter(i), deadline) for i, one in enumerate(requests)]
         model.worker.submit(self._jobs)
 
     def __enter__(self) -> Answering:

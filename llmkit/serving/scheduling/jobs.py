@@ -22,9 +22,15 @@ class NewTokens:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of an answer."""
+    """The end of an answer.
+
+    Attributes:
+        completion: the answer.
+        reused: tokens of the prompt that were not read again.
+    """
 
     completion: Completion
+    reused: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class AnswerJob:
         if completion.finish_reason == "interrupted":
             self.emit(Failed(ended_early(self)))
         else:
-            self.emit(Ended(completion))
+            self.emit(Ended(completion, 0 if self.answer is None else self.answer.reused))
 
 
 class CallJob:

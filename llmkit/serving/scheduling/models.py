@@ -20,6 +20,7 @@ from llmkit.serving.tools.family import ToolSupport, support_of
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.serving.metrics import Metrics
+    from llmkit.serving.settings import ServerSettings
 
 
 class ServedModel:
@@ -28,7 +29,7 @@ class ServedModel:
     Args:
         name: the name by which clients ask for it.
         open_engine: opens it; called in the model's own thread.
-        max_queue: answers that may wait.
+        settings: limits of its queue and its memory.
         metrics: counts tokens and times.
         log: takes lines about errors.
     """
@@ -37,17 +38,29 @@ class ServedModel:
         self,
         name: str,
         open_engine: Callable[[], Any],
+        settings: ServerSettings,
         *,
-        max_queue: int,
         metrics: Metrics,
         log: Callable[[str], None],
     ) -> None:
         self.name = name
         self.created = int(time.time())
-        self.worker = Worker(name, open_engine, max_queue=max_queue, metrics=metrics, log=log)
+        self.worker = Worker(name, open_engine, settings, metrics=metrics, log=log)
         # Templates and tokenizers run here, away from the event loop and from the model's thread.
         self._tool_support: ToolSupport | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix=f"llmkit-{name}-prompts")
+
+    async def loaded(self, seconds: float) -> None:
+        """Wait until the model is loaded, or failed to load.
+
+        Raises:
+            ApiError: it takes longer than `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while not self.worker.loaded.is_set():
+            if time.monotonic() > end:
+                raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
+            await asyncio.sleep(0.02)
 
     @property
     def engine(self) -> Engine:

@@ -6,6 +6,7 @@ tasks (`CallJob`). Other threads only put jobs into the queue and mark them as c
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
@@ -23,6 +24,7 @@ from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, ended_
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.serving.settings import ServerSettings
 
 STUCK_SECONDS = 30.0
 """Time without a step after which a model with work counts as stuck."""
@@ -34,7 +36,7 @@ class Worker:
     Args:
         name: the model's name, for metrics.
         open_engine: opens the model: an `Engine`, or the `LoadedModel` of a model that writes no text.
-        max_queue: jobs that may wait.
+        settings: limits of the queue and the memory, and how long an idle model stays.
         metrics: counts tokens and times.
         log: takes a line about an error that is no fault of a request.
 
@@ -49,8 +51,8 @@ class Worker:
         self,
         name: str,
         open_engine: Callable[[], Any],
+        settings: ServerSettings,
         *,
-        max_queue: int,
         metrics: Metrics,
         log: Callable[[str], None],
     ) -> None:
@@ -59,7 +61,12 @@ class Worker:
         self.reader: LoadedModel | None = None
         self.failure: BaseException | None = None
         self.loaded = threading.Event()
-        self._open, self._max_queue, self._metrics, self._log = open_engine, max_queue, metrics, log
+        self._open, self._metrics, self._log = open_engine, metrics, log
+        self._max_queue, self._prompt_cache = settings.max_queue, settings.prompt_cache
+        self._keep_alive = settings.keep_alive
+        self._holds = 0  # requests that need the model to stay
+        self._wanted = settings.keep_alive is None
+        self._used = time.monotonic()
         self._batch: LiveBatch | None = None
         self._waiting: deque[AnswerJob | CallJob] = deque()
         self._running: list[AnswerJob] = []
@@ -70,8 +77,27 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"llmkit-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to open the model."""
+        """Begin to open the model, unless it is loaded on demand."""
         self._thread.start()
+
+    def hold(self) -> None:
+        """Keep the model loaded, or load it, until `release`."""
+        with self._changed:
+            self._holds += 1
+            self._wanted = not self.loaded.is_set()
+            self._changed.notify()
+
+    def release(self) -> None:
+        """Undo one `hold`."""
+        with self._changed:
+            self._holds -= 1
+            self._used = time.monotonic()
+            self._changed.notify()
+
+    @property
+    def loads_on_demand(self) -> bool:
+        """True if the model is loaded when it is asked for, and unloaded when it is idle."""
+        return self._keep_alive is not None
 
     def stop(self, reason: str) -> None:
         """Fail what waits and runs, and end the thread after the step under way."""
@@ -129,24 +155,53 @@ class Worker:
         return max(rows - self.running, 0)
 
     def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._wait()
+                if self._stopping:
+                    return
+                busy, wanted = bool(self._waiting or self._running), self._wanted
+            if not self.loaded.is_set() and (busy or wanted):
+                self._load()
+            elif busy:
+                self._turn()
+            else:
+                self._unload()
+
+    def _wait(self) -> None:
+        """Wait for work, for the wish to load the model, or until it has been idle for too long."""
+        while not (self._waiting or self._running or self._stopping or self._wanted):
+            left = None
+            if self._keep_alive is not None and self.loaded.is_set() and not self._holds:
+                left = self._used + self._keep_alive - time.monotonic()
+                if left <= 0:
+                    return
+            self._changed.wait(left)
+
+    def _load(self) -> None:
         try:
             opened = self._open()
             if hasattr(opened, "live_batch"):
+                self._batch = opened.live_batch(self._prompt_cache)
                 self.engine = opened
-                self._batch = opened.live_batch()
             else:
                 self.reader = opened
         except BaseException as error:
             self.failure = error
             self._log(f"{self.name}: {error}")
-        self.loaded.set()
-        while True:
-            with self._changed:
-                while not (self._waiting or self._running or self._stopping):
-                    self._changed.wait()
-                if self._stopping:
-                    return
-            self._turn()
+        with self._changed:
+            self._wanted = False
+            self._used = time.monotonic()
+            self.loaded.set()
+
+    def _unload(self) -> None:
+        with self._changed:
+            if self._holds or self._waiting or self._wanted:
+                return
+            self.loaded.clear()
+        self.engine = self.reader = self.failure = self._batch = None
+        gc.collect()
+        self._log(f"{self.name}: unloaded, since nobody used it")
 
     def _turn(self) -> None:
         """Drop jobs that nobody waits for, let others join, and run one step."""
@@ -249,6 +304,8 @@ class Worker:
     def _end(self, job: AnswerJob, completion: Completion) -> None:
         job.finish(completion)
         self._metrics.add("llmkit_generated_tokens_total", len(completion.ids), model=self.name)
+        reused = 0 if job.answer is None else job.answer.reused
+        self._metrics.add("llmkit_prompt_tokens_reused_total", reused, model=self.name)
         self._metrics.add("llmkit_prompt_tokens_total", completion.prompt_tokens, model=self.name)
         self._metrics.add("llmkit_answers_total", model=self.name, reason=completion.finish_reason)
 
@@ -260,7 +317,7 @@ class Worker:
             fail(job, error)
         self._batch = None
         try:
-            self._batch = self.engine.live_batch() if self.engine is not None else None
+            self._batch = self.engine.live_batch(self._prompt_cache) if self.engine is not None else None
         except Exception as again:  # without a batch, requests run one after another
             self._note(again)
 

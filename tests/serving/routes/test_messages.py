@@ -53,7 +53,11 @@ def test_an_answer_is_that_of_the_chat_route(client: Client) -> None:
     assert body["content"] == [{"type": "text", "text": expected["choices"][0]["message"]["content"]}]
     assert (body["type"], body["role"], body["stop_reason"]) == ("message", "assistant", "max_tokens")
     usage = expected["usage"]
-    assert body["usage"] == {"input_tokens": usage["prompt_tokens"], "output_tokens": 12}
+    assert body["usage"] == {
+        "input_tokens": usage["prompt_tokens"],
+        "cache_read_input_tokens": 0,
+        "output_tokens": 12,
+    }
     counted = client.post(f"{PATH}/count_tokens", {"messages": BODY["messages"], "model": "storyteller"})
     assert counted == (200, {"input_tokens": usage["prompt_tokens"]})
 
