@@ -225,6 +225,9 @@ class Worker:
             return self._waiting.popleft()
 
     def _begin(self, job: AnswerJob | CallJob) -> None:
+        if job.dead:  # since the turn began: another job may have run long
+            fail(job, ended_early(job))
+            return
         try:
             if self.reader is not None and isinstance(job, CallJob):
                 self._alone = job
