@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; `make run` and `make test` are all that a newcomer needs.
-.PHONY: run test test-slow test-real lint bench check-gpu models clean
+.PHONY: run test test-slow test-real test-clients lint bench check-gpu models clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -8,7 +8,7 @@ run: $(READY)
 	$(BIN)/llmkit generate --full-text "Once upon a time"
 
 test: $(READY) lint
-	$(BIN)/pytest -q -n 2 -m "not slow and not real"
+	$(BIN)/pytest -q -n 2 -m "not slow and not real and not clients"
 
 test-slow: $(READY)
 	$(BIN)/pytest -q -n 2 -m slow
@@ -18,6 +18,12 @@ test-slow: $(READY)
 test-real: $(READY)
 	$(BIN)/python -m tests.real.models
 	$(BIN)/pytest -q -s -m real tests/real
+
+# Clients of other projects against a server of its own; each is installed in a folder below LLMKIT_CLIENTS.
+LLMKIT_CLIENTS ?= build/clients
+test-clients: $(READY)
+	$(BIN)/python -m tests.clients.install $(LLMKIT_CLIENTS)
+	LLMKIT_CLIENTS=$(LLMKIT_CLIENTS) $(BIN)/pytest -q -m clients tests/clients
 
 lint: $(READY)
 	$(BIN)/ruff check .

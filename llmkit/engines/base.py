@@ -135,6 +135,7 @@ class Request:
         constraint: form that the answer must have.
         answer_prefix: token ids that the answer begins with, before the model goes on freely; they count as
             part of it. Needs the ability ``answer_prefix``.
+        scope: requests of the same scope may share what was computed for the beginnings of their prompts.
     """
 
     sampling: Sampling
@@ -145,6 +146,7 @@ class Request:
     logprobs: int | None = None
     constraint: Constraint | None = None
     answer_prefix: tuple[int, ...] | None = None
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,10 @@ class LiveAnswer(Protocol):
     """
 
     cancelled: bool
+
+    @property
+    def reused(self) -> int:
+        """Tokens of the prompt that were not read, because an earlier prompt began with them."""
 
     @property
     def finished(self) -> FinishReason | None:
@@ -311,8 +317,11 @@ class Engine(Protocol):
     def session(self) -> Session | None:
         """Return a new session; None if the engine has none."""
 
-    def live_batch(self) -> LiveBatch | None:
+    def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
         """Return a new batch that requests may join at any time; None if the engine has none.
+
+        Args:
+            prompt_cache: bytes for the beginnings of earlier prompts, which later ones may share.
 
         Raises:
             OutOfMemory: its cache does not fit into memory.

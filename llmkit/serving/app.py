@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from llmkit.errors import LLMKitError, OptionError
-from llmkit.serving import ollama_routes, openai_routes, page_routes, server_routes, task_routes
+from llmkit.errors import LLMKitError, OptionError, one_line
 from llmkit.serving.guards import middlewares
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.models import ServedModel
+from llmkit.serving.routes import (
+    embeddings,
+    libretranslate,
+    messages,
+    ollama,
+    openai,
+    openapi,
+    page,
+    responses,
+    scores,
+    server,
+    tasks,
+)
+from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
 
@@ -35,17 +48,26 @@ def make_app(
     """
     metrics = Metrics()
     models = {
-        name: ServedModel(name, opener, max_queue=settings.max_queue, metrics=metrics, log=log)
+        name: ServedModel(name, opener, settings, metrics=metrics, log=log)
         for name, opener in openers.items()
     }
-    app = web.Application(middlewares=middlewares(settings, metrics, log), client_max_size=settings.max_body)
-    app[STATE] = ServerState(settings, models, metrics, log)
-    server_routes.add_routes(app)
-    openai_routes.add_routes(app)
-    task_routes.add_routes(app)
-    ollama_routes.add_routes(app)
+    state = ServerState(settings, models, metrics, log)
+    app = web.Application(
+        middlewares=middlewares(settings, metrics, log, state.let_go), client_max_size=settings.max_body
+    )
+    app[STATE] = state
+    server.add_routes(app)
+    openai.add_routes(app)
+    tasks.add_routes(app)
+    ollama.add_routes(app)
+    messages.add_routes(app)
+    responses.add_routes(app)
+    embeddings.add_routes(app)
+    scores.add_routes(app)
+    libretranslate.add_routes(app)
+    openapi.add_routes(app)
     if settings.page:
-        page_routes.add_routes(app)
+        page.add_routes(app)
 
     async def start(_: web.Application) -> None:
         for model in models.values():
@@ -96,19 +118,37 @@ async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: C
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls_context(settings))
         try:
             await site.start()
         except OSError as error:
             reason = error.strerror or str(error)
             raise LLMKitError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
         for host, port in [address[:2] for address in runner.addresses]:
-            log(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+            scheme = "http" if settings.tls_cert is None else "https"
+            log(f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         number = await received
         await _drain(app, settings, log)
     finally:
         await runner.cleanup()
     return number
+
+
+def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
+    """Return the context for HTTPS; None without a certificate.
+
+    Raises:
+        OptionError: the files are not a certificate and its key.
+    """
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except (OSError, ssl.SSLError, ValueError) as error:
+        reason = one_line(error)
+        raise OptionError("tls_cert", f"and `tls_key` are not a certificate and its key: {reason}") from error
+    return context
 
 
 def _receive(received: asyncio.Future[int], number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import json
@@ -23,13 +24,30 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/", "/health"})
 """Paths that need no key. The page's own files are open too."""
 PAGE_FOLDER = "/page/"
+BODY_KEY_PATHS = frozenset({"/translate", "/detect"})
+"""Paths whose routes check the key by themselves, since it may be in the body."""
+LIBRE_PATHS = frozenset({"/translate", "/detect", "/languages"})
 _MAX_DEPTH = 64
 _BODY_SECONDS = 60.0
+_SHOWN = 20_000  # bytes of a body in the log
+_BODY_KEY = re.compile(r"""(["']?api_key["']?\s*[:=]\s*["']?)[^"'&,}\s]*""")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
 
 
-def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str], None]) -> list[Any]:
-    """Return the middlewares of the application, the outermost first."""
+def middlewares(
+    settings: ServerSettings,
+    metrics: Metrics,
+    log: Callable[[str], None],
+    let_go: Callable[[web.Request], None],
+) -> list[Any]:
+    """Return the middlewares of the application, the outermost first.
+
+    Args:
+        settings: keys, hosts, origins.
+        metrics: counts requests.
+        log: takes a line for stderr.
+        let_go: is called once a request is answered.
+    """
 
     @web.middleware
     async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -42,10 +60,13 @@ def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str],
             _allow_origin(request, response, settings)
             return response
         finally:
+            let_go(request)
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
             metrics.add("llmkit_requests_total", route=route, status=str(status))
             seconds = time.monotonic() - begun
+            if settings.log_prompts and request.method == "POST":
+                log(f"prompt of {_printable(request.path)}: {await _shown_body(request)}")
             log(
                 f"{request.remote or '-'} {request.method} {_printable(request.path)} {status} {seconds:.3f}s"
             )
@@ -58,8 +79,8 @@ def middlewares(settings: ServerSettings, metrics: Metrics, log: Callable[[str],
         if request.method == "OPTIONS":
             return _preflight(request, settings)
         open_path = request.path in OPEN_PATHS or request.path.startswith(PAGE_FOLDER)
-        if settings.api_keys and not open_path:
-            _check_key(request, settings)
+        if not open_path and request.path not in BODY_KEY_PATHS:
+            check_key(request, settings)
         return await handler(request)
 
     return [report, guard]
@@ -76,6 +97,8 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
             found = ApiError(413, "the body is larger than the server takes", code="body_too_large")
         else:
             found = ApiError(error.status, names.get(error.status, error.reason))
+    except ConnectionError:
+        found = ApiError(499, "the client left", code="cancelled")
     except Exception as error:
         found = as_api_error(error)
         if found.status == 500:
@@ -86,14 +109,26 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
 
 
 def error_response(error: ApiError, path: str) -> web.Response:
-    """Return an error as a response: OpenAI's object, or ollama's text under its paths."""
+    """Return an error as a response: OpenAI's object, or that of the API which the path belongs to."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {"error": error.message} if path.startswith("/api/") else error.as_json()
+    if path.startswith("/api/") or path in LIBRE_PATHS:  # ollama's and LibreTranslate's
+        body: dict[str, Any] = {"error": error.message}
+    elif path.startswith("/v1/messages"):
+        body = anthropic_error(error)
+    else:
+        body = error.as_json()
     return web.json_response(body, status=error.status, headers=headers)
+
+
+def anthropic_error(error: ApiError) -> dict[str, Any]:
+    """Return an error as Anthropic's object."""
+    kinds = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+    kind = kinds.get(error.status, "api_error" if error.status >= 500 else error.as_json()["error"]["type"])
+    return {"type": "error", "error": {"type": kind, "message": error.message}}
 
 
 async def read_json(request: web.Request) -> Any:
@@ -137,15 +172,35 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def _check_key(request: web.Request, settings: ServerSettings) -> None:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        given = request.headers.get("X-Api-Key", "")
-    wanted = given.strip().encode("utf-8", errors="replace")
+def check_key(request: web.Request, settings: ServerSettings, body_key: str | None = None) -> None:
+    """Refuse a request without one of the keys, if there are any.
+
+    Args:
+        request: has the key in its headers.
+        settings: with the keys.
+        body_key: key from the body, which some clients send there.
+
+    Raises:
+        ApiError: the key is missing or wrong.
+    """
+    if not settings.api_keys:
+        return
+    wanted = (_given_key(request) or body_key or "").encode("utf-8", errors="replace")
     # Every key is compared, so that the time says nothing about which one is near.
     matches = [hmac.compare_digest(wanted, key.encode()) for key in settings.api_keys]
     if not any(matches):
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+
+def scope_of(request: web.Request) -> str:
+    """Return the scope of a client: those with one key share the beginnings of their prompts."""
+    key = _given_key(request)
+    return hashlib.sha256(key.encode("utf-8", errors="replace")).hexdigest() if key else ""
+
+
+def _given_key(request: web.Request) -> str:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return (given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")).strip()
 
 
 def _check_host(request: web.Request, settings: ServerSettings) -> None:
@@ -204,6 +259,13 @@ def _preflight(request: web.Request, settings: ServerSettings) -> web.Response:
         headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
         headers["Access-Control-Max-Age"] = "600"
     return web.Response(status=204, headers=headers)
+
+
+async def _shown_body(request: web.Request) -> str:
+    """Return a body that was read, on one line, without the key that some clients put into it."""
+    raw = request._read_bytes or b""
+    text = raw[:_SHOWN].decode("utf-8", errors="replace")
+    return _BODY_KEY.sub(r"\1...", text.encode("unicode_escape").decode("ascii"))
 
 
 def _printable(path: str) -> str:

@@ -13,6 +13,10 @@ _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 _HELP = {
     "llmkit_requests_total": ("counter", "Requests by route and status."),
     "llmkit_prompt_tokens_total": ("counter", "Tokens of prompts, by model."),
+    "llmkit_prompt_tokens_reused_total": (
+        "counter",
+        "Tokens of prompts that an earlier prompt began with, by model.",
+    ),
     "llmkit_generated_tokens_total": ("counter", "Tokens that the model wrote, by model."),
     "llmkit_answers_total": ("counter", "Answers by model and the reason of their end."),
     "llmkit_time_to_first_token_seconds": ("histogram", "Time from a request to its first token."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,13 @@ class ServerSettings:
         cors_origins: origins whose pages may call the API from a browser; ``*`` is all.
         max_body: bytes of a request's body.
         max_queue: answers of one model that may wait.
+        prompt_cache: bytes, of each model, for the beginnings of earlier prompts.
         request_timeout: seconds that one request may take.
         shutdown_timeout: seconds that running requests get after SIGTERM.
+        keep_alive: seconds after which a model that nobody uses is unloaded; models then are loaded when they
+            are asked for. None loads all at the start and keeps them.
+        tls_cert, tls_key: files of a certificate and its key, for HTTPS.
+        log_prompts: write the bodies of requests into the log.
         silence: seconds without a token after which a stream gets a comment that keeps it open.
         page: serve the chat page.
     """
@@ -27,7 +33,12 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     max_body: int = 10 * 2**20
     max_queue: int = 64
+    prompt_cache: int = 512 * 2**20
     request_timeout: float = 600.0
     shutdown_timeout: float = 30.0
+    keep_alive: float | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    log_prompts: bool = False
     silence: float = 15.0
     page: bool = True

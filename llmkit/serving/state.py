@@ -9,7 +9,7 @@ from aiohttp import web
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Labels, Metrics
-from llmkit.serving.models import ServedModel
+from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 
 
@@ -23,13 +23,15 @@ class ServerState:
         metrics: counters and times.
         log: takes a line for stderr.
         draining: the server shuts down and takes nothing new.
+        held: models that stay loaded for a request, by its `id`.
     """
 
     settings: ServerSettings
     models: dict[str, ServedModel]
     metrics: Metrics
     log: Callable[[str], None]
-    draining: bool = field(default=False)
+    draining: bool = False
+    held: dict[int, list[ServedModel]] = field(default_factory=dict)
 
     def model(self, name: str | None) -> ServedModel:
         """Return the model of a name; the only one, or the first, where the client names none.
@@ -41,11 +43,30 @@ class ServerState:
             raise ApiError(503, "the server is shutting down", code="shutting_down")
         if name is None:
             return next(iter(self.models.values()))
-        found = self.models.get(name)
+        # ollama's clients add the suffix.
+        found = self.models.get(name) or self.models.get(name.removesuffix(":latest"))
         if found is None:
             there = ", ".join(self.models)
             message = f"there is no model {name!r} here; there is {there}"
             raise ApiError(404, message, param="model", code="model_not_found")
+        return found
+
+    def let_go(self, request: web.Request) -> None:
+        """Let the models go that a request held."""
+        for model in self.held.pop(id(request), ()):
+            model.worker.release()
+
+    async def open(self, request: web.Request, name: str | None) -> ServedModel:
+        """Return a model, loaded, that stays until the request is answered; see `model`.
+
+        Raises:
+            ApiError: there is none, or it did not load in time.
+        """
+        found = self.model(name)
+        if found.worker.loads_on_demand:
+            found.worker.hold()
+            self.held.setdefault(id(request), []).append(found)
+            await found.loaded(self.settings.request_timeout)
         return found
 
     def gauges(self) -> dict[tuple[str, Labels], float]:

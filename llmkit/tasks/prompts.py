@@ -180,7 +180,7 @@ class PromptMaker:
         """
         if self._tokenizer is None:
             return self._remote(messages, 0).length
-        return len(self._template_ids(messages, "prompt"))
+        return len(self._template_ids(messages, "prompt", _tools_of(messages)))
 
     def _content(self, row: Row) -> str | Messages | RowError:
         try:

@@ -43,6 +43,11 @@ class AnswerStreamer:
         self._begin = 0  # decoding starts here: far enough back for the next token to join correctly
         self._shown = 0  # characters of decode(ids[begin:]) that went out
 
+    @property
+    def stop(self) -> str | None:
+        """The stop string that ended the answer; None if none did."""
+        return self._stop.found
+
     def put(self, ids: Sequence[int]) -> None:
         """Take new token ids."""
         self._ids.extend(ids)

@@ -12,21 +12,25 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
 
 
 class StopFilter:
-    """Passes a stream of text through up to the first stop string; holds back a possible beginning of one."""
+    """Passes a stream of text through up to the first stop string; holds back a possible beginning of one.
+
+    Attributes:
+        found: the stop string that ended the text; None before that.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        self._stopped = False
+        self.found: str | None = None
 
     def feed(self, text: str) -> str:
         """Add a piece of the stream; return the text that may be shown now."""
-        if self._stopped:
+        if self.found is not None:
             return ""
         self._held += text
         shown = cut_at_stop(self._held, self._stops)
         if len(shown) < len(self._held):
-            self._stopped = True
+            self.found = next(one for one in self._stops if self._held.startswith(one, len(shown)))
             return shown
         keep = max((self._begins(stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep
@@ -35,7 +39,7 @@ class StopFilter:
 
     def close(self) -> str:
         """Return the text that was held back, at the end of the stream."""
-        return "" if self._stopped else self._held
+        return self._held if self.found is None else ""
 
     def _begins(self, stop: str) -> int:
         longest = min(len(self._held), len(stop) - 1)

@@ -44,11 +44,7 @@ def samples(folder: Path) -> list[Sample]:
 
     news = []
     for row in rows("cnn_dailymail_3_0_0_news_summary.jsonl"):
-        article = row["prompt"].split("
-
-", 1)[1].removesuffix("
-
-Summary:")
+        article = row["prompt"].split("\n\n", 1)[1].removesuffix("\n\nSummary:")
         news.append((article, [row["completion"].split("<|end")[0]]))
     xsum = [(row["document"], [row["summary"]]) for row in rows("xsum_sample.jsonl")]
     papers = [(" ".join(row["source"]), row["target"]) for row in rows("scitldr_dev.jsonl")]

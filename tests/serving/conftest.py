@@ -105,7 +105,8 @@ def serving(engines: dict[str, Engine], **settings: Any) -> Iterator[Client]:
             return client
 
         client = Client(runner, runner.run(start()), log)
-        client.until(lambda: all(one.worker.loaded.is_set() for one in client.state.models.values()))
+        if "keep_alive" not in settings:
+            client.until(lambda: all(one.worker.loaded.is_set() for one in client.state.models.values()))
         yield client
         runner.run(client.client.close())
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from llmkit.engines.base import Engine
+from llmkit.serving.settings import ServerSettings
 from tests.command import assert_refused, run
 from tests.serving.conftest import Client, serving
 
@@ -74,7 +75,7 @@ def test_a_client_that_leaves_frees_its_row(
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each token take a hundredth of a second, so that a client has time to leave."""
-    from llmkit.serving.jobs import AnswerJob
+    from llmkit.serving.scheduling.jobs import AnswerJob
 
     take = AnswerJob.take
 
@@ -141,7 +142,7 @@ def test_a_model_that_loads_or_failed_is_told(engines: dict[str, Engine]) -> Non
         raise ValueError("no weights")
 
     with serving({}) as client:
-        from llmkit.serving.models import ServedModel
+        from llmkit.serving.scheduling.models import ServedModel
 
         state = client.state
         release = threading.Event()
@@ -152,7 +153,7 @@ def test_a_model_that_loads_or_failed_is_told(engines: dict[str, Engine]) -> Non
 
         for name, opener in (("slow", wait), ("broken", fail)):
             state.models[name] = ServedModel(
-                name, opener, max_queue=1, metrics=state.metrics, log=client.log.append
+                name, opener, ServerSettings(max_queue=1), metrics=state.metrics, log=client.log.append
             )
             state.models[name].worker.start()
         assert client.get("/health")[0] == 503

@@ -51,6 +51,23 @@ class ServerFlags:
         int, flag("--max-queue", help="Answers of one model that may wait; more are refused with status 429.")
     ] = 64
     max_body: Annotated[int, flag("--max-body", metavar="MIB", help="Size limit of a request's body.")] = 10
+    prompt_cache: Annotated[
+        int,
+        flag(
+            "--prompt-cache",
+            metavar="MIB",
+            help="Memory of each model for the beginnings of earlier prompts; 0 keeps none.",
+        ),
+    ] = 512
+    keep_alive: Annotated[
+        float | None,
+        flag(
+            "--keep-alive",
+            metavar="SECONDS",
+            help="Load models when they are asked for, and unload those that nobody used for so long.",
+            default="load all at the start, and keep them",
+        ),
+    ] = None
     request_timeout: Annotated[
         float, flag("--request-timeout", metavar="SECONDS", help="Time limit of one request.")
     ] = 600.0
@@ -60,6 +77,22 @@ class ServerFlags:
             "--shutdown-timeout", metavar="SECONDS", help="Time for running requests after SIGTERM or Ctrl-C."
         ),
     ] = 30.0
+    tls_cert: Annotated[
+        Path | None,
+        flag("--tls-cert", metavar="FILE", help="Certificate for HTTPS, in PEM.", default="none"),
+    ] = None
+    tls_key: Annotated[
+        Path | None,
+        flag(
+            "--tls-key",
+            metavar="FILE",
+            help="Key of the certificate, without a password.",
+            default="the certificate's file",
+        ),
+    ] = None
+    log_prompts: Annotated[bool, flag("--log-prompts", help="Write the bodies of requests into the log.")] = (
+        False
+    )
     no_page: Annotated[bool, flag("--no-page", help="Do not serve the chat page.")] = False
 
     def settings(self) -> ServerSettings:
@@ -74,6 +107,9 @@ class ServerFlags:
             ("port", 0 <= self.port <= 65535, "must be from 0 to 65535"),
             ("max_queue", self.max_queue >= 0, "must be 0 or more"),
             ("max_body", 1 <= self.max_body <= 1024, "must be from 1 to 1024"),
+            ("prompt_cache", 0 <= self.prompt_cache <= 2**20, "must be from 0 to 1048576"),
+            ("keep_alive", self.keep_alive is None or self.keep_alive > 0, "must be above 0"),
+            ("tls_key", self.tls_key is None or self.tls_cert is not None, "needs `tls_cert`"),
             ("request_timeout", self.request_timeout > 0, "must be above 0"),
             ("shutdown_timeout", self.shutdown_timeout >= 0, "must be 0 or more"),
         ]
@@ -87,6 +123,11 @@ class ServerFlags:
             cors_origins=tuple(self.cors_origin or ()),
             max_body=self.max_body * 2**20,
             max_queue=self.max_queue,
+            prompt_cache=self.prompt_cache * 2**20,
+            keep_alive=self.keep_alive,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key or self.tls_cert,
+            log_prompts=self.log_prompts,
             request_timeout=self.request_timeout,
             shutdown_timeout=self.shutdown_timeout,
             page=not self.no_page,

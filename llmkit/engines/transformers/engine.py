@@ -154,7 +154,7 @@ class TransformersEngine:
         """Return an empty key-value cache for a conversation."""
         return PrefixCache(self.loaded) if self._steps is None else self._steps.session()
 
-    def live_batch(self) -> LiveBatch | None:
+    def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
         """Return a batch in native steps that requests may join at any time; None without native steps."""
         steps = self._steps
         if steps is None:
@@ -166,7 +166,8 @@ class TransformersEngine:
             return settings if self._steps_for(settings) is not None else None
 
         most = self.context_length or _LIVE_TOKENS
-        return StepBatch(self.loaded.model, self.loaded.tokenizer, prepare, most, _cache_bytes(self.loaded))
+        model, tokenizer, token_bytes = self.loaded.model, self.loaded.tokenizer, _cache_bytes(self.loaded)
+        return StepBatch(model, tokenizer, prepare, most, token_bytes, prompt_cache)
 
     def align(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None

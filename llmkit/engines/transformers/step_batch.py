@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.engines.base import Completion, FinishReason, LiveAnswer, OnTokens, Request, TokenLogprob
-from llmkit.engines.transformers.step_decoder import GUESSES, MAX_ROWS, RunningSequence, StepDecoder
+from llmkit.engines.transformers.prefix_store import PrefixStore
+from llmkit.engines.transformers.step_decoder import GUESSES, MAX_ROWS, SHARED, RunningSequence, StepDecoder
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 
@@ -28,6 +29,7 @@ class StepBatch:
         settings: settings of a request; None if native steps do not know them.
         most_tokens: of one request, prompt and answer together.
         token_bytes: bytes of the cache for one token.
+        prompt_cache: bytes for the beginnings of earlier prompts; 0 keeps none.
 
     Raises:
         OutOfMemory: the cache does not fit.
@@ -42,6 +44,7 @@ class StepBatch:
         settings: Callable[[Request], Settings | None],
         most_tokens: int,
         token_bytes: int,
+        prompt_cache: int = 0,
     ) -> None:
         import psutil
 
@@ -56,6 +59,8 @@ class StepBatch:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a cache of {tokens:,} tokens does not fit into memory") from error
+        if prompt_cache:
+            self._decoder.prefixes = PrefixStore(prompt_cache, SHARED)
         self._answers: dict[int, StepAnswer] = {}
 
     def takes(self, request: Request) -> bool:
@@ -89,6 +94,10 @@ class StepAnswer:
     @cancelled.setter
     def cancelled(self, value: bool) -> None:
         self.sequence.cancelled = value
+
+    @property
+    def reused(self) -> int:
+        return self.sequence.reused
 
     @property
     def finished(self) -> FinishReason | None:

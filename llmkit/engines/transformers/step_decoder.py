@@ -17,6 +17,7 @@ import torch
 
 from llmkit.engines.base import Completion, FinishReason, Request
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
+from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RunningSequence:
         keeps_slot: the room was given and stays; what it holds of the prompt's beginning is not read again.
         finished: None while it runs.
         cancelled: set by another thread to end it at the next step.
+        reused: tokens of the prompt whose keys and values were copied from an earlier one.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class RunningSequence:
         self.keeps_slot = False
         self.finished: FinishReason | None = None
         self.cancelled = False
+        self.reused = 0
         self._on_tokens = on_tokens
         self._tokenizer = tokenizer
         # Enough tokens to hold the longest stop string, which may begin inside one.
@@ -160,10 +163,14 @@ class StepDecoder:
         tokens: tokens of all running sequences that the cache holds.
         read: tokens of prompts to read before each step, so that long prompts do not hold up the answers of
             others; None reads all that there is room for.
+
+    Attributes:
+        prefixes: beginnings of earlier prompts; None keeps none.
     """
 
     def __init__(self, model: PreTrainedModel, tokens: int, read: int | None = None) -> None:
         self.native = NativeDecoder(model, tokens)
+        self.prefixes: PrefixStore | None = None
         self._read = read
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []
@@ -250,7 +257,7 @@ class StepDecoder:
                 break
             if one.slot is None:
                 # One that begins like another of these waits until that is read, and copies it then.
-                source = self._shared(one.prompt)
+                source = self._shared(one.prompt, one.request.scope)
                 least = SHARED + (0 if source is None else source[1])
                 if any(_common(one.prompt, other.prompt) >= least for other, _, _ in rows):
                     break
@@ -281,15 +288,37 @@ class StepDecoder:
             return False
         if source is not None:
             self.native.copy(source[0], one.slot, source[1])
+            one.reused = source[1]
+        self._reuse(one)
         return True
 
-    def _shared(self, ids: Sequence[int]) -> tuple[Slot, int] | None:
+    def _reuse(self, one: RunningSequence) -> None:
+        """Copy an earlier prompt's beginning, if it covers more than a running sequence does."""
+        found = self.prefixes.find(one.request.scope, one.prompt) if self.prefixes is not None else None
+        if found is None or one.slot is None or found[1] <= len(one.slot.ids):
+            return
+        states, count = found
+        begin = one.slot.offset
+        self.native.cache[:, :, begin : begin + count] = states[:, :, :count]
+        one.slot.ids[:] = one.prompt[:count]
+        one.reused = count
+
+    def _keep(self, one: RunningSequence) -> None:
+        """Keep the prompt's beginning of a sequence that has read it all."""
+        if self.prefixes is not None and one.slot is not None and len(one.slot.ids) >= len(one.prompt):
+            begin = one.slot.offset
+            states = self.native.cache[:, :, begin : begin + len(one.prompt)]
+            self.prefixes.keep(one.request.scope, one.prompt, states)
+
+    def _shared(self, ids: Sequence[int], scope: str) -> tuple[Slot, int] | None:
         """Return the running sequence that shares the most tokens with a prompt, and their number."""
         best: tuple[Slot, int] | None = None
         for other in self._running:
+            if other.slot is None or other.request.scope != scope:
+                continue
             # The prompt's last token has to be read: the logits after it choose the first new token.
             count = min(_common(ids, other.prompt), len(ids) - 1)
-            if other.slot is not None and count >= SHARED and (best is None or count > best[1]):
+            if count >= SHARED and (best is None or count > best[1]):
                 best = other.slot, count
         return best
 
@@ -299,6 +328,7 @@ class StepDecoder:
                 one.finished = "interrupted"
         left = [one for one in self._running if one.finished is not None]
         for one in left:
+            self._keep(one)
             if one.slot is not None and not one.keeps_slot:
                 self.native.release(one.slot)
                 one.slot = None

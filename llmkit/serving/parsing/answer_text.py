@@ -1,0 +1,186 @@
+"""Tokens to pieces of text for a client: whole characters, no stop string, thoughts and log-probabilities.
+
+A log-probability goes out with the piece that its token belongs to. Those of an end token, and of a stop
+string and what follows it, do not go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.engines.base import TokenLogprob
+from llmkit.serving.parsing.described import DescribedAnswer
+from llmkit.serving.parsing.tool_calls import CallPiece, ToolCallFilter
+from llmkit.tasks.streaming import AnswerStreamer
+from llmkit.text.reasoning import ReasoningFilter
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer; each part may be empty."""
+
+    text: str = ""
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[CallPiece, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.reasoning or self.logprobs or self.calls)
+
+
+class AnswerText:
+    """The text of one answer as its tokens come.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        token_bytes: bytes of a token.
+        stops: strings that end the answer.
+        thinking: True if the answer begins inside the model's thoughts; None for plain text.
+        calls: finds tool calls in the answer; None: there are none.
+        described: splits the answer by the tokenizer's own description, in place of the two above.
+        kept: special tokens that are part of the text.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        token_bytes: TokenBytes,
+        *,
+        stops: Sequence[str] = (),
+        thinking: bool | None = None,
+        calls: ToolCallFilter | None = None,
+        described: DescribedAnswer | None = None,
+        kept: Collection[int] = (),
+    ) -> None:
+        self._raw: list[str] = []
+        self._calls, self._described = calls, described
+        if kept:
+            tokenizer = _KeepingTokenizer(tokenizer, kept)
+        self._streamer = AnswerStreamer(tokenizer, lambda text, _: self._raw.append(text), stops=stops)
+        self._reasoning = None if thinking is None else ReasoningFilter(opened=thinking)
+        self._token_bytes = token_bytes
+        self._held: list[tuple[int, TokenLogprob]] = []  # with the place of the token's first byte
+        self._seen = 0  # bytes of the tokens whose log-probabilities came
+        self._sent = 0  # bytes of text that went out
+
+    @property
+    def stop(self) -> str | None:
+        """The stop string that ended the answer; None if none did."""
+        return self._streamer.stop
+
+    def put(self, ids: Sequence[int], logprobs: Sequence[TokenLogprob] = ()) -> Delta:
+        """Take new tokens and return what may be shown now."""
+        for one in logprobs:
+            self._held.append((self._seen, one))
+            self._seen += len(self._token_bytes(one.token))
+        if ids:
+            self._streamer.put(ids)
+        return self._delta(end=False)
+
+    def end(self) -> Delta:
+        """Return what was held back, once the answer has ended."""
+        self._streamer.end()
+        return self._delta(end=True)
+
+    def _delta(self, *, end: bool) -> Delta:
+        raw = "".join(self._raw)
+        self._raw.clear()
+        self._sent += len(raw.encode())
+        ready = tuple(one for place, one in self._held if place < self._sent)
+        self._held = [(place, one) for place, one in self._held if place >= self._sent]
+        if self._described is not None:
+            found = self._described.feed(raw)
+            rest = self._described.close() if end else ("", "", ())
+            return Delta(found[0] + rest[0], found[1] + rest[1], ready, found[2] + rest[2])
+        text, thoughts = raw, ""
+        if self._reasoning is not None:
+            pieces = self._reasoning.feed(raw) + (self._reasoning.close() if end else [])
+            text = "".join(piece for thought, piece in pieces if not thought)
+            thoughts = "".join(piece for thought, piece in pieces if thought)
+        if self._calls is None:
+            return Delta(text, thoughts, ready)
+        parts = self._calls.feed(text) + (self._calls.close() if end else [])
+        text = "".join(one for one in parts if isinstance(one, str))
+        return Delta(text, thoughts, ready, tuple(one for one in parts if isinstance(one, CallPiece)))
+
+
+class _KeepingTokenizer:
+    """A tokenizer that leaves out special tokens, but for some.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        kept: special tokens that stay.
+    """
+
+    def __init__(self, tokenizer: Any, kept: Collection[int]) -> None:
+        self._tokenizer = tokenizer
+        self._dropped = frozenset(tokenizer.all_special_ids) - frozenset(kept)
+
+    def decode(self, ids: Sequence[int], **_: Any) -> str:
+        """Return ids as text."""
+        left = [one for one in ids if one not in self._dropped]
+        text: str = self._tokenizer.decode(
+            left, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+
+class TokenBytes:
+    """Bytes of single tokens, which may be less than a character.
+
+    Args:
+        tokenizer: the model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._special = frozenset(tokenizer.all_special_ids)
+        decoder = str(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", ""))
+        self._byte_level = "ByteLevel" in decoder
+        self._known: dict[int, bytes] = {}
+
+    def __call__(self, token: int) -> bytes:
+        """Return the bytes that a token adds to the text; none for a special token."""
+        if token not in self._known:
+            self._known[token] = self._bytes(token)
+        return self._known[token]
+
+    def text(self, token: int) -> str:
+        """Return a token as text; bytes that are no whole character become replacement characters."""
+        if token in self._special:
+            return str(self._tokenizer.convert_ids_to_tokens(token))
+        return self(token).decode("utf-8", errors="replace")
+
+    def _bytes(self, token: int) -> bytes:
+        if token in self._special:
+            return b""
+        piece = str(self._tokenizer.convert_ids_to_tokens(token))
+        if self._byte_level:
+            known = _byte_level_alphabet()
+            if all(character in known for character in piece):
+                return bytes(known[character] for character in piece)
+        if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+            return bytes([int(piece[3:5], 16)])
+        if "▁" in piece:
+            return piece.replace("▁", " ").encode()
+        text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return text.encode()
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """Return GPT-2's character of each byte (Radford et al. 2019), the other way round."""
+    if not _ALPHABET:
+        printable = [
+            *range(ord("!"), ord("~") + 1),
+            *range(ord("¡"), ord("¬") + 1),
+            *range(ord("®"), ord("ÿ") + 1),
+        ]
+        others = [byte for byte in range(256) if byte not in set(printable)]
+        _ALPHABET.update({chr(byte): byte for byte in printable})
+        _ALPHABET.update({chr(256 + i): byte for i, byte in enumerate(others)})
+    return _ALPHABET
+
+
+_ALPHABET: dict[str, int] = {}

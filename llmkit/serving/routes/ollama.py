@@ -1,0 +1,269 @@
+"""ollama's routes, for programs that speak only these: chat, generate, tags, show, version.
+
+Streams are lines of JSON, and the default. Description: https://github.com/ollama/ollama/blob/main/docs/api.md.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from llmkit import __version__
+from llmkit.engines.form import Form
+from llmkit.records.strict_json import dumps
+from llmkit.serving.errors import as_api_error, bad
+from llmkit.serving.fields import Fields
+from llmkit.serving.guards import cors_headers, read_json, scope_of
+from llmkit.serving.parsing.answer_text import Delta
+from llmkit.serving.routes.answering import pieces_of
+from llmkit.serving.routes.openai_answers import Choice, Usage
+from llmkit.serving.routes.openai_requests import messages_of
+from llmkit.serving.scheduling.answering import Answering
+from llmkit.serving.scheduling.models import ServedModel
+from llmkit.serving.scheduling.wanted import Content, Wanted
+from llmkit.serving.state import STATE
+from llmkit.serving.tools.use import ToolUse, chosen, functions_of
+
+_MOST = 1_000_000
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the routes to an application."""
+    app.router.add_get("/api/version", version)
+    app.router.add_get("/api/tags", tags)
+    app.router.add_post("/api/show", show)
+    app.router.add_post("/api/chat", chat)
+    app.router.add_post("/api/generate", generate)
+
+
+async def version(request: web.Request) -> web.Response:
+    """Return the version of llmkit."""
+    return web.json_response({"version": __version__})
+
+
+async def tags(request: web.Request) -> web.Response:
+    """List the models."""
+    return web.json_response({"models": [_described(one) for one in request.app[STATE].models.values()]})
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    family = str(getattr(getattr(model.worker.engine, "config", None), "model_type", "unknown"))
+    details = {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": family,
+        "families": [family],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
+    modified = datetime.fromtimestamp(model.created, UTC).isoformat()
+    named = {"name": model.name, "model": model.name, "modified_at": modified}
+    return {**named, "size": 0, "digest": "", "details": details}
+
+
+async def show(request: web.Request) -> web.Response:
+    """Describe one model."""
+    fields = Fields(await read_json(request))
+    name = fields.text("model") or fields.text("name")
+    fields.boolean("verbose")
+    fields.unsupported({"system": [""], "template": [""], "options": []})
+    fields.end()
+    state = request.app[STATE]
+    model = await state.open(request, name)
+    described = _described(model)
+    family = described["details"]["family"]
+    info: dict[str, Any] = {"general.architecture": family, "general.basename": model.name}
+    engine = model.worker.engine
+    if engine is not None:
+        info[f"{family}.context_length"] = engine.context_length
+    return web.json_response(
+        {
+            "modelfile": "",
+            "parameters": "",
+            "template": str(getattr(engine and engine.tokenizer, "chat_template", None) or ""),
+            "details": described["details"],
+            "model_info": info,
+            "capabilities": await _capabilities(model),
+            "modified_at": described["modified_at"],
+        }
+    )
+
+
+async def _capabilities(model: ServedModel) -> list[str]:
+    if model.worker.reader is not None:
+        return ["embedding"] if model.worker.reader.spec.task == "feature-extraction" else []
+    engine = model.engine
+    found = ["completion"]
+    if engine.has_chat_template:
+        support = await model.in_background(model.tool_support)
+        found += ["tools"] if support.family is not None or support.template is not None else []
+    from llmkit.text.fill_in_middle import gap_tokens
+
+    return found + (["insert"] if gap_tokens(engine.tokenizer) is not None else [])
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """Answer a conversation."""
+    fields = Fields(await read_json(request))
+    messages: list[Content] = [messages_of(fields.any("messages"))]
+    use = chosen(functions_of(fields.any("tools")), None, parallel=True)
+    return await _answer(request, fields, messages, is_chat=True, tools=use)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Answer a prompt: as a chat turn where the model has a chat template, else by its continuation."""
+    fields = Fields(await read_json(request))
+    prompt, system = fields.text("prompt", "") or "", fields.text("system")
+    raw = fields.boolean("raw")
+    suffix = fields.text("suffix") or None
+    fields.unsupported({"images": [[]], "template": [""], "context": [[]]})
+    model = await _model(request, fields)
+    is_chat = not raw and suffix is None and model.engine.has_chat_template
+    if system and not is_chat:
+        raise bad("system", "needs a model with a chat template")
+    turns = [{"role": "system", "content": system}] if system else []
+    content: Content = [*turns, {"role": "user", "content": prompt}] if is_chat else prompt
+    return await _answer(request, fields, [content], is_chat=is_chat, field="response", suffix=suffix)
+
+
+async def _model(request: web.Request, fields: Fields) -> ServedModel:
+    return await request.app[STATE].open(request, fields.text("model"))
+
+
+def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
+    options = Fields(fields.any("options") or {}, "options")
+    top_p = options.number("top_p", 0, 1)
+    given = {
+        "temperature": options.number("temperature", 0, 2),
+        "top_p": top_p or None,
+        "top_k": options.integer("top_k", 0, _MOST),
+        "min_p": options.number("min_p", 0, 1),
+        "repetition_penalty": options.number("repeat_penalty", 0.01, 100),
+    }
+    limit = options.integer("num_predict", -2, _MOST)
+    form = fields.any("format")
+    if form is not None and form != "" and form != "json" and not isinstance(form, dict):
+        raise bad("format", "must be json or a JSON schema")
+    wanted = Wanted(
+        model=None,
+        prompts=prompts,
+        chat=is_chat,
+        seed=options.integer("seed", -(2**63), 2**63 - 1),
+        max_tokens=limit if limit is not None and limit > 0 else None,
+        sampling={name: value for name, value in given.items() if value is not None},
+        presence_penalty=options.number("presence_penalty", -2, 2) or 0.0,
+        frequency_penalty=options.number("frequency_penalty", -2, 2) or 0.0,
+        stop=options.strings("stop", 16),
+        form=Form("json") if form == "json" else Form("schema", form) if form else None,
+        stream=fields.boolean("stream", True),
+    )
+    # They say how ollama is to hold the model in memory, which changes no answer.
+    options.ignore("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "num_keep")
+    options.end()
+    fields.ignore("keep_alive")
+    fields.end()
+    return wanted
+
+
+async def _answer(
+    request: web.Request,
+    fields: Fields,
+    prompts: list[Content],
+    *,
+    is_chat: bool,
+    field: str = "message",
+    tools: ToolUse | None = None,
+    suffix: str | None = None,
+) -> web.StreamResponse:
+    state, model = request.app[STATE], await _model(request, fields)
+    wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools, suffix=suffix)
+    begun = time.monotonic_ns()
+    ((prepared,),) = await model.prepare(wanted)
+    usage = Usage(prompt_tokens=len(prepared.request.ids or ()))
+    response: web.StreamResponse | None = None
+    deltas: list[Delta] = []
+    reason = "stop"
+    with Answering(model, [prepared], state.settings.request_timeout, scope_of(request)) as answering:
+        try:
+            async for piece in pieces_of(answering, model, [prepared], usage, state.settings.silence):
+                if piece is None:
+                    continue
+                delta = piece.delta
+                reason = "stop" if piece.reason == "tool_calls" else piece.reason or reason
+                deltas.append(delta)
+                if wanted.stream:
+                    if response is None:
+                        headers = cors_headers(request, state.settings)
+                        response = web.StreamResponse(
+                            headers={"Content-Type": "application/x-ndjson", **headers}
+                        )
+                        await response.prepare(request)
+                    if delta.text or delta.reasoning:
+                        await _line(response, {**_head(model, field, delta), "done": False})
+        except ConnectionError:  # the client left
+            raise
+        except Exception as error:
+            if response is None:
+                raise
+            await _line(response, {"error": as_api_error(error).message})
+            return response
+    total = time.monotonic_ns() - begun
+    whole = Delta() if wanted.stream else Delta(_joined(deltas, "text"), _joined(deltas, "reasoning"))
+    calls = calls_of(deltas)
+    if response is not None and calls:
+        await _line(response, {**_head(model, field, Delta(), calls), "done": False})
+        calls = []
+    last = {
+        **_head(model, field, whole, calls),
+        "done": True,
+        "done_reason": reason,
+        "total_duration": total,
+        "load_duration": 0,
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": 0,
+        "eval_count": usage.completion_tokens,
+        "eval_duration": total,
+    }
+    if response is not None:
+        await _line(response, last)
+        return response
+    return web.json_response(last, dumps=dumps)
+
+
+def _joined(deltas: list[Delta], part: str) -> str:
+    return "".join(getattr(one, part) for one in deltas)
+
+
+def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
+    """Return the calls of an answer as ollama has them, with their arguments as objects."""
+    found = []
+    for call in Choice(deltas).calls:
+        function = call["function"]
+        try:
+            arguments = json.loads(function["arguments"])
+        except ValueError:  # cut off, or badly written
+            arguments = {"": function["arguments"]}
+        found.append({"function": {"name": function["name"], "arguments": arguments}})
+    return found
+
+
+def _head(
+    model: ServedModel, field: str, delta: Delta, calls: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    created = datetime.now(UTC).isoformat()
+    thinking = {"thinking": delta.reasoning} if delta.reasoning else {}
+    if field == "message":
+        message = {"role": "assistant", "content": delta.text, **thinking}
+        body: dict[str, Any] = {"message": message | ({"tool_calls": calls} if calls else {})}
+    else:
+        body = {field: delta.text, **thinking}
+    return {"model": model.name, "created_at": created, **body}
+
+
+async def _line(response: web.StreamResponse, value: dict[str, Any]) -> None:
+    await response.write(dumps(value).encode() + b"\n")

@@ -1,0 +1,60 @@
+"""Answers on their way from a model's thread to a request's handler."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from llmkit.serving.scheduling.jobs import AnswerJob, Event, NewTokens
+from llmkit.serving.scheduling.models import ServedModel
+from llmkit.serving.scheduling.prepare import PreparedChoice
+
+
+class Answering:
+    """Answers on their way: a context that cancels what is left when it is closed.
+
+    Args:
+        model: the model.
+        prepared: the answers to be written.
+        seconds: deadline.
+        scope: clients of one scope share what was computed for the beginnings of their prompts.
+    """
+
+    def __init__(
+        self, model: ServedModel, prepared: Sequence[PreparedChoice], seconds: float, scope: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+
+        def emitter(index: int) -> Callable[[Event], None]:
+            return lambda event: _ignore(loop.call_soon_threadsafe(self._events.put_nowait, (index, event)))
+
+        deadline = time.monotonic() + seconds
+        requests = [replace(one.request, scope=scope) for one in prepared]
+        self._jobs = [AnswerJob(one, emitter(i), deadline) for i, one in enumerate(requests)]
+        model.worker.submit(self._jobs)
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for job in self._jobs:
+            job.cancelled = True
+
+    async def events(self, silence: float) -> AsyncIterator[tuple[int, Event] | None]:
+        """Yield (answer, event) until all answers ended; None after each `silence` seconds without any."""
+        left = len(self._jobs)
+        while left:
+            try:
+                index, event = await asyncio.wait_for(self._events.get(), silence)
+            except TimeoutError:
+                yield None
+                continue
+            left -= not isinstance(event, NewTokens)
+            yield index, event
+
+
+def _ignore(_: object) -> None:
+    pass

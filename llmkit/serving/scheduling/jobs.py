@@ -1,0 +1,150 @@
+"""Work for a model's thread: an answer to be written, or a function to be run; and the events it sends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.engines.base import Completion, LiveAnswer, Request, TokenLogprob
+from llmkit.serving.errors import ApiError
+from llmkit.serving.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class NewTokens:
+    """New tokens of an answer, with their log-probabilities if they were asked for."""
+
+    ids: Sequence[int]
+    logprobs: Sequence[TokenLogprob] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of an answer.
+
+    Attributes:
+        completion: the answer.
+        reused: tokens of the prompt that were not read again.
+    """
+
+    completion: Completion
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The failure of an answer."""
+
+    error: BaseException
+
+
+Event = NewTokens | Ended | Failed
+
+
+class AnswerJob:
+    """One answer.
+
+    Args:
+        request: the prompt with its settings.
+        emit: takes the job's events, in the model's thread; it must not block.
+        deadline: value of `time.monotonic` after which the job fails.
+
+    Attributes:
+        cancelled: set it, from any thread, to end the job at the next step.
+    """
+
+    def __init__(self, request: Request, emit: Callable[[Event], None], deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.cancelled = False
+        self.ended = False
+        self.answer: LiveAnswer | None = None
+        self._emit = emit
+        self._sent = 0  # log-probabilities that went out
+        self._begun = self._last = time.monotonic()
+
+    @property
+    def dead(self) -> bool:
+        """True if nobody waits for the answer any more."""
+        return self.cancelled or time.monotonic() > self.deadline
+
+    def emit(self, event: Event) -> None:
+        """Hand over an event; after the last one nothing follows."""
+        if self.ended:
+            return
+        self.ended = not isinstance(event, NewTokens)
+        try:
+            self._emit(event)
+        except RuntimeError:  # the event loop is closed: nobody listens
+            self.cancelled = self.ended = True
+
+    def take(self, ids: Sequence[int], metrics: Metrics, model: str) -> bool:
+        """Hand over new tokens; return False to end the answer."""
+        now = time.monotonic()
+        first = self._last == self._begun
+        name = "llmkit_time_to_first_token_seconds" if first else "llmkit_time_between_tokens_seconds"
+        metrics.observe(name, now - self._last, model=model)
+        self._last = now
+        logprobs: Sequence[TokenLogprob] = ()
+        if self.answer is not None and self.request.logprobs is not None:
+            logprobs = list(self.answer.logprobs[self._sent :])
+            self._sent += len(logprobs)
+        self.emit(NewTokens(list(ids), logprobs))
+        return not self.dead
+
+    def finish(self, completion: Completion) -> None:
+        """Hand over the end: of an answer that was cut off because nobody waits, a failure."""
+        if completion.finish_reason == "interrupted":
+            self.emit(Failed(ended_early(self)))
+        else:
+            self.emit(Ended(completion, 0 if self.answer is None else self.answer.reused))
+
+
+class CallJob:
+    """A function that runs in the model's thread, between steps.
+
+    Args:
+        function: takes the engine, or the model that finds answers in texts.
+        done: takes the result, or the error, in the model's thread.
+        deadline: as of a `AnswerJob`; a call that runs already is not ended.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        done: Callable[[Any, BaseException | None], None],
+        deadline: float,
+    ) -> None:
+        self.function = function
+        self.deadline = deadline
+        self.cancelled = False
+        self._done = done
+
+    @property
+    def dead(self) -> bool:
+        """True if nobody waits for the result any more."""
+        return self.cancelled or time.monotonic() > self.deadline
+
+    def done(self, result: Any, error: BaseException | None = None) -> None:
+        """Hand over the result."""
+        try:
+            self._done(result, error)
+        except RuntimeError:  # the event loop is closed
+            pass
+
+
+def fail(job: AnswerJob | CallJob, error: BaseException) -> None:
+    """Hand over an error as the end of a job."""
+    if isinstance(job, CallJob):
+        job.done(None, error)
+    else:
+        job.emit(Failed(error))
+
+
+def ended_early(job: AnswerJob | CallJob) -> ApiError:
+    """Return the reason why a job ended before its answer did."""
+    if job.cancelled:
+        return ApiError(499, "the client left", code="cancelled")
+    return ApiError(504, "the answer took longer than the server allows", code="timeout")

@@ -1,0 +1,100 @@
+"""Other programs' clients against a server in a process of its own.
+
+Each program in `programs/` runs under the client's own interpreter, from the folder `LLMKIT_CLIENTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.install import NODE, PACKAGES, interpreter
+
+pytestmark = pytest.mark.clients
+PROGRAMS = Path(__file__).parent / "programs"
+FOLDER = Path(os.environ.get("LLMKIT_CLIENTS", "build/clients")).absolute()
+KEY = "a-key"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("server") / "log"
+    models = ["-m", "storyteller", "-m", "stories", "-m", "translator"]
+    command = [sys.executable, "-m", "llmkit", "serve", *models, "--port", str(port), "--offline"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stderr=stream, env={**os.environ, "LLMKIT_API_KEY": KEY})
+        try:
+            _wait(address, process, log)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"{address}/health").close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError("the server did not start")
+
+
+def run(command: list[str], url: str, folder: Path) -> None:
+    variables = {
+        **os.environ,
+        "LLMKIT_URL": url,
+        "OPENAI_API_KEY": KEY,
+        "ANTHROPIC_API_KEY": KEY,
+        "HOME": str(folder),
+        "LLM_USER_PATH": str(folder),
+        "PYTHONPATH": "",
+        "HF_TOKEN": KEY,
+    }
+    done = subprocess.run(
+        command,
+        env=variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout.strip().endswith("done")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_python_client(url: str, name: str, tmp_path: Path) -> None:
+    python = interpreter(FOLDER, name)
+    if not python.exists():
+        pytest.skip(f"{name} is not installed in {FOLDER}")
+    run([str(python), str(PROGRAMS / f"use_{name}.py")], url, tmp_path)
+
+
+def test_openai_in_javascript(url: str, tmp_path: Path) -> None:
+    if shutil.which("node") is None or not (FOLDER / NODE / "node_modules/openai").exists():
+        pytest.skip(f"openai for node is not installed in {FOLDER}")
+    program = FOLDER / NODE / "use_openai.mjs"  # node looks for packages beside the program
+    shutil.copy(PROGRAMS / "use_openai.mjs", program)
+    run(["node", str(program)], url, tmp_path)
+
+
+def test_transformers_chat(url: str, tmp_path: Path) -> None:
+    """transformers' own chat program, which huggingface_hub's client talks for."""
+    run([sys.executable, str(PROGRAMS / "use_transformers.py")], url, tmp_path)
