@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import OptionError
-from llmkit.training.files import write_whole
+from llmkit.whole_file import write_whole
 
 RUN_FILE = "run.json"
 MANIFEST = "manifest.json"

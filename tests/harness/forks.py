@@ -62,9 +62,7 @@ class Forks:
     def __init__(self, folder: Path) -> None:
         library = folder / "calls.so"
         source = Path(__file__).with_name("calls.c")
-        subprocess.run(
-            ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True
-        )
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.harness.forks", str(folder)],
             env={**os.environ, "LD_PRELOAD": str(library), "TOKENIZERS_PARALLELISM": "false"},

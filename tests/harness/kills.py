@@ -42,7 +42,9 @@ class Bench:
         else:
             shutil.copytree(state, self.work, symlinks=True)
 
-    def run(self, case: Case, *flags: str, older: bool = False, kill_at: int = 0, copies: bool = False) -> Done:
+    def run(
+        self, case: Case, *flags: str, older: bool = False, kill_at: int = 0, copies: bool = False
+    ) -> Done:
         """Run a case's command."""
         where = self.folder / "copies"
         if copies:
@@ -87,7 +89,9 @@ def _writing(done: Done, number: int) -> str:
 def is_refusal(done: Done) -> bool:
     """Return True if a command ended with one line of error, as the manual promises for bad input."""
     errors = [line for line in done.err.splitlines() if line.startswith("llmkit: error: ")]
-    return done.code == 2 and len(errors) == 1 and "unexpected" not in errors[0] and "Traceback" not in done.err
+    return (
+        done.code == 2 and len(errors) == 1 and "unexpected" not in errors[0] and "Traceback" not in done.err
+    )
 
 
 def killed_when_fresh(bench: Bench, case: Case, every: int = 1) -> tuple[int, list[str]]:

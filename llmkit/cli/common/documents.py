@@ -12,6 +12,7 @@ from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
 from llmkit.records.read import has_rows
 from llmkit.text.documents.formats import FORMATS, format_of
+from llmkit.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,6 @@ def write(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
