@@ -135,7 +135,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_was_not_accepted_leaves_nothing(tmp_path: Path) -> None:
-    with unfinished(tmp_path / "m", as_file=False) as work:
+    with unfinished(tmp_path / "m", {}, as_file=False) as work:
         (work.path / "part").write_text("x")
     assert list(tmp_path.iterdir()) == []
 
