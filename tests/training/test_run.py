@@ -11,10 +11,10 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.records.output_folder import locked
-from llmkit.training.checkpoints import is_whole, newest_whole, write_manifest
+from llmkit.training.checkpoints import is_finished, is_whole, newest_whole, write_manifest
 from llmkit.training.finetuning.finetune import finetune
 from llmkit.training.pretraining.pretrain import pretrain
-from llmkit.training.run import TrainingRun, check_output, is_finished
+from llmkit.training.run import TrainingRun, check_output
 from tests.training.helpers import KilledError, refuses
 
 
@@ -96,8 +96,17 @@ def test_a_finished_run_loses_its_mark_before_its_checkpoints(
 
     monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(KilledError):
-        run.finish(lambda folder: (folder / "config.json").touch(), last="config.json")
-    assert is_finished(output)
+        run.finish(lambda folder: (folder / "config.json").touch(), last="config.json", asked={"lr": 0.1})
+    monkeypatch.undo()
+    with refuses("resume", "`lr`"):
+        is_finished(output, {"lr": 0.2})
+    assert (output / "checkpoints").exists()
+    assert is_finished(output, {"lr": 0.1})
+    # What the kill left is of no use.
+    assert not (output / "checkpoints").exists()
+    (output / "finished.json").unlink()
+    with refuses("resume", "nothing shows"):
+        is_finished(output, {"lr": 0.1})
 
 
 @pytest.mark.parametrize("verb", ["finetune", "pretrain"])

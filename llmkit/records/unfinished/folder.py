@@ -4,7 +4,7 @@
 
     run.json          the header: everything that the result depends on
     result/           the files of the result so far
-    shards.jsonl      finished parts: {"name": "model-00001-of-00002.safetensors", "bytes": ..., "sha256": ...}
+    shards.jsonl      finished parts: {"name": "model-00001-of-00002.safetensors", "bytes": 4, "sha256": ...}
 
 A later command with the same header keeps the parts whose bytes are those of their line. With another header
 it starts again. The folder is locked while a command works in it.

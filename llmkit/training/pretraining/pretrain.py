@@ -115,9 +115,19 @@ def _pretrain(
         run.finish(
             lambda folder: _write(model, inputs, result, save_dtype, tokenizer, folder),
             last="config.json",
+            asked=asked_for(files, recipe, options),
             keep_checkpoints=options.keep_checkpoints,
         )
     return result
+
+
+def asked_for(files: Sequence[str | Path], recipe: PretrainRecipe, options: RunOptions) -> dict[str, Any]:
+    """Return what the user asked for, as JSON: known before the corpus is read."""
+    return {
+        "corpus": identities(files, options.eval_data),
+        "save_dtype": options.save_dtype,
+        **dataclasses.asdict(recipe),
+    }
 
 
 def _token_folder(output: Path) -> Path:
