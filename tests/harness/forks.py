@@ -1,8 +1,8 @@
 """Run many command lines, each in a fork of one process that has imported everything already.
 
-As a program this is the parent: it reads a job a line and answers each with a line. `Forks` starts it and sends
-it jobs. A job can name a folder to watch (see `calls.c`): the command is then killed at a given call that would
-change the folder, or the folder is copied before each such call.
+As a program this is the parent: it reads a job a line and answers each with a line. `Forks` starts it and
+sends it jobs. A job can name a folder to watch (see `calls.c`): the command is then killed at a given call
+that would change the folder, or the folder is copied before each such call.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ SECONDS = 120
 MODULES = """
 torch transformers peft accelerate safetensors.torch tokenizers yaml jinja2 pyarrow numpy gguf rich typer
 transformers.trainer transformers.modeling_utils transformers.generation.utils transformers.integrations
-transformers.models.llama.modeling_llama transformers.models.t5.modeling_t5 transformers.models.auto.modeling_auto
-transformers.models.bert.modeling_bert peft.tuners.lora torch.utils.data torch.distributed sacrebleu
+transformers.models.llama.modeling_llama transformers.models.t5.modeling_t5
+transformers.models.auto.modeling_auto transformers.models.bert.modeling_bert peft.tuners.lora
+torch.utils.data torch.distributed sacrebleu
 """
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,9 +91,7 @@ def _writing(done: Done, number: int) -> str:
 def is_refusal(done: Done) -> bool:
     """Return True if a command ended with one line of error, as the manual promises for bad input."""
     errors = [line for line in done.err.splitlines() if line.startswith("llmkit: error: ")]
-    return (
-        done.code == 2 and len(errors) == 1 and "unexpected" not in errors[0] and "Traceback" not in done.err
-    )
+    return done.code == 2 and len(errors) == 1 and not re.search("unexpected|Traceback", done.err)
 
 
 def killed_when_fresh(bench: Bench, case: Case, every: int = 1) -> tuple[int, list[str]]:
@@ -121,9 +121,13 @@ def killed_when_replacing(bench: Bench, case: Case, every: int = 1) -> tuple[int
         place = f"{case.name}, replacing an older result, killed before {_name(whole, number)}"
         bench.restore(state)
         left = bench.files(case)
-        for name in case.kept:
-            if left.get(name) not in (older[name], wanted[name]):
-                faults.append(f"{place}: {name} is lost or torn")
+        for group in case.kept:
+            names = group.split("+")
+            if not any(all(left.get(name) == of[name] for name in names) for of in (older, wanted)):
+                faults.append(f"{place}: {group} is lost or torn")
+        for path, proof in ((n, f"{n}.proof.json") for n in left if f"{n}.proof.json" in left):
+            if not any((left[path], left[proof]) == (of[path], of[proof]) for of in (older, wanted)):
+                faults.append(f"{place}: {proof} is about another file")
         faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
     return len(states), faults
 
@@ -171,3 +175,34 @@ def _differences(bench: Bench, case: Case, wanted: dict[str, bytes], flag: str) 
     if names:
         kinds = ["left over" if n not in wanted else "missing" if n not in found else "other" for n in names]
         yield f"{flag}: " + ", ".join(f"{n} ({k})" for n, k in zip(names[:4], kinds, strict=False))
+
+
+def killed_when_continuing(bench: Bench, case: Case, every: int = 1) -> tuple[int, list[str]]:
+    """Kill a first run in the middle, and the run that continues it everywhere."""
+    bench.restore(None)
+    whole = bench.run(case, copies=True)
+    wanted, faults = bench.files(case), []
+    bench.restore(whole.states[len(whole.states) * 2 // 3][1])
+    again = bench.run(case, case.again, copies=True)
+    states = points(again)[1::every]
+    for number, state in states:
+        place = f"{case.name}, killed while it continued before {_name(again, number)}"
+        bench.restore(state)
+        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+    return len(states), faults
+
+
+def killed_for_real(bench: Bench, case: Case, every: int = 1) -> tuple[int, list[str]]:
+    """Let a first run end itself by SIGKILL: what the copies stand for."""
+    bench.restore(None)
+    whole = bench.run(case, copies=True)
+    wanted, faults = bench.files(case), []
+    numbers = range(1, len(whole.calls) + 1, max(1, len(whole.calls) // 9, every))
+    for number in numbers:
+        place = f"{case.name}, ended by SIGKILL before {_name(whole, number - 1)}"
+        bench.restore(None)
+        done = bench.run(case, kill_at=number)
+        if done.code != -signal.SIGKILL:
+            faults.append(f"{place}: code {done.code}")
+        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+    return len(numbers), faults

@@ -20,8 +20,8 @@ class Case:
         again: flag that continues a killed run; for a verb without one, that which replaces its output.
         older: changes to the command line that give an older result of the same name.
         volatile: names of files that hold times.
-        kept: names of the files in which an older result stays readable until the new one is whole; empty
-            for training, which removes the older model before its first step.
+        kept: files that hold an older result until the new one is whole, ``a+b`` for files that change
+            together; none for training, which removes the older model before its first step.
     """
 
     name: str
@@ -38,44 +38,48 @@ class Case:
         return [*command.replace("{i}", str(inputs)).split(), *flags]
 
 
-_ROWS = "--greedy --max-new-tokens 3 --batch-size 2 -o out.jsonl"
+_ROWS = "--batch-size 2 --max-new-tokens 3 -o out.jsonl"
 _TRAIN = "--max-steps 4 --eval-steps 2 --batch-size 2 --max-length 32 --device cpu -q -o out"
-CASES = [
-    Case("generate", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama {_ROWS}", "--resume",
-         ("tokens 3", "tokens 2"), kept=["out.jsonl"]),
-    Case("generate sampled", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama {_ROWS} --seed 3".replace(
-        "--greedy", "--temperature 1"), "--resume", ("seed 3", "seed 4"), kept=["out.jsonl"]),
-    Case("translate", f"translate --from en --to de --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}",
-         "--resume", ("tokens 3", "tokens 2"), kept=["out.jsonl"]),
-    Case("summarize", "summarize --input {i}/rows.jsonl --field prompt -m {i}/t5 --max-new-tokens 3"
-         " --batch-size 2 -o out.jsonl", "--resume", ("tokens 3", "tokens 2"), kept=["out.jsonl"]),
-    Case("qa", "qa --input {i}/questions.jsonl -m {i}/bert-qa --batch-size 2 -o out.jsonl", "--resume",
-         ("size 2", "size 1"), kept=["out.jsonl"]),
-    Case("documents", "translate --from en --to de {i}/docs -m {i}/t5 --max-new-tokens 3 --on-error skip"
-         " --batch-size 2 -o out", "--resume", ("tokens 3", "tokens 2"),
-         kept=["out/docs/a.md", "out/docs/b/c.txt"]),
-    Case("document", "translate --from en --to de {i}/docs/a.md -m {i}/t5 --max-new-tokens 3 --on-error skip"
-         " --batch-size 2 -o out.md", "--resume", ("tokens 3", "tokens 2"), kept=["out.md"]),
-    Case("eval", "eval --metric rouge,exact_match {i}/predictions.jsonl --per-record rows.jsonl --report page.html"
-         " -o scores.json --resamples 50", "--overwrite", ("rouge,", ""),
-         kept=["rows.jsonl", "page.html", "scores.json"]),
-    Case("finetune", f"finetune {{i}}/rows.jsonl -m {{i}}/llama --lora-rank 2 {_TRAIN}", "--resume",
-         ("steps 4", "steps 3"), volatile=["README.md", "report.html"]),
-    Case("finetune whole", f"finetune {{i}}/rows.jsonl -m {{i}}/llama --full {_TRAIN}", "--resume",
-         ("steps 4", "steps 3"), volatile=["README.md", "report.html"]),
-    Case("pretrain", f"pretrain {{i}}/corpus.txt --params 20k --vocab-size 270 {_TRAIN}", "--resume",
-         ("steps 4", "steps 3"), volatile=["README.md"]),
-    Case("merge", "merge {i}/adapter -o out --device cpu", "--overwrite",
-         ("out", "out --save-dtype bfloat16"), kept=["out/config.json", "out/model.safetensors"]),
-    Case("convert to gguf", "convert -m {i}/llama --to gguf -o out.gguf --gguf-type Q8_0 --bound 1", "--overwrite",
-         ("Q8_0", "F16"), kept=["out.gguf", "out.gguf.proof.json"]),
-    Case("convert to safetensors", "convert -m {i}/llama --to safetensors -o out --dtype float32", "--overwrite",
-         ("float32", "bfloat16"), kept=["out/config.json", "out/model.safetensors"]),
-    Case("convert to ctranslate2", "convert -m {i}/gpt2 --to ctranslate2 -o out --dtype float32", "--overwrite",
-         ("float32", "int8 --bound 1"), kept=["out/config.json", "out/model.bin"]),
-    Case("quantize", "quantize -m {i}/llama -o out --bits 8 --device cpu", "--overwrite",
-         ("bits 8", "bits 4"), kept=["out/config.json", "out/model.safetensors"]),
+_DOCUMENTS = "translate --from en --to de -m {i}/t5 --max-new-tokens 3 --on-error skip --batch-size 2"
+_SCORES = "rows.jsonl", "page.html", "scores.json"
+_FEWER, _STEPS = ("tokens 3", "tokens 2"), ("steps 4", "steps 3")
+# name, command, flag that continues, change that gives an older result, files that stay until replaced
+_TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
+    ("generate", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --greedy {_ROWS}", "--resume",
+     _FEWER, ["out.jsonl"]),
+    ("generate sampled", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --seed 3 --temperature 1 {_ROWS}",
+     "--resume", ("seed 3", "seed 4"), ["out.jsonl"]),
+    ("translate", f"translate --from en --to de --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}",
+     "--resume", _FEWER, ["out.jsonl"]),
+    ("summarize", f"summarize --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}", "--resume",
+     _FEWER, ["out.jsonl"]),
+    ("qa", "qa --input {i}/questions.jsonl -m {i}/bert-qa --batch-size 2 -o out.jsonl", "--resume",
+     ("size 2", "size 1"), ["out.jsonl"]),
+    ("documents", f"{_DOCUMENTS} {{i}}/docs -o out", "--resume",
+     _FEWER, ["out/docs/a.md", "out/docs/b/c.txt"]),
+    ("document", f"{_DOCUMENTS} {{i}}/docs/a.md -o out.md", "--resume", _FEWER, ["out.md"]),
+    ("eval", "eval --metric rouge,exact_match {i}/predictions.jsonl --per-record rows.jsonl"
+     " --report page.html -o scores.json --resamples 50", "--overwrite", ("rouge,", ""), _SCORES),
+    ("finetune", f"finetune {{i}}/rows.jsonl -m {{i}}/llama --lora-rank 2 {_TRAIN}", "--resume", _STEPS, []),
+    ("finetune whole", f"finetune {{i}}/rows.jsonl -m {{i}}/llama --full {_TRAIN}", "--resume", _STEPS, []),
+    ("pretrain", f"pretrain {{i}}/corpus.txt --params 20k --vocab-size 270 {_TRAIN}", "--resume", _STEPS, []),
+    ("merge", "merge {i}/adapter -o out --device cpu", "--overwrite",
+     ("out", "out --save-dtype bfloat16"), ["out/config.json+out/model.safetensors"]),
+    ("convert to gguf", "convert -m {i}/llama --to gguf -o out.gguf --gguf-type Q8_0 --bound 1",
+     "--overwrite", ("Q8_0", "F16"), ["out.gguf"]),
+    ("convert to safetensors", "convert -m {i}/llama --to safetensors -o out --dtype float32"
+     " --max-shard-size 100KB", "--overwrite", ("--dtype float32", "--dtype bfloat16"),
+     ["out/config.json+out/proof.json"]),
+    ("convert to ctranslate2", "convert -m {i}/gpt2 --to ctranslate2 -o out --dtype float32",
+     "--overwrite", ("float32", "int8 --bound 1"), ["out/proof.json+out/model.bin"]),
+    ("quantize", "quantize -m {i}/llama -o out --bits 8 --device cpu --max-shard-size 40KB", "--overwrite",
+     ("bits 8", "bits 4"), ["out/config.json+out/model.safetensors.index.json"]),
 ]  # fmt: skip
+_VOLATILE = {"finetune": ["README.md", "report.html"], "pretrain": ["README.md"]}
+CASES = [
+    Case(name, command, again, older, _VOLATILE.get(name.split()[0], ()), kept)
+    for name, command, again, older, kept in _TABLE
+]
 
 
 def make_inputs(folder: Path) -> Path:
