@@ -1,6 +1,7 @@
 """Trainer's checkpoints: find the newest whole one, and check that it belongs to the same run.
 
-Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`, `cut_metrics`,
+Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`,
+`restore_metrics`, `metrics_line`,
 `is_finished`, `write_finished`, `check_finished`.
 """
 
@@ -191,16 +192,21 @@ def _hashes(asked: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def cut_metrics(file: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl about steps after `step`, which will run again."""
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break  # only the last line can be cut off
-        if row["step"] <= step:
-            kept.append(line)
-    write_whole(file, "".join(line + "\n" for line in kept))
+def restore_metrics(file: Path, start: Path | None) -> None:
+    """Write metrics.jsonl as it was at a checkpoint, from the checkpoint, which has checksums.
+
+    Args:
+        file: metrics.jsonl.
+        start: the checkpoint; None for the beginning of the run.
+    """
+    rows: list[dict[str, Any]] = []
+    if start is not None:
+        rows = json.loads((start / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    lines = [metrics_line(row["step"], row) for row in rows if "train_runtime" not in row]
+    if lines or file.exists():
+        write_whole(file, "".join(lines))
+
+
+def metrics_line(step: int, logs: dict[str, Any]) -> str:
+    """Return a line of metrics.jsonl."""
+    return json.dumps({"step": step, **{key: x for key, x in logs.items() if key != "step"}}) + "\n"

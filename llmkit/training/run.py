@@ -273,7 +273,7 @@ class TrainingRun:
             start = checkpoints.newest_whole(folder, steps, notice)
             step = checkpoints.step_of(start) if start else 0
             if state.is_main_process:
-                checkpoints.cut_metrics(output / "metrics.jsonl", step if start else -1)
+                checkpoints.restore_metrics(output / "metrics.jsonl", start)
                 notice(
                     f"resuming after step {step}"
                     if start

@@ -105,7 +105,7 @@ def killed_when_fresh(bench: Bench, case: Case, every: int = 1) -> tuple[int, li
         if count % 4 == 0:
             faults += [f"{place}: {fault}" for fault in _after_plain(bench, case, state, whole, wanted)]
         bench.restore(state)
-        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+        faults += [f"{place}: {fault}" for fault in after_again(bench, case, whole, wanted)]
     return len(states), faults
 
 
@@ -128,7 +128,7 @@ def killed_when_replacing(bench: Bench, case: Case, every: int = 1) -> tuple[int
         for path, proof in ((n, f"{n}.proof.json") for n in left if f"{n}.proof.json" in left):
             if not any((left[path], left[proof]) == (of[path], of[proof]) for of in (older, wanted)):
                 faults.append(f"{place}: {proof} is about another file")
-        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+        faults += [f"{place}: {fault}" for fault in after_again(bench, case, whole, wanted)]
     return len(states), faults
 
 
@@ -152,7 +152,7 @@ def _after_plain(
         yield "run again: it refuses, and changes the folder"
 
 
-def _after_again(bench: Bench, case: Case, whole: Done, wanted: dict[str, bytes]) -> Iterator[str]:
+def after_again(bench: Bench, case: Case, whole: Done, wanted: dict[str, bytes]) -> Iterator[str]:
     """Continue: the same bytes, or a refusal that `--overwrite` clears."""
     done = bench.run(case, case.again)
     if done.code == whole.code or (done.code == 0 and "finished already" in done.err):
@@ -188,7 +188,7 @@ def killed_when_continuing(bench: Bench, case: Case, every: int = 1) -> tuple[in
     for number, state in states:
         place = f"{case.name}, killed while it continued before {_name(again, number)}"
         bench.restore(state)
-        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+        faults += [f"{place}: {fault}" for fault in after_again(bench, case, whole, wanted)]
     return len(states), faults
 
 
@@ -204,5 +204,5 @@ def killed_for_real(bench: Bench, case: Case, every: int = 1) -> tuple[int, list
         done = bench.run(case, kill_at=number)
         if done.code != -signal.SIGKILL:
             faults.append(f"{place}: code {done.code}")
-        faults += [f"{place}: {fault}" for fault in _after_again(bench, case, whole, wanted)]
+        faults += [f"{place}: {fault}" for fault in after_again(bench, case, whole, wanted)]
     return len(numbers), faults
