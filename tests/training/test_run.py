@@ -11,7 +11,7 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.records.output_folder import locked
-from llmkit.training.checkpoints import is_finished, is_whole, newest_whole, write_manifest
+from llmkit.training.checkpoints import is_finished, is_whole, newest_whole, restore_metrics, write_manifest
 from llmkit.training.finetuning.finetune import finetune
 from llmkit.training.pretraining.pretrain import pretrain
 from llmkit.training.run import TrainingRun, check_output
@@ -107,6 +107,19 @@ def test_a_finished_run_loses_its_mark_before_its_checkpoints(
     (output / "finished.json").unlink()
     with refuses("resume", "nothing shows"):
         is_finished(output, {"lr": 0.1})
+
+
+def test_metrics_come_back_from_the_checkpoint(tmp_path: Path) -> None:
+    """metrics.jsonl itself has no checksums, and a kill may cut its last line."""
+    file, start = tmp_path / "metrics.jsonl", tmp_path / "checkpoint-2"
+    start.mkdir()
+    history = [{"loss": 0.5, "epoch": 1.0, "step": 1}, {"eval_loss": 0.25, "step": 2}]
+    (start / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    file.write_text('{"step": 1, "loss": 0.9}\n{"st')
+    restore_metrics(file, start)
+    assert file.read_text() == '{"step": 1, "loss": 0.5, "epoch": 1.0}\n{"step": 2, "eval_loss": 0.25}\n'
+    restore_metrics(file, None)
+    assert file.read_text() == ""
 
 
 @pytest.mark.parametrize("verb", ["finetune", "pretrain"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.training import checkpoints
+from llmkit.training.checkpoints import UNFINISHED
 from llmkit.training.pretraining.card import card
 from llmkit.training.pretraining.plan import (
     AUTO_CLASSES,
@@ -28,7 +29,6 @@ from llmkit.training.pretraining.token_file import Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
 from llmkit.training.run import (
-    UNFINISHED,
     RunOptions,
     RunProgress,
     SilentProgress,

@@ -29,11 +29,11 @@ TRAIN = "-q --device cpu --max-steps 100000 -o out"
 COMMANDS = {
     "generate": "generate Once --num-return-sequences 64",
     "rows": "generate --input {data} --field text --max-new-tokens 200 -o out.jsonl",
-    "translate": "translate --from en --to de -q {data} --format txt -o out.txt",
+    "translate": "translate --from en --to de -q {text} -o out.txt",
     "finetune": f"finetune {{data}} {TRAIN}",
     "pretrain": f"pretrain {{data}} --params 1m --vocab-size 400 {TRAIN}",
     "quantize": "quantize -m stories --bits 4 --calibration {data} -o out",
-    "convert": "convert -m chat --to safetensors -o out",
+    "convert": "convert -m stories --to safetensors -o out",
     "eval": "eval --metric perplexity -m stories {data}",
 }
 # A notice may say that rows are kept, or that a checkpoint is written.
@@ -46,7 +46,9 @@ def interrupted_after(
     """Start a long command, send it a signal, and return its exit code and its stderr."""
     data = folder / "data.jsonl"
     data.write_text('{"text": "Once upon a time there was a dog. It saw a red ball in the park."}\n' * 2000)
-    arguments = COMMANDS[verb].format(data=data).split()
+    text = folder / "text.txt"
+    text.write_text("Once upon a time there was a dog.\n\nIt saw a red ball in the park.\n\n" * 500)
+    arguments = COMMANDS[verb].format(data=data, text=text).split()
     work = Path(tempfile.mkdtemp(dir=folder))
     process = subprocess.Popen(
         [sys.executable, "-c", START, *arguments],
