@@ -193,11 +193,11 @@ def killed_when_continuing(bench: Bench, case: Case, every: int = 1) -> tuple[in
 
 
 def killed_for_real(bench: Bench, case: Case, every: int = 1) -> tuple[int, list[str]]:
-    """Let a first run end itself by SIGKILL: what the copies stand for."""
+    """Let a first run end itself by SIGKILL at six places: what the copies stand for."""
     bench.restore(None)
     whole = bench.run(case, copies=True)
     wanted, faults = bench.files(case), []
-    numbers = range(1, len(whole.calls) + 1, max(1, len(whole.calls) // 9, every))
+    numbers = range(1, len(whole.calls) + 1, max(len(whole.calls) // 5, 1))
     for number in numbers:
         place = f"{case.name}, ended by SIGKILL before {_name(whole, number - 1)}"
         bench.restore(None)

@@ -37,7 +37,7 @@ def files(bench: Bench) -> Iterator[Path]:
 
 def cases() -> list[object]:
     quick = pytest.param("finetune", 3, id="finetune, sample")
-    return [quick, *(pytest.param(name, 40, marks=pytest.mark.slow, id=name) for name in STATES)]
+    return [quick, *(pytest.param(name, 30, marks=pytest.mark.slow, id=name) for name in STATES)]
 
 
 def state_of(bench: Bench, case: Case, whole: Done) -> Path:

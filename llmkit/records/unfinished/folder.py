@@ -176,17 +176,24 @@ def _locked(path: Path) -> Iterator[None]:
     except NotADirectoryError:
         raise _foreign(path) from None
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OptionError("output", f"{path}: another process writes there; wait for it") from None
-        except OSError:
-            pass  # a disk without locks
+        if not _lock(path, fd):
+            raise OptionError("output", f"{path}: another process writes there; wait for it")
         if not _is_ours(path, fd):
             raise _foreign(path)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(path: Path, fd: int) -> bool:
+    """Lock a folder; return False if another process has it, or removed it in between."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a disk without locks
+    return path.exists() and os.path.samestat(os.fstat(fd), path.lstat())
 
 
 def _is_ours(path: Path, fd: int) -> bool:
