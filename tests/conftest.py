@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +68,16 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("LLMKIT_DATA is not set")
     return Path(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Sum up the cases that the tests of promises tried (`record_property("cases", "kills: 30")`)."""
+    counts: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "cases" and report.when == "call":
+                    what, number = str(value).rsplit(": ", 1)
+                    counts[f"{what} ({outcome})"] += int(number)
+    for what, number in counts.items():
+        terminalreporter.write_line(f"cases: {number} {what}")

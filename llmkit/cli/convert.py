@@ -58,6 +58,10 @@ def run(
             default="this one, if it has it",
         ),
     ] = None,
+    max_shard_size: Annotated[
+        str,
+        flag("--max-shard-size", metavar="SIZE", help="Largest safetensors file; a killed run loses one."),
+    ] = "5GB",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     model: Annotated[
@@ -134,6 +138,7 @@ def run(
             dtype=dtype,
             bound=bound,
             reader_python=reader_python,
+            max_shard_size=max_shard_size,
             overwrite=overwrite,
             progress=show,
         )

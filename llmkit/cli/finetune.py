@@ -126,11 +126,19 @@ def run(
 
 def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"] or _default_output(files[0]))
-    if finished(run, output):
-        return
-    from llmkit.training.finetuning.finetune import finetune
+    from llmkit.training.finetuning.finetune import asked_for, finetune
     from llmkit.training.run import RunOptions
 
+    options = RunOptions(
+        eval_data=more["eval_data"],
+        save_dtype=more["save_dtype"],
+        resume=run.resume,
+        overwrite=run.overwrite,
+        keep_checkpoints=run.keep_checkpoints,
+    )
+    with launch.report_once():
+        if finished(run, output, lambda: asked_for(files, spec, recipe, options)):
+            return
     display = TrainingDisplay("finetune", _describe)
     with launch.report_once(), display.interrupted(output):
         result = finetune(
@@ -138,13 +146,7 @@ def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, m
             output,
             spec,
             recipe,
-            RunOptions(
-                eval_data=more["eval_data"],
-                save_dtype=more["save_dtype"],
-                resume=run.resume,
-                overwrite=run.overwrite,
-                keep_checkpoints=run.keep_checkpoints,
-            ),
+            options,
             # The card shows the command that starts such a run, not the one that resumed it.
             command=shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")]),
             progress=display,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, OptionError
+from llmkit.whole_file import write_whole
 
 if TYPE_CHECKING:
     from llmkit.attention.benchmark import Limits, Timing
@@ -217,7 +218,7 @@ def _bench(
             if one.seconds is not None and one.share is not None:
                 drawn.append((f"{one.shape}: {one.kernel}", one.seconds * 1000))
                 notes.append(f"{one.share:.0%} of the limit in {one.bound}")
-        picture.write_text(bars(drawn, unit="ms", notes=notes), encoding="utf-8")
+        write_whole(picture, bars(drawn, unit="ms", notes=notes))
         console.notice(f"picture written to {picture}")
 
 

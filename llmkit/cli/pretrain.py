@@ -118,24 +118,26 @@ def _unescaped(separator: str | None) -> str | None:
 
 def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"])
-    if finished(run, output):
-        return
-    from llmkit.training.pretraining.pretrain import pretrain
+    from llmkit.training.pretraining.pretrain import asked_for, pretrain
     from llmkit.training.run import RunOptions
 
+    options = RunOptions(
+        eval_data=more["eval_data"],
+        save_dtype=more["save_dtype"],
+        resume=run.resume,
+        overwrite=run.overwrite,
+        keep_checkpoints=run.keep_checkpoints,
+    )
+    with launch.report_once():
+        if finished(run, output, lambda: asked_for(corpus, recipe, options)):
+            return
     display = TrainingDisplay("pretrain", _describe)
     with launch.report_once(), display.interrupted(output):
         result = pretrain(
             corpus,
             output,
             recipe,
-            RunOptions(
-                eval_data=more["eval_data"],
-                save_dtype=more["save_dtype"],
-                resume=run.resume,
-                overwrite=run.overwrite,
-                keep_checkpoints=run.keep_checkpoints,
-            ),
+            options,
             device=more["device"],
             progress=display,
         )

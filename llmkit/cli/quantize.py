@@ -35,6 +35,9 @@ def run(
         str | None,
         flag("--field", metavar="NAME", help="Column of the text.", default="`text`, or the only one"),
     ] = None,
+    max_shard_size: Annotated[
+        str, flag("--max-shard-size", metavar="SIZE", help="Largest weight file; a killed run loses one.")
+    ] = "5GB",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     model: options.ModelFlags,
@@ -63,6 +66,7 @@ def run(
             bits=bits,
             group=group,
             calibration=texts,
+            max_shard_size=max_shard_size,
             overwrite=overwrite,
             progress=lambda done, total: bar.update(done / total, f"{done} of {total} layers"),
         )

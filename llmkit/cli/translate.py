@@ -17,6 +17,7 @@ from llmkit.errors import InputError
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
+    from llmkit.records.read import RowSource
     from llmkit.records.rows import Row
     from llmkit.runtime.spec import ModelSpec
     from llmkit.tasks.decoding import GenerationOptions
@@ -224,9 +225,9 @@ def _documents(
     paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
     if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):
         raise InputError("several documents need a folder for their translations: name it with -o/--output")
-    if outputs.output is not None and _is_finished(paths, outputs):
-        console.notice(f"{outputs.output} is finished already; nothing to do")
-        return
+    there = outputs.output is not None and documents.all_there(
+        paths, outputs.output, resume=outputs.resume, overwrite=outputs.overwrite
+    )
     files = _read_all(found, paper)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.documents import DocumentTranslation
@@ -239,29 +240,17 @@ def _documents(
     )
     _report(translation)
     task = DocumentTranslation(translation, files, glossary=check)
+    if there:
+        header, adopt = rows.header_of(task, _segments(task, paper), outputs, "translate")
+        documents.check_finished(paths, header, adopt)
+        console.notice(f"{outputs.output} is finished already; nothing to do")
+        return
     failed = _translate(task, outputs, paths, paper)
     if check is not None and check.unmet:
         for line in check.lines():
             console.notice(f"glossary: {line}")
     if failed:
         raise console.Exit(3)
-
-
-def _is_finished(paths: Sequence[Path], outputs: options.OutputFlags) -> bool:
-    """Return True if all translations are there and `--resume` asks for no more.
-
-    Raises:
-        InputError: some are there, and neither flag says what to do.
-    """
-    assert outputs.output is not None
-    there = [path for path in paths if path.exists()]
-    journal = documents.journal_of(paths, outputs.output)
-    begun = any(journal.parent.glob(f"{journal.name}*")) if journal.parent.exists() else False
-    if outputs.overwrite or begun or not there:
-        return False
-    if outputs.resume and len(there) == len(paths):
-        return True
-    raise InputError(f"{there[0]} exists; replace it with --overwrite, or name another --output")
 
 
 def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -> list[DocumentFile]:
@@ -288,11 +277,15 @@ def _text_bytes(paper: _DocumentFlags) -> bytes:
     return sys.stdin.buffer.read() if paper.text is None else f"{paper.text}\n".encode()
 
 
+def _segments(task: DocumentTranslation, paper: _DocumentFlags) -> RowSource:
+    return task.source(keep=paper.keep, reflow=paper.reflow, keys=paper.keys)
+
+
 def _translate(
     task: DocumentTranslation, outputs: options.OutputFlags, paths: Sequence[Path], paper: _DocumentFlags
 ) -> bool:
     """Run the segments and write the documents; return True if some segments keep their source."""
-    source = task.source(keep=paper.keep, reflow=paper.reflow, keys=paper.keys)
+    source = _segments(task, paper)
     if outputs.output is None:
         stream = io.StringIO()
         rows.to_stream(task, source, outputs, stream, verb="translate", columns=("translation_text",))
@@ -320,6 +313,7 @@ def _translate(
         return failed
     for path, result in zip(paths, results, strict=True):
         documents.write(path, result.data)
+    documents.remember(paths, [result.data for result in results], journal)
     journal.unlink()
     console.notice(f"{console.count(len(paths), 'document')} in {outputs.output}")
     return failed

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.convert.output import check_output, unfinished
+from llmkit.convert.output import Unfinished, check_output, proof_of, unfinished
 from llmkit.convert.proof import Check, outputs_of, probe_ids
 from llmkit.convert.reader_process import reader_with
 from llmkit.convert.result import ConvertResult, write_proof
@@ -36,6 +37,7 @@ class Conversion:
         kind: a GGUF type or the name of a torch dtype; ``auto`` takes the source's.
         bound: the largest relative difference accepted; None takes the type's own.
         reader_python: a Python that has independent readers.
+        max_shard_size: size of a safetensors file, such as ``5GB``.
         progress: called with the number of tensors done and their total.
     """
 
@@ -44,6 +46,7 @@ class Conversion:
     kind: str
     bound: float | None
     reader_python: str | None
+    max_shard_size: str
     progress: Callable[[int, int], None]
 
 
@@ -56,6 +59,7 @@ def convert(
     dtype: str = "auto",
     bound: float | None = None,
     reader_python: str | None = None,
+    max_shard_size: str = "5GB",
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ConvertResult:
@@ -76,6 +80,7 @@ def convert(
         bound: the largest relative difference accepted (see `Check`); None takes the type's own.
         reader_python: path of a Python that has the independent reader (llama-cpp-python for GGUF); None
             tries the Python that runs.
+        max_shard_size: the largest safetensors file. A killed conversion continues with the next file.
         overwrite: replace what is there.
         progress: called with the number of tensors done and their total.
 
@@ -87,13 +92,13 @@ def convert(
     from llmkit.convert.source import load_source
 
     output = Path(output)
-    job = Conversion(to, output, _kind(to, gguf_type, dtype), bound, reader_python, progress)
+    job = Conversion(to, output, _kind(to, gguf_type, dtype), bound, reader_python, max_shard_size, progress)
     check_output(output, as_file=to == "gguf", overwrite=overwrite)
     source = load_source(spec)
     rows = probe_ids(source.tokenizer, source.model.config)
     expected = outputs_of(source.model, rows)
-    with unfinished(output, as_file=to == "gguf") as work:
-        result = _TARGETS[to](job, source, work.path, rows, expected)
+    with unfinished(output, _header(job, source), as_file=to == "gguf") as work:
+        result = _TARGETS[to](job, source, work, rows, expected)
         _accept(result)
         _carry(source, work.path, output)
         write_proof(_proof_path(work.path, to), result)
@@ -117,14 +122,38 @@ def _kind(to: str, gguf_type: str, dtype: str) -> str:
 
 
 def _proof_path(path: Path, to: str) -> Path:
-    return path.with_name(path.name + ".proof.json") if to == "gguf" else path / "proof.json"
+    return proof_of(path) if to == "gguf" else path / "proof.json"
+
+
+def _header(job: Conversion, source: SourceModel) -> dict[str, Any]:
+    """Return everything that the weights in the result depend on."""
+    import torch
+    import transformers
+
+    from llmkit.records.unfinished.shards import digest
+
+    return {
+        "verb": "convert",
+        "to": job.to,
+        "kind": job.kind,
+        "max_shard_size": job.max_shard_size,
+        "source": digest(source.model.state_dict()),
+        "config": hashlib.sha256(source.model.config.to_json_string().encode()).hexdigest(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def _to_gguf(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_gguf
 
+    path = work.path
     kind = to_gguf.TYPE_OF[source.stored] if job.kind == "auto" else job.kind
     written = to_gguf.write(source, path, kind, _general(source, job.output), job.progress)
     checks = [to_gguf.own_check(path, rows, expected)]
@@ -151,12 +180,17 @@ def _to_gguf(
 
 
 def _to_safetensors(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_safetensors
 
     dtype = source.stored if job.kind == "auto" else job.kind
-    to_safetensors.write(source, path, dtype)
+    path = work.path
+    to_safetensors.write(source, path, dtype, parts=work.parts, max_shard_size=job.max_shard_size)
     return ConvertResult(
         output=job.output,
         to="safetensors",
@@ -172,11 +206,16 @@ def _to_safetensors(
 
 
 def _to_ctranslate2(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_ctranslate2
 
     dtype = source.stored if job.kind == "auto" else job.kind
+    path = work.path
     to_ctranslate2.write(source, path, dtype)
     return ConvertResult(
         output=job.output,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmkit.errors import InputError, OptionError
-from llmkit.records.output_folder import refuse_foreign, replace_folder
+from llmkit.records.output_folder import refuse_foreign
+from llmkit.records.unfinished.folder import UnfinishedFolder, clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
+
+# Of the file beside a file that a conversion made.
+PROOF_SUFFIX = ".proof.json"
+_MOST = 1 << 20
 
 
 @dataclass
@@ -20,20 +25,22 @@ class Unfinished:
     """Place in which a converted model is written first.
 
     Attributes:
-        path: a file's name, or an empty folder.
+        path: a file's name, or a folder: empty, or with the parts that an earlier command finished.
+        parts: those parts.
         accepted: set to True, it is moved to its place; otherwise it is removed.
     """
 
     path: Path
+    parts: UnfinishedFolder
     accepted: bool = False
 
 
 def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
-    """Refuse a place that is taken or cannot be written; nothing is touched.
+    """Refuse a place that is taken or cannot be written; only what a killed command left is removed.
 
     Args:
         output: the file or folder to make.
-        as_file: a file is to be made.
+        as_file: a file is to be made, with a proof beside it.
         overwrite: it may replace what is there.
 
     Raises:
@@ -41,45 +48,91 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
     """
     check_name("output", output.absolute())
     place = Path(os.path.realpath(output))
+    if place.is_symlink():
+        raise OptionError("output", f"{output}: a link that leads to itself")
     if place.is_dir() and as_file:
         raise OptionError("output", f"is the folder {output}, and a file is to be made, such as model.gguf")
     if place.exists() and not place.is_dir() and not as_file:
         raise OptionError("output", f"is the file {output}, and a folder is to be made")
-    taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())
-    if taken and not overwrite:
-        raise OptionError("output", f"{output} exists; overwrite=True replaces it")
-    if taken and not as_file:
-        refuse_foreign(place)
+    if place.exists() and as_file and not place.is_file():
+        raise OptionError("output", f"{output} is not a regular file")
+    if place.is_mount():
+        raise OptionError(
+            "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
+        )
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OptionError("output", f"{output} cannot be written: no permission in {parent}")
+    clear_leftover(place)
+    taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())
+    if taken and not overwrite:
+        raise OptionError("output", f"{output} exists; overwrite=True replaces it")
+    if as_file:
+        _refuse_other_proof(place)
+    elif taken:
+        refuse_foreign(place)
+
+
+def proof_of(file: Path) -> Path:
+    """Return the path of the proof beside a converted file."""
+    return file.with_name(file.name + PROOF_SUFFIX)
 
 
 @contextmanager
-def unfinished(output: Path, *, as_file: bool) -> Iterator[Unfinished]:
+def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterator[Unfinished]:
     """A place beside `output` to write to, moved to `output` at the end if it was accepted.
 
+    A killed command's parts are kept for the next one with the same header (see `records.unfinished`).
+
+    Args:
+        output: the file or folder to make.
+        header: everything that the result depends on, as JSON.
+        as_file: a file is to be made.
+
     Raises:
-        InputError: the disk refuses.
+        InputError: the disk refuses, or another process is writing there.
     """
     place = Path(os.path.realpath(output))
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=place.parent))
-    except OSError as error:
-        raise InputError(f"{output}: {error.strerror or error}") from None
-    try:
-        work = Unfinished(beside / place.name)
-        if not as_file:
-            work.path.mkdir()
-        yield work
-        if work.accepted:
-            if not as_file:
+        with unfinished_folder(place, header) as folder:
+            path = folder.result / place.name if as_file else folder.result
+            work = Unfinished(path, folder)
+            yield work
+            if work.accepted and as_file:
+                _move_file(work, place)
+            elif work.accepted:
                 if place.is_dir() and any(place.iterdir()):
                     refuse_foreign(place)
-                replace_folder(work.path, place)
-                return
-            for made in sorted(beside.iterdir()):
-                made.replace(place.parent / made.name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+                folder.replace_place()
+    except OSError as error:
+        raise InputError(f"{output}: {error.strerror or error}") from None
+
+
+def _move_file(work: Unfinished, place: Path) -> None:
+    """Move a file and its proof; at no moment does a proof lie beside a file that it is not about."""
+    _refuse_other_proof(place)
+    work.parts.forget_parts()
+    proof_of(place).unlink(missing_ok=True)
+    work.path.replace(place)
+    proof_of(work.path).replace(proof_of(place))
+
+
+def _refuse_other_proof(file: Path) -> None:
+    """Refuse to replace a file with the proof's name that is no proof.
+
+    Raises:
+        OptionError: naming it.
+    """
+    path = proof_of(file)
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()) or path.stat().st_size > _MOST:
+            raise ValueError
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not {"llmkit", "checks", "bound"} <= found.keys():
+            raise ValueError
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        raise OptionError(
+            "output", f"{path} is in the way: it is no proof of a conversion; move it, or name another output"
+        ) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError
+from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, digest
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,7 @@ def quantize(
     group: int = 32,
     calibration: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
+    max_shard_size: str = MAX_SHARD_SIZE,
     overwrite: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> QuantizeResult:
@@ -76,6 +79,8 @@ def quantize(
         calibration: texts like those that the model will read; 4-bit weights are then rounded so that the
             outputs on them change least (GPTQ; Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
         texts: texts for the comparison; None takes 20 short ones in several languages.
+        max_shard_size: the largest weight file. A killed run computes the layers again, and keeps the files
+            that were finished.
         overwrite: replace a model that is there.
         progress: called with the layers done and their number.
 
@@ -95,12 +100,15 @@ def quantize(
     original, loaded = load(spec), load(spec)
     if loaded.adapter is not None:
         raise InputError(f"{spec.name} is an adapter; merge it into its model first")
+    header = _header(
+        spec, loaded, {"bits": bits, "group": group, "max_shard_size": max_shard_size}, calibration
+    )
     done = _quantized(loaded, bits, group, calibration, progress)
     compared = _compared(original, loaded, texts or TEXTS)
-    with unfinished(Path(output), as_file=False) as work:
+    with unfinished(Path(output), header, as_file=False) as work:
         from llmkit.linear.storage import save_quantized
 
-        save_quantized(loaded.model, work.path)
+        save_quantized(loaded.model, work.path, max_shard_size=max_shard_size, parts=work.parts)
         loaded.tokenizer.save_pretrained(work.path)
         loaded.model.generation_config.save_pretrained(work.path)
         work.accepted = True
@@ -117,6 +125,25 @@ def quantize(
         same_top=None if compared is None else compared.same_top,
         tokens=0 if compared is None else compared.tokens,
     )
+
+
+def _header(
+    spec: ModelSpec, loaded: LoadedModel, options: dict[str, Any], calibration: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return everything that the weights of the quantized model depend on."""
+    import torch
+
+    texts = None if calibration is None else "\0".join(calibration[:_CALIBRATION])
+    return {
+        "verb": "quantize",
+        **options,
+        "calibration": texts and hashlib.sha256(texts.encode(errors="surrogatepass")).hexdigest(),
+        "linear": spec.linear,
+        "device": loaded.device.type,
+        "dtype": str(loaded.dtype),
+        "source": digest(loaded.model.state_dict()),
+        "torch": torch.__version__,
+    }
 
 
 def _quantized(

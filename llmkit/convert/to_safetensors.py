@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.convert.proof import Check, compare, outputs_of
 from llmkit.convert.quiet import quiet
+from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts, save_shards
 
 if TYPE_CHECKING:
     import torch
@@ -18,25 +19,43 @@ if TYPE_CHECKING:
 BOUNDS = {"float32": 1e-5, "float16": 0.02, "bfloat16": 0.1}
 
 
-def write(source: SourceModel, folder: Path, dtype: str) -> None:
+def write(
+    source: SourceModel,
+    folder: Path,
+    dtype: str,
+    *,
+    parts: Parts | None = None,
+    max_shard_size: str = MAX_SHARD_SIZE,
+) -> None:
     """Write the source in `dtype` with its tokenizer and generation settings.
 
     Args:
         source: any model.
         folder: where to; it exists.
         dtype: float32, float16 or bfloat16.
+        parts: weight files that an earlier command finished; None writes all.
+        max_shard_size: of a weight file, such as ``5GB``.
     """
     import torch
+    from transformers.core_model_loading import revert_weight_conversion
+    from transformers.dynamic_module_utils import custom_object_save
+    from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
     with quiet():
         wanted = getattr(torch, dtype)
-        config = copy.deepcopy(source.model.config)
+        config: Any = copy.deepcopy(source.model.config)
         config.dtype = wanted
         state = {name: value.to(wanted) if value.is_floating_point() else value
                  for name, value in source.model.state_dict().items()}  # fmt: skip
-        source.model.save_pretrained(folder, state_dict=_tied(source, state))
+        state = remove_tied_weights_from_state_dict(_tied(source, state), source.model)
+        state = revert_weight_conversion(source.model, state)
+        save_shards(state, folder, parts=parts, max_shard_size=max_shard_size)
         config.architectures = [type(source.model).__name__]
+        if source.model.is_remote_code():
+            custom_object_save(source.model, folder, config=config)
         config.save_pretrained(folder)
+        if source.model.can_generate():
+            source.model.generation_config.save_pretrained(folder)
         if source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
 

@@ -6,13 +6,13 @@ is, comments and order included.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.evaluation.results import Evaluation
+from llmkit.whole_file import write_whole
 
 _HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _TITLE = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
@@ -50,10 +50,7 @@ def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
     _, _, after = _parse(path, changed)
     if {**after, "model-index": None} != {**data, "model-index": None}:
         raise LLMKitError(f"{path}: the layout of its header cannot be edited; nothing was written")
-    temporary = path.resolve().with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(changed, encoding="utf-8", errors="replace", newline="")
-    temporary.chmod(path.stat().st_mode)
-    temporary.replace(path.resolve())
+    write_whole(path, changed)
 
 
 def _read(path: Path) -> tuple[str, re.Match[str] | None, dict[str, Any]]:

@@ -31,6 +31,7 @@ from llmkit.linear.quantize import (
     token_embeddings,
 )
 from llmkit.linear.registry import LinearKernel, PackedWeight
+from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts, save_shards
 
 METHOD = "compressed-tensors"
 FORMAT = "pack-quantized"
@@ -39,7 +40,12 @@ SCALES = "llmkit_embeddings.safetensors"
 
 
 def save_quantized(
-    model: Any, folder: Path, *, embeddings: str = "float", max_shard_size: str = "5GB"
+    model: Any,
+    folder: Path,
+    *,
+    embeddings: str = "float",
+    max_shard_size: str = MAX_SHARD_SIZE,
+    parts: Parts | None = None,
 ) -> None:
     """Write a quantized model's config and weights; the tokenizer is the caller's.
 
@@ -52,13 +58,13 @@ def save_quantized(
         folder: where; it is made if it is not there.
         embeddings: ``float`` as above, or ``int8``: half as large, for llmkit alone.
         max_shard_size: of a file, as huggingface_hub takes it.
+        parts: files that an earlier command finished; None writes all.
 
     Raises:
         InputError: nothing in the model is quantized.
         OptionError: `embeddings` is neither.
         OSError: the folder cannot be written.
     """
-    from huggingface_hub import save_torch_state_dict
     from safetensors.torch import save_file
 
     if embeddings not in {"float", "int8"}:
@@ -77,7 +83,7 @@ def save_quantized(
             else:
                 tensors[f"{name}.weight"] = modules[name].quantized().dequantize(modules[name].dtype)
                 scales[f"{name}.weight_scale"] = own["weight_scale"]
-    save_torch_state_dict(tensors, str(folder), max_shard_size=max_shard_size, metadata={"format": "pt"})
+    save_shards(_unshared(tensors), folder, max_shard_size=max_shard_size, parts=parts)
     (folder / SCALES).unlink(missing_ok=True)
     if scales:
         save_file(scales, folder / SCALES, metadata={"format": "pt"})
@@ -89,6 +95,19 @@ def save_quantized(
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
+
+
+def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out tensors that are the memory of another one: a tied layer's, which is tied again."""
+    seen: set[tuple[int, torch.Size, torch.dtype]] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        place = tensor.data_ptr(), tensor.shape, tensor.dtype
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        found[name] = tensor
+    return found
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:

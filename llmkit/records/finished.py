@@ -3,15 +3,18 @@
 A finished file has nothing beside it, so an earlier file of the same name looks the same. The proof, written
 when a run ends, shows which run wrote the file. It lies in `$XDG_STATE_HOME/llmkit/finished`.
 
-Public: `remember`, `recall`, `forget`.
+Public: `remember`, `recall`, `check`, `forget`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from llmkit.errors import InputError
 from llmkit.records import journal
@@ -42,6 +45,33 @@ def recall(final: Path) -> Journal | None:
         return journal.read(_path(final))
     except (OSError, InputError):
         return None
+
+
+def check(final: Path, header: dict[str, Any], adopt: Collection[str] = ()) -> None:
+    """Refuse a file that no run with these options and this input finished.
+
+    Args:
+        final: the file, without symbolic links.
+        header: the run's header.
+        adopt: keys of the header that are not compared.
+
+    Raises:
+        InputError: saying why.
+    """
+    again = "overwrite=True replaces it"
+    found = recall(final)
+    if found is None:
+        raise InputError(
+            f"{final} exists, and nothing shows that it is the finished output of a run; {again}"
+        )
+    if sha256(final, found.finished.bytes) != found.finished.output:
+        raise InputError(f"{final} has changed since a run finished it; {again}")
+    compared = json.loads(json.dumps(header)) | {key: found.header.get(key) for key in adopt if key in header}
+    if found.header.get("input") != compared.get("input"):
+        raise InputError(f"{final}: this is not the input that the earlier run read; {again}")
+    different = journal.difference(found.header, compared)
+    if different is not None:
+        raise InputError(f"{final} was finished by another run: {different}; give the same, or {again}")
 
 
 def forget(final: Path) -> None:

@@ -212,7 +212,7 @@ class JournaledOutput:
                 self.header[key] = found.header[key]
         if found.header.get("input") != self.header.get("input"):
             raise self._changed()
-        different = _difference(found.header, self.header)
+        different = journal.difference(found.header, self.header)
         if different is not None:
             raise InputError(
                 f"{self._paths.final}: cannot resume: {different}; give the same, or overwrite=True starts"
@@ -348,26 +348,3 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
-    """Describe the first option that differs; None if none does."""
-    for key in [*new, *(key for key in old if key not in new)]:
-        before, now = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
-        if isinstance(before, dict) and isinstance(now, dict):
-            inside = _difference(before, now, f"{prefix}{key}.")
-            if inside is not None:
-                return inside
-        elif before is _NOT_SET or now is _NOT_SET or dumps(before) != dumps(now):
-            return f"{prefix}{key} was {_shown(before)} and is now {_shown(now)}"
-    return None
-
-
-_NOT_SET = object()
-
-
-def _shown(value: Any) -> str:
-    if value is _NOT_SET:
-        return "not set"
-    text = dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

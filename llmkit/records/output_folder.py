@@ -20,6 +20,7 @@ from llmkit.errors import OptionError
 MODEL_FILES = (
     *("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"),
     *("model-*-of-*.safetensors", "model.bin", "README.md", "proof.json", "chat_template.jinja"),
+    "llmkit_embeddings.safetensors",
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "vocab-src.json", "vocab-tgt.json", "merges.txt", "target_vocab.json"),
     *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm_char.model", "sentencepiece.model"),

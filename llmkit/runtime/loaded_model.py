@@ -86,8 +86,8 @@ class LoadedModel:
         return {
             "model": self.spec.name,
             "revision": self.revision,
-            "weights": _fingerprints(self.folder) if self.revision == "local" else None,
-            "adapter": _fingerprints(self.adapter) if self.adapter is not None else None,
+            "weights": fingerprints(self.folder) if self.revision == "local" else None,
+            "adapter": fingerprints(self.adapter) if self.adapter is not None else None,
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
             "four_bits": self.spec.four_bits,
@@ -100,7 +100,8 @@ class LoadedModel:
         }
 
 
-def _fingerprints(folder: Path) -> dict[str, Any]:
+def fingerprints(folder: Path) -> dict[str, Any]:
+    """Return size and hashes of each file of a model's folder that its results depend on, or of a file."""
     found = {}
     if folder.is_file():
         with folder.open("rb") as file:

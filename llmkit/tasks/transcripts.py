@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from llmkit.errors import InputError, LLMKitError, RowError
 from llmkit.records.read import open_rows
 from llmkit.records.strict_json import dumps
 from llmkit.tasks.prompts import messages_of
+from llmkit.whole_file import write_whole
 
 Messages = list[dict[str, Any]]
 
@@ -59,16 +59,6 @@ def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int
 def _replace(path: Path, data: bytes) -> None:
     """Replace a file at once: after a crash either the old or the new content is there."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                if path.exists():
-                    os.chmod(file.name, path.stat().st_mode)
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        write_whole(path, data)
     except OSError as error:
         raise LLMKitError(f"{path}: {error.strerror or error}; the conversation is not saved") from error

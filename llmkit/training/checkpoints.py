@@ -1,22 +1,29 @@
 """Trainer's checkpoints: find the newest whole one, and check that it belongs to the same run.
 
-Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`, `cut_metrics`.
+Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`,
+`restore_metrics`, `metrics_line`,
+`is_finished`, `write_finished`, `check_finished`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import llmkit
 from llmkit.errors import OptionError
-from llmkit.training.files import write_whole
+from llmkit.whole_file import write_whole
 
 RUN_FILE = "run.json"
 MANIFEST = "manifest.json"
+FINISHED = "finished.json"
+# Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
+UNFINISHED = "unfinished-corpus"
 
 
 def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
@@ -122,16 +129,84 @@ def check_run(folder: Path, run: dict[str, Any]) -> None:
             )
 
 
-def cut_metrics(file: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl about steps after `step`, which will run again."""
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break  # only the last line can be cut off
-        if row["step"] <= step:
-            kept.append(line)
-    write_whole(file, "".join(line + "\n" for line in kept))
+def is_finished(output: Path, asked: dict[str, Any]) -> bool:
+    """Return True if a folder holds the result of a finished run, and nothing that could be resumed.
+
+    A run removes an older result before its first step, and writes the model's configuration last. What a
+    kill left of the checkpoints of a finished run is removed.
+
+    Args:
+        output: the folder.
+        asked: what was asked for, as of `TrainingRun.finish`.
+
+    Raises:
+        OptionError: the finished run had other options or data, or nothing shows what it had.
+    """
+    begun = (output / "checkpoints" / RUN_FILE, output / UNFINISHED)
+    if any(path.exists() for path in begun) or not (output / "metrics.jsonl").is_file():
+        return False
+    if not any((output / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return False
+    check_finished(output, asked)
+    if os.environ.get("RANK", "0") == "0":
+        shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    return True
+
+
+def write_finished(folder: Path, asked: dict[str, Any]) -> None:
+    """Write hashes of what a finished run was asked for into its model's folder.
+
+    A model's folder is shared with others, so that it has no names of files or machines.
+    """
+    text = json.dumps({"llmkit": llmkit.__version__, "options": _hashes(asked)}, indent=2)
+    write_whole(folder / FINISHED, text + "\n")
+
+
+def check_finished(output: Path, asked: dict[str, Any]) -> None:
+    """Refuse to take a finished model for the result of a run with other options or data.
+
+    Args:
+        output: folder of the model.
+        asked: what the run is asked for, as JSON.
+
+    Raises:
+        OptionError: naming the first option that differs, or because the folder does not tell its options.
+    """
+    again = "; give the same options and data, or overwrite=True starts again"
+    try:
+        before = dict(json.loads((output / FINISHED).read_text(encoding="utf-8"))["options"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise OptionError(
+            "resume",
+            f"{output}: a model is there, and nothing shows which run made it; overwrite=True trains again",
+        ) from None
+    for name, value in _hashes(asked).items():
+        if before.get(name) != value:
+            raise OptionError("resume", f"{output}: the finished run had another `{name}`{again}")
+
+
+def _hashes(asked: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+        for name, value in json.loads(json.dumps(asked)).items()
+    }
+
+
+def restore_metrics(file: Path, start: Path | None) -> None:
+    """Write metrics.jsonl as it was at a checkpoint, from the checkpoint, which has checksums.
+
+    Args:
+        file: metrics.jsonl.
+        start: the checkpoint; None for the beginning of the run.
+    """
+    rows: list[dict[str, Any]] = []
+    if start is not None:
+        rows = json.loads((start / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    lines = [metrics_line(row["step"], row) for row in rows if "train_runtime" not in row]
+    if lines or file.exists():
+        write_whole(file, "".join(lines))
+
+
+def metrics_line(step: int, logs: dict[str, Any]) -> str:
+    """Return a line of metrics.jsonl."""
+    return json.dumps({"step": step, **{key: x for key, x in logs.items() if key != "step"}}) + "\n"

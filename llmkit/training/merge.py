@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
-from llmkit.records.output_folder import refuse_foreign, replace_folder
+from llmkit.records.output_folder import refuse_foreign
+from llmkit.records.unfinished.folder import clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
@@ -128,7 +127,7 @@ def merge(
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse an output folder that is in use or cannot be written; change nothing.
+    """Refuse an output folder that is in use or cannot be written; only what a killed merge left is removed.
 
     Raises:
         OptionError: it is a file, it is not empty and `overwrite` is not given, or it cannot be replaced.
@@ -137,11 +136,12 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise OptionError("output", f"{output}: is a file; the model needs a folder")
-        if output.is_dir() and any(output.iterdir()) and not overwrite:
-            raise OptionError("output", f"{output}: not empty; overwrite=True replaces it")
         folder = _resolved(output)
         if folder.is_symlink():
             raise OptionError("output", f"{output}: a link that leads to itself")
+        clear_leftover(folder)
+        if output.is_dir() and any(output.iterdir()) and not overwrite:
+            raise OptionError("output", f"{output}: not empty; overwrite=True replaces it")
         if folder.is_mount():
             raise OptionError(
                 "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
@@ -261,25 +261,19 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)
-    beside: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=folder.parent))
-        unfinished = beside / "model"
-        unfinished.mkdir()
-        with no_bars():
-            loaded.model.save_pretrained(unfinished)
-        loaded.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(_card(loaded, folder.name), encoding="utf-8", errors="replace")
-        use_umask(unfinished)
-        if folder.exists():
-            check_output(output, overwrite=overwrite)
-        replace_folder(unfinished, folder)
+        with unfinished_folder(folder, {"verb": "merge"}) as unfinished:
+            with no_bars():
+                loaded.model.save_pretrained(unfinished.result)
+            loaded.tokenizer.save_pretrained(unfinished.result)
+            card = _card(loaded, folder.name)
+            (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
+            use_umask(unfinished.result)
+            if folder.exists():
+                check_output(output, overwrite=overwrite)
+            unfinished.replace_place()
     except OSError as error:
         raise LLMKitError(f"`output` {output}: {error.strerror or error}") from None
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _card(loaded: LoadedModel, name: str) -> str:

@@ -1,7 +1,7 @@
 """One training run: its options, its folder, its checkpoints, and resuming from them.
 
-Public: `RunOptions`, `RunProgress`, `SilentProgress`, `check_output`, `try_writing`, `is_finished`,
-`locked_output`, `run_on_main_process`, `TrainingRun`.
+Public: `RunOptions`, `RunProgress`, `SilentProgress`, `check_output`, `try_writing`, `locked_output`,
+`run_on_main_process`, `TrainingRun`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
 from llmkit.text.names import check_name
 from llmkit.training import checkpoints
+from llmkit.training.checkpoints import UNFINISHED
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
 
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
 
 # Files that a run writes into its folder, beside those of the model; overwriting removes these alone.
 RUN_FILES = (
-    *("checkpoints", "metrics.jsonl", "report.html", "loss.svg"),
+    *("checkpoints", "metrics.jsonl", "report.html", "loss.svg", checkpoints.FINISHED),
     *("adapter_config.json", "adapter_model.safetensors"),
 )
-# Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
-UNFINISHED = "unfinished-corpus"
 _KNOWN = (*MODEL_FILES, *RUN_FILES, "adapter_model-*-of-*.safetensors", ".*.unfinished", UNFINISHED)
 
 
@@ -172,17 +171,6 @@ def try_writing(folder: Path) -> None:
         pass
 
 
-def is_finished(output: Path) -> bool:
-    """Return True if a folder holds the result of a finished run and nothing that could be resumed.
-
-    A run removes an older result before its first step, and writes the model's configuration last.
-    """
-    begun = (output / "checkpoints" / checkpoints.RUN_FILE, output / UNFINISHED)
-    if any(path.exists() for path in begun) or not (output / "metrics.jsonl").is_file():
-        return False
-    return any((output / name).is_file() for name in ("config.json", "adapter_config.json"))
-
-
 def run_on_main_process(device: str, work: Callable[[], Any]) -> Any:
     """Run `work` on rank 0 while the others wait, and return its result on every rank.
 
@@ -285,7 +273,7 @@ class TrainingRun:
             start = checkpoints.newest_whole(folder, steps, notice)
             step = checkpoints.step_of(start) if start else 0
             if state.is_main_process:
-                checkpoints.cut_metrics(output / "metrics.jsonl", step if start else -1)
+                checkpoints.restore_metrics(output / "metrics.jsonl", start)
                 notice(
                     f"resuming after step {step}"
                     if start
@@ -311,12 +299,20 @@ class TrainingRun:
                 trainer.train(resume_from_checkpoint=str(self.start) if self.start else None)
         return trainer
 
-    def finish(self, write: Callable[[Path], None], *, last: str, keep_checkpoints: bool = False) -> None:
+    def finish(
+        self,
+        write: Callable[[Path], None],
+        *,
+        last: str,
+        asked: dict[str, Any],
+        keep_checkpoints: bool = False,
+    ) -> None:
         """Put the finished model into the folder.
 
         Args:
             write: writes the model's files into the folder that it is given.
             last: name of the file to move last; a folder that has it holds a whole model.
+            asked: options and data that the user gave, as JSON; `is_finished` compares them.
             keep_checkpoints: keep the checkpoints (pickle files among them).
 
         Raises:
@@ -334,6 +330,7 @@ class TrainingRun:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             write(unfinished)
+            checkpoints.write_finished(unfinished, asked)
             use_umask(self.checkpoints)
             for file in sorted(unfinished.iterdir(), key=lambda file: file.name == last):
                 file.replace(self.output / file.name)

@@ -6,7 +6,6 @@ Public: `Step`, `Job`, `SummedLossTrainer`, `MetricsCallback`, `no_bars`, `stop_
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -26,7 +25,7 @@ from transformers.utils import logging
 
 from llmkit.errors import LLMKitError, one_line
 from llmkit.training.batches import Batches, RowDataset, count_targets
-from llmkit.training.checkpoints import write_manifest
+from llmkit.training.checkpoints import metrics_line, write_manifest
 from llmkit.training.encoded import IGNORED
 from llmkit.training.heldout import HeldOut
 from llmkit.training.optimizer import Muon, muon_groups
@@ -259,7 +258,7 @@ class MetricsCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            file.write(metrics_line(state.global_step, logs))
         first, since = self._start
         passed, done = time.monotonic() - since, state.global_step - first
         self.on_step(

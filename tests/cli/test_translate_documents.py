@@ -144,6 +144,35 @@ def test_refusals(folder: Path, arguments: list[str], mentions: list[str]) -> No
     assert_refused(run("translate", *PAIR, *given), *mentions)
 
 
+def test_finished_documents_are_proven_and_compared(
+    tiny_model: TinyModel, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("translate", "-m", tiny_model("t5"), *PAIR[:4], "--on-error", "skip", folder, "-o", out)
+    limit = ("--max-new-tokens", "3")
+    assert run(*command, *limit).code in {0, 3}
+    assert "finished already" in run(*command, *limit, "--resume").err
+    assert_refused(run(*command, "--max-new-tokens", "2", "--resume", "-q"), "max_new_tokens")
+    page = out / folder.name / "a.md"
+    whole = page.read_bytes()
+    page.write_bytes(whole + b"mine")
+    assert_refused(run(*command, *limit, "--resume", "-q"), "a.md", option="overwrite")
+    assert page.read_bytes() == whole + b"mine"
+
+
+def test_a_user_s_own_file_of_segments_is_not_replaced(
+    tiny_model: TinyModel, folder: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "out/.segments.jsonl"
+    own.parent.mkdir()
+    for content in ("my notes", '{"mine": 1}\n'):
+        own.write_text(content)
+        for flag in ("--resume", "--overwrite"):
+            command = ("translate", "-m", tiny_model("t5"), *PAIR, folder, "-o", own.parent, flag)
+            assert_refused(run(*command), ".segments.jsonl")
+        assert own.read_text() == content
+
+
 def test_killed_runs_resume_byte_for_byte(tiny_model: TinyModel, tmp_path: Path) -> None:
     file, out = tmp_path / "a.md", tmp_path / "out.md"
     file.write_text("".join(f"{'The *cat* ' * (i % 4 + 1)} {i}.\n\n" for i in range(60)))

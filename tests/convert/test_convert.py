@@ -8,14 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from llmkit.convert import proof
 from llmkit.convert.conversion import convert
 from llmkit.convert.output import unfinished
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.formats.gguf import write
+from llmkit.records.unfinished.folder import UnfinishedFolder
 from llmkit.runtime.spec import ModelSpec
 from tests.conftest import TinyModel
 
@@ -134,8 +136,86 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         convert(ModelSpec(str(tmp_path / "model.onnx")), "safetensors", tmp_path / "out")
 
 
+SHARDS = {"max_shard_size": "40KB"}
+
+
+def killed_after(shards: int, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert in a process that is gone when it has written some of the weight files."""
+    written = count_files(monkeypatch)
+    if os.fork() == 0:
+        monkeypatch.setattr(
+            UnfinishedFolder,
+            "add",
+            lambda self, name, add=UnfinishedFolder.add: (
+                add(self, name),
+                len(written) == shards and os._exit(9),
+            ),
+        )
+        convert(ModelSpec(str(source)), "safetensors", output, **SHARDS)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+
+
+def count_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the name of each weight file that is written."""
+    written: list[str] = []
+    save = safetensors.torch.save_file
+
+    def counted(tensors: dict[str, torch.Tensor], path: Path, **options: object) -> None:
+        written.append(Path(path).name)
+        save(tensors, path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(safetensors.torch, "save_file", counted)
+    return written
+
+
+def test_a_killed_conversion_goes_on_with_the_next_file(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(tiny_model("llama"), tmp_path / "source")
+    convert(ModelSpec(str(source)), "safetensors", tmp_path / "whole", **SHARDS)
+    names = sorted(path.name for path in (tmp_path / "whole").glob("*.safetensors"))
+    assert len(names) > 3
+    for changed in ("", "options", "source"):
+        with monkeypatch.context() as killing:
+            killed_after(2, source, tmp_path / "out", killing)
+        assert not (tmp_path / "out").exists()
+        if changed == "source":
+            weights = load_file(source / "model.safetensors")
+            weights["model.norm.weight"][0] += 1
+            save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+        with monkeypatch.context() as counting:
+            written = count_files(counting)
+            dtype = "bfloat16" if changed == "options" else "auto"
+            convert(ModelSpec(str(source)), "safetensors", tmp_path / "out", dtype=dtype, **SHARDS)
+        if changed:
+            assert len(written) == len(list((tmp_path / "out").glob("*.safetensors")))
+        else:
+            assert written == names[2:]
+            for path in (tmp_path / "whole").glob("*.safetensors*"):
+                assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+        shutil.rmtree(tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "whole"]
+
+
+def test_a_user_s_own_file_with_the_name_of_a_proof_stays(tiny_model: TinyModel, tmp_path: Path) -> None:
+    spec, proof_file = ModelSpec(str(tiny_model("gpt2"))), tmp_path / "m.gguf.proof.json"
+    for content in ("my notes", '{"mine": 1}', "[]"):
+        proof_file.write_text(content)
+        for overwrite in (False, True):
+            with pytest.raises(OptionError, match=r"m\.gguf\.proof\.json") as refusal:
+                convert(spec, "gguf", tmp_path / "m.gguf", overwrite=overwrite)
+            assert refusal.value.option == "output"
+        assert proof_file.read_text() == content
+        assert [path.name for path in tmp_path.iterdir()] == [proof_file.name]
+    proof_file.unlink()
+    convert(spec, "gguf", tmp_path / "m.gguf", gguf_type="F32")
+    convert(spec, "gguf", tmp_path / "m.gguf", gguf_type="F16", overwrite=True)
+    assert json.loads(proof_file.read_text())["stored"] == "F16"
+
+
 def test_what_was_not_accepted_leaves_nothing(tmp_path: Path) -> None:
-    with unfinished(tmp_path / "m", as_file=False) as work:
+    with unfinished(tmp_path / "m", {}, as_file=False) as work:
         (work.path / "part").write_text("x")
     assert list(tmp_path.iterdir()) == []
 

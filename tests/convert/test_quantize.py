@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,17 @@ def test_the_verb_refuses_to_quantize_twice(folders: dict[int, Any], tmp_path: P
     asked = ("quantize", "-o", tmp_path / "twice")
     assert_refused(run(*asked, "-m", "stories", "--quantize", "int4"), "--bits", option="quantize")
     assert_refused(run(*asked, "-m", folders[8].folder), "quantized already")
+
+
+def test_a_quantized_model_may_be_replaced_by_another(folders: dict[int, Any], tmp_path: Path) -> None:
+    taken = shutil.copytree(folders[8].folder, tmp_path / "taken")
+    quantize("stories", taken, bits=4, max_shard_size="2MB", overwrite=True)
+    assert json.loads((taken / "config.json").read_text())["quantization_config"]
+    assert len(list(taken.glob("model-*.safetensors"))) > 1
+    assert not (taken / "model.safetensors").exists()
+    (taken / "thesis.txt").write_text("mine")
+    with pytest.raises(OptionError, match="thesis"):
+        quantize("stories", taken, bits=4, overwrite=True)
 
 
 def test_the_verb_says_if_it_measures_nothing(tmp_path: Path) -> None:

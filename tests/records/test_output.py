@@ -304,8 +304,9 @@ def test_a_partial_file_that_lost_text_is_refused(fake, source, unfinished):
 
 
 @pytest.mark.parametrize("places", [60, pytest.param(500, marks=pytest.mark.slow)])
-def test_a_changed_byte_is_noticed(fake, source, unfinished, whole, places):
+def test_a_changed_byte_is_noticed(fake, source, unfinished, whole, places, record_property):
     """At random places of the partial file and of the journal: refused, or the right result."""
+    record_property("cases", f"changed bits: {places}")
     rng = random.Random(0)
     saved = {name: (unfinished.parent / name).read_bytes() for name in beside(unfinished)}
     refused = 0

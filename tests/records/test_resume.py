@@ -137,12 +137,13 @@ def test_any_text_survives_the_journal(tmp_path):
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every):
+def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every, record_property):
     """And again in the resumed run; the third finishes it. Half-written writes are among the points."""
     folder = tmp_path / "out"
     folder.mkdir()
     script = [sys.executable, fake.__file__, "everywhere", str(source), str(folder), str(every)]
     result = json.loads(subprocess.run(script, capture_output=True, check=True).stdout)
+    record_property("cases", f"kills of rows, twice each: {len(range(0, result['calls'], every))}")
     assert result["calls"] > 60
     assert result["wrong"] == []
 
@@ -150,7 +151,8 @@ def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every)
 @pytest.mark.parametrize(
     ("rows", "kills"), [(70, 3), pytest.param(2000, 40, marks=pytest.mark.slow)], ids=["small", "large"]
 )
-def test_kill_9_at_random_moments(fake, tmp_path, rows, kills):
+def test_kill_9_at_random_moments(fake, tmp_path, rows, kills, record_property):
+    record_property("cases", f"kills at random moments: {kills}")
     source = fake.write_input(tmp_path / "in.jsonl", rows)
     target = tmp_path / "out.jsonl"
     rng = random.Random(rows)

@@ -1,4 +1,4 @@
-"""Files are written whole, and with the permissions that the user's umask gives."""
+"""Files have the permissions that the user's umask gives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from llmkit.runtime.spec import ModelSpec
-from llmkit.training.files import write_whole
 from llmkit.training.finetuning.finetune import FinetuneRecipe, finetune
 from llmkit.training.merge import merge
 from llmkit.training.pretraining.pretrain import PretrainRecipe, pretrain
@@ -45,19 +44,3 @@ def test_results_have_the_permissions_of_the_umask(
     for name, mode in found.items():
         whole = 0o777 if (tmp_path / name).is_dir() else 0o666
         assert mode == whole & ~umask, name
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "run.json"
-    write_whole(file, "old")
-    write_whole(file, "new")
-    assert file.read_text() == "new"
-
-    def fail(fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(file, "newer")
-    assert file.read_text() == "new"
-    assert os.listdir(tmp_path) == ["run.json"]

@@ -11,10 +11,10 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.records.output_folder import locked
-from llmkit.training.checkpoints import is_whole, newest_whole, write_manifest
+from llmkit.training.checkpoints import is_finished, is_whole, newest_whole, restore_metrics, write_manifest
 from llmkit.training.finetuning.finetune import finetune
 from llmkit.training.pretraining.pretrain import pretrain
-from llmkit.training.run import TrainingRun, check_output, is_finished
+from llmkit.training.run import TrainingRun, check_output
 from tests.training.helpers import KilledError, refuses
 
 
@@ -96,8 +96,30 @@ def test_a_finished_run_loses_its_mark_before_its_checkpoints(
 
     monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(KilledError):
-        run.finish(lambda folder: (folder / "config.json").touch(), last="config.json")
-    assert is_finished(output)
+        run.finish(lambda folder: (folder / "config.json").touch(), last="config.json", asked={"lr": 0.1})
+    monkeypatch.undo()
+    with refuses("resume", "`lr`"):
+        is_finished(output, {"lr": 0.2})
+    assert (output / "checkpoints").exists()
+    assert is_finished(output, {"lr": 0.1})
+    # What the kill left is of no use.
+    assert not (output / "checkpoints").exists()
+    (output / "finished.json").unlink()
+    with refuses("resume", "nothing shows"):
+        is_finished(output, {"lr": 0.1})
+
+
+def test_metrics_come_back_from_the_checkpoint(tmp_path: Path) -> None:
+    """metrics.jsonl itself has no checksums, and a kill may cut its last line."""
+    file, start = tmp_path / "metrics.jsonl", tmp_path / "checkpoint-2"
+    start.mkdir()
+    history = [{"loss": 0.5, "epoch": 1.0, "step": 1}, {"eval_loss": 0.25, "step": 2}]
+    (start / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    file.write_text('{"step": 1, "loss": 0.9}\n{"st')
+    restore_metrics(file, start)
+    assert file.read_text() == '{"step": 1, "loss": 0.5, "epoch": 1.0}\n{"step": 2, "eval_loss": 0.25}\n'
+    restore_metrics(file, None)
+    assert file.read_text() == ""
 
 
 @pytest.mark.parametrize("verb", ["finetune", "pretrain"])

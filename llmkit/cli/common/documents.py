@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmkit.cli.common import console
 from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
 from llmkit.records.read import has_rows
 from llmkit.text.documents.formats import FORMATS, format_of
+from llmkit.whole_file import write_whole
+
+_LONGEST = 1 << 26  # bytes of a line of segments
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,69 @@ def read(path: Path) -> bytes:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
+def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Return True if all translations are there and `resume` asks if a run like this one finished them.
+
+    Raises:
+        InputError: some are there, and nothing says what to do; or a file has the name of the segments'.
+    """
+    from llmkit.records import finished
+
+    journal = journal_of(paths, output)
+    begun = any(journal.parent.glob(f"{glob.escape(journal.name)}*")) if journal.parent.exists() else False
+    if begun and not _is_ours(journal):
+        raise InputError(f"{journal} is in the way: no run wrote it; move it, or write the output elsewhere")
+    if overwrite:
+        # A run that is killed while it loads its model must not leave what looks like its result.
+        for path in paths:
+            finished.forget(Path(os.path.realpath(path)))
+    there = [path for path in paths if path.exists()]
+    if overwrite or begun or not there:
+        return False
+    if resume and len(there) == len(paths):
+        return True
+    raise InputError(f"{there[0]} exists; replace it with --overwrite, or name another --output")
+
+
+def _is_ours(journal: Path) -> bool:
+    """Return True if a run wrote the file of segments, or it is not there."""
+    if journal.is_symlink() or (journal.exists() and not journal.is_file()):
+        return False
+    try:
+        with journal.open("rb") as file:
+            line = file.readline(_LONGEST)
+        return not line or {"file", "segment", "text"} <= json.loads(line).keys()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def check_finished(paths: Sequence[Path], header: dict[str, Any], adopt: Sequence[str]) -> None:
+    """Refuse translations that no run with this header finished.
+
+    Raises:
+        InputError: saying which.
+    """
+    from llmkit.records import finished
+
+    for path in paths:
+        finished.check(Path(os.path.realpath(path)), header, adopt)
+
+
+def remember(paths: Sequence[Path], contents: Sequence[bytes], journal: Path) -> None:
+    """Keep proofs that the translations are finished, with the options in the proof of the segments."""
+    from llmkit.records import finished
+    from llmkit.records.journal import Finished, head
+
+    run = finished.recall(Path(os.path.realpath(journal)))
+    if run is None:
+        return
+    for path, data in zip(paths, contents, strict=True):
+        totals = Finished(bytes=len(data), output=hashlib.sha256(data).hexdigest())
+        finished.remember(Path(os.path.realpath(path)), head(run.header, totals))
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a file in one step: it is whole or not there.
 
@@ -123,8 +193,6 @@ def write(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -186,11 +186,17 @@ def _key(parameter: str) -> str:
     return console.with_flags(f"`{parameter}`").strip("`").removeprefix("--").replace("-", "_")
 
 
-def finished(run: RunFlags, output: Path) -> bool:
-    """Return True, with a notice, if `--resume` finds the run finished. An upload is done even then."""
-    from llmkit.training.run import is_finished
+def finished(run: RunFlags, output: Path, asked: Callable[[], dict[str, Any]]) -> bool:
+    """Return True, with a notice, if `--resume` finds the run finished. An upload is done even then.
 
-    if not run.resume or run.overwrite or not is_finished(output):
+    Args:
+        run: the flags.
+        output: the run's folder.
+        asked: returns what `TrainingRun.finish` got.
+    """
+    from llmkit.training.checkpoints import is_finished
+
+    if not run.resume or run.overwrite or not is_finished(output, asked()):
         return False
     console.notice(f"{output} is finished already; nothing to do (--overwrite starts again)")
     if run.push_to_hub and launch.is_main_process():

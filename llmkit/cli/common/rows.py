@@ -143,20 +143,7 @@ def to_file(
     from llmkit.records.output import JournaledOutput
 
     assert flags.output is not None
-    budget = task.budget(flags.rows_per_batch())
-    header = {
-        "verb": verb,
-        **task.header(),
-        "seed": task.run_state.seed,
-        **_threads(),
-        "window": WINDOW,
-        "batch_size": flags.batch_size,
-        "result_field": flags.result_field,
-        "budget": asdict(budget),
-        "input": source.identity(),
-    }
-    # A resumed run takes over what the user did not choose.
-    adopt = ["threads", "budget", *([] if task.run_state.seed_given else ["seed"])]
+    header, adopt = header_of(task, source, flags, verb)
     with JournaledOutput(
         flags.output, header, resume=flags.resume, overwrite=flags.overwrite, adopt=adopt
     ) as output:
@@ -174,6 +161,27 @@ def to_file(
                 console.notice(f"interrupted: {output.kept} rows are done and kept; --resume goes on")
             raise
     return summary
+
+
+def header_of(
+    task: Task[Any], source: RowSource, flags: OutputFlags, verb: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Return everything that the output depends on, and what of it a resumed run takes over.
+
+    That is what the user did not choose.
+    """
+    header = {
+        "verb": verb,
+        **task.header(),
+        "seed": task.run_state.seed,
+        **_threads(),
+        "window": WINDOW,
+        "batch_size": flags.batch_size,
+        "result_field": flags.result_field,
+        "budget": asdict(task.budget(flags.rows_per_batch())),
+        "input": source.identity(),
+    }
+    return header, ["threads", "budget", *([] if task.run_state.seed_given else ["seed"])]
 
 
 def to_stream(

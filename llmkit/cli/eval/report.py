@@ -5,10 +5,12 @@ from __future__ import annotations
 import json as json_module
 import math
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common import console
 from llmkit.cli.eval.report_flags import ReportFlags
+from llmkit.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Evaluation, Example
@@ -27,7 +29,7 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
     text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
     # Files first: a closed stdout (`| head`) must not cost them.
     if flags.output is not None:
-        write(flags.output, text + "\n")
+        write_whole(flags.output, text + "\n")
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
     if flags.card is not None:
         from llmkit.evaluation.card import update_card
@@ -42,13 +44,6 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
         print(tables.of_scores(evaluation, flags.table or "text"))
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", errors="replace")
-    partial.replace(path)
-
-
 def stem(source: str) -> str:
     """Return a name for a test set: the name of its file without folder and suffixes."""
     if source.startswith("hf:"):
@@ -60,11 +55,10 @@ class PerRecord:
     """The file of `--per-record`: each row with its scores. It appears when all rows were scored."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
-        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._whole = whole_file(path)
 
     def __enter__(self) -> PerRecord:
-        self._file = open(self._partial, "w", encoding="utf-8")
+        self._file = self._whole.__enter__()
         return self
 
     def write(self, row: Example, scores: dict[str, float]) -> None:
@@ -73,11 +67,9 @@ class PerRecord:
 
         # A share of no rows is NaN (SQuAD's NoAns of a row with an answer), and JSON has no NaN.
         numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
-        self._file.write(dumps({**row.data, "scores": numbers}) + "\n")
+        self._file.write((dumps({**row.data, "scores": numbers}) + "\n").encode())
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._file.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._whole.__exit__(kind, error, trace)

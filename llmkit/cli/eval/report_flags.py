@@ -75,6 +75,7 @@ class ReportFlags:
             OptionError: an option is wrong, or does not go with another.
         """
         from llmkit.records import output
+        from llmkit.records.output_paths import OutputPaths
 
         forms = [name for name in ("json", "bare", "table") if getattr(self, name)]
         if len(forms) > 1:
@@ -91,7 +92,9 @@ class ReportFlags:
                 raise OptionError(name, f"names the same file as `{first}`")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{path} exists; overwrite=True replaces it")
-            output.check(path, overwrite=self.overwrite)
+            # Scores are no rows, which a run could be writing under this name.
+            if OutputPaths(path).journal.exists():
+                output.check(path, overwrite=self.overwrite)
         if self.card is not None:
             from llmkit.evaluation.card import check_card
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from llmkit.cli.common import console
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.predictions import chosen_metrics, examples, sample_of
-from llmkit.cli.eval.report import stem, write
+from llmkit.cli.eval.report import stem
 from llmkit.cli.eval.work import configured, counted
 from llmkit.errors import InputError, OptionError
+from llmkit.whole_file import write_whole
 
 
 def run(flags: Flags) -> None:
@@ -49,7 +50,7 @@ def run(flags: Flags) -> None:
         )
     text = json.dumps(systems.as_json(), ensure_ascii=False, indent=2, allow_nan=False)
     if flags.report.output is not None:
-        write(flags.report.output, text + "\n")
+        write_whole(flags.report.output, text + "\n")
         console.notice(f"the scores are in {flags.report.output}")
     print(text if flags.report.json else tables.of_systems(systems, flags.report.table or "text"))
 

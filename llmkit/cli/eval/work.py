@@ -13,8 +13,9 @@ import typer
 
 from llmkit.cli.common import console
 from llmkit.cli.eval.flags import Flags
-from llmkit.cli.eval.report import PerRecord, report_scores, stem, write
+from llmkit.cli.eval.report import PerRecord, report_scores, stem
 from llmkit.errors import InputError, OptionError
+from llmkit.whole_file import write_whole
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Example, Metric
@@ -128,7 +129,7 @@ def score_work(work: Work, flags: Flags, bar: console.Progress) -> None:
     evaluation = replace(evaluation, model=work.model)
     if page is not None and plotted is not None:
         against = ", ".join(work.baselines) or None
-        write(page, as_page(evaluation, plotted, source=stem(work.source), baseline=against))
+        write_whole(page, as_page(evaluation, plotted, source=stem(work.source), baseline=against))
         console.notice(f"the page is {page}")
     report_scores(evaluation, flags.report, work.source)
     if failed:

@@ -106,9 +106,28 @@ def _finetune(
     run.finish(
         lambda folder: _write(trained, inputs, result, options.save_dtype, command, folder),
         last="adapter_config.json" if adapter else "config.json",
+        asked=asked_for(files, spec, recipe, options),
         keep_checkpoints=options.keep_checkpoints,
     )
     return result
+
+
+def asked_for(
+    files: Sequence[str | Path], spec: ModelSpec, recipe: FinetuneRecipe, options: RunOptions
+) -> dict[str, Any]:
+    """Return what the user asked for, as JSON: known before a model is loaded or a row is read."""
+    from llmkit.records.read import identity_of
+    from llmkit.runtime.loaded_model import fingerprints
+
+    folders = [Path(name).expanduser() for name in (spec.name, spec.adapter or "") if name]
+    return {
+        "data": [identity_of(file) for file in files],
+        "eval_data": None if options.eval_data is None else identity_of(options.eval_data),
+        "save_dtype": options.save_dtype,
+        "model": [spec.name, spec.revision, spec.adapter],
+        "weights": [fingerprints(folder) if folder.exists() else None for folder in folders],
+        **dataclasses.asdict(recipe),
+    }
 
 
 def _run_options(inputs: FinetuneInputs) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.training import checkpoints
+from llmkit.training.checkpoints import UNFINISHED
 from llmkit.training.pretraining.card import card
 from llmkit.training.pretraining.plan import (
     AUTO_CLASSES,
@@ -28,7 +29,6 @@ from llmkit.training.pretraining.token_file import Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
 from llmkit.training.run import (
-    UNFINISHED,
     RunOptions,
     RunProgress,
     SilentProgress,
@@ -115,9 +115,19 @@ def _pretrain(
         run.finish(
             lambda folder: _write(model, inputs, result, save_dtype, tokenizer, folder),
             last="config.json",
+            asked=asked_for(files, recipe, options),
             keep_checkpoints=options.keep_checkpoints,
         )
     return result
+
+
+def asked_for(files: Sequence[str | Path], recipe: PretrainRecipe, options: RunOptions) -> dict[str, Any]:
+    """Return what the user asked for, as JSON: known before the corpus is read."""
+    return {
+        "corpus": identities(files, options.eval_data),
+        "save_dtype": options.save_dtype,
+        **dataclasses.asdict(recipe),
+    }
 
 
 def _token_folder(output: Path) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import LLMKitError
-from llmkit.fingerprint import fingerprint
 from llmkit.records.read import has_rows, identity_of
 from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
 from llmkit.training.pretraining.token_file import TokenWriter, batches, id_dtype
@@ -143,7 +141,8 @@ def write(
         counts = _encode(opened, boundary, folder, on_read)
         opened.tokenizer.save_pretrained(folder / TOKENIZER)
         info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
-        (folder / _INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(info | {"sha256": _digest(info)}, indent=2)
+        (folder / _INFO).write_text(text + "\n", encoding="utf-8")
         return counts
     except Exception as error:
         # tokenizers raises another error if the disk is full.
@@ -163,6 +162,8 @@ def counts_in(folder: Path, sources: list[Any] | None = None) -> Counts | None:
     """Return the counts in a folder of `write`; None if it is not whole, or was made from other sources."""
     try:
         info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
+        if info.pop("sha256") != _digest(info):
+            return None
         if sources not in (None, info.pop("sources")) or info.pop("files") != _files(folder):
             return None
         return Counts(**info)
@@ -212,13 +213,15 @@ def _encode(opened: OpenedCorpus, boundary: int, folder: Path | None, on_read: O
     )
 
 
-def _files(folder: Path) -> dict[str, Any]:
+def _digest(info: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(info, sort_keys=True).encode()).hexdigest()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file: a disk may change a byte anywhere."""
     found = {}
     for file in sorted(folder.rglob("*")):
         if file.name != _INFO and file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                found[str(file.relative_to(folder))] = fingerprint(descriptor)
-            finally:
-                os.close(descriptor)
+            with file.open("rb") as stream:
+                found[str(file.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,37 +24,69 @@ print(flush=True)
 from llmkit.__main__ import main
 main()
 """
-COMMAND = [sys.executable, "-c", START, "generate", "Once upon a time", "--num-return-sequences", "64"]
+TRAIN = "-q --device cpu --max-steps 100000 -o out"
+# Commands that run for longer than the two seconds in which the signals come.
+COMMANDS = {
+    "generate": "generate Once --num-return-sequences 64",
+    "rows": "generate --input {data} --field text --max-new-tokens 200 -o out.jsonl",
+    "translate": "translate --from en --to de -q {text} -o out.txt",
+    "finetune": f"finetune {{data}} {TRAIN}",
+    "pretrain": f"pretrain {{data}} --params 1m --vocab-size 400 {TRAIN}",
+    "quantize": "quantize -m stories --bits 4 --calibration {data} -o out",
+    "convert": "convert -m stories --to safetensors -o out",
+    "eval": "eval --metric perplexity -m stories {data}",
+}
+# A notice may say that rows are kept, or that a checkpoint is written.
+NOTICE = re.compile(r"(llmkit: (interrupted|stopped)[^\n]*\n)*")
 
 
-def interrupted_after(seconds: float, number: signal.Signals) -> tuple[int, str]:
+def interrupted_after(
+    seconds: float, number: signal.Signals, folder: Path, verb: str = "generate"
+) -> tuple[int, str]:
     """Start a long command, send it a signal, and return its exit code and its stderr."""
-    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    data = folder / "data.jsonl"
+    data.write_text('{"text": "Once upon a time there was a dog. It saw a red ball in the park."}\n' * 2000)
+    text = folder / "text.txt"
+    text.write_text("Once upon a time there was a dog.\n\nIt saw a red ball in the park.\n\n" * 500)
+    arguments = COMMANDS[verb].format(data=data, text=text).split()
+    work = Path(tempfile.mkdtemp(dir=folder))
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, *arguments],
+        cwd=work,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     return process.returncode, err
 
 
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.8])
-def test_a_signal_while_starting_ends_the_command(seconds: float, number: signal.Signals) -> None:
-    code, err = interrupted_after(seconds, number)
+def test_a_signal_while_starting_ends_the_command(
+    seconds: float, number: signal.Signals, tmp_path: Path
+) -> None:
+    code, err = interrupted_after(seconds, number, tmp_path)
     assert code in CODES[number]
     assert err == ""
 
 
 @pytest.mark.slow
-def test_signals_at_random_moments_are_never_lost() -> None:
-    rng = random.Random(0)
-    wrong = []
-    for _ in range(300):
+@pytest.mark.parametrize(("verb", "times"), [(v, 90 if v == "generate" else 30) for v in COMMANDS])
+def test_signals_at_random_moments_are_never_lost(
+    verb: str, times: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    rng, wrong = random.Random(verb), []
+    for _ in range(times):
         seconds, number = rng.uniform(0, 2), rng.choice(list(CODES))
-        code, err = interrupted_after(seconds, number)
-        if code not in CODES[number] or err:
+        code, err = interrupted_after(seconds, number, tmp_path, verb)
+        if code not in CODES[number] or not NOTICE.fullmatch(err):
             wrong.append((seconds, number, code, err))
+    record_property("cases", f"signals: {times}")
     assert not wrong, wrong
 
 
