@@ -140,6 +140,7 @@ def run(
         passages=asked.passages,
     )
     task = load_task(model, questions, extraction, decoding)
+    _report_seed(task, model.seed)
     try:
         if single and outputs.output is None and not outputs.json:
             _answer_one(task, source, several=len(documents) > 1)
@@ -194,9 +195,7 @@ def load_task(
     extraction.refuse()
     wanted = GenerationOptions(**decoding.values(), seed=model.seed)
     engine = open_engine(model.spec(task="text-generation", verb="qa"))
-    task = GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
-    rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
-    return task
+    return GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
 
 
 def _extractive(
@@ -244,6 +243,15 @@ def _answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
             console.detail(
                 f"score {listed['score'][i]:.4f}, characters {listed['start'][i]} to {listed['end'][i]}"
             )
+
+
+def _report_seed(task: Task[Any], seed: int | None) -> None:
+    from llmkit.tasks.qa.generative import GenerativeQA
+
+    if isinstance(task, GenerativeQA):
+        rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
+    else:
+        rows.report_unused_seed(seed, "an extractive model cuts its answers out")
 
 
 def _report(task: Task[Any]) -> None:

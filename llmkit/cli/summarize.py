@@ -98,6 +98,7 @@ def run(
     if extractive or model.model is None:
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
         rows.check_output(outputs)
+        rows.report_unused_seed(model.seed, "the summary is sentences of the text")
         _pick_sentences(file, model, inputs, outputs, length)
         return
     from llmkit.tasks.decoding import GenerationOptions
