@@ -177,7 +177,7 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
 
 
 def report_seed(run_state: RunState, *, sampling: bool) -> None:
-    """Report under `-v` a seed that was drawn, so that the run can be repeated, and one that has no effect."""
+    """Report a seed that was given and has no effect, and under `-v` one that was drawn."""
     if not sampling:
         report_unused_seed(
             run_state.seed if run_state.seed_given else None, "`temperature` turns sampling on"
