@@ -18,7 +18,7 @@ from llmkit.runtime.gguf import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.quantized import check_options, quantize_loaded
-from llmkit.runtime.tokenizer import check_special_tokens, load_tokenizer
+from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_tokenizer
 from llmkit.runtime.weights import check_config, load_weights
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def load(spec: ModelSpec) -> LoadedModel:
         f"device {placement.device}: {placement.reason}",
         f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
     ]
-    own = adapter is not None and (adapter.folder / "tokenizer.json").is_file()
+    own = adapter is not None and has_tokenizer(adapter.folder)
     if opened is not None and not own:
         tokenizer = opened.tokenizer()
         notes += opened.notes
