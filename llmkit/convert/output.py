@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.errors import InputError, OptionError
+from llmkit.errors import OptionError
+from llmkit.records.disk import writing
 from llmkit.records.output_folder import refuse_foreign, replace_folder
 from llmkit.text.names import check_name
 
@@ -60,26 +61,28 @@ def unfinished(output: Path, *, as_file: bool) -> Iterator[Unfinished]:
     """A place beside `output` to write to, moved to `output` at the end if it was accepted.
 
     Raises:
-        InputError: the disk refuses.
+        LLMKitError: the disk refuses.
     """
     place = Path(os.path.realpath(output))
-    try:
+    nothing = "nothing was written"
+    with writing(place.parent, output, nothing):
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=place.parent))
-    except OSError as error:
-        raise InputError(f"{output}: {error.strerror or error}") from None
     try:
         work = Unfinished(beside / place.name)
-        if not as_file:
-            work.path.mkdir()
-        yield work
-        if work.accepted:
+        with writing(beside, output, nothing):
             if not as_file:
-                if place.is_dir() and any(place.iterdir()):
-                    refuse_foreign(place)
-                replace_folder(work.path, place)
+                work.path.mkdir()
+            yield work
+        if not work.accepted:
+            return
+        with writing(place.parent, output, nothing):
+            if as_file:
+                for made in sorted(beside.iterdir()):
+                    made.replace(place.parent / made.name)
                 return
-            for made in sorted(beside.iterdir()):
-                made.replace(place.parent / made.name)
+            if place.is_dir() and any(place.iterdir()):
+                refuse_foreign(place)
+            replace_folder(work.path, place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

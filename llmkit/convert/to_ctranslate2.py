@@ -12,6 +12,7 @@ from llmkit.convert import to_safetensors
 from llmkit.convert.proof import Check, compare
 from llmkit.convert.quiet import quiet
 from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.records.disk import writing
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +59,11 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
         to_safetensors.write(source, plain, "float32")
         _prepare(source, plain)
         try:
-            with quiet():
+            with quiet(), writing(folder, folder, "nothing was written"):
                 converter = ctranslate2.converters.TransformersConverter(str(plain))
                 converter.convert(str(folder), quantization=dtype, force=True)
+        except LLMKitError:
+            raise
         except Exception as error:  # the converter raises whatever goes wrong in it
             raise InputError(f"CTranslate2 does not convert this {kind} model: {one_line(error)}") from error
         source.tokenizer.save_pretrained(folder)

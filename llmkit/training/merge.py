@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.records.disk import writing
 from llmkit.records.output_folder import refuse_foreign, replace_folder
 from llmkit.text.names import check_name
 from llmkit.training.files import use_umask
@@ -261,25 +262,26 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)
-    beside: Path | None = None
-    try:
+    nothing = "nothing was written"
+    with writing(folder.parent, output, nothing):
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=folder.parent))
-        unfinished = beside / "model"
-        unfinished.mkdir()
-        with no_bars():
-            loaded.model.save_pretrained(unfinished)
-        loaded.tokenizer.save_pretrained(unfinished)
-        (unfinished / "README.md").write_text(_card(loaded, folder.name), encoding="utf-8", errors="replace")
-        use_umask(unfinished)
+    try:
+        with writing(beside, output, nothing):
+            unfinished = beside / "model"
+            unfinished.mkdir()
+            with no_bars():
+                loaded.model.save_pretrained(unfinished)
+            loaded.tokenizer.save_pretrained(unfinished)
+            card = _card(loaded, folder.name)
+            (unfinished / "README.md").write_text(card, encoding="utf-8", errors="replace")
+            use_umask(unfinished)
         if folder.exists():
             check_output(output, overwrite=overwrite)
-        replace_folder(unfinished, folder)
-    except OSError as error:
-        raise LLMKitError(f"`output` {output}: {error.strerror or error}") from None
+        with writing(folder.parent, output, nothing):
+            replace_folder(unfinished, folder)
     finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _card(loaded: LoadedModel, name: str) -> str:
