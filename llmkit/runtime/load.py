@@ -13,7 +13,7 @@ from llmkit.runtime.adapter import check_adapter, put_adapter
 from llmkit.runtime.architecture import is_extractive_qa, is_masked_lm, saved_architecture
 from llmkit.runtime.checkpoint import adapter_base, adapter_task, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
-from llmkit.runtime.generation_config import remove_unsupported
+from llmkit.runtime.generation_config import complete, remove_unsupported
 from llmkit.runtime.gguf import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
@@ -78,6 +78,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     if spec.quantize is not None:
         notes.append(quantize_loaded(model, spec))
     remove_unsupported(model, spec.name)
+    complete(model, spec.name)
     notes.append(f"attention {spec.attn or model.config._attn_implementation}")
     check_special_tokens(tokenizer, model, spec.name, notes)
     if spec.task == "text-generation" and not model.config.is_encoder_decoder:

@@ -269,7 +269,8 @@ def _no_targets(source: Source, count: int, part: str) -> str:
     differ = " in which chosen and rejected differ" if source.columns.objective == "preference" else ""
     return (
         f"the {count} {rows} {'leave' if count > 1 else 'leaves'} no target{differ} within `max_length`,"
-        f" counted in tokens from their beginning; raise it, or give shorter rows{_first_reason(source.summary)}"
+        " counted in tokens from their beginning; raise it, or give shorter rows"
+        f"{_first_reason(source.summary)}"
     )
 
 
