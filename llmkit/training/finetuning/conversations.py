@@ -65,6 +65,11 @@ def target_spans(
     found: list[tuple[int, int | None]] = []
     for start, end in spans:
         inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
+        # A role's token may take a space of the answer with it (rstrip, lstrip); it is no part of the answer.
+        if inside and offsets[inside[0]][0] < start and ids[inside[0]] in tokenizer.added_tokens_decoder:
+            del inside[0]
+        if inside and offsets[inside[-1]][1] > end and ids[inside[-1]] in tokenizer.added_tokens_decoder:
+            del inside[-1]
         if inside:
             found.append((inside[0], inside[-1] + 1))
     return ids, found
