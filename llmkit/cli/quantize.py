@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.options import flag
 
 EXAMPLES = [
@@ -55,6 +55,7 @@ def run(
         raise OptionError("quantize", "changes a model in memory only; set `bits` here instead")
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
+    rows.report_unused_seed(model.seed, "quantizing is a matter of the weights alone")
     check_output(output, as_file=False, overwrite=overwrite)
     texts = None if calibration is None else _texts(calibration, field)
     with quick_imports():

@@ -119,6 +119,7 @@ def run(
         _refuse_model_flags(model, decoding, about_model, extractive=extractive)
         SummaryOptions(style=style)
         rows.check_output(outputs)
+        rows.report_unused_seed(model.seed, "the summary is sentences of the text")
         opened = _open(texts or [], inputs, format)
         _pick_sentences(opened, model, inputs, outputs, length, bullets=style == "bullets")
         return

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError, OptionError
+from llmkit.errors import OptionError
+from llmkit.records.disk import writing
 from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import UnfinishedFolder, clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
@@ -90,22 +91,20 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
         as_file: a file is to be made.
 
     Raises:
-        InputError: the disk refuses, or another process is writing there.
+        LLMKitError: the disk refuses.
+        InputError: another process is writing there.
     """
     place = Path(os.path.realpath(output))
-    try:
-        with unfinished_folder(place, header) as folder:
-            path = folder.result / place.name if as_file else folder.result
-            work = Unfinished(path, folder)
-            yield work
-            if work.accepted and as_file:
-                _move_file(work, place)
-            elif work.accepted:
-                if place.is_dir() and any(place.iterdir()):
-                    refuse_foreign(place)
-                folder.replace_place()
-    except OSError as error:
-        raise InputError(f"{output}: {error.strerror or error}") from None
+    with writing(place.parent, output, "nothing was written"), unfinished_folder(place, header) as folder:
+        path = folder.result / place.name if as_file else folder.result
+        work = Unfinished(path, folder)
+        yield work
+        if work.accepted and as_file:
+            _move_file(work, place)
+        elif work.accepted:
+            if place.is_dir() and any(place.iterdir()):
+                refuse_foreign(place)
+            folder.replace_place()
 
 
 def _move_file(work: Unfinished, place: Path) -> None:

@@ -185,8 +185,9 @@ def _tokenizer(folder: Path) -> Any:
     """The folder's tokenizer; None where it has no file of one."""
     from transformers import AutoTokenizer
 
-    names = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "source.spm")
-    if not any((folder / name).is_file() for name in names):
+    from llmkit.runtime.tokenizer import has_tokenizer
+
+    if not has_tokenizer(folder):
         return None
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

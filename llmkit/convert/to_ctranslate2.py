@@ -14,6 +14,7 @@ from llmkit.convert.greedy import Greedy, greedy_of, same_texts
 from llmkit.convert.proof import Check, compare, outputs_of
 from llmkit.convert.quiet import quiet
 from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.records.disk import writing
 
 if TYPE_CHECKING:
     import torch
@@ -60,9 +61,11 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
         to_safetensors.write(source, plain, "float32")
         _prepare(source, plain)
         try:
-            with quiet():
+            with quiet(), writing(folder, folder, "nothing was written"):
                 converter = ctranslate2.converters.TransformersConverter(str(plain))
                 converter.convert(str(folder), quantization=dtype, force=True)
+        except LLMKitError:
+            raise
         except Exception as error:  # the converter raises whatever goes wrong in it
             raise InputError(f"CTranslate2 does not convert this {kind} model: {one_line(error)}") from error
         source.tokenizer.save_pretrained(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, one_line
+from llmkit.runtime.generation_config import check_settings_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,10 +21,11 @@ def check_adapter(folder: Path, spec: ModelSpec) -> None:
     """Refuse a folder that is not an adapter, or has weights that may not be read.
 
     Raises:
-        InputError: files are missing, or only a pickled file is there.
+        InputError: files are missing or pickled, or its generation settings are wrong.
     """
     if not (folder / "adapter_config.json").is_file():
         raise _refusal(spec, "it is not an adapter: no adapter_config.json in it")
+    check_settings_file(folder, spec.adapter or spec.name)
     safe = (folder / "adapter_model.safetensors").is_file()
     if not safe and not spec.allow_bin:
         raise _refusal(

@@ -61,7 +61,7 @@ def adapter_base(folder: Path) -> str | None:
     """
     if folder.is_file() or not (folder / "adapter_config.json").is_file() or _has_model_weights(folder):
         return None
-    base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise InputError(
             f"{folder}/adapter_config.json names no base model; name it with `model`, and this folder with"
@@ -72,7 +72,7 @@ def adapter_base(folder: Path) -> str | None:
 
 def adapter_task(folder: Path) -> str | None:
     """Return peft's name of the task of the LoRA adapter in `folder`, such as ``CAUSAL_LM``."""
-    task = _read_json(folder / "adapter_config.json").get("task_type")
+    task = read_json(folder / "adapter_config.json").get("task_type")
     return task if isinstance(task, str) else None
 
 
@@ -84,7 +84,7 @@ def architectures(folder: Path) -> list[str]:
         return [str(name) for name in as_checkpoint(folder).config["architectures"]]
     if not (folder / "config.json").is_file():
         return []
-    named = _read_json(folder / "config.json").get("architectures")
+    named = read_json(folder / "config.json").get("architectures")
     return [str(name) for name in named] if isinstance(named, list) else []
 
 
@@ -106,7 +106,7 @@ def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, t
     if "config.json" not in files:
         content = f"it holds {', '.join(files[:4])}" if files else "it is empty"
         raise InputError(f"{name} is not a model's folder: no config.json in it ({content})")
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     _check_architecture(config, name, task, trusted)
     shards = _weight_files(folder, name)
     check_weight_names(name, files, allow_bin=allow_bin)
@@ -122,7 +122,12 @@ def _has_model_weights(folder: Path) -> bool:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of a model's folder.
+
+    Raises:
+        InputError: it is too large, unreadable, or not a JSON object.
+    """
     try:
         if path.stat().st_size > _MAX_JSON:
             raise InputError(f"{path}: larger than {_MAX_JSON >> 20} MiB")
@@ -172,7 +177,7 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        weights = _read_json(index).get("weight_map")
+        weights = read_json(index).get("weight_map")
         shown = weights.values() if isinstance(weights, dict) else ()
         if not weights or not shown or not all(isinstance(shard, str) and shard for shard in shown):
             raise InputError(f"{name}: {index.name} has no weight_map that names files")

@@ -13,12 +13,12 @@ from llmkit.runtime.adapter import check_adapter, put_adapter
 from llmkit.runtime.architecture import is_extractive_qa, is_masked_lm, saved_architecture
 from llmkit.runtime.checkpoint import adapter_base, adapter_task, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
-from llmkit.runtime.generation_config import remove_unsupported
+from llmkit.runtime.generation_config import complete, remove_unsupported
 from llmkit.runtime.gguf import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.quantized import check_options, quantize_loaded
-from llmkit.runtime.tokenizer import check_special_tokens, load_tokenizer
+from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_tokenizer
 from llmkit.runtime.weights import check_config, load_weights
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load(spec: ModelSpec) -> LoadedModel:
         f"device {placement.device}: {placement.reason}",
         f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
     ]
-    own = adapter is not None and (adapter.folder / "tokenizer.json").is_file()
+    own = adapter is not None and has_tokenizer(adapter.folder)
     if opened is not None and not own:
         tokenizer = opened.tokenizer()
         notes += opened.notes
@@ -80,6 +80,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     if spec.quantize is not None:
         notes.append(quantize_loaded(model, spec))
     remove_unsupported(model, spec.name)
+    complete(model, spec.name)
     notes.append(f"attention {spec.attn or model.config._attn_implementation}")
     check_special_tokens(tokenizer, model, spec.name, notes)
     if spec.task == "text-generation" and not model.config.is_encoder_decoder:

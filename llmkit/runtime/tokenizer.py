@@ -1,11 +1,12 @@
 """Load a model's tokenizer, and check its special tokens against the model's embeddings.
 
-Public: `load_tokenizer`, `check_special_tokens`.
+Public: `has_tokenizer`, `load_tokenizer`, `check_special_tokens`.
 """
 
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,26 @@ if TYPE_CHECKING:
 
     from llmkit.runtime.spec import ModelSpec
 
-_FILES = {"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}
+# Vocabulary files of all tokenizer classes in transformers.
+_VOCABULARIES = (
+    *("tokenizer.json", "tekken.json", "vocab*.json", "vocab*.txt", "dict.txt", "byte_maps.json"),
+    *("*.model", "*.spm", "*.codes", "*.tokenizer"),
+)
+# Classes that read bytes or characters and have no such file.
+_WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 # Tokens that tokenizers and models put into every text.
 _ALWAYS_USED = ("bos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return True if a folder holds a tokenizer of any class, fast or slow."""
+    names = [path.name for path in folder.iterdir()]
+    if any(fnmatchcase(name, pattern) for name in names for pattern in _VOCABULARIES):
+        return True
+    if "tokenizer_config.json" not in names:
+        return False
+    text = (folder / "tokenizer_config.json").read_text(encoding="utf-8", errors="replace")
+    return any(f'"{name}"' in text for name in _WITHOUT_VOCABULARY)
 
 
 def load_tokenizer(folder: Path, spec: ModelSpec) -> PreTrainedTokenizerBase:
@@ -36,7 +54,7 @@ def load_tokenizer(folder: Path, spec: ModelSpec) -> PreTrainedTokenizerBase:
         )
     except Exception as error:
         # Tokenizer classes raise whatever their parser raised: OSError, ValueError, KeyError, Exception.
-        if not _FILES & {path.name for path in folder.iterdir()}:
+        if not has_tokenizer(folder):
             raise InputError(
                 f"{spec.name} has no tokenizer files; copy tokenizer.json and tokenizer_config.json into it"
             ) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError, one_line
 from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.checkpoint import Checkpoint
+from llmkit.runtime.generation_config import check_settings_file
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.runtime.quantized import load_saved, saved_settings
 
@@ -36,7 +37,7 @@ _NUMBER = re.compile(r"\.\d+\.")
 
 
 def check_config(checkpoint: Checkpoint, spec: ModelSpec) -> None:
-    """Let transformers read config.json before anything else reads it.
+    """Let transformers read config.json before anything else reads it, and check generation_config.json.
 
     Raises:
         InputError: a value in it is missing or of the wrong type.
@@ -52,6 +53,7 @@ def check_config(checkpoint: Checkpoint, spec: ModelSpec) -> None:
     except Exception as error:
         # Config classes raise TypeError, KeyError, ZeroDivisionError and others.
         raise InputError(f"{spec.name}: its config.json is not valid: {one_line(error)}") from error
+    check_settings_file(checkpoint.folder, spec.name)
 
 
 def load_weights(

@@ -187,9 +187,19 @@ class PromptMaker:
             if "messages" in row.data and self.field is None and self.template is None:
                 messages = self._conversation(row.data["messages"], row.where)
                 return _with_columns(messages, row)
+            turns = self._turns_in(row)
+            if turns is not None:
+                return _with_columns(self._conversation(turns, row.where), row)
             return text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
+
+    def _turns_in(self, row: Row) -> Any:
+        """Return the turns that the prompt's column holds in place of a text; None if it holds none."""
+        names = DEFAULT_FIELDS if self.field is None else (self.field,)
+        value = next((row.data[name] for name in names if name in row.data), None)
+        holds = isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
+        return value if holds and self.template is None else None
 
     def _checked(self, content: Any, where: str) -> str | Messages:
         return check_text(content, where) if isinstance(content, str) else self._conversation(content, where)

@@ -7,6 +7,7 @@ what decoding the finished answer gives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from llmkit.text.stops import StopFilter
 
 # A decoder writes this for bytes that are not, or not yet, a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+# A byte in vocabularies with byte fallback (SentencePiece, Llama 2): a run of them becomes text as a whole.
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class AnswerStreamer:
@@ -52,7 +55,7 @@ class AnswerStreamer:
         """Take new token ids."""
         self._ids.extend(ids)
         text = self._decode()
-        if not text.endswith(_INCOMPLETE):
+        if not text.endswith(_INCOMPLETE) and not self._ends_in_bytes():
             self._show(text)
 
     def put_text(self, piece: str) -> None:
@@ -67,6 +70,11 @@ class AnswerStreamer:
         if self._reasoning is not None:
             for thought, piece in self._reasoning.close():
                 self._on_text(piece, thought)
+
+    def _ends_in_bytes(self) -> bool:
+        """Return True if the last token is a byte: a broken one behind it changes those before."""
+        token = self._tokenizer.convert_ids_to_tokens(self._ids[-1]) if self._ids else None
+        return isinstance(token, str) and _BYTE.fullmatch(token) is not None
 
     def _decode(self) -> str:
         return decode(self._tokenizer, self._ids[self._begin :])

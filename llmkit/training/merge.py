@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.records.disk import writing
 from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
 from llmkit.training.files import use_umask
+from llmkit.training.merged_card import merged_card
 from llmkit.training.recipe import DTYPES, check_choice
 from llmkit.training.run import cannot_write, try_writing
 
@@ -111,9 +113,10 @@ def merge(
     if quantized:
         notice("the adapter was trained on a quantized model and also learned to correct its rounding")
     elif not difference <= ALLOWED * cast:
+        advice = "use the adapter unmerged" if dtype == "float32" else "try save_dtype=float32"
         raise LLMKitError(
             f"merging changes a logit by {difference:.3g}, and casting to {dtype} alone by {cast:.3g}: more"
-            f" than {ALLOWED:g} times as much, so nothing was written; try save_dtype=float32"
+            f" than {ALLOWED:g} times as much, so nothing was written; {advice}"
         )
     _write(merged, output, overwrite=overwrite)
     return MergeResult(
@@ -224,13 +227,41 @@ def _merged(spec: ModelSpec, dtype: str) -> LoadedModel:
 
     loaded = _load(spec)
     wrapped: Any = loaded.model
+    _untie(wrapped)
     try:
         loaded.model = wrapped.merge_and_unload(safe_merge=True)
-    except ValueError as error:
-        raise LLMKitError(f"the adapter cannot be merged: {one_line(error)}") from None
+    except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+        # peft names what its kinds of layers cannot do: a bias of LoRA where the base has none.
+        raise LLMKitError(
+            f"the adapter cannot be merged: {one_line(error)}; use it unmerged, with `adapter`"
+        ) from None
+    _record_tie(loaded.model)
     loaded.model.to(getattr(torch, dtype))
     loaded.model.config.dtype = getattr(torch, dtype)
     return loaded
+
+
+def _untie(wrapped: Any) -> None:
+    """Give the head its own weights if the adapter changes it, or the embeddings that it shares them with."""
+    import torch
+
+    model = wrapped.get_base_model()
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or not (hasattr(embeddings, "base_layer") or hasattr(head, "base_layer")):
+        return
+    first, last = (getattr(layer, "base_layer", layer) for layer in (embeddings, head))
+    if first.weight.data_ptr() != last.weight.data_ptr():
+        return
+    last.weight = torch.nn.Parameter(last.weight.detach().clone(), requires_grad=False)
+
+
+def _record_tie(model: Any) -> None:
+    """Let the configuration say if head and embeddings differ: a reader would tie them again."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or embeddings.weight.data_ptr() == head.weight.data_ptr():
+        return
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
 
 
 def _logits(loaded: LoadedModel) -> list[torch.Tensor]:
@@ -261,40 +292,23 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)
-    try:
-        with unfinished_folder(folder, {"verb": "merge"}) as unfinished:
-            with no_bars():
-                loaded.model.save_pretrained(unfinished.result)
-            loaded.tokenizer.save_pretrained(unfinished.result)
-            card = _card(loaded, folder.name)
-            (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
-            use_umask(unfinished.result)
-            if folder.exists():
-                check_output(output, overwrite=overwrite)
-            unfinished.replace_place()
-    except OSError as error:
-        raise LLMKitError(f"`output` {output}: {error.strerror or error}") from None
-
-
-def _card(loaded: LoadedModel, name: str) -> str:
-    base = loaded.spec.name if loaded.spec.adapter else _base_name(loaded)
-    return f"""---
-library_name: transformers
-base_model: {base}
-base_model_relation: merge
----
-
-# {name}
-
-{base} with the LoRA adapter {Path(loaded.spec.adapter or loaded.spec.name).name} merged into its weights by \
-`llmkit merge`.
-
-Fill in before you share it: the adapter's training data and its license, the intended use of the model, and
-its limits.
-"""
+    with (
+        writing(folder.parent, output, "nothing was written"),
+        unfinished_folder(folder, {"verb": "merge"}) as unfinished,
+    ):
+        with no_bars():
+            loaded.model.save_pretrained(unfinished.result)
+        loaded.tokenizer.save_pretrained(unfinished.result)
+        card = merged_card(folder.name, _base_name(loaded), loaded.spec, loaded.adapter)
+        (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
+        use_umask(unfinished.result)
+        if folder.exists():
+            check_output(output, overwrite=overwrite)
+        unfinished.replace_place()
 
 
 def _base_name(loaded: LoadedModel) -> str:
     from llmkit.runtime.checkpoint import adapter_base
 
-    return (adapter_base(loaded.adapter) if loaded.adapter else None) or loaded.spec.name
+    named = adapter_base(loaded.adapter) if loaded.adapter and not loaded.spec.adapter else None
+    return named or loaded.spec.name

@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.records.disk import writing
 from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
 from llmkit.text.names import check_name
 from llmkit.training import checkpoints
@@ -326,7 +327,7 @@ class TrainingRun:
         if not self.main:
             return
         unfinished = self.checkpoints / "finished"
-        try:
+        with writing(unfinished, self.output, "the checkpoints are kept: resume=True writes the model again"):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             write(unfinished)
@@ -334,10 +335,6 @@ class TrainingRun:
             use_umask(self.checkpoints)
             for file in sorted(unfinished.iterdir(), key=lambda file: file.name == last):
                 file.replace(self.output / file.name)
-        except OSError as error:
-            raise LLMKitError(
-                f"`output` {self.output}: {error.strerror or error}; resume=True tries again"
-            ) from None
         if not keep_checkpoints:
             # Without the mark of a run the folder is finished, even if a kill leaves some checkpoints.
             (self.checkpoints / checkpoints.RUN_FILE).unlink(missing_ok=True)

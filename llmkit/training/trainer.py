@@ -23,7 +23,8 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
-from llmkit.errors import LLMKitError, one_line
+from llmkit.errors import LLMKitError
+from llmkit.records.disk import writing
 from llmkit.training.batches import Batches, RowDataset, count_targets
 from llmkit.training.checkpoints import metrics_line, write_manifest
 from llmkit.training.encoded import IGNORED
@@ -186,25 +187,20 @@ class SummedLossTrainer(Trainer):
             shutil.rmtree(unfinished, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         self.args.output_dir, self.args.save_total_limit = str(unfinished), None
+        advice = "this checkpoint is not saved, earlier ones are; resume=True continues from the newest"
         try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            self._set_best_checkpoint(folder, coming=name)
-            if main:
-                self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
-                write_manifest(unfinished / name)
-                _sync(unfinished / name)
-                shutil.rmtree(folder / name, ignore_errors=True)
-                (unfinished / name).replace(folder / name)
-        except Exception as error:
+            with writing(unfinished, folder / name, advice):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                self._set_best_checkpoint(folder, coming=name)
+                if main:
+                    self.state.save_to_json(str(unfinished / name / "trainer_state.json"))
+                    write_manifest(unfinished / name)
+                    _sync(unfinished / name)
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                    (unfinished / name).replace(folder / name)
+        except Exception:
             shutil.rmtree(unfinished, ignore_errors=True)
-            # torch and safetensors raise other errors if the disk is full.
-            if isinstance(error, OSError) or "writing file" in str(error) or "No space" in str(error):
-                reason = getattr(error, "strerror", None) or one_line(error, 200)
-                raise LLMKitError(
-                    f"{folder / name}: {reason}; this checkpoint is not saved, earlier ones are; resume=True"
-                    " continues from the newest"
-                ) from error
             raise
         finally:
             self.args.output_dir, self.args.save_total_limit = str(folder), limit
@@ -257,7 +253,11 @@ class MetricsCallback(TrainerCallback):
             raise LLMKitError(f"the training loss is {loss} at step {state.global_step}; try a smaller `lr`")
         if not state.is_world_process_zero:
             return
-        with self.metrics.open("a", encoding="utf-8") as file:
+        advice = "resume=True continues from the newest checkpoint"
+        with (
+            writing(self.metrics.parent, self.metrics, advice),
+            self.metrics.open("a", encoding="utf-8") as file,
+        ):
             file.write(metrics_line(state.global_step, logs))
         first, since = self._start
         passed, done = time.monotonic() - since, state.global_step - first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import struct
 import warnings
@@ -206,6 +207,7 @@ def test_a_begin_token_without_an_embedding_is_refused(folder: Path) -> None:
         {"force_words_ids": [[5]], "num_beams": 2},
         {"prompt_lookup_num_tokens": 3},
         {"cache_implementation": "quantized"},
+        {"is_assistant": True},
     ],
 )
 def test_generation_settings_that_are_not_supported_are_named(folder: Path, settings: dict[str, Any]) -> None:
@@ -218,6 +220,55 @@ def test_generation_settings_that_are_not_supported_are_named(folder: Path, sett
     assert all(key in text for key in named)
     ids = loaded.tokenizer(["the cafe", "was in the"], padding=True, return_tensors="pt")
     assert loaded.model.generate(**ids, max_new_tokens=2).shape[0] == 2
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("temperature", "hot"),
+    ("top_p", 5),
+    ("top_k", "a"),
+    ("repetition_penalty", 0),
+    ("length_penalty", "a"),
+    ("no_repeat_ngram_size", "a"),
+    ("num_beams", 2.5),
+    ("num_beams", 0),
+    ("num_beams", True),
+    ("max_new_tokens", -1),
+    ("min_length", "a"),
+    ("eos_token_id", "</s>"),
+    ("eos_token_id", [5, "</s>"]),
+    ("pad_token_id", "x"),
+    ("forced_eos_token_id", 100_000),
+    ("suppress_tokens", "a"),
+    ("bad_words_ids", 5),
+    ("bad_words_ids", [[]]),
+    ("sequence_bias", {"5": 1}),
+    ("exponential_decay_length_penalty", 7),
+    ("stop_strings", [5]),
+    ("do_sample", "yes"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_a_wrong_generation_setting_is_named(folder: Path, key: str, value: Any) -> None:
+    edit(folder, "generation_config.json", **{key: value})
+    with pytest.raises(InputError, match=rf"{re.escape(str(folder))}.*\b{key}\b"):
+        load(ModelSpec(str(folder)))
+
+
+@pytest.mark.parametrize(("key", "value"), [("top_k", -1), ("eos_token_id", [-1, 1]), ("typical_p", 1)])
+def test_a_usual_generation_setting_is_not_refused(folder: Path, key: str, value: Any) -> None:
+    edit(folder, "generation_config.json", **{key: value, "do_sample": True})
+    load(ModelSpec(str(folder)))
+
+
+def test_a_decoder_starts_as_config_json_says(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model("bart"), tmp_path / "model"))
+    (folder / "generation_config.json").write_text('{"bos_token_id": 0}')
+    edit(folder, decoder_start_token_id=2)
+    assert load(ModelSpec(str(folder))).model.generation_config.decoder_start_token_id == 2
+    edit(folder, decoder_start_token_id=100_000)
+    with pytest.raises(InputError, match="decoder_start_token_id"):
+        load(ModelSpec(str(folder)))
 
 
 # Adapters.

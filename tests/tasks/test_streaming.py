@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from llmkit.tasks.streaming import AnswerStreamer, decode
@@ -50,6 +54,29 @@ def test_bytes_that_never_become_a_character_come_out_at_the_end() -> None:
     tokenizer = make_tokenizer()
     ids = tokenizer.convert_tokens_to_ids(list("æĺ"))
     assert "".join(stream(tokenizer, ids)) == decode(tokenizer, ids) == "�"
+
+
+def byte_fallback_tokenizer() -> object:
+    """A vocabulary as in Llama 2: a few letters, and a token for each byte."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<unk>", *"abc ", "é", *(f"<0x{byte:02X}>" for byte in range(256))]
+    core = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, [], byte_fallback=True))
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
+
+
+@pytest.mark.parametrize("make", [byte_fallback_tokenizer, make_tokenizer])
+def test_broken_bytes_are_streamed_as_they_are_decoded(make: Callable[[], Any]) -> None:
+    """Any row of tokens: among them letters, whole characters in bytes, and bytes that are no character."""
+    tokenizer, chosen = make(), random.Random(1)
+    whole = tokenizer("ab 春 é🙂", add_special_tokens=False)["input_ids"]
+    for _ in range(200):
+        ids: list[int] = []
+        while len(ids) < 90:
+            ids += whole if chosen.random() < 0.3 else [chosen.randrange(6, len(tokenizer))]
+        assert "".join(stream(tokenizer, ids)) == decode(tokenizer, ids)
 
 
 def test_a_long_answer_is_streamed_as_it_is_decoded() -> None:

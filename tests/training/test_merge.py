@@ -225,3 +225,86 @@ def test_what_lies_beside_the_output_is_left_alone(adapter: Path, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.partial"]
     (tmp_path / "loop").symlink_to("loop")
     assert_refused(run("merge", adapter, "-o", tmp_path / "loop"), "a link that leads to itself")
+
+
+@pytest.fixture(scope="module")
+def tied(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with its head's weights in its embeddings."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama, tie_word_embeddings=True)
+    folder = tmp_path_factory.mktemp("tied") / "tied"
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(llama).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    ],
+    ids=["lora-on-head", "lora-on-embeddings", "whole-head", "whole-embeddings"],
+)
+def test_a_tie_ends_where_the_adapter_changes_one_side(
+    layers: dict[str, Any], tied: Path, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    base = transformers.AutoModelForCausalLM.from_pretrained(tied)
+    assert base.config.tie_word_embeddings
+    tuned = get_peft_model(base, LoraConfig(r=4, task_type="CAUSAL_LM", **layers))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
+    tuned.save_pretrained(tmp_path / "adapter")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tied)
+    expected = outputs_of(PeftModel.from_pretrained(again, tmp_path / "adapter"), "llama")
+    merge(tmp_path / "adapter", tmp_path / "out")
+    merged = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.allclose(outputs_of(merged, "llama"), expected, atol=1e-4)
+
+
+def test_a_bias_that_the_base_cannot_hold_is_refused(llama: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = transformers.AutoModelForCausalLM.from_pretrained(llama)
+    config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj"], lora_bias=True)
+    get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    result = run("merge", tmp_path / "adapter", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "lora_bias" in result.err
+    assert "unexpected" not in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_merge_that_is_no_exact_one_in_float32_does_not_advise_float32(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.training.merge.ALLOWED", 0.0)
+    for dtype, advised in (("float32", False), ("bfloat16", True)):
+        with pytest.raises(LLMKitError) as caught:
+            merge(adapter, tmp_path / "out", save_dtype=dtype)
+        assert ("save_dtype=float32" in str(caught.value)) == advised
+
+
+def test_the_card_keeps_the_adapter_s_scores_and_no_folder(adapter: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import yaml
+
+    own = tmp_path / "adapter"
+    shutil.copytree(adapter, own)
+    results = [{"task": {"type": "text-generation"}, "metrics": [{"type": "loss", "value": 1.25}]}]
+    header = {"license": "mit", "model-index": [{"name": "adapter", "results": results}]}
+    (own / "README.md").write_text(f"---\n{yaml.safe_dump(header)}---\n# adapter\n")
+    merge(own, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    found = yaml.safe_load(text.split("---")[1])
+    assert found["model-index"] == [{"name": "out", "results": results}]
+    assert found["license"] == "mit"
+    assert found["base_model"] == "llama"
+    assert str(tmp_path.parent) not in text

@@ -113,7 +113,10 @@ def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
         return open_engine(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
 
     conversation = Conversation(open_model(None), wanted, on_drop=_report_drop)
-    console.detail(f"seed {conversation.options.seed}")
+    if conversation.sampling:
+        console.detail(f"seed {conversation.options.seed}")
+    else:
+        rows.report_unused_seed(wanted.seed, "`temperature` turns sampling on")
     session = ChatSession(conversation, lambda ask: _answer(conversation, ask), open_model)
     read = _line_reader()
     console.notice(f"{conversation.engine.name}: /help lists the commands, Ctrl-D leaves")

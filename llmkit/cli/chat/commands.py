@@ -138,6 +138,8 @@ def _set(session: ChatSession, argument: str) -> None:
             raise InputError(f"/set {name} {text}: give {wanted}, or default") from None
     session.conversation.set(**{name: value})
     _show(session, name)
+    if name == "seed" and not session.conversation.sampling:
+        console.notice("the seed has no effect: decoding is greedy; try /set temperature 0.7")
 
 
 def _show(session: ChatSession, name: str) -> None:

@@ -208,9 +208,24 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
 
 
 def report_seed(run_state: RunState, *, sampling: bool) -> None:
-    """Report under `-v` a seed that was drawn, so that the run can be repeated."""
-    if sampling and not run_state.seed_given:
+    """Report a seed that was given and has no effect, and under `-v` one that was drawn."""
+    if not sampling:
+        report_unused_seed(
+            run_state.seed if run_state.seed_given else None, "`temperature` turns sampling on"
+        )
+    elif not run_state.seed_given:
         console.detail(f"seed {run_state.seed}: drawn")
+
+
+def report_unused_seed(seed: int | None, reason: str) -> None:
+    """Report a seed that was given to work in which nothing is random.
+
+    Args:
+        seed: the seed; None if none was given.
+        reason: end of the sentence, such as what to set to make the work random.
+    """
+    if seed is not None:
+        console.notice(f"`seed` has no effect: nothing is drawn at random here; {reason}")
 
 
 def _threads() -> dict[str, int]:

@@ -63,6 +63,7 @@ def run(
         ranked_by=ranked_by,
     )
     task = load_task(model, questions, extraction, decoding, system)
+    _report_seed(task, model.seed)
     try:
         if single and outputs.output is None and not outputs.json:
             answer_one(task, source, several=len(documents) > 1 or any(one.places for one in documents))
@@ -133,7 +134,9 @@ def _ranking(
     from llmkit.cli.common.loading import load_model
     from llmkit.tasks.embeddings import SentenceEmbedder
 
-    encoder = dataclasses.replace(model, model=asked.rank, revision=None, adapter=None, quantize=None)
+    encoder = dataclasses.replace(
+        model, model=asked.rank, engine=None, revision=None, adapter=None, quantize=None
+    )
     embedder = SentenceEmbedder(load_model(encoder.spec(task="feature-extraction")))
     identity = embedder.loaded.identity()
     return embedder if index is None else index.embedder(embedder, identity), identity
@@ -162,9 +165,7 @@ def load_task(
     extraction.refuse()
     wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
     engine = open_engine(model.spec(task="text-generation", verb="qa"))
-    task = GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
-    rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
-    return task
+    return GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
 
 
 def _extractive(
@@ -191,3 +192,12 @@ def _is_extractive_qa(spec: ModelSpec) -> bool:
     with quick_imports():
         from llmkit.runtime.load import is_extractive_qa
     return is_extractive_qa(spec)
+
+
+def _report_seed(task: Task[Any], seed: int | None) -> None:
+    from llmkit.tasks.qa.generative import GenerativeQA
+
+    if isinstance(task, GenerativeQA):
+        rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
+    else:
+        rows.report_unused_seed(seed, "an extractive model cuts its answers out")

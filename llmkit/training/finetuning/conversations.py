@@ -66,13 +66,19 @@ def target_spans(
     spans = [span for index, span in said.items() if index >= after and messages[index].get("weight", 1) != 0]
     if not spans:
         raise ValueError("the assistant says nothing in it")
-    ids, offsets = _encoded(tokenizer, whole, [start for start, _ in spans])
+    edges = [edge for span in spans for edge in (span[:1] if tokenizer.is_fast else span)]
+    ids, offsets = _encoded(tokenizer, whole, edges)
     found: list[tuple[int, int | None]] = []
     for start, end in spans:
         inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
-        # A token with white space of this turn and letters of the next is none of the assistant's.
-        if inside and offsets[inside[-1]][1] > end and whole[offsets[inside[-1]][0] : end].isspace():
-            inside.pop()
+        # A role's token may take a space of the answer with it (rstrip, lstrip); it is no part of the answer.
+        if inside and offsets[inside[0]][0] < start and ids[inside[0]] in tokenizer.added_tokens_decoder:
+            del inside[0]
+        if inside and offsets[inside[-1]][1] > end:
+            # Nor is a token with white space of this turn and letters of the next.
+            spaces = whole[offsets[inside[-1]][0] : end].isspace()
+            if spaces or ids[inside[-1]] in tokenizer.added_tokens_decoder:
+                del inside[-1]
         if inside:
             found.append((inside[0], inside[-1] + 1))
     return ids, found
@@ -84,25 +90,43 @@ def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], li
     At inference the prompt ends at such an edge, and the answer begins with a new token.
 
     Args:
-        tokenizer: a tokenizer that returns offsets.
+        tokenizer: the tokenizer.
         text: the text.
         edges: character positions.
 
     Returns:
-        Ids, and start and end of the characters of each.
+        Ids, and start and end of the characters of each; from a slow tokenizer, which does not know them,
+        those of the part between two edges.
     """
+    if not tokenizer.is_fast:
+        parts = [(_ids(tokenizer, text[start:end]), (start, end)) for start, end in _parts(text, edges)]
+        return [token for ids, _ in parts for token in ids], [at for ids, at in parts for _ in ids]
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     if not any(first < edge < last for edge in edges for first, last in offsets):
         return ids, offsets
     split_ids, split_offsets = list[int](), list[tuple[int, int]]()
-    for start, end in pairwise(sorted({0, *edges, len(text)})):
+    for start, end in _parts(text, edges):
         piece = tokenizer(text[start:end], add_special_tokens=False, return_offsets_mapping=True)
         split_ids += piece["input_ids"]
         split_offsets += [(start + first, start + last) for first, last in piece["offset_mapping"]]
     # Tokenizers that put a space before every text cannot encode the parts.
     same = tokenizer.decode(split_ids) == tokenizer.decode(ids)
     return (split_ids, split_offsets) if same else (ids, offsets)
+
+
+def _common(one: str, other: str) -> int:
+    """Return the number of characters that both texts begin with."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+
+
+def _parts(text: str, edges: list[int]) -> Iterator[tuple[int, int]]:
+    return pairwise(sorted({0, *edges, len(text)}))
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _character_spans(
@@ -255,6 +279,14 @@ def _shared(tokenizer: Any, one: str, other: str) -> int:
 
     Tokens, because `<|im_end|>` and `<|im_start|>` share characters and no token.
     """
+    if not tokenizer.is_fast:
+        # The longest common beginning that is whole tokens in both.
+        both = _ids(tokenizer, one), _ids(tokenizer, other)
+        for end in range(_common(one, other), 0, -1):
+            ids = _ids(tokenizer, one[:end])
+            if all(whole[: len(ids)] == ids for whole in both):
+                return end
+        return 0
     found = 0
     ids, offsets = _encoded(tokenizer, one, [])
     for mine, (_, last), theirs in zip(ids, offsets, _encoded(tokenizer, other, [])[0], strict=False):

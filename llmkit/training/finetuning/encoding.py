@@ -314,10 +314,9 @@ class _Rows:
             texts = answers_of(row[self.columns.names["answers"]])
             answer = texts[0][0] if texts else "unanswerable"
             return f"{context}\n\nQuestion: {question}\nAnswer:", f" {answer}"
-        prompt = row.get(self.columns.names["prompt"])
-        if isinstance(prompt, list):
-            return _messages(prompt), _messages(row.get(self.columns.names["completion"]))
-        return self._prompt(row), self._string(row, "completion")
+        turns = isinstance(row.get(self.columns.names["prompt"]), list)
+        prompt = self._answer(row, "prompt") if turns else self._prompt(row)
+        return prompt, self._answer(row, "completion")
 
     def _prompt(self, row: Mapping[str, Any]) -> str:
         prompt = self._string(row, "prompt", empty=True)

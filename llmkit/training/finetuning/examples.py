@@ -58,9 +58,11 @@ class Source:
     @property
     def has_conversations(self) -> bool:
         """True if some rows are conversations, which need a chat template."""
-        if self.columns.objective != "preference":
-            return self.columns.objective == "messages"
-        names = [self.columns.names[role] for role in ("chosen", "rejected")]
+        if self.columns.objective == "messages":
+            return True
+        roles = {"preference": ("prompt", "chosen", "rejected"), "completion": ("prompt", "completion")}
+        asked = roles.get(self.columns.objective, ())
+        names = [self.columns.names[role] for role in asked if role in self.columns.names]
         turns = [row.data.get(name) for row in self.rows for name in names]
         return any(
             isinstance(one, dict) or (isinstance(one, list) and one and isinstance(one[0], dict))
@@ -222,7 +224,11 @@ class Examples:
 
 
 def encode(
-    source: Source, encoder: Callable[[Mapping[str, Any]], list[Encoded]], *, on_error: str = "fail"
+    source: Source,
+    encoder: Callable[[Mapping[str, Any]], list[Encoded]],
+    *,
+    on_error: str = "fail",
+    part: str = "training",
 ) -> Examples:
     """Turn rows into examples, and release each row: text and tokens of all rows may not fit together.
 
@@ -230,6 +236,7 @@ def encode(
         source: the rows; empty afterwards.
         encoder: result of `encoding.encoder`.
         on_error: "fail" at a bad row, or "skip" it.
+        part: "training" or "held-out", for errors.
 
     Raises:
         RowError: a row is bad, unless it is skipped.
@@ -250,8 +257,21 @@ def encode(
         summary.truncated += sum(one.cut for one in found)
         items += [_as_arrays(one) for one in found]
     if count and not items:
-        raise InputError(f"none of {count} rows has a target to train on{_first_reason(summary)}")
+        raise InputError(_no_targets(source, count, part))
     return Examples(items, summary)
+
+
+def _no_targets(source: Source, count: int, part: str) -> str:
+    """Say why no row has an example: bad rows, or rows whose targets are all left out."""
+    rows = f"{part} rows" if count > 1 else f"{part} row"
+    if len(source.summary.skipped) == count:
+        return f"the {count} {rows} cannot be read{_first_reason(source.summary)}"
+    differ = " in which chosen and rejected differ" if source.columns.objective == "preference" else ""
+    return (
+        f"the {count} {rows} {'leave' if count > 1 else 'leaves'} no target{differ} within `max_length`,"
+        " counted in tokens from their beginning; raise it, or give shorter rows"
+        f"{_first_reason(source.summary)}"
+    )
 
 
 def _as_arrays(one: Encoded) -> Encoded:

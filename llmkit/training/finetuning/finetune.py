@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.records.disk import writing
 from llmkit.training.finetuning.plan import FinetuneInputs, FinetunePlan, prepare
 from llmkit.training.finetuning.recipe import FinetuneRecipe
 from llmkit.training.finetuning.result import FinetuneResult
@@ -101,7 +102,9 @@ def _finetune(
     if result.held_out_before is not None and (result.held_out_loss or 0) >= result.held_out_before:
         progress.notice("the held-out loss never fell below its value before training")
     if run.main:
-        write_report(run.metrics, inputs, result, command)
+        advice = "the checkpoints are kept: resume=True tries again"
+        with writing(run.output, run.output / "report.html", advice):
+            write_report(run.metrics, inputs, result, command)
     adapter = hasattr(trained, "peft_config")
     run.finish(
         lambda folder: _write(trained, inputs, result, options.save_dtype, command, folder),

@@ -72,6 +72,11 @@ def load_for_training(
         raise InputError(
             f"{spec.adapter or spec.name} is an adapter; merge it first, and finetune the merged model"
         )
+    if spans and not loaded.tokenizer.is_fast:
+        raise InputError(
+            f"{spec.name}: {type(loaded.tokenizer).__name__} does not give the characters of a token, which"
+            " show where an answer is; use a model with a tokenizer.json"
+        )
     causal = not spans and not loaded.is_encoder_decoder
     flattens = causal and _flattens(loaded, spec.attn, recipe.packing, notice)
     if flattens:
@@ -230,18 +235,31 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
 
 
 def _targets(model: Any, requested: str | None) -> list[str]:
-    """Return the last part of the names of the layers that get an adapter."""
+    """Return the ends of the names of the layers that get an adapter: `q_proj`, or `ffn.0` in CTRL.
+
+    Each is the shortest that no other module has, such as the head or a whole decoder layer `0`.
+    """
     if requested is not None:
         return [name.strip() for name in requested.split(",") if name.strip()]
     head = model.get_output_embeddings()
-    found = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
+    modules = dict(model.named_modules())
+    wanted = {
+        name
+        for name, module in modules.items()
         if _is_linear(module) and module is not head and not name.startswith(("qa_outputs", "cls."))
     }
+    others = {end for name in modules.keys() - wanted for end in _ends(name)}
+    found = {next((end for end in _ends(name) if end not in others), name) for name in wanted}
     if not found:
         raise InputError(f"{type(model).__name__} has no linear layers for LoRA; use lora=False")
     return sorted(found)
+
+
+def _ends(name: str) -> list[str]:
+    """Return the ends of a module's name, the shortest first: `c`, `b.c`, `a.b.c`; a number alone is none."""
+    parts = name.split(".")
+    first = 2 if parts[-1].isdigit() else 1
+    return [".".join(parts[-count:]) for count in range(first, len(parts) + 1)]
 
 
 def _is_linear(module: Any) -> bool:

@@ -218,7 +218,10 @@ def _set_up(
         shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
         **_prompt_options(recipe),
     )
-    train, held_out = (encode(rows, to_examples, on_error=recipe.on_error) for rows in (source, held))
+    train, held_out = (
+        encode(rows, to_examples, on_error=recipe.on_error, part=part)
+        for rows, part in ((source, "training"), (held, "held-out"))
+    )
     if unread:
         notice(f"columns that are not read: {', '.join(unread)}")
     for summary in (train.summary, held_out.summary):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.text.html.page import Cell, escape, page, table
 from llmkit.text.html.svg import lines
 from llmkit.training.finetuning.preferences import BETA
+from llmkit.training.merged_card import public_name
 
 if TYPE_CHECKING:
     from llmkit.training.finetuning.plan import FinetuneInputs
@@ -73,7 +74,7 @@ def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:
     header: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": tag,
-        "base_model": base,
+        "base_model": public_name(base),
         "base_model_relation": "adapter" if adapter else "finetune",
     }
     if result.held_out_loss is not None:
@@ -131,7 +132,7 @@ Training prompts use this layout{layout.conditions}. Use the same layout at infe
 
 def _sentence(inputs: FinetuneInputs, result: FinetuneResult) -> str:
     kind = "A LoRA adapter for" if hasattr(inputs.loaded.model, "peft_config") else "A finetuned"
-    base = inputs.loaded.spec.name
+    base = public_name(inputs.loaded.spec.name)
     return f"{kind} {base}, trained with `llmkit finetune` ({inputs.plan.objective}, {result.steps:,} steps)."
 
 

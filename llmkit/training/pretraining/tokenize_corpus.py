@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import LLMKitError
+from llmkit.records.disk import writing
 from llmkit.records.read import has_rows, identity_of
 from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
 from llmkit.training.pretraining.token_file import TokenWriter, batches, id_dtype
@@ -134,27 +134,19 @@ def write(
         InputError: a source cannot be read.
         LLMKitError: the disk is full; the folder is removed.
     """
+    if folder is None:
+        return _encode(opened, boundary, None, on_read)
     try:
-        if folder is None:
-            return _encode(opened, boundary, None, on_read)
-        folder.mkdir(parents=True, exist_ok=True)
-        counts = _encode(opened, boundary, folder, on_read)
-        opened.tokenizer.save_pretrained(folder / TOKENIZER)
-        info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
-        text = json.dumps(info | {"sha256": _digest(info)}, indent=2)
-        (folder / _INFO).write_text(text + "\n", encoding="utf-8")
+        with writing(folder, folder, "the corpus's token ids need 2 to 4 bytes each there"):
+            folder.mkdir(parents=True, exist_ok=True)
+            counts = _encode(opened, boundary, folder, on_read)
+            opened.tokenizer.save_pretrained(folder / TOKENIZER)
+            info = {**dataclasses.asdict(counts), "sources": sources, "files": _files(folder)}
+            text = json.dumps(info | {"sha256": _digest(info)}, indent=2)
+            (folder / _INFO).write_text(text + "\n", encoding="utf-8")
         return counts
-    except Exception as error:
-        # tokenizers raises another error if the disk is full.
-        if not isinstance(error, OSError) and "os error" not in str(error):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise LLMKitError(
-            f"{folder}: {reason}; the corpus's token ids need 2 to 4 bytes each there; free some space and"
-            " try again"
-        ) from error
     finally:
-        if folder is not None and not (folder / _INFO).exists():
+        if not (folder / _INFO).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import AddedToken
 
 from llmkit.errors import RowError
 from llmkit.records.rows import Row
@@ -424,3 +425,28 @@ def test_generation_reads_the_same_conversations(speaking: Callable[[str], Any])
         "<tools>clock</tools><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
+
+
+@pytest.mark.parametrize(("side", "said"), [("rstrip", " It is I."), ("lstrip", "It is I. ")])
+def test_a_role_s_token_that_takes_a_space_is_no_target(side: str, said: str) -> None:
+    """As in Phi-3, whose role tokens strip the white space after them."""
+    tokenizer = make_tokenizer()
+    names = ["<|ask|>", "<|say|>"]
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [AddedToken(name, special=True, **{side: True}) for name in names]}
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ 'say' if m.role == 'assistant' else 'ask' }}|>{{ m.content }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}<|say|>{% endif %}"
+    )
+    turns = [
+        {"role": "user", "content": "Who?"},
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": "You?"},
+        {"role": "assistant", "content": "Yes."},
+    ]
+    ids, spans = target_spans(tokenizer, turns)
+    learnt = {token for start, end in spans for token in ids[start:end]}
+    assert not learnt & set(tokenizer.convert_tokens_to_ids(names))
+    assert [tokenizer.decode(ids[start:end]).strip() for start, end in spans] == ["It is I.", "Yes."]
