@@ -12,7 +12,8 @@ the first three lines replaces the journal atomically. Windows, batches and budg
 can cut only the last line. The reader stops at the first line that is cut off or damaged, and the rows of
 the lines after it run again.
 
-Public: `Failure`, `Result`, `Finished`, `CommitWindow`, `Journal`, `read`; a function for each kind of line.
+Public: `Failure`, `Result`, `row_out`, `Finished`, `CommitWindow`, `Journal`, `read`, `difference`; a
+function for each kind of line.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ class Failure:
 
 Result = dict[str, Any] | Failure
 """Result of a row: the fields to add to it, or the reason of its failure."""
+
+
+def row_out(row: Row, result: Result) -> dict[str, Any]:
+    """Return a row as it is written: with its result, or with the reason of its failure."""
+    if not isinstance(result, Failure):
+        return {**row.data, **result}
+    if row.error is not None:
+        return {"error": f"{row.where}: {result.reason}"}
+    return {**row.data, "llmkit_error" if "error" in row.data else "error": result.reason}
 
 
 @dataclass(frozen=True)
@@ -221,3 +231,26 @@ def _entry(raw: bytes) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ValueError("not an object")
     return entry
+
+
+def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """Describe the first option that differs; None if none does."""
+    for key in [*new, *(key for key in old if key not in new)]:
+        before, now = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
+        if isinstance(before, dict) and isinstance(now, dict):
+            inside = difference(before, now, f"{prefix}{key}.")
+            if inside is not None:
+                return inside
+        elif before is _NOT_SET or now is _NOT_SET or dumps(before) != dumps(now):
+            return f"{prefix}{key} was {_shown(before)} and is now {_shown(now)}"
+    return None
+
+
+_NOT_SET = object()
+
+
+def _shown(value: Any) -> str:
+    if value is _NOT_SET:
+        return "not set"
+    text = dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
