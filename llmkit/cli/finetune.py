@@ -33,7 +33,7 @@ EXAMPLES = [
     "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1 --batch-size auto",
 ]
 _TEXTS = ("objective", "source_language", "target_language", "source_prefix", "mark_shared_words")
-DATA = (*_TEXTS, "eval_split", "on_error")
+DATA = (*_TEXTS, "eval_split", "on_error", "limit", "encoding")
 ADAPTER = ("lora", "lora_rank", "lora_alpha", "lora_dropout", "target_modules", "dora", "rslora", "qlora")
 
 

@@ -32,7 +32,7 @@ EXAMPLES = [
     "llmkit pretrain corpus.jsonl -o my-encoder --arch bert --params 5m --epochs 2",
 ]
 ARCHITECTURE = ("arch", "params", "tokenizer", "vocab_size", "tokenizer_text", "max_length")
-DATA = ("separator", "whole", "field", "eval_split", "on_error")
+DATA = ("separator", "whole", "field", "eval_split", "on_error", "limit", "encoding")
 
 
 @flags_of(PretrainRecipe, groups={**SECTIONS, "Architecture": ARCHITECTURE, "Data": DATA})

@@ -167,7 +167,7 @@ def _open(asked: QuestionFlags, inputs: options.InputFlags) -> tuple[RowSource, 
         raise InputError("no question: give it with --question or --input")
     if not asked.question and inputs.input is None and not paths:
         raise InputError("no question: give --question TEXT with --context FILE, or rows with --input FILE")
-    documents = read_documents(paths, console.notice)
+    documents = read_documents(paths, console.notice, encoding=inputs.encoding)
     if not asked.question:
         source, single = rows.open_source(None, inputs, field="question")
         return source, documents, single

@@ -35,6 +35,7 @@ def run(
         str | None,
         flag("--field", metavar="NAME", help="Column of the text.", default="`text`, or the only one"),
     ] = None,
+    encoding: options.Encoding = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     model: options.ModelFlags,
@@ -53,7 +54,7 @@ def run(
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
     check_output(output, as_file=False, overwrite=overwrite)
-    texts = None if calibration is None else _texts(calibration, field)
+    texts = None if calibration is None else _texts(calibration, field, encoding)
     with quick_imports():
         from llmkit.convert.quantize import quantize
     with console.Progress("quantize", total=1.0) as bar:
@@ -79,7 +80,7 @@ def run(
         print("change: not measured; only models that continue a text are")
 
 
-def _texts(path: str, field: str | None) -> list[str]:
+def _texts(path: str, field: str | None, encoding: str | None) -> list[str]:
     """Read the texts of a file, at most as many as calibration uses."""
     from itertools import islice
 
@@ -88,7 +89,7 @@ def _texts(path: str, field: str | None) -> list[str]:
     from llmkit.records.rows import text_of
 
     found = []
-    for row in islice(open_rows(path), 128):
+    for row in islice(open_rows(path, encoding=encoding), 128):
         if row.error is not None:
             raise RowError(row.where, row.error)
         found.append(text_of(row, field=field, template=None, defaults=("text",)))

@@ -143,7 +143,8 @@ def _refuse_model_flags(
 def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool]:
     """Open the texts: a file's, stdin's, or rows; True if there is just one."""
     if file is None:
-        return rows.open_source(None, inputs, field="text")
+        give = "name a text file, give text on stdin, or rows with --input FILE (see --help)"
+        return rows.open_source(None, inputs, field="text", give=give)
     from llmkit.records.read import open_rows
 
     if inputs.input is not None:
@@ -153,7 +154,10 @@ def _open(file: str | None, inputs: options.InputFlags) -> tuple[RowSource, bool
             raise InputError(f"--{name} is about rows of a file: name it with --input")
     if file.lower().removesuffix(".gz").endswith((".jsonl", ".json", ".csv", ".tsv", ".parquet")):
         raise InputError(f"{file}: a file of rows, each with a text: give it with --input")
-    return open_rows(file, lines=inputs.lines, whole=not inputs.lines), not inputs.lines
+    if inputs.limit is not None and not inputs.lines:
+        raise InputError("--limit is about rows: name a file with --input, or give --lines")
+    source = open_rows(file, lines=inputs.lines, whole=not inputs.lines, encoding=inputs.encoding)
+    return source.limited(inputs.limit), not inputs.lines
 
 
 def _pick_sentences(

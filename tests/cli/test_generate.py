@@ -160,7 +160,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
     [
         ([], None, "nothing to work on"),
         ([], "", "stdin is empty"),
-        ([], b"caf\xe9\n", "stdin:1: not UTF-8"),
+        ([], b"caf\xe9\n", "stdin:1: byte 0xe9 is not UTF-8"),
         (["x", "--input", "y.jsonl"], None, "give one of them"),
         (["--input", "no-such-file.jsonl"], None, "no-such-file.jsonl"),
         (["x", "--field", "a"], None, "--field is about rows of a file"),

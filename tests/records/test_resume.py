@@ -15,7 +15,6 @@ from llmkit.records.output import JournaledOutput
 from llmkit.records.process import process
 from llmkit.records.read import rows_of
 
-
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 

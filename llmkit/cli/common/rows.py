@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,18 +27,25 @@ if TYPE_CHECKING:
 WINDOW = 1024
 
 
-def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[RowSource, bool]:
+def open_source(
+    text: str | None,
+    flags: InputFlags,
+    *,
+    field: str,
+    give: str = "give a text, text on stdin, or --input FILE (see --help)",
+) -> tuple[RowSource, bool]:
     """Open the verb's rows: the argument, a file, or stdin.
 
     Args:
         text: the verb's argument.
         flags: the input flags.
         field: column of a text from the argument or stdin.
+        give: what the user can give, for the message that there is nothing.
 
     Returns:
         The rows, and True if they are a single text.
     """
-    from llmkit.records.read import open_rows, rows_of
+    from llmkit.records.read import UnknownFormat, open_rows, rows_of
 
     if flags.field is not None and flags.template is not None:
         raise InputError("--field takes one column and --template several: give one of them")
@@ -47,30 +54,41 @@ def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[Row
     if text is not None and flags.lines:
         raise InputError("a text and --lines were given: --lines is about stdin, which is not read then")
     if flags.input is not None:
-        return open_rows(flags.input, whole=flags.whole), False
+        try:
+            source = open_rows(flags.input, lines=flags.lines, whole=flags.whole, encoding=flags.encoding)
+        except UnknownFormat as error:
+            raise InputError(
+                f"{error}; for plain text, --whole reads it as one text and --lines each line as one"
+            ) from error
+        return source.limited(flags.limit), False
     for flag in ("field", "template", "whole"):
         if getattr(flags, flag):
             raise InputError(f"--{flag} is about rows of a file: name it with --input")
+    if flags.limit is not None and (text is not None or not flags.lines):
+        raise InputError("--limit is about rows: name a file with --input, or give --lines")
     if text is not None:
+        if flags.encoding is not None:
+            raise InputError("--encoding is about a file or stdin, not about a text on the command line")
         return rows_of([text], field=field, name=field), True
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("nothing to work on: give a text, --input FILE, or text on stdin (see --help)")
+        raise InputError(f"nothing to work on: {give}")
     if flags.lines:
-        return rows_of(_stdin_lines(), field=field, name="stdin"), False
-    whole = "".join(line + "\n" for line in _stdin_lines())
+        lines = rows_of(_stdin_lines(flags.encoding), field=field, name="stdin")
+        return lines.limited(flags.limit), False
+    whole = "".join(line + "\n" for line in _stdin_lines(flags.encoding))
     if not whole.strip():
-        raise InputError("stdin is empty")
+        raise InputError(f"stdin is empty: {give}")
     return rows_of([whole.removesuffix("\n")], field=field, name="stdin"), True
 
 
-def _stdin_lines() -> Any:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"stdin:{number}: not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8"
-            ) from error
+def _stdin_lines(encoding: str | None) -> Iterator[str]:
+    """Yield the lines of stdin, without their ends."""
+    from llmkit.records.read import open_rows
+
+    for row in open_rows("-", lines=True, encoding=encoding):
+        if row.error is not None:
+            raise InputError(f"{row.where}: {row.error}")
+        yield row.data["text"]
 
 
 def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, field: str) -> None:
@@ -130,6 +148,7 @@ def to_file(
         "batch_size": flags.batch_size,
         "result_field": flags.result_field,
         "budget": asdict(budget),
+        "limit": source.limit,
         "input": source.identity(),
     }
     # A resumed run takes over what the user did not choose.

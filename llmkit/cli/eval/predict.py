@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.eval.flags import Flags, TaskFlags
+from llmkit.cli.eval.flags import Flags, ReadingFlags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
 from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
 from llmkit.errors import InputError, OptionError, RowError
@@ -68,6 +68,7 @@ def _request(flags: Flags, source: str) -> TaskRun:
         by=flags.scoring.by,
         batch_size=flags.batches.batch_size,
         overwrite=flags.report.overwrite,
+        reading=flags.reading,
     )
 
 
@@ -161,6 +162,7 @@ class TaskRun:
     by: str | None
     batch_size: str
     overwrite: bool
+    reading: ReadingFlags
 
 
 def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
@@ -186,7 +188,8 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
         batch_size=request.batch_size,
     )
     rows.check_output(outputs)
-    source = open_rows(request.rows).through(flat)
+    reading = request.reading
+    source = open_rows(request.rows, encoding=reading.encoding).through(flat).limited(reading.limit)
     first = source.first()
     if first is None:
         raise InputError(f"{request.rows}: no rows in it")

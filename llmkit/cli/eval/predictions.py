@@ -105,6 +105,8 @@ def examples(source: str, flags: Flags) -> Iterator[Example]:
         reference_field=flags.scoring.reference_field,
         needs_references=flags.scoring.metric is None
         or any(declaration_of(name).needs_references for name in names),
+        encoding=flags.reading.encoding,
+        limit=flags.reading.limit,
     )
 
 
@@ -118,4 +120,6 @@ def baseline_rows(source: str, flags: Flags) -> Iterator[Example]:
         reference_field=flags.scoring.reference_field,
         needs_references=False,
         plain=bool(flags.columns.references),
+        encoding=flags.reading.encoding,
+        limit=flags.reading.limit,
     )

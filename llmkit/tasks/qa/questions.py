@@ -118,7 +118,7 @@ class QuestionSource:
 
 
 def read_documents(
-    paths: Sequence[str], notice: Callable[[str], None] | None = None
+    paths: Sequence[str], notice: Callable[[str], None] | None = None, *, encoding: str | None = None
 ) -> list[ContextDocument]:
     """Read texts to answer from, with the exact characters of the file, such as CRLF and tabs.
 
@@ -126,19 +126,20 @@ def read_documents(
         paths: files, plain or gzipped; ``-`` for stdin; a folder stands for all files in it but hidden ones,
             sorted by name.
         notice: called with a sentence for each file of a folder that is left out because it is not text.
+        encoding: encoding of the files; None is UTF-8.
 
     Raises:
-        InputError: a file is missing, empty or not text in UTF-8, or a folder holds no such file.
+        InputError: a file is missing, empty or not text, or a folder holds no such file.
     """
     documents: dict[str, ContextDocument] = {}
     for path in paths:
         if not Path(path).is_dir():
-            documents[path] = _read(path)
+            documents[path] = _read(path, encoding)
             continue
         before = len(documents)
         for file in _files(Path(path)):
             try:
-                documents[file] = _read(file)
+                documents[file] = _read(file, encoding)
             except InputError as error:
                 if notice is not None:
                     notice(f"left out: {error}")
@@ -155,10 +156,10 @@ def _files(folder: Path) -> list[str]:
     return found
 
 
-def _read(path: str) -> ContextDocument:
+def _read(path: str, encoding: str | None) -> ContextDocument:
     if path.lower().removesuffix(".gz").endswith(_ROW_FORMATS):
         raise InputError(f"{path}: a context is plain text; give rows with contexts as `input`")
-    (row,) = open_rows(path, whole=True)
+    (row,) = open_rows(path, whole=True, encoding=encoding)
     name = "stdin" if path == "-" else path
     if row.error is not None:
         raise InputError(f"{name}: {row.error}")

@@ -264,8 +264,12 @@ def _model_kind(loaded: LoadedModel) -> str:
 def _sources(
     data: Sequence[str | Path], recipe: FinetuneRecipe, eval_data: str | Path | None
 ) -> tuple[Source, Source]:
-    options: dict[str, Any] = {"mapping": dict(recipe.mapping), "on_error": recipe.on_error}
-    source = read_source(data, objective=recipe.objective, **options)
+    options: dict[str, Any] = {
+        "mapping": dict(recipe.mapping),
+        "on_error": recipe.on_error,
+        "encoding": recipe.encoding,
+    }
+    source = read_source(data, objective=recipe.objective, limit=recipe.limit, **options)
     if eval_data is None:
         return source.split(recipe.eval_split, recipe.seed)
     held = read_source([eval_data], objective=source.columns.objective, **options)
