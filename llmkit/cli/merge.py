@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options, signals
+from llmkit.cli.common import console, options, progress, signals
 from llmkit.cli.common.options import argument, flag
 
 EXAMPLES = ["llmkit merge my-adapter -o my-model"]
@@ -77,7 +77,8 @@ def run(
         cache_dir=cache_dir,
     )
     signals.unwind()
-    result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
+    with progress.waiting(f"merging {adapter}"):
+        result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
     if json:
         print(json_module.dumps(dataclasses.asdict(result), default=str))
         return

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options, rows, streams
+from llmkit.cli.common import console, options, progress, rows, streams
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError
 from llmkit.records.task import Task, fields_of_one
@@ -230,7 +230,7 @@ def _answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
     from llmkit.tasks.qa.extractive import ExtractiveQA
 
     row = next(iter(source))
-    with console.Progress("qa", total=1.0) as bar:
+    with progress.Progress("qa", total=1.0) as bar:
         if isinstance(task, ExtractiveQA):
             task.progress = lambda done, total: bar.update(done / total, f"{done} of {total} windows")
         fields = fields_of_one(task, row, task.budget(None))

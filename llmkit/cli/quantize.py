@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import options, progress
 from llmkit.cli.common.options import flag
 
 EXAMPLES = [
@@ -57,7 +57,7 @@ def run(
     texts = None if calibration is None else _texts(calibration, field, encoding)
     with quick_imports():
         from llmkit.convert.quantize import quantize
-    with console.Progress("quantize", total=1.0) as bar:
+    with progress.Progress("quantize", total=1.0) as bar:
         result = quantize(
             spec,
             output,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, options, progress, rows
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, RowError
 from llmkit.records.task import Task, fields_of_one
@@ -190,7 +190,7 @@ def _run_embedded(
     from llmkit.tasks.embeddings import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
-    with console.Progress("summarize", total=1.0) as bar:
+    with progress.Progress("summarize", total=1.0) as bar:
         if single:
             embedder.progress = lambda done, total: bar.update(done / total, f"{done} of {total} sentences")
         _run(task, source, outputs, single=single)
@@ -232,7 +232,7 @@ class _Steps:
         self.task = task
         self.single = single
         self._level = 0
-        self._bar: console.Progress | None = None
+        self._bar: progress.Progress | None = None
         if single:
             task.on_parts = self._parts
             task.progress = self._progress
@@ -262,7 +262,7 @@ class _Steps:
             refine = self.task.options.strategy == "refine"
             how = "read one after the other" if refine else "summarized and then put together"
             console.notice(f"the text is longer than {self.task.room} tokens: {parts} parts, {how}")
-        self._bar = console.Progress("summarize", total=1.0)
+        self._bar = progress.Progress("summarize", total=1.0)
 
     def _progress(self, done: int, total: int) -> None:
         if self._bar is not None and self.task.options.strategy != "refine":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common import console, documents, options, rows
+from llmkit.cli.common import console, documents, options, progress, rows
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 from llmkit.records.rows import check_text
@@ -164,7 +164,7 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
     """Translate one text and print it with its line breaks."""
     document = translation.document(check_text(row.data["text"], row.where), where=row.where)
     budget = translation.budget(flags.rows_per_batch())
-    with console.Progress("translate", total=1.0) as bar:
+    with progress.Progress("translate", total=1.0) as bar:
         translation.progress = lambda done, total: bar.update(done / total, f"{done} of {total} passages")
         (result,) = translation.run([document], budget)
     if result.reasoning:

@@ -110,6 +110,12 @@ class RowSource:
         """
         return dict(self._identity)
 
+    def total(self) -> int | None:
+        """Return the number of rows; None as long as it is unknown."""
+        if self._at_end or self._count is None:
+            return self._taken if self._at_end else None
+        return self._count if self.limit is None else min(self._count, self.limit)
+
     def fraction(self) -> float | None:
         """Return the share of the source that has been read, 0 to 1; None if it is unknown."""
         if self._at_end or (self.limit is not None and self._taken >= self.limit):

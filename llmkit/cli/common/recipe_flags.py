@@ -9,12 +9,12 @@ import sys
 import time
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from llmkit.cli.common import console, launch, options, signals, upload
+from llmkit.cli.common import console, launch, options, progress, signals, upload
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
 
@@ -217,10 +217,12 @@ class TrainingDisplay:
         self._describe = describe
         self._live: Any = None
         self._rows: list[tuple[str, ...]] = []
-        self._progress: console.Progress | None = None
+        self._progress: progress.Progress | None = None
         self._reading = ReadingDisplay()
+        self._waiting = ExitStack()
 
     def read(self, documents: int, characters: int) -> None:
+        self._waiting.close()
         self._reading.show(documents, characters)
 
     def notice(self, message: str) -> None:
@@ -229,12 +231,13 @@ class TrainingDisplay:
     def planned(self, plan: Any) -> None:
         signals.unwind()
         self._reading.close()
+        self._waiting.close()
         self.plan = plan
         self._describe(plan)
         if console.state.quiet:
             return
         if not sys.stderr.isatty():
-            self._progress = console.Progress(self.verb, total=plan.steps)
+            self._progress = progress.Progress(self.verb, total=plan.steps)
             return
         from rich.live import Live
 
@@ -254,6 +257,7 @@ class TrainingDisplay:
     @contextmanager
     def interrupted(self, output: Path) -> Iterator[None]:
         """Close the display at the end. After an interruption, say how the run can be continued."""
+        self._waiting.enter_context(progress.waiting(f"{self.verb}: reading the data, loading the model"))
         try:
             yield
         except BaseException as error:
@@ -264,6 +268,7 @@ class TrainingDisplay:
         self.close()
 
     def close(self) -> None:
+        self._waiting.close()
         self._reading.close()
         if self._live is not None:
             self._live.stop()
@@ -298,7 +303,7 @@ class TrainingDisplay:
         self._live.update(drawn)
 
 
-class ReadingDisplay(console.Progress):
+class ReadingDisplay(progress.Progress):
     """Progress of reading a corpus of unknown length."""
 
     def __init__(self) -> None:

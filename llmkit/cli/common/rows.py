@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError
 
@@ -225,7 +225,7 @@ def _process(
 ) -> Summary:
     from llmkit.records.process import process
 
-    with console.Progress(verb, total=1.0) as bar:
+    with progress.Progress(verb, total=1.0) as bar:
         return process(
             source,
             prepare=task.prepare,
@@ -236,12 +236,12 @@ def _process(
             on_error="skip" if flags.on_error == "skip" else "fail",
             columns=columns,
             result_field=flags.result_field,
-            progress=_speed(task.run_state, bar),
+            progress=_speed(task.run_state, source, bar),
             notice=console.notice,
         )
 
 
-def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
+def _speed(run_state: RunState, source: RowSource, bar: progress.Progress) -> Callable[..., None]:
     """Return a function that shows rows/s and tokens/s of this run, without rows that were done before."""
     started = time.monotonic()
     first: list[int] = []
@@ -249,7 +249,9 @@ def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
     def show(done: int, failed: int, fields: Any, share: float | None) -> None:
         first.append(done) if not first else None
         seconds = max(time.monotonic() - started, 1e-9)
-        text = f"{done} rows, {(done - first[0]) / seconds:.1f} rows/s"
+        total = source.total()
+        text = f"{done} rows" if total is None else f"{done} of {console.count(total, 'row')}"
+        text += f", {(done - first[0]) / seconds:.1f} rows/s" if done > first[0] else ""
         if run_state.tokens_written:
             text += f", {run_state.tokens_written / seconds:.0f} tokens/s"
         bar.update(share or 0.0, text + (f", {failed} failed" if failed else ""))

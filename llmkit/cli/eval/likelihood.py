@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import given, metric_names
 from llmkit.cli.eval.work import Work, baselines, only_file, score_work
@@ -35,7 +35,7 @@ def run(flags: Flags) -> None:
     (name,) = metric_names(flags.scoring.metric)
     check(name, flags)
     source = only_file(flags)
-    bar = console.Progress("eval")
+    bar = progress.Progress("eval")
     batch_size = flags.batches.rows_per_batch()
     others = baselines(flags, source)
     reading = flags.reading
@@ -210,7 +210,7 @@ def set_languages(loaded: LoadedModel, source: str | None, target: str | None) -
     tokenizer.tgt_lang = tokenizer.convert_ids_to_tokens(begins).strip("_")
 
 
-def speed(bar: console.Progress) -> Callable[[int], None]:
+def speed(bar: progress.Progress) -> Callable[[int], None]:
     """Return a function that shows the number of scored tokens and their rate."""
     started = time.monotonic()
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import metric_names
 from llmkit.cli.eval.work import Work, baselines, configured, only_file, score_work
@@ -68,7 +68,7 @@ def score_modules(work: Work, names: Sequence[str], sample: Sequence[Example], f
         option = "by" if flags.scoring.by is not None else "baseline"
         raise OptionError(option, f"does not go with {names[0]}, which gives no scores of single rows")
     work.modules = [Module(name, sample, trusted=flags.model.trust_remote_code) for name in names]
-    score_work(work, flags, console.Progress("eval"))
+    score_work(work, flags, progress.Progress("eval"))
 
 
 def chosen_metrics(flags: Flags, source: str, sample: Sequence[Example]) -> tuple[list[str], list[str]]:
