@@ -13,7 +13,7 @@ from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
     "llmkit bench -m stories",
-    "llmkit bench -m my-model --quantize int8 --compare llama.cpp --peer-python llama/bin/python",
+    "llmkit bench -m my-model --compare llama.cpp --peer-python llama/bin/python",
 ]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit finetune rows.jsonl",
-    "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1 --batch-size auto",
+    "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1",
 ]
 _TEXTS = ("objective", "source_language", "target_language", "source_prefix", "mark_shared_words")
 DATA = (*_TEXTS, "eval_split", "on_error", "limit", "encoding")

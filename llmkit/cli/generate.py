@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     'llmkit generate "Once upon a time"',
-    "llmkit generate --input examples/prompts.jsonl --template 'One day, {name} found a' -o stories.jsonl",
+    "llmkit generate --input rows.csv --template 'One day, {name} found' -o out.csv",
 ]
 
 

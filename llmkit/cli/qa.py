@@ -112,7 +112,7 @@ class AnswerDecodingFlags(options.DecodingFlags):
 
 EXAMPLES = [
     'llmkit qa --question "Who came out of the grass?" --context examples/story.txt',
-    'llmkit qa -m deepset/tinyroberta-squad2 --question "Where is the key?" --context notes/',
+    'llmkit qa -m my-reader --question "Where is the key?" --context notes/',
 ]
 
 

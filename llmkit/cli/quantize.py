@@ -12,8 +12,14 @@ from llmkit.cli.common.options import flag
 
 EXAMPLES = [
     "llmkit quantize -m stories -o stories-int8",
-    "llmkit quantize -m my-model -o my-model-int4 --bits 4 --calibration texts.jsonl",
+    "llmkit quantize -m my-model -o small --bits 4 --calibration texts.jsonl",
 ]
+
+
+class StoredModelFlags(options.ModelFlags):
+    """The model to quantize; it is run for the comparison alone."""
+
+    LEFT_OUT = frozenset({"attn", "no_verify", "quantize", "adapter", "seed"})
 
 
 @options.expand
@@ -38,7 +44,7 @@ def run(
     encoding: options.Encoding = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
-    model: options.ModelFlags,
+    model: StoredModelFlags,
     messages: options.MessageFlags,
 ) -> None:
     """Save a model with its weights in 8 or 4 bits, and measure what that changes."""
@@ -49,8 +55,6 @@ def run(
     spec = model.spec(task="text-generation")
     if bits not in (8, 4):
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
-    if model.quantize is not None:
-        raise OptionError("quantize", "changes a model in memory only; set `bits` here instead")
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
     check_output(output, as_file=False, overwrite=overwrite)
@@ -71,7 +75,9 @@ def run(
         print(json_module.dumps({**dataclasses.asdict(result), "folder": str(result.folder)}))
         return
     print(f"folder: {result.folder}")
-    print(f"weights: {result.bytes_before / 1e6:.1f} MB before, {result.bytes_after / 1e6:.1f} MB after")
+    print(f"weights on disk: {result.nbytes / 1e6:.1f} MB")
+    before, after = result.bytes_before / 1e6, result.bytes_after / 1e6
+    print(f"weights in memory: {before:.1f} MB before, {after:.1f} MB after")
     print(f"layers: {result.layers} quantized, {len(result.kept)} kept as they are")
     if result.divergence is not None and result.same_top is not None:
         print(f"KL divergence from the original: {result.divergence:.2e} nats a token")

@@ -61,6 +61,7 @@ def test_a_help_page_is_readable(verb: str, monkeypatch: pytest.MonkeyPatch) -> 
     page = run(verb, "--help").out
     described, examples = page.split("\nExamples:\n")
     assert max(map(len, described.splitlines())) <= 100
+    assert max(map(len, examples.splitlines())) <= 80
     assert examples.startswith(f"  llmkit {verb}") or f"| llmkit {verb}" in examples
     assert "<" not in described.replace("<|endoftext|>", "")
     assert page == run(verb, "-q", "--help").out, "Typer shows another page"
@@ -71,6 +72,12 @@ def test_every_option_with_a_value_has_a_default_in_words(verb: str) -> None:
     for one in flags.parameters(verbs.module(verb).run):
         if isinstance(one.spec, flags.Flag) and not one.is_switch and not one.required:
             assert one.default_text, one.name
+
+
+def test_help_is_a_verb_too() -> None:
+    assert run("help").out == run("--help").out
+    assert run("help", "generate").out == run("generate", "--help").out
+    assert run("help", "nosuch").code == 2
 
 
 def test_the_help_of_generate_stands_in_sections() -> None:

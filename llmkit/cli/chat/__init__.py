@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit chat",
-    """printf '{"prompt": "Tell me a story about a dog."}' | llmkit chat --seed 1 --max-new-tokens 80""",
+    """echo '{"prompt": "Tell me a story about a dog."}' | llmkit chat --seed 1""",
 ]
 
 

@@ -42,7 +42,7 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
         arguments = {}
         for name, group in groups(run).items():
             fields = [field.name for field in dataclasses.fields(group)]
-            arguments[name] = group(**{field: values.pop(field) for field in fields})
+            arguments[name] = group(**{field: values.pop(field) for field in fields if field in values})
         try:
             run(**arguments, **values)
         except BrokenPipeError:
