@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,7 @@ def run(
         return
     print(f"folder: {result.folder}")
     print(f"weights: {result.parameters:,} in {result.dtype}")
-    print(f"largest logit difference, merged: {result.logit_difference:.3g} ({result.probes} probe tokens)")
+    print(f"largest change of a logit: {result.logit_difference:.3g} ({result.probes} probe tokens)")
     if result.cast_difference is not None:
-        print(f"largest logit difference, cast unmerged: {result.cast_difference:.3g}")
+        print(f"rounding to {result.dtype} alone, without merging: {result.cast_difference:.3g}")
+    console.suggest(f'llmkit generate -m {shlex.quote(str(output))} "..."')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,6 +121,7 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
     output = Path(more["output"])
     if finished(run, output):
         return
+    from llmkit.training.pretraining.architecture import architecture
     from llmkit.training.pretraining.pretrain import pretrain
     from llmkit.training.run import RunOptions
 
@@ -141,6 +143,11 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
         )
     if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
+        name = shlex.quote(str(output))
+        if architecture(recipe.arch).kind == "causal":
+            console.suggest(f'llmkit generate -m {name} "..."', f"llmkit finetune DATA -m {name}")
+        else:  # masked and denoising models write nothing useful before they are finetuned
+            console.suggest(f"llmkit finetune DATA -m {name}")
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
         if display.plan is not None and display.plan.skipped:

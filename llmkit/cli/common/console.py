@@ -116,6 +116,12 @@ def notice(message: str) -> None:
         say(f"llmkit: {one_line(with_flags(message))}")
 
 
+def suggest(*commands: str) -> None:
+    """Tell what can be done with a result: each a command, or a command and what it does."""
+    for number, command in enumerate(commands):
+        notice(f"{'next' if number == 0 else 'or'}: {command}")
+
+
 def detail(message: str) -> None:
     """Tell the user a choice that was made for them; shown with `-v`."""
     if state.verbose:

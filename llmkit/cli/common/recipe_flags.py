@@ -337,11 +337,28 @@ def _line(step: Step) -> str:
     )
 
 
+_LABELS = {
+    "kind": "kind of training",
+    "held_out_rows": "rows held out",
+    "skipped": "rows skipped as bad",
+    "dropped": "rows dropped as empty",
+    "truncated": "examples cut to fit",
+    "eval_steps": "steps between measurements",
+    "save_steps": "steps between checkpoints",
+    "lr": "learning rate",
+    "memory": "memory, estimated",
+    "train_loss": "last training loss",
+    "held_out_before": "held-out loss before",
+    "held_out_loss": "held-out loss",
+}
+
+
 def show(values: dict[str, Any], as_json: bool) -> None:
     """Print a plan or a result: one line of JSON, or a line `name: value` for each value that is not None."""
     if as_json:
         print(json.dumps(values, default=str))
         return
+    reason = values.get("reason")
     for name, value in values.items():
         if name in ("memory", "peak_memory") and value is not None:
             shown: Any = f"{value / 1e9:.2f} GB"
@@ -349,5 +366,7 @@ def show(values: dict[str, Any], as_json: bool) -> None:
             shown = f"{value:,}"
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
-        if shown is not None:
-            print(f"{name.replace('_', ' ')}: {shown}")
+        if name == "dtype" and reason:
+            shown = f"{shown} ({reason})"
+        if shown is not None and name != "reason":
+            print(f"{_LABELS.get(name, name.replace('_', ' '))}: {shown}")
