@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import sys
 import time
 import typing
@@ -192,7 +193,10 @@ def finished(run: RunFlags, output: Path) -> bool:
 
     if not run.resume or run.overwrite or not is_finished(output):
         return False
-    console.notice(f"{output} is finished already; nothing to do (--overwrite starts again)")
+    console.notice(
+        f"{output} is finished already; nothing to do (--overwrite starts again;"
+        f" llmkit finetune DATA -m {shlex.quote(str(output))} -o NEW goes on from it)"
+    )
     if run.push_to_hub and launch.is_main_process():
         upload.push(output, run.push_to_hub)
     return True

@@ -190,7 +190,11 @@ def _set_up(
 ) -> _Setup:
     """Read the rows, load the model, and encode the rows for it; check cheap options first."""
     from llmkit.training.finetuning import preferences
-    from llmkit.training.finetuning.model_setup import check_attention, load_for_training
+    from llmkit.training.finetuning.model_setup import (
+        check_attention,
+        load_for_training,
+        with_adapter_options,
+    )
 
     device = training_device(spec.device, 0)
     dtype, reason = training_dtype(recipe.dtype, device)
@@ -199,6 +203,7 @@ def _set_up(
     preferences.check(recipe, source.columns.objective)
     fingerprint = source.fingerprint()
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
+    recipe = with_adapter_options(recipe, loaded)
     kind = kind_of(source.columns, _model_kind(loaded))
     if loaded.tokenizer.chat_template is None and source.has_conversations:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE

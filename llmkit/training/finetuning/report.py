@@ -108,7 +108,7 @@ def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:
 
 # {name}
 
-{_sentence(inputs, result)}
+{_sentence(inputs, result)}{_base(inputs, result)}
 {command_block}
 | | |
 |---|---|
@@ -136,6 +136,17 @@ def _sentence(inputs: FinetuneInputs, result: FinetuneResult) -> str:
     kind = "A LoRA adapter for" if hasattr(inputs.loaded.model, "peft_config") else "A finetuned"
     base = inputs.loaded.spec.name
     return f"{kind} {base}, trained with `llmkit finetune` ({inputs.plan.objective}, {result.steps:,} steps)."
+
+
+def _base(inputs: FinetuneInputs, result: FinetuneResult) -> str:
+    """Return a sentence about a base that other programs do not find; else nothing."""
+    if inputs.loaded.revision != "embedded" or not hasattr(inputs.loaded.model, "peft_config"):
+        return ""
+    folder = result.folder.resolve().name
+    return (
+        f" The base is a model inside llmkit; for other programs, `llmkit merge {folder} -o {folder}-merged`"
+        " makes a whole model."
+    )
 
 
 def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:
