@@ -68,7 +68,16 @@ def run(
     if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
         _stream(generation, next(iter(source)))
     else:
-        rows.run_rows(generation, source, outputs, verb="generate", field="generated_text")
+        answers = generation.prompts.chat
+        rows.run_rows(
+            generation,
+            source,
+            outputs,
+            verb="generate",
+            field="generated_text",
+            answers=answers,
+            single=single,
+        )
 
 
 def _stream(generation: Generation, row: Row) -> None:
@@ -81,11 +90,17 @@ def _stream(generation: Generation, row: Row) -> None:
         # Shown on the terminal only: stdout holds the model's text and nothing else.
         console.dim(prompt.text or "")
 
+    begun = completes
+
     def show(piece: str, is_reasoning: bool) -> None:
+        nonlocal begun
         if is_reasoning:
             console.say(piece, end="")
-        else:
-            print(piece, end="", flush=True)
+            return
+        # Many models begin an answer with the space or the line break that their template leaves open.
+        piece = piece if begun else piece.lstrip()
+        begun = begun or bool(piece)
+        print(piece, end="", flush=True)
 
     generation.stream(prompt, show)
     print(flush=True)

@@ -126,8 +126,8 @@ def run(
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
     rows.check_output(outputs)
     source_rows, single = rows.open_source(texts[0] if texts else None, inputs, field="text")
-    single = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
-    row = next(iter(source_rows)) if single else None
+    one = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
+    row = next(iter(source_rows)) if one else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
     from llmkit.cli.common.loading import open_engine
@@ -147,7 +147,9 @@ def run(
     if row is not None:
         _one(translation, row, outputs)
     else:
-        rows.run_rows(translation, source_rows, outputs, verb="translate", field="translation_text")
+        rows.run_rows(
+            translation, source_rows, outputs, verb="translate", field="translation_text", single=single
+        )
 
 
 def _report(translation: Translation) -> None:

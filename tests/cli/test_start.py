@@ -123,13 +123,29 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
     assert "llmkit" in (tmp_path / ".bashrc").read_text()
 
 
-def test_completion_lists_the_verbs() -> None:
-    environment = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": "llmkit gen", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("gen", ["generate"]),
+        ("generate -m story", ["storyteller"]),
+        ("eval --metric ro", ["rouge"]),
+        ("eval --metric bleu,te", ["bleu,ter"]),
+        ("eval --task su", ["summarize"]),
+        ("generate --quantize int", ["int8", "int4"]),
+        ("generate --on-error s", ["skip"]),
+    ],
+)
+def test_completion_lists_verbs_and_values(line: str, expected: list[str]) -> None:
+    environment = {
+        "_LLMKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"llmkit {line}",
+        "COMP_CWORD": str(len(line.split())),
+    }
     script = "import sys; sys.argv[0] = 'llmkit'; from llmkit.cli.main import main; main()"
     shown = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True
     )
-    assert shown.stdout.split() == ["generate"]
+    assert shown.stdout.split() == expected
 
 
 def test_a_mistyped_verb_is_bad_usage_with_the_nearest_name() -> None:

@@ -91,7 +91,16 @@ def _stdin_lines(encoding: str | None) -> Iterator[str]:
         yield row.data["text"]
 
 
-def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, field: str) -> None:
+def run_rows(
+    task: Task[Any],
+    source: RowSource,
+    flags: OutputFlags,
+    *,
+    verb: str,
+    field: str,
+    answers: bool = False,
+    single: bool = False,
+) -> None:
     """Run `task` over all rows, to `--output` or stdout, and exit with 3 if some failed under skip.
 
     Args:
@@ -100,12 +109,14 @@ def run_rows(task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: st
         flags: the output flags.
         verb: the verb's name, for the journal and the progress line.
         field: the result field that plain output shows.
+        answers: plain output leaves out the white space with which a chat model's answer begins.
+        single: there is one row; plain output keeps its line breaks, with --- between several results.
     """
     from llmkit.records.output import StreamOutput
 
     summary: Summary | None
     if flags.output is None:
-        render = None if flags.json else _plain(flags.result_field or field)
+        render = None if flags.json else _plain(flags.result_field or field, answers, single)
         budget = task.budget(flags.rows_per_batch())
         summary = _process(task, source, flags, StreamOutput(sys.stdout, render), budget, verb, (field,))
     else:
@@ -259,8 +270,11 @@ def _speed(run_state: RunState, source: RowSource, bar: progress.Progress) -> Ca
     return show
 
 
-def _plain(field: str) -> Callable[[dict[str, Any], str | None], str]:
-    """Return a function that renders a result as one line: a line break inside it becomes a space."""
+def _plain(field: str, answers: bool, single: bool) -> Callable[[dict[str, Any], str | None], str]:
+    """Return a function that renders a result as one line: a line break inside it becomes a space.
+
+    Several results of a row are a line each, and an empty line ends them. See `run_rows` for the options.
+    """
     reported: list[bool] = []
     numbers = itertools.count(1)
 
@@ -269,11 +283,16 @@ def _plain(field: str) -> Callable[[dict[str, Any], str | None], str]:
         if failure is not None:
             console.error(f"row {number}: {failure}")
             return ""
-        results = row[field] if isinstance(row[field], list) else [row[field]]
+        several = isinstance(row[field], list)
+        results = row[field] if several else [row[field]]
+        if answers:
+            results = [str(result).lstrip() for result in results]
+        if single:
+            return "\n---\n".join(map(str, results))
         lines = [" ".join(str(result).splitlines()) for result in results]
         if not reported and any(len(str(result).splitlines()) > 1 for result in results):
             reported.append(True)
             console.notice("line breaks inside results are shown as spaces; --json keeps them")
-        return "\n".join(lines)
+        return "\n".join(lines) + "\n" * several
 
     return render
