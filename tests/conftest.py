@@ -67,3 +67,11 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("LLMKIT_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a model may load for longer than the time after which a line tells so."""
+    from llmkit.cli.common import progress
+
+    monkeypatch.setattr(progress, "_FIRST_LINE", 1e9)

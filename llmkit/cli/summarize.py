@@ -96,7 +96,7 @@ def run(
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "style": style, "window": window, "prefix": prefix, "system": system}
     if extractive or model.model is None:
-        _refuse_model_flags(model, decoding, about_model, extractive=extractive)
+        refuse_model_flags(model, decoding, about_model, extractive=extractive)
         rows.check_output(outputs)
         _pick_sentences(file, model, inputs, outputs, length)
         return
@@ -120,7 +120,7 @@ def run(
         _run(summarization, source, outputs, single=single)
 
 
-def _refuse_model_flags(
+def refuse_model_flags(
     model: options.ModelFlags,
     decoding: options.DecodingFlags,
     about_model: dict[str, Any],

@@ -55,6 +55,7 @@ def process(
     result_field: str | None = None,
     progress: OnProgress | None = None,
     notice: Callable[[str], None] | None = None,
+    reworded: Callable[[str], str] = str,
 ) -> Summary:
     """Add the fields that `work` returns to each row of `source`, and write the rows in input order.
 
@@ -82,6 +83,8 @@ def process(
         progress: called after each batch with the rows done, the number of failed ones, the batch's fields
             (None where no batch ran) and the share of the input that is done (None if unknown).
         notice: called with a sentence when memory ran out and the run continues.
+        reworded: takes the reason of a failure, and returns the text for the row, in which options have the
+            names that the user knows.
 
     Raises:
         RowError: a row failed under "fail".
@@ -104,6 +107,7 @@ def process(
         names=_Names(tuple(columns), result_field),
         progress=progress or _silent,
         notice=notice or _silent,
+        reworded=reworded,
         done=output.done_rows,
         failed=output.failed,
         resumed=output.done_rows,
@@ -154,6 +158,7 @@ class _Run:
     names: _Names
     progress: OnProgress
     notice: Callable[[str], None]
+    reworded: Callable[[str], str]
     done: int
     failed: int
     resumed: int
@@ -246,7 +251,7 @@ class _Run:
             kept = f"{self.output.kept} rows are done and kept: resume=True on_error=skip continues"
             raise RowError(error.where, f"{error.reason} ({kept})")
         return {
-            index: Failure(answer.reason) if isinstance(answer, RowError) else answer
+            index: Failure(self.reworded(answer.reason)) if isinstance(answer, RowError) else answer
             for index, answer in answers.items()
         }
 

@@ -249,6 +249,7 @@ def _process(
             result_field=flags.result_field,
             progress=_speed(task.run_state, source, bar),
             notice=console.notice,
+            reworded=console.with_flags,
         )
 
 

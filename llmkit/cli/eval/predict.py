@@ -316,8 +316,10 @@ def _translate(request: TaskRun, field: str | None) -> Task[Any]:
 
 def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
     if request.model.model is None:
+        from llmkit.cli.summarize import refuse_model_flags
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
+        refuse_model_flags(request.model, request.decoding, {}, extractive=False)
         return ExtractiveSummarization(SummaryLength(), field=field, template=request.template)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.summarization.abstractive import Summarization
