@@ -81,3 +81,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     counts[f"{what} ({outcome})"] += int(number)
     for what, number in counts.items():
         terminalreporter.write_line(f"cases: {number} {what}")
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a model may load for longer than the time after which a line tells so."""
+    from llmkit.cli.common import progress
+
+    monkeypatch.setattr(progress, "_FIRST_LINE", 1e9)

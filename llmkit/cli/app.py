@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -118,7 +120,53 @@ def _declared(one: Parameter) -> Any:
     spec = one.spec
     if isinstance(spec, Argument):
         return typer.Argument(metavar=spec.metavar, help=spec.help, show_default=False)
-    return typer.Option(*spec.names, help=spec.help, metavar=spec.metavar, show_default=False, **spec.more)
+    return typer.Option(
+        *spec.names,
+        help=spec.help,
+        metavar=spec.metavar,
+        show_default=False,
+        autocompletion=_completion(one),
+        **spec.more,
+    )
+
+
+def _completion(one: Parameter) -> Callable[[str], list[str]] | None:
+    """Return the function that lists the values of an option for the shell; None if there is no list."""
+    choices = one.metavar.split("|")
+    if one.name == "model":
+        return _models
+    if one.name == "metric":
+        return _metrics
+    if one.name == "task":
+        from llmkit.evaluation.columns import TASKS
+
+        choices = list(TASKS)
+    elif len(choices) < 2 or not all(choice.islower() or choice.isdigit() for choice in choices):
+        return None
+    return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
+
+
+def _models(incomplete: str) -> list[str]:
+    """Names of embedded models, and of those in the cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from llmkit.models.bundled import embedded_models
+
+    cached = Path(HF_HUB_CACHE).glob("models--*")
+    names = [path.name.removeprefix("models--").replace("--", "/") for path in cached]
+    return [
+        name
+        for name in [*(one.name for one in embedded_models()), *sorted(names)]
+        if name.startswith(incomplete)
+    ]
+
+
+def _metrics(incomplete: str) -> list[str]:
+    """Names of metrics, also after a comma."""
+    from llmkit.evaluation.registry import METRICS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in METRICS if name.startswith(last)]
 
 
 def _version(value: bool) -> None:

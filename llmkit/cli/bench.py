@@ -6,14 +6,14 @@ import json as json_module
 import sys
 from typing import Annotated
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
 from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
     "llmkit bench -m stories",
-    "llmkit bench -m my-model --quantize int8 --compare llama.cpp --peer-python llama/bin/python",
+    "llmkit bench -m my-model --compare llama.cpp --peer-python llama/bin/python",
 ]
 
 
@@ -72,7 +72,7 @@ def run(
     from llmkit.benchmark.measure import benchmark
     from llmkit.benchmark.table import lines
 
-    with console.Progress("bench", total=1.0) as bar:
+    with progress.Progress("bench", total=1.0) as bar:
         result = benchmark(
             spec, wanted, progress=lambda done, total: bar.update(done / total, f"{done} of {total} rounds")
         )

@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import flag
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def run(
         offline=offline,
         cache_dir=cache_dir,
     )
-    with console.Progress("convert") as bar:
+    with progress.Progress("convert") as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

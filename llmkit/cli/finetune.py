@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     "llmkit finetune rows.jsonl",
-    "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1 --batch-size auto",
+    "llmkit finetune rows.jsonl -m my-model -o my-adapter --epochs 1",
 ]
 _TEXTS = ("objective", "source_language", "target_language", "source_prefix", "mark_shared_words")
-DATA = (*_TEXTS, "eval_split", "on_error")
+DATA = (*_TEXTS, "eval_split", "on_error", "limit", "encoding")
 ADAPTER = ("lora", "lora_rank", "lora_alpha", "lora_dropout", "target_modules", "dora", "rslora", "qlora")
 
 
@@ -153,10 +153,26 @@ def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, m
         )
     if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
+        console.suggest(*_next(output, recipe, display.plan))
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
         if display.plan is not None and display.plan.skipped:
             raise console.Exit(3)
+
+
+def _next(output: Path, recipe: FinetuneRecipe, plan: FinetunePlan) -> list[str]:
+    """Return commands that use the result: the verb of its task, and for an adapter the merge."""
+    name = shlex.quote(str(output))
+    use = f'llmkit generate -m {name} "..."'
+    if plan.kind == "spans":
+        use = f'llmkit qa -m {name} --question "..." --context FILE'
+    elif recipe.languages is not None:
+        source, target = recipe.languages
+        use = f'llmkit translate -m {name} --from {source} --to {target} "..."'
+    elif plan.objective == "messages":
+        use = f"llmkit chat -m {name}"
+    merge = f"llmkit merge {name} -o {name}-merged (puts the adapter into a copy of its base)"
+    return [use, merge] if recipe.lora else [use]
 
 
 def _split_pairs(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:

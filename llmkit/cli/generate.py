@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     'llmkit generate "Once upon a time"',
-    "llmkit generate --input examples/prompts.jsonl --template 'One day, {name} found a' -o stories.jsonl",
+    "llmkit generate --input rows.csv --template 'One day, {name} found' -o out.csv",
 ]
 
 
@@ -75,7 +75,16 @@ def run(
             raise RowError(row.where, row.error)
         _stream(generation, row)
     else:
-        rows.run_rows(generation, source, outputs, verb="generate", field="generated_text")
+        answers = generation.prompts.chat
+        rows.run_rows(
+            generation,
+            source,
+            outputs,
+            verb="generate",
+            field="generated_text",
+            answers=answers,
+            single=single,
+        )
 
 
 def _stream(generation: Generation, row: Row) -> None:
@@ -88,11 +97,17 @@ def _stream(generation: Generation, row: Row) -> None:
         # Shown on the terminal only: stdout holds the model's text and nothing else.
         console.dim(prompt.text or "")
 
+    begun = completes
+
     def show(piece: str, is_reasoning: bool) -> None:
+        nonlocal begun
         if is_reasoning:
             console.say(piece, end="")
-        else:
-            print(piece, end="", flush=True)
+            return
+        # Many models begin an answer with the space or the line break that their template leaves open.
+        piece = piece if begun else piece.lstrip()
+        begun = begun or bool(piece)
+        print(piece, end="", flush=True)
 
     generation.stream(prompt, show)
     print(flush=True)

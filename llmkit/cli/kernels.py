@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, options
+from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, OptionError
 from llmkit.whole_file import write_whole
@@ -121,7 +121,7 @@ def _verify(
     if device.partition(":")[0] not in kernel.devices:
         raise OptionError("device", f"{device}: {name} runs on {', '.join(kernel.devices)}")
     results = []
-    bar = console.Progress("verify")
+    bar = progress.Progress("verify")
     with bar:
         for result in verify(kernel, device=device, quick=quick):
             results.append(result)

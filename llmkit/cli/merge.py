@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
+import shlex
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options, signals
+from llmkit.cli.common import console, options, progress, signals
 from llmkit.cli.common.options import argument, flag
 
 EXAMPLES = ["llmkit merge my-adapter -o my-model"]
@@ -77,12 +78,14 @@ def run(
         cache_dir=cache_dir,
     )
     signals.unwind()
-    result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
+    with progress.waiting(f"merging {adapter}"):
+        result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
     if json:
         print(json_module.dumps(dataclasses.asdict(result), default=str))
         return
     print(f"folder: {result.folder}")
     print(f"weights: {result.parameters:,} in {result.dtype}")
-    print(f"largest logit difference, merged: {result.logit_difference:.3g} ({result.probes} probe tokens)")
+    print(f"largest change of a logit: {result.logit_difference:.3g} ({result.probes} probe tokens)")
     if result.cast_difference is not None:
-        print(f"largest logit difference, cast unmerged: {result.cast_difference:.3g}")
+        print(f"rounding to {result.dtype} alone, without merging: {result.cast_difference:.3g}")
+    console.suggest(f'llmkit generate -m {shlex.quote(str(output))} "..."')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ EXAMPLES = [
     "llmkit pretrain corpus.jsonl -o my-encoder --arch bert --params 5m --epochs 2",
 ]
 ARCHITECTURE = ("arch", "params", "tokenizer", "vocab_size", "tokenizer_text", "max_length")
-DATA = ("separator", "whole", "field", "eval_split", "on_error")
+DATA = ("separator", "whole", "field", "eval_split", "on_error", "limit", "encoding")
 
 
 @flags_of(PretrainRecipe, groups={**SECTIONS, "Architecture": ARCHITECTURE, "Data": DATA})
@@ -118,6 +119,7 @@ def _unescaped(separator: str | None) -> str | None:
 
 def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"])
+    from llmkit.training.pretraining.architecture import architecture
     from llmkit.training.pretraining.pretrain import asked_for, pretrain
     from llmkit.training.run import RunOptions
 
@@ -143,6 +145,11 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
         )
     if launch.is_main_process():
         show(dataclasses.asdict(result), run.json)
+        name = shlex.quote(str(output))
+        if architecture(recipe.arch).kind == "causal":
+            console.suggest(f'llmkit generate -m {name} "..."', f"llmkit finetune DATA -m {name}")
+        else:  # masked and denoising models write nothing useful before they are finetuned
+            console.suggest(f"llmkit finetune DATA -m {name}")
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
         if display.plan is not None and display.plan.skipped:

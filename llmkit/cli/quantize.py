@@ -7,13 +7,19 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import options, progress, rows
 from llmkit.cli.common.options import flag
 
 EXAMPLES = [
     "llmkit quantize -m stories -o stories-int8",
-    "llmkit quantize -m my-model -o my-model-int4 --bits 4 --calibration texts.jsonl",
+    "llmkit quantize -m my-model -o small --bits 4 --calibration texts.jsonl",
 ]
+
+
+class StoredModelFlags(options.ModelFlags):
+    """The model to quantize; it is run for the comparison alone."""
+
+    LEFT_OUT = frozenset({"attn", "no_verify", "quantize", "adapter", "seed"})
 
 
 @options.expand
@@ -38,9 +44,10 @@ def run(
     max_shard_size: Annotated[
         str, flag("--max-shard-size", metavar="SIZE", help="Largest weight file; a killed run loses one.")
     ] = "5GB",
+    encoding: options.Encoding = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
-    model: options.ModelFlags,
+    model: StoredModelFlags,
     messages: options.MessageFlags,
 ) -> None:
     """Save a model with its weights in 8 or 4 bits, and measure what that changes."""
@@ -51,16 +58,14 @@ def run(
     spec = model.spec(task="text-generation")
     if bits not in (8, 4):
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
-    if model.quantize is not None:
-        raise OptionError("quantize", "changes a model in memory only; set `bits` here instead")
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
     rows.report_unused_seed(model.seed, "quantizing is a matter of the weights alone")
     check_output(output, as_file=False, overwrite=overwrite)
-    texts = None if calibration is None else _texts(calibration, field)
+    texts = None if calibration is None else _texts(calibration, field, encoding)
     with quick_imports():
         from llmkit.convert.quantize import quantize
-    with console.Progress("quantize", total=1.0) as bar:
+    with progress.Progress("quantize", total=1.0) as bar:
         result = quantize(
             spec,
             output,
@@ -75,7 +80,9 @@ def run(
         print(json_module.dumps({**dataclasses.asdict(result), "folder": str(result.folder)}))
         return
     print(f"folder: {result.folder}")
-    print(f"weights: {result.bytes_before / 1e6:.1f} MB before, {result.bytes_after / 1e6:.1f} MB after")
+    print(f"weights on disk: {result.nbytes / 1e6:.1f} MB")
+    before, after = result.bytes_before / 1e6, result.bytes_after / 1e6
+    print(f"weights in memory: {before:.1f} MB before, {after:.1f} MB after")
     print(f"layers: {result.layers} quantized, {len(result.kept)} kept as they are")
     if result.divergence is not None and result.same_top is not None:
         print(f"KL divergence from the original: {result.divergence:.2e} nats a token")
@@ -84,7 +91,7 @@ def run(
         print("change: not measured; only models that continue a text are")
 
 
-def _texts(path: str, field: str | None) -> list[str]:
+def _texts(path: str, field: str | None, encoding: str | None) -> list[str]:
     """Read the texts of a file, at most as many as calibration uses."""
     from itertools import islice
 
@@ -93,7 +100,7 @@ def _texts(path: str, field: str | None) -> list[str]:
     from llmkit.records.rows import text_of
 
     found = []
-    for row in islice(open_rows(path), 128):
+    for row in islice(open_rows(path, encoding=encoding), 128):
         if row.error is not None:
             raise RowError(row.where, row.error)
         found.append(text_of(row, field=field, template=None, defaults=("text",)))

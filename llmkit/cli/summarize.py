@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from llmkit.cli.common import console, documents, options, rows, streams
+from llmkit.cli.common import console, documents, options, progress, rows, streams
 from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
@@ -116,7 +116,7 @@ def run(
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "window": window, "prefix": prefix, "system": system}
     if extractive or model.unnamed:
-        _refuse_model_flags(model, decoding, about_model, extractive=extractive)
+        refuse_model_flags(model, decoding, about_model, extractive=extractive)
         SummaryOptions(style=style)
         rows.check_output(outputs)
         rows.report_unused_seed(model.seed, "the summary is sentences of the text")
@@ -142,7 +142,7 @@ def run(
         _run(summarization, opened, outputs)
 
 
-def _refuse_model_flags(
+def refuse_model_flags(
     model: TextModelFlags,
     decoding: options.DecodingFlags,
     about_model: dict[str, Any],
@@ -238,7 +238,7 @@ def _run_embedded(
     from llmkit.tasks.embeddings import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
-    with console.Progress("summarize", total=1.0) as bar:
+    with progress.Progress("summarize", total=1.0) as bar:
         if opened.single:
             embedder.progress = lambda done, total: bar.update(done / total, f"{done} of {total} sentences")
         _run(task, opened, outputs)
@@ -289,7 +289,7 @@ class _Steps:
         self.task = task
         self.single = single
         self._level = 0
-        self._bar: console.Progress | None = None
+        self._bar: progress.Progress | None = None
         if single:
             task.on_parts = self._parts
             task.progress = self._progress
@@ -319,7 +319,7 @@ class _Steps:
             refine = self.task.options.strategy == "refine"
             how = "read one after the other" if refine else "summarized and then put together"
             console.notice(f"the text is longer than {self.task.room} tokens: {parts} parts, {how}")
-        self._bar = console.Progress("summarize", total=1.0)
+        self._bar = progress.Progress("summarize", total=1.0)
 
     def _progress(self, done: int, total: int) -> None:
         if self._bar is not None and self.task.options.strategy != "refine":

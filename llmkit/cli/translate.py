@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common import console, documents, options, rows
+from llmkit.cli.common import console, documents, options, progress, rows
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
@@ -133,8 +133,8 @@ def run(
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
     rows.check_output(outputs)
     source_rows, single = rows.open_source(texts[0] if texts else None, inputs, field="text")
-    single = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
-    row = next(iter(source_rows)) if single else None
+    one = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
+    row = next(iter(source_rows)) if one else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
     from llmkit.cli.common.loading import open_engine
@@ -154,7 +154,9 @@ def run(
     if row is not None:
         _one(translation, row, outputs)
     else:
-        rows.run_rows(translation, source_rows, outputs, verb="translate", field="translation_text")
+        rows.run_rows(
+            translation, source_rows, outputs, verb="translate", field="translation_text", single=single
+        )
 
 
 def _report(translation: Translation) -> None:
@@ -171,7 +173,7 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
     """Translate one text and print it with its line breaks."""
     document = translation.document(check_text(row.data["text"], row.where), where=row.where)
     budget = translation.budget(flags.rows_per_batch())
-    with console.Progress("translate", total=1.0) as bar:
+    with progress.Progress("translate", total=1.0) as bar:
         translation.progress = lambda done, total: bar.update(done / total, f"{done} of {total} passages")
         (result,) = translation.run([document], budget)
     if result.reasoning:

@@ -57,8 +57,11 @@ def page(verb: str | None) -> str:
 def asked_page(arguments: list[str]) -> str | None:
     """Return the help page if a command line asks for one and nothing else.
 
-    Such a line needs no parser: Typer, and pydantic under it, take most of the time of a help page.
+    `llmkit help` and `llmkit help VERB` ask for one too. Such a line needs no parser: Typer, and pydantic
+    under it, take most of the time of a help page.
     """
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     *verb, last = arguments or [""]
     if last not in {"-h", "--help"} or len(verb) > 1 or (verb and verb[0] not in VERBS):
         return None

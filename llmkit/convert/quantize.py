@@ -34,7 +34,8 @@ class QuantizeResult:
         kernel: the kernel that computed the comparison.
         layers: number of quantized layers.
         kept: for each linear layer or embedding that stays as it is the reason.
-        bytes_before, bytes_after: size of all weights.
+        nbytes: size of the weights on disk.
+        bytes_before, bytes_after: size of all weights in memory.
         divergence: mean Kullback-Leibler divergence in nats of the next-token probabilities from the original
             model's; None for a model that gives no next-token probabilities.
         same_top: share of tokens at which both models put the same token first; None likewise.
@@ -47,6 +48,7 @@ class QuantizeResult:
     kernel: str
     layers: int
     kept: dict[str, str]
+    nbytes: int
     bytes_before: int
     bytes_after: int
     divergence: float | None
@@ -119,6 +121,7 @@ def quantize(
         kernel=done.kernel,
         layers=len(done.layers),
         kept=done.kept,
+        nbytes=sum(file.stat().st_size for file in Path(output).glob("*.safetensors")),
         bytes_before=done.bytes_before,
         bytes_after=done.bytes_after,
         divergence=None if compared is None else compared.mean,

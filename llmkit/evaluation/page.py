@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmkit.evaluation.metric import Example
 from llmkit.evaluation.report import score_cells, signatures
 from llmkit.evaluation.results import Evaluation, Record
 from llmkit.text.html.page import Cell, escape, page, table
@@ -26,6 +27,9 @@ SAMPLED = 10_000
 """Number of rows whose scores are kept for the plots."""
 LONGEST = 2_000
 """Number of characters shown of a text."""
+INPUTS = 4
+"""Number of input columns shown of a row."""
+_NO_INPUT = frozenset({"prediction", "references", "reference", "answers", "error", "llmkit_error", "id"})
 _PIECES = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 
@@ -139,13 +143,26 @@ def _scores(evaluation: Evaluation) -> list[str]:
         for score in overall
         if score.low is not None and score.high is not None and math.isfinite(score.high)
     ]
-    # Scores of one scale share an axis; a perplexity and its bits per byte cannot.
-    if len(points) > 1 and len({score.scale for score in overall}) == 1 and overall[0].scale is not None:
-        parts.append(_figure(intervals(points), f"Scores with their {percent} intervals"))
-    if differences and len({score.scale for score in overall}) == 1:
-        caption = f"Difference from the baseline, with its {percent} interval"
-        parts.append(_figure(intervals(differences, zero=True), caption))
+    # Scores of one scale share an axis; one without a scale, such as a perplexity, has its own.
+    scales: dict[object, list[str]] = {}
+    for score in overall:
+        scales.setdefault(score.name if score.scale is None else score.scale, []).append(score.name)
+    for names in scales.values():
+        shown = [one for one in points if one.name in names]
+        if shown:
+            noun = f"{_listed(names)} with {'its' if len(names) == 1 else 'their'}"
+            parts.append(_figure(intervals(shown), f"{noun} {percent} intervals"))
+    for names in scales.values():
+        shown = [one for one in differences if one.name in names]
+        if shown:
+            caption = f"Difference from the baseline in {_listed(names)}, with its {percent} interval"
+            parts.append(_figure(intervals(shown, zero=True), caption))
     return parts
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names with commas; many become a number."""
+    return ", ".join(names) if len(names) <= 4 else f"{len(names)} scores"
 
 
 def _distributions(evaluation: Evaluation, rows: PlottedRows) -> str:
@@ -158,7 +175,7 @@ def _distributions(evaluation: Evaluation, rows: PlottedRows) -> str:
             continue
         series = [(name, finite), *([("baseline", others)] if others else [])]
         scale = scales.get(name)
-        fits = scale is not None and all(0 <= value <= scale for value in [*finite, *others])
+        fits = scale is not None and all(-1e-6 <= value <= scale + 1e-6 for value in [*finite, *others])
         limits = (0.0, float(scale)) if fits and scale is not None else None
         caption = f"{name} of single rows: mean {math.fsum(finite) / len(finite):.4g}"
         if rows.count > SAMPLED:
@@ -180,6 +197,7 @@ def _row(record: Record) -> str:
     if isinstance(losses, list):
         parts.append(_tokens(example.data["tokens"], losses))
     elif isinstance(example.prediction, str):
+        parts += [_text(name, _plain(value, LONGEST // 4)) for name, value in _inputs(example)]
         reference = _nearest(example.prediction, [str(one) for one in example.references])
         prediction, right = marked(example.prediction, reference) if reference is not None else ("", "")
         parts.append(_text("Prediction", prediction or escape(_cut(example.prediction))))
@@ -200,6 +218,16 @@ def _row(record: Record) -> str:
         if "prediction" in example.data:
             parts.append(_text("Chosen", _plain(example.data["prediction"])))
     return f"<article>{''.join(parts)}</article>"
+
+
+def _inputs(example: Example) -> list[tuple[str, Any]]:
+    """Return the columns that a row was made from: all texts but the prediction and the references."""
+    known = {example.prediction, *(str(one) for one in example.references)}
+    return [
+        (name, value)
+        for name, value in example.data.items()
+        if isinstance(value, str) and value.strip() and value not in known and name not in _NO_INPUT
+    ][:INPUTS]
 
 
 def marked(prediction: str, reference: str) -> tuple[str, str]:
@@ -237,12 +265,12 @@ def _text(label: str, html: str) -> str:
     return f'<h3>{escape(label)}</h3><div class="text">{html}</div>'
 
 
-def _plain(value: Any) -> str:
-    return escape(_cut(value if isinstance(value, str) else str(value)))
+def _plain(value: Any, most: int = LONGEST) -> str:
+    return escape(_cut(value if isinstance(value, str) else str(value), most))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+def _cut(text: str, most: int = LONGEST) -> str:
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _figure(picture: str, caption: str) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.evaluation.columns import REFERENCES, TASKS, TaskColumns, task_of
 from llmkit.evaluation.metric import Example
-from llmkit.records.formats import line_rows
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, nearest
 
@@ -31,6 +27,8 @@ def read(
     reference_field: str | None = None,
     needs_references: bool = True,
     plain: bool = False,
+    encoding: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[Example]:
     """Yield examples from a file of rows, or from a file of plain lines with references in other files.
 
@@ -42,6 +40,8 @@ def read(
         reference_field: column with the references; see `from_rows`.
         needs_references: False allows rows without references.
         plain: read `source` as with `references`.
+        encoding: encoding of text files; None is UTF-8.
+        limit: most rows to read; None is all.
 
     Raises:
         InputError: a file cannot be read, or the files differ in length.
@@ -52,41 +52,29 @@ def read(
         raise OptionError("reference_field", "names a column, but `references` names files; set one of them")
     if references and len({source, *references}) <= len(references):
         raise OptionError("references", "names the same file twice, or the file of the predictions")
+    if limit is not None and limit < 1:
+        raise OptionError("limit", f"must be 1 or more, not {limit}")
     if references or plain:
-        right = [lines(name) for name in references]
-        yield from from_lines(lines(source), right, prediction_field=prediction_field)
+        left, *right = [itertools.islice(lines(name, encoding), limit) for name in (source, *references)]
+        yield from from_lines(left, right, prediction_field=prediction_field)
     else:
         yield from from_rows(
-            open_rows(source),
+            open_rows(source, encoding=encoding).limited(limit),
             prediction_field=prediction_field,
             reference_field=reference_field,
             needs_references=needs_references,
         )
 
 
-def lines(name: str) -> Iterable[Row]:
+def lines(name: str, encoding: str | None = None) -> Iterable[Row]:
     """Return the rows of a file that may be plain lines under any name, such as `test.de`."""
-    return _plain_lines(name) if is_plain(name) else open_rows(name)
+    return open_rows(name, lines=is_plain(name), encoding=encoding)
 
 
 def is_plain(name: str) -> bool:
     """Return True if a file is plain lines by its name: stdin, or a suffix that is no format of rows."""
     kind = Path(name.removesuffix(".gz")).suffix
     return name == "-" or not (kind in _ROW_FORMATS or name.startswith("hf:"))
-
-
-def _plain_lines(name: str) -> Iterator[Row]:
-    try:
-        with _open(name) as stream:
-            yield from line_rows(stream, "stdin" if name == "-" else name)
-    except (OSError, EOFError, zlib.error) as error:  # also from damaged gzip data
-        raise InputError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _open(name: str) -> IO[bytes]:
-    if name == "-":
-        return sys.stdin.buffer
-    return cast("IO[bytes]", gzip.open(name)) if name.endswith(".gz") else open(name, "rb")
 
 
 def from_rows(

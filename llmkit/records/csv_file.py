@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from llmkit.errors import InputError
-from llmkit.records.formats import MAX_LINE, TOO_LONG, lines_of, not_utf8
+from llmkit.records.encodings import not_utf8
+from llmkit.records.formats import MAX_LINE, TOO_LONG, lines_of
 from llmkit.records.rows import Row
 
 _UNCLOSED = "a quote that opens here is never closed"
@@ -192,7 +193,8 @@ def _problem(fields: list[str], columns: int) -> str | None:
     for field in fields:
         bad = _ESCAPED_BYTE.search(field) if not field.isascii() else None
         if bad is not None:
-            return not_utf8(ord(bad.group()) - 0xDC00)
+            data = field.encode("utf-8", "surrogateescape")
+            return not_utf8(data, len(field[: bad.start()].encode("utf-8")))
     if len(fields) != columns:
         return f"{len(fields)} fields where the header has {columns}"
     return None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from llmkit.errors import InputError
+from llmkit.records.encodings import not_utf8
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
@@ -61,7 +62,7 @@ def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
         text = raw.decode().rstrip(" \t\r\n")
         value, end, problem = decoder.decode(text, space_end(text, 0))
     except UnicodeDecodeError as error:
-        return {}, not_utf8(error.object[error.start])
+        return {}, not_utf8(error.object, error.start)
     except json.JSONDecodeError as error:
         return {}, f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
     except ValueError as error:
@@ -81,11 +82,6 @@ def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | No
     return {}, f"a JSON {kinds.get(type(value), 'number')}, not an object"
 
 
-def not_utf8(byte: int) -> str:
-    """Return the message for a byte of another encoding."""
-    return f"byte 0x{byte:02x} is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8"
-
-
 def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of plain text: one row a line, blank lines included."""
     for index, raw in enumerate(lines_of(stream)):
@@ -96,7 +92,7 @@ def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            yield Row(index, {}, where, not_utf8(error.object[error.start]))
+            yield Row(index, {}, where, not_utf8(error.object, error.start))
         else:
             yield Row(index, {"text": text.removesuffix("\n").removesuffix("\r")}, where)
 
@@ -109,6 +105,6 @@ def whole_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     try:
         text = content.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
-        yield Row(0, {}, name, not_utf8(error.object[error.start]))
+        yield Row(0, {}, name, not_utf8(error.object, error.start))
     else:
         yield Row(0, {"text": text}, name)

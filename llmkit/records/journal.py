@@ -12,7 +12,7 @@ the first three lines replaces the journal atomically. Windows, batches and budg
 can cut only the last line. The reader stops at the first line that is cut off or damaged, and the rows of
 the lines after it run again.
 
-Public: `Failure`, `Result`, `Finished`, `CommitWindow`, `Journal`, `read`, `difference`; a
+Public: `Failure`, `Result`, `row_out`, `Finished`, `CommitWindow`, `Journal`, `read`, `difference`; a
 function for each kind of line.
 """
 
@@ -47,6 +47,15 @@ class Failure:
 
 Result = dict[str, Any] | Failure
 """Result of a row: the fields to add to it, or the reason of its failure."""
+
+
+def row_out(row: Row, result: Result) -> dict[str, Any]:
+    """Return a row as it is written: with its result, or with the reason of its failure."""
+    if not isinstance(result, Failure):
+        return {**row.data, **result}
+    if row.error is not None:
+        return {"error": f"{row.where}: {result.reason}"}
+    return {**row.data, "llmkit_error" if "error" in row.data else "error": result.reason}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from llmkit.errors import InputError
-from llmkit.records.formats import MAX_LINE, TOO_LONG, as_object, not_utf8, space_end
+from llmkit.records.encodings import not_utf8
+from llmkit.records.formats import MAX_LINE, TOO_LONG, as_object, space_end
 from llmkit.records.rows import Row
 from llmkit.records.strict_json import Decoder
 
@@ -115,6 +116,6 @@ class _Text:
             new = self._utf8.decode(raw, final=self._at_end)
         except UnicodeDecodeError as error:
             self.line += self._text.count("\n", self._start) + raw[: error.start].count(b"\n")
-            raise self.broken(not_utf8(error.object[error.start])) from None
+            raise self.broken(not_utf8(error.object, error.start)) from None
         self._text = self._text[self._start :] + new
         self._start = 0

@@ -1,10 +1,12 @@
-"""Write rows to a JSONL file that a killed run can resume, or to a text stream.
+"""Write rows to a file that a killed run can resume, or to a text stream.
 
 Public: `check`, `JournaledOutput`, `StreamOutput`.
 
-During a run, FILE.partial holds the finished windows, and FILE.journal (see `journal`) the results of the
-current one. A kill loses at most the running batch; a power cut loses at most the window. One rename at the
-end creates or replaces FILE; a proof that it is finished goes to the user's state folder (see `finished`).
+During a run, FILE.partial holds the finished windows as JSONL, and after them, for people to look at, the
+rows of the current window in the order in which they were done; FILE.journal (see `journal`) holds the
+results of the current window. A kill loses at most the running batch; a power cut loses at most the window.
+At the end the rows are converted if FILE is CSV or Parquet. One rename creates or replaces FILE; a proof that
+it is finished goes to the user's state folder (see `finished`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -44,10 +47,10 @@ def check(path: str | Path, *, resume: bool = False, overwrite: bool = False) ->
 
 
 class JournaledOutput:
-    """A JSONL file written window by window, with a journal.
+    """A file of rows written window by window, with a journal.
 
     Args:
-        path: the file.
+        path: the file: CSV or Parquet if its name ends so, else JSONL.
         header: everything that the output depends on, as JSON: options, model revision, dtype, threads,
             seed, budget, and under ``input`` the source's `identity()`. A resumed run must have the same.
         resume: continue an unfinished run; start one if there is none.
@@ -90,6 +93,7 @@ class JournaledOutput:
         self._bytes = 0
         self._unfinished: CommitWindow | None = None
         self._committed = 0
+        self._window: dict[int, Row] = {}  # the current window's rows by index
         self._partial_fd = self._journal_fd = -1
 
     @property
@@ -149,18 +153,27 @@ class JournaledOutput:
         self._input_ahead = self._input.copy()
         journal.hash_rows(rows, digest, self._input_ahead)
         known, self._unfinished = self._unfinished, None
+        self._window = {row.index: row for row in rows}
         window = CommitWindow(self.done_rows, len(rows), digest.hexdigest())
         if known is None:
             self._append(journal.window_line(window))
             return {}
         if (known.first, known.rows, known.sha256) != (window.first, window.rows, window.sha256):
             raise self._changed()
+        self._show(known.results.items())
         return dict(known.results)
 
     def commit(self, results: Sequence[tuple[int, Result]]) -> None:
         """Keep the results of one batch, each with its row's index."""
         self._append(journal.batch_line(results))
         self._committed += len(results)
+        self._show(results)
+
+    def _show(self, results: Iterable[tuple[int, Result]]) -> None:
+        """Append rows of the current window to the partial file; `end_window` writes them again in order."""
+        rows = (journal.row_out(self._window[index], result) for index, result in results)
+        with self._disk():
+            _write(self._partial_fd, "".join(dumps(row) + "\n" for row in rows).encode())
 
     def set_budget(self, budget: Budget) -> None:
         """Record the reduced budget."""
@@ -176,6 +189,8 @@ class JournaledOutput:
         """
         data = "".join(dumps(row) + "\n" for row in rows).encode()
         with self._disk():
+            os.ftruncate(self._partial_fd, self._bytes)
+            os.lseek(self._partial_fd, self._bytes, os.SEEK_SET)
             _write(self._partial_fd, data)
             os.fsync(self._partial_fd)
             self._input = self._input_ahead
@@ -187,14 +202,29 @@ class JournaledOutput:
             self._replace_journal()
 
     def finish(self) -> None:
-        """Rename the partial file to its final name, keep the proof, and remove the journal."""
+        """Give the rows their final form and name, keep the proof, and remove the other files."""
         with self._disk():
             os.fsync(self._partial_fd)
-            os.replace(self._paths.partial, self._paths.final)
+            new, totals = self._paths.partial, self._totals()
+            if self._paths.convert is not None:
+                new, totals = self._paths.converted, self._convert(totals)
+            os.replace(new, self._paths.final)
             self.finished = True
-            finished.remember(self._paths.final, journal.head(self.header, self._totals()))
+            finished.remember(self._paths.final, journal.head(self.header, totals))
+            self._paths.partial.unlink(missing_ok=True)
             self._paths.journal.unlink(missing_ok=True)
             self._paths.sync_folder()
+
+    def _convert(self, totals: Finished) -> Finished:
+        """Convert the partial file, and return the totals with the size and the hash of the new file."""
+        assert self._paths.convert is not None
+        with self._paths.open_converted() as file:
+            self._paths.convert(self._paths.partial, file)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            return replace(totals, bytes=size, output=hashlib.file_digest(file, "sha256").hexdigest())
 
     def _begin(self) -> None:
         # In this order: a kill in between leaves a partial file that is too long, and resuming cuts it.
@@ -291,7 +321,8 @@ class JournaledOutput:
 
     def _discard(self) -> None:
         """Remove the files of a run that did nothing, so that the next attempt can start."""
-        for path in (self._paths.new_journal, self._paths.journal, self._paths.partial):
+        paths = self._paths
+        for path in (paths.new_journal, paths.journal, paths.converted, paths.partial):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 from pathlib import Path
 
 from llmkit.errors import InputError, OptionError
 from llmkit.records import finished, journal
+from llmkit.records.convert_rows import CONVERTERS
 from llmkit.records.journal import Journal
 
-_OTHER_FORMATS = (".gz", ".csv", ".tsv", ".parquet")
+_OTHER_FORMATS = (".gz", ".tsv")
 
 
 class OutputPaths:
@@ -27,6 +29,8 @@ class OutputPaths:
         partial: the finished windows of an unfinished run; the lock is on this file.
         journal: see `llmkit.records.journal`.
         new_journal: the next journal, until it is renamed.
+        convert: function that makes the file from the finished partial file, which is JSONL; None for JSONL.
+        converted: the new file, until it is renamed.
 
     Raises:
         OptionError: a file cannot be written there.
@@ -37,8 +41,14 @@ class OutputPaths:
         if name in ("", "-"):
             raise OptionError("output", "must name a file; without it, rows go to stdout")
         if name.lower().endswith(_OTHER_FORMATS):
-            raise OptionError("output", f"{name}: the output is plain JSONL; use a name such as out.jsonl")
+            raise OptionError(
+                "output",
+                f"{name}: a result is JSONL, CSV or Parquet; use a name such as out.jsonl or out.csv",
+            )
         self.final = Path(os.path.realpath(name))
+        suffix = Path(name).suffix.lower()
+        self.convert = CONVERTERS.get(suffix)
+        self.converted = self.final.with_name(self.final.name + ".converted")
         self.partial = self.final.with_name(self.final.name + ".partial")
         self.journal = self.final.with_name(self.final.name + ".journal")
         self.new_journal = self.final.with_name(self.final.name + ".journal.new")
@@ -86,9 +96,10 @@ class OutputPaths:
         if self.partial.exists() or not self.final.exists():
             return None
         found: Journal | None = None
-        # A kill between the last rename and the removal of the journal leaves the journal.
-        with contextlib.suppress(OSError, InputError):
-            found = journal.read(self.journal)
+        if self.convert is None:
+            # A kill between the last rename and the removal of the journal leaves the journal.
+            with contextlib.suppress(OSError, InputError):
+                found = journal.read(self.journal)
         found = found or finished.recall(self.final)
         if found is None:
             raise InputError(
@@ -155,6 +166,14 @@ class OutputPaths:
             os.unlink(self.new_journal)
             return os.open(self.new_journal, flags, 0o666)
 
+    def open_converted(self) -> io.BufferedRandom:
+        """Create the file for the converted rows; call it while holding the lock.
+
+        Links are not followed. A file that a killed run left is removed first.
+        """
+        self.converted.unlink(missing_ok=True)
+        return open(os.open(self.converted, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "w+b")
+
     def sync_folder(self) -> None:
         """Make renames in the folder survive a power cut."""
         fd = os.open(self.final.parent, os.O_RDONLY)
@@ -182,6 +201,9 @@ class OutputPaths:
         for path in (self.journal, self.new_journal):
             if path.is_symlink() or path.exists():
                 self._refuse_unknown(path)
+        # Rows are converted while the partial file is there.
+        if self.convert and os.path.lexists(self.converted) and not self.partial.exists():
+            raise self._foreign(self.converted)
         try:
             size = 0 if self.partial.is_dir() else self.partial.lstat().st_size
         except OSError:

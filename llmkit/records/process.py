@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from llmkit.errors import OptionError, OutOfMemory, RequestRefused, RowError
 from llmkit.records.batches import Budget, PreparedRow, longest_first, next_batch
-from llmkit.records.journal import Failure, Result
+from llmkit.records.journal import Failure, Result, row_out
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.read import RowSource
 from llmkit.records.rows import Row
@@ -55,6 +55,7 @@ def process(
     result_field: str | None = None,
     progress: OnProgress | None = None,
     notice: Callable[[str], None] | None = None,
+    reworded: Callable[[str], str] = str,
 ) -> Summary:
     """Add the fields that `work` returns to each row of `source`, and write the rows in input order.
 
@@ -82,6 +83,8 @@ def process(
         progress: called after each batch with the rows done, the number of failed ones, the batch's fields
             (None where no batch ran) and the share of the input that is done (None if unknown).
         notice: called with a sentence when memory ran out and the run continues.
+        reworded: takes the reason of a failure, and returns the text for the row, in which options have the
+            names that the user knows.
 
     Raises:
         RowError: a row failed under "fail".
@@ -104,6 +107,7 @@ def process(
         names=_Names(tuple(columns), result_field),
         progress=progress or _silent,
         notice=notice or _silent,
+        reworded=reworded,
         done=output.done_rows,
         failed=output.failed,
         resumed=output.done_rows,
@@ -154,6 +158,7 @@ class _Run:
     names: _Names
     progress: OnProgress
     notice: Callable[[str], None]
+    reworded: Callable[[str], str]
     done: int
     failed: int
     resumed: int
@@ -161,7 +166,9 @@ class _Run:
 
     def window(self, rows: list[Row]) -> None:
         """Run one window and write it."""
-        share_before, share_after = self.share, self.source.fraction()
+        share_before = self.share if self.done else 0.0
+        share_after = self.source.fraction()
+        total = self.done + len(rows) if share_after == 1.0 else None
         results: dict[int, Result] = {}
 
         def settle(new: dict[int, Result], fields: list[dict[str, Any]] | None) -> None:
@@ -169,7 +176,9 @@ class _Run:
             self.done += len(new)
             self.failed += sum(isinstance(result, Failure) for result in new.values())
             self.share = None
-            if share_before is not None and share_after is not None:
+            if total is not None:
+                self.share = self.done / total
+            elif share_before is not None and share_after is not None:
                 # The source is read a window ahead of the work.
                 self.share = share_before + (share_after - share_before) * len(results) / len(rows)
             self.progress(self.done, self.failed, fields, self.share)
@@ -190,7 +199,7 @@ class _Run:
             result.reason if isinstance(result, Failure) else None
             for result in (results[row.index] for row in rows)
         ]
-        self.output.end_window([_row_out(row, results[row.index]) for row in rows], failures)
+        self.output.end_window([row_out(row, results[row.index]) for row in rows], failures)
 
     def _ready(self, rows: list[Row]) -> tuple[list[PreparedRow[Any]], dict[int, Result]]:
         """Return the rows prepared and sorted for `next_batch`, and the results of rows that cannot run."""
@@ -260,7 +269,7 @@ class _Run:
             kept = f"{self.output.kept} rows are done and kept: resume=True on_error=skip continues"
             raise RowError(error.where, f"{error.reason} ({kept})")
         return {
-            index: Failure(answer.reason) if isinstance(answer, RowError) else answer
+            index: Failure(self.reworded(answer.reason)) if isinstance(answer, RowError) else answer
             for index, answer in answers.items()
         }
 
@@ -277,11 +286,3 @@ class _Run:
         except ValueError:
             return RowError(row.where, "its result holds NaN or Infinity, which JSON cannot hold")
         return fields
-
-
-def _row_out(row: Row, result: Result) -> dict[str, Any]:
-    if not isinstance(result, Failure):
-        return {**row.data, **result}
-    if row.error is not None:
-        return {"error": f"{row.where}: {result.reason}"}
-    return {**row.data, "llmkit_error" if "error" in row.data else "error": result.reason}

@@ -1,7 +1,7 @@
 """Open rows: a file of any known format, stdin, a Hub dataset, or texts in memory.
 
-Public: `open_rows`, `rows_of`, `RowSource`, `open_text`, `has_rows`, `identity_of`. All sources are streamed.
-A file that is missing, empty or of another format is refused on opening.
+Public: `open_rows`, `rows_of`, `RowSource`, `UnknownFormat`, `open_text`, `has_rows`, `identity_of`. All
+sources are streamed. A file that is missing, empty or of another format is refused on opening.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from llmkit.errors import InputError, OptionError
 from llmkit.fingerprint import fingerprint
 from llmkit.records import formats
 from llmkit.records.csv_file import csv_rows, tsv_rows
+from llmkit.records.encodings import as_utf8, check_encoding, named
 from llmkit.records.json_file import json_rows
 from llmkit.records.rows import Row
 from llmkit.records.tables import open_hub, open_parquet
@@ -46,11 +47,16 @@ _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
 }
 
 
+class UnknownFormat(InputError):  # noqa: N818 (a condition that a caller may explain further)
+    """The end of a file's name is that of no format of rows."""
+
+
 class RowSource:
     """Rows that can be iterated once.
 
     Attributes:
         name: the user's name for the source.
+        limit: most rows to read; None is all.
     """
 
     def __init__(
@@ -69,12 +75,26 @@ class RowSource:
         self._position = position
         self._taken = 0
         self._at_end = False
+        self.limit: int | None = None
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
             self._taken = row.index + 1
             yield row
         self._at_end = True
+
+    def limited(self, limit: int | None) -> RowSource:
+        """Read the first `limit` rows only; None reads all. Return the source itself.
+
+        Raises:
+            OptionError: the limit is below 1.
+        """
+        if limit is not None:
+            if limit < 1:
+                raise OptionError("limit", f"must be 1 or more, not {limit}")
+            self.limit = limit
+            self._rows = itertools.islice(self._rows, limit)
+        return self
 
     def through(self, change: Callable[[Iterator[Row]], Iterator[Row]]) -> RowSource:
         """Pass the rows through `change`; name and identity stay. Return the source itself."""
@@ -99,13 +119,24 @@ class RowSource:
         """
         return dict(self._identity)
 
+    def total(self) -> int | None:
+        """Return the number of rows; None as long as it is unknown."""
+        if self._at_end or self._count is None:
+            return self._taken if self._at_end else None
+        return self._count if self.limit is None else min(self._count, self.limit)
+
     def fraction(self) -> float | None:
         """Return the share of the source that has been read, 0 to 1; None if it is unknown."""
-        if self._at_end:
+        if self._at_end or (self.limit is not None and self._taken >= self.limit):
             return 1.0
         if self._count is not None:
-            return self._taken / self._count if self._count else 1.0
-        return self._position() if self._position is not None else None
+            most = self._count if self.limit is None else min(self.limit, self._count)
+            return self._taken / most if most else 1.0
+        shares = [self._taken / self.limit] if self.limit is not None else []
+        if self._position is not None:
+            # The first bytes are read ahead of the first row.
+            shares.append(self._position() if self._taken else 0.0)
+        return max(shares, default=None)
 
 
 def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -> RowSource:
@@ -151,26 +182,36 @@ def identity_of(source: str | Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_text(source: str | Path) -> Iterator[io.BufferedReader]:
+def open_text(source: str | Path, *, encoding: str | None = None) -> Iterator[io.BufferedReader]:
     """Open a file of plain text, or a .gz of one, as bytes that can be read again after `seek(0)`.
+
+    Args:
+        source: name of the file.
+        encoding: its encoding; None is UTF-8. The bytes are UTF-8 in any case.
 
     Raises:
         InputError: the file is missing, a folder, damaged, or begins with the mark of another encoding.
     """
-    name = str(source)
+    name, codec = str(source), check_encoding(encoding)
     with _naming(name), open(name, "rb") as file:
         zipped = name.lower().endswith(".gz")
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             stream = _copy(file, name, zipped)
         else:
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
-        with stream:
-            _refuse_other_encodings(cast(io.BufferedReader, stream), name)
-            yield cast(io.BufferedReader, stream)
+        with as_utf8(stream, codec) as text:
+            if codec is None:
+                _refuse_other_encodings(text, name)
+            yield text
 
 
 def open_rows(
-    source: str | Path, *, lines: bool = False, whole: bool = False, split: str | None = None
+    source: str | Path,
+    *,
+    lines: bool = False,
+    whole: bool = False,
+    split: str | None = None,
+    encoding: str | None = None,
 ) -> RowSource:
     """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by the end of its name.
 
@@ -183,17 +224,21 @@ def open_rows(
         lines: read plain text, under any name, with one row a line (as in .txt).
         whole: read plain text, under any name, as one row.
         split: split of a dataset that has several, if the source names none.
+        encoding: encoding of a text file; None is UTF-8.
 
     Raises:
-        InputError: on opening or while reading: the file is missing, empty, damaged, or of another format.
+        InputError: on opening or while reading: the file is missing, empty, damaged, or of another format
+            (UnknownFormat).
+        OptionError: there is no such encoding, or the file is not text.
     """
-    name = str(source)
+    name, codec = str(source), check_encoding(encoding)
     text = "whole" if whole else "lines" if lines else None
     if name == "-":
-        return RowSource("stdin", _stdin_rows(text or ".jsonl"))
+        return RowSource("stdin", _stdin_rows(text or ".jsonl", codec))
     if name.startswith("hf:"):
-        if text is not None:
-            raise OptionError(text, f"reads plain text, and {name} is a dataset")
+        option = text or (None if codec is None else "encoding")
+        if option is not None:
+            raise OptionError(option, f"is for files of text, and {name} is a dataset")
         return RowSource(name, _begun(open_hub(name, split)))
     with _naming(name), contextlib.ExitStack() as opened:
         file = opened.enter_context(open(name, "rb"))
@@ -204,11 +249,13 @@ def open_rows(
             raise InputError(f"{name} is empty")
         identity = {"name": Path(name).name, **fingerprint(file.fileno())} if regular else None
         if kind == ".parquet":
+            if codec is not None:
+                raise OptionError("encoding", f"is for files of text, and {name} is a Parquet file")
             table = file if regular and not zipped else opened.enter_context(_copy(file, name, zipped))
             rows, count = open_parquet(table, name)
             opened.pop_all()
             return RowSource(name, rows, identity=identity, count=count)
-        rows = _begun(_file_rows(file, name, kind, zipped))
+        rows = _begun(_file_rows(file, name, kind, zipped, codec))
         opened.pop_all()
 
     def position() -> float:
@@ -217,21 +264,23 @@ def open_rows(
     return RowSource(name, rows, identity=identity, position=position if regular else None)
 
 
-def _stdin_rows(kind: str) -> Iterator[Row]:
+def _stdin_rows(kind: str, codec: str | None) -> Iterator[Row]:
     if sys.stdin is None:
         raise InputError("stdin is closed; name a file")
-    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    stream = as_utf8(sys.stdin.buffer, codec)
     with _naming("stdin"):
-        _refuse_other_encodings(stream, "stdin")
-        yield from _READERS[kind](stream, "stdin")
+        if codec is None:
+            _refuse_other_encodings(stream, "stdin")
+        yield from named(_READERS[kind](stream, "stdin"), codec)
 
 
-def _file_rows(file: IO[bytes], name: str, kind: str, zipped: bool) -> Iterator[Row]:
-    stream = cast(io.BufferedReader, gzip.GzipFile(fileobj=file) if zipped else file)
+def _file_rows(file: IO[bytes], name: str, kind: str, zipped: bool, codec: str | None) -> Iterator[Row]:
+    stream = as_utf8(cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file, codec)
     with file, _naming(name):
-        if not _refuse_other_encodings(stream, name) and zipped:
+        begun = _refuse_other_encodings(stream, name) if codec is None else bool(stream.peek(1))
+        if not begun and zipped:
             raise InputError(f"{name} is empty")
-        yield from _READERS[kind](stream, name)
+        yield from named(_READERS[kind](stream, name), codec)
 
 
 def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
@@ -249,7 +298,7 @@ def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
         return "lines", zipped
     if not regular:
         return ".jsonl", zipped
-    raise InputError(
+    raise UnknownFormat(
         f"{name}: unknown format; rename it to end in one of {' '.join(_FORMATS)}"
         " (each may be followed by .gz)"
     )
@@ -261,7 +310,7 @@ def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
     if head == b"\x1f\x8b":
         raise InputError(f"{name} is gzip data: unpack it first, or give the file a name that ends in .gz")
     if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise InputError(f"{name} is UTF-16; convert it, e.g. iconv -f utf-16 -t utf-8")
+        raise InputError(f"{name} is UTF-16; encoding=utf-16 reads it")
     return bool(head)
 
 

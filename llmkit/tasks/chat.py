@@ -155,6 +155,12 @@ class Conversation:
         self._unseen = self._attempt = 0
         return taken
 
+    def clear(self) -> None:
+        """Begin a new conversation: all turns are taken back, and the system message stays."""
+        system, _ = split_system(self.messages)
+        self.messages = list(system)
+        self._unseen = self._attempt = 0
+
     def save(self, path: str | Path) -> int:
         """Add the conversation to a transcript, as `save_transcript` does."""
         return save_transcript(path, self.messages)

@@ -102,12 +102,15 @@ def write_run(folder: Path, run: dict[str, Any]) -> None:
     write_whole(folder / RUN_FILE, json.dumps(run, indent=2) + "\n")
 
 
-def check_run(folder: Path, run: dict[str, Any]) -> None:
+def check_run(folder: Path, run: dict[str, Any], notice: Callable[[str], None]) -> None:
     """Refuse to resume a run with other options or data than it was started with.
+
+    More `epochs` or `max_steps` than before extend the run: its options are written anew.
 
     Args:
         folder: folder of the checkpoints.
         run: options of the run, as JSON.
+        notice: called with a sentence for the user.
 
     Raises:
         OptionError: naming the first option that differs, or because there is no run to resume.
@@ -120,13 +123,28 @@ def check_run(folder: Path, run: dict[str, Any]) -> None:
             f"{folder.parent}: no unfinished run is there; to start one, omit `resume`, and give `overwrite`"
             " if the folder is not empty",
         ) from None
+    longer = []
     for name, value in json.loads(json.dumps(run)).items():
-        if before.get(name) != value:
+        if name in ("epochs", "max_steps") and _is_more(value, before.get(name)):
+            longer.append(f"from {before[name]:g} to {value:g} {name}")
+        elif before.get(name) != value:
             raise OptionError(
                 "resume",
                 f"{folder.parent}: `{name}` was {before.get(name)!r} and is now {value!r}; give the same"
                 " options and data as before, or start again with overwrite=True",
             )
+
+    if longer:
+        notice(
+            f"the run is extended {' and '.join(longer)}; from here on the learning rate follows the new"
+            " length, so the weights are not those of a run that was planned so long"
+        )
+        write_run(folder, run)
+
+
+def _is_more(value: Any, before: Any) -> bool:
+    numbers = isinstance(value, int | float) and isinstance(before, int | float)
+    return numbers and value > before
 
 
 def is_finished(output: Path, asked: dict[str, Any]) -> bool:

@@ -70,6 +70,7 @@ def peak(
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if loaded.device.type == "cpu":
         import psutil
+        import transformers.trainer  # noqa: F401 (training needs it, and it takes up to 100 MB)
 
         present = int(psutil.Process().memory_info().rss)
         kept += int(everything * (_HEAP_CHECKPOINTED if checkpointing else _HEAP))

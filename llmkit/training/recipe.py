@@ -68,6 +68,8 @@ class Schedule:
         compile: compile the model with `torch.compile`.
         report_to: send the measurements to "tensorboard", "trackio" or "wandb" too.
         on_error: "fail" at a bad row, or "skip" it.
+        limit: most rows or documents to read of each file; None is all.
+        encoding: encoding of text files; None is UTF-8.
     """
 
     epochs: float
@@ -96,6 +98,13 @@ class Schedule:
         None, "Send measurements to tensorboard, trackio or wandb too.", default_text="none", metavar="NAME"
     )
     on_error: str = option("fail", "At a bad row, stop or skip it.", metavar="fail|skip")
+    limit: int | None = option(None, "Read only the first N rows of each file.", default_text="all")
+    encoding: str | None = option(
+        None,
+        "Encoding of text files, such as utf-16, gb18030 or cp1252.",
+        default_text="utf-8",
+        metavar="NAME",
+    )
 
     def check(self) -> None:
         """Refuse options that Trainer would refuse later with less of an explanation, or not at all.
@@ -112,6 +121,7 @@ class Schedule:
         for name in (
             "batch_size",
             "gradient_accumulation",
+            "limit",
             "max_steps",
             "save_steps",
             "eval_steps",

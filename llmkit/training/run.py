@@ -262,7 +262,7 @@ class TrainingRun:
         folder, start = output / "checkpoints", None
         if state.is_main_process:
             if resume:
-                checkpoints.check_run(folder, options)
+                checkpoints.check_run(folder, options, notice)
             else:
                 _make_folder(output, folder, options)
         state.wait_for_everyone()

@@ -160,7 +160,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
     [
         ([], None, "nothing to work on"),
         ([], "", "stdin is empty"),
-        ([], b"caf\xe9\n", "stdin:1: not UTF-8"),
+        ([], b"caf\xe9\n", "stdin:1: byte 0xe9 is not UTF-8"),
         (["x", "--input", "y.jsonl"], None, "give one of them"),
         (["--input", "no-such-file.jsonl"], None, "no-such-file.jsonl"),
         (["x", "--field", "a"], None, "--field is about rows of a file"),
@@ -186,6 +186,21 @@ def test_skipped_rows_leave_an_empty_line_and_are_told_by_number(model: Path) ->
     assert result.out.endswith("\n\n")
     told = result.err.splitlines()
     assert told == ["llmkit: error: row 2: column 'prompt' is null", "llmkit: 1 of 2 rows failed"]
+
+
+def test_the_reason_of_a_failed_row_names_flags(model: Path) -> None:
+    rows = '{"prompt": "A dog"}\n{"a": "x", "b": "y"}\n'
+    result = run("generate", "-m", model, *SHORT, "--input", "-", "--on-error", "skip", "--json", stdin=rows)
+    assert rows_of(result.out)[1]["error"].endswith("name it with --field")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_several_results_of_a_prompt_are_separated(model: Path, count: int) -> None:
+    more = ("--num-return-sequences", "2", "--temperature", "1", "--seed", "1")
+    both = rows_of(run("generate", "-m", model, *SHORT, *more, "--json", "The cat").out)[0]["generated_text"]
+    assert run("generate", "-m", model, *SHORT, *more, "The cat").out == "\n---\n".join(both) + "\n"
+    lines = run("generate", "-m", model, *SHORT, *more, "--lines", stdin="The cat\n" * count).out
+    assert [part.count("\n") for part in lines.split("\n\n")[:-1]] == [1] * count
 
 
 def test_an_unknown_model(tmp_path: Path) -> None:

@@ -64,4 +64,4 @@ def test_the_help_shows_each_default(verb: str, help: str, default: str) -> None
 
 def test_a_result_shows_units(capsys: pytest.CaptureFixture[str]) -> None:
     show({"steps": 1200, "train_loss": 1.54219, "peak_memory": 771_039_232, "resumed": None}, as_json=False)
-    assert capsys.readouterr().out == "steps: 1,200\ntrain loss: 1.542\npeak memory: 0.77 GB\n"
+    assert capsys.readouterr().out == "steps: 1,200\nlast training loss: 1.542\npeak memory: 0.77 GB\n"

@@ -61,6 +61,7 @@ def test_a_help_page_is_readable(verb: str, monkeypatch: pytest.MonkeyPatch) -> 
     page = run(verb, "--help").out
     described, examples = page.split("\nExamples:\n")
     assert max(map(len, described.splitlines())) <= 100
+    assert max(map(len, examples.splitlines())) <= 80
     assert examples.startswith(f"  llmkit {verb}") or f"| llmkit {verb}" in examples
     assert "<" not in described.replace("<|endoftext|>", "")
     assert page == run(verb, "-q", "--help").out, "Typer shows another page"
@@ -71,6 +72,12 @@ def test_every_option_with_a_value_has_a_default_in_words(verb: str) -> None:
     for one in flags.parameters(verbs.module(verb).run):
         if isinstance(one.spec, flags.Flag) and not one.is_switch and not one.required:
             assert one.default_text, one.name
+
+
+def test_help_is_a_verb_too() -> None:
+    assert run("help").out == run("--help").out
+    assert run("help", "generate").out == run("generate", "--help").out
+    assert run("help", "nosuch").code == 2
 
 
 def test_the_help_of_generate_stands_in_sections() -> None:
@@ -116,13 +123,29 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
     assert "llmkit" in (tmp_path / ".bashrc").read_text()
 
 
-def test_completion_lists_the_verbs() -> None:
-    environment = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": "llmkit gen", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("gen", ["generate"]),
+        ("generate -m story", ["storyteller"]),
+        ("eval --metric ro", ["rouge"]),
+        ("eval --metric bleu,te", ["bleu,ter"]),
+        ("eval --task su", ["summarize"]),
+        ("generate --quantize int", ["int8", "int4"]),
+        ("generate --on-error s", ["skip"]),
+    ],
+)
+def test_completion_lists_verbs_and_values(line: str, expected: list[str]) -> None:
+    environment = {
+        "_LLMKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"llmkit {line}",
+        "COMP_CWORD": str(len(line.split())),
+    }
     script = "import sys; sys.argv[0] = 'llmkit'; from llmkit.cli.main import main; main()"
     shown = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True
     )
-    assert shown.stdout.split() == ["generate"]
+    assert shown.stdout.split() == expected
 
 
 def test_a_mistyped_verb_is_bad_usage_with_the_nearest_name() -> None:

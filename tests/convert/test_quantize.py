@@ -38,6 +38,8 @@ def test_a_quantized_folder_is_small_and_near(
     result = folders[bits]
     assert 0 < result.divergence < divergence
     assert result.bytes_after < share * result.bytes_before
+    stored = [file.stat().st_size for file in result.folder.iterdir() if file.suffix == ".safetensors"]
+    assert result.nbytes == sum(stored)
     config = json.loads((result.folder / "config.json").read_text())
     assert config["quantization_config"]["format"] == "pack-quantized"
 

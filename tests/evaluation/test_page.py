@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from llmkit.evaluation import examples, make, score_rows
+from llmkit.evaluation import Example, examples, make, score_rows
 from llmkit.evaluation.page import SAMPLED, SHOWN, PlottedRows, as_page, marked
 from llmkit.evaluation.registry import declaration_of
 from llmkit.evaluation.results import Record
@@ -52,6 +52,25 @@ def make_page(name, rows, baseline=None, **options):
     options["baselines"] = {"old.jsonl": baseline} if baseline else None
     evaluation = score_rows([metric], rows, resamples=20, on_record=kept.add, **options)
     return kept, as_page(evaluation, kept, source="test", baseline="old.jsonl" if baseline else None)
+
+
+def test_each_scale_has_a_plot_of_its_own():
+    metrics = [make("bleu"), make("ter"), make("f1")]
+    kept = PlottedRows()
+    rows = examples(["a b c d", "a b x d"], ["a b c d"] * 2)
+    evaluation = score_rows(metrics, rows, resamples=20, on_record=kept.add)
+    page = as_page(evaluation, kept, source="test")
+    captions = [text for text in read(page).text if "95% interval" in text and text != "95% interval"]
+    assert captions == ["bleu, ter with their 95% intervals", "f1 with its 95% intervals"]
+
+
+def test_a_row_shows_what_it_was_made_from():
+    row = Example("Hallo", ["Guten Tag"], {"source": "Hello", "prediction": "Hallo", "id": "7"}, "f:1", False)
+    _, page = make_page("f1", [row])
+    labels = [
+        text for text in read(page).text if text in ("source", "Hello", "Prediction", "prediction", "id")
+    ]
+    assert labels == ["source", "Hello", "Prediction"]
 
 
 def test_best_and_worst_rows():

@@ -75,7 +75,7 @@ def test_rows_with_references_in_lines(tmp_path):
 
 def test_stdin_is_lines_beside_references(tmp_path, monkeypatch):
     (tmp_path / "ref.txt").write_text("b\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("ä\n".encode())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO("ä\n".encode()))))
     (row,) = read("-", [str(tmp_path / "ref.txt")])
     assert (row.prediction, row.where) == ("ä", "stdin:1")
 
@@ -139,5 +139,5 @@ def test_files_that_do_not_go_together(tmp_path):
         with pytest.raises(OptionError) as caught:
             list(call())
         assert caught.value.option == option
-    with pytest.raises(InputError, match=r"nothing\.de: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.de: no such file"):
         list(read(str(tmp_path / "nothing.de"), [name]))

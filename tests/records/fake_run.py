@@ -107,13 +107,13 @@ def in_child(action):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def kill_everywhere(source, folder, every):
+def kill_everywhere(source, folder, every, suffix):
     """Kill a run in every `every`-th call that changes the disk, its resumption in another, and compare.
 
     Returns:
         How many calls there are, and the points whose finished file is not that of an undisturbed run.
     """
-    whole = folder / "whole.jsonl"
+    whole = folder / f"whole{suffix}"
     memory = work_in(220)
     killer_calls = folder / "calls"
 
@@ -126,7 +126,7 @@ def kill_everywhere(source, folder, every):
     calls = int(killer_calls.read_text())
     wrong = []
     for at in range(1, calls + 1, every):
-        target = folder / f"killed-{at}.jsonl"
+        target = folder / f"killed-{at}{suffix}"
 
         def first(at=at, target=target):
             Killer(at)
@@ -149,7 +149,7 @@ def kill_everywhere(source, folder, every):
 
 def main(command, source, target, *more):
     if command == "everywhere":
-        print(json.dumps(kill_everywhere(Path(source), Path(target), int(more[0]))))
+        print(json.dumps(kill_everywhere(Path(source), Path(target), int(more[0]), more[1])))
     else:
         # One line a batch, so that whoever reads them can kill this process in the middle.
         run(source, target, resume=True, progress=lambda *told: print(told[0], flush=True))

@@ -7,6 +7,20 @@ from llmkit.errors import InputError, OptionError
 from llmkit.records.output_paths import OutputPaths
 
 
+@pytest.mark.parametrize("link", [True, False])
+def test_a_file_in_the_way_of_the_converted_rows_stays(tmp_path, link):
+    (tmp_path / "thesis.txt").write_text("mine")
+    place = OutputPaths(tmp_path / "out.csv")
+    if link:
+        place.converted.symlink_to(tmp_path / "thesis.txt")
+    else:
+        place.converted.write_text("mine")
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        with pytest.raises(InputError, match=r"out\.csv\.converted is in the way"):
+            place.check(resume=resume, overwrite=overwrite)
+    assert place.converted.read_text() == (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["", "-"])
 def test_stdout_is_not_a_file(name):
     with pytest.raises(OptionError) as caught:
@@ -14,9 +28,9 @@ def test_stdout_is_not_a_file(name):
     assert caught.value.option == "output"
 
 
-@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.tsv", "out.parquet", "OUT.GZ"])
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv.gz", "out.tsv", "OUT.GZ"])
 def test_a_name_that_promises_another_format_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match=rf"{name}: the output is plain JSONL"):
+    with pytest.raises(InputError, match=rf"{name}: a result is JSONL, CSV or Parquet"):
         OutputPaths(tmp_path / name)
 
 

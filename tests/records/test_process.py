@@ -170,10 +170,10 @@ def test_progress_tells_rows_failures_fields_and_the_share_done(tmp_path):
     assert shares[-1] == 1.0
 
 
-def test_a_source_of_unknown_length_has_no_share():
+def test_a_source_of_unknown_length_has_no_share_before_its_end():
     told = []
-    to_stream(rows_of(iter(["a"])), upper, progress=lambda *values: told.append(values[3]))
-    assert told[0] is None
+    to_stream(rows_of(iter("abc")), upper, progress=lambda *values: told.append(values[3]), window=2)
+    assert told == [None, None, 2 / 3, 1.0]
 
 
 # Rows that fail.

@@ -61,7 +61,7 @@ def test_gzip_of_several_members_is_one_file(write):
         ("x.jsonl", gzip.compress(b"{}", mtime=0), "is gzip data: unpack it first"),
         ("x.jsonl.gz", b'{"a": 1}\n', "damaged gzip data, or none: Not a gzipped file"),
         ("x.parquet.gz", b"PAR1", "damaged gzip data, or none"),
-        ("x.txt", "a\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv -f utf-16 -t utf-8"),
+        ("x.txt", "a\n".encode("utf-16"), "is UTF-16; encoding=utf-16 reads it"),
         ("x.csv", b"\xfe\xff\x00a", "is UTF-16"),
     ],
 )
@@ -239,3 +239,16 @@ def test_reading_text_imports_nothing_heavy(write):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("limit", "read"), [(2, 2), (9, 4), (None, 4)])
+def test_a_limit_reads_the_first_rows_only(write, limit, read):
+    source = open_rows(write("x.txt", b"a\nb\nc\nd\n")).limited(limit)
+    assert [row.data["text"] for row in source] == list("abcd")[:read]
+    assert source.fraction() == 1.0
+
+
+def test_a_limit_below_one_is_refused(write):
+    with pytest.raises(OptionError) as caught:
+        open_rows(write("x.txt", b"a\n")).limited(0)
+    assert caught.value.option == "limit"

@@ -15,6 +15,8 @@ from llmkit.records.output import JournaledOutput
 from llmkit.records.process import process
 from llmkit.records.read import rows_of
 
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
 
 def prepare(rows):
     return [PreparedRow(row, len(row.data["text"]), row.data["text"]) for row in rows]
@@ -80,6 +82,26 @@ def test_a_resumed_run_does_no_batch_again(fake, source, tmp_path):
     assert sorted(done) == list(range(70))
 
 
+def test_the_partial_file_shows_the_rows_that_are_done(fake, source, tmp_path):
+    """Also those of the current window, which the finished file has in the order of the input."""
+    target = tmp_path / "out.jsonl"
+    seen = []
+
+    def look(done, failed, fields, share):
+        rows = (tmp_path / "out.jsonl.partial").read_text().splitlines()
+        seen.append((done, len({json.loads(row)["id"] for row in rows}), len(rows)))
+        if done > 40 and fields and not target.exists() and len(seen) < 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, progress=look)
+    before = len(seen)
+    seen += [(0, 0, 0)] * (30 - before)
+    fake.run(source, target, progress=look, resume=True)
+    assert all(done == rows == lines for done, rows, lines in seen)
+    assert seen[30][0] == seen[before - 1][0]
+
+
 @pytest.mark.parametrize("size", [1, 16, 17, 32])
 def test_window_ends_resume_too(fake, tmp_path, size):
     source = fake.write_input(tmp_path / "in.jsonl", size)
@@ -136,12 +158,15 @@ def test_any_text_survives_the_journal(tmp_path):
     assert [row["echo"] for row in rows] == [json.loads(json.dumps(text)) for text in texts]
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every, record_property):
+@pytest.mark.parametrize(
+    ("suffix", "every"),
+    [(".jsonl", 14), (".csv", 60), *(pytest.param(one, 1, marks=pytest.mark.slow) for one in SUFFIXES)],
+)
+def test_kill_9_in_any_call_that_changes_the_disk(fake, source, tmp_path, every, suffix, record_property):
     """And again in the resumed run; the third finishes it. Half-written writes are among the points."""
     folder = tmp_path / "out"
     folder.mkdir()
-    script = [sys.executable, fake.__file__, "everywhere", str(source), str(folder), str(every)]
+    script = [sys.executable, fake.__file__, "everywhere", str(source), str(folder), str(every), suffix]
     result = json.loads(subprocess.run(script, capture_output=True, check=True).stdout)
     record_property("cases", f"kills of rows, twice each: {len(range(0, result['calls'], every))}")
     assert result["calls"] > 60

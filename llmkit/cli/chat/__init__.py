@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.chat.commands import COMMANDS, ChatSession, Leave, obey
+from llmkit.cli.chat.wrap import WordWrap
 from llmkit.cli.common import console, options, rows, signals
 from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
@@ -90,7 +91,7 @@ def _reply(
         generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show())
         print(flush=True)
     else:
-        rows.run_rows(generation, source, outputs, verb="chat", field="generated_text")
+        rows.run_rows(generation, source, outputs, verb="chat", field="generated_text", answers=True)
 
 
 def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) -> None:
@@ -141,15 +142,16 @@ def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
 
 def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
     """Show an answer as it is written; Ctrl-C ends it, and a second Ctrl-C ends it at once."""
+    out = WordWrap()
     with _interruptible() as stopped:
         try:
-            reply = ask(_show(), stopped=stopped)
+            reply = ask(_show(out), stopped=stopped)
         except KeyboardInterrupt:
             signals.reset()
-            print(flush=True)
+            out.end()
             console.notice("stopped; the message is taken back")
             return
-    print(flush=True)
+    out.end()
     if not reply.kept:
         console.notice("stopped; the message is taken back")
     elif reply.finish_reason == "interrupted":
@@ -162,7 +164,7 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         console.notice(f"cut after {reply.tokens} tokens; {more}")
 
 
-def _show() -> Callable[[str, bool], None]:
+def _show(out: WordWrap) -> Callable[[str, bool], None]:
     """Print the answer on stdout, from its first word on, and thoughts on stderr, dim on a terminal."""
     thought = begun = False
 
@@ -177,7 +179,7 @@ def _show() -> Callable[[str, bool], None]:
         else:
             if thought:
                 console.say("\n")
-            print(piece, end="", flush=True)
+            out.write(piece)
         thought = is_reasoning
 
     return show

@@ -89,6 +89,11 @@ def _undo(session: ChatSession, argument: str) -> None:
     console.notice(f"taken back: {start[:60]}{'…' * (len(start) > 60)}")
 
 
+def _clear(session: ChatSession, argument: str) -> None:
+    session.conversation.clear()
+    console.notice("a new conversation begins")
+
+
 def _retry(session: ChatSession, argument: str) -> None:
     if not session.conversation.sampling:
         console.notice("decoding is greedy: the same question gets the same answer; try /set temperature 0.7")
@@ -105,6 +110,14 @@ def _on_or_off(text: str) -> bool:
     return {"on": True, "off": False}[text]
 
 
+def _stops(text: str) -> tuple[str, ...]:
+    """Read texts to stop at, separated by spaces; \\n and \\t stand for a line break and a tab."""
+    found = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in text.split())
+    if not found:
+        raise ValueError
+    return found
+
+
 _SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_new_tokens": (int, "a number"),
     "temperature": (float, "a number"),
@@ -115,6 +128,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_beams": (int, "a whole number"),
     "greedy": (_on_or_off, "on or off"),
     "seed": (int, "a whole number"),
+    "stop": (_stops, "texts to end at, with spaces between them"),
 }
 
 
@@ -144,6 +158,8 @@ def _set(session: ChatSession, argument: str) -> None:
 
 def _show(session: ChatSession, name: str) -> None:
     value = getattr(session.conversation.options, name)
+    if name == "stop":
+        value = " ".join(repr(one) for one in value) or "none"
     _say(f"{name}: {'as the model has it' if value is None else value}")
 
 
@@ -170,6 +186,7 @@ COMMANDS: dict[str, tuple[Callable[[ChatSession, str], None], str, str]] = {
     "/load": (_load, "FILE", "Go on with the last conversation of such a file."),
     "/system": (_system, "TEXT", 'Set the system message; "" takes it away; without TEXT, show it.'),
     "/undo": (_undo, "", "Take the last turn back."),
+    "/clear": (_clear, "", "Begin a new conversation; the system message stays."),
     "/retry": (_retry, "", "Answer the last message anew."),
     "/model": (_model, "NAME", "Go on with another model; without NAME, show which it is."),
     "/set": (_set, "NAME VALUE", "Change a setting, such as temperature 0.7; without NAME, show all."),

@@ -1,4 +1,4 @@
-"""Messages to a person: notices, errors and progress, all on stderr.
+"""Messages to a person: notices and errors, all on stderr.
 
 stdout belongs to data and is not touched here.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
-import time
 import warnings
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from llmkit.cli.common import signals
 from llmkit.cli.common.streams import one_line, printable, raw_stderr
 from llmkit.errors import NoticeWarning
 
@@ -26,6 +25,7 @@ class _Verbosity:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    open_line: int = 0  # characters on stderr of a line that goes away (see `show_line`)
 
 
 state = _Verbosity()
@@ -116,6 +116,12 @@ def notice(message: str) -> None:
         say(f"llmkit: {one_line(with_flags(message))}")
 
 
+def suggest(*commands: str) -> None:
+    """Tell what can be done with a result: each a command, or a command and what it does."""
+    for number, command in enumerate(commands):
+        notice(f"{'next' if number == 0 else 'or'}: {command}")
+
+
 def detail(message: str) -> None:
     """Tell the user a choice that was made for them; shown with `-v`."""
     if state.verbose:
@@ -129,7 +135,23 @@ def error(message: str) -> None:
 
 def say(text: str, *, end: str = "\n") -> None:
     """Print text for a person on stderr; control characters are shown, not sent."""
+    clear_line()
     print(printable(text), end=end, file=sys.stderr, flush=True)
+
+
+def show_line(text: str) -> None:
+    """Show a line on the terminal in place of the one before; whatever is printed next removes it."""
+    clear_line()
+    shown = printable(text)[: shutil.get_terminal_size().columns - 1]
+    state.open_line = len(shown)
+    print(shown, end="", file=sys.stderr, flush=True)
+
+
+def clear_line() -> None:
+    """Remove the line that `show_line` shows, if there is one."""
+    if state.open_line:
+        print(f"\r{' ' * state.open_line}\r", end="", file=raw_stderr(), flush=True)
+        state.open_line = 0
 
 
 def dim(text: str) -> None:
@@ -145,76 +167,6 @@ def drawing() -> Any:
     from rich.console import Console
 
     return Console(file=raw_stderr())
-
-
-class Progress:
-    """A bar on a terminal; elsewhere a plain line now and then; nothing under `-q`.
-
-    The bar is drawn when the work has lasted half a second, so that short work draws none.
-    """
-
-    def __init__(self, verb: str, total: float | None = None, seconds_between_lines: float = 30.0) -> None:
-        self.verb = verb
-        self.total = total
-        self._every = seconds_between_lines
-        self._start = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when the first update came, and what was done
-        self._last_line = self._start
-        self._bar: Any = None
-        self._task: Any = None
-
-    def update(self, done: float, text: str = "") -> None:
-        """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
-        signals.unwind()  # from now on there is work to keep, and perhaps a bar to take away
-        signals.check()
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, done  # a resumed run does not begin at nothing
-        if state.quiet or now - self._start < 0.5:
-            return
-        if sys.stderr.isatty():
-            self._draw(done, text, self._left(done, now, *self._first))
-        elif now - self._last_line >= self._every:
-            self._last_line = now
-            share = f" {100 * done / self.total:.0f}%" if self.total else ""
-            say(f"llmkit: {self.verb}:{share} {text}".rstrip())
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _left(self, done: float, now: float, since: float, before: float) -> str:
-        """Return the time left as h:mm:ss; empty as long as there is nothing to estimate it from."""
-        if not self.total or done <= before:
-            return ""
-        seconds = round((now - since) * max(self.total - done, 0.0) / (done - before))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
-
-    def _draw(self, done: float, text: str, left: str) -> None:
-        if self._bar is None:
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
-
-            self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[text]}"),
-                # rich's own estimate needs several updates, and a batch may take a minute.
-                TextColumn("{task.fields[left]}"),
-                console=drawing(),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self.verb, total=self.total, text="", left="")
-        self._bar.update(self._task, completed=done, text=printable(text), left=left)
 
 
 def count(number: int, noun: str) -> str:

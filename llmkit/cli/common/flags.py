@@ -128,7 +128,10 @@ class Parameter:
 
 
 def parameters(run: Callable[..., None]) -> list[Parameter]:
-    """Return the parameters of a verb's function, with the fields of its groups in their place."""
+    """Return the parameters of a verb's function, with the fields of its groups in their place.
+
+    A group's `LEFT_OUT` names fields that are no flags of this verb; they keep their defaults.
+    """
     found: list[Parameter] = []
     hints = typing.get_type_hints(run, include_extras=True)
     for name, parameter in inspect.signature(run).parameters.items():
@@ -139,6 +142,7 @@ def parameters(run: Callable[..., None]) -> list[Parameter]:
             found += [
                 _parameter(one.name, fields[one.name], one.default, section)
                 for one in dataclasses.fields(kind)
+                if one.name not in getattr(kind, "LEFT_OUT", ())
             ]
         else:
             found.append(_parameter(name, kind, parameter.default, OWN))

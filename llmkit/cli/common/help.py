@@ -53,7 +53,10 @@ def root_page(about: str, sections: dict[str, dict[str, str]], width: int) -> st
     ]
     parts = ["Usage: llmkit VERB [options]", _wrapped(about, width)]
     parts += [_section(name, list(verbs.items()), width, first=13) for name, verbs in sections.items()]
-    parts += [_section(OWN, options, width, first=25), "llmkit VERB --help shows the options of a verb."]
+    parts += [
+        _section(OWN, options, width, first=25),
+        "llmkit VERB --help, or llmkit help VERB, shows the options of a verb.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 

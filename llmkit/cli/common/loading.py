@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llmkit.cli.common import console, signals
+from llmkit.cli.common import console, progress, signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def quick_imports() -> Iterator[None]:
 
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load a model for its logits or embeddings, and report its notes under `-v`."""
-    with quick_imports():
+    with progress.waiting(f"loading {spec.name}"), quick_imports():
         _import_libraries()
         from llmkit.runtime.load import load
 
@@ -46,7 +46,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 
 def open_engine(spec: ModelSpec) -> Engine:
     """Open a model that generates text, and report its notes under `-v`."""
-    with quick_imports():
+    with progress.waiting(f"loading {spec.name}"), quick_imports():
         if spec.engine is None:
             _import_libraries()
         else:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console
 from llmkit.cli.common.flags import argument, flag, given, groups
+from llmkit.cli.common.row_flags import Encoding, InputFlags, Limit, OutputFlags
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
-__all__ = ["DecodingFlags", "InputFlags", "MessageFlags", "ModelFlags", "OutputFlags", "System", "Truncate"]
-__all__ += ["argument", "expand", "flag", "given", "typed"]
+__all__ = ["DecodingFlags", "Encoding", "InputFlags", "Limit", "MessageFlags", "ModelFlags", "OutputFlags"]
+__all__ += ["System", "Truncate", "argument", "expand", "flag", "given", "typed"]
 
 
 def expand(run: Callable[..., None]) -> Callable[..., None]:
@@ -41,7 +42,7 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
         arguments = {}
         for name, group in groups(run).items():
             fields = [field.name for field in dataclasses.fields(group)]
-            arguments[name] = group(**{field: values.pop(field) for field in fields})
+            arguments[name] = group(**{field: values.pop(field) for field in fields if field in values})
         try:
             run(**arguments, **values)
         except BrokenPipeError:
@@ -206,103 +207,6 @@ class ModelFlags:
             cache_dir=self.cache_dir,
             bundled=self.model is None,
         )
-
-
-@dataclass
-class InputFlags:
-    """Rows from a file or stdin, in place of a single argument."""
-
-    GROUP = "Input"
-
-    input: Annotated[
-        str | None,
-        flag(
-            "--input",
-            metavar="FILE",
-            help="Rows: .jsonl .json .csv .tsv .parquet .txt, each also .gz; - reads JSONL from stdin;"
-            " hf:dataset[:config][:split] reads from the Hub.",
-            default="the argument, or stdin as one text",
-        ),
-    ] = None
-    field: Annotated[
-        str | None,
-        flag("--field", metavar="NAME", help="Column of the text.", default="the verb's own, such as text"),
-    ] = None
-    template: Annotated[
-        str | None,
-        flag(
-            "--template",
-            metavar="TEXT",
-            help="Text over several columns, such as 'Q: {question}'.",
-            default="--field",
-        ),
-    ] = None
-    lines: Annotated[bool, flag("--lines", help="Read each line of stdin as a text of its own.")] = False
-    whole: Annotated[bool, flag("--whole", help="Read a .txt file as one text, not as one a line.")] = False
-
-
-@dataclass
-class OutputFlags:
-    """File or form of the results, and the treatment of killed runs and failed rows."""
-
-    GROUP = "Output"
-
-    output: Annotated[
-        Path | None,
-        flag(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write JSONL to this file; --resume finishes it after a kill.",
-            default="plain text on stdout",
-        ),
-    ] = None
-    json: Annotated[bool, flag("--json", help="Write JSONL to stdout instead of plain text.")] = False
-    resume: Annotated[bool, flag("--resume", help="Go on with an unfinished --output.")] = False
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing --output.")] = False
-    on_error: Annotated[
-        str,
-        flag(
-            "--on-error",
-            metavar="fail|skip",
-            help="fail stops at a bad row; skip writes an `error` field for it and goes on.",
-        ),
-    ] = "fail"
-    result_field: Annotated[
-        str | None,
-        flag(
-            "--result-field",
-            metavar="NAME",
-            help="Column of the result, for an input that has the usual one already.",
-            default="the verb's",
-        ),
-    ] = None
-    batch_size: Annotated[
-        str,
-        flag(
-            "--batch-size", metavar="auto|N", help="Rows in a batch; auto takes as many as fit into memory."
-        ),
-    ] = "auto"
-
-    def rows_per_batch(self) -> int | None:
-        """Return `--batch-size` as a number; None for auto."""
-        if self.batch_size == "auto":
-            return None
-        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
-            raise InputError(f"--batch-size {self.batch_size}: give a number of rows, or auto")
-        return int(self.batch_size)
-
-    def check(self) -> None:
-        """Refuse options that contradict each other, before anything slow starts."""
-        if self.on_error not in {"fail", "skip"}:
-            raise InputError(f"--on-error {self.on_error}: use fail or skip")
-        self.rows_per_batch()
-        if self.output is None:
-            for flag in ("resume", "overwrite"):
-                if getattr(self, flag):
-                    raise InputError(f"--{flag} is about a file: name it with -o/--output")
-        elif self.json:
-            raise InputError("--output writes JSONL to a file and --json to stdout: give one of them")
 
 
 System = Annotated[

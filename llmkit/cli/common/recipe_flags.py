@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import sys
 import time
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from llmkit.cli.common import console, launch, options, signals, upload
+from llmkit.cli.common import console, launch, options, progress, signals, upload
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
 
@@ -198,7 +199,10 @@ def finished(run: RunFlags, output: Path, asked: Callable[[], dict[str, Any]]) -
 
     if not run.resume or run.overwrite or not is_finished(output, asked()):
         return False
-    console.notice(f"{output} is finished already; nothing to do (--overwrite starts again)")
+    console.notice(
+        f"{output} is finished already; nothing to do (--overwrite starts again;"
+        f" llmkit finetune DATA -m {shlex.quote(str(output))} -o NEW goes on from it)"
+    )
     if run.push_to_hub and launch.is_main_process():
         upload.push(output, run.push_to_hub)
     return True
@@ -223,10 +227,12 @@ class TrainingDisplay:
         self._describe = describe
         self._live: Any = None
         self._rows: list[tuple[str, ...]] = []
-        self._progress: console.Progress | None = None
+        self._progress: progress.Progress | None = None
         self._reading = ReadingDisplay()
+        self._waiting = ExitStack()
 
     def read(self, documents: int, characters: int) -> None:
+        self._waiting.close()
         self._reading.show(documents, characters)
 
     def notice(self, message: str) -> None:
@@ -235,12 +241,13 @@ class TrainingDisplay:
     def planned(self, plan: Any) -> None:
         signals.unwind()
         self._reading.close()
+        self._waiting.close()
         self.plan = plan
         self._describe(plan)
         if console.state.quiet:
             return
         if not sys.stderr.isatty():
-            self._progress = console.Progress(self.verb, total=plan.steps)
+            self._progress = progress.Progress(self.verb, total=plan.steps)
             return
         from rich.live import Live
 
@@ -260,6 +267,7 @@ class TrainingDisplay:
     @contextmanager
     def interrupted(self, output: Path) -> Iterator[None]:
         """Close the display at the end. After an interruption, say how the run can be continued."""
+        self._waiting.enter_context(progress.waiting(f"{self.verb}: reading the data, loading the model"))
         try:
             yield
         except BaseException as error:
@@ -270,6 +278,7 @@ class TrainingDisplay:
         self.close()
 
     def close(self) -> None:
+        self._waiting.close()
         self._reading.close()
         if self._live is not None:
             self._live.stop()
@@ -304,7 +313,7 @@ class TrainingDisplay:
         self._live.update(drawn)
 
 
-class ReadingDisplay(console.Progress):
+class ReadingDisplay(progress.Progress):
     """Progress of reading a corpus of unknown length."""
 
     def __init__(self) -> None:
@@ -338,11 +347,28 @@ def _line(step: Step) -> str:
     )
 
 
+_LABELS = {
+    "kind": "kind of training",
+    "held_out_rows": "rows held out",
+    "skipped": "rows skipped as bad",
+    "dropped": "rows dropped as empty",
+    "truncated": "examples cut to fit",
+    "eval_steps": "steps between measurements",
+    "save_steps": "steps between checkpoints",
+    "lr": "learning rate",
+    "memory": "memory, estimated",
+    "train_loss": "last training loss",
+    "held_out_before": "held-out loss before",
+    "held_out_loss": "held-out loss",
+}
+
+
 def show(values: dict[str, Any], as_json: bool) -> None:
     """Print a plan or a result: one line of JSON, or a line `name: value` for each value that is not None."""
     if as_json:
         print(json.dumps(values, default=str))
         return
+    reason = values.get("reason")
     for name, value in values.items():
         if name in ("memory", "peak_memory") and value is not None:
             shown: Any = f"{value / 1e9:.2f} GB"
@@ -350,5 +376,7 @@ def show(values: dict[str, Any], as_json: bool) -> None:
             shown = f"{value:,}"
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
-        if shown is not None:
-            print(f"{name.replace('_', ' ')}: {shown}")
+        if name == "dtype" and reason:
+            shown = f"{shown} ({reason})"
+        if shown is not None and name != "reason":
+            print(f"{_LABELS.get(name, name.replace('_', ' '))}: {shown}")

@@ -10,12 +10,12 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError
 
@@ -28,18 +28,25 @@ if TYPE_CHECKING:
 WINDOW = 1024
 
 
-def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[RowSource, bool]:
+def open_source(
+    text: str | None,
+    flags: InputFlags,
+    *,
+    field: str,
+    give: str = "give a text, text on stdin, or --input FILE (see --help)",
+) -> tuple[RowSource, bool]:
     """Open the verb's rows: the argument, a file, or stdin.
 
     Args:
         text: the verb's argument.
         flags: the input flags.
         field: column of a text from the argument or stdin.
+        give: what the user can give, for the message that there is nothing.
 
     Returns:
         The rows, and True if they are a single text.
     """
-    from llmkit.records.read import open_rows, rows_of
+    from llmkit.records.read import UnknownFormat, open_rows, rows_of
 
     if flags.field is not None and flags.template is not None:
         raise InputError("--field takes one column and --template several: give one of them")
@@ -48,19 +55,30 @@ def open_source(text: str | None, flags: InputFlags, *, field: str) -> tuple[Row
     if text is not None and flags.lines:
         raise InputError("a text and --lines were given: --lines is about stdin, which is not read then")
     if flags.input is not None:
-        return open_rows(flags.input, whole=flags.whole), False
+        try:
+            source = open_rows(flags.input, lines=flags.lines, whole=flags.whole, encoding=flags.encoding)
+        except UnknownFormat as error:
+            raise InputError(
+                f"{error}; for plain text, --whole reads it as one text and --lines each line as one"
+            ) from error
+        return source.limited(flags.limit), False
     for flag in ("field", "template", "whole"):
         if getattr(flags, flag):
             raise InputError(f"--{flag} is about rows of a file: name it with --input")
+    if flags.limit is not None and (text is not None or not flags.lines):
+        raise InputError("--limit is about rows: name a file with --input, or give --lines")
     if text is not None:
+        if flags.encoding is not None:
+            raise InputError("--encoding is about a file or stdin, not about a text on the command line")
         return rows_of([text], field=field, name=field), True
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("nothing to work on: give a text, --input FILE, or text on stdin (see --help)")
+        raise InputError(f"nothing to work on: {give}")
     if flags.lines:
-        return rows_of(_stdin_lines(), field=field, name="stdin"), False
-    whole = "".join(line + "\n" for line in _stdin_lines())
+        lines = rows_of(_stdin_lines(flags.encoding), field=field, name="stdin")
+        return lines.limited(flags.limit), False
+    whole = "".join(line + "\n" for line in _stdin_lines(flags.encoding))
     if not whole.strip():
-        raise InputError("stdin is empty")
+        raise InputError(f"stdin is empty: {give}")
     if _is_row(whole.partition("\n")[0]):
         console.notice("stdin is read as one text; --input - reads it as rows of JSON")
     return rows_of([whole.removesuffix("\n")], field=field, name="stdin"), True
@@ -73,14 +91,14 @@ def _is_row(line: str) -> bool:
         return False
 
 
-def _stdin_lines() -> Any:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"stdin:{number}: not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8"
-            ) from error
+def _stdin_lines(encoding: str | None) -> Iterator[str]:
+    """Yield the lines of stdin, without their ends."""
+    from llmkit.records.read import open_rows
+
+    for row in open_rows("-", lines=True, encoding=encoding):
+        if row.error is not None:
+            raise InputError(f"{row.where}: {row.error}")
+        yield row.data["text"]
 
 
 Render = Callable[[dict[str, Any], str | None], str]
@@ -95,6 +113,8 @@ def run_rows(
     verb: str,
     field: str,
     render: Render | None = None,
+    answers: bool = False,
+    single: bool = False,
 ) -> None:
     """Run `task` over all rows, to `--output` or stdout, and exit with 3 if some failed under skip.
 
@@ -105,12 +125,14 @@ def run_rows(
         verb: the verb's name, for the journal and the progress line.
         field: the result field that plain output shows.
         render: makes the plain output; None shows `field` on a line.
+        answers: plain output leaves out the white space with which a chat model's answer begins.
+        single: there is one row; plain output keeps its line breaks, with --- between several results.
     """
     from llmkit.records.output import StreamOutput
 
     summary: Summary | None
     if flags.output is None:
-        plain = None if flags.json else render or _plain(flags.result_field or field)
+        plain = None if flags.json else render or _plain(flags.result_field or field, answers, single)
         budget = task.budget(flags.rows_per_batch())
         summary = _process(task, source, flags, StreamOutput(sys.stdout, plain), budget, verb, (field,))
     else:
@@ -179,6 +201,7 @@ def header_of(
         "batch_size": flags.batch_size,
         "result_field": flags.result_field,
         "budget": asdict(task.budget(flags.rows_per_batch())),
+        "limit": source.limit,
         "input": source.identity(),
     }
     return header, ["threads", "budget", *([] if task.run_state.seed_given else ["seed"])]
@@ -252,7 +275,7 @@ def _process(
 ) -> Summary:
     from llmkit.records.process import process
 
-    with console.Progress(verb, total=1.0) as bar:
+    with progress.Progress(verb, total=1.0) as bar:
         return process(
             source,
             prepare=task.prepare,
@@ -263,12 +286,13 @@ def _process(
             on_error="skip" if flags.on_error == "skip" else "fail",
             columns=columns,
             result_field=flags.result_field,
-            progress=_speed(task.run_state, bar),
+            progress=_speed(task.run_state, source, bar),
             notice=console.notice,
+            reworded=console.with_flags,
         )
 
 
-def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
+def _speed(run_state: RunState, source: RowSource, bar: progress.Progress) -> Callable[..., None]:
     """Return a function that shows rows/s and tokens/s of this run, without rows that were done before."""
     started = time.monotonic()
     first: list[int] = []
@@ -276,7 +300,9 @@ def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
     def show(done: int, failed: int, fields: Any, share: float | None) -> None:
         first.append(done) if not first else None
         seconds = max(time.monotonic() - started, 1e-9)
-        text = f"{done} rows, {(done - first[0]) / seconds:.1f} rows/s"
+        total = source.total()
+        text = f"{done} rows" if total is None else f"{done} of {console.count(total, 'row')}"
+        text += f", {(done - first[0]) / seconds:.1f} rows/s" if done > first[0] else ""
         if run_state.tokens_written:
             text += f", {run_state.tokens_written / seconds:.0f} tokens/s"
         bar.update(share or 0.0, text + (f", {failed} failed" if failed else ""))
@@ -284,8 +310,11 @@ def _speed(run_state: RunState, bar: console.Progress) -> Callable[..., None]:
     return show
 
 
-def _plain(field: str) -> Render:
-    """Return a function that renders a result as one line: a line break inside it becomes a space."""
+def _plain(field: str, answers: bool, single: bool) -> Render:
+    """Return a function that renders a result as one line: a line break inside it becomes a space.
+
+    Several results of a row are a line each, and an empty line ends them. See `run_rows` for the options.
+    """
     reported: list[bool] = []
     numbers = itertools.count(1)
 
@@ -294,11 +323,16 @@ def _plain(field: str) -> Render:
         if failure is not None:
             console.error(f"row {number}: {failure}")
             return ""
-        results = row[field] if isinstance(row[field], list) else [row[field]]
+        several = isinstance(row[field], list)
+        results = row[field] if several else [row[field]]
+        if answers:
+            results = [str(result).lstrip() for result in results]
+        if single:
+            return "\n---\n".join(map(str, results))
         lines = [" ".join(str(result).splitlines()) for result in results]
         if not reported and any(len(str(result).splitlines()) > 1 for result in results):
             reported.append(True)
             console.notice("line breaks inside results are shown as spaces; --json keeps them")
-        return "\n".join(lines)
+        return "\n".join(lines) + "\n" * several
 
     return render

@@ -24,7 +24,7 @@ def run(flags: Flags) -> None:
     if importlib.util.find_spec("lm_eval") is None:  # before a model is loaded
         raise OptionError("benchmark", "needs EleutherAI's harness: pip install 'llmkit[benchmarks]'")
     benchmarks = flags.benchmarks
-    names = checked(benchmarks)
+    names = checked(benchmarks, flags.reading.limit)
     loaded = load_model(flags.model.spec(task="text-generation", verb="generate"))
     if benchmarks.chat_prompts and not loaded.has_chat_template:
         raise OptionError("chat_prompts", f"needs a chat template, and {loaded.spec.name} has none")
@@ -34,7 +34,7 @@ def run(flags: Flags) -> None:
         names,
         folder=benchmarks.benchmark_folder,
         shots=benchmarks.shots,
-        limit=benchmarks.limit,
+        limit=flags.reading.limit,
         batch_size=flags.batches.rows_per_batch(),
         chat=benchmarks.chat_prompts,
         confidence=flags.intervals.confidence,
@@ -44,7 +44,7 @@ def run(flags: Flags) -> None:
     report_scores(evaluation, flags.report, ",".join(names))
 
 
-def checked(flags: BenchmarkFlags) -> list[str]:
+def checked(flags: BenchmarkFlags, limit: int | None) -> list[str]:
     """Return the names of the benchmarks, after checking the options.
 
     Raises:
@@ -53,7 +53,7 @@ def checked(flags: BenchmarkFlags) -> list[str]:
     names = [name.strip() for name in (flags.benchmark or "").split(",") if name.strip()]
     if not names:
         raise OptionError("benchmark", "must name tasks of the harness, such as arc_easy,hellaswag")
-    for option, value, least in (("shots", flags.shots, 0), ("limit", flags.limit, 1)):
+    for option, value, least in (("shots", flags.shots, 0), ("limit", limit, 1)):
         if value is not None and value < least:
             raise OptionError(option, f"must be {least} or more, not {value}")
     if flags.benchmark_folder is not None and not flags.benchmark_folder.is_dir():

@@ -279,9 +279,30 @@ class TaskFlags:
         ):
             if value is not None and self.task != task:
                 raise OptionError(option, f"applies to task={task}")
-        if self.resume and self.save_predictions is None:
+        kept = self.save_predictions
+        if kept is not None and kept.suffix.lower() in (".csv", ".parquet"):
+            raise OptionError("save_predictions", f"is JSONL, from which the scores are made; {kept} is not")
+        if self.resume and kept is None:
             raise OptionError("resume", "needs the file of the predictions, `save_predictions`")
         return TASKS[self.task]
+
+
+@dataclass
+class ReadingFlags:
+    """How files are read."""
+
+    GROUP = "Input"
+
+    limit: Annotated[
+        int | None,
+        flag(
+            "--limit",
+            metavar="N",
+            help="Read only the first N rows, or samples of each benchmark.",
+            default="all",
+        ),
+    ] = None
+    encoding: options.Encoding = None
 
 
 @dataclass
@@ -312,10 +333,6 @@ class BenchmarkFlags:
         int | None,
         flag("--shots", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
-    limit: Annotated[
-        int | None,
-        flag("--limit", metavar="N", help="Only the first N samples of each benchmark.", default="all"),
-    ] = None
     chat_prompts: Annotated[
         bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
     ] = False
@@ -336,6 +353,7 @@ class Flags:
     batches: BatchFlags
     likelihood: LikelihoodFlags
     benchmarks: BenchmarkFlags
+    reading: ReadingFlags
     model: TextModelFlags
     decoding: options.DecodingFlags
     records: RecordFlags

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import given, metric_names
@@ -36,16 +36,17 @@ def run(flags: Flags) -> None:
     (name,) = metric_names(flags.scoring.metric)
     check(name, flags)
     source = only_file(flags)
-    bar = console.Progress("eval")
+    bar = progress.Progress("eval")
     batch_size = flags.batches.rows_per_batch()
     others = baselines(flags, source)
-    earlier = [open_rows(one) for one in others]
+    reading = flags.reading
+    earlier = [open_rows(one).limited(reading.limit) for one in others]
     joined = False
     rows: Iterable[Row]
     if name == "perplexity":
         rows, joined = texts(source, flags)
     else:
-        rows = open_rows(source)
+        rows = open_rows(source, encoding=reading.encoding).limited(reading.limit)
     loaded = load(flags.model)
     set_languages(loaded, flags.texts.source, flags.target.to)
     context = context_of(flags.likelihood.given)
@@ -143,7 +144,6 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     Raises:
         OptionError: an option does not go with the input, or with another.
     """
-    from llmkit.evaluation.rows import lines
     from llmkit.records.flatten import flat
     from llmkit.records.read import open_rows
 
@@ -156,8 +156,11 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     if options_.given is not None and options_.concatenate:
         raise OptionError("concatenate", "does not go with `given`, the context of single texts")
     whole = plain and not options_.lines
-    rows = lines(source) if plain and options_.lines else open_rows(source, whole=whole).through(flat)
-    return rows, whole or options_.concatenate
+    limit, encoding = flags.reading.limit, flags.reading.encoding
+    if whole and limit is not None:
+        raise OptionError("limit", "applies to rows, and the file is one text; lines=True reads its lines")
+    rows = open_rows(source, lines=plain and not whole, whole=whole, encoding=encoding)
+    return rows.through(flat).limited(limit), whole or options_.concatenate
 
 
 def context_of(given: str | None) -> Callable[[Row], str] | None:
@@ -210,7 +213,7 @@ def set_languages(loaded: LoadedModel, source: str | None, target: str | None) -
     tokenizer.tgt_lang = tokenizer.convert_ids_to_tokens(begins).strip("_")
 
 
-def speed(bar: console.Progress) -> Callable[[int], None]:
+def speed(bar: progress.Progress) -> Callable[[int], None]:
     """Return a function that shows the number of scored tokens and their rate."""
     started = time.monotonic()
 

@@ -38,26 +38,29 @@ class Mode:
 
 MODES = {
     "predictions": Mode(
-        frozenset({"scoring", "columns", "target", "metrics", "records"}),
+        frozenset({"scoring", "columns", "target", "metrics", "records", "reading"}),
         "predictions:run",
         frozenset({"seed", "offline", "trust_remote_code"}),
     ),
     "systems": Mode(
-        frozenset({"columns", "target", "metrics"}),
+        frozenset({"columns", "target", "metrics", "reading"}),
         "systems:run",
         frozenset({"metric", "reference_field", "seed"}),
     ),
     "task": Mode(
         frozenset(
-            {"scoring", "target", "metrics", "records", "task", "texts", "batches", "model", "decoding"}
+            {"scoring", "target", "metrics", "records", "task", "texts", "batches", "reading", "model"}
+            | {"decoding"}
         ),
         "predict:run",
     ),
     "likelihood": Mode(
-        frozenset({"scoring", "target", "records", "texts", "batches", "likelihood", "model"}),
+        frozenset({"scoring", "target", "records", "texts", "batches", "likelihood", "reading", "model"}),
         "likelihood:run",
     ),
-    "benchmark": Mode(frozenset({"benchmarks", "batches", "model"}), "benchmark:run"),
+    "benchmark": Mode(
+        frozenset({"benchmarks", "batches", "model"}), "benchmark:run", options=frozenset({"limit"})
+    ),
 }
 
 _APPLIES = {
@@ -70,6 +73,7 @@ _APPLIES = {
     "batches": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "likelihood": "needs a `metric` that runs a model over texts: {models}",
     "benchmarks": "needs `benchmark`",
+    "reading": "does not apply to `benchmark`, which brings its own texts",
     "model": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "decoding": "needs `task`",
     "records": "does not apply to `benchmark`, whose rows stay in the harness, or to several systems",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.engine_flags import TextModelFlags
-from llmkit.cli.eval.flags import Flags, TaskFlags
+from llmkit.cli.eval.flags import Flags, ReadingFlags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
 from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
 from llmkit.errors import InputError, OptionError, RowError
@@ -69,6 +69,7 @@ def _request(flags: Flags, source: str) -> TaskRun:
         by=flags.scoring.by,
         batch_size=flags.batches.batch_size,
         overwrite=flags.report.overwrite,
+        reading=flags.reading,
     )
 
 
@@ -162,6 +163,7 @@ class TaskRun:
     by: str | None
     batch_size: str
     overwrite: bool
+    reading: ReadingFlags
 
 
 def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
@@ -187,7 +189,8 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
         batch_size=request.batch_size,
     )
     rows.check_output(outputs)
-    source = open_rows(request.rows).through(flat)
+    reading = request.reading
+    source = open_rows(request.rows, encoding=reading.encoding).through(flat).limited(reading.limit)
     first = source.first()
     if first is None:
         raise InputError(f"{request.rows}: no rows in it")
@@ -314,8 +317,10 @@ def _translate(request: TaskRun, field: str | None) -> Task[Any]:
 
 def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
     if request.model.unnamed:
+        from llmkit.cli.summarize import refuse_model_flags
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
+        refuse_model_flags(request.model, request.decoding, {}, extractive=False)
         return ExtractiveSummarization(SummaryLength(), field=field, template=request.template)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.summarization.abstractive import Summarization

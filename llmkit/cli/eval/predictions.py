@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import metric_names
 from llmkit.cli.eval.work import Work, baselines, configured, only_file, score_work
@@ -68,7 +68,7 @@ def score_modules(work: Work, names: Sequence[str], sample: Sequence[Example], f
         option = "by" if flags.scoring.by is not None else "baseline"
         raise OptionError(option, f"does not go with {names[0]}, which gives no scores of single rows")
     work.modules = [Module(name, sample, trusted=flags.model.trust_remote_code) for name in names]
-    score_work(work, flags, console.Progress("eval"))
+    score_work(work, flags, progress.Progress("eval"))
 
 
 def chosen_metrics(flags: Flags, source: str, sample: Sequence[Example]) -> tuple[list[str], list[str]]:
@@ -105,6 +105,8 @@ def examples(source: str, flags: Flags) -> Iterator[Example]:
         reference_field=flags.scoring.reference_field,
         needs_references=flags.scoring.metric is None
         or any(declaration_of(name).needs_references for name in names),
+        encoding=flags.reading.encoding,
+        limit=flags.reading.limit,
     )
 
 
@@ -118,4 +120,6 @@ def baseline_rows(source: str, flags: Flags) -> Iterator[Example]:
         reference_field=flags.scoring.reference_field,
         needs_references=False,
         plain=bool(flags.columns.references),
+        encoding=flags.reading.encoding,
+        limit=flags.reading.limit,
     )

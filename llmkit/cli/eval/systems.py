@@ -6,7 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.predictions import chosen_metrics, examples, sample_of
 from llmkit.cli.eval.report import stem
@@ -34,7 +34,7 @@ def run(flags: Flags) -> None:
     if modules:
         raise OptionError("metric", f"has {modules[0]}, which gives no scores of single rows to compare")
     metrics = configured(ours, flags, sample, language=flags.target.to)
-    with console.Progress("eval") as bar:
+    with progress.Progress("eval") as bar:
         systems = score_systems(
             metrics,
             dict(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.report import PerRecord, report_scores, stem
 from llmkit.errors import InputError, OptionError
@@ -91,7 +91,7 @@ def baselines(flags: Flags, source: str) -> list[str]:
     return files
 
 
-def score_work(work: Work, flags: Flags, bar: console.Progress) -> None:
+def score_work(work: Work, flags: Flags, bar: progress.Progress) -> None:
     """Score the rows, write the files and print the scores; exit with 3 if the system failed on some rows.
 
     Raises:
@@ -137,7 +137,7 @@ def score_work(work: Work, flags: Flags, bar: console.Progress) -> None:
         raise typer.Exit(3)
 
 
-def counted(rows: Iterable[Example], bar: console.Progress) -> Iterator[Example]:
+def counted(rows: Iterable[Example], bar: progress.Progress) -> Iterator[Example]:
     """Yield the rows and show their number."""
     for count, row in enumerate(rows, 1):
         yield row

@@ -51,7 +51,7 @@ def run(
 
     rows.check_output(outputs)
     source, paths, single = _open(text, asked, inputs)
-    documents, index = _read_contexts(paths, asked)
+    documents, index = _read_contexts(paths, asked, inputs.encoding)
     embed, ranked_by = _ranking(asked, model, index)
     questions = QuestionSource(
         field=inputs.field,
@@ -108,14 +108,18 @@ def _open(
 
 
 def _read_contexts(
-    paths: list[str], asked: QuestionFlags
+    paths: list[str], asked: QuestionFlags, encoding: str | None
 ) -> tuple[list[ContextDocument], ContextIndex | None]:
     """Read the texts to answer from, and say which files are no text."""
+    from llmkit.records.encodings import check_encoding
     from llmkit.tasks.qa.documents import read_documents
     from llmkit.tasks.qa.index import ContextIndex
 
+    encoding = check_encoding(encoding)
     if asked.index is None:
-        return read_documents(paths, console.notice), None
+        return read_documents(paths, console.notice, encoding=encoding), None
+    if encoding is not None:
+        raise InputError("--index keeps texts in UTF-8: leave out --encoding, or convert the files")
     if not paths or "-" in paths:
         raise InputError("--index keeps the files of --context: name a file or a folder")
     index = ContextIndex(asked.index)

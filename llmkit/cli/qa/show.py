@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.common import console, streams
+from llmkit.cli.common import console, progress, streams
 from llmkit.records.task import Task, fields_of_one
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
     from llmkit.tasks.qa.extractive import ExtractiveQA
 
     row = next(iter(source))
-    with console.Progress("qa", total=1.0) as bar:
+    with progress.Progress("qa", total=1.0) as bar:
         if isinstance(task, ExtractiveQA):
             task.progress = lambda done, total: bar.update(done / total, f"{done} of {total} windows")
         fields = fields_of_one(task, row, task.budget(None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from llmkit.errors import InputError
@@ -23,6 +24,7 @@ def read_documents(
     notice: Callable[[str], None] | None = None,
     read: Reader | None = None,
     but: Path | None = None,
+    encoding: str | None = None,
 ) -> list[ContextDocument]:
     """Read texts to answer from.
 
@@ -35,19 +37,20 @@ def read_documents(
         notice: called with a sentence for each file of a folder that is left out because it is not text.
         read: reads a file, in place of `read_context`.
         but: a folder whose files are no context, such as an index.
+        encoding: encoding of plain text; None is UTF-8.
 
     Raises:
         InputError: a file is missing, empty, damaged or not text, or a folder holds no text.
     """
     documents: dict[str, ContextDocument] = {}
-    read = read or read_context
+    read = read or partial(read_context, encoding=encoding)
     for path in paths:
         before = len(documents)
         for file, named in files_of([path]):
             if but is not None and not named and but.resolve() in Path(file).resolve().parents:
                 continue
             try:
-                documents[file] = read_stdin() if file == "-" else read(file)
+                documents[file] = read_stdin(encoding) if file == "-" else read(file)
             except InputError as error:
                 if named:
                     raise
@@ -58,7 +61,7 @@ def read_documents(
     return list(documents.values())
 
 
-def read_stdin() -> ContextDocument:
+def read_stdin(encoding: str | None = None) -> ContextDocument:
     """Read plain text from stdin.
 
     Raises:
@@ -66,10 +69,10 @@ def read_stdin() -> ContextDocument:
     """
     if sys.stdin is None:
         raise InputError("stdin is closed; name a file")
-    return ContextDocument("stdin", plain_text(sys.stdin.buffer.read(), "stdin"))
+    return ContextDocument("stdin", plain_text(sys.stdin.buffer.read(), "stdin", encoding))
 
 
-def read_context(path: str) -> ContextDocument:
+def read_context(path: str, encoding: str | None = None) -> ContextDocument:
     """Read a file to answer from.
 
     Raises:
@@ -77,10 +80,10 @@ def read_context(path: str) -> ContextDocument:
     """
     if has_rows(path):
         raise InputError(f"{path}: a context is a text or a document; give rows with contexts as `input`")
-    return context_of(read_file(path), path)
+    return context_of(read_file(path), path, encoding)
 
 
-def context_of(data: bytes, name: str) -> ContextDocument:
+def context_of(data: bytes, name: str, encoding: str | None = None) -> ContextDocument:
     """Return the text of a file's bytes, with its places.
 
     Raises:
@@ -88,7 +91,7 @@ def context_of(data: bytes, name: str) -> ContextDocument:
     """
     format = document_format(name)
     if format is None or format in _AS_TEXT:
-        return ContextDocument(name, plain_text(data, name))
+        return ContextDocument(name, plain_text(data, name, encoding))
     try:
         blocks = read_blocks(data, format)
     except InputError as error:

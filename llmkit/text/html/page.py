@@ -1,11 +1,12 @@
 """A self-contained HTML page: no script, no network, light or dark as the reader's system.
 
-Public: `page`, `table`, `escape`, `Cell`.
+Public: `page`, `table`, `escape`, `coded`, `Cell`.
 """
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ _STYLE = """
   --paper: #14171a; --panel: #1d2125; --main: #6cb0ff; --other: #e3b341; --good: #12381f; --bad: #4a1d1b; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 62rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1, h2, pre, .text { overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; } p { margin: .25rem 0; } .soft { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%;
@@ -39,6 +41,11 @@ del { background: var(--good); text-decoration: none; }
 def escape(text: str) -> str:
     """Escape a text for HTML, also for attributes."""
     return html.escape(text, quote=True)
+
+
+def coded(text: str) -> str:
+    """Escape a text for HTML, and show its parts in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def page(title: str, body: str) -> str:

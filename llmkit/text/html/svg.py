@@ -1,6 +1,6 @@
 """Small SVG charts in the colors of `text.html.page`.
 
-Public: `bars`, `histogram`, `intervals`, `Interval`, `lines`.
+Public: `bars`, `histogram`, `intervals`, `Interval`, `lines`, `ticks`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,33 @@ from llmkit.text.html.page import escape
 _COLORS = ("var(--main)", "var(--other)")
 
 
+def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[float]:
+    """Return round values from `low` to `high` for the marks of an axis: multiples of 1, 2 or 5 times a power
+    of ten.
+
+    Args:
+        low, high: finite ends of the axis, `low` below `high`.
+        most: largest number of values.
+        whole: whole numbers only.
+    """
+    size = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (one * size for one in (1, 2, 5, 10, 20)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most and not (whole and step < 1):
+            break
+    # Division by a whole number gives 0.3 where the product gives 0.30000000000000004.
+    return [i / round(1 / step) if step < 1 else i * step for i in range(first, last + 1)]
+
+
+def _ends(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis for values from `low` to `high`, far enough from each other to divide."""
+    low, high = max(low, -1e300), min(high, 1e300)
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-290):
+        room = max(0.5, 0.01 * abs(low))
+        return low - room, high + room
+    return low, high
+
+
 def histogram(
     series: Sequence[tuple[str, Sequence[float]]],
     *,
@@ -24,14 +51,17 @@ def histogram(
 
     Args:
         series: names and finite values.
-        limits: ends of the axis; None takes the smallest and the largest value.
-        bins: number of bars.
+        limits: ends of the axis; None takes round numbers around all values.
+        bins: number of bars; without `limits`, at most about twice as many.
     """
     width, height, left, bottom, top = 440, 180, 8, 24, 18
     every = [value for _, values in series for value in values]
-    low, high = limits or (min(every), max(every))
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    low, high = limits or (0.0, 0.0)
+    if limits is None:
+        edges = ticks(*_ends(min(every), max(every)), most=bins)
+        bin_width = edges[1] - edges[0]
+        low, high = edges[0] - bin_width, edges[-1] + bin_width
+        bins = len(edges) + 1
     counts = [_count(values, low, high, bins) for _, values in series]
     # Shares, not counts: the two series may have different numbers of values.
     shares = [
@@ -55,11 +85,12 @@ def histogram(
             )
     y = height - bottom
     parts.append(f'<line x1="{left}" x2="{width - left}" y1="{y}" y2="{y}" stroke="var(--line)"/>')
-    for i in range(5):
-        x = left + i * (width - 2 * left) / 4
-        anchor = ("start", "middle", "middle", "middle", "end")[i]
-        at = _short(low + i * (high - low) / 4)
-        parts.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{at}</text>')
+    for at in ticks(low, high):
+        x = left + (at - low) / (high - low) * (width - 2 * left)
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}" stroke="var(--line)"/>'
+            f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{_anchor(x, width)}">{_short(at)}</text>'
+        )
     if len(series) > 1:
         parts += _legend([name for name, _ in series])
     label = "Histogram of " + " and ".join(name for name, _ in series)
@@ -118,7 +149,8 @@ def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
     height = row * len(points) + bottom
     low = min([p.low for p in points] + ([0.0] if zero else []))
     high = max([p.high for p in points] + ([0.0] if zero else []))
-    room = (high - low) * 0.04 or 0.5
+    low, high = _ends(low, high)
+    room = (high - low) * 0.04
     low, high = low - room, high + room
 
     def x(value: float) -> float:
@@ -138,8 +170,10 @@ def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
             f' stroke-width="3"/><circle cx="{x(p.value):.1f}" cy="{y}" r="5" fill="var(--main)">'
             f"<title>{_short(p.value)} ({_short(p.low)} to {_short(p.high)})</title></circle>"
         )
-    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-        at = low + share * (high - low)
+    y = height - bottom
+    parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y}" y2="{y}" stroke="var(--line)"/>')
+    for at in ticks(low, high):
+        anchor = _anchor(x(at), width)
         parts.append(f'<text x="{x(at):.1f}" y="{height - 4}" text-anchor="{anchor}">{_short(at)}</text>')
     return _svg(width, height, "Scores and their intervals", parts)
 
@@ -149,6 +183,11 @@ def _count(values: Sequence[float], low: float, high: float, bins: int) -> list[
     for value in values:
         counts[min(bins - 1, max(0, int((value - low) / (high - low) * bins)))] += 1
     return counts
+
+
+def _anchor(x: float, width: float) -> str:
+    """Return the alignment of a label at `x` that stays inside the picture."""
+    return "start" if x < 16 else "end" if x > width - 16 else "middle"
 
 
 def _legend(names: Sequence[str]) -> list[str]:
@@ -164,7 +203,9 @@ def _legend(names: Sequence[str]) -> list[str]:
 
 def _short(value: float) -> str:
     """Format a number with four significant digits, for labels."""
-    return "0" if math.isclose(value, 0, abs_tol=1e-12) else f"{value:.4g}"
+    if math.isclose(value, 0, abs_tol=1e-12):
+        return "0"
+    return f"{value:,.0f}" if abs(value) < 1e6 and float(value).is_integer() else f"{value:.4g}"
 
 
 def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
@@ -174,20 +215,29 @@ def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
     )
 
 
-def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str, up: str) -> str:
+def lines(
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    *,
+    across: str,
+    up: str,
+    mark: tuple[float, str] | None = None,
+) -> str:
     """Return a self-contained line chart, light or dark as the reader's system.
 
     Args:
         series: at most two curves, each a name and finite (x, y) points; few points are shown as dots.
         across: label of the x axis.
         up: label of the y axis.
+        mark: an x value with its label, at which a vertical line is drawn.
     """
     width, height, left, bottom, top = 640, 300, 56, 40, 26
     points = [point for _, curve in series for point in curve]
     (x_low, x_high), (y_low, y_high) = (
         (min(values), max(values)) for values in zip(*points or [(0.0, 0.0)], strict=True)
     )
-    x_span, y_span = x_high - x_low or 1.0, y_high - y_low or 1.0
+    whole = all(float(x).is_integer() for x, _ in points)
+    (x_low, x_high), (y_low, y_high) = _ends(x_low, x_high), _ends(y_low, y_high)
+    x_span, y_span = x_high - x_low, y_high - y_low
 
     def position(x: float, y: float) -> tuple[float, float]:
         return (
@@ -198,17 +248,27 @@ def lines(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across
     parts = [
         "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; } .a { stroke: #1f6feb; } "
         ".b { stroke: #9a6700; } .fa { fill: #1f6feb; } .fb { fill: #9a6700; } .grid { stroke: #d0d7de; } "
+        ".mark { stroke: #57606a; stroke-dasharray: 4 4; } "
         "@media (prefers-color-scheme: dark) { text { fill: #9aa4af; } .grid { stroke: #343a41; } "
+        ".mark { stroke: #9aa4af; } "
         ".a { stroke: #6cb0ff; } .b { stroke: #e3b341; } .fa { fill: #6cb0ff; } .fb { fill: #e3b341; } }"
         "</style>"
     ]
-    for i in range(5):
-        x, y = x_low + i / 4 * x_span, y_low + i / 4 * y_span
-        at_x, at_y = position(x, y)
+    for y in ticks(y_low, y_high):
+        at_y = position(x_low, y)[1]
         parts.append(
             f'<line class="grid" x1="{left}" x2="{width - 12}" y1="{at_y:.1f}" y2="{at_y:.1f}"/>'
             f'<text x="{left - 8}" y="{at_y + 4:.1f}" text-anchor="end">{_short(y)}</text>'
-            f'<text x="{at_x:.1f}" y="{height - 22}" text-anchor="middle">{_short(x)}</text>'
+        )
+    for x in ticks(x_low, x_high, most=8, whole=whole):
+        at_x = position(x, y_low)[0]
+        parts.append(f'<text x="{at_x:.1f}" y="{height - 22}" text-anchor="middle">{_short(x)}</text>')
+    if mark is not None:
+        at_x = position(mark[0], y_low)[0]
+        side, shift = ("end", -5) if at_x > width / 2 else ("start", 5)
+        parts.append(
+            f'<line class="mark" x1="{at_x:.1f}" x2="{at_x:.1f}" y1="{top}" y2="{height - bottom}"/>'
+            f'<text x="{at_x + shift:.1f}" y="{top + 12}" text-anchor="{side}">{escape(mark[1])}</text>'
         )
     parts.append(
         f'<text x="{(left + width) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(across)}</text>'

@@ -137,6 +137,8 @@ def read_source(
     mapping: Mapping[str, str] | None = None,
     objective: str | None = None,
     on_error: str = "fail",
+    limit: int | None = None,
+    encoding: str | None = None,
 ) -> Source:
     """Read the rows of all files, and find their objective from their columns.
 
@@ -146,6 +148,8 @@ def read_source(
         mapping: role -> column (see `columns.ROLES`).
         objective: objective to take, if the columns allow several.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
+        limit: most rows to read of each file; None is all.
+        encoding: encoding of text files; None is UTF-8.
 
     Returns:
         The rows with their columns.
@@ -156,7 +160,7 @@ def read_source(
     summary, kept = ReadSummary(), list[Row]()
     columns: Columns | None = None
     for file in files:
-        for row in open_rows(file, split="train").through(flat):
+        for row in open_rows(file, split="train", encoding=encoding).through(flat).limited(limit):
             if row.error is None and _blank_line(file, row):
                 continue
             summary.rows += 1

@@ -136,12 +136,14 @@ def asked_for(
 def _run_options(inputs: FinetuneInputs) -> dict[str, Any]:
     """Return everything that the run's weights depend on, as JSON."""
     loaded = inputs.loaded
-    weights = loaded.identity() if loaded.revision == "local" else {}
+    local = loaded.revision == "local" or loaded.adapter is not None
+    weights = loaded.identity() if local else {}
     return {
         "data": inputs.fingerprint,
         "held-out rows": len(inputs.held_out),
         "model": loaded.spec.name,
         "weights": weights.get("weights"),
+        "adapter": weights.get("adapter"),
         "attention": loaded.model.config._attn_implementation,
         **dataclasses.asdict(inputs.recipe),
     }

@@ -6,11 +6,12 @@ Public: `check_attention`, `load_for_training`, `count_parameters`, `base_name`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, one_line
+from llmkit.runtime.peft import base_model
 from llmkit.training.finetuning.columns import Columns
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def check_attention(spec: ModelSpec, device: str) -> None:
 def load_for_training(
     spec: ModelSpec, recipe: FinetuneRecipe, dtype: str, columns: Columns, notice: Callable[[str], None]
 ) -> tuple[LoadedModel, bool]:
-    """Load the model of a recipe, with a new adapter if the recipe trains one.
+    """Load the model of a recipe, with a new adapter if the recipe trains one; an adapter is trained further.
 
     Frozen weights are kept in the precision that they compute in, trained weights in float32.
 
@@ -68,26 +69,80 @@ def load_for_training(
     loaded = load(
         replace(spec, dtype=dtype if recipe.lora else "float32", new_head=spans, four_bits=recipe.qlora)
     )
-    if loaded.adapter is not None:
-        raise InputError(
-            f"{spec.adapter or spec.name} is an adapter; merge it first, and finetune the merged model"
-        )
     if spans and not loaded.tokenizer.is_fast:
         raise InputError(
             f"{spec.name}: {type(loaded.tokenizer).__name__} does not give the characters of a token, which"
             " show where an answer is; use a model with a tokenizer.json"
         )
     causal = not spans and not loaded.is_encoder_decoder
-    flattens = causal and _flattens(loaded, spec.attn, recipe.packing, notice)
+    flattens = causal and _flattens(base_model(loaded.model), spec.attn, recipe.packing, notice)
     if flattens:
         # With a cache, transformers treats a row as one text, even if its positions restart.
         loaded.model.config.use_cache = False
     loaded.tokenizer.padding_side = "right"
     if recipe.mark_shared_words:
         _mark_shared_words(loaded, spans, recipe.lora)
-    if recipe.lora:
+    if loaded.adapter is not None:
+        _unfreeze_adapter(loaded, recipe)
+    elif recipe.lora:
         loaded.model = _with_adapter(loaded, recipe, spans)
     return loaded, flattens
+
+
+def with_adapter_options(recipe: FinetuneRecipe, loaded: LoadedModel) -> FinetuneRecipe:
+    """Return the recipe with the settings of the adapter that training goes on from.
+
+    Raises:
+        OptionError: the recipe asks for others.
+    """
+    if loaded.adapter is None:
+        return recipe
+    model: Any = loaded.model
+    (config,) = model.peft_config.values()
+    targets = config.target_modules
+    found = {
+        "lora_rank": config.r,
+        "lora_alpha": config.lora_alpha,
+        "dora": config.use_dora,
+        "rslora": config.use_rslora,
+        "target_modules": targets if isinstance(targets, str) else ",".join(sorted(targets)),
+    }
+    for one in fields(recipe):
+        wanted = getattr(recipe, one.name)
+        if one.name in found and wanted not in (one.default, found[one.name]):
+            raise OptionError(one.name, f"is {found[one.name]} in the adapter, which training goes on from")
+    return replace(recipe, **found)
+
+
+def _unfreeze_adapter(loaded: LoadedModel, recipe: FinetuneRecipe) -> None:
+    """Let the weights of a loaded adapter be trained further, and name its base as the model.
+
+    Raises:
+        OptionError: the recipe trains a whole model, or keeps the frozen one in 4 bits.
+        InputError: the adapter is no LoRA.
+    """
+    model: Any = loaded.model
+    name = loaded.spec.adapter or loaded.spec.name
+    for option, bad in (("lora", not recipe.lora), ("qlora", recipe.qlora)):
+        if bad:
+            raise OptionError(option, f"does not go with the adapter {name}; merge it into its model first")
+    (config,) = model.peft_config.values()
+    if config.peft_type.value != "LORA":
+        raise InputError(f"{name} is an adapter of another kind than LoRA ({config.peft_type.value})")
+    config.inference_mode = False
+    for parameter_name, parameter in model.named_parameters():
+        trained = "lora_" in parameter_name or "modules_to_save" in parameter_name
+        parameter.requires_grad_(trained)
+        if trained:
+            parameter.data = parameter.data.float()
+    # The base of the new adapter is the old one's; a local base is named by its folder.
+    base = str(loaded.folder) if loaded.revision == "local" else config.base_model_name_or_path
+    loaded.spec = replace(
+        loaded.spec, name=base if loaded.spec.adapter is None else loaded.spec.name, adapter=None
+    )
+    config.base_model_name_or_path = str(loaded.folder)
+    if recipe.gradient_checkpointing:
+        model.enable_input_require_grads()
 
 
 def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
@@ -137,9 +192,7 @@ def _is_extractive_qa(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
     return bool(saved_architecture(spec)) and finds(spec)
 
 
-def _flattens(
-    loaded: LoadedModel, requested: str | None, packing: bool, notice: Callable[[str], None]
-) -> bool:
+def _flattens(model: Any, requested: str | None, packing: bool, notice: Callable[[str], None]) -> bool:
     """Set a kernel that separates a row's examples, and measure if it does.
 
     The architecture's name is not enough: a family that ignores position ids or the kernel would let examples
@@ -148,7 +201,6 @@ def _flattens(
     from llmkit.attention.interface import register
     from llmkit.attention.registry import find
 
-    model: Any = loaded.model
     before = model.config._attn_implementation
     if requested is not None:
         separate = _separates_texts(model)

@@ -190,7 +190,11 @@ def _set_up(
 ) -> _Setup:
     """Read the rows, load the model, and encode the rows for it; check cheap options first."""
     from llmkit.training.finetuning import preferences
-    from llmkit.training.finetuning.model_setup import check_attention, load_for_training
+    from llmkit.training.finetuning.model_setup import (
+        check_attention,
+        load_for_training,
+        with_adapter_options,
+    )
 
     device = training_device(spec.device, 0)
     dtype, reason = training_dtype(recipe.dtype, device)
@@ -199,6 +203,7 @@ def _set_up(
     preferences.check(recipe, source.columns.objective)
     fingerprint = source.fingerprint()
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
+    recipe = with_adapter_options(recipe, loaded)
     kind = kind_of(source.columns, _model_kind(loaded))
     if loaded.tokenizer.chat_template is None and source.has_conversations:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
@@ -267,8 +272,12 @@ def _model_kind(loaded: LoadedModel) -> str:
 def _sources(
     data: Sequence[str | Path], recipe: FinetuneRecipe, eval_data: str | Path | None
 ) -> tuple[Source, Source]:
-    options: dict[str, Any] = {"mapping": dict(recipe.mapping), "on_error": recipe.on_error}
-    source = read_source(data, objective=recipe.objective, **options)
+    options: dict[str, Any] = {
+        "mapping": dict(recipe.mapping),
+        "on_error": recipe.on_error,
+        "encoding": recipe.encoding,
+    }
+    source = read_source(data, objective=recipe.objective, limit=recipe.limit, **options)
     if eval_data is None:
         return source.split(recipe.eval_split, recipe.seed)
     held = read_source([eval_data], objective=source.columns.objective, **options)

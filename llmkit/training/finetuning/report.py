@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.text.html.page import Cell, escape, page, table
+from llmkit.text.html.page import Cell, coded, escape, page, table
 from llmkit.text.html.svg import lines
 from llmkit.training.finetuning.preferences import BETA
 from llmkit.training.merged_card import public_name
@@ -32,10 +32,11 @@ def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, 
     """
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     unit = _unit(inputs)
-    picture = curve(rows, f"nats per {unit}")
+    kept = result.kept_step if result.held_out_loss is not None else None
+    picture = curve(rows, f"nats per {unit}", kept)
     metrics.with_name("loss.svg").write_text(picture, encoding="utf-8", errors="replace")
     name = result.folder.resolve().name
-    body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{escape(_sentence(inputs, result))}</p>']
+    body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{coded(_sentence(inputs, result))}</p>']
     if command:
         body.append(f"<pre>{escape(command)}</pre>")
     body += ["<h2>Loss</h2>", f"<figure>{picture}</figure>", "<h2>Result</h2>"]
@@ -49,18 +50,20 @@ def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, 
     )
 
 
-def curve(rows: list[dict[str, Any]], up: str = "nats per token") -> str:
+def curve(rows: list[dict[str, Any]], up: str = "nats per token", kept: int | None = None) -> str:
     """Draw the loss over the steps as SVG: in training, and on held-out rows if it was measured.
 
     Args:
         rows: measurements, as in metrics.jsonl.
         up: label of the vertical axis.
+        kept: step whose weights were kept, which is marked.
     """
     series = [
         (name, [(row["step"], row[key]) for row in rows if key in row])
         for name, key in (("training", "loss"), ("held out", "eval_loss"))
     ]
-    return lines([one for one in series if one[1]], across="step", up=up)
+    mark = None if kept is None else (float(kept), f"kept: step {kept:,}")
+    return lines([one for one in series if one[1]], across="step", up=up, mark=mark)
 
 
 def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:
@@ -106,7 +109,7 @@ def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:
 
 # {name}
 
-{_sentence(inputs, result)}
+{_sentence(inputs, result)}{_base(inputs, result)}
 {command_block}
 | | |
 |---|---|
@@ -134,6 +137,17 @@ def _sentence(inputs: FinetuneInputs, result: FinetuneResult) -> str:
     kind = "A LoRA adapter for" if hasattr(inputs.loaded.model, "peft_config") else "A finetuned"
     base = public_name(inputs.loaded.spec.name)
     return f"{kind} {base}, trained with `llmkit finetune` ({inputs.plan.objective}, {result.steps:,} steps)."
+
+
+def _base(inputs: FinetuneInputs, result: FinetuneResult) -> str:
+    """Return a sentence about a base that other programs do not find; else nothing."""
+    if inputs.loaded.revision != "embedded" or not hasattr(inputs.loaded.model, "peft_config"):
+        return ""
+    folder = result.folder.resolve().name
+    return (
+        f" The base is a model inside llmkit; for other programs, `llmkit merge {folder} -o {folder}-merged`"
+        " makes a whole model."
+    )
 
 
 def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from llmkit.errors import InputError, OptionError, RowError
+from llmkit.records.encodings import check_encoding, guess
 from llmkit.records.read import has_rows, open_rows, open_text
 from llmkit.records.rows import default_column, text_of
 
@@ -58,6 +59,8 @@ class Corpus:
         whole: a text file is one document.
         field: column with the text; None is `text`, or the only column of a source's first row with a string.
         on_error: "skip" leaves out rows without a text, and documents of text files that are not UTF-8.
+        limit: most rows or documents to read of each source; None is all.
+        encoding: encoding of text files; None is UTF-8.
 
     Attributes:
         skipped: rows and documents left out so far.
@@ -75,6 +78,8 @@ class Corpus:
         whole: bool = False,
         field: str | None = None,
         on_error: str = "fail",
+        limit: int | None = None,
+        encoding: str | None = None,
     ) -> None:
         if separator == "":
             raise OptionError("separator", "is empty; whole=True makes a file one document")
@@ -83,9 +88,8 @@ class Corpus:
         self.skipped = Skipped()
         self._sources = list(map(str, sources))
         kept = self.skipped if on_error == "skip" else None
-        self._parts = [
-            (deque[str](), _documents(source, separator, whole, field, kept)) for source in self._sources
-        ]
+        how = _Reading(separator, whole, field, kept is not None, limit, check_encoding(encoding))
+        self._parts = [(deque[str](), _documents(source, how, kept)) for source in self._sources]
 
     def head(self, size: int) -> tuple[list[str], bool]:
         """Peek at the beginnings of all sources, in turns; iterating yields these documents again.
@@ -194,31 +198,41 @@ def _rank(seed: int, text: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode()).digest()[:8], "big")
 
 
-def _documents(
-    source: str, separator: str | None, whole: bool, field: str | None, skipped: Skipped | None
-) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Reading:
+    """How to read a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
+
+    separator: str | None
+    whole: bool
+    field: str | None
+    lenient: bool
+    limit: int | None
+    encoding: str | None
+
+
+def _documents(source: str, how: _Reading, skipped: Skipped | None) -> Iterator[str]:
     """Yield the documents of a source; add bad ones to `skipped`, or raise if it is None."""
-    lenient = skipped is not None
-    texts = _row_texts(source, field) if has_rows(source) else _file_texts(source, separator, whole, lenient)
-    found = False
+    texts = _row_texts(source, how) if has_rows(source) else _file_texts(source, how)
+    found = 0
     for text in texts:
         if isinstance(text, RowError):
             if skipped is None:
                 raise text
             skipped.add(text)
-            found = True
-            continue
-        document = text.strip()
-        if document:
-            found = True
+            found += 1
+        elif document := text.strip():
+            found += 1
             yield document
+        if found == how.limit:
+            return
     if not found:
         raise InputError(f"{source}: no document in it; a corpus needs text")
 
 
-def _row_texts(source: str, field: str | None) -> Iterator[str | RowError]:
+def _row_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
     """Yield the text of each row, or the error of a bad row."""
-    for row in open_rows(source, split="train"):
+    field = how.field
+    for row in open_rows(source, split="train", encoding=how.encoding):
         try:
             if field is None and row.error is None:
                 field = default_column(row, ("text",))
@@ -228,20 +242,21 @@ def _row_texts(source: str, field: str | None) -> Iterator[str | RowError]:
         yield text
 
 
-def _file_texts(source: str, separator: str | None, whole: bool, lenient: bool) -> Iterator[str | RowError]:
+def _file_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
     """Yield the texts of a file; if `lenient`, an error in place of a text that is not UTF-8."""
-    with open_text(source) as stream:
-        if whole:
-            texts, separator = iter(["".join(_chunks(stream, source, lenient))]), ""
+    with open_text(source, encoding=how.encoding) as stream:
+        separator = how.separator
+        if how.whole:
+            texts, separator = iter(["".join(_chunks(stream, source, how))]), ""
         else:
             if separator is None:
                 separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
                 stream.seek(0)
-            texts = _split(_chunks(stream, source, lenient), separator)
-        yield from _checked(texts, source, separator) if lenient else texts
+            texts = _split(_chunks(stream, source, how), separator)
+        yield from _checked(texts, source, separator, how) if how.lenient else texts
 
 
-def _checked(texts: Iterable[str], source: str, separator: str) -> Iterator[str | RowError]:
+def _checked(texts: Iterable[str], source: str, separator: str, how: _Reading) -> Iterator[str | RowError]:
     """Yield the texts, and an error with its place for a text with a surrogate from a bad byte."""
     line = 1
     for text in texts:
@@ -251,7 +266,8 @@ def _checked(texts: Iterable[str], source: str, separator: str) -> Iterator[str 
         except UnicodeEncodeError as error:
             good = text[: error.start]
             before = good[good.rfind("\n") + 1 :]
-            found = _not_utf8(source, line + good.count("\n"), len(before.encode()) + 1)
+            data = text.encode("utf-8", "surrogateescape")
+            found = _not_utf8(source, line + good.count("\n"), len(before.encode()) + 1, data, how)
         yield found
         line += text.count("\n") + separator.count("\n")
 
@@ -284,32 +300,34 @@ def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
     yield "".join([*held, end])
 
 
-def _chunks(stream: IO[bytes], source: str, lenient: bool) -> Iterator[str]:
+def _chunks(stream: IO[bytes], source: str, how: _Reading) -> Iterator[str]:
     r"""Yield whole lines, about a megabyte at a time, with line ends `\n`.
 
-    A byte that is not UTF-8 raises an error; if `lenient`, it becomes a surrogate, and reading continues.
+    A byte that is not UTF-8 raises an error; if `how.lenient`, it becomes a surrogate, and reading continues.
     """
     number = 1
     while lines := stream.readlines(_CHUNK):
         if number == 1:
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
         try:
-            text = b"".join(lines).decode(errors="surrogateescape" if lenient else "strict")
+            text = b"".join(lines).decode(errors="surrogateescape" if how.lenient else "strict")
         except UnicodeDecodeError:
-            raise _first_bad(source, number, lines) from None
+            raise _first_bad(source, number, lines, how) from None
         yield text.replace("\r\n", "\n")
         number += len(lines)
 
 
-def _first_bad(source: str, number: int, lines: list[bytes]) -> RowError:
+def _first_bad(source: str, number: int, lines: list[bytes], how: _Reading) -> RowError:
     for at, line in enumerate(lines, start=number):
         try:
             line.decode()
         except UnicodeDecodeError as error:
-            return _not_utf8(source, at, error.start + 1)
+            return _not_utf8(source, at, error.start + 1, line, how)
     raise AssertionError
 
 
-def _not_utf8(source: str, line: int, byte: int) -> RowError:
-    reason = f"not UTF-8 (byte {byte} of the line); convert it, e.g. iconv -f latin1 -t utf-8"
+def _not_utf8(source: str, line: int, byte: int, data: bytes, how: _Reading) -> RowError:
+    if how.encoding is not None:
+        return RowError(f"{source}:{line}", f"bytes that are not {how.encoding}")
+    reason = f"not UTF-8 (byte {byte} of the line); name the encoding, e.g. encoding={guess(data)}"
     return RowError(f"{source}:{line}", reason)

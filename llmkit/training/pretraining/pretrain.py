@@ -101,7 +101,7 @@ def _pretrain(
 
     save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
     if options.resume:
-        checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe))
+        checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe), progress.notice)
     inputs, run = _begin(files, output, recipe, choice, options, progress)
     progress.planned(inputs.plan)
     started = time.monotonic()

@@ -98,16 +98,18 @@ def open_corpus(
     """
     from llmkit.training.pretraining.tokenizer import load_tokenizer, train_tokenizer
 
-    def opened(sources: Sequence[str | Path]) -> Corpus:
+    def opened(sources: Sequence[str | Path], limit: int | None = None) -> Corpus:
         return Corpus(
             sources,
             separator=recipe.separator,
             whole=recipe.whole,
             field=recipe.field if any(map(has_rows, sources)) or sources is corpus else None,
             on_error=recipe.on_error,
+            limit=limit,
+            encoding=recipe.encoding,
         )
 
-    read, held_out = opened(corpus), opened([eval_data]) if eval_data else None
+    read, held_out = opened(corpus, recipe.limit), opened([eval_data]) if eval_data else None
     head, complete = read.head(recipe.tokenizer_text * 10**6)
     split = choose_split(head, 0 if held_out else recipe.eval_split, recipe.seed, complete=complete)
     if recipe.tokenizer == "train":

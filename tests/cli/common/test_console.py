@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from llmkit.cli.common import console
+from llmkit.cli.common import console, progress
 
 
 class Terminal(io.StringIO):
@@ -31,7 +31,7 @@ def test_the_first_batch_tells_the_time_left(
     monkeypatch: pytest.MonkeyPatch, before: float, left: str
 ) -> None:
     shown, clock = terminal(monkeypatch), time.monotonic()
-    with console.Progress("generate", total=1.0) as bar:
+    with progress.Progress("generate", total=1.0) as bar:
         bar.update(before)
         monkeypatch.setattr(time, "monotonic", lambda: clock + 1800)
         bar.update(0.25, "30 rows")
@@ -42,8 +42,51 @@ def test_the_first_batch_tells_the_time_left(
 
 def test_what_has_no_end_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, clock = terminal(monkeypatch), time.monotonic()
-    with console.Progress("eval") as bar:
+    with progress.Progress("eval") as bar:
         monkeypatch.setattr(time, "monotonic", lambda: clock + 1800)
         bar.update(0, "30 rows")
     assert "30 rows" in shown.getvalue()
     assert "left" not in shown.getvalue()
+
+
+def test_a_long_step_shows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two updates, and before the first batch is done."""
+    shown = terminal(monkeypatch)
+    monkeypatch.setattr(progress, "_TICK", 0.01)
+    with progress.Progress("generate", total=1.0) as bar:
+        bar.update(0.0, "0 of 500 rows")
+        clock = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: clock + 65)
+        deadline = time.time() + 20
+        while "0:01:05" not in shown.getvalue() and time.time() < deadline:
+            time.sleep(0.01)
+    assert "0 of 500 rows" in shown.getvalue()
+    assert "0:01:05" in shown.getvalue()
+
+
+def test_loading_shows_a_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = terminal(monkeypatch)
+    monkeypatch.setattr(progress, "_TICK", 0.01)
+    with progress.waiting("loading stories"):
+        deadline = time.time() + 20
+        while "loading" not in shown.getvalue() and time.time() < deadline:
+            time.sleep(0.01)
+        console.notice("a notice")
+    line = "llmkit: loading stories, 0:00:00"
+    assert line in shown.getvalue()
+    assert f"\r{' ' * len(line)}\rllmkit: a notice\n" in shown.getvalue()
+    assert shown.getvalue().endswith(("\r", "\n"))
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_without_a_terminal_a_plain_line_comes_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    console.setup(quiet=quiet, verbose=False, debug=False)
+    monkeypatch.setattr(progress, "_TICK", 0.01)
+    monkeypatch.setattr(progress, "_FIRST_LINE", 0.0)
+    with progress.waiting("loading stories"):
+        time.sleep(0.3)
+    assert shown.getvalue() == ("" if quiet else "llmkit: loading stories, 0:00:00\n")

@@ -256,3 +256,13 @@ def test_failure_is_a_state_and_not_a_column(tmp_path: Path) -> None:
     assert (failed["scores"]["f1"], failed["prediction"]) == (0, "")
     assert good["generated_text"]
     assert good["error"] == "a column of the input"
+
+
+@pytest.mark.parametrize(("flag", "value"), [("num_beams", "4"), ("max_new_tokens", "5"), ("adapter", "x")])
+def test_picked_sentences_take_no_flags_of_a_model(tmp_path: Path, flag: str, value: str) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"document": "A dog ran. It fell.", "summary": "A dog ran."}\n')
+    arguments = ("eval", "--task", "summarize", data, f"--{flag.replace('_', '-')}", value)
+    refused = run(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"--{flag.replace('_', '-')}: about a model" in refused.err

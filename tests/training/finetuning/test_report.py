@@ -55,6 +55,17 @@ def result(folder: Path) -> FinetuneResult:
     )
 
 
+def test_the_kept_step_is_marked_on_the_curve() -> None:
+    picture = ElementTree.fromstring(curve(ROWS, kept=1))
+    (line,) = (node for node in picture.iter() if node.get("class") == "mark")
+    points = [
+        node.get("cx") for node in picture.iter() if node.tag.endswith("circle") and node.get("class") == "fa"
+    ]
+    assert line.get("x1") == points[0]  # the training loss of step 1
+    assert "kept: step 1" in {node.text for node in picture.iter()}
+    assert 'class="mark"' not in curve(ROWS)
+
+
 def legend(picture: str) -> set[str]:
     texts = {node.text for node in ElementTree.fromstring(picture).iter() if node.tag.endswith("text")}
     return texts & {"training", "held out"}

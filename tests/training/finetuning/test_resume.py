@@ -1,5 +1,6 @@
 """Finetuning runs that are stopped and resumed end as runs that were never stopped."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import LLMKitError
+from llmkit.errors import LLMKitError, OptionError
+from llmkit.training.finetuning.recipe import FinetuneRecipe
 from tests.training.finetuning.runs import QUICK, metrics, same, train
 from tests.training.helpers import KilledError, Recorder, refuses
 
@@ -31,6 +33,42 @@ def whole(tiny_model: TinyModel, rows: Rows, tmp_path_factory: pytest.TempPathFa
     output = tmp_path_factory.mktemp("whole") / "out"
     train(rows(), output, tiny_model("llama"))
     return output
+
+
+def test_a_finished_run_with_its_checkpoints_is_extended(
+    tiny_model: TinyModel, rows: Rows, tmp_path: Path
+) -> None:
+    """With a constant learning rate it equals the run that was planned so long."""
+    recipe = replace(QUICK, scheduler="constant", warmup=0.0)
+    train(rows(), tmp_path / "long", tiny_model("llama"), recipe)
+    short = replace(recipe, max_steps=8)
+    train(rows(), tmp_path / "out", tiny_model("llama"), short, keep_checkpoints=True)
+    recorder = Recorder()
+    train(rows(), tmp_path / "out", tiny_model("llama"), recipe, resume=True, progress=recorder)
+    assert any("extended from 8 to 12 max_steps" in one for one in recorder.notices)
+    assert same(tmp_path / "out", tmp_path / "long")
+    assert metrics(tmp_path / "out")[-1]["step"] == 12
+
+
+def test_training_goes_on_from_an_adapter(tiny_model: TinyModel, rows: Rows, tmp_path: Path) -> None:
+    first = train(rows(), tmp_path / "one", tiny_model("llama"))
+    second = train(rows(), tmp_path / "two", tmp_path / "one", replace(QUICK, lora_rank=16))
+    assert second.trained_parameters == first.trained_parameters
+    assert second.held_out_before == pytest.approx(first.held_out_loss, rel=1e-6)
+    one, two = (json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("one", "two"))
+    assert one["base_model_name_or_path"] == two["base_model_name_or_path"] == str(tiny_model("llama"))
+    assert (one["r"], one["lora_alpha"]) == (two["r"], two["lora_alpha"]) == (4, 8)
+    assert not same(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("lora", False), ("lora_rank", 8), ("dora", True), ("qlora", True)]
+)
+def test_an_adapter_keeps_its_form(whole: Path, rows: Rows, tmp_path: Path, option: str, value: Any) -> None:
+    recipe = replace(QUICK, **{"lora_rank": FinetuneRecipe.lora_rank, option: value})
+    with pytest.raises(OptionError) as caught:
+        train(rows(), tmp_path / "out", whole, recipe)
+    assert caught.value.option == option
 
 
 # Most epochs here have twelve steps.

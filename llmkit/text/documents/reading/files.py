@@ -66,21 +66,26 @@ def document_format(path: str) -> str | None:
     return None if format in {None, "txt", "json", "yaml", "po"} else format
 
 
-def plain_text(data: bytes, name: str) -> str:
+def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
     """Return the text in a file of plain text.
 
+    Args:
+        data: the file's bytes.
+        name: its name, for messages.
+        encoding: its encoding; None is UTF-8.
+
     Raises:
-        InputError: it is empty, or no text in UTF-8.
+        InputError: it is empty, or no text in this encoding.
     """
     kind = _ENCODINGS.get(data[:2])
-    if kind is not None:
-        raise InputError(f"{name} is {kind}, not text in UTF-8; convert it first")
+    if kind is not None and encoding is None:
+        raise InputError(f"{name} is {kind}, not text in UTF-8; name its `encoding`")
     try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+        text = data.removeprefix(b"\xef\xbb\xbf").decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        byte = data[error.start]
+        byte, advice = data[error.start], "" if encoding else "; name its `encoding`, such as latin1"
         raise InputError(
-            f"{name}: not text: byte 0x{byte:02x} is not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8"
+            f"{name}: not text: byte 0x{byte:02x} is not {(encoding or 'utf-8').upper()}{advice}"
         ) from error
     if "\0" in text or len(_CONTROLS.findall(text[:65536])) > _MOST_CONTROLS * min(len(text), 65536):
         raise InputError(f"{name}: not text: it holds control characters")

@@ -1,0 +1,153 @@
+"""Progress on stderr: a bar on a terminal, elsewhere a plain line now and then, nothing under `-q`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmkit.cli.common import console, signals
+from llmkit.cli.common.streams import printable
+
+_TICK = 0.5  # seconds between two looks at the clock
+_FIRST_LINE = 10.0  # seconds
+
+
+class Progress:
+    """Progress of work whose steps are told by `update`; a thread shows the time between two of them.
+
+    The bar is drawn when the work has lasted half a second, so that short work draws none.
+
+    Args:
+        verb: first word of the line.
+        total: value of `done` at the end; None if it is unknown.
+        seconds_between_lines: for plain lines; the first comes after at most ten seconds.
+    """
+
+    def __init__(self, verb: str, total: float | None = None, seconds_between_lines: float = 30.0) -> None:
+        self.verb = verb
+        self.total = total
+        self._every = seconds_between_lines
+        self._start = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when the first update came, and what was done
+        self._next_line = self._start + min(_FIRST_LINE, seconds_between_lines)
+        self._latest: tuple[float, str] = 0.0, ""
+        self._bar: Any = None
+        self._task: Any = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def update(self, done: float, text: str = "") -> None:
+        """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
+        signals.unwind()  # from now on there is work to keep, and perhaps a bar to take away
+        signals.check()
+        if self._first is None:
+            self._first = time.monotonic(), done  # a resumed run does not begin at nothing
+        self._latest = done, text
+        if console.state.quiet:
+            return
+        if self._thread is None and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._tick, daemon=True)
+            self._thread.start()
+        self._show()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._closed.set()
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _tick(self) -> None:
+        while not self._closed.wait(_TICK):
+            self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        done, text = self._latest
+        with self._lock:
+            if self._closed.is_set() or now - self._start < 0.5:
+                return
+            if sys.stderr.isatty():
+                self._draw(done, text, now)
+            elif now >= self._next_line:
+                self._next_line = now + self._every
+                share = f" {100 * done / self.total:.0f}%" if self.total else ""
+                console.say(f"llmkit: {self.verb}:{share} {text}, {_clock(now - self._start)}")
+
+    def _left(self, done: float, now: float) -> str:
+        """Return the time left; the time so far as long as there is nothing to estimate it from."""
+        since, before = self._first or (now, done)
+        if not self.total or done <= before:
+            return _clock(now - self._start)
+        return f"{_clock((now - since) * max(self.total - done, 0.0) / (done - before))} left"
+
+    def _draw(self, done: float, text: str, now: float) -> None:
+        if self._bar is None:
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[text]}"),
+                # rich's own estimate needs several updates, and a batch may take a minute.
+                TextColumn("{task.fields[left]}"),
+                console=console.drawing(),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.verb, total=self.total, text="", left="")
+        self._bar.update(self._task, completed=done, text=printable(text), left=self._left(done, now))
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show a line with the time so far while something runs that tells no steps, such as loading a model.
+
+    On a terminal it appears after half a second and goes away at the end; elsewhere it comes after ten
+    seconds. It draws no bar, because a signal may end the process at once.
+    """
+    ended = threading.Event()
+    if console.state.quiet:
+        yield
+        return
+    thread = threading.Thread(target=_wait, args=(text, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _wait(text: str, ended: threading.Event) -> None:
+    begun = time.monotonic()
+    next_line = begun + _FIRST_LINE
+    while not ended.wait(_TICK):
+        now = time.monotonic()
+        line = f"llmkit: {text}, {_clock(now - begun)}"
+        if sys.stderr.isatty():
+            console.show_line(line)
+        elif now >= next_line:
+            next_line = now + 30
+            console.say(line)
+    console.clear_line()
+
+
+def _clock(seconds: float) -> str:
+    """`0:00:07`."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
