@@ -274,7 +274,7 @@ class LlamaCppSystem:
     """
 
     def __init__(self, context: PeerContext) -> None:
-        from llmkit.convert.to_gguf import reader_with
+        from llmkit.convert.reader_process import reader_with
 
         if context.is_encoder_decoder:
             raise LLMKitError("its Python package runs no encoder-decoder models")

@@ -88,8 +88,9 @@ def _reply(
         row = next(iter(source))
         if row.error is not None:
             raise RowError(row.where, row.error)
-        generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show())
-        print(flush=True)
+        out = WordWrap()
+        generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show(out))
+        out.end()
     else:
         rows.run_rows(generation, source, outputs, verb="chat", field="generated_text", answers=True)
 

@@ -333,7 +333,8 @@ def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
 
 
 def _qa(request: TaskRun, field: str | None) -> Task[Any]:
-    from llmkit.cli.qa import ExtractionFlags, load_task
+    from llmkit.cli.qa import load_task
+    from llmkit.cli.qa.flags import ExtractionFlags
     from llmkit.tasks.qa.extractive import ExtractiveQA
     from llmkit.tasks.qa.questions import QuestionSource
 

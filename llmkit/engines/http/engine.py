@@ -159,7 +159,7 @@ class HttpEngine:
     def session(self) -> Session | None:
         return None
 
-    def live_batch(self) -> LiveBatch | None:
+    def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
         return None
 
     def token_budget(self) -> int | None:
