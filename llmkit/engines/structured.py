@@ -16,7 +16,7 @@ import numpy as np
 
 from llmkit.engines.form import Form
 from llmkit.errors import InputError, OptionError, one_line
-from llmkit.text.reasoning import CLOSE
+from llmkit.text.chat.reasoning import CLOSE
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Constraint, Engine, TokenMask

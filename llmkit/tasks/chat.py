@@ -18,7 +18,7 @@ from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.generation import Generation, OnText
 from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.transcripts import load_transcripts, save_transcript
-from llmkit.text.turns import split_system, turns_of
+from llmkit.text.chat.turns import split_system, turns_of
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine

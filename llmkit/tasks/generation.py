@@ -21,7 +21,7 @@ from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import Encode, Messages, Prompt, PromptMaker
 from llmkit.tasks.streaming import AnswerStreamer, decode
 from llmkit.tasks.sub_batches import run_prompts
-from llmkit.text.reasoning import split_reasoning
+from llmkit.text.chat.reasoning import split_reasoning
 from llmkit.text.stops import cut_at_stop
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import NoticeWarning, OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
-from llmkit.text.chat_templates import Renderer
-from llmkit.text.conversations import MessageList, read_tools, read_turns, with_system
-from llmkit.text.reasoning import OPEN
-from llmkit.text.turns import leave_turns, turns_of
+from llmkit.text.chat.conversations import MessageList, read_tools, read_turns, with_system
+from llmkit.text.chat.reasoning import OPEN
+from llmkit.text.chat.templates import Renderer
+from llmkit.text.chat.turns import leave_turns, turns_of
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine

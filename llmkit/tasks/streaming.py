@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmkit.text.reasoning import ReasoningFilter
+from llmkit.text.chat.reasoning import ReasoningFilter
 from llmkit.text.stops import StopFilter
 
 # A decoder writes this for bytes that are not, or not yet, a character.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.text.chat_templates import Renderer
+from llmkit.text.chat.templates import Renderer
 from llmkit.training.finetuning.conversations import target_spans
 
 FOLDER = os.environ.get("LLMKIT_TEMPLATES")

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.http.endpoint import KEY_VARIABLE, Endpoint, checked_url
 from llmkit.errors import InputError, OptionError, RequestRefused
-from llmkit.text.conversations import MessageList
-from llmkit.text.reasoning import CLOSE, OPEN
+from llmkit.text.chat.conversations import MessageList
+from llmkit.text.chat.reasoning import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from llmkit.engines.base import LiveBatch, Session

@@ -14,7 +14,7 @@ from llmkit.engines.base import TokenLogprob
 from llmkit.serving.parsing.described import DescribedAnswer
 from llmkit.serving.parsing.tool_calls import CallPiece, ToolCallFilter
 from llmkit.tasks.streaming import AnswerStreamer
-from llmkit.text.reasoning import ReasoningFilter
+from llmkit.text.chat.reasoning import ReasoningFilter
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from llmkit.serving.tools.family import ToolFamily, ToolSupport
 from llmkit.serving.tools.grammar import calls_grammar
 from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
-from llmkit.text.conversations import MessageList
+from llmkit.text.chat.conversations import MessageList
 from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:

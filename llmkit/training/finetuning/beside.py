@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.text.conversations import read_history, read_tools, with_system
+from llmkit.text.chat.conversations import read_history, read_tools, with_system
 from llmkit.training.finetuning.columns import BadRowError, Columns
 
 _SYSTEM = ("system", "system_prompt")

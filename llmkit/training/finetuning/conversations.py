@@ -12,7 +12,7 @@ from itertools import pairwise, takewhile
 from typing import Any
 
 from llmkit.errors import one_line
-from llmkit.text.chat_templates import Renderer, called
+from llmkit.text.chat.templates import Renderer, called
 
 # Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
 CHAT_TEMPLATE = (

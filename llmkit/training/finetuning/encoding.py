@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError
-from llmkit.text.conversations import read_turns
+from llmkit.text.chat.conversations import read_turns
 from llmkit.text.overlap import shared_marks
 from llmkit.text.windows import overlapping_windows
 from llmkit.training.encoded import IGNORED, Encoded

@@ -13,7 +13,7 @@ from llmkit.errors import RowError
 from llmkit.records.rows import Row
 from llmkit.tasks.decoding import GenerationOptions
 from llmkit.tasks.prompts import PromptMaker
-from llmkit.text.conversations import read_turns
+from llmkit.text.chat.conversations import read_turns
 from llmkit.training.finetuning.columns import BadRowError, recognize
 from llmkit.training.finetuning.conversations import target_spans
 from llmkit.training.finetuning.encoding import encoder, kind_of

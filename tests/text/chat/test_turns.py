@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.text.turns import leave_turns, split_system, turns_of
+from llmkit.text.chat.turns import leave_turns, split_system, turns_of
 
 
 def conversation(letters: str) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from llmkit.text.chat_templates import Renderer
+from llmkit.text.chat.templates import Renderer
 
 PLAIN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 # Idefics 3 and LLaVA-NeXT: a content is a list of parts.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from llmkit.text.turns import Message
+from llmkit.text.chat.turns import Message
 
 
 class _Adaptation(NamedTuple):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.text.turns import Message
+from llmkit.text.chat.turns import Message
 
 _ROLES = {
     "human": "user",

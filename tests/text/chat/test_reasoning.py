@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.text.reasoning import ReasoningFilter, split_reasoning
+from llmkit.text.chat.reasoning import ReasoningFilter, split_reasoning
 
 CASES = [
     ("<think>\n2+2 is 4\n</think>\n\nIt is 4.", False, ("2+2 is 4", "It is 4.")),
