@@ -78,7 +78,7 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _tied(source: SourceModel, tensors: dict[str, torch.Tensor], family: mlx.Family) -> set[str]:
+def _tied(source: SourceModel, tensors: dict[str, torch.Tensor], family: mlx.MLXFamily) -> set[str]:
     """Names of the head's weight where mlx-lm takes the embeddings."""
     model: Any = source.model
     head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight

@@ -30,7 +30,7 @@ _DECODERS = ("decoder_model_merged", "model")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenGraphs:
     """Graphs that were written.
 
     Attributes:
@@ -65,7 +65,9 @@ def type_of(stored: str, wanted: str) -> str:
     return wanted
 
 
-def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int, int], None]) -> Written:
+def write(
+    source: SourceModel, folder: Path, dtype: str, progress: Callable[[int, int], None]
+) -> WrittenGraphs:
     """Write the source's graphs into ``onnx/`` of a folder, with its settings and tokenizer beside them.
 
     Args:
@@ -105,7 +107,7 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
     if source.stored == "bfloat16" and dtype == "float32":
         notes.append("onnxruntime does not compute in bfloat16 on a CPU; the weights are stored in float32")
     typed = any(port.name == "token_type_ids" for port in graphs[0].inputs)
-    return Written(files, typed, nbytes, opset, notes)
+    return WrittenGraphs(files, typed, nbytes, opset, notes)
 
 
 def _in_dtype(model: Any, dtype: str) -> Any:
@@ -138,7 +140,7 @@ def _write_settings(source: SourceModel, folder: Path, dtype: str, settings: dic
 
 
 def checks_of(
-    written: Written,
+    written: WrittenGraphs,
     source: SourceModel,
     rows: list[list[int]],
     expected: list[torch.Tensor],

@@ -29,7 +29,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Family:
+class MLXFamily:
     """An architecture that mlx-lm has.
 
     Attributes:
@@ -46,32 +46,32 @@ class Family:
 
 # Each of these was run in mlx-lm on weights that llmkit wrote.
 FAMILIES = {
-    "llama": Family(),
-    "mistral": Family(),
-    "qwen2": Family(),
-    "qwen3": Family(),
-    "gemma": Family(head="tied"),
-    "gemma2": Family(head="tied"),
-    "gemma3_text": Family(),
-    "phi3": Family(),
-    "smollm3": Family(),
-    "olmo2": Family(),
-    "granite": Family(),
-    "starcoder2": Family(),
-    "stablelm": Family(head="own"),
-    "gpt2": Family(
+    "llama": MLXFamily(),
+    "mistral": MLXFamily(),
+    "qwen2": MLXFamily(),
+    "qwen3": MLXFamily(),
+    "gemma": MLXFamily(head="tied"),
+    "gemma2": MLXFamily(head="tied"),
+    "gemma3_text": MLXFamily(),
+    "phi3": MLXFamily(),
+    "smollm3": MLXFamily(),
+    "olmo2": MLXFamily(),
+    "granite": MLXFamily(),
+    "starcoder2": MLXFamily(),
+    "stablelm": MLXFamily(head="own"),
+    "gpt2": MLXFamily(
         renamed=(("transformer.", "model."),),
         transposed=("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"),
         head="tied",
     ),
-    "gpt_neox": Family(
+    "gpt_neox": MLXFamily(
         renamed=(("gpt_neox.layers.", "model.h."), ("gpt_neox.", "model."), ("lm_head.", "model.embed_out.")),
         head="own",
     ),
 }  # fmt: skip
 
 
-def family_for(model_type: str, name: str) -> Family:
+def family_for(model_type: str, name: str) -> MLXFamily:
     """The family of a model.
 
     Raises:
@@ -84,7 +84,7 @@ def family_for(model_type: str, name: str) -> Family:
     return FAMILIES[model_type]
 
 
-def mlx_name(family: Family, name: str) -> str:
+def mlx_name(family: MLXFamily, name: str) -> str:
     """The name that a tensor has in mlx-lm."""
     for start, other in family.renamed:
         if name.startswith(start):
@@ -93,7 +93,7 @@ def mlx_name(family: Family, name: str) -> str:
 
 
 def config_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What config.json says to mlx-lm.
+    """Return the config.json that mlx-lm reads.
 
     transformers 5 keeps the rotary settings in ``rope_parameters``. Most of mlx-lm's models read
     `rope_theta` and `rope_scaling`, and take their own defaults without a word where those are missing.
@@ -210,7 +210,7 @@ def unpack(packed: Packed, bits: int) -> torch.Tensor:
 def write(
     folder: Path,
     tensors: Mapping[str, torch.Tensor],
-    family: Family,
+    family: MLXFamily,
     *,
     dtype: str,
     bits: int | None,
@@ -299,7 +299,7 @@ def _quantization(groups: Mapping[str, int], bits: int | None) -> dict[str, Any]
     return {"group_size": _GROUPS[0], "bits": bits, **other}
 
 
-def read(folder: Path, names: list[str], family: Family, bits: int | None) -> dict[str, torch.Tensor]:
+def read(folder: Path, names: list[str], family: MLXFamily, bits: int | None) -> dict[str, torch.Tensor]:
     """Read the weights again, by the names of transformers and unpacked.
 
     Args:

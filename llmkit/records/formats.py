@@ -15,7 +15,7 @@ from typing import IO, Any
 from llmkit.errors import InputError
 from llmkit.records.encodings import not_utf8
 from llmkit.records.rows import Row
-from llmkit.records.strict_json import Decoder
+from llmkit.records.strict_json import StrictDecoder
 
 MAX_LINE = 64 << 20
 """Most bytes of a line or of a JSON item, so that a hostile or wrong file cannot fill the memory."""
@@ -46,7 +46,7 @@ def lines_of(stream: IO[bytes]) -> Iterator[bytes | None]:
 
 def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of JSON Lines: an object a line. Blank lines are not rows."""
-    decoder = Decoder()
+    decoder = StrictDecoder()
     index = 0
     for number, raw in enumerate(lines_of(stream), 1):
         if raw is not None and (raw.isspace() or not raw):
@@ -56,7 +56,7 @@ def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
         index += 1
 
 
-def _object(raw: bytes, decoder: Decoder) -> tuple[dict[str, Any], str | None]:
+def _object(raw: bytes, decoder: StrictDecoder) -> tuple[dict[str, Any], str | None]:
     """Return the object on a line, or the reason why there is none."""
     try:
         text = raw.decode().rstrip(" \t\r\n")

@@ -14,7 +14,7 @@ from llmkit.errors import InputError
 from llmkit.records.encodings import not_utf8
 from llmkit.records.formats import MAX_LINE, TOO_LONG, as_object, space_end
 from llmkit.records.rows import Row
-from llmkit.records.strict_json import Decoder
+from llmkit.records.strict_json import StrictDecoder
 
 _CHUNK = 1 << 18
 
@@ -58,7 +58,7 @@ class _Text:
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self.line = 1
         self._stream, self._name = stream, name
-        self._decoder = Decoder()
+        self._decoder = StrictDecoder()
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._start = 0

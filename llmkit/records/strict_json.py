@@ -1,6 +1,6 @@
 """Strict JSON. Python's own module reads and writes NaN, and fails on half a surrogate pair.
 
-Public: `dumps`, `Decoder`.
+Public: `dumps`, `StrictDecoder`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def dumps(value: Any) -> str:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
-class Decoder:
+class StrictDecoder:
     """A JSON decoder that refuses values which `dumps` could not write.
 
     It refuses NaN, Infinity, numbers beyond a double, and nesting near Python's recursion limit.

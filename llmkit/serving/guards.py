@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from llmkit.records.strict_json import Decoder
+from llmkit.records.strict_json import StrictDecoder
 from llmkit.serving.errors import ApiError, as_api_error
 from llmkit.serving.metrics import Metrics
 from llmkit.serving.settings import ServerSettings
@@ -145,7 +145,7 @@ async def read_json(request: web.Request) -> Any:
         raise ApiError(400, f"the body is nested more than {_MAX_DEPTH} levels deep", code="invalid_json")
     try:
         text = raw.decode("utf-8").strip()
-        value, end, problem = Decoder().decode(text)
+        value, end, problem = StrictDecoder().decode(text)
     except json.JSONDecodeError as error:
         message = f"the body is not JSON: {error.msg} at character {error.pos}"
         raise ApiError(400, message, code="invalid_json") from None

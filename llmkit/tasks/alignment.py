@@ -28,7 +28,7 @@ _START_OF_WORD = "▁"
 
 
 @dataclass(frozen=True)
-class Passage:
+class AlignedPassage:
     """A passage with its translation.
 
     Attributes:
@@ -68,11 +68,11 @@ class WordAligner:
         ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]
         return ids
 
-    def align(self, passages: Sequence[Passage]) -> list[WordPairs]:
+    def align(self, passages: Sequence[AlignedPassage]) -> list[WordPairs]:
         """Return for each passage the pairs of its words; empty where none are sure or memory is short."""
         return [self._align(passage) if self._fits(passage) else [] for passage in passages]
 
-    def _align(self, passage: Passage) -> WordPairs:
+    def _align(self, passage: AlignedPassage) -> WordPairs:
         """Align one passage; alone, since a row must not depend on its neighbors."""
         answer, prompt = self.target_ids(passage.target), list(passage.prompt.ids or ())
         engine, start = cast("AligningEngine", self.engine), self.direction.decoder_start_token
@@ -86,7 +86,7 @@ class WordAligner:
         targets = token_spans(tokenizer, answer, passage.target)
         return word_pairs(weights, passage.source, own, passage.target, targets)
 
-    def _fits(self, passage: Passage) -> bool:
+    def _fits(self, passage: AlignedPassage) -> bool:
         if not passage.prompt.ids or not _WORD.search(passage.target):
             return False
         most = self.engine.context_length
@@ -96,7 +96,7 @@ class WordAligner:
         """Return the pairs of words of a text and its first translation, passage by passage."""
         layout = document.layout
         passages = [
-            Passage(source, prompt, result.text[start:end])
+            AlignedPassage(source, prompt, result.text[start:end])
             for source, prompt, (start, end) in zip(
                 layout.passages, document.prompts, result.passages, strict=True
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.errors import RowError
 from llmkit.records.batches import Budget
-from llmkit.tasks.alignment import Passage, WordAligner, WordPairs
+from llmkit.tasks.alignment import AlignedPassage, WordAligner, WordPairs
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.text.layout import TextLayout
 from llmkit.text.words import is_unspaced
@@ -39,7 +39,7 @@ class _Draft:
         where: its place, for errors.
     """
 
-    passage: Passage
+    passage: AlignedPassage
     missing: list[str]
     where: str
 
@@ -110,7 +110,7 @@ class GlossaryEnforcer:
             ):
                 missing = self.glossary.unmet(source, texts[i][j])
                 if missing:
-                    yield i, j, _Draft(Passage(source, prompt, texts[i][j]), missing, document.where)
+                    yield i, j, _Draft(AlignedPassage(source, prompt, texts[i][j]), missing, document.where)
 
     def _after_the_draft(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
         """Force the terms into the drafts, one in each round, from the first on."""
@@ -158,7 +158,7 @@ class GlossaryEnforcer:
                 texts[i] = texts[i][: place.start] + place.wanted + texts[i][place.end :]
         return texts
 
-    def _place(self, passage: Passage, pairs: WordPairs) -> _Place | None:
+    def _place(self, passage: AlignedPassage, pairs: WordPairs) -> _Place | None:
         """Return the first place in a draft where a term that it lacks belongs."""
         missing = set(self.glossary.unmet(passage.source, passage.target))
         places = []

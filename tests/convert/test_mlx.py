@@ -48,10 +48,10 @@ def test_quantized_weights_are_near_the_source(tiny_model: TinyModel, tmp_path: 
 def test_a_wrong_name_for_a_tensor_is_caught(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swapped = mlx.Family(renamed=(("model.layers.0.mlp.up_proj", "model.layers.0.mlp.other"),))
+    swapped = mlx.MLXFamily(renamed=(("model.layers.0.mlp.up_proj", "model.layers.0.mlp.other"),))
     monkeypatch.setitem(mlx.FAMILIES, "llama", swapped)
     monkeypatch.setattr(
-        mlx, "read", lambda folder, names, family, bits: READ(folder, names, mlx.Family(), bits)
+        mlx, "read", lambda folder, names, family, bits: READ(folder, names, mlx.MLXFamily(), bits)
     )
     with pytest.raises(InputError, match="other"):
         convert(ModelSpec(str(tiny_model("llama"))), "mlx", tmp_path / "out")

@@ -101,7 +101,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Handler], Fake]
         waits.append(seconds)
         await real(0)
 
-    monkeypatch.setattr(endpoint.asyncio, "sleep", sleep)
+    monkeypatch.setattr("llmkit.engines.http.endpoint.asyncio.sleep", sleep)
 
     def start(handler: Handler) -> Fake:
         started.append(Fake(handler))
@@ -277,7 +277,7 @@ def test_no_server_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sleep(seconds: float, real: Any = asyncio.sleep) -> None:
         await real(0)
 
-    monkeypatch.setattr(endpoint.asyncio, "sleep", sleep)
+    monkeypatch.setattr("llmkit.engines.http.endpoint.asyncio.sleep", sleep)
     with pytest.raises(InputError, match="is the server running"):
         HttpEngine("http://127.0.0.1:9/v1")
 

@@ -140,6 +140,6 @@ def test_a_finished_model_that_does_not_fit_keeps_the_checkpoints(tmp_path: Path
     training = TrainingRun.open(tmp_path, {}, 4, device="cpu", resume=False, notice=print)
     with small_files(), pytest.raises(LLMKitError, match="resume=True"):
         training.finish(
-            lambda folder: save_with_safetensors(folder / "model.safetensors"), last="config.json"
+            lambda folder: save_with_safetensors(folder / "model.safetensors"), last="config.json", asked={}
         )
     assert (tmp_path / "checkpoints" / "run.json").is_file()

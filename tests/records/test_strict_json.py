@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from llmkit.records.strict_json import Decoder, dumps
+from llmkit.records.strict_json import StrictDecoder, dumps
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_nan_is_not_written(number):
 
 
 def test_decoding_tells_where_a_value_ends():
-    assert Decoder().decode('xx{"a": 1.5} yy', 2) == ({"a": 1.5}, 12, None)
+    assert StrictDecoder().decode('xx{"a": 1.5} yy', 2) == ({"a": 1.5}, 12, None)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_decoding_tells_where_a_value_ends():
     ],
 )
 def test_numbers_that_could_not_be_written_are_told(text, problem):
-    decoder = Decoder()
+    decoder = StrictDecoder()
     assert decoder.decode(text)[2] == problem
     assert decoder.decode('{"a": 1}')[2] is None
 
@@ -49,9 +49,9 @@ def test_numbers_that_could_not_be_written_are_told(text, problem):
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}")])
 def test_nesting_that_could_not_be_written_is_refused(depth, opening, closing):
     with pytest.raises(ValueError, match="nested more than 200 levels"):
-        Decoder().decode(opening * depth + "1" + closing * depth)
+        StrictDecoder().decode(opening * depth + "1" + closing * depth)
 
 
 def test_many_brackets_side_by_side_are_not_nesting():
     value = {"a": [[i] for i in range(1000)], "b": "[" * 500}
-    assert Decoder().decode(json.dumps(value))[0] == value
+    assert StrictDecoder().decode(json.dumps(value))[0] == value

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmkit import InputError, LLMKitError, ModelSpec, load
-from llmkit.runtime.loaded_model import _fingerprints
+from llmkit.runtime.loaded_model import fingerprints
 from tests.conftest import TinyModel
 from tests.tiny import make_model, make_tokenizer
 
@@ -282,11 +282,11 @@ def test_identity_changes_with_each_file_that_results_depend_on(tmp_path: Path) 
         path.parent.mkdir(exist_ok=True)
         content = path.read_bytes() if name in kept else None
         path.write_bytes((content or b"{}") + b" ")
-        assert _fingerprints(folder) != before["weights"], name
+        assert fingerprints(folder) != before["weights"], name
         path.write_bytes(content) if content is not None else path.unlink()
     for name in ("README.md", "trainer_state.json", "training_args.bin.txt", "eval_results.json"):
         (folder / name).write_text("{}")
-    assert _fingerprints(folder) == before["weights"]
+    assert fingerprints(folder) == before["weights"]
 
 
 def test_a_chat_template_is_seen(tmp_path: Path, tiny_model: TinyModel) -> None:

@@ -289,7 +289,7 @@ class TaskFlags:
 
 @dataclass
 class ReadingFlags:
-    """How files are read."""
+    """Rows and encoding of the files to read."""
 
     GROUP = "Input"
 

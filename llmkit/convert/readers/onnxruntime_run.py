@@ -24,7 +24,7 @@ BATCH = 4
 Arrays = dict[str, Any]
 
 
-class Graph:
+class RunGraph:
     """A graph, which gets those of its inputs that it has."""
 
     def __init__(self, path: str) -> None:
@@ -71,10 +71,10 @@ def padded(rows: list[list[int]], pad: int, *, left: bool) -> tuple[Any, Any]:
     return ids, mask
 
 
-class Decoder:
+class CausalRun:
     """A decoder at work on a batch: it holds the mask and the cache."""
 
-    def __init__(self, graph: Graph, rows: int) -> None:
+    def __init__(self, graph: RunGraph, rows: int) -> None:
         self.graph = graph
         self.mask = np.zeros((rows, 0), dtype=np.int64)
         self.cache = graph.empty_cache(rows)
@@ -89,10 +89,10 @@ class Decoder:
         return outputs["logits"]
 
 
-class CrossDecoder:
+class CrossRun:
     """The decoder of an encoder-decoder at work on a batch of encoded texts."""
 
-    def __init__(self, graph: Graph, states: Any, mask: Any) -> None:
+    def __init__(self, graph: RunGraph, states: Any, mask: Any) -> None:
         self.graph = graph
         self.given = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
         self.cache = graph.empty_cache(len(states))
@@ -104,18 +104,18 @@ class CrossDecoder:
         return outputs["logits"]
 
 
-def start(job: dict[str, Any], graphs: dict[str, Graph], rows: list[list[int]]) -> tuple[Any, Any, Any]:
+def start(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int]]) -> tuple[Any, Any, Any]:
     """A decoder for a batch of texts, and the ids and mask that it begins with."""
     if job["kind"] == "decoder":
         ids, mask = padded(rows, job["pad"], left=True)
-        return Decoder(graphs["decoder"], len(rows)), ids, mask
+        return CausalRun(graphs["decoder"], len(rows)), ids, mask
     ids, mask = padded(rows, job["pad"], left=False)
     states = graphs["encoder"].run({"input_ids": ids, "attention_mask": mask})["last_hidden_state"]
     begin = np.full((len(rows), 1), job["start"], dtype=np.int64)
-    return CrossDecoder(graphs["decoder"], states, mask), begin, np.ones_like(begin)
+    return CrossRun(graphs["decoder"], states, mask), begin, np.ones_like(begin)
 
 
-def logits_of(job: dict[str, Any], graphs: dict[str, Graph], row: list[int]) -> Arrays:
+def logits_of(job: dict[str, Any], graphs: dict[str, RunGraph], row: list[int]) -> Arrays:
     """Logits of one row: in one call, and from its middle on token by token."""
     ids = np.array([row], dtype=np.int64)
     ones = np.ones_like(ids)
@@ -127,7 +127,7 @@ def logits_of(job: dict[str, Any], graphs: dict[str, Graph], row: list[int]) -> 
     return {"whole": whole.astype(np.float32), "stepped": np.concatenate(found).astype(np.float32)}
 
 
-def follow(job: dict[str, Any], graphs: dict[str, Graph], rows: list[list[int]]) -> Any:
+def follow(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int]]) -> Any:
     """The ids that follow greedily: (rows, steps)."""
     decoder, ids, mask = start(job, graphs, rows)
     found: list[Any] = []
@@ -138,7 +138,7 @@ def follow(job: dict[str, Any], graphs: dict[str, Graph], rows: list[list[int]])
     return np.concatenate(found, axis=1)
 
 
-def encode(graph: Graph, ids: Any, mask: Any, types: Any) -> Any:
+def encode(graph: RunGraph, ids: Any, mask: Any, types: Any) -> Any:
     """Outputs of an encoder: (rows, tokens, values), or (rows, 1, classes) for whole texts."""
     outputs = graph.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
     if "start_logits" in outputs:
@@ -147,7 +147,7 @@ def encode(graph: Graph, ids: Any, mask: Any, types: Any) -> Any:
     return found if found.ndim == 3 else found[:, None]
 
 
-def generating(job: dict[str, Any], graphs: dict[str, Graph]) -> list[Arrays]:
+def generating(job: dict[str, Any], graphs: dict[str, RunGraph]) -> list[Arrays]:
     """Answers of a model that generates."""
     answers = [logits_of(job, graphs, row) for row in job["rows"]]
     for i in range(0, len(answers) if job["greedy"] else 0, BATCH):
@@ -156,7 +156,7 @@ def generating(job: dict[str, Any], graphs: dict[str, Graph]) -> list[Arrays]:
     return answers
 
 
-def encoding(job: dict[str, Any], graph: Graph) -> list[Arrays]:
+def encoding(job: dict[str, Any], graph: RunGraph) -> list[Arrays]:
     """Answers of an encoder."""
     answers: list[Arrays] = []
     for i in range(0, len(job["rows"]), BATCH):
@@ -173,7 +173,7 @@ def encoding(job: dict[str, Any], graph: Graph) -> list[Arrays]:
 
 def main(job: dict[str, Any]) -> None:
     """Run one job."""
-    graphs = {name: Graph(path) for name, path in job["graphs"].items()}
+    graphs = {name: RunGraph(path) for name, path in job["graphs"].items()}
     encoder = job["kind"] == "encoder"
     answers = encoding(job, graphs["encoder"]) if encoder else generating(job, graphs)
     for i, answer in enumerate(answers):

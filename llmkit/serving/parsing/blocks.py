@@ -11,7 +11,7 @@ Kind = Literal["thinking", "text", "call"]
 
 
 @dataclass
-class Block:
+class AnswerBlock:
     """A part of an answer.
 
     Attributes:
@@ -33,11 +33,11 @@ class BlockEvent:
     """Something that happens to a block: it begins, gets `text`, or ends."""
 
     kind: Literal["start", "piece", "stop"]
-    block: Block
+    block: AnswerBlock
     text: str = ""
 
 
-class Blocks:
+class AnswerBlocks:
     """Gathers an answer's pieces into blocks.
 
     Attributes:
@@ -45,8 +45,8 @@ class Blocks:
     """
 
     def __init__(self) -> None:
-        self.blocks: list[Block] = []
-        self._open: Block | None = None
+        self.blocks: list[AnswerBlock] = []
+        self._open: AnswerBlock | None = None
 
     def feed(self, delta: Delta) -> list[BlockEvent]:
         """Add a piece; return what happens."""
@@ -78,6 +78,6 @@ class Blocks:
 
     def _begin(self, kind: Kind, identity: str = "", name: str = "") -> list[BlockEvent]:
         found = [BlockEvent("stop", self._open)] if self._open is not None else []
-        self._open = Block(len(self.blocks), kind, id=identity, name=name)
+        self._open = AnswerBlock(len(self.blocks), kind, id=identity, name=name)
         self.blocks.append(self._open)
         return [*found, BlockEvent("start", self._open)]

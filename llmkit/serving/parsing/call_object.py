@@ -52,7 +52,7 @@ class ValueReader:
             self._in_string = False
 
 
-class _Place(Enum):
+class _CallPlace(Enum):
     OPEN = auto()
     KEY = auto()
     IN_KEY = auto()
@@ -76,7 +76,7 @@ class CallObject:
     def __init__(self) -> None:
         self.name: str | None = None
         self.done = self.failed = False
-        self._place = _Place.OPEN
+        self._place = _CallPlace.OPEN
         self._key = ""
         self._value = ValueReader()
         self._pending = ""
@@ -84,27 +84,27 @@ class CallObject:
 
     def feed(self, character: str) -> None:
         """Take the next character; after `done` or `failed` there is none."""
-        if self._place is _Place.VALUE:
+        if self._place is _CallPlace.VALUE:
             self._in_value(character)
-        elif self._place is _Place.IN_KEY:
+        elif self._place is _CallPlace.IN_KEY:
             self._value.feed(character)
             if self._value.done:
                 self._key = _loaded(self._value.text, "")
-                self._place = _Place.COLON
+                self._place = _CallPlace.COLON
         elif character in _SPACE:
             return
-        elif self._place is _Place.OPEN and character == "{":
-            self._place = _Place.KEY
-        elif self._place is _Place.KEY and character == '"':
+        elif self._place is _CallPlace.OPEN and character == "{":
+            self._place = _CallPlace.KEY
+        elif self._place is _CallPlace.KEY and character == '"':
             self._value = ValueReader()
             self._value.feed(character)
-            self._place = _Place.IN_KEY
-        elif self._place is _Place.KEY and character == "}":
+            self._place = _CallPlace.IN_KEY
+        elif self._place is _CallPlace.KEY and character == "}":
             self._end()
-        elif self._place is _Place.COLON and character == ":":
+        elif self._place is _CallPlace.COLON and character == ":":
             self._value = ValueReader()
-            self._place = _Place.VALUE
-        elif not (self._place is _Place.KEY and character == ","):
+            self._place = _CallPlace.VALUE
+        elif not (self._place is _CallPlace.KEY and character == ","):
             self.failed = True
 
     def take(self) -> str:
@@ -120,7 +120,7 @@ class CallObject:
             self._pending += character
         if not self._value.done:
             return
-        self._place = _Place.KEY
+        self._place = _CallPlace.KEY
         text = self._value.text
         if self._key in NAMES and self.name is None:
             self.name = _loaded(text, None)

@@ -56,7 +56,7 @@ class ToolCallFilter:
     def __init__(self, family: ToolFamily, functions: Mapping[str, Any], *, parallel: bool = True) -> None:
         self._family, self._functions, self._parallel = family, functions, parallel
         self._opens = [one for one in (family.open, _PYTHON_TAG if not family.open else "") if one]
-        self._state: _Text | _Between | _Object | _Named | _Xml = _Text(self)
+        self._state: _PlainText | _Between | _Object | _Named | _Xml = _PlainText(self)
         self._raw = ""  # since the calls began, as long as none of them is sure
         self._index = -1
         self._out: list[Piece] = []
@@ -67,7 +67,7 @@ class ToolCallFilter:
     def feed(self, text: str) -> list[Piece]:
         """Add a piece of the answer; return what may go out now."""
         for character in text:
-            if not isinstance(self._state, _Text):
+            if not isinstance(self._state, _PlainText):
                 self._raw += character
             self._state.feed(character)
         return self._taken()
@@ -125,7 +125,7 @@ class ToolCallFilter:
     def give_up(self, *, unsent: bool) -> None:
         """Go back to text; what was held since the marker is text too if nothing of it went out."""
         raw, self._raw = self._raw, ""
-        self._state = _Text(self, after_call=self._index >= 0)
+        self._state = _PlainText(self, after_call=self._index >= 0)
         if unsent:
             self._state.plain(raw)
 
@@ -137,7 +137,7 @@ class ToolCallFilter:
     def feed_text(self, text: str) -> None:
         """Let text that followed the calls go through again."""
         for character in text:
-            if not isinstance(self._state, _Text):
+            if not isinstance(self._state, _PlainText):
                 self._raw += character
             self._state.feed(character)
 
@@ -169,7 +169,7 @@ class ToolCallFilter:
         return found
 
 
-class _Text:
+class _PlainText:
     """Text of the answer: white space, and what may begin a marker, are held back."""
 
     def __init__(self, owner: ToolCallFilter, *, after_call: bool = False) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from llmkit.records.strict_json import dumps
 from llmkit.serving.errors import ApiError, as_api_error
 from llmkit.serving.guards import error_response, scope_of
-from llmkit.serving.parsing.blocks import Block, BlockEvent, Blocks
+from llmkit.serving.parsing.blocks import AnswerBlock, AnswerBlocks, BlockEvent
 from llmkit.serving.routes.answering import Event, pieces_of, prompt_usage, start_events
 from llmkit.serving.routes.openai_answers import Usage
 from llmkit.serving.scheduling.answering import Answering
@@ -22,7 +22,9 @@ from llmkit.serving.state import STATE
 class BlockAnswer(Protocol):
     """The JSON of one API."""
 
-    def whole(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> dict[str, Any]:
+    def whole(
+        self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
+    ) -> dict[str, Any]:
         """Return the whole response."""
 
     def begin(self, usage: Usage) -> list[Event]:
@@ -31,7 +33,7 @@ class BlockAnswer(Protocol):
     def event(self, event: BlockEvent) -> list[Event]:
         """Return the events of what happens to a block."""
 
-    def end(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> list[Event]:
+    def end(self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage) -> list[Event]:
         """Return the events after the last block."""
 
     def failed(self, error: ApiError) -> list[Event]:
@@ -53,7 +55,7 @@ async def answer_in_blocks(
     groups = await model.prepare(wanted)
     prepared = groups[0]
     usage = prompt_usage(groups)
-    blocks = Blocks()
+    blocks = AnswerBlocks()
     reason, stop = "stop", None
     response: web.StreamResponse | None = None
     with Answering(model, prepared, state.settings.request_timeout, scope_of(request)) as answering:

@@ -15,7 +15,7 @@ from aiohttp import web
 from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import anthropic_error, read_json
-from llmkit.serving.parsing.blocks import Block, BlockEvent
+from llmkit.serving.parsing.blocks import AnswerBlock, BlockEvent
 from llmkit.serving.routes.answering import Event, prompt_usage
 from llmkit.serving.routes.block_stream import answer_in_blocks
 from llmkit.serving.routes.openai_answers import Usage
@@ -253,7 +253,9 @@ class MessagesAnswer:
         identity = f"msg_{secrets.token_hex(12)}"
         self._head = {"id": identity, "type": "message", "role": "assistant", "model": model}
 
-    def whole(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> dict[str, Any]:
+    def whole(
+        self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
+    ) -> dict[str, Any]:
         """Return the whole response."""
         content = [_block(one, one.text) for one in blocks if one.text or one.kind == "call"]
         ended = {"stop_reason": _reason(reason, stop), "stop_sequence": stop}
@@ -280,7 +282,7 @@ class MessagesAnswer:
         delta = {"type": kind, name: event.text}
         return [{"type": "content_block_delta", "index": block.index, "delta": delta}]
 
-    def end(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> list[Event]:
+    def end(self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage) -> list[Event]:
         """Return the events after the last block."""
         delta = {"stop_reason": _reason(reason, stop), "stop_sequence": stop}
         return [{"type": "message_delta", "delta": delta, "usage": _usage(usage)}, {"type": "message_stop"}]
@@ -294,7 +296,7 @@ class MessagesAnswer:
         return b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
-def _block(block: Block, text: str) -> dict[str, Any]:
+def _block(block: AnswerBlock, text: str) -> dict[str, Any]:
     if block.kind == "text":
         return {"type": "text", "text": text}
     if block.kind == "thinking":

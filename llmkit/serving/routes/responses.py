@@ -16,7 +16,7 @@ from aiohttp import web
 from llmkit.serving.errors import ApiError
 from llmkit.serving.fields import Fields
 from llmkit.serving.guards import read_json
-from llmkit.serving.parsing.blocks import Block, BlockEvent
+from llmkit.serving.parsing.blocks import AnswerBlock, BlockEvent
 from llmkit.serving.routes.answering import Event
 from llmkit.serving.routes.block_stream import answer_in_blocks
 from llmkit.serving.routes.openai_answers import Usage
@@ -86,7 +86,9 @@ class ResponsesAnswer:
         self._numbers = itertools.count()
         self._ids: dict[int, str] = {}
 
-    def whole(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> dict[str, Any]:
+    def whole(
+        self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
+    ) -> dict[str, Any]:
         """Return the whole response."""
         cut = reason == "length"
         status = "incomplete" if cut else "completed"
@@ -125,7 +127,7 @@ class ResponsesAnswer:
         more: dict[str, Any] = {"logprobs": []} if event.block.kind == "text" else {}
         return [self._of(event.block, kinds[event.block.kind], delta=event.text, **more)]
 
-    def end(self, blocks: Sequence[Block], reason: str, stop: str | None, usage: Usage) -> list[Event]:
+    def end(self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage) -> list[Event]:
         """Return the event after the last block."""
         whole = self.whole(blocks, reason, stop, usage)
         return [self._event(f"response.{whole['status']}", response=whole)]
@@ -143,14 +145,14 @@ class ResponsesAnswer:
         """Return the comment that keeps a silent stream open."""
         return b": keep-alive\n\n"
 
-    def _start(self, block: Block) -> list[Event]:
+    def _start(self, block: AnswerBlock) -> list[Event]:
         item = self._item(block, "in_progress", begun=True)
         found = [self._event("response.output_item.added", output_index=block.index, item=item)]
         if block.kind != "call":
             found.append(self._of(block, "response.content_part.added", part=_part(block, "")))
         return found
 
-    def _stop(self, block: Block) -> list[Event]:
+    def _stop(self, block: AnswerBlock) -> list[Event]:
         if block.kind == "call":
             kind = "response.function_call_arguments.done"
             found = [self._of(block, kind, arguments=block.text or "{}", name=block.name)]
@@ -164,7 +166,7 @@ class ResponsesAnswer:
         item = self._item(block, "completed")
         return [*found, self._event("response.output_item.done", output_index=block.index, item=item)]
 
-    def _of(self, block: Block, kind: str, **more: Any) -> Event:
+    def _of(self, block: AnswerBlock, kind: str, **more: Any) -> Event:
         """Return an event of a block's content."""
         place: dict[str, Any] = {"item_id": self._id(block), "output_index": block.index}
         if block.kind != "call":
@@ -174,10 +176,10 @@ class ResponsesAnswer:
     def _event(self, kind: str, **more: Any) -> Event:
         return {"type": kind, "sequence_number": next(self._numbers), **more}
 
-    def _id(self, block: Block) -> str:
+    def _id(self, block: AnswerBlock) -> str:
         return self._ids.setdefault(block.index, f"{_PREFIX[block.kind]}_{secrets.token_hex(16)}")
 
-    def _item(self, block: Block, status: str, *, begun: bool = False) -> dict[str, Any]:
+    def _item(self, block: AnswerBlock, status: str, *, begun: bool = False) -> dict[str, Any]:
         head: dict[str, Any] = {"id": self._id(block), "status": status}
         if block.kind == "call":
             arguments = "" if begun else block.text or "{}"
@@ -189,7 +191,7 @@ class ResponsesAnswer:
         return {**head, "type": "message", "role": "assistant", "content": content}
 
 
-def _part(block: Block, text: str) -> dict[str, Any]:
+def _part(block: AnswerBlock, text: str) -> dict[str, Any]:
     if block.kind == "thinking":
         return {"type": "reasoning_text", "text": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

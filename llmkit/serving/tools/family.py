@@ -124,7 +124,7 @@ def family_of(template: str) -> ToolFamily | None:
 
 @dataclass(frozen=True)
 class ToolSupport:
-    """What a model's chat template does with tools.
+    """Abilities of a model's chat template that concern tools.
 
     Attributes:
         family: notation of its calls; None if it is not known.

@@ -30,7 +30,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _IndexEntry:
     """A file as it was when it was read: its size, its time of change, and the key of its text."""
 
     size: int
@@ -54,8 +54,8 @@ class ContextIndex:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.read = self.kept = 0
-        self._files: dict[str, _Entry] = {}
-        self._used: dict[str, _Entry] = {}
+        self._files: dict[str, _IndexEntry] = {}
+        self._used: dict[str, _IndexEntry] = {}
         self._open()
 
     def _open(self) -> None:
@@ -70,7 +70,7 @@ class ContextIndex:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             data = json.loads(manifest.read_text(encoding="utf-8"))
             if data["version"] == _VERSION:
-                self._files = {name: _Entry(**entry) for name, entry in data["files"].items()}
+                self._files = {name: _IndexEntry(**entry) for name, entry in data["files"].items()}
 
     def document(self, path: str) -> ContextDocument:
         """Return the text of a file, from the index if the file has not changed.
@@ -88,7 +88,7 @@ class ContextIndex:
         if known is None or (known.size, known.changed) != (status.st_size, status.st_mtime_ns):
             data = read_file(path)
             key = hashlib.sha256(data).hexdigest() + f"-{document_format(path) or 'txt'}"
-            known = _Entry(status.st_size, status.st_mtime_ns, key)
+            known = _IndexEntry(status.st_size, status.st_mtime_ns, key)
         document = self._stored(known.key, path)
         if document is None:
             document = read_context(path) if data is None else context_of(data, path)

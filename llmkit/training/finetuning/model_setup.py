@@ -1,6 +1,6 @@
 """Load a model for training: choose and prove its attention kernel, and add its adapter.
 
-Public: `check_attention`, `load_for_training`, `count_parameters`, `base_name`.
+Public: `check_attention`, `load_for_training`, `count_parameters`, `base_name`, `decoder_inputs`.
 """
 
 from __future__ import annotations
@@ -325,3 +325,17 @@ def _has_conv1d(model: Any) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(module, Conv1D) for module in model.modules())
+
+
+def decoder_inputs(loaded: LoadedModel) -> Callable[[Any], Any]:
+    """Return the function from labels to the decoder's input: the model's own, or a shift by one."""
+    import torch
+
+    model: Any = base_model(loaded.model)
+    own: Callable[[Any], Any] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    start = model.config.decoder_start_token_id
+    if own is None and start is None:
+        raise InputError(
+            f"{type(model).__name__} cannot be trained: its configuration has no decoder_start_token_id"
+        )
+    return own or (lambda labels: torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1))

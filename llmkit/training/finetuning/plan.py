@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OptionError
+from llmkit.errors import OptionError
 from llmkit.runtime.peft import base_model
 from llmkit.training.finetuning.beside import BESIDE
 from llmkit.training.finetuning.conversations import CHAT_TEMPLATE
@@ -330,23 +330,11 @@ def _collator(setup: _Setup) -> Callable[[Sequence[Any]], Any]:
     if setup.kind == "spans":
         return Spans(padding, up_to)
     if setup.kind == "seq2seq":
-        return Pairs(padding, _shift(setup.loaded), up_to)
+        from llmkit.training.finetuning.model_setup import decoder_inputs
+
+        return Pairs(padding, decoder_inputs(setup.loaded), up_to)
     texts = Flattened(few_shapes=on_cpu) if setup.flattens else Padded(padding, up_to)
     return Preferences(texts) if setup.kind == "preference" else texts
-
-
-def _shift(loaded: LoadedModel) -> Callable[[Any], Any]:
-    """Return the function from labels to the decoder's input: the model's own, or a shift by one."""
-    import torch
-
-    model: Any = base_model(loaded.model)
-    own: Callable[[Any], Any] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    start = model.config.decoder_start_token_id
-    if own is None and start is None:
-        raise InputError(
-            f"{type(model).__name__} cannot be trained: its configuration has no decoder_start_token_id"
-        )
-    return own or (lambda labels: torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1]], dim=1))
 
 
 def _batches(setup: _Setup, batch_size: int, accumulation: int) -> Batches:

@@ -88,7 +88,7 @@ class Corpus:
         self.skipped = Skipped()
         self._sources = list(map(str, sources))
         kept = self.skipped if on_error == "skip" else None
-        how = _Reading(separator, whole, field, kept is not None, limit, check_encoding(encoding))
+        how = _SourceOptions(separator, whole, field, kept is not None, limit, check_encoding(encoding))
         self._parts = [(deque[str](), _documents(source, how, kept)) for source in self._sources]
 
     def head(self, size: int) -> tuple[list[str], bool]:
@@ -199,8 +199,8 @@ def _rank(seed: int, text: str) -> int:
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How to read a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
+class _SourceOptions:
+    """Options of reading a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
 
     separator: str | None
     whole: bool
@@ -210,7 +210,7 @@ class _Reading:
     encoding: str | None
 
 
-def _documents(source: str, how: _Reading, skipped: Skipped | None) -> Iterator[str]:
+def _documents(source: str, how: _SourceOptions, skipped: Skipped | None) -> Iterator[str]:
     """Yield the documents of a source; add bad ones to `skipped`, or raise if it is None."""
     texts = _row_texts(source, how) if has_rows(source) else _file_texts(source, how)
     found = 0
@@ -229,7 +229,7 @@ def _documents(source: str, how: _Reading, skipped: Skipped | None) -> Iterator[
         raise InputError(f"{source}: no document in it; a corpus needs text")
 
 
-def _row_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
+def _row_texts(source: str, how: _SourceOptions) -> Iterator[str | RowError]:
     """Yield the text of each row, or the error of a bad row."""
     field = how.field
     for row in open_rows(source, split="train", encoding=how.encoding):
@@ -242,7 +242,7 @@ def _row_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
         yield text
 
 
-def _file_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
+def _file_texts(source: str, how: _SourceOptions) -> Iterator[str | RowError]:
     """Yield the texts of a file; if `lenient`, an error in place of a text that is not UTF-8."""
     with open_text(source, encoding=how.encoding) as stream:
         separator = how.separator
@@ -256,7 +256,9 @@ def _file_texts(source: str, how: _Reading) -> Iterator[str | RowError]:
         yield from _checked(texts, source, separator, how) if how.lenient else texts
 
 
-def _checked(texts: Iterable[str], source: str, separator: str, how: _Reading) -> Iterator[str | RowError]:
+def _checked(
+    texts: Iterable[str], source: str, separator: str, how: _SourceOptions
+) -> Iterator[str | RowError]:
     """Yield the texts, and an error with its place for a text with a surrogate from a bad byte."""
     line = 1
     for text in texts:
@@ -300,7 +302,7 @@ def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
     yield "".join([*held, end])
 
 
-def _chunks(stream: IO[bytes], source: str, how: _Reading) -> Iterator[str]:
+def _chunks(stream: IO[bytes], source: str, how: _SourceOptions) -> Iterator[str]:
     r"""Yield whole lines, about a megabyte at a time, with line ends `\n`.
 
     A byte that is not UTF-8 raises an error; if `how.lenient`, it becomes a surrogate, and reading continues.
@@ -317,7 +319,7 @@ def _chunks(stream: IO[bytes], source: str, how: _Reading) -> Iterator[str]:
         number += len(lines)
 
 
-def _first_bad(source: str, number: int, lines: list[bytes], how: _Reading) -> RowError:
+def _first_bad(source: str, number: int, lines: list[bytes], how: _SourceOptions) -> RowError:
     for at, line in enumerate(lines, start=number):
         try:
             line.decode()
@@ -326,7 +328,7 @@ def _first_bad(source: str, number: int, lines: list[bytes], how: _Reading) -> R
     raise AssertionError
 
 
-def _not_utf8(source: str, line: int, byte: int, data: bytes, how: _Reading) -> RowError:
+def _not_utf8(source: str, line: int, byte: int, data: bytes, how: _SourceOptions) -> RowError:
     if how.encoding is not None:
         return RowError(f"{source}:{line}", f"bytes that are not {how.encoding}")
     reason = f"not UTF-8 (byte {byte} of the line); name the encoding, e.g. encoding={guess(data)}"

@@ -303,8 +303,11 @@ def test_without_a_model_the_embedded_storyteller_answers() -> None:
 
 def test_an_answer_is_shown_from_its_first_word_on(capsys: pytest.CaptureFixture[str]) -> None:
     from llmkit.cli.chat import _show
+    from llmkit.cli.chat.wrap import WordWrap
 
-    show = _show()
+    out = WordWrap()
+    show = _show(out)
     for piece in (" ", "\n Once", " upon"):
         show(piece, False)
-    assert capsys.readouterr().out == "Once upon"
+    out.end()
+    assert capsys.readouterr().out == "Once upon\n"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmkit.convert.to_gguf import run_reader
+from llmkit.convert.reader_process import run_reader
 from llmkit.formats.gguf.pre_tokenizers import RULES
 from llmkit.formats.gguf.tokenizer_write import PROBE
 from tests.formats.gguf.models import (

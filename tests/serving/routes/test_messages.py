@@ -10,7 +10,7 @@ import pytest
 from llmkit.serving.errors import ApiError
 from llmkit.serving.fields import Fields
 from llmkit.serving.parsing.answer_text import Delta
-from llmkit.serving.parsing.blocks import Blocks
+from llmkit.serving.parsing.blocks import AnswerBlocks
 from llmkit.serving.parsing.tool_calls import CallPiece
 from llmkit.serving.routes.messages import MessagesAnswer, messages_of, messages_request
 from llmkit.serving.routes.openai_answers import Usage
@@ -132,7 +132,7 @@ def test_blocks_become_messages() -> None:
 
 
 def test_thoughts_and_calls_are_blocks_of_their_own() -> None:
-    blocks = Blocks()
+    blocks = AnswerBlocks()
     for delta in (
         Delta(reasoning="h"),
         Delta(reasoning="m", text="yes"),

@@ -32,10 +32,10 @@ def tokenizer(template: str) -> Any:
 
     def apply(messages: Any, *, tools: Any, tokenize: bool, add_generation_prompt: bool) -> str:
         assert not tokenize
-        (text,), _ = render_jinja_template(
+        rendered: Any = render_jinja_template(
             [messages], tools=tools, chat_template=template, add_generation_prompt=add_generation_prompt
         )
-        return text
+        return str(rendered[0][0])
 
     return SimpleNamespace(apply_chat_template=apply)
 
