@@ -39,6 +39,8 @@ class _Weight(ctypes.Structure):
         ("inputs", ctypes.c_int64),
         ("block", ctypes.c_int64),
         ("bits", ctypes.c_int64),
+        ("offset", ctypes.c_uint64),
+        ("halves", ctypes.c_int64),
     ]
 
 
@@ -48,8 +50,9 @@ def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     Returns:
         ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4),
         value + 8, input i of eight in the lower half of a byte and i + 4 in the upper. ``scale`` float32
-        (panels * 16,); for 4 bits bfloat16 (panels, groups, 16). Outputs are padded to whole panels with
-        zeros, inputs to fours.
+        (panels * 16,); for 4 bits bfloat16 (panels, groups, 16). Of a GGUF file's weight ``scale`` is float16
+        (panels, groups, 16) in any case, as is ``offset`` if it has one. Outputs are padded to whole panels
+        with zeros, inputs to fours.
     """
     outputs, inputs = weight.shape
     panels = -(-outputs // PANEL)
@@ -60,15 +63,27 @@ def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     values[:outputs, :inputs] = (weight.values.to(torch.int16) + offset).to(torch.uint8)
     if weight.bits == 8:
         values = values.view(panels, PANEL, wide, 4).transpose(1, 2).contiguous()
-        scale = torch.zeros(panels * PANEL)
-        scale[:outputs] = weight.scale[:, 0].to(torch.float32)
-        return {"values": values, "scale": scale}
-    halves = values.view(panels, PANEL, wide, 2, 4)
-    values = (halves[:, :, :, 0] | (halves[:, :, :, 1] << 4)).transpose(1, 2).contiguous()
-    groups = inputs // weight.group
-    scale = torch.zeros(panels * PANEL, groups, dtype=torch.bfloat16)
-    scale[:outputs] = weight.scale
-    return {"values": values, "scale": scale.view(panels, PANEL, groups).transpose(1, 2).contiguous()}
+        if not weight.is_gguf:
+            scale = torch.zeros(panels * PANEL)
+            scale[:outputs] = weight.scale[:, 0].to(torch.float32)
+            return {"values": values, "scale": scale}
+    else:
+        halves = values.view(panels, PANEL, wide, 2, 4)
+        values = (halves[:, :, :, 0] | (halves[:, :, :, 1] << 4)).transpose(1, 2).contiguous()
+    packed = {"values": values, "scale": _in_panels(weight.scale, panels)}
+    return packed if weight.offset is None else packed | {"offset": _in_panels(weight.offset, panels)}
+
+
+def _in_panels(scale: torch.Tensor, panels: int) -> torch.Tensor:
+    """Scales (outputs, groups) as (panels, groups, 16), padded with zeros."""
+    padded = scale.new_zeros(panels * PANEL, scale.shape[1])
+    padded[: len(scale)] = scale
+    return padded.view(panels, PANEL, -1).transpose(1, 2).contiguous()
+
+
+def _by_output(scale: torch.Tensor, outputs: int) -> torch.Tensor:
+    """The opposite of `_in_panels`."""
+    return scale.transpose(1, 2).reshape(-1, scale.shape[1])[:outputs].contiguous()
 
 
 def unpack(packed: PackedWeight) -> QuantizedWeight:
@@ -77,14 +92,18 @@ def unpack(packed: PackedWeight) -> QuantizedWeight:
     panels, wide = values.shape[:2]
     if packed.bits == 8:
         flat = values.transpose(1, 2).reshape(panels * PANEL, wide * 4)
-        scale = packed.tensors["scale"].to(torch.bfloat16)[: packed.outputs, None]
     else:
         halves = torch.stack((values & 15, values >> 4), dim=3)  # (panels, wide, 16, 2, 4)
         flat = halves.permute(0, 2, 1, 3, 4).reshape(panels * PANEL, wide * 8)
-        scale = packed.tensors["scale"].transpose(1, 2).reshape(panels * PANEL, -1)[: packed.outputs]
-    offset = 128 if packed.bits == 8 else 8
-    signed = (flat[: packed.outputs, : packed.inputs].to(torch.int16) - offset).to(torch.int8)
-    return QuantizedWeight(signed, scale.contiguous(), packed.bits, packed.group)
+    middle = 128 if packed.bits == 8 else 8
+    signed = (flat[: packed.outputs, : packed.inputs].to(torch.int16) - middle).to(torch.int8)
+    scale, offset = packed.tensors["scale"], packed.tensors.get("offset")
+    if scale.dim() == 1:
+        scale = scale.to(torch.bfloat16)[: packed.outputs, None].contiguous()
+    else:
+        scale = _by_output(scale, packed.outputs)
+    offset = None if offset is None else _by_output(offset, packed.outputs)
+    return QuantizedWeight(signed, scale, packed.bits, packed.group, offset)
 
 
 def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -92,7 +111,12 @@ def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> 
     flat = indices.reshape(-1)
     values = packed.tensors["values"]
     found = values[flat // PANEL, :, flat % PANEL].reshape(flat.numel(), -1)[:, : packed.inputs]
-    scaled = found.to(torch.float32).sub_(128).mul_(packed.tensors["scale"][flat][:, None])
+    scaled, scale = found.to(torch.float32).sub_(128), packed.tensors["scale"]
+    if scale.dim() == 1:
+        scaled.mul_(scale[flat][:, None])
+    else:
+        by = scale[flat // PANEL, :, flat % PANEL]  # (tokens, groups)
+        scaled.view(len(flat), -1, packed.group).mul_(by[..., None])
     return scaled.to(dtype).view(*indices.shape, packed.inputs)
 
 
@@ -101,6 +125,7 @@ def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> 
     row_independent=True,
     devices=("cpu",),
     dtypes=("float32", "bfloat16"),
+    gguf=True,
     pack=pack,
     unpack=unpack,
     rows=rows_of,
@@ -146,7 +171,8 @@ def _handle(weight: PackedWeight) -> tuple[Any, int, torch.Tensor | None]:
     if weight.bias is not None:
         bias = torch.zeros(-(-weight.outputs // PANEL) * PANEL)
         bias[: weight.outputs] = weight.bias.detach()
-    block = BLOCK if weight.bits == 8 else weight.group
+    halves = weight.tensors["scale"].dtype == torch.float16
+    block = BLOCK if weight.bits == 8 and not halves else weight.group
     found = _Weight(
         weight.tensors["values"].data_ptr(),
         weight.tensors["scale"].data_ptr(),
@@ -155,5 +181,7 @@ def _handle(weight: PackedWeight) -> tuple[Any, int, torch.Tensor | None]:
         weight.inputs,
         block,
         weight.bits,
+        weight.tensors["offset"].data_ptr() if "offset" in weight.tensors else 0,
+        halves,
     )
     return found, ctypes.addressof(found), bias

@@ -1,9 +1,11 @@
 """Weights of 8 and 4 bits: rounding to them and back, and their layout in compressed-tensors' files.
 
 Both formats are symmetric: weight = value * scale. Of 8 bits there is a scale for each output, of 4 bits one
-    for each
-output and group of inputs. Scales are bfloat16 numbers and values are rounded with the scale as stored, so
-the file says exactly what is computed with.
+for each output and group of inputs. Scales are bfloat16 numbers and values are rounded with the scale as
+stored, so the file says exactly what is computed with.
+
+Weights of a GGUF file (Q8_0, Q4_0, Q4_1) keep that file's numbers: float16 scales by group in 8 bits too, and
+for Q4_1 an offset for each group.
 """
 
 from __future__ import annotations
@@ -32,15 +34,17 @@ class QuantizedWeight:
 
     Attributes:
         values: int8 (outputs, inputs), in [-127, 127] for 8 bits and [-8, 7] for 4.
-        scale: bfloat16 (outputs, 1) for 8 bits, (outputs, inputs / group) for 4.
+        scale: (outputs, inputs / group), so one column for 8 bits; bfloat16, or float16 from a GGUF file.
         bits: 8 or 4.
-        group: inputs that share a scale; all of them for 8 bits.
+        group: inputs that share a scale; all of them for 8 bits, if the weight is not from a GGUF file.
+        offset: float16, shaped as the scale, or None. With it weight = (value + 8) * scale + offset.
     """
 
     values: torch.Tensor
     scale: torch.Tensor
     bits: int
     group: int
+    offset: torch.Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,7 +57,19 @@ class QuantizedWeight:
 
         outputs, inputs = self.shape
         grouped = self.values.view(outputs, -1, self.group).to(torch.float32)
-        return (grouped * self.scale.to(torch.float32)[..., None]).view(outputs, inputs).to(dtype)
+        if self.offset is not None:
+            grouped += 8
+        grouped *= self.scale.to(torch.float32)[..., None]
+        if self.offset is not None:
+            grouped += self.offset.to(torch.float32)[..., None]
+        return grouped.view(outputs, inputs).to(dtype)
+
+    @property
+    def is_gguf(self) -> bool:
+        """True for the numbers of a GGUF file, which not every kernel takes."""
+        import torch
+
+        return self.scale.dtype == torch.float16
 
 
 def fitting_group(inputs: int, group: int) -> int | None:

@@ -16,6 +16,8 @@ from llmkit.linear.formats import QuantizedWeight, pack_int32, unpack_int32
 from llmkit.linear.registry import LinearKernel, PackedWeight
 
 NAMES = ("weight_packed", "weight_scale", "weight_shape")
+OFFSET = "weight_offset"
+"""Beside `NAMES`, of weights that have one; compressed-tensors' files have no such numbers."""
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -65,7 +67,7 @@ class QuantizedModule(nn.Module):
 
     def extra_repr(self) -> str:
         outputs, inputs = self.sizes
-        group = f", group={self.group}" if self.bits == 4 else ""
+        group = f", group={self.group}" if self.group < inputs else ""
         return f"{inputs}, {outputs}, bits={self.bits}{group}, kernel={self.kernel.name}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,10 +91,14 @@ class QuantizedModule(nn.Module):
     ) -> None:
         found = {name: state_dict.get(prefix + name) for name in NAMES}
         if all(tensor is not None for tensor in found.values()):
-            self._put(self.kernel.packed(from_stored(found, self.bits, self.group, self.sizes)))
+            offset = state_dict.get(prefix + OFFSET)
+            halves = torch.float16 in self._types.values()
+            weight = from_stored(found, self.bits, self.group, self.sizes, halves, offset)
+            self._put(self.kernel.packed(weight))
         elif strict:
             missing.extend(prefix + name for name, tensor in found.items() if tensor is None)
-        others = {key: value for key, value in state_dict.items() if key.removeprefix(prefix) not in NAMES}
+        own = {*NAMES, OFFSET}
+        others = {key: value for key, value in state_dict.items() if key.removeprefix(prefix) not in own}
         super()._load_from_state_dict(others, prefix, metadata, strict, missing, *rest)
 
 
@@ -197,15 +203,21 @@ class _Straight(torch.autograd.Function):
 
 def stored(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     """A weight as the tensors of a file."""
-    return {
+    tensors = {
         "weight_packed": pack_int32(weight.values, weight.bits),
         "weight_scale": weight.scale,
         "weight_shape": torch.tensor(weight.shape),
     }
+    return tensors if weight.offset is None else tensors | {OFFSET: weight.offset}
 
 
 def from_stored(
-    tensors: dict[str, torch.Tensor], bits: int, group: int, sizes: tuple[int, int]
+    tensors: dict[str, torch.Tensor],
+    bits: int,
+    group: int,
+    sizes: tuple[int, int],
+    halves: bool = False,
+    offset: torch.Tensor | None = None,
 ) -> QuantizedWeight:
     """A weight from the tensors of a file.
 
@@ -213,6 +225,8 @@ def from_stored(
         tensors: of `NAMES`.
         bits, group: as the file's configuration says.
         sizes: outputs and inputs that the layer must have.
+        halves: keep scales in float16, as of a GGUF file; else they become bfloat16.
+        offset: of `OFFSET`.
 
     Raises:
         InputError: the tensors contradict each other or the layer.
@@ -230,4 +244,5 @@ def from_stored(
     if not scale.is_floating_point() or not bool(torch.isfinite(scale).all()):
         raise InputError("weight_scale is not of finite numbers")
     values = unpack_int32(packed, bits, inputs)
-    return QuantizedWeight(values, scale.to(torch.bfloat16), bits, group)
+    kept = scale.to(torch.float16 if halves else torch.bfloat16)
+    return QuantizedWeight(values, kept, bits, group, offset)

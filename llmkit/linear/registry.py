@@ -29,9 +29,10 @@ class PackedWeight:
 
     Attributes:
         tensors: what the kernel's `pack` made of it; without one ``weight_packed`` (int32, see
-            `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they lie in a file.
+            `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they lie in a file; of a GGUF file's
+            weight the scale is float16 and there may be a ``weight_offset``, see `LinearKernel.gguf`.
         bits: 8 or 4.
-        group: inputs that share a scale; all inputs for 8 bits.
+        group: inputs that share a scale; all inputs for 8 bits, if the weight is not a GGUF file's.
         outputs, inputs: sizes of the layer.
         bias: (outputs,), of any floating-point type, or None.
         memo: for the kernel to keep what it derives from the tensors; empty after the tensors have moved.
@@ -63,6 +64,8 @@ class LinearKernel:
         devices: device types it runs on.
         dtypes: names of the torch types of x that it takes; x is converted to the first where its type is
             missing.
+        gguf: it takes the weights of GGUF files as they are: float16 scales by group in 8 bits too, and
+            offsets (see `formats.QuantizedWeight`); else they are rounded anew.
         pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
         unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
         rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs);
@@ -77,6 +80,7 @@ class LinearKernel:
     row_independent: bool = False
     devices: tuple[str, ...] = ("cpu", "cuda")
     dtypes: tuple[str, ...] = DTYPES
+    gguf: bool = False
     pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None
     unpack: Callable[[PackedWeight], QuantizedWeight] | None = None
     rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None
@@ -102,11 +106,14 @@ class LinearKernel:
         """A weight in this kernel's layout."""
         from llmkit.linear.formats import pack_int32
 
-        tensors = (
-            {"weight_packed": pack_int32(weight.values, weight.bits), "weight_scale": weight.scale}
-            if self.pack is None
-            else self.pack(weight)
-        )
+        if weight.is_gguf and not self.gguf:
+            raise InputError(f"kernel {self.name}: it does not take a GGUF file's weights as they are")
+        if self.pack is not None:
+            tensors = self.pack(weight)
+        else:
+            tensors = {"weight_packed": pack_int32(weight.values, weight.bits), "weight_scale": weight.scale}
+            if weight.offset is not None:
+                tensors["weight_offset"] = weight.offset
         outputs, inputs = weight.shape
         return PackedWeight(tensors, weight.bits, weight.group, outputs, inputs, bias)
 
@@ -118,7 +125,8 @@ class LinearKernel:
             return self.unpack(packed)
         tensors = {name: tensor.cpu() for name, tensor in packed.tensors.items()}
         values = unpack_int32(tensors["weight_packed"], packed.bits, packed.inputs)
-        return QuantizedWeight(values, tensors["weight_scale"], packed.bits, packed.group)
+        offset = tensors.get("weight_offset")
+        return QuantizedWeight(values, tensors["weight_scale"], packed.bits, packed.group, offset)
 
 
 def kernel(
@@ -128,6 +136,7 @@ def kernel(
     row_independent: bool = False,
     devices: Collection[str] = ("cpu", "cuda"),
     dtypes: Collection[str] = DTYPES,
+    gguf: bool = False,
     pack: Callable[[QuantizedWeight], dict[str, torch.Tensor]] | None = None,
     unpack: Callable[[PackedWeight], QuantizedWeight] | None = None,
     rows: Callable[[PackedWeight, torch.Tensor, torch.dtype], torch.Tensor] | None = None,
@@ -147,6 +156,7 @@ def kernel(
             row_independent=row_independent,
             devices=tuple(devices),
             dtypes=tuple(dtypes),
+            gguf=gguf,
             pack=pack,
             unpack=unpack,
             rows=rows,

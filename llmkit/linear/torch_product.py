@@ -18,33 +18,43 @@ _FEW = 4
 
 
 def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
-    """8 bits: ``values`` int8 (outputs, inputs) and ``scale`` bfloat16 (outputs,); 4 bits: as in a file."""
+    """8 bits: ``values`` int8 (outputs, inputs) and ``scale`` bfloat16 (outputs,); 4 bits: as in a file.
+
+    A GGUF file's scales of 8 bits stay (outputs, groups), its offsets are ``weight_offset``.
+    """
     if weight.bits == 8:
-        return {"values": weight.values.contiguous(), "scale": weight.scale[:, 0].contiguous()}
-    return {"weight_packed": pack_int32(weight.values, 4), "weight_scale": weight.scale}
+        scale = weight.scale if weight.is_gguf else weight.scale[:, 0]
+        return {"values": weight.values.contiguous(), "scale": scale.contiguous()}
+    packed = {"weight_packed": pack_int32(weight.values, 4), "weight_scale": weight.scale}
+    return packed if weight.offset is None else packed | {"weight_offset": weight.offset}
 
 
 def unpack(packed: PackedWeight) -> QuantizedWeight:
     """The weight, on the CPU."""
     tensors = {name: tensor.cpu() for name, tensor in packed.tensors.items()}
     if packed.bits == 8:
-        return QuantizedWeight(tensors["values"], tensors["scale"][:, None], 8, packed.group)
+        scale = tensors["scale"]
+        return QuantizedWeight(
+            tensors["values"], scale[:, None] if scale.dim() == 1 else scale, 8, packed.group
+        )
     values = unpack_int32(tensors["weight_packed"], 4, packed.inputs)
-    return QuantizedWeight(values, tensors["weight_scale"], 4, packed.group)
+    return QuantizedWeight(values, tensors["weight_scale"], 4, packed.group, tensors.get("weight_offset"))
 
 
 def rows_of(packed: PackedWeight, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Rows of an 8-bit weight as numbers."""
-    values, scale = packed.tensors["values"], packed.tensors["scale"]
-    return (values[indices].to(torch.float32) * scale[indices].to(torch.float32)[..., None]).to(dtype)
+    values, scale = packed.tensors["values"][indices], packed.tensors["scale"][indices]
+    grouped = values.view(*indices.shape, -1, packed.group).to(torch.float32)
+    return (grouped * scale.view(*indices.shape, -1, 1)).view(values.shape).to(dtype)
 
 
-@kernel(devices=("cpu", "cuda", "mps"), pack=pack, unpack=unpack, rows=rows_of)
+@kernel(devices=("cpu", "cuda", "mps"), gguf=True, pack=pack, unpack=unpack, rows=rows_of)
 def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     """x W' + bias, by torch's operations."""
     flat = x.reshape(-1, weight.inputs)
     bias = None if weight.bias is None else weight.bias.to(x.dtype)
-    if weight.bits == 8 and x.dtype == torch.bfloat16 and x.device.type == "cpu" and len(flat) <= _FEW:
+    by_output = weight.bits == 8 and weight.tensors["scale"].dim() == 1
+    if by_output and x.dtype == torch.bfloat16 and x.device.type == "cpu" and len(flat) <= _FEW:
         output = torch._weight_int8pack_mm(flat, weight.tensors["values"], weight.tensors["scale"])
         output = output if bias is None else output + bias
     else:
@@ -59,10 +69,12 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
 
 def _numbers(weight: PackedWeight, first: int, last: int) -> torch.Tensor:
     """Outputs [first, last) of the weight, float32."""
+    tensors, offset = weight.tensors, weight.tensors.get("weight_offset")
     if weight.bits == 8:
-        values, scale = weight.tensors["values"][first:last], weight.tensors["scale"][first:last, None]
+        values, scale = tensors["values"][first:last], tensors["scale"][first:last]
+        scale = scale[:, None] if scale.dim() == 1 else scale
     else:
-        values = unpack_int32(weight.tensors["weight_packed"][first:last], 4, weight.inputs)
-        scale = weight.tensors["weight_scale"][first:last]
-    grouped = values.view(len(values), -1, weight.group).to(torch.float32)
-    return (grouped * scale.to(torch.float32)[..., None]).view(len(values), weight.inputs)
+        values = unpack_int32(tensors["weight_packed"][first:last], 4, weight.inputs)
+        scale = tensors["weight_scale"][first:last]
+    part = None if offset is None else offset[first:last]
+    return QuantizedWeight(values, scale, weight.bits, weight.group, part).dequantize()

@@ -5,6 +5,7 @@ A kernel that rounds activations must also give exact results, on inputs that ro
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -51,11 +52,13 @@ def verify(kernel: LinearKernel, *, device: str = "cpu", quick: bool = False) ->
     """
     for case in matrix(kernel, quick=quick):
         yield _run(kernel, case, device)
-    for bits in kernel.bits:
-        case = ProductCase("", bits=bits, dtype=kernel.dtypes[0], activations="normal")
-        yield _layout(kernel, replace(case, name=f"{bits} bits, the weight comes back from its layout"))
-        yield _rows(kernel, replace(case, name=f"{bits} bits, a row alone and in a batch", rows=64), device)
-        yield _not_a_number(kernel, replace(case, name=f"{bits} bits, NaN stays in its row"), device)
+    for bits, gguf in itertools.product(kernel.bits, (False, True) if kernel.gguf else (False,)):
+        case = ProductCase("", bits=bits, dtype=kernel.dtypes[0], activations="normal", gguf=gguf)
+        case = replace(case, offset=gguf and bits == 4)
+        kind = f"{bits} bits as in a GGUF file" if gguf else f"{bits} bits"
+        yield _layout(kernel, replace(case, name=f"{kind}, the weight comes back from its layout"))
+        yield _rows(kernel, replace(case, name=f"{kind}, a row alone and in a batch", rows=64), device)
+        yield _not_a_number(kernel, replace(case, name=f"{kind}, NaN stays in its row"), device)
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ def inputs_of(case: ProductCase) -> _Inputs:
     made = torch.Generator().manual_seed(case.inputs * 131 + case.outputs * 7 + case.rows + case.bits)
     low, high = (-127, 128) if case.bits == 8 else (-8, 8)
     values = torch.randint(low, high, (case.outputs, case.inputs), generator=made).to(torch.int8)
-    group = case.group if case.bits == 4 else case.inputs
+    group = case.group if case.bits == 4 or case.gguf else case.inputs
     scale = torch.rand(case.outputs, case.inputs // group, generator=made) * 0.02 + 0.005
     sign = torch.randint(0, 2, scale.shape, generator=made) * 2 - 1 if case.bits == 4 else 1
-    weight = QuantizedWeight(values, (scale * sign).to(torch.bfloat16), case.bits, group)
+    kind = torch.float16 if case.gguf else torch.bfloat16
+    offset = (torch.randn(scale.shape, generator=made) * 0.05).to(kind) if case.offset else None
+    weight = QuantizedWeight(values, (scale * sign).to(kind), case.bits, group, offset)
     if case.activations == "grid":
         x = torch.randint(-127, 128, (case.rows, case.inputs), generator=made).double()
         for first in range(0, case.inputs, SMALLEST_BLOCK):
@@ -91,10 +96,16 @@ def inputs_of(case: ProductCase) -> _Inputs:
 
 
 def truth(inputs: _Inputs) -> torch.Tensor:
-    """Return x W' + bias in float64, from values and scales."""
+    """Return x W' + bias in float64, from values, scales and offsets."""
     weight = inputs.weight
+    numbers = weight.values.double()
     scale = weight.scale.double().repeat_interleave(weight.group, dim=1)
-    found = torch.einsum("rk,nk->rn", inputs.x, weight.values.double() * scale)
+    if weight.offset is not None:
+        offset = weight.offset.double().repeat_interleave(weight.group, dim=1)
+        numbers = (numbers + 8) * scale + offset
+    else:
+        numbers *= scale
+    found = torch.einsum("rk,nk->rn", inputs.x, numbers)
     return found if inputs.bias is None else found + inputs.bias
 
 
@@ -183,9 +194,12 @@ def _layout(kernel: LinearKernel, case: ProductCase) -> ProductResult:
         back = kernel.unpacked(kernel.packed(inputs.weight))
     except Exception as error:
         return ProductResult(case.name, None, False, f"{type(error).__name__}: {one_line(error, 200)}")
-    same = torch.equal(back.values, inputs.weight.values) and torch.equal(
-        back.scale.to(torch.bfloat16), inputs.weight.scale
+    weight = inputs.weight
+    same = torch.equal(back.values, weight.values) and torch.equal(
+        back.scale.to(weight.scale.dtype), weight.scale
     )
+    if weight.offset is not None:
+        same &= back.offset is not None and torch.equal(back.offset, weight.offset)
     return ProductResult(case.name, None, same, "" if same else "unpack does not undo pack")
 
 

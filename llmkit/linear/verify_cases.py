@@ -33,7 +33,9 @@ class ProductCase:
         bias: the layer has one.
         activations: ``grid`` of whole numbers which rounding to 8 bits leaves alone, so that any kernel must
             be right to the last bits; ``normal`` numbers; ``large``: some inputs are a hundred times larger.
-        shape: x has three dimensions.
+        three: x has three dimensions.
+        gguf: the weight's numbers are those of a GGUF file: float16 scales by group.
+        offset: and it has offsets.
     """
 
     name: str
@@ -46,6 +48,8 @@ class ProductCase:
     bias: bool = True
     activations: str = "grid"
     three: bool = False
+    gguf: bool = False
+    offset: bool = False
 
 
 def matrix(kernel: LinearKernel, *, quick: bool = False) -> list[ProductCase]:
@@ -84,5 +88,17 @@ def matrix(kernel: LinearKernel, *, quick: bool = False) -> list[ProductCase]:
                 if bits == 4
                 else [replace(base, name=f"{inputs} inputs", inputs=inputs) for inputs in (17, 64, 100, 688)]
             )
+        if kernel.gguf:
+            cases += _gguf_cases(base, dtypes)
         found += [replace(case, name=f"{bits} bits, {case.name}") for case in cases]
     return found
+
+
+def _gguf_cases(base: ProductCase, dtypes: list[str]) -> list[ProductCase]:
+    found = [
+        replace(base, name=f"{rows} rows, as in a GGUF file, {dtype}", gguf=True, rows=rows, dtype=dtype)
+        for dtype, rows in itertools.product(dtypes, (1, 9))
+    ]
+    if base.bits == 4:
+        found += [replace(case, name=f"{case.name}, offsets", offset=True) for case in found]
+    return [*found, replace(found[-1], name="normal activations, as in a GGUF file", activations="normal")]

@@ -28,6 +28,17 @@ inline float from_bf16(uint16_t x) {
     return f;
 }
 
+inline float from_float16(uint16_t x) {
+    const uint32_t magnitude = x & 0x7fff;
+    float f;
+    if (magnitude < 0x400) f = (float)magnitude / 16777216.0f; // subnormal: magnitude / 2^24
+    else {
+        uint32_t bits = magnitude < 0x7c00 ? (magnitude << 13) + 0x38000000 : (magnitude << 13) | 0x7f800000;
+        memcpy(&f, &bits, 4);
+    }
+    return x & 0x8000 ? -f : f;
+}
+
 inline uint16_t to_bf16(float f) {
     uint32_t bits;
     memcpy(&bits, &f, 4);
@@ -57,6 +68,7 @@ inline vf load_f(const float *p) { return _mm512_loadu_ps(p); }
 inline vf load_half(const uint16_t *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
 }
+inline vf load_float16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 inline void store_f(float *p, vf x) { _mm512_storeu_ps(p, x); }
 
 #elif defined(__AVX2__)
@@ -98,6 +110,7 @@ inline vf load_half(const uint16_t *p) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
+inline vf load_float16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 inline void store_f(float *p, vf x) { _mm256_storeu_ps(p, x); }
 
 #elif defined(__ARM_FEATURE_DOTPROD)
@@ -124,6 +137,7 @@ inline vf add(vf a, vf b) { return vaddq_f32(a, b); }
 inline vf fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 inline vf load_f(const float *p) { return vld1q_f32(p); }
 inline vf load_half(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+inline vf load_float16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 inline void store_f(float *p, vf x) { vst1q_f32(p, x); }
 
 #else
@@ -150,6 +164,7 @@ inline vf add(vf a, vf b) { EACH a.f[n] += b.f[n]; return a; }
 inline vf fma(vf a, vf b, vf c) { EACH c.f[n] += a.f[n] * b.f[n]; return c; }
 inline vf load_f(const float *p) { vf r; memcpy(r.f, p, 64); return r; }
 inline vf load_half(const uint16_t *p) { vf r; EACH r.f[n] = from_bf16(p[n]); return r; }
+inline vf load_float16(const uint16_t *p) { vf r; EACH r.f[n] = from_float16(p[n]); return r; }
 inline void store_f(float *p, vf x) { memcpy(p, x.f, 64); }
 #undef EACH
 

@@ -4,6 +4,8 @@
 // bytes: [outputs / 16][inputs / 4][16][4] unsigned bytes, value + 128. Of 4-bit weights a byte holds two, value + 8:
 // the lower half of input i of a group of 8, the upper half of input i + 4: [outputs / 16][inputs / 8][16][4].
 // Activations have a scale for each row and each block of inputs: the weights' group (4 bits) or `block` (8 bits).
+// Weights of a GGUF file (`halves`) have a float16 scale for each output and block in 8 bits too, and in 4 bits perhaps
+// an offset: weight = (value + 8) * scale + offset.
 // Every row is computed in the same order whatever stands beside it, so its result does not depend on the batch.
 // This file is compiled once for each instruction set, with NAME as the function's name; it includes nothing of torch.
 
@@ -18,13 +20,15 @@ struct Weight {
     const void *scale;  // 8 bits: float[outputs]; 4 bits: bfloat16 [outputs / 16][groups][16]; outputs padded to 16
     const float *bias;  // float[outputs], padded to 16; null: none
     int64_t outputs, inputs, block, bits;
+    const uint16_t *offset; // float16, as the scale; null: none
+    int64_t halves;         // the scale is float16 [outputs / 16][blocks][16], whatever the bits
 };
 
 // Rows of activations as int8.
 struct Rows {
     int8_t *x;       // [rows][width], zeros behind the inputs
     float *scale;    // [rows][blocks]
-    int32_t *start;  // [rows][blocks]: what undoes the weights' offset
+    int32_t *sum;    // [rows][blocks], of x
     int64_t width, blocks;
 };
 
@@ -34,7 +38,6 @@ inline float widen(float x) { return x; }
 inline float widen(uint16_t x) { return from_bf16(x); }
 
 template <typename T> void quantize(const Weight &w, const Rows &a, int64_t row, const T *x) {
-    const int offset = w.bits == 4 ? 8 : OFFSET8;
     int8_t *q = a.x + row * a.width;
     for (int64_t b = 0; b < a.blocks; b++, x += w.block, q += w.block) {
         int64_t count = w.inputs - b * w.block < w.block ? w.inputs - b * w.block : w.block;
@@ -61,7 +64,7 @@ template <typename T> void quantize(const Weight &w, const Rows &a, int64_t row,
         }
         for (int64_t i = 0; i < count; i++) q[i] = (int8_t)bits[i];
         a.scale[row * a.blocks + b] = none ? 0.0f : top / 127.0f;
-        a.start[row * a.blocks + b] = -offset * sum;
+        a.sum[row * a.blocks + b] = sum;
     }
     memset(a.x + row * a.width + w.inputs, 0, a.width - w.inputs);
 }
@@ -85,11 +88,13 @@ template <typename F, int... I> inline INLINE void each(std::integer_sequence<in
 template <int N, typename F> inline INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
 
 // R rows from `row` on by P registers of outputs from `unit` on.
-template <bool FOUR, int R, int P>
+template <bool FOUR, bool HALVES, int R, int P>
 inline INLINE void tile(const Weight &w, const Rows &a, int64_t row, int64_t unit, bool cold, float (*out)[P * LANES]) {
     constexpr int64_t STEP = FOUR ? 8 : 4; // inputs in 64 bytes of a panel
     const int64_t steps = (w.inputs + STEP - 1) / STEP, per_block = w.block / STEP, width = a.width;
     const int64_t panel = steps * 64, skip = P > PARTS ? (P / PARTS - 1) * panel : 0;
+    // The sum of x undoes that bytes stand for value + 128 or + 8, unless the weight has an offset instead.
+    const int32_t shift = FOUR ? (HALVES && w.offset ? 0 : -8) : -OFFSET8;
     const uint8_t *v[P];
     each<P>([&](auto p) INLINE {
         v[p] = w.values + (unit + p) / PARTS * steps * 64 + (unit + p) % PARTS * LANES * 4;
@@ -102,7 +107,7 @@ inline INLINE void tile(const Weight &w, const Rows &a, int64_t row, int64_t uni
         const int64_t first = row * a.blocks + b;
         vi acc[R][P];
         each<R>([&](auto r) INLINE {
-            each<P>([&](auto p) INLINE { acc[r][p] = splat_i(a.start[first + r * a.blocks]); });
+            each<P>([&](auto p) INLINE { acc[r][p] = splat_i(shift * a.sum[first + r * a.blocks]); });
         });
         // Weights on their way from memory: further on in the panel, then in the one that this register reads next.
         int64_t ahead = cold ? AHEAD : 0;
@@ -130,27 +135,32 @@ inline INLINE void tile(const Weight &w, const Rows &a, int64_t row, int64_t uni
         }
         x += STEP * here;
         each<P>([&](auto p) INLINE { v[p] += 64 * here; });
-        vf scale[P];
+        vf scale[P], offset[P];
         int64_t scales_ahead = cold ? SCALES_AHEAD * PANEL : 0;
         if (cold && b + SCALES_AHEAD >= a.blocks) scales_ahead += (P / PARTS - 1) * a.blocks * PANEL;
-        if (FOUR)
+        if (FOUR || HALVES)
             each<P>([&](auto p) INLINE {
                 int64_t at = ((unit + p) / PARTS * a.blocks + b) * PANEL + (unit + p) % PARTS * LANES;
                 const uint16_t *from = (const uint16_t *)w.scale + at;
                 if (p % PARTS == 0) fetch((const uint8_t *)(from + scales_ahead));
-                scale[p] = load_half(from);
+                scale[p] = HALVES ? load_float16(from) : load_half(from);
+                if (HALVES && w.offset) offset[p] = load_float16(w.offset + at);
             });
         each<R>([&](auto r) INLINE {
             vf by = splat_f(a.scale[first + r * a.blocks]);
             each<P>([&](auto p) INLINE {
-                sums[r][p] = fma(to_float(acc[r][p]), FOUR ? mul(by, scale[p]) : by, sums[r][p]);
+                sums[r][p] = fma(to_float(acc[r][p]), FOUR || HALVES ? mul(by, scale[p]) : by, sums[r][p]);
             });
+            if (HALVES && w.offset) {
+                vf x_sum = mul(by, splat_f((float)a.sum[first + r * a.blocks]));
+                each<P>([&](auto p) INLINE { sums[r][p] = fma(x_sum, offset[p], sums[r][p]); });
+            }
         });
     }
     each<R>([&](auto r) INLINE {
         each<P>([&](auto p) INLINE {
             vf y = sums[r][p];
-            if (!FOUR) y = mul(y, load_f((const float *)w.scale + (unit + p) * LANES));
+            if (!FOUR && !HALVES) y = mul(y, load_f((const float *)w.scale + (unit + p) * LANES));
             if (w.bias) y = add(y, load_f(w.bias + (unit + p) * LANES));
             store_f(out[r] + p * LANES, y);
         });
@@ -162,29 +172,18 @@ inline void narrow(uint16_t *into, const float *from, int64_t count) {
     for (int64_t i = 0; i < count; i++) into[i] = to_bf16(from[i]);
 }
 
-template <bool FOUR, typename T, int R, int P>
+template <bool FOUR, bool HALVES, typename T, int R, int P>
 __attribute__((noinline)) void block(const Weight &w, const Rows &a, int64_t row, int64_t unit, bool cold, T *out) {
     alignas(64) float y[R][P * LANES];
-    tile<FOUR, R, P>(w, a, row, unit, cold, y);
+    tile<FOUR, HALVES, R, P>(w, a, row, unit, cold, y);
     int64_t first = unit * LANES, count = w.outputs - first < P * LANES ? w.outputs - first : P * LANES;
     for (int r = 0; r < R; r++) narrow(out + (row + r) * w.outputs + first, y[r], count);
 }
 
-template <bool FOUR, typename T, int R, int P>
+template <bool FOUR, bool HALVES, typename T, int R, int P>
 inline int64_t rows_by(const Weight &w, const Rows &a, int64_t row, int64_t first, int64_t end, int64_t unit, T *out) {
-    for (; row + R <= end; row += R) block<FOUR, T, R, P>(w, a, row, unit, row == first, out);
+    for (; row + R <= end; row += R) block<FOUR, HALVES, T, R, P>(w, a, row, unit, row == first, out);
     return row;
-}
-
-template <bool FOUR, typename T, int P>
-inline void rows_of(const Weight &w, const Rows &a, int64_t first, int64_t end, int64_t unit, T *out) {
-    int64_t row = first;
-#if !defined(__AVX2__) || defined(__AVX512VNNI__)
-    row = rows_by<FOUR, T, 8, P>(w, a, row, first, end, unit, out);
-#endif
-    row = rows_by<FOUR, T, 4, P>(w, a, row, first, end, unit, out);
-    row = rows_by<FOUR, T, 2, P>(w, a, row, first, end, unit, out);
-    rows_by<FOUR, T, 1, P>(w, a, row, first, end, unit, out);
 }
 
 #if defined(__AVX512VNNI__)
@@ -196,19 +195,40 @@ constexpr int FEW = 4, MANY = 3;
 #else
 constexpr int FEW = 1, MANY = 1;
 #endif
+
+template <bool FOUR, bool HALVES, typename T, int P>
+inline void rows_of(const Weight &w, const Rows &a, int64_t first, int64_t end, int64_t unit, T *out) {
+    int64_t row = first;
+    if constexpr (P != FEW || FEW == 1) { // `range_of` takes FEW for less than 4 rows
+#if !defined(__AVX2__) || defined(__AVX512VNNI__)
+        row = rows_by<FOUR, HALVES, T, 8, P>(w, a, row, first, end, unit, out);
+#endif
+        row = rows_by<FOUR, HALVES, T, 4, P>(w, a, row, first, end, unit, out);
+    }
+    row = rows_by<FOUR, HALVES, T, 2, P>(w, a, row, first, end, unit, out);
+    rows_by<FOUR, HALVES, T, 1, P>(w, a, row, first, end, unit, out);
+}
+
 constexpr int64_t ROW_BLOCK = 64; // rows that share a panel while it is near
 
 // Outputs of the units [from, to) for all rows.
-template <bool FOUR, typename T>
-void range(const Weight &w, const Rows &a, int64_t rows, int64_t from, int64_t to, T *out) {
+template <bool FOUR, bool HALVES, typename T>
+void range_of(const Weight &w, const Rows &a, int64_t rows, int64_t from, int64_t to, T *out) {
     for (int64_t row = 0; row < rows; row += ROW_BLOCK) {
         int64_t end = row + ROW_BLOCK < rows ? row + ROW_BLOCK : rows, unit = from;
         if (end - row < 4)
-            for (; unit + FEW <= to; unit += FEW) rows_of<FOUR, T, FEW>(w, a, row, end, unit, out);
+            for (; unit + FEW <= to; unit += FEW) rows_of<FOUR, HALVES, T, FEW>(w, a, row, end, unit, out);
         else
-            for (; unit + MANY <= to; unit += MANY) rows_of<FOUR, T, MANY>(w, a, row, end, unit, out);
-        for (; unit < to; unit++) rows_of<FOUR, T, 1>(w, a, row, end, unit, out);
+            for (; unit + MANY <= to; unit += MANY) rows_of<FOUR, HALVES, T, MANY>(w, a, row, end, unit, out);
+        for (; unit < to; unit++) rows_of<FOUR, HALVES, T, 1>(w, a, row, end, unit, out);
     }
+}
+
+template <typename T> void range(const Weight &w, const Rows &a, int64_t rows, int64_t from, int64_t to, T *out) {
+    if (w.halves && w.bits == 4) range_of<true, true, T>(w, a, rows, from, to, out);
+    else if (w.halves) range_of<false, true, T>(w, a, rows, from, to, out);
+    else if (w.bits == 4) range_of<true, false, T>(w, a, rows, from, to, out);
+    else range_of<false, false, T>(w, a, rows, from, to, out);
 }
 
 template <typename T> int product(const Weight &w, const T *x, T *out, int64_t rows, int64_t step, int threads) {
@@ -220,7 +240,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
     a.x = (int8_t *)kept.need(bytes);
     if (!a.x) return 1;
     a.scale = (float *)(a.x + rows * a.width);
-    a.start = (int32_t *)(a.scale + rows * a.blocks);
+    a.sum = (int32_t *)(a.scale + rows * a.blocks);
     const int64_t units = (w.outputs + LANES - 1) / LANES; // a register of padding alone is left out
     const int64_t pieces = (units + 4 * PARTS - 1) / (4 * PARTS); // shares of the threads, in wholes of 4 panels
     if (threads > pieces) threads = (int)pieces;
@@ -228,8 +248,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
     if (rows == 1 || threads == 1)
         for (int64_t r = 0; r < rows; r++) quantize<T>(w, a, r, x + r * step);
     if (threads == 1) {
-        if (w.bits == 4) range<true, T>(w, a, rows, 0, units, out);
-        else range<false, T>(w, a, rows, 0, units, out);
+        range<T>(w, a, rows, 0, units, out);
     } else {
 #pragma omp parallel num_threads(threads)
         {
@@ -241,8 +260,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
             for (int t = 0; t < threads; t++) {
                 int64_t from = pieces * t / threads * 4 * PARTS, to = pieces * (t + 1) / threads * 4 * PARTS;
                 if (to > units) to = units;
-                if (w.bits == 4) range<true, T>(w, a, rows, from, to, out);
-                else range<false, T>(w, a, rows, from, to, out);
+                range<T>(w, a, rows, from, to, out);
             }
         }
     }
@@ -258,7 +276,7 @@ template <typename T> int product(const Weight &w, const T *x, T *out, int64_t r
 extern "C" int NAME(const void *weight, const void *x, void *out, int64_t rows, int64_t step, int kind, int threads) {
     const Weight &w = *(const Weight *)weight;
     if (w.block <= 0 || w.block > MAX_BLOCK || w.block % 8 || (w.bits != 8 && w.bits != 4)) return 2;
-    if (w.bits == 4 && w.inputs % w.block) return 2;
+    if ((w.bits == 4 || w.halves) && w.inputs % w.block) return 2;
     if (kind) return product<uint16_t>(w, (const uint16_t *)x, (uint16_t *)out, rows, step, threads);
     return product<float>(w, (const float *)x, (float *)out, rows, step, threads);
 }

@@ -217,8 +217,7 @@ inline void product(const Matrix &m, const float *x, int64_t step, const Rows &q
         const int64_t units = (w.outputs + PANEL - 1) / PANEL * PARTS, pieces = (units + 4 * PARTS - 1) / (4 * PARTS);
         int64_t from = pieces * thread / threads * 4 * PARTS, to = pieces * (thread + 1) / threads * 4 * PARTS;
         if (to > units) to = units;
-        if (w.bits == 4) range<true, float>(w, a, rows, from, to, out);
-        else range<false, float>(w, a, rows, from, to, out);
+        range<float>(w, a, rows, from, to, out);
         if (m.rank) add_adapter(m, low, rows, out, from * LANES, to * LANES);
         return;
     }

@@ -195,8 +195,7 @@ inline void product_share(const Matrix &m, const Input &in, int64_t rows, int64_
         const Rows a = rows_for(in.bytes, w);
         const int64_t units = (w.outputs + PANEL - 1) / PANEL * PARTS, from = n * SHARE * PARTS;
         const int64_t to = from + SHARE * PARTS < units ? from + SHARE * PARTS : units;
-        if (w.bits == 4) range<true, float>(w, a, rows, from, to, out);
-        else range<false, float>(w, a, rows, from, to, out);
+        range<float>(w, a, rows, from, to, out);
         if (m.rank) add_adapter(m, low, rows, out, from * LANES, to * LANES);
         return;
     }

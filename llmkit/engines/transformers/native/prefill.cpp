@@ -230,7 +230,7 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
         room(b.queries, count * qn * 4), room(b.attended, count * qn * 4);
         for (Input *in : {&b.input, &b.inner}) {
             room(in->rows, count * in->step), room(in->bytes.x, count * wide);
-            room(in->bytes.scale, scales), room(in->bytes.start, scales);
+            room(in->bytes.scale, scales), room(in->bytes.sum, scales);
         }
         room(b.own, threads * OWN_BYTES), room(b.tickets, tickets);
         room(b.pieces, count * sizeof(Piece));

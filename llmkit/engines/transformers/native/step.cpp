@@ -181,7 +181,7 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
         if (i < 12) *places[i] = at;
         else if (i == 12) {
             b.quantized.scale = at;
-            b.quantized.start = (int32_t *)(at + count * b.quantized.blocks);
+            b.quantized.sum = (int32_t *)(at + count * b.quantized.blocks);
         } else b.quantized.x = (int8_t *)at;
         at += (floats[i] + L - 1) / L * L;
     }
