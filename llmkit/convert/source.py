@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, one_line
 from llmkit.runtime.generation_config import end_ids
-from llmkit.runtime.gguf_files import one_gguf
+from llmkit.runtime.gguf.files import one_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,14 +6,13 @@ Only JSON and file headers are read, so that a wrong folder is refused before to
 from __future__ import annotations
 
 import json
-import math
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import InputError
-from llmkit.runtime.locate import check_weight_names
+from llmkit.formats.safetensors import StoredTensor, read_table
+from llmkit.runtime.hub.weight_files import check_weight_names
 
 # The end of an architecture's class name shows its task, and the verb that runs it.
 _HEADS = {
@@ -25,8 +24,6 @@ _HEADS = {
 }
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _MAX_JSON = 256 << 20
-# The format's own limit: safetensors refuses longer headers.
-_MAX_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,14 @@ class Checkpoint:
         config: content of config.json.
         stored: name of the weights' torch dtype; ``float32`` if the folder does not show it.
         parameters: number of weights; 0 if the folder does not show it (pickled weights).
+        weights: places of the tensors in safetensors files, by name; empty for other files.
     """
 
     folder: Path
     config: dict[str, Any]
     stored: str
     parameters: int
+    weights: dict[str, StoredTensor] = field(default_factory=dict, repr=False)
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -110,8 +109,11 @@ def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, t
     _check_architecture(config, name, task, trusted)
     shards = _weight_files(folder, name)
     check_weight_names(name, files, allow_bin=allow_bin)
-    stored, parameters = _measure(shards, name)
-    return Checkpoint(folder, config, stored or _config_dtype(config), parameters)
+    weights: dict[str, StoredTensor] = {}
+    for shard in shards:
+        weights |= read_table(shard, name)
+    stored, parameters = _measure(weights)
+    return Checkpoint(folder, config, stored or _config_dtype(config), parameters, weights)
 
 
 def _has_model_weights(folder: Path) -> bool:
@@ -195,40 +197,14 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def _measure(shards: list[Path], name: str) -> tuple[str | None, int]:
-    """Return the dtype of most weights and the number of weights, from the files' headers."""
+def _measure(weights: dict[str, StoredTensor]) -> tuple[str | None, int]:
+    """Return the dtype of most weights and the number of weights."""
     counts: dict[str, int] = {}
-    for shard in shards:
-        for dtype, number in _header(shard, name):
-            counts[dtype] = counts.get(dtype, 0) + number
+    for one in weights.values():
+        counts[one.dtype] = counts.get(one.dtype, 0) + one.values
     if not counts:
         return None, 0
     return _STORED.get(max(counts, key=lambda d: counts[d])), sum(counts.values())
-
-
-def _header(shard: Path, name: str) -> list[tuple[str, int]]:
-    """Return dtype and number of weights of each tensor in a safetensors file.
-
-    The header is 8 bytes of length, then JSON: https://github.com/huggingface/safetensors#format
-    """
-    size = shard.stat().st_size
-    with shard.open("rb") as file:
-        try:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size, _MAX_HEADER):
-                raise ValueError("cut off")
-            table = json.loads(file.read(length))
-            table.pop("__metadata__", None)
-            found = [(str(one["dtype"]), math.prod(map(int, one["shape"]))) for one in table.values()]
-            end = 8 + length + max((int(one["data_offsets"][1]) for one in table.values()), default=0)
-        except (
-            *(struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError),
-            RecursionError,
-        ) as error:
-            raise InputError(f"{name}: {shard.name} is not a safetensors file, or is cut off") from error
-    if size < end:
-        raise InputError(f"{name}: {shard.name} is cut off; download or copy it again")
-    return found
 
 
 def _config_dtype(config: dict[str, Any]) -> str:

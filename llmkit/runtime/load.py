@@ -14,7 +14,7 @@ from llmkit.runtime.architecture import is_extractive_qa, is_masked_lm, saved_ar
 from llmkit.runtime.checkpoint import adapter_base, adapter_task, inspect_checkpoint
 from llmkit.runtime.device import choose_device, choose_dtype
 from llmkit.runtime.generation_config import complete, remove_unsupported
-from llmkit.runtime.gguf import inspect_gguf, load_gguf_weights
+from llmkit.runtime.gguf.load import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.quantized import check_options, quantize_loaded

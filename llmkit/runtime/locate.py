@@ -1,7 +1,6 @@
 """Turn a model's name into a folder on this disk: embedded, local, cached, or downloaded from the Hub.
 
-A Hub model is resolved to one commit, and only the files that loading needs are downloaded. The errors for a
-missing, private or gated repository, a wrong revision and a dead network say what to do.
+A name may go on with a GGUF file of the folder or repository: ``MODEL:FILE`` or ``MODEL:Q4_K_M``.
 """
 
 from __future__ import annotations
@@ -9,11 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmkit.errors import InputError, LLMKitError, OptionError, did_you_mean
-from llmkit.models.bundled import embedded_folder, embedded_models
-from llmkit.runtime.gguf_files import one_gguf
+from llmkit.errors import InputError, OptionError
+from llmkit.models.bundled import embedded_folder
+from llmkit.runtime.gguf.files import choose_gguf, gguf_files, one_gguf, split_name
+from llmkit.runtime.hub.download import from_hub
 from llmkit.text.names import check_name
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _CONFIGS = ("config", "adapter_config")
-# Files that loading reads beside the weights; Python files are added if the user trusts them.
-_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.vocab")
 
 
 @dataclass(frozen=True)
@@ -72,137 +70,30 @@ def locate(name: str, spec: ModelSpec) -> Location:
         return Location(path, "local")
     if path.is_file():
         raise InputError(f"{name} is a file; give the model's folder, such as {path.parent}")
-    if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name) or ".." in name:
+    model, variant = split_name(name) or (name, None)
+    if variant is not None:
+        found = _variant(model, variant, spec)
+        if found is not None:
+            return found
+    if not is_hub_id(model):
         raise InputError(f"no model folder at {name}")
-    return _from_hub(name, spec)
+    return Location(*from_hub(model, spec, variant))
 
 
-def _from_hub(name: str, spec: ModelSpec) -> Location:
-    from huggingface_hub import constants
-
-    if spec.offline or constants.HF_HUB_OFFLINE:
-        return _from_cache(name, spec, "this run is offline")
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        info = HfApi().model_info(name, revision=spec.revision)
-        files = _files_to_fetch(name, [s.rfilename for s in info.siblings or []], spec)
-        folder = snapshot_download(name, revision=info.sha, allow_patterns=files, cache_dir=spec.cache_dir)
-    except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with"
-            " `hf auth login` or set HF_TOKEN"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(_unknown(name)) from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"{name} has no revision {spec.revision}; see https://huggingface.co/{name}/tree/main"
-        ) from error
-    except HfHubHTTPError as error:
-        raise LLMKitError(f"the Hub refused {name}: {str(error).splitlines()[0]}") from error
-    except OSError as error:
-        if getattr(error, "errno", None) is not None and error.filename:
-            raise  # an error of this disk, not of the network
-        return _from_cache(name, spec, "the Hub cannot be reached")
-    except Exception as error:
-        # httpx is an implementation detail of huggingface_hub; only its class names are stable.
-        if type(error).__name__ in {"ConnectError", "ConnectTimeout", "ReadTimeout", "ProxyError"}:
-            return _from_cache(name, spec, "the Hub cannot be reached")
-        raise
-    return Location(Path(folder), str(info.sha))
+def is_hub_id(name: str) -> bool:
+    """Return True for a name that a repository of the Hub may have."""
+    return bool(_HUB_ID.fullmatch(name)) and not name.startswith((".", "/", "~")) and ".." not in name
 
 
-def _from_cache(name: str, spec: ModelSpec, why: str) -> Location:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HFValidationError,
-        IncompleteSnapshotError,
-        LocalEntryNotFoundError,
-    )
-
-    try:
-        folder = Path(
-            snapshot_download(name, revision=spec.revision, cache_dir=spec.cache_dir, local_files_only=True)
-        )
-    except IncompleteSnapshotError as error:
-        # A part of the repository is what `_from_hub` downloads; loading checks that it is enough.
-        folder = Path(error.snapshot_path)
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        at = f" at revision {spec.revision}" if spec.revision else ""
-        raise InputError(
-            f"{name} is not in the cache{at}, and {why}{_near(name)}; `llmkit models` lists what is on this"
-            " machine"
-        ) from error
-    return Location(folder, folder.name)
-
-
-def _unknown(name: str) -> str:
-    return (
-        f"no model {name}: not embedded, not a folder, and not on the Hub (or private: see"
-        f" https://huggingface.co/{name} and log in with `hf auth login`){_near(name)}"
-    )
-
-
-def _near(name: str) -> str:
-    return did_you_mean(name, [model.name for model in embedded_models()])
-
-
-def _files_to_fetch(name: str, files: list[str], spec: ModelSpec) -> list[str]:
-    """Return the top-level files of the repository that loading reads."""
-    from fnmatch import fnmatch
-
-    top = [f for f in files if "/" not in f]
-    wanted = [f for f in top if any(fnmatch(f, pattern) for pattern in _SMALL_FILES)]
-    if spec.trust_remote_code:
-        wanted += [f for f in files if f.endswith(".py")]
-    weights = [f for f in top if f.endswith(".safetensors")]
-    # Many repositories have a consolidated copy of the same weights beside the sharded ones.
-    named = [f for f in weights if re.fullmatch(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors", f)]
-    weights = named or weights
-    if not weights and spec.allow_bin:
-        weights = [f for f in top if re.fullmatch(r"(pytorch|adapter)_model(-\d+-of-\d+)?\.bin", f)]
-    if not weights:
-        check_weight_names(name, top, allow_bin=spec.allow_bin)
-    return wanted + weights
-
-
-def check_weight_names(name: Any, files: list[str], *, allow_bin: bool) -> None:
-    """Refuse a checkpoint with weights of a kind that is not read; the error says what to do.
-
-    Args:
-        name: the model, for the message.
-        files: names of the files in its folder.
-        allow_bin: pickled PyTorch weights may be read.
-
-    Raises:
-        InputError: the weights are missing or of another kind.
-    """
-    if any(f.endswith(".safetensors") for f in files):
-        return
-    if any(f.endswith(".bin") and "model" in f for f in files):
-        if allow_bin:
-            return
-        raise InputError(
-            f"{name} has only pytorch_model.bin, a pickle file; if you trust its source, set allow_bin=True"
-            " (torch then reads weights only)"
-        )
-    if any(f.endswith((".h5", ".ckpt.index", ".data-00000-of-00001")) for f in files):
-        raise InputError(
-            f"{name} is a TensorFlow checkpoint; convert it to safetensors first, with `llmkit convert`"
-        )
-    if any(f.endswith(".msgpack") for f in files):
-        raise InputError(
-            f"{name} is a Flax checkpoint; convert it to safetensors first, with `llmkit convert`"
-        )
-    if any(f.endswith(".gguf") for f in files):
-        raise InputError(
-            f"{name} holds GGUF files; download one, and name the file: `hf download {name} FILE`"
-        )
-    raise InputError(f"{name} has no weights: no model.safetensors in it")
+def _variant(model: str, variant: str, spec: ModelSpec) -> Location | None:
+    """Return a GGUF file of a folder on this disk; None if there is no such folder."""
+    if embedded_folder(model) is not None:
+        raise InputError(f"{model} is an embedded model, which holds no GGUF file {variant}")
+    path = Path(model).expanduser()
+    if path.is_file():
+        raise InputError(f"{model} is a file; omit :{variant}")
+    if not path.is_dir():
+        return None
+    if spec.revision is not None:
+        raise OptionError("revision", f"{spec.revision}: only Hub models have revisions, not {model}")
+    return Location(path / choose_gguf(gguf_files(path), variant, model), "local")

@@ -18,6 +18,7 @@ from llmkit.formats.gguf.families import (
     unpermute,
 )
 from llmkit.formats.gguf.header import Header, TensorInfo, read_header
+from llmkit.formats.gguf.packed import PACKED, read_packed, take_rows
 from llmkit.formats.gguf.rope import ROPE_TENSORS
 from llmkit.formats.gguf.tensors import read_tensor
 from llmkit.formats.gguf.tokenizer_read import read_tokenizer
@@ -25,6 +26,8 @@ from llmkit.formats.gguf.tokenizer_read import read_tokenizer
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+    from llmkit.linear.formats import QuantizedWeight
 
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -78,18 +81,52 @@ class GGUFCheckpoint:
         Raises:
             InputError: a tensor that the architecture does not have.
         """
-        import torch
+        for ours, info in self.places().items():
+            yield ours, self.tensor(info, dtype)
 
-        family = _family(self.header)
-        heads = self.config.get("num_attention_heads", 1), self.config.get("num_key_value_heads", 1)
+    def places(self) -> dict[str, TensorInfo]:
+        """Places of the weights in the file, by their names in transformers.
+
+        Raises:
+            InputError: a tensor that the architecture does not have.
+        """
+        family, found = _family(self.header), {}
         for name, info in self._weights.items():
             ours = to_transformers(family, name)
             if ours is None:
                 raise InputError(f"{info.path}: {self.header.architecture} has no tensor {name}")
-            change = change_of(family, name)
-            # A norm is stored with its 1: rounding first would lose the digits that the 1 pushes out.
-            read = read_tensor(info, torch.float32 if change == "plus_one" else dtype)
-            yield ours, _restore(read, change, name, heads).to(dtype)
+            found[ours] = info
+        return found
+
+    def tensor(self, info: TensorInfo, dtype: torch.dtype) -> torch.Tensor:
+        """Read one weight, in transformers' layout."""
+        import torch
+
+        change = change_of(_family(self.header), info.name)
+        # A norm is stored with its 1: rounding first would lose the digits that the 1 pushes out.
+        read = read_tensor(info, torch.float32 if change == "plus_one" else dtype)
+        return _restore(read, change, info.name, self._heads).to(dtype)
+
+    def packed(self, info: TensorInfo) -> QuantizedWeight | None:
+        """Read one matrix (outputs, inputs) as it is packed; None if a product cannot use it so.
+
+        Raises:
+            InputError: see `read_packed`.
+        """
+        import torch
+
+        change = change_of(_family(self.header), info.name)
+        if info.kind not in PACKED or len(info.shape) != 2 or change == "plus_one":
+            return None
+        weight = read_packed(info)
+        if change == "permute":
+            rows = _restore(torch.arange(info.shape[0]), change, info.name, self._heads)
+            return take_rows(weight, rows)
+        return weight  # a transposed weight (GPT-2) lies in the file as (outputs, inputs)
+
+    @property
+    def _heads(self) -> tuple[int, int]:
+        return self.config.get("num_attention_heads", 1), self.config.get("num_key_value_heads", 1)
 
     def state_dict(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """All weights, for transformers' `from_pretrained(None, config=..., state_dict=...)`."""

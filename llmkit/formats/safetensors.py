@@ -1,0 +1,123 @@
+"""Read safetensors files one tensor at a time, from their place in the file.
+
+safetensors itself maps a file into memory, where each page that was read counts as the process's own; here a
+tensor takes memory only while it is held.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+# The format's own limit: safetensors refuses longer headers.
+_MAX_HEADER = 100_000_000
+# safetensors' name of a type: torch's, and bytes of a value.
+TYPES = {
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor's place in a file.
+
+    Attributes:
+        dtype: safetensors' name of its type, such as ``BF16``.
+        shape: its shape.
+        path: the file.
+        offset: bytes from the start of the file.
+        nbytes: its size in the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+    nbytes: int
+
+    @property
+    def values(self) -> int:
+        """Number of values in it."""
+        return math.prod(self.shape)
+
+
+def read_table(path: Path, name: str) -> dict[str, StoredTensor]:
+    """Read the header of a file: a place for each tensor.
+
+    Args:
+        path: the file.
+        name: the model, for messages.
+
+    Raises:
+        InputError: no safetensors file, damaged or cut off.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(size, _MAX_HEADER):
+                raise ValueError("cut off")
+            table = json.loads(file.read(length))
+            table.pop("__metadata__", None)
+            found = {str(key): _place(one, path, 8 + length) for key, one in table.items()}
+        except (
+            *(struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError),
+            RecursionError,
+        ) as error:
+            raise InputError(f"{name}: {path.name} is not a safetensors file, or is cut off") from error
+    if any(one.offset + one.nbytes > size for one in found.values()):
+        raise InputError(f"{name}: {path.name} is cut off; download or copy it again")
+    return found
+
+
+def _place(entry: Any, path: Path, start: int) -> StoredTensor:
+    dtype, shape = str(entry["dtype"]), tuple(map(int, entry["shape"]))
+    first, last = map(int, entry["data_offsets"])
+    if first < 0 or last < first or any(n < 0 for n in shape):
+        raise ValueError("offsets or a shape below zero")
+    if dtype in TYPES and math.prod(shape) * TYPES[dtype][1] != last - first:
+        raise ValueError("a tensor of another size than its shape")
+    return StoredTensor(dtype, shape, path, start + first, last - first)
+
+
+def read_rows(stored: StoredTensor, first: int = 0, count: int | None = None) -> torch.Tensor:
+    """Read a tensor, or `count` of its rows from `first` on, in the type in which it is stored.
+
+    Raises:
+        InputError: a type that torch does not have here, or the file became shorter.
+    """
+    import torch
+
+    if stored.dtype not in TYPES:
+        raise InputError(f"{stored.path}: tensors of type {stored.dtype} are not read")
+    name, size = TYPES[stored.dtype]
+    rows = stored.shape[0] if stored.shape else 1
+    count = rows - first if count is None else min(count, rows - first)
+    row = math.prod(stored.shape[1:])
+    data = torch.empty(count * row * size, dtype=torch.uint8)
+    with stored.path.open("rb") as file:
+        file.seek(stored.offset + first * row * size)
+        if data.numel() and file.readinto(memoryview(data.numpy())) != data.numel():
+            raise InputError(f"{stored.path}: the file became shorter while it was read")
+    shape = (count, *stored.shape[1:]) if stored.shape else ()
+    return data.view(getattr(torch, name)).view(shape)
