@@ -59,8 +59,10 @@ def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     step = 4 if weight.bits == 8 else 8
     wide = -(-inputs // step)
     offset = 128 if weight.bits == 8 else 8
-    values = torch.full((panels * PANEL, wide * step), offset, dtype=torch.uint8)
-    values[:outputs, :inputs] = (weight.values.to(torch.int16) + offset).to(torch.uint8)
+    # Whole numbers wrap around: adding the offset makes bytes of signed values, and it is what 0 becomes.
+    values = torch.zeros((panels * PANEL, wide * step), dtype=torch.uint8)
+    values[:outputs, :inputs] = weight.values.view(torch.uint8)
+    values += offset
     if weight.bits == 8:
         values = values.view(panels, PANEL, wide, 4).transpose(1, 2).contiguous()
         if not weight.is_gguf:
@@ -165,23 +167,31 @@ def handle(weight: PackedWeight) -> int:
     return int(weight.memo["handle"][1])
 
 
+def block_of(weight: PackedWeight) -> int:
+    """Return the number of inputs that share a scale of the activations."""
+    return BLOCK if weight.bits == 8 and not _halves(weight) else weight.group
+
+
+def _halves(weight: PackedWeight) -> bool:
+    """Return True for the scales of a GGUF file."""
+    return weight.tensors["scale"].dtype == torch.float16
+
+
 def _handle(weight: PackedWeight) -> tuple[Any, int, torch.Tensor | None]:
     """The weight as C sees it, its address, and the bias that it points to."""
     bias = None
     if weight.bias is not None:
         bias = torch.zeros(-(-weight.outputs // PANEL) * PANEL)
         bias[: weight.outputs] = weight.bias.detach()
-    halves = weight.tensors["scale"].dtype == torch.float16
-    block = BLOCK if weight.bits == 8 and not halves else weight.group
     found = _Weight(
         weight.tensors["values"].data_ptr(),
         weight.tensors["scale"].data_ptr(),
         0 if bias is None else bias.data_ptr(),
         weight.outputs,
         weight.inputs,
-        block,
+        block_of(weight),
         weight.bits,
         weight.tensors["offset"].data_ptr() if "offset" in weight.tensors else 0,
-        halves,
+        _halves(weight),
     )
     return found, ctypes.addressof(found), bias

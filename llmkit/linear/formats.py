@@ -11,7 +11,7 @@ for Q4_1 an offset for each group.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from llmkit.errors import InputError
 
@@ -25,7 +25,18 @@ one."""
 # What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond,
 # clipped.
 _REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8)))
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
+
+
+class Rows(Protocol):
+    """A matrix of which some rows are looked at at a time: a tensor, or one that still lies in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Outputs and inputs."""
+
+    def __getitem__(self, rows: slice, /) -> torch.Tensor:
+        """Return some of its rows."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def fitting_group(inputs: int, group: int) -> int | None:
 
 
 def quantize(
-    weight: torch.Tensor, bits: int, group: int = 32, *, scale: torch.Tensor | None = None
+    weight: torch.Tensor | Rows, bits: int, group: int = 32, *, scale: torch.Tensor | None = None
 ) -> QuantizedWeight:
     """Round a weight to the nearest values of 8 or 4 bits.
 

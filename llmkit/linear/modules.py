@@ -57,6 +57,11 @@ class QuantizedModule(nn.Module):
         return self.kernel.unpacked(self.packed())
 
     @property
+    def is_gguf(self) -> bool:
+        """True if the weight has a GGUF file's numbers."""
+        return torch.float16 in self._types.values()
+
+    @property
     def weight(self) -> torch.Tensor:
         """A tensor with the weight's shape and the layer's dtype, and without content.
 
@@ -92,8 +97,7 @@ class QuantizedModule(nn.Module):
         found = {name: state_dict.get(prefix + name) for name in NAMES}
         if all(tensor is not None for tensor in found.values()):
             offset = state_dict.get(prefix + OFFSET)
-            halves = torch.float16 in self._types.values()
-            weight = from_stored(found, self.bits, self.group, self.sizes, halves, offset)
+            weight = from_stored(found, self.bits, self.group, self.sizes, self.is_gguf, offset)
             self._put(self.kernel.packed(weight))
         elif strict:
             missing.extend(prefix + name for name, tensor in found.items() if tensor is None)

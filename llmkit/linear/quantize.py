@@ -64,7 +64,8 @@ def quantize_model(
         kernel: a kernel or its name; None for the fastest on this machine.
         embeddings: quantize token embeddings and the output layer too.
         skip: names of modules, or patterns (``*.mlp.*``), that stay as they are.
-        rounding: returns a layer's weight: ``rounding(name, layer, bits, group)``; None rounds to nearest.
+        rounding: returns a layer's weight: ``rounding(name, layer, bits, group)``; it may have fewer bits.
+            Of tied layers the first is asked for. None rounds to nearest.
         progress: called with the number of finished modules and of all modules.
 
     Raises:
@@ -86,12 +87,15 @@ def quantize_model(
     for number, (name, layer, one) in enumerate(wanted):
         eight = one.eight or bits == 8 or fitting_group(width(layer), group) is None
         size = width(layer) if eight else fitting_group(width(layer), group) or group
-        if one.eight:
-            new: QuantizedModule = _tied_module(layer, used, tied, one.shared)
-        else:
+        if not (one.eight and one.shared in tied):
             chosen = (rounding or nearest)(name, layer, 8 if eight else 4, size)
-            new = _in_place_of(layer, used, chosen)
-        found.layers[name] = (8 if eight else 4, size)
+            tied[one.shared] = used.packed(chosen)
+            del chosen
+        packed = tied[one.shared]
+        if not one.eight:
+            del tied[one.shared]
+        new = tied_module(layer, used, packed)
+        found.layers[name] = (packed.bits, packed.group)
         replace_module(model, layer, new)
         del layer
         wanted[number] = (name, new, one)  # the float weight is free now
@@ -100,6 +104,11 @@ def quantize_model(
     forget_ties(model)
     found.bytes_after = size_of(model)
     return found
+
+
+def quantizable(model: nn.Module) -> list[str]:
+    """Return the names of the modules that `quantize_model` replaces."""
+    return [name for name, _, _ in _wanted(model, True, ())[0]]
 
 
 def nearest(name: str, layer: nn.Module, bits: int, group: int) -> QuantizedWeight:
@@ -231,15 +240,6 @@ def width(layer: Any) -> int:
     return matrix(layer).shape[1]
 
 
-def _tied_module(
-    layer: Any, kernel: LinearKernel, tied: dict[int, PackedWeight], shared: int
-) -> QuantizedModule:
-    """Return an embedding or output layer; a tied one shares the tensors of the first."""
-    if shared not in tied:
-        tied[shared] = kernel.packed(nearest(type(layer).__name__, layer, 8, width(layer)))
-    return tied_module(layer, kernel, tied[shared])
-
-
 def tied_module(layer: Any, kernel: LinearKernel, packed: PackedWeight) -> QuantizedModule:
     """Return a quantized embedding or linear layer in place of `layer`, on the tensors of `packed`."""
     if not isinstance(layer, nn.Embedding):
@@ -253,10 +253,6 @@ def tied_module(layer: Any, kernel: LinearKernel, packed: PackedWeight) -> Quant
     new = QuantizedEmbedding(packed, kernel, layer.weight.dtype, factor)
     new.padding_idx = int(layer.padding_idx) if layer.padding_idx is not None else None
     return _on_device(new, layer)
-
-
-def _in_place_of(layer: Any, kernel: LinearKernel, weight: QuantizedWeight) -> QuantizedModule:
-    return _on_device(QuantizedLinear(weight, layer.bias, kernel, layer.weight.dtype), layer)
 
 
 def _on_device(new: QuantizedModule, layer: Any) -> QuantizedModule:

@@ -61,7 +61,7 @@ def save_quantized(
         parts: files that an earlier command finished; None writes all.
 
     Raises:
-        InputError: nothing in the model is quantized.
+        InputError: nothing in the model is quantized, or its weights are packed as in a GGUF file.
         OptionError: `embeddings` is neither.
         OSError: the folder cannot be written.
     """
@@ -138,6 +138,11 @@ def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str
     Raises:
         InputError: nothing in the model is quantized.
     """
+    if any(isinstance(one, QuantizedModule) and one.is_gguf for one in model.modules()):
+        raise InputError(
+            "its weights are packed as in a GGUF file, which this format does not hold; quantize the model that"
+            " the file was made of"
+        )
     tables = {name for names in _tables(model).values() for name in names}
     formats: dict[tuple[int, int], list[str]] = {}
     ignored = []

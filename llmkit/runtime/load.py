@@ -18,6 +18,7 @@ from llmkit.runtime.gguf.load import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.quantized import check_options, quantize_loaded
+from llmkit.runtime.streamed import load_quantizing
 from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_tokenizer
 from llmkit.runtime.weights import check_config, load_weights
 
@@ -69,7 +70,11 @@ def load(spec: ModelSpec) -> LoadedModel:
         tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
     # An adapter for extractive QA brings the head that its base may lack.
     brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
-    if opened is not None:
+    read = load_quantizing(checkpoint, opened, spec, dtype, placement) if spec.quantize is not None else None
+    if read is not None:
+        model, about = read
+        notes.append(about)
+    elif opened is not None:
         model = load_gguf_weights(opened, spec, dtype, placement)
     else:
         wanted = replace(spec, new_head=spec.new_head or brings_head)
@@ -77,7 +82,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     if adapter is not None:
         model = put_adapter(model, adapter.folder, spec)
         notes.append(f"adapter {adapter.folder}")
-    if spec.quantize is not None:
+    if spec.quantize is not None and read is None:
         notes.append(quantize_loaded(model, spec))
     remove_unsupported(model, spec.name)
     complete(model, spec.name)

@@ -34,8 +34,7 @@ def model_from_parts(
     """
     from transformers.utils import logging
 
-    model_class = _class(config, name)
-    made_config = _config(config, name)
+    model_class, made_config = class_and_config(config, name)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
@@ -59,6 +58,19 @@ def model_from_parts(
             logging.enable_progress_bar()
     _check(report, model, name)
     return model.eval()
+
+
+def class_and_config(config: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    """Return transformers' class of a model and its config.
+
+    Args:
+        config: what config.json would hold; `architectures` names the model's class.
+        name: where it comes from, for messages.
+
+    Raises:
+        InputError: an unknown class, or values that the config does not take.
+    """
+    return _class(config, name), _config(config, name)
 
 
 def _config(config: Mapping[str, Any], name: str) -> Any:
@@ -112,7 +124,7 @@ def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int
     """
     import torch
 
-    model_class, made_config = _class(config, name), _config(config, name)
+    model_class, made_config = class_and_config(config, name)
     try:
         with torch.device("meta"):
             model = model_class(made_config)

@@ -1,10 +1,11 @@
 """Quantized models: layers of a loaded model in 8 or 4 bits, and folders that were saved so.
 
-Public: `quantize_loaded`, `saved_settings`, `load_saved`.
+Public: `quantize_loaded`, `saved_settings`, `load_saved`, `read_generation_config`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, one_line
@@ -72,7 +73,7 @@ def load_saved(auto_class: Any, checkpoint: Checkpoint, spec: ModelSpec, dtype: 
         InputError: its tensors do not fit its config, or it was quantized in another way.
     """
     import torch
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import AutoConfig
     from transformers.initialization import no_init_weights
 
     from llmkit.linear.storage import load_quantized_into, read_tensors
@@ -90,9 +91,20 @@ def load_saved(auto_class: Any, checkpoint: Checkpoint, spec: ModelSpec, dtype: 
     with no_init_weights(), torch.device("cpu"):
         model = auto_class.from_config(config, dtype=dtype, trust_remote_code=spec.trust_remote_code)
     load_quantized_into(model, read_tensors(folder), settings, kernel=spec.linear)
+    read_generation_config(model, folder, spec.name)
+    return model
+
+
+def read_generation_config(model: Any, folder: Path, name: str) -> None:
+    """Give a model the generation_config.json of its folder, if there is one.
+
+    Raises:
+        InputError: the file is not valid; `name` is the model's, for the message.
+    """
+    from transformers import GenerationConfig
+
     if (folder / "generation_config.json").is_file():
         try:
             model.generation_config = GenerationConfig.from_pretrained(folder)
         except (OSError, ValueError) as error:
-            raise InputError(f"{spec.name}: generation_config.json: {one_line(error)}") from error
-    return model
+            raise InputError(f"{name}: generation_config.json: {one_line(error)}") from error

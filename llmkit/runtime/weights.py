@@ -1,6 +1,6 @@
 """Load a model's weights, and refuse weights that do not fit its config.
 
-Public: `load_weights`, `check_config`, `check_attention`.
+Public: `load_weights`, `check_config`, `check_attention`, `auto_class`.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ def load_weights(
     """
     from pickle import UnpicklingError
 
-    task = spec.task
+    task = _task(checkpoint, spec)
     kernel = find_kernel(spec, placement.device)
-    if task == "text-generation" and checkpoint.is_encoder_decoder:
-        task = "text2text-generation"
     options: dict[str, Any] = {"dtype": dtype}
     if kernel is not None:
         from llmkit.attention.interface import register
@@ -103,6 +101,19 @@ def load_weights(
     if kernel is not None:
         check_attention(model, kernel, options["attn_implementation"])
     return model
+
+
+def _task(checkpoint: Checkpoint, spec: ModelSpec) -> str:
+    if spec.task == "text-generation" and checkpoint.is_encoder_decoder:
+        return "text2text-generation"
+    return spec.task
+
+
+def auto_class(checkpoint: Checkpoint, spec: ModelSpec) -> Any:
+    """Return transformers' Auto class for a checkpoint and a task."""
+    import transformers
+
+    return getattr(transformers, _AUTO_CLASSES[_task(checkpoint, spec)])
 
 
 def _saved(

@@ -83,6 +83,8 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return f"more than {MAX_GROUP} of its heads share one key"
     if hasattr(model.lm_head, "lora_A") or not all(_matrix_of(linear) for linear in _linears(model)):
         return "its linear layers are wrapped or of another kind"
+    if not all(_share_inputs(layer) for layer in model.model.layers):
+        return "its layers are quantized in several ways"
     try:
         functions()
     except CannotBuildError as error:
@@ -108,6 +110,23 @@ def _matrix_of(linear: Any) -> bool:
     if type(linear) is torch.nn.Linear:
         return bool(linear.weight.is_contiguous())
     return _native_weight(linear) is not None
+
+
+def _share_inputs(layer: Any) -> bool:
+    """Return True if the products that read the same numbers round them to 8 bits in the same way, or not at all.
+
+    The step rounds them once, for the first of these products.
+    """
+    attention, mlp = layer.self_attn, layer.mlp
+    inputs = ((attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj))
+    return all(len({_block(linear) for linear in linears}) == 1 for linears in inputs)
+
+
+def _block(linear: Any) -> int:
+    """The number of inputs that share a scale of the activations; 0 if they are not rounded."""
+    from llmkit.linear import cpu
+
+    return 0 if _native_weight(linear) is None else cpu.block_of(linear.packed())
 
 
 def _native_weight(linear: Any) -> int | None:

@@ -107,6 +107,11 @@ class GGUFCheckpoint:
         read = read_tensor(info, torch.float32 if change == "plus_one" else dtype)
         return _restore(read, change, info.name, self._heads).to(dtype)
 
+    def shape(self, info: TensorInfo) -> tuple[int, ...]:
+        """The shape of a weight in transformers' layout."""
+        change = change_of(_family(self.header), info.name)
+        return info.shape[::-1] if change == "transpose" else info.shape
+
     def packed(self, info: TensorInfo) -> QuantizedWeight | None:
         """Read one matrix (outputs, inputs) as it is packed; None if a product cannot use it so.
 
@@ -153,6 +158,12 @@ class GGUFCheckpoint:
     def end_tokens(self) -> list[int]:
         """Ids at which generation stops, the end token first."""
         return read_tokenizer(self.header).ends
+
+    def set_ends(self, model: Any) -> None:
+        """Let a model's generation stop at the file's end tokens."""
+        ends = self.end_tokens()
+        if ends:
+            model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
 
 
 def as_checkpoint(path: str | Path) -> GGUFCheckpoint:

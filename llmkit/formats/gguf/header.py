@@ -93,6 +93,11 @@ class TensorInfo:
     offset: int
     nbytes: int
 
+    @property
+    def values(self) -> int:
+        """Number of values in it."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True)
 class Header:

@@ -65,9 +65,7 @@ def load_gguf_weights(
     model: Any = model_from_parts(
         opened.config, opened.state_dict(dtype), dtype=dtype, name=spec.name, **options
     )
-    ends = opened.end_tokens()
-    if ends:
-        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    opened.set_ends(model)
     if placement.device != "cpu":
         model = model.to(placement.device)
     if kernel is not None:

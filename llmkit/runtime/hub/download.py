@@ -8,7 +8,7 @@ Public: `from_hub`, `pull`, `Pulled`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.runtime.gguf.files import choose_gguf, gguf_files, one_gguf
 from llmkit.runtime.hub.access import NetworkError, hub_errors, near
+from llmkit.runtime.hub.check import check_file
 from llmkit.runtime.hub.weight_files import CARD_FILES, files_to_fetch
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def pull(
             folder = _download(name, str(info.sha), files, spec.cache_dir, total, progress)
         except NetworkError as error:
             raise LLMKitError(f"{error}; run the command again, it goes on from there") from error
-    _check_hashes(name, folder, files)
+    hashes = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings or []}
+    _check_hashes(name, folder, {file: hashes.get(file) for file in files})
     return Pulled(name, str(info.sha), folder, tuple(files), total)
 
 
@@ -211,13 +213,10 @@ def _download(
     return Path(result[0])
 
 
-def _check_hashes(name: str, folder: Path, files: Sequence[str]) -> None:
-    from llmkit.runtime.hub.check import check_file
-
+def _check_hashes(name: str, folder: Path, files: Mapping[str, str | None]) -> None:
     wrong = []
-    for file in files:
-        found = check_file(folder, file)
-        if found.ok is False:
+    for file, expected in files.items():
+        if check_file(folder, file, expected=expected).ok is False:
             (folder / file).resolve().unlink(missing_ok=True)
             (folder / file).unlink(missing_ok=True)
             wrong.append(file)

@@ -1,0 +1,255 @@
+"""Quantize a model while its weights are read, one tensor at a time: the float model never exists.
+
+Public: `load_quantizing`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmkit.errors import InputError, OptionError, one_line
+from llmkit.formats.gguf.packed import in_eight_bits
+from llmkit.formats.safetensors import TYPES, StoredTensor, read_rows
+from llmkit.runtime.quantized import BITS, GROUP, read_generation_config
+from llmkit.runtime.weights import auto_class, check_attention, find_kernel
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
+    from llmkit.linear.formats import QuantizedWeight, Rows
+    from llmkit.linear.registry import LinearKernel
+    from llmkit.runtime.checkpoint import Checkpoint
+    from llmkit.runtime.device import Placement
+    from llmkit.runtime.spec import ModelSpec
+
+
+class _Source(Protocol):
+    """The tensors of a file, by the names that the model gives them."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """Read a tensor."""
+
+    def rows(self, name: str) -> Rows:
+        """Return a matrix whose rows are read when they are asked for, or the matrix itself."""
+
+    def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
+        """Return a matrix as it is packed in the file, and the name of its type; None if it is not."""
+
+
+class _Lazy:
+    """A matrix in a safetensors file."""
+
+    def __init__(self, stored: StoredTensor) -> None:
+        self._stored = stored
+        self.shape = stored.shape
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        first = rows.start or 0
+        count = None if rows.stop is None else rows.stop - first
+        return read_rows(self._stored, first, count)
+
+
+class _Folder:
+    def __init__(self, weights: Mapping[str, StoredTensor]) -> None:
+        self._weights = weights
+        self.shapes = {name: one.shape for name, one in weights.items()}
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        return read_rows(self._weights[name]).to(dtype)
+
+    def rows(self, name: str) -> Rows:
+        return _Lazy(self._weights[name])
+
+    def packed(self, name: str) -> None:
+        return None
+
+
+class _GGUF:
+    def __init__(self, opened: GGUFCheckpoint) -> None:
+        self._opened = opened
+        self._places = opened.places()
+        self.shapes = {name: opened.shape(info) for name, info in self._places.items()}
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        return self._opened.tensor(self._places[name], dtype)
+
+    def rows(self, name: str) -> Rows:
+        import torch
+
+        return self.read(name, torch.float32)
+
+    def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
+        found = self._opened.packed(self._places[name])
+        return None if found is None else (found, self._places[name].kind)
+
+
+def load_quantizing(
+    checkpoint: Checkpoint,
+    opened: GGUFCheckpoint | None,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    placement: Placement,
+) -> tuple[PreTrainedModel, str] | None:
+    """Load a model in 8 or 4 bits, each tensor quantized as soon as it is read.
+
+    Matrices that a GGUF file has packed in a layout that the kernel takes, and with no more bits than were
+    asked for, stay as they are.
+
+    Args:
+        checkpoint: from `inspect_checkpoint` or `inspect_gguf`.
+        opened: the GGUF file; None for a folder.
+        spec: the request; `quantize` is set.
+        dtype: precision of what is not quantized.
+        placement: from `choose_device`.
+
+    Returns:
+        The model and a sentence about it; None if the files do not name their tensors as the model does, or
+        do not fit it: whoever loads the whole model can convert them, or says what is wrong.
+
+    Raises:
+        InputError: a damaged file, or weights that are not finite.
+        OptionError: the kernel cannot be used.
+    """
+    if placement.device != "cpu" or "quantization_config" in checkpoint.config:
+        return None
+    if opened is None and not checkpoint.weights:
+        return None
+    model = _unfilled(checkpoint, opened, spec, dtype)
+    source: _Source = _Folder(checkpoint.weights) if opened is None else _GGUF(opened)
+    if model is None or not _fits(model, source, checkpoint):
+        return None
+    note = _fill(model, source, spec)
+    if opened is None:
+        read_generation_config(model, checkpoint.folder, spec.name)
+    else:
+        opened.set_ends(model)
+    kernel = find_kernel(spec, placement.device)
+    if kernel is not None:
+        from llmkit.attention.interface import register
+
+        name = register(kernel)
+        model.set_attn_implementation(name)
+        check_attention(model, kernel, name)
+    return model, note
+
+
+def _unfilled(
+    checkpoint: Checkpoint, opened: GGUFCheckpoint | None, spec: ModelSpec, dtype: torch.dtype
+) -> Any:
+    """Return a model whose weights are memory that nobody has touched; None if its config does not make one."""
+    import torch
+    from transformers import AutoConfig
+    from transformers.initialization import no_init_weights
+
+    from llmkit.runtime.parts import class_and_config
+
+    try:
+        with no_init_weights(), torch.device("cpu"):
+            if opened is not None:
+                model_class, config = class_and_config(opened.config, spec.name)
+                model = model_class._from_config(config, dtype=dtype)
+            else:
+                config = AutoConfig.from_pretrained(
+                    checkpoint.folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
+                )
+                model = auto_class(checkpoint, spec).from_config(
+                    config, dtype=dtype, trust_remote_code=spec.trust_remote_code
+                )
+    except Exception:
+        # Loading the whole model meets the same fault, and has the message for it.
+        return None
+    model.tie_weights(recompute_mapping=False)  # what is not initialized is not tied either
+    return model
+
+
+def _fits(model: Any, source: _Source, checkpoint: Checkpoint) -> bool:
+    """Return True if the file has the model's tensors, under its names, and no others."""
+    own = model.state_dict(keep_vars=True)
+    groups: dict[int, list[str]] = {}
+    for name, tensor in own.items():
+        groups.setdefault(id(tensor), []).append(name)
+    return (
+        source.shapes.keys() <= own.keys()
+        and all(tuple(own[name].shape) == shape for name, shape in source.shapes.items())
+        and all(any(name in source.shapes for name in names) for names in groups.values())
+        and all(one.dtype in TYPES for one in checkpoint.weights.values())
+    )
+
+
+def _fill(model: Any, source: _Source, spec: ModelSpec) -> str:
+    """Read all weights into a model, and quantize its matrices."""
+    from llmkit.linear.quantize import choose_kernel, quantizable, quantize_model
+
+    bits = BITS[spec.quantize or ""]
+    kernel = choose_kernel(spec.linear, model, bits)
+    own = model.state_dict(keep_vars=True)
+    names: dict[int, str] = {}  # a tensor's name in the file; tied ones have one of several
+    for name, tensor in own.items():
+        if name in source.shapes:
+            names.setdefault(id(tensor), name)
+    modules = dict(model.named_modules())
+    wanted = {name: id(modules[name].weight) for name in quantizable(model)}
+    matrices = set(wanted.values())
+    rest = {
+        name: source.read(names[id(tensor)], tensor.dtype)
+        for name, tensor in own.items()
+        if id(tensor) not in matrices
+    }
+    files = {name: names[weight] for name, weight in wanted.items()}
+    model.load_state_dict(rest, strict=False, assign=True)
+    model.tie_weights(recompute_mapping=False)
+    kept: Counter[str] = Counter()
+
+    def rounding(name: str, layer: nn.Module, most: int, group: int) -> QuantizedWeight:
+        packed = _as_packed(source, files[name], kernel, layer, most, kept)
+        return packed or _rounded(source, files[name], layer, most, group)
+
+    done = quantize_model(model, bits, GROUP, kernel=kernel, rounding=rounding)
+    packed = f", {sum(kept.values())} of them as packed in the file ({', '.join(kept)})" if kept else ""
+    return (
+        f"{len(done.layers)} layers in {spec.quantize}{packed}, {done.bytes_before / 1e6:.0f} to"
+        f" {done.bytes_after / 1e6:.0f} MB, products by {done.kernel}"
+    )
+
+
+def _as_packed(
+    source: _Source, name: str, kernel: LinearKernel, layer: Any, most: int, kept: Counter[str]
+) -> QuantizedWeight | None:
+    """Return a matrix as the file has it, if the kernel can use it and it has at most `most` bits."""
+    import torch
+
+    if not kernel.gguf:
+        return None
+    found = source.packed(name)
+    if found is None or found[0].bits > most or found[0].bits not in kernel.bits:
+        return None
+    weight, kind = found
+    if isinstance(layer, torch.nn.Embedding) and weight.bits != 8:
+        eight = in_eight_bits(weight)  # rows are looked up in 8 bits alone
+        if eight is None:
+            return None
+        weight = eight
+    kept[kind] += 1
+    return weight
+
+
+def _rounded(source: _Source, name: str, layer: Any, bits: int, group: int) -> QuantizedWeight:
+    from llmkit.linear.formats import quantize
+
+    try:
+        if type(layer).__name__ == "Conv1D":
+            import torch
+
+            return quantize(source.read(name, torch.float32).T, bits, group)
+        return quantize(source.rows(name), bits, group)
+    except OptionError:
+        raise
+    except InputError as error:
+        raise InputError(f"{name}: {one_line(error)}") from error
