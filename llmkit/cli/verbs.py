@@ -33,7 +33,7 @@ SECTIONS = {
         "estimate": "Estimate the memory and time of a model, before it is downloaded or loaded.",
         "bench": "Measure the speed and memory of a model, beside the machine's limits and other programs.",
         "kernels": "List, verify or time attention kernels.",
-        "models": "List the embedded models, the cached ones, and some to try.",
+        "models": "List, describe, download, remove and check models.",
         "doctor": "Show versions, devices, and anything missing with the command that installs it.",
     },
 }

@@ -140,8 +140,8 @@ def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str
     """
     if any(isinstance(one, QuantizedModule) and one.is_gguf for one in model.modules()):
         raise InputError(
-            "its weights are packed as in a GGUF file, which this format does not hold; quantize the model that"
-            " the file was made of"
+            "its weights are packed as in a GGUF file, which this format does not hold; quantize the model"
+            " that the file was made of"
         )
     tables = {name for names in _tables(model).values() for name in names}
     formats: dict[tuple[int, int], list[str]] = {}

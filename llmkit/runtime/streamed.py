@@ -143,7 +143,7 @@ def load_quantizing(
 def _unfilled(
     checkpoint: Checkpoint, opened: GGUFCheckpoint | None, spec: ModelSpec, dtype: torch.dtype
 ) -> Any:
-    """Return a model whose weights are memory that nobody has touched; None if its config does not make one."""
+    """Return a model whose weights are memory that nobody has touched; None if its config makes none."""
     import torch
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights

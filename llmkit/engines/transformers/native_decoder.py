@@ -113,7 +113,7 @@ def _matrix_of(linear: Any) -> bool:
 
 
 def _share_inputs(layer: Any) -> bool:
-    """Return True if the products that read the same numbers round them to 8 bits in the same way, or not at all.
+    """Return True if products that read the same numbers round them to 8 bits alike, or not at all.
 
     The step rounds them once, for the first of these products.
     """

@@ -1,8 +1,9 @@
 """Read tensors of a GGUF file as they are packed, for kernels that multiply by them so.
 
-Layouts (https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h): a block has 32 inputs of an output.
-Q8_0: a float16 scale d, 32 bytes q, weight = d q. Q4_0: d, 16 bytes, whose lower halves are the first 16 values
-and whose upper halves the last, weight = d (q - 8). Q4_1: d, an offset m, 16 such bytes, weight = d q + m.
+A block has 32 inputs of an output. Q8_0: a float16 scale d, 32 bytes q, weight = d q. Q4_0: d, 16 bytes,
+whose lower halves are the first 16 values q and whose upper halves the last, weight = d (q - 8). Q4_1: d, an
+offset m, 16 such bytes, weight = d q + m. Source: ggml-common.h and ggml-quants.c of
+https://github.com/ggml-org/ggml
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def take_rows(weight: QuantizedWeight, rows: torch.Tensor) -> QuantizedWeight:
 
 
 def in_eight_bits(weight: QuantizedWeight) -> QuantizedWeight | None:
-    """Return the same numbers with 8 bits; None if the weight has offsets, for which there is no such layout."""
+    """Return the same numbers with 8 bits; None for a weight with offsets, which 8 bits do not have."""
     from dataclasses import replace
 
     return None if weight.offset is not None else replace(weight, bits=8)

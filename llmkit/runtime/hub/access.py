@@ -71,7 +71,9 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
         raise NetworkError(f"{name}: {one_line(error)}") from error
     except Exception as error:
         if type(error).__name__ in _NETWORK:
-            raise NetworkError(f"{name}: the connection to {constants.ENDPOINT} broke: {one_line(error)}") from error
+            raise NetworkError(
+                f"{name}: the connection to {constants.ENDPOINT} broke: {one_line(error)}"
+            ) from error
         raise
 
 

@@ -1,9 +1,9 @@
 """The models in the Hub cache: list them, find one, remove one.
 
-Layout of the cache (https://huggingface.co/docs/huggingface_hub/guides/manage-cache): a repository is a folder
-``models--USER--NAME`` with ``refs/BRANCH`` (a commit), ``snapshots/COMMIT/FILE`` (links) and ``blobs/HASH``.
+A repository is a folder ``models--USER--NAME`` with ``refs/BRANCH`` (a commit), ``snapshots/COMMIT/FILE``
+(links) and ``blobs/HASH``: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 
-Public: `CachedModel`, `cached_models`, `cached_model`, `plan_removal`, `Removal`.
+Public: `CachedModel`, `cached_models`, `cached_model`, `plan_removal`, `Removal`, `drop_file`.
 """
 
 from __future__ import annotations
@@ -47,17 +47,22 @@ class CachedModel:
         found = [
             commit
             for commit, names in self.revisions.items()
-            if revision in names or (revision is not None and len(revision) > 5 and commit.startswith(revision))
+            if revision in names
+            or (revision is not None and len(revision) > 5 and commit.startswith(revision))
         ]
         if revision is None:
             mains = [commit for commit, names in self.revisions.items() if "main" in names]
             found = mains or list(self.revisions)
         if len(found) == 1:
             return self.folder / "snapshots" / found[0]
-        have = ", ".join(f"{commit[:12]} {' '.join(names)}".strip() for commit, names in self.revisions.items())
+        have = ", ".join(
+            f"{commit[:12]} {' '.join(names)}".strip() for commit, names in self.revisions.items()
+        )
         if revision is None and found:
             raise OptionError("revision", f"must name one of the revisions of {self.name}: {have}")
-        raise InputError(f"{self.name} has no revision {revision or 'main'} in the cache; it has {have or 'none'}")
+        raise InputError(
+            f"{self.name} has no revision {revision or 'main'} in the cache; it has {have or 'none'}"
+        )
 
 
 def cache_folder(cache_dir: Path | None) -> Path:
@@ -181,9 +186,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return not any(above.is_symlink() for above in between)
 
 
-def plan_removal(
-    model: CachedModel, *, revision: str | None = None, variant: str | None = None
-) -> Removal:
+def plan_removal(model: CachedModel, *, revision: str | None = None, variant: str | None = None) -> Removal:
     """Return what removing a model, a revision or a GGUF file would delete.
 
     Args:
@@ -194,10 +197,10 @@ def plan_removal(
     Raises:
         InputError: the revision or the file is not in the cache.
     """
-    if revision is None and variant is None:
+    snapshot = None if revision is None and variant is None else model.snapshot(revision)
+    if snapshot is None or (variant is None and len(model.revisions) == 1):
         blobs = [path for path in _files(model.folder / "blobs") if path.is_symlink()]
-        return Removal(model, model.name, (model.folder,), tuple(_shared(model, blobs)), model.bytes)
-    snapshot = model.snapshot(revision)
+        return Removal(model, model.name, (model.folder,), tuple(_shared(model.folder, blobs)), model.bytes)
     if variant is not None:
         files = gguf_files(snapshot)
         gone = [snapshot / file for file in shards_of(choose_gguf(files, variant, model.name), files)]
@@ -209,10 +212,25 @@ def plan_removal(
     blobs = _only_used_by(model, set(gone))
     refs = [] if variant else [model.folder / "refs" / name for name in model.revisions[snapshot.name]]
     kept = [path for path in gone if not path.is_symlink()]
-    shared = _shared(model, blobs)
+    shared = _shared(model.folder, blobs)
     own = [path for path in (*blobs, *kept) if not path.is_symlink()]
     size = sum(path.stat().st_size for path in (*own, *shared))
     return Removal(model, what, folders, (*([] if folders else gone), *refs, *blobs, *shared), size)
+
+
+def drop_file(snapshot: Path, file: str) -> None:
+    """Delete a damaged file of a snapshot, with its blob, so that it is downloaded again.
+
+    Args:
+        snapshot: the snapshot's folder in the cache.
+        file: the file's path in it.
+    """
+    path, folder = snapshot / file, snapshot.parent.parent
+    target = _target(path)
+    blobs = [target] if target is not None and target.parent == folder / "blobs" else []
+    for one in (*_shared(folder, blobs), *blobs, path):
+        if _is_inside(one, folder.parent):
+            one.unlink(missing_ok=True)
 
 
 def _only_used_by(model: CachedModel, gone: set[Path]) -> list[Path]:
@@ -226,9 +244,9 @@ def _only_used_by(model: CachedModel, gone: set[Path]) -> list[Path]:
     return sorted(blob for blob, free in used.items() if free and os.path.lexists(blob))
 
 
-def _shared(model: CachedModel, blobs: list[Path]) -> list[Path]:
-    """Return the files of the cache's shared store (``blobs/AB/HASH``) that only these blobs point to."""
-    cache = model.folder.parent
+def _shared(folder: Path, blobs: list[Path]) -> list[Path]:
+    """Return files of the cache's shared store (``blobs/AB/HASH``) that only these blobs of a model use."""
+    cache = folder.parent
     store = cache / "blobs"
     targets = {target for blob in blobs if (target := _target(blob)) and target.parent.parent == store}
     if not targets:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.runtime.gguf.files import choose_gguf, gguf_files, one_gguf
 from llmkit.runtime.hub.access import NetworkError, hub_errors, near
+from llmkit.runtime.hub.cache import drop_file
 from llmkit.runtime.hub.check import check_file
 from llmkit.runtime.hub.weight_files import CARD_FILES, files_to_fetch
 
@@ -67,8 +68,11 @@ def from_hub(name: str, spec: ModelSpec, variant: str | None) -> tuple[Path, str
         with hub_errors(name, spec.revision):
             info = HfApi().model_info(name, revision=spec.revision)
             files = files_to_fetch(name, [s.rfilename for s in info.siblings or []], spec, variant)
-            folder = snapshot_download(
-                name, revision=info.sha, allow_patterns=_exact(files), cache_dir=spec.cache_dir
+            # By the name of the revision, not its commit: the cache then knows it when there is no network.
+            folder = Path(
+                snapshot_download(
+                    name, revision=spec.revision, allow_patterns=_exact(files), cache_dir=spec.cache_dir
+                )
             )
     except NetworkError as error:
         try:
@@ -77,8 +81,7 @@ def from_hub(name: str, spec: ModelSpec, variant: str | None) -> tuple[Path, str
             if isinstance(error.__cause__, OSError):
                 raise error from None  # the connection was there, and broke
             raise
-    path = Path(folder)
-    return (path / files[0] if files[0].endswith(".gguf") else path), str(info.sha)
+    return (folder / files[0] if files[0].endswith(".gguf") else folder), folder.name
 
 
 def _from_cache(name: str, spec: ModelSpec, variant: str | None, why: str) -> tuple[Path, str]:
@@ -145,21 +148,16 @@ def pull(
         files += [f for f in sizes if any(fnmatch(f, pattern) for pattern in CARD_FILES) and f not in files]
         total = sum(sizes[f] for f in files)
         try:
-            folder = _download(name, str(info.sha), files, spec.cache_dir, total, progress)
+            folder = _download(name, files, spec, total, progress)
         except NetworkError as error:
             raise LLMKitError(f"{error}; run the command again, it goes on from there") from error
     hashes = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings or []}
     _check_hashes(name, folder, {file: hashes.get(file) for file in files})
-    return Pulled(name, str(info.sha), folder, tuple(files), total)
+    return Pulled(name, folder.name, folder, tuple(files), total)
 
 
 def _download(
-    name: str,
-    commit: str,
-    files: Sequence[str],
-    cache_dir: Path | None,
-    total: int,
-    progress: Callable[[int, int], object],
+    name: str, files: Sequence[str], spec: ModelSpec, total: int, progress: Callable[[int, int], object]
 ) -> Path:
     """Download in a second thread, while this one shows how far it is."""
     from huggingface_hub import snapshot_download
@@ -186,13 +184,13 @@ def _download(
 
     def work() -> None:
         try:
-            with hub_errors(name, commit):
+            with hub_errors(name, spec.revision):
                 result.append(
                     snapshot_download(
                         name,
-                        revision=commit,
+                        revision=spec.revision,
                         allow_patterns=_exact(files),
-                        cache_dir=cache_dir,
+                        cache_dir=spec.cache_dir,
                         tqdm_class=Counter,
                     )
                 )
@@ -217,8 +215,7 @@ def _check_hashes(name: str, folder: Path, files: Mapping[str, str | None]) -> N
     wrong = []
     for file, expected in files.items():
         if check_file(folder, file, expected=expected).ok is False:
-            (folder / file).resolve().unlink(missing_ok=True)
-            (folder / file).unlink(missing_ok=True)
+            drop_file(folder, file)
             wrong.append(file)
     if wrong:
         raise LLMKitError(
