@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, LLMKitError, one_line
 from llmkit.runtime.generation_config import end_ids
 from llmkit.runtime.gguf.files import one_gguf
+from llmkit.runtime.locate import locate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,6 +81,10 @@ def load_source(spec: ModelSpec) -> SourceModel:
         own = _from_other(path, spec)
         if own is not None:
             return own
+    if not path.is_dir():
+        location = locate(spec.name, spec)
+        if location.is_gguf:
+            return _from_gguf(location.folder)
     return _from_hugging_face(spec)
 
 

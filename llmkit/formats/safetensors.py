@@ -13,7 +13,7 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.errors import InputError
 
@@ -117,7 +117,7 @@ def read_rows(stored: StoredTensor, first: int = 0, count: int | None = None) ->
     data = torch.empty(count * row * size, dtype=torch.uint8)
     with stored.path.open("rb") as file:
         file.seek(stored.offset + first * row * size)
-        if data.numel() and file.readinto(memoryview(data.numpy())) != data.numel():
+        if data.numel() and file.readinto(cast(Any, data.numpy())) != data.numel():
             raise InputError(f"{stored.path}: the file became shorter while it was read")
     shape = (count, *stored.shape[1:]) if stored.shape else ()
     return data.view(getattr(torch, name)).view(shape)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmkit.errors import InputError, OptionError, one_line
 from llmkit.formats.gguf.packed import in_eight_bits
 from llmkit.formats.safetensors import TYPES, StoredTensor, read_rows
+from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.quantized import BITS, GROUP, read_generation_config
-from llmkit.runtime.weights import auto_class, check_attention, find_kernel
+from llmkit.runtime.weights import auto_class, check_attention
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
+    from llmkit.formats.gguf.header import TensorInfo
     from llmkit.linear.formats import QuantizedWeight, Rows
     from llmkit.linear.registry import LinearKernel
     from llmkit.runtime.checkpoint import Checkpoint
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 
+_AT_ONCE = 1 << 22  # bytes that are compared
+
+
 class _Source(Protocol):
     """The tensors of a file, by the names that the model gives them."""
 
-    shapes: Mapping[str, tuple[int, ...]]
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes in the model."""
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         """Read a tensor."""
@@ -41,6 +48,9 @@ class _Source(Protocol):
 
     def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
         """Return a matrix as it is packed in the file, and the name of its type; None if it is not."""
+
+    def same(self, name: str, other: str) -> bool:
+        """Return True if two tensors are stored with the same bytes."""
 
 
 class _Lazy:
@@ -70,6 +80,10 @@ class _Folder:
     def packed(self, name: str) -> None:
         return None
 
+    def same(self, name: str, other: str) -> bool:
+        one, two = self._weights[name], self._weights[other]
+        return (one.dtype, one.shape) == (two.dtype, two.shape) and _same_bytes(one, two)
+
 
 class _GGUF:
     def __init__(self, opened: GGUFCheckpoint) -> None:
@@ -88,6 +102,18 @@ class _GGUF:
     def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
         found = self._opened.packed(self._places[name])
         return None if found is None else (found, self._places[name].kind)
+
+    def same(self, name: str, other: str) -> bool:
+        one, two = self._places[name], self._places[other]
+        return (one.kind, one.shape) == (two.kind, two.shape) and _same_bytes(one, two)
+
+
+def _same_bytes(one: StoredTensor | TensorInfo, two: StoredTensor | TensorInfo) -> bool:
+    with one.path.open("rb") as first, two.path.open("rb") as second:
+        first.seek(one.offset)
+        second.seek(two.offset)
+        sizes = [_AT_ONCE] * (one.nbytes // _AT_ONCE) + [one.nbytes % _AT_ONCE]
+        return one.nbytes == two.nbytes and all(first.read(size) == second.read(size) for size in sizes)
 
 
 def load_quantizing(
@@ -123,7 +149,10 @@ def load_quantizing(
         return None
     model = _unfilled(checkpoint, opened, spec, dtype)
     source: _Source = _Folder(checkpoint.weights) if opened is None else _GGUF(opened)
-    if model is None or not _fits(model, source, checkpoint):
+    if model is None:
+        return None
+    _tie(model, source)
+    if not _fits(model, source, checkpoint):
         return None
     note = _fill(model, source, spec)
     if opened is None:
@@ -165,8 +194,16 @@ def _unfilled(
     except Exception:
         # Loading the whole model meets the same fault, and has the message for it.
         return None
-    model.tie_weights(recompute_mapping=False)  # what is not initialized is not tied either
     return model
+
+
+def _tie(model: Any, source: _Source) -> None:
+    """Tie weights as transformers does: if the file has both of a pair and they differ, they stay so."""
+    ties = getattr(model, "all_tied_weights_keys", None) or {}
+    for target, origin in list(ties.items()):
+        if {target, origin} <= source.shapes.keys() and not source.same(target, origin):
+            del ties[target]
+    model.tie_weights(recompute_mapping=False)
 
 
 def _fits(model: Any, source: _Source, checkpoint: Checkpoint) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common import console
+from llmkit.cli.common.streams import printable
 from llmkit.cli.models.listing import find, size
 from llmkit.errors import InputError, OptionError
 
@@ -75,7 +76,7 @@ def remove(names: Sequence[str], spec: ModelSpec, yes: bool, json: bool) -> None
 def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise OptionError("yes", "is needed: models rm asks before it deletes, and there is no terminal")
-    print(f"{console.printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
@@ -154,9 +155,9 @@ def _print_check(
     name: str, results: Sequence[FileCheck], wrong: Sequence[FileCheck], facts: ModelFacts
 ) -> None:
     for one in wrong:
-        print(f"{name}  WRONG  {console.printable(one.file)}: {one.note}; pull the model again")
+        print(f"{name}  WRONG  {printable(one.file)}: {one.note}; pull the model again")
     if facts.problem:
-        print(f"{name}  WRONG  {console.printable(facts.problem)}")
+        print(f"{name}  WRONG  {printable(facts.problem)}")
     right = sum(one.ok is True for one in results)
     unknown = sum(one.ok is None for one in results)
     if not wrong and not facts.problem:

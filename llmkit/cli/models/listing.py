@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console
+from llmkit.cli.common.streams import printable
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _print_facts(name: str, where: str, facts: ModelFacts) -> None:
     }
     for key, value in rows.items():
         if value is not None:
-            print(f"{key:<14}{console.printable(str(value))}")
+            print(f"{key:<14}{printable(str(value))}")
 
 
 def find(name: str, spec: ModelSpec) -> tuple[Path, str]:

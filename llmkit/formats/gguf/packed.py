@@ -9,7 +9,7 @@ https://github.com/ggml-org/ggml
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.errors import InputError
 from llmkit.formats.gguf.header import TensorInfo
@@ -49,7 +49,7 @@ def read_packed(info: TensorInfo) -> QuantizedWeight:
         for first in range(0, outputs, step):
             count = min(step, outputs - first)
             data = torch.empty(count * row, dtype=torch.uint8)
-            if file.readinto(memoryview(data.numpy())) != data.numel():
+            if file.readinto(cast(Any, data.numpy())) != data.numel():
                 raise InputError(f"{info.path}: the file became shorter while {info.name} was read")
             blocks = data.view(count, groups, -1)
             head = blocks[..., : 2 if offset is None else 4].contiguous().view(torch.float16)

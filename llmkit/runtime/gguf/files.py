@@ -15,8 +15,12 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 _SHOWN = 8
 
 
-def one_gguf(folder: Path) -> Path | None:
+def one_gguf(folder: Path, name: str | None = None) -> Path | None:
     """Return the GGUF file of a folder that has no other model; None if it has none.
+
+    Args:
+        folder: the folder.
+        name: the user's name for it, for messages; None for its path.
 
     Raises:
         InputError: the folder has several.
@@ -24,7 +28,7 @@ def one_gguf(folder: Path) -> Path | None:
     files = [path.name for path in folder.glob("*.gguf") if path.is_file()]
     if not files or list(folder.glob("*.safetensors")) or (folder / "adapter_config.json").is_file():
         return None
-    return folder / choose_gguf(files, None, str(folder))
+    return folder / choose_gguf(files, None, name or str(folder))
 
 
 def split_name(name: str) -> tuple[str, str] | None:

@@ -48,12 +48,14 @@ def check_folder(
     for path in sorted(folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
-        before = done
-        result = check_file(
-            folder, path.relative_to(folder).as_posix(), progress=lambda n, at=before: progress(at + n)
-        )
+        result = check_file(folder, path.relative_to(folder).as_posix(), progress=_after(done, progress))
         done += result.bytes
         yield result
+
+
+def _after(done: int, progress: Callable[[int], object]) -> Callable[[int], object]:
+    """Return `progress`, counting from `done` on."""
+    return lambda more: progress(done + more)
 
 
 def check_file(

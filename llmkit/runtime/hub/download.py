@@ -106,7 +106,7 @@ def _from_cache(name: str, spec: ModelSpec, variant: str | None, why: str) -> tu
             " machine"
         ) from error
     if variant is None:
-        return one_gguf(folder) or folder, folder.name
+        return one_gguf(folder, name) or folder, folder.name
     try:
         return folder / choose_gguf(gguf_files(folder), variant, name), folder.name
     except InputError as error:
@@ -161,11 +161,11 @@ def _download(
 ) -> Path:
     """Download in a second thread, while this one shows how far it is."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     done, stopped = [0], threading.Event()
 
-    class Counter(tqdm):  # type: ignore[type-arg]
+    class Counter(tqdm):
         """Count the bytes that reach the disk; draw nothing."""
 
         def __init__(self, *args: Any, name: str | None = None, **options: Any) -> None:
