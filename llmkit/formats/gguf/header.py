@@ -63,10 +63,12 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _NUMPY = {"B": "u1", "b": "i1", "H": "<u2", "h": "<i2", "I": "<u4", "i": "<i4", "f": "<f4", "?": "u1"}
 _NUMPY |= {"Q": "<u8", "q": "<i8", "d": "<f8"}
-# Far above any real file: a key, a chat template, all strings in arrays (vocabulary and merges), and tensors.
+# Above any real file: a key, a chat template, all metadata, all strings in arrays (vocabulary and merges; the
+# largest known have 650,000), and tensors. Objects in memory are up to 30 times as large as their bytes here.
 _LONGEST_KEY = 1 << 16
-_LONGEST_STRING = 64 << 20
-_MOST_STRINGS = 4_000_000
+_LONGEST_STRING = 16 << 20
+_MOST_METADATA = 64 << 20
+_MOST_STRINGS = 900_000
 _MOST_KEYS = 1 << 16
 _MOST_TENSORS = 1 << 18
 _MOST_DIMENSIONS = 4
@@ -209,7 +211,17 @@ def _metadata(cursor: Cursor, count: int) -> dict[str, Any]:
                 strings_left -= len(metadata[key])
         else:
             raise InputError(f"{cursor.name}: damaged: {key} has the unknown type {kind}")
+        _limit(cursor, 0)
     return metadata
+
+
+def _limit(cursor: Cursor, more: int) -> None:
+    """Refuse metadata that grow beyond any real file's with the next `more` bytes."""
+    if cursor.position + more > _MOST_METADATA:
+        raise InputError(
+            f"{cursor.name}: damaged: it claims more than {_MOST_METADATA >> 20} MB of metadata, at byte"
+            f" {cursor.position}"
+        )
 
 
 def _array(cursor: Cursor, key: str, most_strings: int) -> np.ndarray | list[str]:
@@ -219,13 +231,18 @@ def _array(cursor: Cursor, key: str, most_strings: int) -> np.ndarray | list[str
         import numpy as np
 
         kind_of_number = np.dtype(_NUMPY[_SCALARS[kind]])
+        _limit(cursor, count * kind_of_number.itemsize)
         data = cursor.take(count * kind_of_number.itemsize, f"{key} ({count} values)")
         return np.frombuffer(data, dtype=kind_of_number)
     if kind != _STRING:
         raise InputError(f"{cursor.name}: damaged: {key} is an array of the unknown type {kind}")
     if count > most_strings or count * 8 > cursor.left:
         raise InputError(f"{cursor.name}: damaged: {key} claims {count} strings, more than it can hold")
-    return [cursor.string(key, limit=_LONGEST_STRING) for _ in range(count)]
+    found = []
+    for _ in range(count):
+        found.append(cursor.string(key, limit=_LONGEST_STRING))
+        _limit(cursor, 0)
+    return found
 
 
 def _tensor_entry(cursor: Cursor) -> tuple[str, tuple[int, ...], int, int]:

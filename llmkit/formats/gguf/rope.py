@@ -43,12 +43,10 @@ def rope_from_gguf(header: Header, head_dim: int) -> dict[str, Any]:
     factor = values.number("rope.scaling.factor", values.number("rope.scale_linear", 1.0))
     original = values.integer("rope.scaling.original_context_length", 0)
     if _LONG in header.tensors or _SHORT in header.tensors:
-        rope |= {"rope_type": "longrope", **_longrope(header)}
+        rope |= {"rope_type": "longrope", **_longrope(header, rotated)}
         rope["original_max_position_embeddings"] = original or values.integer("context_length")
     elif _FREQUENCIES in header.tensors:
-        import torch
-
-        factors = read_tensor(header.tensors[_FREQUENCIES], torch.float32)
+        factors = _factors(header, _FREQUENCIES, head_dim)
         rope |= _recognize_llama3(factors, rope["rope_theta"], head_dim, header)
     elif scaling == "linear" and factor != 1:
         rope |= {"rope_type": "linear", "factor": factor}
@@ -61,15 +59,23 @@ def rope_from_gguf(header: Header, head_dim: int) -> dict[str, Any]:
     return rope
 
 
-def _longrope(header: Header) -> dict[str, list[float]]:
-    import torch
-
+def _longrope(header: Header, rotated: int) -> dict[str, list[float]]:
     both = {}
     for name, key in ((_LONG, "long_factor"), (_SHORT, "short_factor")):
         if name not in header.tensors:
             raise InputError(f"{header.path}: not whole: {name} is missing")
-        both[key] = [float(x) for x in read_tensor(header.tensors[name], torch.float32).flatten()]
+        both[key] = [float(x) for x in _factors(header, name, rotated)]
     return both
+
+
+def _factors(header: Header, name: str, rotated: int) -> torch.Tensor:
+    """The numbers of a tensor that has one for each two dimensions that are rotated."""
+    import torch
+
+    info = header.tensors[name]
+    if info.values != rotated // 2:
+        raise InputError(f"{header.path}: damaged: {name} has {info.values} numbers, not {rotated // 2}")
+    return read_tensor(info, torch.float32).flatten()
 
 
 def llama3_factors(rope: dict[str, Any], head_dim: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ transformers does this too. For some files its result differs from llama.cpp's: 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 SPACE = "▁"
+# Above any real vocabulary: characters of a token that is merged of others, and merges (Gemma has 580,000).
+_LONGEST_TOKEN = 1 << 8
+_MOST_MERGES = 1_000_000
 # Control tokens that end a turn in some model; llama.cpp stops at each of them, named as the end or not.
 _ENDS = (
     "<|eot_id|>",
@@ -175,7 +179,7 @@ def _sentencepiece(header: Header, tokens: list[str], types: list[int]) -> Token
     unknown = header.metadata.get("tokenizer.ggml.unknown_token_id", 0)
     model = models.BPE(
         vocab=vocabulary,
-        merges=_merges(spelled, types, scores, vocabulary),
+        merges=_merges(header.path, spelled, types, scores, vocabulary),
         unk_token=spelled[unknown] if isinstance(unknown, int) and unknown < len(spelled) else None,
         fuse_unk=True,
         byte_fallback=True,
@@ -190,13 +194,15 @@ def _sentencepiece(header: Header, tokens: list[str], types: list[int]) -> Token
 
 
 def _merges(
-    tokens: list[str], types: list[int], scores: list[float], vocabulary: dict[str, int]
+    path: Path, tokens: list[str], types: list[int], scores: list[float], vocabulary: dict[str, int]
 ) -> list[tuple[str, str]]:
     """All cuts of a token into two tokens, those of the best token first."""
     ranked = []
     for i, token in enumerate(tokens):
-        if types[i] not in (NORMAL, USER_DEFINED) or len(token) > 1 << 10:
+        if types[i] not in (NORMAL, USER_DEFINED) or len(token) > _LONGEST_TOKEN:
             continue
+        if len(ranked) > _MOST_MERGES:
+            raise InputError(f"{path}: damaged: its tokens have more than {_MOST_MERGES:,} cuts into tokens")
         for cut in range(1, len(token)):
             left, right = token[:cut], token[cut:]
             if left in vocabulary and right in vocabulary:

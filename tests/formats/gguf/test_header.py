@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-import resource
+import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,16 +145,102 @@ def mutate(data: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 10))])
-def test_mutations_are_read_or_refused(part: int, file: Path, tmp_path: Path) -> None:
-    data, path, refused = file.read_bytes(), tmp_path / "m.gguf", list[str]()
-    for seed in range(100 * part, 100 * part + 100):
-        path.write_bytes(mutate(data, seed))
-        try:
-            read_all(path)
-        except InputError as error:
-            refused.append(str(error))
-    assert len(refused) > 50
-    assert not any("\n" in message for message in refused)
-    # Kilobytes on Linux; the libraries alone take some hundred MB.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3_000_000
+# A process of its own, so that memory can be limited: to what the libraries take, the file, and 512 MB.
+PROGRAM = """
+import resource, sys
+from pathlib import Path
+import gguf, torch, transformers
+from transformers import PreTrainedTokenizerFast
+from llmkit.errors import InputError
+from tests.formats.gguf.test_header import mutate, read_all
+path, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+data = path.read_bytes()
+read_all(path)  # modules that are imported on the way
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + len(data) + (512 << 20),) * 2)
+refused = 0
+for seed in range(first, last):
+    path.write_bytes(mutate(data, seed))
+    try:
+        read_all(path)
+    except InputError as error:
+        assert "\\n" not in str(error), str(error)
+        refused += 1
+print(refused)
+"""
+
+
+def run_limited(program: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 100), pytest.param(100, 1100, marks=pytest.mark.slow)])
+def test_mutations_are_read_or_refused(first: int, last: int, file: Path, tmp_path: Path) -> None:
+    shutil.copy(file, tmp_path / "m.gguf")
+    assert int(run_limited(PROGRAM, tmp_path / "m.gguf", first, last)) > (last - first) // 2
+
+
+def vocabulary(tokens: list[str], merges: list[str], kind: str) -> bytes:
+    """A file with a vocabulary and no more."""
+
+    def strings(key: str, values: list[str]) -> bytes:
+        return array(key, 8, len(values), b"".join(map(text, values)))
+
+    keys = [
+        text("general.architecture") + struct.pack("<I", 8) + text("llama"),
+        text("tokenizer.ggml.model") + struct.pack("<I", 8) + text(kind),
+        strings("tokenizer.ggml.tokens", tokens),
+        strings("tokenizer.ggml.merges", merges),
+        array("tokenizer.ggml.scores", 6, len(tokens), bytes(4 * len(tokens))),
+    ]
+    return head(keys=len(keys)) + b"".join(keys)
+
+
+LARGEST = """
+import resource, sys
+from pathlib import Path
+import gguf, torch, transformers, tokenizers
+from llmkit.errors import InputError
+from llmkit.formats.gguf.header import read_header
+from llmkit.formats.gguf.tokenizer_read import read_tokenizer
+for path in map(Path, sys.argv[1:]):
+    used = int(open("/proc/self/statm").read().split()[0]) * 4096
+    resource.setrlimit(resource.RLIMIT_AS, (used + path.stat().st_size + (512 << 20), -1))
+    try:
+        read_tokenizer(read_header(path))
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_no_metadata_take_all_memory(tmp_path: Path) -> None:
+    """Small files whose contents grow many times in memory are refused before they do."""
+    letters = [chr(i) for i in range(97, 123)]
+    runs = [one * n + two for one in letters for two in letters for n in range(1, 240)]
+    wide = ("x" * (15 << 20) + "\U0001f600").encode()  # four bytes a character in memory
+    files = {
+        "strings": vocabulary([f"{i:x}" for i in range(1_000_000)], [], "gpt2"),
+        "cuts": vocabulary([*letters, *runs], [], "llama"),
+        "text": head(keys=5)
+        + b"".join(text(f"k{i}") + struct.pack("<IQ", 8, len(wide)) + wide for i in range(5)),
+        "numbers": head(keys=1) + array("a", 0, 80 << 20, bytes(80 << 20)),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    said = run_limited(LARGEST, *(tmp_path / name for name in files)).splitlines()
+    assert ["damaged" in line and name in line for name, line in zip(files, said, strict=True)] == [True] * 4
+
+
+def test_a_factor_tensor_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write("llama-llama3", path)
+    data = path.read_bytes()
+    at = data.index(text("rope_freqs.weight")) + len(text("rope_freqs.weight")) + 4
+    (size,) = struct.unpack_from("<Q", data, at)
+    path.write_bytes(data[:at] + struct.pack("<Q", size // 2) + data[at + 8 :])
+    with pytest.raises(InputError, match="rope_freqs"):
+        as_checkpoint(path)
