@@ -23,10 +23,12 @@ from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_t
 from llmkit.runtime.weights import check_config, load_weights
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
     from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
     from llmkit.runtime.checkpoint import Checkpoint
+    from llmkit.runtime.device import Placement
     from llmkit.runtime.spec import ModelSpec
 
 __all__ = ["LoadedModel", "is_extractive_qa", "is_masked_lm", "load", "saved_architecture"]
@@ -68,22 +70,7 @@ def load(spec: ModelSpec) -> LoadedModel:
         notes += opened.notes
     else:
         tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
-    # An adapter for extractive QA brings the head that its base may lack.
-    brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
-    read = load_quantizing(checkpoint, opened, spec, dtype, placement) if spec.quantize is not None else None
-    if read is not None:
-        model, about = read
-        notes.append(about)
-    elif opened is not None:
-        model = load_gguf_weights(opened, spec, dtype, placement)
-    else:
-        wanted = replace(spec, new_head=spec.new_head or brings_head)
-        model = load_weights(checkpoint, wanted, dtype, placement)
-    if adapter is not None:
-        model = put_adapter(model, adapter.folder, spec)
-        notes.append(f"adapter {adapter.folder}")
-    if spec.quantize is not None and read is None:
-        notes.append(quantize_loaded(model, spec))
+    model = _model(checkpoint, opened, adapter, spec, dtype, placement, notes)
     remove_unsupported(model, spec.name)
     complete(model, spec.name)
     notes.append(f"attention {spec.attn or model.config._attn_implementation}")
@@ -102,6 +89,36 @@ def load(spec: ModelSpec) -> LoadedModel:
         adapter=adapter.folder if adapter is not None else None,
         notes=notes,
     )
+
+
+def _model(
+    checkpoint: Checkpoint,
+    opened: GGUFCheckpoint | None,
+    adapter: Location | None,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    placement: Placement,
+    notes: list[str],
+) -> PreTrainedModel:
+    """Load the weights, with the adapter on them, or quantized; `notes` gets a sentence for each choice."""
+    if spec.quantize is not None:
+        read = load_quantizing(checkpoint, opened, spec, dtype, placement)
+        if read is not None:
+            notes.append(read[1])
+            return read[0]
+    if opened is not None:
+        model = load_gguf_weights(opened, spec, dtype, placement)
+    else:
+        # An adapter for extractive QA brings the head that its base may lack.
+        brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
+        wanted = replace(spec, new_head=spec.new_head or brings_head)
+        model = load_weights(checkpoint, wanted, dtype, placement)
+    if adapter is not None:
+        model = put_adapter(model, adapter.folder, spec)
+        notes.append(f"adapter {adapter.folder}")
+    if spec.quantize is not None:
+        notes.append(quantize_loaded(model, spec))
+    return model
 
 
 def _inspect(location: Location, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheckpoint | None]:

@@ -93,7 +93,8 @@ class ModelFlags:
             "-m",
             "--model",
             metavar="NAME|PATH",
-            help="Hub id, local folder, or embedded model (`llmkit models` lists them).",
+            help="Hub id, folder, embedded model (see `llmkit models`), or GGUF file: FILE, MODEL:FILE or"
+            " MODEL:Q8_0.",
             default="an embedded one, where the verb has it",
         ),
     ] = None
