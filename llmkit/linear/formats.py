@@ -28,7 +28,7 @@ _REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for st
 _CHUNK = 1 << 20
 
 
-class Rows(Protocol):
+class MatrixRows(Protocol):
     """A matrix of which some rows are looked at at a time: a tensor, or one that still lies in a file."""
 
     @property
@@ -95,7 +95,7 @@ def fitting_group(inputs: int, group: int) -> int | None:
 
 
 def quantize(
-    weight: torch.Tensor | Rows, bits: int, group: int = 32, *, scale: torch.Tensor | None = None
+    weight: torch.Tensor | MatrixRows, bits: int, group: int = 32, *, scale: torch.Tensor | None = None
 ) -> QuantizedWeight:
     """Round a weight to the nearest values of 8 or 4 bits.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
     from llmkit.formats.gguf.header import TensorInfo
-    from llmkit.linear.formats import QuantizedWeight, Rows
+    from llmkit.linear.formats import MatrixRows, QuantizedWeight
     from llmkit.linear.registry import LinearKernel
     from llmkit.runtime.checkpoint import Checkpoint
     from llmkit.runtime.device import Placement
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 22  # bytes that are compared
 
 
-class _Source(Protocol):
+class _TensorSource(Protocol):
     """The tensors of a file, by the names that the model gives them."""
 
     @property
@@ -43,7 +43,7 @@ class _Source(Protocol):
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         """Read a tensor."""
 
-    def rows(self, name: str) -> Rows:
+    def rows(self, name: str) -> MatrixRows:
         """Return a matrix whose rows are read when they are asked for, or the matrix itself."""
 
     def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
@@ -74,7 +74,7 @@ class _Folder:
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         return read_rows(self._weights[name]).to(dtype)
 
-    def rows(self, name: str) -> Rows:
+    def rows(self, name: str) -> MatrixRows:
         return _Lazy(self._weights[name])
 
     def packed(self, name: str) -> None:
@@ -94,7 +94,7 @@ class _GGUF:
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         return self._opened.tensor(self._places[name], dtype)
 
-    def rows(self, name: str) -> Rows:
+    def rows(self, name: str) -> MatrixRows:
         import torch
 
         return self.read(name, torch.float32)
@@ -148,7 +148,7 @@ def load_quantizing(
     if opened is None and not checkpoint.weights:
         return None
     model = _unfilled(checkpoint, opened, spec, dtype)
-    source: _Source = _Folder(checkpoint.weights) if opened is None else _GGUF(opened)
+    source: _TensorSource = _Folder(checkpoint.weights) if opened is None else _GGUF(opened)
     if model is None:
         return None
     _tie(model, source)
@@ -197,7 +197,7 @@ def _unfilled(
     return model
 
 
-def _tie(model: Any, source: _Source) -> None:
+def _tie(model: Any, source: _TensorSource) -> None:
     """Tie weights as transformers does: if the file has both of a pair and they differ, they stay so."""
     ties = getattr(model, "all_tied_weights_keys", None) or {}
     for target, origin in list(ties.items()):
@@ -206,7 +206,7 @@ def _tie(model: Any, source: _Source) -> None:
     model.tie_weights(recompute_mapping=False)
 
 
-def _fits(model: Any, source: _Source, checkpoint: Checkpoint) -> bool:
+def _fits(model: Any, source: _TensorSource, checkpoint: Checkpoint) -> bool:
     """Return True if the file has the model's tensors, under its names, and no others."""
     own = model.state_dict(keep_vars=True)
     groups: dict[int, list[str]] = {}
@@ -220,7 +220,7 @@ def _fits(model: Any, source: _Source, checkpoint: Checkpoint) -> bool:
     )
 
 
-def _fill(model: Any, source: _Source, spec: ModelSpec) -> str:
+def _fill(model: Any, source: _TensorSource, spec: ModelSpec) -> str:
     """Read all weights into a model, and quantize its matrices."""
     from llmkit.linear.quantize import choose_kernel, quantizable, quantize_model
 
@@ -257,7 +257,7 @@ def _fill(model: Any, source: _Source, spec: ModelSpec) -> str:
 
 
 def _as_packed(
-    source: _Source, name: str, kernel: LinearKernel, layer: Any, most: int, kept: Counter[str]
+    source: _TensorSource, name: str, kernel: LinearKernel, layer: Any, most: int, kept: Counter[str]
 ) -> QuantizedWeight | None:
     """Return a matrix as the file has it, if the kernel can use it and it has at most `most` bits."""
     import torch
@@ -277,7 +277,7 @@ def _as_packed(
     return weight
 
 
-def _rounded(source: _Source, name: str, layer: Any, bits: int, group: int) -> QuantizedWeight:
+def _rounded(source: _TensorSource, name: str, layer: Any, bits: int, group: int) -> QuantizedWeight:
     from llmkit.linear.formats import quantize
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,3 +299,25 @@ def test_every_instruction_set_gives_the_same_logits(level: str, monkeypatch: py
         decoder.prefill([(slot, ids[:100])])
         after = decoder.step([(slot, ids[100:])])[-1]
         torch.testing.assert_close(after, expected(model, ids), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1"])
+def test_weights_packed_in_a_gguf_file_run_natively(kind: str, tmp_path: Path) -> None:
+    from llmkit import ModelSpec, load
+    from tests.formats.gguf import models
+
+    models.write("llama-tied", tmp_path / "m.gguf", kind)
+    quantize = "int8" if kind == "Q8_0" else "int4"
+    model = load(ModelSpec(str(tmp_path / "m.gguf"), dtype="float32", quantize=quantize)).model
+    assert reason_against(model) is None
+    ids = [5, 9, 23, 11, 30, 8, 14, 6]
+    decoder = NativeDecoder(model, 20)
+    slot = decoder.allocate(20)
+    assert slot is not None
+    found = torch.cat([decoder.step([(slot, ids[:3])]), decoder.step([(slot, ids[3:])])])
+    with torch.inference_mode():
+        expected = model(torch.tensor([ids])).logits[0]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    layer = model.model.layers[0].self_attn
+    layer.v_proj = torch.nn.Linear(64, 32, bias=False)  # reads the same numbers without rounding them
+    assert reason_against(model) is not None

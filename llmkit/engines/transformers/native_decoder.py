@@ -118,15 +118,16 @@ def _share_inputs(layer: Any) -> bool:
     The step rounds them once, for the first of these products.
     """
     attention, mlp = layer.self_attn, layer.mlp
-    inputs = ((attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj))
-    return all(len({_block(linear) for linear in linears}) == 1 for linears in inputs)
+    groups = ((attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj))
+    return all(len({_block(linear) for linear in group}) == 1 for group in groups)
 
 
 def _block(linear: Any) -> int:
     """The number of inputs that share a scale of the activations; 0 if they are not rounded."""
     from llmkit.linear import cpu
 
-    return 0 if _native_weight(linear) is None else cpu.block_of(linear.packed())
+    base = native_adapter.base_layer(linear)
+    return 0 if _native_weight(base) is None else cpu.block_of(base.packed())
 
 
 def _native_weight(linear: Any) -> int | None:
