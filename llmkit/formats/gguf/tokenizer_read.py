@@ -197,7 +197,7 @@ def _merges(
     path: Path, tokens: list[str], types: list[int], scores: list[float], vocabulary: dict[str, int]
 ) -> list[tuple[str, str]]:
     """All cuts of a token into two tokens, those of the best token first."""
-    ranked = []
+    ranked: list[tuple[float, int, int, str, str]] = []
     for i, token in enumerate(tokens):
         if types[i] not in (NORMAL, USER_DEFINED) or len(token) > _LONGEST_TOKEN:
             continue
