@@ -17,6 +17,7 @@ from llmkit.convert.conversion import convert
 from llmkit.convert.output import unfinished
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.formats.gguf import write
+from llmkit.models.bundled import embedded_folder
 from llmkit.records.unfinished.folder import UnfinishedFolder
 from llmkit.runtime.spec import ModelSpec
 from tests.conftest import TinyModel
@@ -36,6 +37,21 @@ def test_weights_return_bit_for_bit_through_gguf(family: str, tiny_model: TinyMo
         assert result.checks[0].texts == 20
         assert result.checks[0].logit_difference == 0
         assert result.checks[0].top_token_agreement == 1
+
+
+@pytest.mark.parametrize("model", ["stories", "translator", "reader"])
+def test_embedded_models_return_through_gguf_or_are_refused(model: str, tmp_path: Path) -> None:
+    if model != "stories":
+        with pytest.raises(InputError, match="models are not written as GGUF"):
+            convert(ModelSpec(model), "gguf", tmp_path / "m.gguf")
+        return
+    convert(ModelSpec(model), "gguf", tmp_path / "m.gguf", gguf_type="F32")
+    convert(ModelSpec(str(tmp_path / "m.gguf")), "safetensors", tmp_path / "back")
+    folder = embedded_folder(model)
+    assert folder is not None
+    first, last = (load_file(path / "model.safetensors") for path in (folder, tmp_path / "back"))
+    assert first.keys() == last.keys()
+    assert all(torch.equal(last[name], value.float()) for name, value in first.items())
 
 
 def test_the_record_beside_the_result_is_what_was_measured(tiny_model: TinyModel, tmp_path: Path) -> None:

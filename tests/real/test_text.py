@@ -149,3 +149,55 @@ def test_quantized_models_still_know_the_capital(bits: str, chat_folder: Path) -
     options = GenerationOptions(max_new_tokens=20, greedy=True)
     (answer,) = generate(loaded, "What is the capital of France?", options)
     assert "Paris" in answer.text
+
+
+@pytest.mark.parametrize("linear", ["torch", "cpu"])
+def test_a_file_that_stays_packed_answers_as_the_unpacked_one(linear: str, chat_gguf: Path) -> None:
+    """With float activations the text is the same; with activations of 8 bits, all but a few thousandths."""
+    from llmkit.linear.quality import divergence
+
+    plain = load(ModelSpec(str(chat_gguf), dtype="float32"))
+    packed = load(ModelSpec(str(chat_gguf), dtype="float32", quantize="int4", linear=linear))
+    encoded: Any = plain.tokenizer(PROMPTS)["input_ids"]
+    batches = [torch.tensor([ids]) for ids in encoded]
+    models: Any = (plain.model, packed.model)
+    with torch.inference_mode():
+        found = divergence(*(lambda ids, m=m: m(ids).logits for m in models), batches)  # type: ignore[misc]
+    print(f"packed, products by {linear}: KL {found.mean:.5f}")
+    if linear == "torch":
+        assert found.mean < 1e-6
+        assert found.same_top == 1
+    else:
+        assert found.mean < 0.01
+    (answer,) = generate(
+        packed, "What is the capital of France?", GenerationOptions(max_new_tokens=20, greedy=True)
+    )
+    assert answer.text == "The capital of France is Paris."
+
+
+def test_a_chat_prompt_is_the_one_of_llama_cpp(chat_gguf: Path, llama_python: str) -> None:
+    """The same ids from the file's template, tokenizer and special tokens, and the same end of the turn."""
+    program = (
+        "import json, sys\n"
+        "from llama_cpp import Llama\n"
+        "from llama_cpp.llama_chat_format import Jinja2ChatFormatter\n"
+        "m = Llama(sys.argv[1], n_ctx=64, verbose=False)\n"
+        "f = Jinja2ChatFormatter(m.metadata['tokenizer.chat_template'], '<|im_end|>', '<|im_start|>')\n"
+        "text = f(messages=json.loads(sys.argv[2])).prompt\n"
+        "print(json.dumps([m.tokenize(text.encode(), add_bos=False, special=True), m.token_eos()]))\n"
+    )
+    messages = [
+        {"role": "system", "content": "Answer briefly."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ]
+    done = subprocess.run(
+        [llama_python, "-c", program, str(chat_gguf), json.dumps(messages)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    theirs, end = json.loads(done.stdout.splitlines()[-1])
+    loaded = load(ModelSpec(str(chat_gguf), dtype="float32"))
+    tokenizer: Any = loaded.tokenizer
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == theirs
+    ends: Any = loaded.model.generation_config.eos_token_id
+    assert end in (ends if isinstance(ends, list) else [ends])

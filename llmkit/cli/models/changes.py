@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common import console
+from llmkit.cli.common.progress import Progress
 from llmkit.cli.common.streams import printable
 from llmkit.cli.models.listing import find, size
 from llmkit.errors import InputError, OptionError
@@ -32,9 +33,9 @@ def pull(names: Sequence[str], spec: ModelSpec, json: bool) -> None:
 
     for name in names:
         model, variant = _on_hub(name, "pull")
-        bar = console.Progress(f"pull {model}")
+        bar = Progress(f"pull {model}")
 
-        def show(done: int, total: int, bar: console.Progress = bar) -> None:
+        def show(done: int, total: int, bar: Progress = bar) -> None:
             bar.total = total
             bar.update(done, f"{size(done)} of {size(total)}")
 
@@ -128,7 +129,7 @@ def _check_one(name: str, folder: Path, json: bool) -> bool:
     from llmkit.runtime.hub.check import check_file, check_folder
     from llmkit.runtime.hub.facts import describe
 
-    bar = console.Progress(f"check {name}")
+    bar = Progress(f"check {name}")
 
     def show(done: int) -> None:
         bar.update(done, size(done))
