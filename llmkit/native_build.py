@@ -14,13 +14,19 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llmkit.errors import NoticeWarning
+
 FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-fno-math-errno", "-Wno-psabi")
+_TELLING = threading.Lock()  # taken for good by the first build that tells
 _X86 = ("x86_64", "AMD64")
 _ARM = ("aarch64", "arm64")
 
@@ -97,6 +103,7 @@ class NativeSource:
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
         partial, folder = _partial_file()
+        _tell()
         try:
             subprocess.run(
                 [compiler, *command, "-shared", str(self.folder / self.files[0]), "-o", partial],
@@ -127,6 +134,13 @@ class NativeSource:
             if path.parent != self.folder:
                 path.unlink(missing_ok=True)
             raise CannotBuildError(f"{path} does not load: {error}") from error
+
+
+def _tell() -> None:
+    """Tell a person at a terminal, once in a process, why the start takes some seconds."""
+    if sys.stderr is not None and sys.stderr.isatty() and _TELLING.acquire(blocking=False):
+        note = "compiling native code for this processor, once; it is kept for later runs"
+        warnings.warn(note, NoticeWarning, stacklevel=2)
 
 
 def _partial_file() -> tuple[str, Path]:

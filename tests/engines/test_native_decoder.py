@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,21 @@ def test_wrapped_layers_are_not_claimed() -> None:
     model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)
     assert "wrapped" in (reason_against(model) or "")
     assert "float16" in (reason_against(make("llama", torch.float16)) or "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx512bf16" not in native_library.SOURCES[0].available(), reason="needs AVX512-BF16")
+def test_products_in_matrix_registers_are_alike_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays stand for the registers, which this processor need not have."""
+    step, prefill = native_library.SOURCES
+    emulated = replace(prefill, flags=(*prefill.flags, "-DEMULATE_TILES"))
+    monkeypatch.setattr(native_library, "SOURCES", (step, emulated))
+    functions = native_library.load("avx512bf16")
+    monkeypatch.setattr(native_decoder, "functions", lambda: functions)
+    test_prompts_are_read_alike_alone_beside_others_and_in_pieces("bfloat16")
+    test_threads_change_no_bit_of_a_prompt("bfloat16")
+    for name in FAMILIES:
+        test_a_long_prompt_gives_the_logits_of_the_model(name)
 
 
 def adapted(base: Any, **options: Any) -> Any:

@@ -13,8 +13,14 @@ from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 _WIDE = ("-march=x86-64-v4", "-mprefer-vector-width=512")
+_PAIRS = ("-mavx512vnni", "-mavx512bf16")
 LEVELS = (
-    Level("avx512bf16", (*_WIDE, "-mavx512vnni", "-mavx512bf16"), _AVX512 | {"avx512_vnni", "avx512_bf16"}),
+    Level(
+        "amx",
+        (*_WIDE, *_PAIRS, "-mavx512vbmi", "-mamx-tile", "-mamx-bf16"),
+        _AVX512 | {"avx512_vnni", "avx512_bf16", "avx512vbmi", "amx_tile", "amx_bf16"},
+    ),
+    Level("avx512bf16", (*_WIDE, *_PAIRS), _AVX512 | {"avx512_vnni", "avx512_bf16"}),
     Level("avx512vnni", (*_WIDE, "-mavx512vnni"), _AVX512 | {"avx512_vnni"}),
     Level("avx512", _WIDE, _AVX512),
     Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2", "f16c"})),
@@ -36,7 +42,13 @@ def _source(name: str, *includes: str) -> NativeSource:
 
 SOURCES = (
     _source("step"),
-    _source("prefill", "panels.h", *(str(_ATTENTION / one) for one in ("attend.cpp", "common.h"))),
+    _source(
+        "prefill",
+        "panels.h",
+        "shares.h",
+        "matrix_registers.h",
+        *(str(_ATTENTION / one) for one in ("attend.cpp", "common.h", "tiles.h")),
+    ),
 )
 
 
@@ -136,6 +148,8 @@ def load(level: str) -> Functions:
         source.load(path, f"llmkit_{source.name}_{level}")
         for source, path in zip(SOURCES, paths, strict=True)
     ]
+    if SOURCES[1].load(paths[1], f"llmkit_prefill_{level}_check")():
+        raise CannotBuildError(f"products of the level {level} are not those of others")
     pointer, number = ctypes.c_void_p, ctypes.c_int
     for function in found:
         function.argtypes = [pointer, pointer, number, pointer, pointer, number, number]

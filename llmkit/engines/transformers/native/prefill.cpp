@@ -6,11 +6,21 @@
 // Threads take shares of the outputs, of rows, or of attention's tiles, one after the other, so that one that is held
 // up holds up no share but its own.
 
-#include "panels.h"
+#include "decoder.h"
+#if defined(__AMX_BF16__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace attention {
 #include "attend.cpp"
 }
+
+#include "panels.h"
+#if defined(__AMX_BF16__) || defined(EMULATE_TILES)
+#include "matrix_registers.h"
+#endif
+#include "shares.h"
 
 namespace decoder {
 
@@ -229,7 +239,7 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
         for (float *&low : b.low) room(low, count * m.rank * 4);
         room(b.queries, count * qn * 4), room(b.attended, count * qn * 4);
         for (Input *in : {&b.input, &b.inner}) {
-            room(in->rows, count * in->step), room(in->bytes.x, count * wide);
+            room(in->rows, (count + L - 1) / L * L * in->step), room(in->bytes.x, count * wide);
             room(in->bytes.scale, scales), room(in->bytes.sum, scales);
         }
         room(b.own, threads * OWN_BYTES), room(b.tickets, tickets);
@@ -253,4 +263,40 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     }
     kept.keep_at_most(64 << 20);
     return 0;
+}
+
+#define PASTE(a, b) a##b
+#define SUFFIXED(a, b) PASTE(a, b)
+// Compare products in matrix registers, where the level has them, with those without. Returns 0 when they agree.
+extern "C" int SUFFIXED(NAME, _check)() {
+    using namespace decoder;
+#if defined(__AMX_BF16__) || defined(EMULATE_TILES)
+    constexpr int64_t INPUTS = 2 * DEPTH + 96, OUTPUTS = SHARE * PANEL, ROWS = 37, PADDED = 48, STEP = 2 * INPUTS + 64;
+    const size_t bytes = 2 * INPUTS * OUTPUTS + PADDED * STEP + PANEL_BYTES + 2 * ROWS * OUTPUTS * 4;
+    char *at = (char *)aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!at) return 1;
+    uint32_t *panels = (uint32_t *)at;
+    Matrix m{};
+    Input in{};
+    m.weight = at + PANEL_BYTES, m.inputs = INPUTS, m.outputs = OUTPUTS, m.kind = 1;
+    in.rows = (char *)m.weight + 2 * INPUTS * OUTPUTS, in.step = STEP;
+    float *found[2];
+    found[0] = (float *)(in.rows + PADDED * STEP), found[1] = found[0] + ROWS * OUTPUTS;
+    uint32_t seed = 1;
+    for (uint16_t *x = (uint16_t *)m.weight; x < (uint16_t *)found[0]; x++) {
+        seed = seed * 1664525 + 1013904223;
+        *x = to_bf16((float)(seed >> 16) / 65536 - 0.5f);
+    }
+    int wrong = !takes_tiles(m);
+    if (!wrong) {
+        TileState state;
+        share_of<true, uint16_t>(m, in, ROWS, 0, OUTPUTS, panels, found[0], true);
+        share_of<true, uint16_t>(m, in, ROWS, 0, OUTPUTS, panels, found[1], false);
+    }
+    for (int64_t i = 0; i < ROWS * OUTPUTS && !wrong; i++) wrong = !(fabsf(found[0][i] - found[1][i]) < 1e-2f);
+    free(at);
+    return wrong;
+#else
+    return 0;
+#endif
 }
