@@ -67,7 +67,8 @@ def test_the_license_around_a_book() -> None:
         (b"caf\xe9", "0xe9 is not UTF-8"),
         (b"\xff\xfea\0", "UTF-16"),
         (b"\x1f\x8b\x08", "gzip"),
-        (b"GIF89a\0\0", "control characters"),
+        (b"GIF89a\0\0", "NUL bytes"),
+        (b"\xff\xd8\0\1", "NUL bytes"),
         (b"\x1b[0m" * 3 + b"\x02\x03\x04", "control characters"),
     ],
 )
