@@ -187,7 +187,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
     if format is not None and format not in READ:
         raise InputError(f"--format {format}: use one of {', '.join(READ)}")
     on_stdin = texts in ([], ["-"])
-    if not on_stdin and (len(texts) > 1 or documents.are_files(texts)):
+    if not on_stdin and documents.are_files(texts):
         for given in options.given(inputs, but=["lines"]):
             raise InputError(f"{given}: about rows; leave it out for documents")
         files, others = named_files(texts)

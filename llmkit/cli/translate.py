@@ -306,9 +306,10 @@ def _translate(
         for where, reason in result.kept:
             console.notice(f"{file.name}, {where}: not translated: {reason}")
         if result.guessed:
-            places = ", ".join(result.guessed[:5]) + (", ..." if len(result.guessed) > 5 else "")
+            places = list(dict.fromkeys(result.guessed))
+            shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
             many = console.count(len(result.guessed), "segment")
-            console.notice(f"{file.name}: the place of markup is a guess in {many} ({places})")
+            console.notice(f"{file.name}: the place of markup is a guess in {many} ({shown})")
     if journal is None:
         sys.stdout.buffer.write(results[0].data)
         sys.stdout.buffer.flush()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from llmkit.text.passages import ContextDocument, Library, split_passages
@@ -74,3 +76,22 @@ def test_hindi_words_are_compared_whole() -> None:
         ]
     )
     assert library.best("किताब कहाँ है?")[0].document.name == "words"
+
+
+def test_two_rankings_become_one() -> None:
+    texts = ["the moon is far", "a dog barks", "the sun and the moon", "cats sleep"]
+    documents = [ContextDocument(str(i), text) for i, text in enumerate(texts)]
+    # The encoder likes the dog best, then the far moon.
+    vectors = {"moon?": [1.0, 0.0], **dict(zip(texts, [[0.8, 0.6], [1, 0], [0, 1], [0, 1]], strict=True))}
+
+    def embed(given: Sequence[str]) -> np.ndarray:
+        return np.array([vectors[text] for text in given])
+
+    plain = [passage.text for passage in Library(documents).best("moon?")]
+    fused = [passage.text for passage in Library(documents, embed=embed).best("moon?")]
+    assert plain[0] in {texts[0], texts[2]}
+    assert plain.index(texts[1]) >= 2
+    # First and second, and second and first or third: by hand, with 1 / (60 + rank).
+    assert fused[0] == texts[0]
+    assert set(fused[1:3]) == {texts[1], texts[2]}
+    assert set(fused) == set(texts)

@@ -20,6 +20,7 @@ from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import Library, Passage
 from llmkit.text.quotations import find_quotation
+from llmkit.text.words import count_words
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 8192
 """Tokens of context for a model without a limit of its own."""
+_QUOTED_WORDS = 4
 _GAP = "\n[...]\n"
 _PROMPT = """\
 Answer the question from the text below and from nothing else. First copy, word for word, the sentence of \
@@ -184,13 +186,16 @@ class GenerativeQA:
         if self.no_answer and _NOTHING.fullmatch(answer):
             answer, quotation = "", ""
         fields: Fields = {"answer": answer, "score": None, "start": None, "end": None}
-        for passage in given if quotation else ():
-            found = find_quotation(quotation, passage.text)
-            if found is not None:
-                start, end = passage.start + found[0], passage.start + found[1]
-                cut = passage.document.text[start:end]
-                place = self.source.place(passage.document, start)
-                return {**fields, "start": start, "end": end, "quotation": cut, **place}
+        # An answer of several words may be a quotation itself.
+        own = answer if count_words(answer) >= _QUOTED_WORDS else ""
+        for quoted in filter(None, (quotation, own)):
+            for passage in given:
+                found = find_quotation(quoted, passage.text)
+                if found is not None:
+                    start, end = passage.start + found[0], passage.start + found[1]
+                    cut = passage.document.text[start:end]
+                    place = self.source.place(passage.document, start)
+                    return {**fields, "start": start, "end": end, "quotation": cut, **place}
         self.misquoted += bool(answer)
         return {**fields, "quotation": None, **self.source.place(given[0].document, None)}
 

@@ -25,7 +25,7 @@ from llmkit.tasks.summarization.model_settings import own_settings, with_own
 from llmkit.tasks.summarization.options import LEAST_ROOM, SummaryOptions, SummaryResult
 from llmkit.tasks.summarization.prompts import Stage, in_words, instruction
 from llmkit.text.sections import split_parts
-from llmkit.text.sentences import split_sentences
+from llmkit.text.sentences import is_complete, split_sentences
 from llmkit.text.words import count_words
 
 if TYPE_CHECKING:
@@ -355,6 +355,8 @@ class Summarization:
         if isinstance(last, RowError):
             return last
         text, most = last.text.strip(), self.options.length.max_words
+        if last.finish_reason == "length":
+            text = _without_half_sentence(text)
         return SummaryResult(
             text=text if most is None else _at_most(text, most),
             reasoning=last.reasoning,
@@ -370,6 +372,14 @@ def _written(one: SourceText, results: Sequence[GenerationResult]) -> list[str]:
     if not texts:
         raise RowError(one.where, "the model wrote nothing for any of its parts")
     return texts
+
+
+def _without_half_sentence(text: str) -> str:
+    """Return a text that a limit ended without the sentence that it cut, unless there is no other."""
+    spans = split_sentences(text)
+    if len(spans) < 2 or is_complete(text):
+        return text
+    return text[: spans[-2][1]]
 
 
 def _at_most(text: str, words: int) -> str:

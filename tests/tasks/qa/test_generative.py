@@ -65,6 +65,13 @@ def test_a_quotation_that_is_not_there_is_not_passed_on(loaded: LoadedModel) -> 
     assert task.misquoted == 1
 
 
+def test_an_answer_that_is_a_sentence_of_the_text_is_its_own_quotation(loaded: LoadedModel) -> None:
+    task = task_saying(loaded, "The cat sat on the mat", QuestionSource())
+    fields = answered(task, {"question": "Who sat?", "context": "It rained. The cat  sat on the mat."})
+    assert (fields["quotation"], fields["start"]) == ("The cat  sat on the mat", 11)
+    assert task.misquoted == 0
+
+
 def test_no_answer_is_an_empty_one(loaded: LoadedModel) -> None:
     row = {"question": "Who flew?", "context": STORY}
     task = task_saying(loaded, "Quotation: -\nAnswer: No answer.", QuestionSource(), no_answer=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmkit.errors import InputError, RowError
 from llmkit.records.rows import Row
-from llmkit.tasks.qa.documents import read_documents
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import ContextDocument
 
@@ -78,51 +75,3 @@ def test_an_answer_from_documents_has_a_file_and_a_line() -> None:
     source = QuestionSource(documents=[document])
     assert source.place(document, 5) == {"file": "a.txt", "line": 2, "place": "line 2"}
     assert source.place(document, None) == {"file": None, "line": None, "place": None}
-
-
-def test_files_are_read_character_for_character(tmp_path: Path) -> None:
-    text = "\tone\r\n\r\ncaf\u0065\u0301 🙂\rtwo"
-    (tmp_path / "a.md").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text.encode()))
-    for name in ("a.md", "b.txt.gz"):
-        (document,) = read_documents([str(tmp_path / name)])
-        assert document.text == text
-        assert document.name == str(tmp_path / name)
-
-
-def test_a_folder_is_its_text_files_and_the_rest_is_named(tmp_path: Path) -> None:
-    for name, data in {
-        "b.txt": b"two", "a/x.md": b"one", ".hidden": b"no", ".git/config": b"no",
-        "c.bin": b"\xff\xfe\x00", "d.jsonl": b"{}", "empty.txt": b"", "blank.txt": b" \n",
-    }.items():  # fmt: skip
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(data)
-    told: list[str] = []
-    found = read_documents([str(tmp_path)], told.append)
-    assert [document.text for document in found] == ["two", "one"]
-    assert len(told) == 4
-    assert all(any(name in line for line in told) for name in ("c.bin", "d.jsonl", "empty", "blank"))
-    assert [d.text for d in read_documents([str(tmp_path), str(tmp_path / "b.txt")])] == ["two", "one"]
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "said"),
-    [
-        ("gone.txt", None, "no such file"),
-        ("blank.txt", b" \r\n\t", "holds only white space"),
-        ("empty.txt", b"", "is empty"),
-        ("latin.txt", b"caf\xe9", "not UTF-8"),
-        ("rows.jsonl", b"{}", "rows with contexts"),
-        ("rows.csv.gz", b"a,b", "rows with contexts"),
-    ],
-)
-def test_files_that_are_no_context(tmp_path: Path, name: str, data: bytes | None, said: str) -> None:
-    if data is not None:
-        (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputError, match=said):
-        read_documents([str(tmp_path / name)])
-
-
-def test_a_folder_without_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no text file in this folder"):
-        read_documents([str(tmp_path)])

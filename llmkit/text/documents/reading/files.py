@@ -80,6 +80,8 @@ def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
     kind = _ENCODINGS.get(data[:2])
     if kind is not None and encoding is None:
         raise InputError(f"{name} is {kind}, not text in UTF-8; name its `encoding`")
+    if b"\0" in data and encoding is None:
+        raise InputError(f"{name}: not text: it holds NUL bytes")
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
