@@ -90,7 +90,8 @@ def test_mlx_lm_answers_alike(family: str, dtype: str, tiny_model: TinyModel, tm
     assert (own.reader, other.reader, other.same_tokens) == ("llmkit", "mlx-lm", True)
     if dtype == "float32":
         assert other.same_greedy == 20
-        assert other.logit_difference < 1e-4
+        # mlx-lm rounds Gemma 3's embedding scale, the root of the hidden size, to bfloat16.
+        assert other.logit_difference < (2e-3 if family == "gemma3" else 1e-4)
     else:
         # mlx-lm computes in 16 bits with the same weights.
         assert abs(other.relative_difference - own.relative_difference) < 0.01
