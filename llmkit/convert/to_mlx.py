@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmkit.convert.source import SourceModel
 
 # The largest relative difference accepted for each type.
-# mlx-lm computes another GELU than transformers in some models, and rounds Gemma 3's embedding scale to bfloat16.
+# mlx-lm computes another GELU in some models, and rounds Gemma 3's embedding scale to bfloat16.
 BOUNDS = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.1, "int8": 0.2, "int4": 0.6}
 
 
