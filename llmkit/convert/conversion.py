@@ -232,12 +232,16 @@ def _to_ctranslate2(
 
 
 def _to_onnx(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_onnx
 
     dtype = to_onnx.type_of(source.stored, job.kind)
-    written = to_onnx.write(source, path, dtype, job.progress)
+    written = to_onnx.write(source, work.path, dtype, job.progress)
     checks = to_onnx.checks_of(written, source, rows, expected, job.reader_python)
     return ConvertResult(
         output=job.output,
@@ -254,12 +258,17 @@ def _to_onnx(
 
 
 def _to_mlx(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_mlx
 
     dtype = source.stored if job.kind == "auto" else job.kind
-    to_mlx.write(source, path, dtype, job.progress)
+    path = work.path
+    to_mlx.write(source, path, dtype, job.progress, work.parts, job.max_shard_size)
     checks = [to_mlx.own_check(path, source, rows, expected, dtype)]
     independent = to_mlx.mlx_check(path, source, rows, expected, job.reader_python)
     return ConvertResult(
@@ -276,7 +285,10 @@ def _to_mlx(
     )
 
 
-_TARGETS: dict[str, Any] = {
+_Target = Callable[
+    ["Conversion", "SourceModel", "Unfinished", list[list[int]], "list[torch.Tensor]"], ConvertResult
+]
+_TARGETS: dict[str, _Target] = {
     "gguf": _to_gguf,
     "safetensors": _to_safetensors,
     "onnx": _to_onnx,

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -73,6 +75,9 @@ def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
     Args:
         tokenizer: a transformers tokenizer or None.
         config: the model's, for its vocabulary and the positions that it has.
+
+    Raises:
+        InputError: the tokenizer has more tokens than the model.
     """
     config = config.get_text_config()
     vocab_size = config.vocab_size
@@ -80,7 +85,13 @@ def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
     # Two positions are left for a start and an end that a reader adds.
     limit = min([TOKENS, *(one - 2 for one in positions if isinstance(one, int) and one > 2)])
     if tokenizer is not None:
-        return [[int(i) for i in tokenizer(text)["input_ids"][:limit]] for text in TEXTS]
+        rows = [[int(i) for i in tokenizer(text)["input_ids"][:limit]] for text in TEXTS]
+        largest = max(max(row, default=0) for row in rows)
+        if largest >= vocab_size:
+            raise InputError(
+                f"the tokenizer gives token {largest}, and the model has a vocabulary of {vocab_size}"
+            )
+        return rows
     return [
         [(7 + 131 * row + 17 * i * i) % vocab_size for i in range(min(12, limit))]
         for row in range(len(TEXTS))

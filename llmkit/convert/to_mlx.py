@@ -15,6 +15,7 @@ from llmkit.convert.quiet import quiet
 from llmkit.convert.reader_process import reader_with, run_reader
 from llmkit.errors import InputError
 from llmkit.formats import mlx
+from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
     from llmkit.convert.source import SourceModel
 
 # The largest relative difference accepted for each type.
-# mlx-lm computes GELU in Gemma and StarCoder2 exactly where transformers takes the approximation by tanh.
+# mlx-lm computes another GELU in some models, and rounds Gemma 3's embedding scale to bfloat16.
 BOUNDS = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.1, "int8": 0.2, "int4": 0.6}
 
 
-def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int, int], None]) -> None:
+def write(
+    source: SourceModel,
+    folder: Path,
+    dtype: str,
+    progress: Callable[[int, int], None],
+    parts: Parts | None = None,
+    max_shard_size: str = MAX_SHARD_SIZE,
+) -> None:
     """Write the source for mlx-lm: config.json, weights, tokenizer and generation settings.
 
     Args:
@@ -35,6 +43,8 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
         dtype: a key of `BOUNDS`. With int8 and int4, norms and biases keep the source's 16 bits, or get
             float16.
         progress: called with the number of tensors done and their total.
+        parts: files that need not be written again; None writes all.
+        max_shard_size: of a weight file, such as ``5GB``.
 
     Raises:
         InputError: an architecture that is not written for MLX.
@@ -71,6 +81,8 @@ def write(source: SourceModel, folder: Path, dtype: str, progress: Callable[[int
         tables=tables,
         tied=tied,
         progress=progress,
+        parts=parts,
+        max_shard_size=max_shard_size,
     )
     config |= {"architectures": [type(model).__name__], "dtype": rest}
     if quantization:

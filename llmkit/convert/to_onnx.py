@@ -132,11 +132,22 @@ def _write_settings(source: SourceModel, folder: Path, dtype: str, settings: dic
             source.model.generation_config.save_pretrained(folder)
         if source.tokenizer is not None:
             source.tokenizer.save_pretrained(folder)
+            _show_template(source.tokenizer, folder)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": dtype}
     if settings:
         config["transformers.js_config"] = settings
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _show_template(tokenizer: Any, folder: Path) -> None:
+    """Put the chat template into tokenizer_config.json too: transformers.js 4.3 reads it there only."""
+    template, path = getattr(tokenizer, "chat_template", None), folder / "tokenizer_config.json"
+    if isinstance(template, dict):
+        template = [{"name": name, "template": text} for name, text in template.items()]
+    if template and path.is_file():
+        settings = json.loads(path.read_text(encoding="utf-8")) | {"chat_template": template}
+        path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def checks_of(

@@ -8,24 +8,19 @@ https://github.com/ml-explore/mlx-lm reads these folders. A quantized weight of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
+from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts
 
 if TYPE_CHECKING:
     import torch
 
 BITS = {"int8": 8, "int4": 4}
-_SHARD_BYTES = 5_000_000_000
 _GROUPS = (64, 32)
-_TYPES = {
-    "float32": "float32",
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-}
 
 
 @dataclass(frozen=True)
@@ -207,6 +202,21 @@ def unpack(packed: Packed, bits: int) -> torch.Tensor:
     return (groups * packed.scales.float()[..., None] + packed.biases.float()[..., None]).reshape(rows, -1)
 
 
+@dataclass(frozen=True)
+class _StoredTensor:
+    """A tensor of a file: a weight of the model, or a part of its packed form.
+
+    Attributes:
+        source: the weight's name in transformers.
+        part: ``weight``, ``scales`` or ``biases``.
+        group: columns that share a scale; None for a weight that is not packed.
+    """
+
+    source: str
+    part: str
+    group: int | None
+
+
 def write(
     folder: Path,
     tensors: Mapping[str, torch.Tensor],
@@ -217,7 +227,8 @@ def write(
     tables: set[str],
     tied: set[str],
     progress: Callable[[int, int], None],
-    shard_bytes: int = _SHARD_BYTES,
+    parts: Parts | None = None,
+    max_shard_size: str = MAX_SHARD_SIZE,
 ) -> dict[str, Any]:
     """Write a model's weights.
 
@@ -230,64 +241,102 @@ def write(
         tables: names of the weights of linear layers and embeddings, which may be quantized.
         tied: names that are not written.
         progress: called with the number of tensors done and their total.
-        shard_bytes: a new file begins above this.
+        parts: files that need not be written again; None writes all.
+        max_shard_size: of a file, such as ``5GB``.
 
     Returns:
         what config.json says of the quantization; empty without one.
+
+    Raises:
+        OptionError: `max_shard_size` is not a size.
     """
     import torch
+    from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
 
-    wanted = getattr(torch, _TYPES[dtype])
-    names = [name for name in tensors if name not in tied]
-    groups: dict[str, int] = {}
-
-    def parts(name: str) -> Iterator[tuple[str, torch.Tensor]]:
-        made, value = mlx_name(family, name), tensors[name]
-        value = value.t().contiguous() if made.endswith(family.transposed or ("\0",)) else value
-        packed = pack(value, bits, wanted) if bits is not None and name in tables else None
-        if packed is None:
-            yield made, value.to(wanted).contiguous()
-            return
-        stem = made.removesuffix(".weight")
-        groups[stem] = packed.group
-        yield from (
-            (made, packed.weight), (f"{stem}.scales", packed.scales), (f"{stem}.biases", packed.biases)
-        )  # fmt: skip
-
-    shards: list[list[str]] = []
-    batch: dict[str, torch.Tensor] = {}
-
-    def flush() -> None:
-        save_file(batch, folder / f"part-{len(shards)}", metadata={"format": "mlx"})
-        shards.append(list(batch))
-        batch.clear()
-
-    total = 0
-    for done, name in enumerate(names, start=1):
-        for made, value in parts(name):
-            size = value.numel() * value.itemsize
-            if batch and sum(one.numel() * one.itemsize for one in batch.values()) + size > shard_bytes:
-                flush()
-            batch[made] = value.clone() if value.data_ptr() == tensors[name].data_ptr() else value
-            total += size
-        progress(done, len(names))
-    flush()
-    _name_shards(folder, shards, total)
-    return _quantization(groups, bits)
+    wanted = getattr(torch, dtype)
+    plan: dict[str, tuple[_StoredTensor, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name not in tied:
+            plan |= _planned(family, name, value, wanted, bits if name in tables else None)
+    try:
+        split = split_torch_state_dict_into_shards(
+            {made: shape for made, (_, shape) in plan.items()},
+            filename_pattern="model{suffix}.safetensors",
+            max_shard_size=max_shard_size,
+        )
+    except ValueError:
+        raise OptionError("max_shard_size", f"must be a size such as 5GB, not {max_shard_size}") from None
+    done = 0
+    for file, names in split.filename_to_tensors.items():
+        shard: dict[str, torch.Tensor] = {}
+        for made in names:
+            if parts is None or not parts.is_whole(file):
+                shard[made] = _made(plan[made][0], tensors, family, made, wanted, bits)
+            done += 1
+            progress(done, len(plan))
+        if shard:
+            save_file(shard, folder / file, metadata={"format": "mlx"})
+            if parts is not None:
+                parts.add(file)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))}
+        text = json.dumps(index, indent=2) + "\n"
+        (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    packed = {
+        made: piece.group for made, (piece, _) in plan.items() if piece.part == "scales" and piece.group
+    }
+    return _quantization({made.removesuffix(".scales"): group for made, group in packed.items()}, bits)
 
 
-def _name_shards(folder: Path, shards: list[list[str]], total: int) -> None:
-    """Give the files their names, with the index that mlx-lm writes where there are several."""
-    count = len(shards)
-    index: dict[str, str] = {}
-    for i, made in enumerate(shards):
-        file = "model.safetensors" if count == 1 else f"model-{i + 1:05d}-of-{count:05d}.safetensors"
-        (folder / f"part-{i}").rename(folder / file)
-        index |= dict.fromkeys(made, file)
-    if count > 1:
-        record = {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(record, indent=2) + "\n")
+def _planned(
+    family: MLXFamily, name: str, value: torch.Tensor, dtype: torch.dtype, bits: int | None
+) -> dict[str, tuple[_StoredTensor, torch.Tensor]]:
+    """The tensors that a weight becomes, by their names in the file, with empty ones of their shapes."""
+    import torch
+
+    made = mlx_name(family, name)
+    shape = tuple(reversed(value.shape)) if _is_transposed(family, made) else tuple(value.shape)
+    group = group_for(shape[1]) if bits is not None else None
+    if bits is None or group is None:
+        return {made: (_StoredTensor(name, "weight", None), torch.empty(shape, dtype=dtype, device="meta"))}
+    words = torch.empty(shape[0], shape[1] * bits // 32, dtype=torch.uint32, device="meta")
+    scales = torch.empty(shape[0], shape[1] // group, dtype=dtype, device="meta")
+    stem = made.removesuffix(".weight")
+    return {
+        made: (_StoredTensor(name, "weight", group), words),
+        f"{stem}.scales": (_StoredTensor(name, "scales", group), scales),
+        f"{stem}.biases": (_StoredTensor(name, "biases", group), scales),
+    }
+
+
+def _made(
+    piece: _StoredTensor,
+    tensors: Mapping[str, torch.Tensor],
+    family: MLXFamily,
+    made: str,
+    dtype: torch.dtype,
+    bits: int | None,
+) -> torch.Tensor:
+    value = tensors[piece.source]
+    if _is_transposed(family, mlx_name(family, piece.source)):
+        value = value.t()
+    if piece.group is None or bits is None:
+        return value.to(dtype, copy=True, memory_format=_contiguous())
+    packed = pack(value, bits, dtype)
+    assert packed is not None, made
+    found: torch.Tensor = getattr(packed, piece.part)
+    return found
+
+
+def _contiguous() -> torch.memory_format:
+    import torch
+
+    return torch.contiguous_format
+
+
+def _is_transposed(family: MLXFamily, made: str) -> bool:
+    return bool(family.transposed) and made.endswith(family.transposed)
 
 
 def _quantization(groups: Mapping[str, int], bits: int | None) -> dict[str, Any]:
@@ -324,7 +373,7 @@ def read(folder: Path, names: list[str], family: MLXFamily, bits: int | None) ->
             scales, biases = stored.pop(f"{stem}.scales"), stored.pop(f"{stem}.biases")
             group = value.shape[1] * 32 // bits // scales.shape[1]
             value = unpack(Packed(value, scales, biases, group), bits)
-        found[name] = value.t().contiguous() if made.endswith(family.transposed or ("\0",)) else value
+        found[name] = value.t().contiguous() if _is_transposed(family, made) else value
     if stored:
         raise InputError(f"{folder}: {len(stored)} tensors are not the model's, such as {min(stored)}")
     return found

@@ -21,6 +21,7 @@ from llmkit.models.bundled import embedded_folder
 from llmkit.records.unfinished.folder import UnfinishedFolder
 from llmkit.runtime.spec import ModelSpec
 from tests.conftest import TinyModel
+from tests.tiny import make_tokenizer
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
@@ -138,6 +139,32 @@ def test_bad_options_are_named(
         convert(ModelSpec(str(tiny_model("gpt2"))), to, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert refusal.value.option == option
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification", "MultipleChoice"])
+def test_a_head_is_kept_or_its_loss_is_told(head: str, tmp_path: Path) -> None:
+    import transformers
+
+    config = transformers.BertConfig(
+        vocab_size=400, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    getattr(transformers, f"BertFor{head}")(config).save_pretrained(tmp_path / "source")
+    make_tokenizer().save_pretrained(tmp_path / "source")
+    result = convert(ModelSpec(str(tmp_path / "source")), "safetensors", tmp_path / "out")
+    kept = "classifier.weight" in load_file(tmp_path / "out" / "model.safetensors")
+    assert kept == (head != "MultipleChoice")
+    assert any("MultipleChoice is not converted" in note for note in result.notes) != kept
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2)).save_pretrained(
+        tmp_path / "source"
+    )
+    make_tokenizer().save_pretrained(tmp_path / "source")
+    with pytest.raises(InputError, match="vocabulary of 50"):
+        convert(ModelSpec(str(tmp_path / "source")), "safetensors", tmp_path / "out")
 
 
 def test_families_that_gguf_does_not_have_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from llmkit.convert.conversion import convert
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.formats import mlx
 from llmkit.runtime.spec import ModelSpec
 from tests.conftest import TinyModel
@@ -43,6 +43,17 @@ def test_quantized_weights_are_near_the_source(tiny_model: TinyModel, tmp_path: 
     config = json.loads((tmp_path / "int4" / "config.json").read_text())
     assert (config["quantization"]["group_size"], config["quantization"]["bits"]) == (64, 4)
     assert config["quantization"]["model.h.0.attn.c_attn"] == {"group_size": 32, "bits": 4}
+
+
+def test_weight_files_have_a_largest_size(tiny_model: TinyModel, tmp_path: Path) -> None:
+    spec = ModelSpec(str(tiny_model("gpt2")))
+    result = convert(spec, "mlx", tmp_path / "out", dtype="int8", max_shard_size="20KB")
+    files = sorted((tmp_path / "out").glob("model-*.safetensors"))
+    assert len(files) > 2
+    assert result.nbytes == sum(file.stat().st_size for file in files)
+    with pytest.raises(OptionError) as refusal:
+        convert(spec, "mlx", tmp_path / "other", max_shard_size="much")
+    assert refusal.value.option == "max_shard_size"
 
 
 def test_a_wrong_name_for_a_tensor_is_caught(
@@ -90,7 +101,8 @@ def test_mlx_lm_answers_alike(family: str, dtype: str, tiny_model: TinyModel, tm
     assert (own.reader, other.reader, other.same_tokens) == ("llmkit", "mlx-lm", True)
     if dtype == "float32":
         assert other.same_greedy == 20
-        assert other.logit_difference < 1e-4
+        # mlx-lm rounds Gemma 3's embedding scale, the root of the hidden size, to bfloat16.
+        assert other.logit_difference < (2e-3 if family == "gemma3" else 1e-4)
     else:
         # mlx-lm computes in 16 bits with the same weights.
         assert abs(other.relative_difference - own.relative_difference) < 0.01

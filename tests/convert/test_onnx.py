@@ -120,8 +120,11 @@ def test_an_empty_cache_begins_a_text(converted: Converted, tiny_model: TinyMode
 
 @pytest.mark.slow
 def test_float16_has_a_file_of_its_own_name(tiny_model: TinyModel, tmp_path: Path) -> None:
-    spec = ModelSpec(str(tiny_model("llama")))
+    source = tiny_model("llama", chat=True)
+    spec = ModelSpec(str(source))
     result = convert(spec, "onnx", tmp_path / "half", dtype="float16")
+    settings = json.loads((tmp_path / "half" / "tokenizer_config.json").read_text())
+    assert settings["chat_template"] == (source / "chat_template.jinja").read_text()
     graph = session(tmp_path / "half" / "onnx" / "model_fp16.onnx")
     assert {one.type for one in graph.get_inputs() if "past" in one.name} == {"tensor(float16)"}
     config = json.loads((tmp_path / "half" / "config.json").read_text())

@@ -116,19 +116,40 @@ def test_unknown_architectures_are_refused_by_name() -> None:
 
 
 def test_shards_have_an_index(tmp_path: Path) -> None:
-    tensors = {f"model.{i}.weight": torch.full((8, 8), float(i)) for i in range(3)}
+    tensors = {f"model.{i}.weight": torch.full((16, 16), float(i)) for i in range(3)}
     mlx.write(
         tmp_path, tensors, mlx.FAMILIES["llama"], dtype="float32", bits=None, tables=set(), tied=set(),
-        progress=lambda done, total: None, shard_bytes=300,
+        progress=lambda done, total: None, max_shard_size="1KB",
     )  # fmt: skip
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert sorted(set(index["weight_map"].values())) == [
         f"model-{i:05d}-of-00003.safetensors" for i in (1, 2, 3)
     ]
-    assert index["metadata"]["total_size"] == 3 * 256
+    assert index["metadata"]["total_size"] == 3 * 1024
     with safe_open(tmp_path / "model-00001-of-00003.safetensors", "pt") as file:
         assert file.metadata() == {"format": "mlx"}
+    kept = tmp_path / "model-00002-of-00003.safetensors"
+    kept.write_bytes(kept.read_bytes()[:-1024] + bytes(1024))
+    mlx.write(
+        tmp_path, tensors, mlx.FAMILIES["llama"], dtype="float32", bits=None, tables=set(), tied=set(),
+        progress=lambda done, total: None, max_shard_size="1KB", parts=Finished(kept.name),
+    )  # fmt: skip
+    assert kept.read_bytes().endswith(bytes(1024)), "a finished part is not written again"
+    tensors["model.1.weight"] = torch.zeros(16, 16)
     again = mlx.read(tmp_path, list(tensors), mlx.FAMILIES["llama"], None)
     assert all(torch.equal(again[name], value) for name, value in tensors.items())
     with pytest.raises(InputError, match=r"model\.2"):
         mlx.read(tmp_path, list(tensors)[:2], mlx.FAMILIES["llama"], None)
+
+
+class Finished:
+    """Parts of which one was finished by an earlier command."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def is_whole(self, name: str) -> bool:
+        return name == self.name
+
+    def add(self, name: str) -> None:
+        assert name != self.name
