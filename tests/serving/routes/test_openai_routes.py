@@ -48,7 +48,8 @@ def test_a_stream_has_the_role_first_and_its_end_apart(client: Client) -> None:
     )
     assert events.pop() == "[DONE]"
     usage = events.pop()
-    assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
     assert len({(one["id"], one["created"], one["object"]) for one in [*events, usage]}) == 1
     assert events[0]["object"] == "chat.completion.chunk"
     assert all(one["usage"] is None for one in events)
