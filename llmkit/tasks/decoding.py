@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from llmkit.engines.form import Form
 
 
+_GREEDY = 1e-4  # below this temperature float32 has no number for the scores, and the likeliest token wins
+
+
 @dataclass(frozen=True)
 class GenerationOptions:
     """Options for decoding and prompts. None takes what the model's generation_config says.
@@ -95,7 +98,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
         **given,
     )
     drawing = engine.samples_by_default or bool(given.keys() & {"temperature", "top_p", "top_k", "min_p"})
-    if options.greedy or not drawing or sampling.temperature == 0:
+    if options.greedy or not drawing or sampling.temperature < _GREEDY:
         sampling = replace(sampling, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
     _check_sequences(sampling)
     if options.form is not None and sampling.num_beams > 1:

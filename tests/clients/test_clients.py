@@ -65,6 +65,8 @@ def run(command: list[str], url: str, folder: Path) -> None:
         "LLM_USER_PATH": str(folder),
         "PYTHONPATH": "",
         "HF_TOKEN": KEY,
+        "HF_HUB_OFFLINE": "0",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     done = subprocess.run(
         command,

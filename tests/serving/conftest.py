@@ -66,7 +66,7 @@ class Client:
         """Let the server run until something holds."""
 
         async def wait() -> None:
-            for _ in range(600):
+            for _ in range(3000):  # a minute, on a machine that is busy
                 if holds():
                     return
                 await asyncio.sleep(0.02)
@@ -109,6 +109,14 @@ def serving(engines: dict[str, Engine], **settings: Any) -> Iterator[Client]:
             client.until(lambda: all(one.worker.loaded.is_set() for one in client.state.models.values()))
         yield client
         runner.run(client.client.close())
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models answer one request after another, as those do that do not run in native steps."""
+    from llmkit.engines.transformers.engine import TransformersEngine
+
+    monkeypatch.setattr(TransformersEngine, "live_batch", lambda self, prompt_cache=0: None)
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ def test_a_temperature_left_out_is_that_of_the_model(client: Client, engines: di
 def test_an_overloaded_model_says_when_to_come_again(serve: Callable[..., Any]) -> None:
     """huggingface/text-generation-inference#439."""
     with serve(max_queue=0) as client:
-        body = {**PROMPT, "model": "storyteller", "max_tokens": 2, "n": 2}
+        body = {**PROMPT, "prompt": ["Once"] * 40, "max_tokens": 2}  # more than run together
         status, answer, headers = client.full("POST", TEXT, json=body)
         assert (status, answer["error"]["type"]) == (429, "rate_limit_error")
         assert int(headers["Retry-After"]) >= 1

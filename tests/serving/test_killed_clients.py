@@ -106,9 +106,9 @@ def test_a_killed_client_frees_its_row(
         assert sum(size for _, size in batch._decoder.native._free) == batch._decoder.native.tokens
 
 
-def test_a_killed_client_leaves_the_queue(serve: Callable[..., Any], steps: list[float]) -> None:
+def test_a_killed_client_leaves_the_queue(serve: Callable[..., Any], one_by_one: None) -> None:
     with serve() as client:
-        worker = client.state.models["storyteller"].worker  # answers one request after another
+        worker = client.state.models["storyteller"].worker
         release = threading.Event()
 
         async def hold() -> Any:
@@ -182,7 +182,7 @@ def test_a_killed_client_ends_its_task_between_two_batches(
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/translations", "/v1/chat/completions"])
 def test_work_that_fails_answers_500_and_the_worker_lives(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, path: str
+    serve: Callable[..., Any], one_by_one: None, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     with serve() as client:
         engine: Any = client.state.models["storyteller"].worker.engine

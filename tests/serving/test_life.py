@@ -87,10 +87,10 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(
-    serve: Callable[..., Any], slow_steps: None
+    serve: Callable[..., Any], one_by_one: None, slow_steps: None
 ) -> None:
     with serve(max_queue=1) as client:
-        body = {**LONG, "model": "storyteller", "max_tokens": 20}  # answers one request after another
+        body = {**LONG, "model": "storyteller", "max_tokens": 20}
         found = client.together("/v1/completions", [body] * 5)
         statuses = sorted(status for status, _ in found)
         assert statuses == [200, 200, 429, 429, 429]

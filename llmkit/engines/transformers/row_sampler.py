@@ -5,6 +5,7 @@ The arithmetic is that of `sampling`, which does the same inside transformers' `
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -152,10 +153,14 @@ def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
 def _draw(scores: torch.Tensor, settings: Settings, numbers: Sequence[float]) -> list[int]:
     """Draw a token of each row by inversion of its cumulative distribution; scores [rows, vocabulary]."""
     nothing: Any = None  # the warpers that `Settings` holds do not look at the ids
+    plain = scores
     for warp in settings.warpers:
         scores = warp(nothing, scores)
     chosen = []
-    for row, number in zip(scores, numbers, strict=True):
+    for i, (row, number) in enumerate(zip(scores, numbers, strict=True)):
+        if not math.isfinite(float(row.max())):
+            chosen.append(int(plain[i].argmax()))  # settings so extreme that float32 cannot hold the scores
+            continue
         ids = torch.isfinite(row).nonzero().squeeze(1)
         total = row[ids].double().softmax(dim=-1).cumsum(dim=-1)
         at = torch.searchsorted(total, number * float(total[-1]), right=True)

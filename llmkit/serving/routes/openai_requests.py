@@ -120,9 +120,7 @@ def _sampling(fields: Fields) -> dict[str, Any]:
     top_p = fields.number("top_p", 0, 1)
     if top_p == 0:
         raise bad("top_p", "must be above 0 and at most 1")
-    penalty = fields.number("repetition_penalty", 0, 100)
-    if penalty == 0:
-        raise bad("repetition_penalty", "must be above 0")
+    penalty = fields.number("repetition_penalty", 0.01, 100)
     given = {
         "temperature": fields.number("temperature", 0, 2),
         "top_p": top_p,

@@ -96,7 +96,7 @@ _SAMPLING: dict[str, Schema] = {
     "top_p": TOP_P,
     "top_k": whole(0),
     "min_p": number(0, 1),
-    "repetition_penalty": {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+    "repetition_penalty": number(0.01, 100),
     "presence_penalty": number(-2, 2),
     "frequency_penalty": number(-2, 2),
     "logit_bias": {

@@ -53,11 +53,8 @@ def test_an_answer_is_that_of_the_chat_route(client: Client) -> None:
     assert body["content"] == [{"type": "text", "text": expected["choices"][0]["message"]["content"]}]
     assert (body["type"], body["role"], body["stop_reason"]) == ("message", "assistant", "max_tokens")
     usage = expected["usage"]
-    assert body["usage"] == {
-        "input_tokens": usage["prompt_tokens"],
-        "cache_read_input_tokens": 0,
-        "output_tokens": 12,
-    }
+    read = body["usage"]["input_tokens"] + body["usage"]["cache_read_input_tokens"]
+    assert (read, body["usage"]["output_tokens"]) == (usage["prompt_tokens"], 12)
     counted = client.post(f"{PATH}/count_tokens", {"messages": BODY["messages"], "model": "storyteller"})
     assert counted == (200, {"input_tokens": usage["prompt_tokens"]})
 
@@ -77,7 +74,7 @@ def test_a_stream_has_a_block_for_each_part(client: Client) -> None:
     assert text == whole["content"][0]["text"]
     assert found[0]["message"]["usage"]["output_tokens"] == 0
     assert found[-2]["delta"] == {"stop_reason": "max_tokens", "stop_sequence": None}
-    assert found[-2]["usage"] == whole["usage"]
+    assert found[-2]["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
 
 
 def test_the_stop_sequence_is_named(client: Client) -> None:

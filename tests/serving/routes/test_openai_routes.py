@@ -48,7 +48,8 @@ def test_a_stream_has_the_role_first_and_its_end_apart(client: Client) -> None:
     )
     assert events.pop() == "[DONE]"
     usage = events.pop()
-    assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
     assert len({(one["id"], one["created"], one["object"]) for one in [*events, usage]}) == 1
     assert events[0]["object"] == "chat.completion.chunk"
     assert all(one["usage"] is None for one in events)
@@ -171,6 +172,17 @@ def test_biases_and_penalties_reach_the_model(client: Client) -> None:
     assert client.post("/v1/completions", varied)[1]["choices"][0]["text"].count(" dog") <= 2
 
 
+@pytest.mark.parametrize("model", ["stories", "storyteller"])
+def test_extreme_settings_are_answered(client: Client, model: str) -> None:
+    body = {"model": model, "prompt": "Once upon a time", "max_tokens": 4, "seed": 1}
+    greedy = client.post("/v1/completions", {**body, "temperature": 0})[1]["choices"]
+    for change in ({"temperature": 5e-324}, {"temperature": 1e-40}, {"temperature": 1, "top_p": 5e-324}):
+        status, answer = client.post("/v1/completions", {**body, **change})
+        assert (status, answer["choices"]) == (200, greedy)
+    worst = {"temperature": 2, "repetition_penalty": 0.01, "presence_penalty": -2, "min_p": 1}
+    assert client.post("/v1/completions", {**body, **worst})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("path", "change", "param"),
     [
@@ -178,6 +190,7 @@ def test_biases_and_penalties_reach_the_model(client: Client) -> None:
         ("chat", {"tool_choice": "required"}, "tool_choice"),
         ("chat", {"top_logprobs": 3}, "top_logprobs"),
         ("chat", {"temperature": -1}, "temperature"),
+        ("chat", {"repetition_penalty": 1e-300}, "repetition_penalty"),
         ("chat", {"temperature": True}, "temperature"),
         ("chat", {"max_tokens": 0}, "max_tokens"),
         ("chat", {"max_tokens": "5"}, "max_tokens"),
