@@ -232,11 +232,16 @@ def _to_ctranslate2(
 
 
 def _to_onnx(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_onnx
 
     dtype = to_onnx.type_of(source.stored, job.kind)
+    path = work.path
     written = to_onnx.write(source, path, dtype, job.progress)
     checks = to_onnx.checks_of(written, source, rows, expected, job.reader_python)
     return ConvertResult(
@@ -254,11 +259,16 @@ def _to_onnx(
 
 
 def _to_mlx(
-    job: Conversion, source: SourceModel, path: Path, rows: list[list[int]], expected: list[torch.Tensor]
+    job: Conversion,
+    source: SourceModel,
+    work: Unfinished,
+    rows: list[list[int]],
+    expected: list[torch.Tensor],
 ) -> ConvertResult:
     from llmkit.convert import to_mlx
 
     dtype = source.stored if job.kind == "auto" else job.kind
+    path = work.path
     to_mlx.write(source, path, dtype, job.progress)
     checks = [to_mlx.own_check(path, source, rows, expected, dtype)]
     independent = to_mlx.mlx_check(path, source, rows, expected, job.reader_python)

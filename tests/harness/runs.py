@@ -72,6 +72,8 @@ _TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
      ["out/config.json+out/proof.json"]),
     ("convert to ctranslate2", "convert -m {i}/gpt2 --to ctranslate2 -o out --dtype float32",
      "--overwrite", ("float32", "int8 --bound 1"), ["out/proof.json+out/model.bin"]),
+    ("convert to mlx", "convert -m {i}/llama --to mlx -o out --dtype float32", "--overwrite",
+     ("float32", "bfloat16"), ["out/proof.json+out/model.safetensors"]),
     ("quantize", "quantize -m {i}/llama -o out --bits 8 --device cpu --max-shard-size 40KB", "--overwrite",
      ("bits 8", "bits 4"), ["out/config.json+out/model.safetensors.index.json"]),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ EVERY = {
     **{"generate": (1, 9), "documents": (2, 0), "document": (2, 0), "eval": (1, 5), "quantize": (2, 12)},
     **dict.fromkeys(("generate sampled", "translate", "summarize", "qa"), (4, 0)),
     **{"finetune": (6, 90), "finetune whole": (14, 0), "pretrain": (8, 0)},
-    **{"convert to gguf": (1, 0), "convert to ctranslate2": (8, 0)},
+    **{"convert to gguf": (1, 0), "convert to ctranslate2": (8, 0), "convert to mlx": (4, 0)},
 }
 KINDS: dict[str, Callable[[Bench, Case, int], tuple[int, list[str]]]] = {
     "a first run": kills.killed_when_fresh,
