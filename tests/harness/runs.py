@@ -49,6 +49,10 @@ _TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
      _FEWER, ["out.jsonl"]),
     ("generate sampled", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --seed 3 --temperature 1 {_ROWS}",
      "--resume", ("seed 3", "seed 4"), ["out.jsonl"]),
+    ("generate CSV", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --greedy {_ROWS}"
+     .replace("out.jsonl", "out.csv"), "--resume", _FEWER, ["out.csv"]),
+    ("generate Parquet", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --greedy {_ROWS}"
+     .replace("out.jsonl", "out.parquet"), "--resume", _FEWER, ["out.parquet"]),
     ("translate", f"translate --from en --to de --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}",
      "--resume", _FEWER, ["out.jsonl"]),
     ("summarize", f"summarize --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}", "--resume",

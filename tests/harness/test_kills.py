@@ -22,6 +22,7 @@ EVERY = {
     **dict.fromkeys(NAMED, (2, 0)),
     **{"generate": (1, 9), "documents": (2, 0), "document": (2, 0), "eval": (1, 5), "quantize": (2, 12)},
     **dict.fromkeys(("generate sampled", "translate", "summarize", "qa"), (4, 0)),
+    **dict.fromkeys(("generate CSV", "generate Parquet"), (3, 0)),
     **{"finetune": (6, 90), "finetune whole": (14, 0), "pretrain": (8, 0)},
     **{"convert to gguf": (1, 0), "convert to ctranslate2": (8, 0), "convert to mlx": (4, 0)},
 }
