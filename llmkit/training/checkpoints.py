@@ -22,6 +22,8 @@ from llmkit.whole_file import write_whole
 RUN_FILE = "run.json"
 MANIFEST = "manifest.json"
 FINISHED = "finished.json"
+# Keys of metrics.jsonl in their order. Trainer sorts those of a checkpoint by name.
+_METRICS = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_perplexity")
 # Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
 UNFINISHED = "unfinished-corpus"
 
@@ -226,5 +228,8 @@ def restore_metrics(file: Path, start: Path | None) -> None:
 
 
 def metrics_line(step: int, logs: dict[str, Any]) -> str:
-    """Return a line of metrics.jsonl."""
-    return json.dumps({"step": step, **{key: x for key, x in logs.items() if key != "step"}}) + "\n"
+    """Return a line of metrics.jsonl; the order of its keys does not depend on that of `logs`."""
+    first = [key for key in _METRICS if key in logs]
+    rest = sorted(logs.keys() - {*_METRICS, "step", "epoch"})
+    keys = [*first, *rest, *(["epoch"] if "epoch" in logs else [])]
+    return json.dumps({"step": step, **{key: logs[key] for key in keys}}) + "\n"

@@ -5,6 +5,7 @@ Public: `merge`, `MergeResult`, `check_output`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -292,19 +293,20 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)
-    with (
-        writing(folder.parent, output, "nothing was written"),
-        unfinished_folder(folder, {"verb": "merge"}) as unfinished,
-    ):
-        with no_bars():
-            loaded.model.save_pretrained(unfinished.result)
-        loaded.tokenizer.save_pretrained(unfinished.result)
-        card = merged_card(folder.name, _base_name(loaded), loaded.spec, loaded.adapter)
-        (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
-        use_umask(unfinished.result)
-        if folder.exists():
-            check_output(output, overwrite=overwrite)
-        unfinished.replace_place()
+    advice = "nothing was written"
+    with contextlib.ExitStack() as stack:
+        with writing(folder.parent, output, advice):
+            unfinished = stack.enter_context(unfinished_folder(folder, {"verb": "merge"}))
+        with writing(unfinished.folder, output, advice):
+            with no_bars():
+                loaded.model.save_pretrained(unfinished.result)
+            loaded.tokenizer.save_pretrained(unfinished.result)
+            card = merged_card(folder.name, _base_name(loaded), loaded.spec, loaded.adapter)
+            (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
+            use_umask(unfinished.result)
+            if folder.exists():
+                check_output(output, overwrite=overwrite)
+            unfinished.replace_place()
 
 
 def _base_name(loaded: LoadedModel) -> str:

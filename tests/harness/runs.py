@@ -49,6 +49,10 @@ _TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
      _FEWER, ["out.jsonl"]),
     ("generate sampled", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --seed 3 --temperature 1 {_ROWS}",
      "--resume", ("seed 3", "seed 4"), ["out.jsonl"]),
+    ("generate CSV", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --greedy {_ROWS}"
+     .replace("out.jsonl", "out.csv"), "--resume", _FEWER, ["out.csv"]),
+    ("generate Parquet", f"generate --input {{i}}/rows.jsonl -m {{i}}/llama --greedy {_ROWS}"
+     .replace("out.jsonl", "out.parquet"), "--resume", _FEWER, ["out.parquet"]),
     ("translate", f"translate --from en --to de --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}",
      "--resume", _FEWER, ["out.jsonl"]),
     ("summarize", f"summarize --input {{i}}/rows.jsonl --field prompt -m {{i}}/t5 {_ROWS}", "--resume",
@@ -72,6 +76,8 @@ _TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
      ["out/config.json+out/proof.json"]),
     ("convert to ctranslate2", "convert -m {i}/gpt2 --to ctranslate2 -o out --dtype float32",
      "--overwrite", ("float32", "int8 --bound 1"), ["out/proof.json+out/model.bin"]),
+    ("convert to mlx", "convert -m {i}/llama --to mlx -o out --dtype float32", "--overwrite",
+     ("float32", "bfloat16"), ["out/proof.json+out/model.safetensors"]),
     ("quantize", "quantize -m {i}/llama -o out --bits 8 --device cpu --max-shard-size 40KB", "--overwrite",
      ("bits 8", "bits 4"), ["out/config.json+out/model.safetensors.index.json"]),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ Nothing is left over.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -21,9 +22,12 @@ EVERY = {
     **dict.fromkeys(NAMED, (2, 0)),
     **{"generate": (1, 9), "documents": (2, 0), "document": (2, 0), "eval": (1, 5), "quantize": (2, 12)},
     **dict.fromkeys(("generate sampled", "translate", "summarize", "qa"), (4, 0)),
+    **dict.fromkeys(("generate CSV", "generate Parquet"), (3, 0)),
     **{"finetune": (6, 90), "finetune whole": (14, 0), "pretrain": (8, 0)},
-    **{"convert to gguf": (1, 0), "convert to ctranslate2": (8, 0)},
+    **{"convert to gguf": (1, 0), "convert to ctranslate2": (8, 0), "convert to mlx": (4, 0)},
 }
+# Of those, one in so many; for a machine that is busy.
+THIN = int(os.environ.get("LLMKIT_KILLS_THIN", "1"))
 KINDS: dict[str, Callable[[Bench, Case, int], tuple[int, list[str]]]] = {
     "a first run": kills.killed_when_fresh,
     "a run that replaces": kills.killed_when_replacing,
@@ -40,7 +44,7 @@ def cases() -> list[object]:
             if kind in QUICK and quick:
                 found.append(pytest.param(kind, name, quick, id=f"{name}, {kind}, sample"))
             # States of a continued run are those of a first run, so that fewer are enough.
-            every = long if kind in QUICK else 4 * long
+            every = THIN * (long if kind in QUICK else 4 * long)
             found.append(pytest.param(kind, name, every, marks=pytest.mark.slow, id=f"{name}, {kind}"))
     return found
 

@@ -113,11 +113,17 @@ def test_metrics_come_back_from_the_checkpoint(tmp_path: Path) -> None:
     """metrics.jsonl itself has no checksums, and a kill may cut its last line."""
     file, start = tmp_path / "metrics.jsonl", tmp_path / "checkpoint-2"
     start.mkdir()
-    history = [{"loss": 0.5, "epoch": 1.0, "step": 1}, {"eval_loss": 0.25, "step": 2}]
+    history = [
+        {"epoch": 1.0, "loss": 0.5, "step": 1},
+        {"eval_bits_per_byte": 2.0, "eval_loss": 0.25, "step": 2},
+    ]
     (start / "trainer_state.json").write_text(json.dumps({"log_history": history}))
     file.write_text('{"step": 1, "loss": 0.9}\n{"st')
     restore_metrics(file, start)
-    assert file.read_text() == '{"step": 1, "loss": 0.5, "epoch": 1.0}\n{"step": 2, "eval_loss": 0.25}\n'
+    assert file.read_text().splitlines() == [
+        '{"step": 1, "loss": 0.5, "epoch": 1.0}',
+        '{"step": 2, "eval_loss": 0.25, "eval_bits_per_byte": 2.0}',
+    ]
     restore_metrics(file, None)
     assert file.read_text() == ""
 
