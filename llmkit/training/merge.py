@@ -174,13 +174,12 @@ def _task(spec: ModelSpec) -> str:
 
 
 def _adapter_config(folder: Path, name: str) -> dict[str, Any]:
-    import json
+    from llmkit.runtime.checkpoint import read_json
 
     path = folder / "adapter_config.json"
     if not path.is_file():
         raise InputError(f"{name} is not an adapter's folder: no adapter_config.json in it")
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return value if isinstance(value, dict) else {}
+    return read_json(path)
 
 
 def _load(spec: ModelSpec) -> LoadedModel:
