@@ -24,7 +24,7 @@ def main() -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = signals.exit_code(run_command(sys.argv[1:]))
     # All is saved by now: a second Ctrl-C finds nothing to interrupt.
-    signals.end_at_once()
+    signals.exit_at_once()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
