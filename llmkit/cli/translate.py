@@ -317,6 +317,7 @@ def _translate(
             places = ", ".join(result.guessed[:5]) + (", ..." if len(result.guessed) > 5 else "")
             many = console.count(len(result.guessed), "segment")
             console.notice(f"{file.name}: the place of markup is a guess in {many} ({places})")
+    console.will_exit(3 if failed else 0)
     if journal is None:
         sys.stdout.buffer.write(results[0].data)
         sys.stdout.buffer.flush()
