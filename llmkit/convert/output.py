@@ -95,7 +95,12 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
         InputError: another process is writing there.
     """
     place = Path(os.path.realpath(output))
-    with writing(place.parent, output, "nothing was written"), unfinished_folder(place, header) as folder:
+    nothing = "nothing was written"
+    with (
+        writing(place.parent, output, nothing),
+        unfinished_folder(place, header) as folder,
+        writing(folder.folder, output, nothing),  # before the folder is removed: it shows the limit
+    ):
         path = folder.result / place.name if as_file else folder.result
         work = Unfinished(path, folder)
         yield work

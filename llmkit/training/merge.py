@@ -294,6 +294,7 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     with (
         writing(folder.parent, output, "nothing was written"),
         unfinished_folder(folder, {"verb": "merge"}) as unfinished,
+        writing(unfinished.folder, output, "nothing was written"),
     ):
         with no_bars():
             loaded.model.save_pretrained(unfinished.result)

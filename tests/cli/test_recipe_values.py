@@ -73,7 +73,6 @@ def test_a_bad_recipe_is_refused(
         ("qa", "--question", "a"),
         ("eval", "--metric", "rouge", "ROWS"),
         ("bench", "-m", "stories"),
-        ("quantize", "-m", "stories", "-o", "out"),
     ],
     ids=lambda one: one[0],
 )

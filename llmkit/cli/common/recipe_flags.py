@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from llmkit.cli.common import console, launch, options, progress, signals, upload
 from llmkit.cli.common.options import flag
+from llmkit.cli.common.recipe_trust import refuse_permissions
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ Recipe = TypeVar("Recipe", bound="Schedule")
 _AUTO = "auto|N"
 _STEPS = ("epochs", "max_steps", "lr", "optimizer", "scheduler", "warmup", "weight_decay", "label_smoothing")
 _BATCHES = ("batch_size", "gradient_accumulation", "max_length", "packing", "dpo_beta", "seed", "dtype")
-# Options with which a file cannot be trusted, and the reason. A kernel may be a file or a repository.
-_PERMISSIONS = {
-    "trust_remote_code": "runs code",
-    "overwrite": "removes files",
-    "push_to_hub": "uploads the result",
-}
-_KERNELS = ("attn", "linear")
 SECTIONS = {
     "Training": (*_STEPS, *_BATCHES, "gradient_checkpointing", "compile"),
     "Checkpoints": ("save_steps", "eval_steps", "early_stopping", "report_to"),
@@ -178,7 +172,7 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
     found = {
         names[key]: value for key, value in read_recipe(run.config, types).items() if names[key] not in typed
     }
-    _refuse_permissions(run.config, found)
+    refuse_permissions(run.config, found)
     return (
         [
             dataclasses.replace(
@@ -188,22 +182,6 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
         ],
         {name: found.get(name, value) for name, value in more.items()},
     )
-
-
-def _refuse_permissions(file: Path, found: Mapping[str, Any]) -> None:
-    """Refuse values by which a file from somebody else would run code, remove files or upload.
-
-    Raises:
-        OptionError: such a value must be on the command line.
-    """
-    for name, value in found.items():
-        harmful = name in _PERMISSIONS or (name in _KERNELS and ("/" in str(value) or ".py" in str(value)))
-        if harmful and value:
-            raise OptionError(
-                "config",
-                f"{file}: {_key(name)}: {value}: {_PERMISSIONS.get(name, 'runs code')}, and a recipe may come"
-                f" from somebody else; give `{name}` on the command line",
-            )
 
 
 def _key(parameter: str) -> str:
