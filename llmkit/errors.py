@@ -73,6 +73,16 @@ class NoticeWarning(UserWarning):
     """A warning for the user that is no error; the command line shows it as a notice."""
 
 
+def check_seed(seed: int | None) -> None:
+    """Refuse a seed that not every random generator takes; None is no seed.
+
+    Raises:
+        OptionError: it is not between 0 and 2**32 - 1.
+    """
+    if seed is not None and not 0 <= seed < 2**32:
+        raise OptionError("seed", f"must be between 0 and {2**32 - 1:,}, not {one_line(str(seed), 40)}")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean NAME?"`` with the known name nearest to `name`, or an empty string."""
     import difflib

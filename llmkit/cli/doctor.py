@@ -58,9 +58,10 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Show versions, devices, and anything missing with the command that installs it."""
-    failed = False
-    for finding in _findings():
-        failed |= finding.ok is False
+    findings = list(_findings())
+    failed = any(finding.ok is False for finding in findings)
+    console.will_exit(int(failed))
+    for finding in findings:
         if json:
             print(json_module.dumps(asdict(finding), ensure_ascii=False))
             continue

@@ -152,11 +152,13 @@ def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, m
             progress=display,
         )
     if launch.is_main_process():
-        show(dataclasses.asdict(result), run.json)
-        console.suggest(*_next(output, recipe, display.plan))
+        skipped = display.plan is not None and display.plan.skipped
+        console.will_exit(3 if skipped else 0)
         if run.push_to_hub:
             upload.push(output, run.push_to_hub)
-        if display.plan is not None and display.plan.skipped:
+        show(dataclasses.asdict(result), run.json)
+        console.suggest(*_next(output, recipe, display.plan))
+        if skipped:
             raise console.Exit(3)
 
 

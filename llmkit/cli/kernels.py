@@ -129,8 +129,10 @@ def _verify(
         results += verify_inside(kernel, small_model(kernel).to(device))
         if model is not None:
             results += verify_inside(kernel, _load(model, device, _dtype_of(kernel)))
+    wrong = any(one.passed is False for one in results)
+    console.will_exit(int(wrong))
     _report(kernel, results, json)
-    if any(one.passed is False for one in results):
+    if wrong:
         raise console.Exit(1)
 
 
@@ -204,12 +206,6 @@ def _bench(
 
     device = choose_device(device, 0).device
     reached, found = compare(kernels, device=device, dtype=getattr(torch, dtype))
-    if json:
-        for one in found:
-            print(json_module.dumps(vars(one)))
-    else:
-        _print(_timings(found), left=1)
-    console.notice(_limit_line(reached))
     if picture is not None:
         from llmkit.text.html.svg import bars
 
@@ -220,6 +216,12 @@ def _bench(
                 notes.append(f"{one.share:.0%} of the limit in {one.bound}")
         write_whole(picture, bars(drawn, unit="ms", notes=notes))
         console.notice(f"picture written to {picture}")
+    console.notice(_limit_line(reached))
+    if json:
+        for one in found:
+            print(json_module.dumps(vars(one)))
+    else:
+        _print(_timings(found), left=1)
 
 
 def _timings(found: Sequence[Timing]) -> list[list[str]]:

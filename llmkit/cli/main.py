@@ -24,7 +24,7 @@ def main() -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = signals.exit_code(run_command(sys.argv[1:]))
     # All is saved by now: a second Ctrl-C finds nothing to interrupt.
-    signals.end_at_once()
+    signals.exit_at_once()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -44,10 +44,11 @@ def main() -> NoReturn:
 def run_command(arguments: list[str]) -> int:
     """Run one command line in this process and return its exit code."""
     console.use_flags({})
+    console.will_exit(0)
     try:
         return _run(arguments)
     except console.ClosedPipe:
-        return _closed_pipe(0)
+        return _closed_pipe(console.state.code)
     except console.Exit as ended:
         return ended.code
     except KeyboardInterrupt:

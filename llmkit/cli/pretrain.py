@@ -144,15 +144,17 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
             progress=display,
         )
     if launch.is_main_process():
+        skipped = display.plan is not None and display.plan.skipped
+        console.will_exit(3 if skipped else 0)
+        if run.push_to_hub:
+            upload.push(output, run.push_to_hub)
         show(dataclasses.asdict(result), run.json)
         name = shlex.quote(str(output))
         if architecture(recipe.arch).kind == "causal":
             console.suggest(f'llmkit generate -m {name} "..."', f"llmkit finetune DATA -m {name}")
         else:  # masked and denoising models write nothing useful before they are finetuned
             console.suggest(f"llmkit finetune DATA -m {name}")
-        if run.push_to_hub:
-            upload.push(output, run.push_to_hub)
-        if display.plan is not None and display.plan.skipped:
+        if skipped:
             raise console.Exit(3)
 
 

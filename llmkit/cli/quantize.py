@@ -7,7 +7,7 @@ import json as json_module
 from pathlib import Path
 from typing import Annotated
 
-from llmkit.cli.common import options, progress, rows
+from llmkit.cli.common import options, progress
 from llmkit.cli.common.options import flag
 
 EXAMPLES = [
@@ -60,7 +60,6 @@ def run(
         raise OptionError("bits", f"must be 8 or 4, not {bits}")
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
-    rows.report_unused_seed(model.seed, "quantizing is a matter of the weights alone")
     check_output(output, as_file=False, overwrite=overwrite)
     texts = None if calibration is None else _texts(calibration, field, encoding)
     with quick_imports():

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.translation import Translation
 
 
+_MAX_DOCUMENT = 256 << 20
+
 EXAMPLES = [
     'llmkit translate --from en --to de "Where is my book?"',
     'echo "Das Wetter ist heute schön." | llmkit translate --to en',
@@ -264,7 +266,11 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
     if not found:
         chosen = [("stdin" if paper.text is None else "text", None, paper.format or "txt")]
     for name, path, format in chosen:
-        data = _text_bytes(paper) if path is None else documents.read(path)
+        data = _text_bytes(paper) if path is None else documents.read(path, _MAX_DOCUMENT + 1)
+        if len(data) > _MAX_DOCUMENT:
+            raise InputError(
+                f"{name} is larger than {_MAX_DOCUMENT >> 20} MiB, the limit of a document; split it"
+            )
         file = read_document(name, data, format, keep=paper.keep or (), reflow=paper.reflow, keys=keys)
         for sentence in file.document.left_out:
             console.notice(f"{name}, {sentence}; it stays as it is")
@@ -275,8 +281,10 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
 
 
 def _text_bytes(paper: _DocumentFlags) -> bytes:
-    """Return the bytes of the document that is no file: the argument, or stdin."""
-    return sys.stdin.buffer.read() if paper.text is None else f"{paper.text}\n".encode()
+    """Return the bytes of the document that is no file: the argument, or stdin, a little beyond the limit."""
+    if paper.text is not None:
+        return f"{paper.text}\n".encode()
+    return sys.stdin.buffer.read(_MAX_DOCUMENT + 1)
 
 
 def _segments(task: DocumentTranslation, paper: _DocumentFlags) -> RowSource:
@@ -310,6 +318,7 @@ def _translate(
             shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
             many = console.count(len(result.guessed), "segment")
             console.notice(f"{file.name}: the place of markup is a guess in {many} ({shown})")
+    console.will_exit(3 if failed else 0)
     if journal is None:
         sys.stdout.buffer.write(results[0].data)
         sys.stdout.buffer.flush()

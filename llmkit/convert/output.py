@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,19 +95,21 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
         InputError: another process is writing there.
     """
     place = Path(os.path.realpath(output))
-    advice = "nothing was written"
-    with ExitStack() as stack:
-        with writing(place.parent, output, advice):
-            folder = stack.enter_context(unfinished_folder(place, header))
-        with writing(folder.folder, output, advice):
-            work = Unfinished(folder.result / place.name if as_file else folder.result, folder)
-            yield work
-            if work.accepted and as_file:
-                _move_file(work, place)
-            elif work.accepted:
-                if place.is_dir() and any(place.iterdir()):
-                    refuse_foreign(place)
-                folder.replace_place()
+    nothing = "nothing was written"
+    with (
+        writing(place.parent, output, nothing),
+        unfinished_folder(place, header) as folder,
+        writing(folder.folder, output, nothing),  # before the folder is removed: it shows the limit
+    ):
+        path = folder.result / place.name if as_file else folder.result
+        work = Unfinished(path, folder)
+        yield work
+        if work.accepted and as_file:
+            _move_file(work, place)
+        elif work.accepted:
+            if place.is_dir() and any(place.iterdir()):
+                refuse_foreign(place)
+            folder.replace_place()
 
 
 def _move_file(work: Unfinished, place: Path) -> None:

@@ -151,22 +151,16 @@ def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
 
 def _from_named(folder: Path, path: Path) -> SourceModel:
     """A checkpoint of TensorFlow or Flax, beside its config.json."""
-    import json
-
     import torch
 
     from llmkit.formats.flax import read_flax
     from llmkit.formats.named import fit
     from llmkit.formats.tensorflow.bundle import read_bundle
     from llmkit.formats.tensorflow.h5 import read_h5
+    from llmkit.runtime.checkpoint import read_json
     from llmkit.runtime.parts import model_from_parts, shapes_of
 
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: config.json is missing or damaged ({error})") from None
+    config = read_json(folder / "config.json")
     stored = "float32"
     if path.suffix == ".msgpack":
         kind = "Flax"

@@ -70,7 +70,7 @@ def _parse(path: Path, text: str) -> tuple[str, re.Match[str] | None, dict[str, 
     header = _HEADER.match(text)
     try:
         data = yaml.safe_load(header.group(1)) if header else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: the header between the --- lines is not YAML: {error}") from error
     if not isinstance(data, dict | None):
         raise InputError(f"{path}: the header between the --- lines is not a YAML mapping")

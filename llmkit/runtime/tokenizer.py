@@ -22,6 +22,8 @@ _VOCABULARIES = (
     *("tokenizer.json", "tekken.json", "vocab*.json", "vocab*.txt", "dict.txt", "byte_maps.json"),
     *("*.model", "*.spm", "*.codes", "*.tokenizer"),
 )
+# The largest of public models have about 35 MB; the parser takes a multiple of it in memory.
+_MAX_BYTES = 256 << 20
 # Classes that read bytes or characters and have no such file.
 _WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 # Tokens that tokenizers and models put into every text.
@@ -43,11 +45,14 @@ def load_tokenizer(folder: Path, spec: ModelSpec) -> PreTrainedTokenizerBase:
     """Load the tokenizer in a folder.
 
     Raises:
-        InputError: the folder has none.
+        InputError: the folder has none, or a huge one.
         LLMKitError: it does not load.
     """
     from transformers import AutoTokenizer
 
+    file = folder / "tokenizer.json"
+    if file.is_file() and file.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{file}: larger than {_MAX_BYTES >> 20} MiB")
     try:
         return AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=spec.trust_remote_code

@@ -5,7 +5,6 @@ Public: `merge`, `MergeResult`, `check_output`.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -175,13 +174,12 @@ def _task(spec: ModelSpec) -> str:
 
 
 def _adapter_config(folder: Path, name: str) -> dict[str, Any]:
-    import json
+    from llmkit.runtime.checkpoint import read_json
 
     path = folder / "adapter_config.json"
     if not path.is_file():
         raise InputError(f"{name} is not an adapter's folder: no adapter_config.json in it")
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return value if isinstance(value, dict) else {}
+    return read_json(path)
 
 
 def _load(spec: ModelSpec) -> LoadedModel:
@@ -293,20 +291,20 @@ def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)
-    advice = "nothing was written"
-    with contextlib.ExitStack() as stack:
-        with writing(folder.parent, output, advice):
-            unfinished = stack.enter_context(unfinished_folder(folder, {"verb": "merge"}))
-        with writing(unfinished.folder, output, advice):
-            with no_bars():
-                loaded.model.save_pretrained(unfinished.result)
-            loaded.tokenizer.save_pretrained(unfinished.result)
-            card = merged_card(folder.name, _base_name(loaded), loaded.spec, loaded.adapter)
-            (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
-            use_umask(unfinished.result)
-            if folder.exists():
-                check_output(output, overwrite=overwrite)
-            unfinished.replace_place()
+    with (
+        writing(folder.parent, output, "nothing was written"),
+        unfinished_folder(folder, {"verb": "merge"}) as unfinished,
+        writing(unfinished.folder, output, "nothing was written"),
+    ):
+        with no_bars():
+            loaded.model.save_pretrained(unfinished.result)
+        loaded.tokenizer.save_pretrained(unfinished.result)
+        card = merged_card(folder.name, _base_name(loaded), loaded.spec, loaded.adapter)
+        (unfinished.result / "README.md").write_text(card, encoding="utf-8", errors="replace")
+        use_umask(unfinished.result)
+        if folder.exists():
+            check_output(output, overwrite=overwrite)
+        unfinished.replace_place()
 
 
 def _base_name(loaded: LoadedModel) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import OptionError, did_you_mean, one_line
+from llmkit.errors import OptionError, check_seed, did_you_mean, one_line
 
 # Our schedulers to Trainer's; cosine ends at a tenth of the peak, where small models still learn.
 SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
@@ -22,6 +22,8 @@ SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
 }
 OPTIMIZERS = ("adamw", "muon")
 DTYPES = ("float32", "bfloat16", "float16")
+LARGEST = 2**31 - 1
+_MAX_RECIPE = 1 << 20
 REPORTS = ("tensorboard", "trackio", "wandb")
 
 
@@ -112,6 +114,7 @@ class Schedule:
         Raises:
             OptionError: naming the option.
         """
+        self._check_numbers()
         check_choice("scheduler", self.scheduler, SCHEDULERS)
         check_choice("dtype", self.dtype, ("auto", *DTYPES))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -143,6 +146,18 @@ class Schedule:
                 f"({self.save_steps}) must be a multiple of `eval_steps` ({self.eval_steps}), so that the"
                 " best weights measured are also saved",
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that no library can use, such as infinity."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise OptionError(one.name, f"must be a finite number, not {value}")
+            if isinstance(value, int) and abs(value) > LARGEST and one.name != "seed":
+                raise OptionError(one.name, f"must be at most {LARGEST:,}")
+        if self.epochs > LARGEST:
+            raise OptionError("epochs", f"must be at most {LARGEST:,}")
+        check_seed(self.seed)
 
 
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
@@ -181,10 +196,14 @@ def read_recipe(file: str | Path, fields: Mapping[str, Collection[type]]) -> dic
     import yaml
 
     try:
+        if Path(file).stat().st_size > _MAX_RECIPE:
+            raise OptionError("config", f"{file}: larger than {_MAX_RECIPE >> 20} MiB")
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise OptionError("config", f"{file}: nested too deeply; write lines of `key: value`") from None
     except OSError as error:
         raise OptionError("config", f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise OptionError("config", f"{file}: not YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise OptionError("config", f"{file}: write lines of `key: value`")
@@ -219,10 +238,12 @@ def _typed(value: Any, types: Collection[type]) -> Any:
         raise ValueError(f"{value!r} is not a single value")
     for number in (int, float):
         if number in types:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{value} is not a finite number")
             try:
                 # YAML 1.1 reads 2e-4, without a point, as text.
                 found = number(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
             if isinstance(value, float) and found != value:
                 raise ValueError(f"{value!r} is not a whole number")

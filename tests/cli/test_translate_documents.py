@@ -193,3 +193,18 @@ def test_killed_runs_resume_byte_for_byte(tiny_model: TinyModel, tmp_path: Path)
     assert whole.code in {0, 3}
     assert out.read_bytes() == (tmp_path / "whole.md").read_bytes()
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("stdin", [False, True])
+def test_a_document_beyond_the_limit_is_refused(
+    stdin: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.cli import translate
+
+    monkeypatch.setattr(translate, "_MAX_DOCUMENT", 1000)
+    (tmp_path / "a.md").write_text("word " * 300)
+    if stdin:
+        result = run("translate", *PAIR, "--format", "md", stdin="word " * 300)
+    else:
+        result = run("translate", *PAIR, tmp_path / "a.md")
+    assert_refused(result, "stdin" if stdin else "a.md", "limit")

@@ -311,3 +311,10 @@ def test_no_from_pretrained_lacks_trust_remote_code() -> None:
             given = {keyword.arg for keyword in node.keywords}
             assert "trust_remote_code" in given, f"{path}:{node.lineno}: {owner}.{node.func.attr}"
     assert checked >= 4
+
+
+def test_a_huge_tokenizer_is_refused_before_it_is_parsed(folder: Path) -> None:
+    with open(folder / "tokenizer.json", "r+b") as file:
+        file.truncate(300 << 20)  # a hole: it takes no space on the disk
+    with pytest.raises(InputError, match=r"tokenizer\.json: larger than"):
+        load(ModelSpec(str(folder)))

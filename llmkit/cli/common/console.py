@@ -25,6 +25,7 @@ class _Verbosity:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    code: int = 0  # see `will_exit`
     open_line: int = 0  # characters on stderr of a line that goes away (see `show_line`)
 
 
@@ -32,6 +33,11 @@ state = _Verbosity()
 _flags: dict[str, tuple[str, str | None]] = {}
 _OPTION = re.compile(r"(?<!column )`(\w+)`")
 _ASSIGNMENT = re.compile(r"\b(\w+)=(?:(True|False)\b|(\"[^\"]*\"|[^\s,;:)]+))")
+
+
+def will_exit(code: int) -> None:
+    """Keep the exit code before the result is printed: the reader may close stdout in between."""
+    state.code = code
 
 
 class ClosedPipe(BaseException):

@@ -110,14 +110,15 @@ def journal_of(paths: Sequence[Path], output: Path) -> Path:
     return output.with_name(f".{output.name}.segments.jsonl") if alone else output / ".segments.jsonl"
 
 
-def read(path: Path) -> bytes:
-    """Return the bytes of a file.
+def read(path: Path, size: int = -1) -> bytes:
+    """Return the bytes of a file, at most the first `size`.
 
     Raises:
         InputError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +16,12 @@ from llmkit.errors import InputError, OptionError
 
 _SECONDS_TO_REPORT = 60
 """Seconds that other ranks wait while rank 0 reports an error and exits."""
+
+
+# Processes that any machine may start; above that, as many as it has cores.
+_FEW = 8
+_LAUNCHER = "LLMKIT_LAUNCHER"
+_PR_SET_PDEATHSIG = 1
 
 
 def is_worker() -> bool:
@@ -45,16 +53,35 @@ def mute_other_ranks() -> None:
         console.state.quiet = True
 
 
+def _end_with_launcher() -> None:
+    """Let Linux end this process when our launcher is killed: nobody else would end its training.
+
+    SIGTERM, so that the training saves a checkpoint first.
+    """
+    launcher = os.environ.get(_LAUNCHER)
+    if launcher is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(launcher):  # it was killed before
+        raise console.Exit(128 + signal.SIGTERM)
+
+
 def launch(processes: int) -> None:
     """Run this command in `processes` processes and exit as they do. Return at once in one of them.
 
     Raises:
-        OptionError: `processes` is below 1.
+        OptionError: `processes` is below 1, or more than the machine can run.
         console.Exit: with the processes' exit code.
     """
     if processes < 1:
         raise OptionError("processes", f"must be 1 or more, not {processes}")
-    if is_worker() or processes == 1:
+    most = max(_FEW, os.cpu_count() or 1)
+    if processes > most:
+        raise OptionError("processes", f"must be at most {most} on this machine, not {processes}")
+    if is_worker():
+        _end_with_launcher()
+        return
+    if processes == 1:
         return
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -66,6 +93,7 @@ def launch(processes: int) -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Give each process its share of the cores; by default each would take all.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ[_LAUNCHER] = str(os.getpid())
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

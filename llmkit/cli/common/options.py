@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console
 from llmkit.cli.common.flags import argument, flag, given, groups
 from llmkit.cli.common.row_flags import Encoding, InputFlags, Limit, OutputFlags
-from llmkit.errors import InputError
+from llmkit.errors import InputError, check_seed
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
+_typed: set[str] = set()
 __all__ = ["DecodingFlags", "Encoding", "InputFlags", "Limit", "MessageFlags", "ModelFlags", "OutputFlags"]
 __all__ += ["System", "Truncate", "argument", "expand", "flag", "given", "typed"]
 
@@ -50,9 +51,6 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
             raise console.ClosedPipe from None
 
     return flat
-
-
-_typed: set[str] = set()
 
 
 def typed() -> frozenset[str]:
@@ -174,6 +172,9 @@ class ModelFlags:
         int | None,
         flag("--seed", metavar="N", help="Seed of everything random.", default="a new one each time"),
     ] = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def spec(self, *, task: str, verb: str | None = None) -> ModelSpec:
         """Return the request that `runtime.load` takes.

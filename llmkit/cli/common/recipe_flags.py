@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from llmkit.cli.common import console, launch, options, progress, signals, upload
 from llmkit.cli.common.options import flag
+from llmkit.cli.common.recipe_trust import refuse_permissions
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
     found = {
         names[key]: value for key, value in read_recipe(run.config, types).items() if names[key] not in typed
     }
+    refuse_permissions(run.config, found)
     return (
         [
             dataclasses.replace(

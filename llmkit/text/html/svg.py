@@ -34,7 +34,7 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> lis
 
 def _ends(low: float, high: float) -> tuple[float, float]:
     """Return the ends of an axis for values from `low` to `high`, far enough from each other to divide."""
-    low, high = max(low, -1e300), min(high, 1e300)
+    low, high = (max(-1e300, min(1e300, end)) for end in (low, high))
     if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-290):
         room = max(0.5, 0.01 * abs(low))
         return low - room, high + room

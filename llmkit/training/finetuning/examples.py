@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OptionError, RowError
+from llmkit.errors import InputError, LLMKitError, OptionError, RowError
 from llmkit.records.flatten import flat
 from llmkit.records.read import open_rows
 from llmkit.records.rows import Row
@@ -22,6 +22,10 @@ from llmkit.training.finetuning.encoding import shared_length
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_ROWS_BETWEEN_CHECKS = 4096
+_SPARE_MEMORY = 256 << 20
 
 
 @dataclass
@@ -156,6 +160,7 @@ def read_source(
 
     Raises:
         InputError: with file, line and reason.
+        LLMKitError: the rows do not fit into memory.
     """
     summary, kept = ReadSummary(), list[Row]()
     columns: Columns | None = None
@@ -164,6 +169,8 @@ def read_source(
             if row.error is None and _blank_line(file, row):
                 continue
             summary.rows += 1
+            if summary.rows % _ROWS_BETWEEN_CHECKS == 0:
+                _check_memory(file, summary.rows)
             try:
                 if row.error is not None:
                     raise RowError(row.where, row.error)
@@ -225,6 +232,16 @@ class Examples:
         import numpy as np
 
         return sum(int((np.asarray(one.targets) != IGNORED).sum()) for one in self.items)
+
+
+def _check_memory(file: str | Path, rows: int) -> None:
+    """End before the system ends the process: a small .gz file can unpack to any number of rows."""
+    import psutil
+
+    if psutil.virtual_memory().available < _SPARE_MEMORY:
+        raise LLMKitError(
+            f"{file}: the memory is full after {rows:,} rows, which all have to fit; give fewer rows"
+        )
 
 
 def encode(

@@ -252,6 +252,8 @@ def _logit_differences(model: Any) -> tuple[float, float]:
 def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
+    from llmkit.runtime.memory import is_out_of_memory
+
     model: Any = loaded.model
     if recipe.qlora:
         from peft import prepare_model_for_kbit_training
@@ -278,6 +280,10 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
         wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise OptionError("target_modules", f"{recipe.target_modules}: {one_line(error)}") from None
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OptionError("lora_rank", f"{recipe.lora_rank}: the adapter does not fit into memory") from None
     for one in wrapped.peft_config.values():
         # During training only: peft reads this folder's vocabulary size, and would ask the Hub for a name.
         one.base_model_name_or_path = str(loaded.folder)

@@ -93,6 +93,8 @@ class FinetuneRecipe(Schedule):
         super().check()
         if self.lora_rank < 1:
             raise OptionError("lora_rank", f"must be 1 or more, not {self.lora_rank}")
+        if self.lora_alpha is not None and self.lora_alpha < 1:
+            raise OptionError("lora_alpha", f"must be 1 or more, not {self.lora_alpha}")
         check_share("lora_dropout", self.lora_dropout)
         check_share("label_smoothing", self.label_smoothing)
         if self.dpo_beta is not None and not self.dpo_beta > 0:

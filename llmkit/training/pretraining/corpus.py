@@ -22,6 +22,8 @@ from llmkit.records.rows import default_column, text_of
 
 END_OF_TEXT = "<|endoftext|>"
 _CHUNK = 1 << 20
+MAX_DOCUMENT = 1 << 30
+"""Most bytes of a document."""
 # Bytes of a Python string besides its characters; counted so that short documents do not fill the memory.
 _OVERHEAD = 50
 _RANKS = 1 << 64
@@ -247,12 +249,12 @@ def _file_texts(source: str, how: _SourceOptions) -> Iterator[str | RowError]:
     with open_text(source, encoding=how.encoding) as stream:
         separator = how.separator
         if how.whole:
-            texts, separator = iter(["".join(_chunks(stream, source, how))]), ""
+            texts, separator = _split(_chunks(stream, source, how), "", source), ""
         else:
             if separator is None:
                 separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
                 stream.seek(0)
-            texts = _split(_chunks(stream, source, how), separator)
+            texts = _split(_chunks(stream, source, how), separator, source)
         yield from _checked(texts, source, separator, how) if how.lenient else texts
 
 
@@ -284,20 +286,25 @@ def _has(stream: IO[bytes], mark: bytes) -> bool:
     return False
 
 
-def _split(chunks: Iterable[str], separator: str) -> Iterator[str]:
-    """Split the joined chunks as `str.split` would, with one chunk and one document in memory."""
+def _split(chunks: Iterable[str], separator: str, source: str) -> Iterator[str]:
+    """Split the joined chunks as `str.split` would, with one chunk and one document in memory.
+
+    An empty separator gives one document.
+    """
     held: list[str] = []
-    end = ""
+    end, size = "", 0
     for chunk in chunks:
-        first, *parts = (end + chunk).split(separator)
+        first, *parts = (end + chunk).split(separator) if separator else [chunk]
         if parts:
             yield "".join([*held, first])
             *whole, first = parts
             yield from whole
-            held = []
+            held, size = [], 0
         # The possible beginning of a separator waits for the next chunk.
-        safe = max(0, len(first) - len(separator) + 1)
+        safe = max(0, len(first) - max(len(separator) - 1, 0))
         held.append(first[:safe])
+        size += safe
+        _check_size(size, source)
         end = first[safe:]
     yield "".join([*held, end])
 
@@ -308,7 +315,7 @@ def _chunks(stream: IO[bytes], source: str, how: _SourceOptions) -> Iterator[str
     A byte that is not UTF-8 raises an error; if `how.lenient`, it becomes a surrogate, and reading continues.
     """
     number = 1
-    while lines := stream.readlines(_CHUNK):
+    while lines := _lines(stream, source):
         if number == 1:
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
         try:
@@ -317,6 +324,23 @@ def _chunks(stream: IO[bytes], source: str, how: _SourceOptions) -> Iterator[str
             raise _first_bad(source, number, lines, how) from None
         yield text.replace("\r\n", "\n")
         number += len(lines)
+
+
+def _lines(stream: IO[bytes], source: str) -> list[bytes]:
+    """Read about a megabyte of whole lines; a line is never longer than a document may be."""
+    lines, size = list[bytes](), 0
+    while size < _CHUNK and (line := stream.readline(MAX_DOCUMENT + 1)):
+        size += len(line)
+        _check_size(size, source)
+        lines.append(line)
+    return lines
+
+
+def _check_size(size: int, source: str) -> None:
+    """Refuse a document that would fill the memory: a small .gz file can unpack to any size."""
+    if size > MAX_DOCUMENT:
+        limit = f"{MAX_DOCUMENT / (1 << 30):.2g} GiB, the limit of one"
+        raise InputError(f"{source}: a document is longer than {limit}; set `separator`, or split the file")
 
 
 def _first_bad(source: str, number: int, lines: list[bytes], how: _SourceOptions) -> RowError:

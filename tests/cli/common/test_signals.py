@@ -157,3 +157,35 @@ def test_check_raises_again_for_a_signal_that_was_swallowed(handlers: None) -> N
         signals.check()
     signals.reset()
     signals.check()
+
+
+# A library in another language that never returns to Python, as a tokenizer may.
+STUCK = """
+import collections, itertools, os, sys
+from llmkit.cli.common import signals
+
+signals.end_at_once()
+if sys.argv[1] == "working":
+    signals.unwind()
+print(flush=True)
+collections.deque(itertools.repeat(None), maxlen=0)
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(("state", "signals_needed"), [("loading", 1), ("working", 2)])
+def test_a_library_that_never_returns_can_be_ended(
+    state: str, signals_needed: int, number: signal.Signals
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUCK, state], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        for _ in range(signals_needed):
+            time.sleep(0.3)
+            assert process.poll() is None
+            process.send_signal(number)
+        assert process.wait(timeout=10) == -number
+    finally:
+        process.kill()
+        process.communicate()

@@ -32,7 +32,7 @@ def test_steps_have_whole_ticks() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [[3.0], [2.0**53, 2.0**53], [1e308, -1e308], [0.0, 5e-324], [1e16, 1e16 + 2]]
+    "values", [[3.0], [1.7e308], [2.0**53, 2.0**53], [1e308, -1e308], [0.0, 5e-324], [1e16, 1e16 + 2]]
 )
 def test_any_finite_values_are_drawn(values: list[float]) -> None:
     for picture in (

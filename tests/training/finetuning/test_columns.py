@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, LLMKitError
 from llmkit.training.finetuning.columns import recognize
 from llmkit.training.finetuning.examples import read_source
 from tests.training.helpers import refuses
@@ -212,3 +212,16 @@ def test_blank_lines_between_paragraphs_are_no_rows(tmp_path: Path) -> None:
     assert [row.data["text"] for row in source.rows] == ["The dog.", "The cat."]
     assert source.summary.rows == 2
     assert source.rows[1].where.endswith("story.txt:4")
+
+
+def test_rows_that_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the system ends the process: all rows of a finetuning are in memory."""
+    import psutil
+
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a"}\n' * 5000)
+    assert len(read_source([file]).rows) == 5000
+    full = psutil.virtual_memory()._replace(available=100 << 20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: full)
+    with pytest.raises(LLMKitError, match=r"rows\.jsonl.*memory"):
+        read_source([file])

@@ -336,3 +336,28 @@ def test_few_long_documents_at_the_beginning_do_not_hold_out_the_rest() -> None:
         assert any(map(chosen.holds_out, DOCUMENTS[:4]))
         assert 0.035 < sum(map(chosen.holds_out, rest)) / len(rest) < 0.065
     assert not choose_split(DOCUMENTS[:1], 1e-9, 1, complete=False).holds_out(DOCUMENTS[0])
+
+
+@pytest.mark.parametrize("text", ["a" * 9000, "a line\n" * 1300], ids=["one-line", "no-separator"])
+@pytest.mark.parametrize("manner", [{}, {"whole": True}, {"separator": "###"}, {"on_error": "skip"}])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_document_that_would_fill_the_memory_is_refused(
+    text: str, manner: dict[str, Any], zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is 1 GiB; here it is 8 kB. A .gz file of 1 MB can hold such a line."""
+    monkeypatch.setattr(module, "MAX_DOCUMENT", 8000)
+    monkeypatch.setattr(module, "_CHUNK", 1000)
+    file = tmp_path / ("a.txt.gz" if zipped else "a.txt")
+    file.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    with pytest.raises(InputError, match=r"a\.txt.*longer than"):
+        read(file, **manner)
+
+
+def test_documents_below_the_limit_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_DOCUMENT", 8000)
+    monkeypatch.setattr(module, "_CHUNK", 1000)
+    file = tmp_path / "a.txt"
+    file.write_text("\n\n".join(letter * 7000 for letter in "abc"))
+    assert read(file) == [letter * 7000 for letter in "abc"]
+    file.write_text("\n".join(letter * 700 for letter in "abc"))
+    assert read(file, whole=True) == ["\n".join(letter * 700 for letter in "abc")]
