@@ -203,6 +203,14 @@ def test_several_results_of_a_prompt_are_separated(model: Path, count: int) -> N
     assert [part.count("\n") for part in lines.split("\n\n")[:-1]] == [1] * count
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_cut_prompt_is_told(model: Path, side: str) -> None:
+    rows = '{"prompt": "' + "moon " * 300 + '"}\n{"prompt": "A dog"}\n'
+    result = run("generate", "-m", model, *SHORT, "--input", "-", "--truncate", side, stdin=rows)
+    assert result.code == 0
+    assert "1 prompt longer than the" in result.err
+
+
 def test_an_unknown_model(tmp_path: Path) -> None:
     assert_refused(
         run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline"
