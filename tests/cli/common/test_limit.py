@@ -33,7 +33,6 @@ READ = ["--limit", "2", "--encoding", "gb18030"]
     [
         (["summarize", "--input", "rows.jsonl", "--json", "--field", "text"], "summary_text", WORDS[:2]),
         (["summarize", "--input", "lines.de", "--lines", "--json"], "summary_text", WORDS[:2]),
-        (["summarize", "lines.de", "--lines", "--json"], "summary_text", WORDS[:2]),
     ],
 )
 def test_rows(arguments: list[str], field: str, expected: list[str]) -> None:
