@@ -33,11 +33,18 @@ READ = ["--limit", "2", "--encoding", "gb18030"]
     [
         (["summarize", "--input", "rows.jsonl", "--json", "--field", "text"], "summary_text", WORDS[:2]),
         (["summarize", "--input", "lines.de", "--lines", "--json"], "summary_text", WORDS[:2]),
+        (["summarize", "lines.de", "--lines", "--json"], "summary_text", WORDS[:2]),
     ],
 )
 def test_rows(arguments: list[str], field: str, expected: list[str]) -> None:
     done = run(*arguments, *READ)
     assert [row[field] for row in rows_of(done.out)] == expected, done.err
+
+
+def test_a_text_file_to_summarize() -> None:
+    done = run("summarize", "texts.txt", "--encoding", "gb18030")
+    assert done.code == 0, done.err
+    assert done.out.strip() in WORDS
 
 
 def test_lines_of_stdin() -> None:
