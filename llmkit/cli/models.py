@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from llmkit.cli.common import options
+from llmkit.cli.common import console, options
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError
 
@@ -113,10 +113,11 @@ def _print_table(found: list[dict[str, Any]]) -> None:
     # A suggestion has a command in place of size, task, license and score.
     for row, model in zip(rows, found, strict=True):
         if "command" in model:
-            print(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {model['command']}")
+            line = f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {model['command']}"
         else:
             cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())
+            line = "  ".join(cells).rstrip()
+        print(console.fitted(line, indent=widths[0] + 2))
 
 
 def _cells(model: dict[str, Any]) -> tuple[str, str, str, str]:
