@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def spawn(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess
     options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
     if options["stdin"] is None:
         del options["stdin"]
-    return subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [sys.executable, "-m", "llmkit", *map(str, arguments)],
         capture_output=options.pop("capture_output", True),
         text=True,
@@ -98,3 +99,12 @@ def spawn(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess
         env={**os.environ, "HF_HUB_OFFLINE": "1", **options.pop("env", {})},
         **options,
     )
+    if done.stderr is not None:
+        done.stderr = without_progress(done.stderr)
+    return done
+
+
+def without_progress(shown: str) -> str:
+    """Remove the lines that tell how long something takes, which depend on how busy the machine is."""
+    shown = re.sub(r"llmkit: [^\r\n]*, \d+:\d\d:\d\d\r +\r", "", shown)
+    return re.sub(r"^llmkit: [^\n]*, \d+:\d\d:\d\d\n", "", shown, flags=re.M)

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,21 +69,10 @@ def run(
         line = "  ".join(
             part for part in (f"{finding.what:<16}", f"{finding.value:<34}", mark, advice) if part
         )
-        print(_fitted(line.rstrip()))
+        print(console.fitted(line.rstrip(), indent=18))
     if failed:
         console.notice("something is missing; see the lines marked MISSING")
         raise console.Exit(1)
-
-
-def _fitted(line: str) -> str:
-    """Return a line broken at spaces for the terminal, or as it is where there is no terminal."""
-    if not sys.stdout.isatty():
-        return line
-    width = shutil.get_terminal_size().columns
-    broken = textwrap.wrap(
-        line, width, subsequent_indent=" " * 18, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(one.rstrip() for one in broken)
 
 
 def _findings() -> Iterator[Finding]:

@@ -69,22 +69,25 @@ def run(
     engine = open_engine(model.spec(task="text-generation", verb="generate"))
     generation = Generation(engine, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
-    if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
-        row = next(iter(source))
-        if row.error is not None:
-            raise RowError(row.where, row.error)
-        _stream(generation, row)
-    else:
-        answers = generation.prompts.chat
-        rows.run_rows(
-            generation,
-            source,
-            outputs,
-            verb="generate",
-            field="generated_text",
-            answers=answers,
-            single=single,
-        )
+    try:
+        if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
+            row = next(iter(source))
+            if row.error is not None:
+                raise RowError(row.where, row.error)
+            _stream(generation, row)
+        else:
+            answers = generation.prompts.chat
+            rows.run_rows(
+                generation,
+                source,
+                outputs,
+                verb="generate",
+                field="generated_text",
+                answers=answers,
+                single=single,
+            )
+    finally:
+        rows.report_shortened(generation.prompts)
 
 
 def _stream(generation: Generation, row: Row) -> None:

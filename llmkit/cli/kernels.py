@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -265,4 +264,4 @@ def _print(rows: Sequence[Sequence[str]], left: int) -> None:
             cell.ljust(width) if i < left or i == last else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        print(console.fitted("  ".join(cells).rstrip(), indent=sum(widths[:-1]) + 2 * last))

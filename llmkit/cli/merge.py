@@ -84,7 +84,7 @@ def run(
         print(json_module.dumps(dataclasses.asdict(result), default=str))
         return
     print(f"folder: {result.folder}")
-    print(f"weights: {result.parameters:,} in {result.dtype}")
+    print(f"weights: {result.parameters:,} parameters in {result.dtype}")
     print(f"largest change of a logit: {result.logit_difference:.3g} ({result.probes} probe tokens)")
     if result.cast_difference is not None:
         print(f"rounding to {result.dtype} alone, without merging: {result.cast_difference:.3g}")

@@ -188,7 +188,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
         raise InputError(f"--format {format}: use one of {', '.join(READ)}")
     on_stdin = texts in ([], ["-"])
     if not on_stdin and documents.are_files(texts):
-        for given in options.given(inputs, but=["lines"]):
+        for given in options.given(inputs, but=["lines", "encoding", *(["limit"] if inputs.lines else [])]):
             raise InputError(f"{given}: about rows; leave it out for documents")
         files, others = named_files(texts)
         if others:
@@ -199,10 +199,12 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
         if inputs.lines:
             return _Opened(*open_argument(files[0], inputs, field="text"))
         if len(files) > 1:
+            if inputs.encoding is not None:
+                raise InputError("--encoding: of one text file; convert the files, or name one")
             return _Opened(file_rows(files), False, files=True, format=format)
-        return _Opened(rows_of([text_of_file(files[0], format)], name=files[0]), True)
+        return _Opened(rows_of([text_of_file(files[0], format, inputs.encoding)], name=files[0]), True)
     if on_stdin and format is not None and inputs.input is None:
-        text = text_of_data(sys.stdin.buffer.read(), "stdin", format)
+        text = text_of_data(sys.stdin.buffer.read(), "stdin", format, inputs.encoding)
         return _Opened(rows_of([text], name="stdin"), True)
     if format is not None:
         raise InputError("--format: about documents; name a file, or give one on stdin")

@@ -73,6 +73,7 @@ class PromptMaker:
 
     Attributes:
         chat: True if prompts go through the chat template.
+        shortened: number of prompts so far that lost a part by `truncate`.
 
     Raises:
         OptionError: chat options for a model without a chat template, or truncation without a tokenizer.
@@ -92,6 +93,7 @@ class PromptMaker:
         self.template = template
         self.name = engine.name
         self.context_length = engine.context_length
+        self.shortened = 0
         self._tokenizer: Any = engine.tokenizer
         self._is_encoder_decoder = engine.is_encoder_decoder
         self._encode = encode or self._tokenize
@@ -313,7 +315,9 @@ class PromptMaker:
         limit = self.options.max_new_tokens
         if context is not None:
             encoder = self._is_encoder_decoder
-            if len(ids) > (context if encoder else context - 1):
+            too_long = len(ids) > (context if encoder else context - 1)
+            self.shortened += bool(too_long and self.options.truncate in ("left", "right")) or bool(dropped)
+            if too_long:
                 ids = self._truncate(ids, context if encoder else max(context - limit, context // 2), where)
             limit = min(limit, context - (1 if encoder else len(ids)))
         end: str = tokenizer.decode(ids[-16:])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import assert_refused, rows_of, run, spawn
+from tests.command import assert_refused, rows_of, run, spawn, without_progress
 from tests.conftest import TinyModel
 
 SHORT = ("--max-new-tokens", "6")
@@ -203,6 +203,14 @@ def test_several_results_of_a_prompt_are_separated(model: Path, count: int) -> N
     assert [part.count("\n") for part in lines.split("\n\n")[:-1]] == [1] * count
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_cut_prompt_is_told(model: Path, side: str) -> None:
+    rows = '{"prompt": "' + "moon " * 300 + '"}\n{"prompt": "A dog"}\n'
+    result = run("generate", "-m", model, *SHORT, "--input", "-", "--truncate", side, stdin=rows)
+    assert result.code == 0
+    assert "1 prompt longer than the" in result.err
+
+
 def test_an_unknown_model(tmp_path: Path) -> None:
     assert_refused(
         run("generate", "-m", "nobody/nothing", "x"), "is not in the cache, and this run is offline"
@@ -258,7 +266,7 @@ def test_a_closed_pipe_ends_it_quietly(model: Path) -> None:
         assert process.stderr is not None
         assert len(process.stdout.read(10)) == 10
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert without_progress(process.stderr.read().decode()) == ""
         assert process.wait(60) == 0
 
 
@@ -286,7 +294,7 @@ def test_a_terminal_shows_the_prompt_and_a_pipe_does_not(model: Path) -> None:
                 break
     os.close(master)
     plain = run("generate", "-m", model, *SHORT, "The cat").out
-    assert shown.decode().replace("\r\n", "\n") == f"\x1b[2mThe cat\x1b[0m{plain}"
+    assert without_progress(shown.decode()).replace("\r\n", "\n") == f"\x1b[2mThe cat\x1b[0m{plain}"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -298,8 +306,8 @@ def test_a_signal_leaves_a_run_that_resume_finishes(
         _wait_for_batches(tmp_path / "out.jsonl.journal", 2)
         process.send_signal(number)
         assert process.stderr is not None
-        told = process.stderr.read()
-        assert re.fullmatch(rb"llmkit: interrupted: \d+ rows are done and kept; --resume goes on\n", told)
+        told = without_progress(process.stderr.read().decode())
+        assert re.fullmatch(r"llmkit: interrupted: \d+ rows are done and kept; --resume goes on\n", told)
         assert process.wait(60) == code
     assert not (tmp_path / "out.jsonl").exists()
     resumed = spawn(*arguments, "--resume")

@@ -84,15 +84,18 @@ def _reply(
         engine, chat_options(engine, wanted), field=inputs.field, template=inputs.template
     )
     rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
-    if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
-        row = next(iter(source))
-        if row.error is not None:
-            raise RowError(row.where, row.error)
-        out = WordWrap()
-        generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show(out))
-        out.end()
-    else:
-        rows.run_rows(generation, source, outputs, verb="chat", field="generated_text", answers=True)
+    try:
+        if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
+            row = next(iter(source))
+            if row.error is not None:
+                raise RowError(row.where, row.error)
+            out = WordWrap()
+            generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show(out))
+            out.end()
+        else:
+            rows.run_rows(generation, source, outputs, verb="chat", field="generated_text", answers=True)
+    finally:
+        rows.report_shortened(generation.prompts)
 
 
 def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) -> None:

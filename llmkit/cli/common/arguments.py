@@ -124,7 +124,9 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
         raise InputError(
             f"{name}: {FORMATS[format].title}, which translate, summarize and qa read; save it as plain text"
         )
-    source = open_rows(name, lines=inputs.lines, whole=not inputs.lines)
+    if inputs.limit is not None and not inputs.lines:
+        raise InputError("--limit is about rows: name a file with --input, or give --lines")
+    source = open_rows(name, lines=inputs.lines, whole=not inputs.lines, encoding=inputs.encoding)
 
     def renamed(found: Iterator[Row]) -> Iterator[Row]:
         for row in found:
@@ -135,7 +137,7 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
                 row, data={field: text if inputs.lines else text.rstrip("\r\n")} if row.data else {}
             )
 
-    source = source.through(renamed)
+    source = source.through(renamed).limited(inputs.limit)
     first = source.first()
     if not inputs.lines and first is not None and first.error is None and not first.data[field].strip():
         raise InputError(f"{name} is empty, or holds only white space")

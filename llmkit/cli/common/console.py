@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import warnings
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -178,3 +179,20 @@ def drawing() -> Any:
 def count(number: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def fitted(line: str, indent: int) -> str:
+    """Return a line of a table for stdout: on a terminal broken at spaces, elsewhere as it is.
+
+    Args:
+        line: the line.
+        indent: columns before the further lines; 4 where this leaves too little room.
+    """
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    before = " " * (indent if width - indent >= 20 else 4)
+    broken = textwrap.wrap(
+        line, width, subsequent_indent=before, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(one.rstrip() for one in broken)

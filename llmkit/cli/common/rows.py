@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmkit.records.process import Summary
     from llmkit.records.read import RowSource
     from llmkit.records.task import RunState, Task
+    from llmkit.tasks.prompts import PromptMaker
 
 WINDOW = 1024
 
@@ -228,6 +229,15 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
         console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {output}")
+
+
+def report_shortened(prompts: PromptMaker) -> None:
+    """Report how many prompts were longer than the context, and lost a part."""
+    if prompts.shortened:
+        lost = "their oldest turns" if prompts.options.truncate == "turns" else "a part"
+        number = console.count(prompts.shortened, "prompt")
+        sees = f"the {prompts.context_length} tokens that {prompts.name} sees"
+        console.notice(f"{number} longer than {sees}: the model did not see {lost}")
 
 
 def report_seed(run_state: RunState, *, sampling: bool) -> None:

@@ -42,15 +42,18 @@ def print_list(cache_dir: Path | None, json: bool) -> None:
         return
     rows = [_HEADER, *(_cells(model) for model in found)]
     # A suggestion has a command in place of size, license and score.
-    for row, line in zip(rows, _lines([row for row in rows if len(row) > 3], rows), strict=True):
-        sys.stdout.write(line if len(row) > 3 else line.rstrip() + "\n")
+    for line in _lines([row for row in rows if len(row) > 3], rows):
+        print(line)
 
 
 def _lines(measured: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*measured, strict=True)]
     widths[:2] = [max(len(row[i]) for row in rows) for i in range(2)]
+    indent = widths[0] + 2
     return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip() + "\n"
+        console.fitted(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip(), indent
+        )
         for row in rows
     ]
 

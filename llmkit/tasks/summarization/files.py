@@ -18,23 +18,24 @@ READ = ("txt", "md", "html", "srt", "vtt", "docx", "odt", "epub", "pdf")
 """Formats of documents whose prose is summarized."""
 
 
-def text_of_file(path: str, format: str | None = None) -> str:
+def text_of_file(path: str, format: str | None = None, encoding: str | None = None) -> str:
     """Return the running text of a file, without code, tables, menus and addresses.
 
     Args:
         path: the file; one without a known format is plain text.
         format: its format, if the name does not tell it.
+        encoding: encoding of plain text; None is UTF-8.
 
     Raises:
         InputError: it cannot be read, is no text and no document, or has no prose.
     """
-    return text_of_data(read_file(path), path, format or document_format(path))
+    return text_of_data(read_file(path), path, format or document_format(path), encoding)
 
 
-def text_of_data(data: bytes, name: str, format: str | None) -> str:
+def text_of_data(data: bytes, name: str, format: str | None, encoding: str | None = None) -> str:
     """Return the running text of a document's bytes; None is plain text; see `text_of_file`."""
     if format in {None, "txt"}:
-        return without_license(plain_text(data, name))
+        return without_license(plain_text(data, name, encoding))
     if format not in READ:
         raise InputError(f"{name}: {titled(name)} is not summarized; formats are {', '.join(READ)}")
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from llmkit.errors import InputError
 from llmkit.text.documents.packages.archive import Member, write_members
 from llmkit.text.documents.segment import Parts, Segment
+from llmkit.text.encodings import guess
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -147,18 +148,32 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, Encoding]:
             byte order mark.
 
     Returns:
-        The text, and its encoding: by byte order mark, as declared, UTF-8, or else Windows-1252 or Latin-1.
+        The text, and its encoding: by byte order mark, as declared, UTF-8, as `guess` finds it, or else
+        Windows-1252 or Latin-1.
     """
     for mark, name in _MARKS:
         if data.startswith(mark):
             text = _exact(data[len(mark) :], name)
             if text is not None:
                 return text, Encoding(name, mark)
-    for candidate in (declared, "utf-8", "cp1252"):
+    for candidate in (declared, "utf-8", _guessed(data), "cp1252"):
         text = _exact(data, candidate) if candidate else None
         if candidate and text is not None:
             return text, Encoding(candidate)
     return data.decode("latin-1"), Encoding("latin-1")
+
+
+def _guessed(data: bytes) -> str | None:
+    """Return the likely encoding of a text of Asia or Russia; None for UTF-8 and for Western Europe."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        sample = data[max(0, error.start - 512) : error.start + 65536]
+        found = guess(sample)
+        # A few umlauts side by side, as in an alphabet, are no evidence.
+        least = {"gb18030": 8, "cp932": 8, "cp1251": 30}.get(found)
+        return found if least is not None and sum(byte >= 0x80 for byte in sample) >= least else None
+    return None
 
 
 def _exact(data: bytes, name: str) -> str | None:

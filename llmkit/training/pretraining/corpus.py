@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from llmkit.errors import InputError, OptionError, RowError
-from llmkit.records.encodings import check_encoding, guess
+from llmkit.records.encodings import check_encoding
 from llmkit.records.read import has_rows, open_rows, open_text
 from llmkit.records.rows import default_column, text_of
+from llmkit.text.encodings import guess
 
 END_OF_TEXT = "<|endoftext|>"
 _CHUNK = 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 
@@ -90,3 +91,18 @@ def test_without_a_terminal_a_plain_line_comes_now_and_then(
     with progress.waiting("loading stories"):
         time.sleep(0.3)
     assert shown.getvalue() == ("" if quiet else "llmkit: loading stories, 0:00:00\n")
+
+
+@pytest.mark.parametrize("indent", [4, 10, 30])
+def test_a_line_of_a_table_breaks_between_words_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, indent: int
+) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((30, 24)))
+    line = "name      a long value of words"
+    wide = console.fitted(line, indent)
+    assert max(map(len, wide.splitlines())) <= 30
+    assert wide.split() == line.split()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert console.fitted(line, indent) == line

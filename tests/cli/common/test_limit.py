@@ -41,6 +41,12 @@ def test_rows(arguments: list[str], field: str, expected: list[str]) -> None:
     assert [row[field] for row in rows_of(done.out)] == expected, done.err
 
 
+def test_a_text_file_to_summarize() -> None:
+    done = run("summarize", "texts.txt", "--encoding", "gb18030")
+    assert done.code == 0, done.err
+    assert done.out.strip() in WORDS
+
+
 def test_lines_of_stdin() -> None:
     done = run("summarize", "--lines", "--json", *READ, stdin=Path("lines.de").read_bytes())
     assert [row["summary_text"] for row in rows_of(done.out)] == WORDS[:2]
