@@ -203,7 +203,7 @@ def unpack(packed: Packed, bits: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _StoredTensor:
+class _MLXTensor:
     """A tensor of a file: a weight of the model, or a part of its packed form.
 
     Attributes:
@@ -255,7 +255,7 @@ def write(
     from safetensors.torch import save_file
 
     wanted = getattr(torch, dtype)
-    plan: dict[str, tuple[_StoredTensor, torch.Tensor]] = {}
+    plan: dict[str, tuple[_MLXTensor, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name not in tied:
             plan |= _planned(family, name, value, wanted, bits if name in tables else None)
@@ -291,7 +291,7 @@ def write(
 
 def _planned(
     family: MLXFamily, name: str, value: torch.Tensor, dtype: torch.dtype, bits: int | None
-) -> dict[str, tuple[_StoredTensor, torch.Tensor]]:
+) -> dict[str, tuple[_MLXTensor, torch.Tensor]]:
     """The tensors that a weight becomes, by their names in the file, with empty ones of their shapes."""
     import torch
 
@@ -299,19 +299,19 @@ def _planned(
     shape = tuple(reversed(value.shape)) if _is_transposed(family, made) else tuple(value.shape)
     group = group_for(shape[1]) if bits is not None else None
     if bits is None or group is None:
-        return {made: (_StoredTensor(name, "weight", None), torch.empty(shape, dtype=dtype, device="meta"))}
+        return {made: (_MLXTensor(name, "weight", None), torch.empty(shape, dtype=dtype, device="meta"))}
     words = torch.empty(shape[0], shape[1] * bits // 32, dtype=torch.uint32, device="meta")
     scales = torch.empty(shape[0], shape[1] // group, dtype=dtype, device="meta")
     stem = made.removesuffix(".weight")
     return {
-        made: (_StoredTensor(name, "weight", group), words),
-        f"{stem}.scales": (_StoredTensor(name, "scales", group), scales),
-        f"{stem}.biases": (_StoredTensor(name, "biases", group), scales),
+        made: (_MLXTensor(name, "weight", group), words),
+        f"{stem}.scales": (_MLXTensor(name, "scales", group), scales),
+        f"{stem}.biases": (_MLXTensor(name, "biases", group), scales),
     }
 
 
 def _made(
-    piece: _StoredTensor,
+    piece: _MLXTensor,
     tensors: Mapping[str, torch.Tensor],
     family: MLXFamily,
     made: str,
