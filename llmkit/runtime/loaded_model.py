@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.fingerprint import fingerprint
 from llmkit.runtime.checkpoint import inspect_checkpoint
+from llmkit.runtime.tokenizer import VOCABULARIES
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _READ = (
     *("*.safetensors", "*.bin", "*.py", "config.json", "adapter_config.json", "generation_config.json"),
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt"),
-    *("*.model", "*.spm", "*.tiktoken", "chat_template.*", "chat_templates/*", "additional_chat_templates/*"),
+    *(*VOCABULARIES, "*.tiktoken", "chat_template.*", "chat_templates/*", "additional_chat_templates/*"),
 )
 
 

@@ -1,6 +1,6 @@
 """Load a model's tokenizer, and check its special tokens against the model's embeddings.
 
-Public: `has_tokenizer`, `load_tokenizer`, `check_special_tokens`.
+Public: `VOCABULARIES`, `has_tokenizer`, `load_tokenizer`, `check_special_tokens`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 # Vocabulary files of all tokenizer classes in transformers.
-_VOCABULARIES = (
+VOCABULARIES = (
     *("tokenizer.json", "tekken.json", "vocab*.json", "vocab*.txt", "dict.txt", "byte_maps.json"),
     *("*.model", "*.spm", "*.codes", "*.tokenizer"),
 )
@@ -33,7 +33,7 @@ _ALWAYS_USED = ("bos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 def has_tokenizer(folder: Path) -> bool:
     """Return True if a folder holds a tokenizer of any class, fast or slow."""
     names = [path.name for path in folder.iterdir()]
-    if any(fnmatchcase(name, pattern) for name in names for pattern in _VOCABULARIES):
+    if any(fnmatchcase(name, pattern) for name in names for pattern in VOCABULARIES):
         return True
     if "tokenizer_config.json" not in names:
         return False
