@@ -104,7 +104,7 @@ def test_the_verb_reports_size_and_divergence(tmp_path: Path) -> None:
 
 def test_the_verb_refuses_to_quantize_twice(folders: dict[int, Any], tmp_path: Path) -> None:
     asked = ("quantize", "-o", tmp_path / "twice")
-    assert_refused(run(*asked, "-m", "stories", "--quantize", "int4"), "--bits", option="quantize")
+    assert_refused(run(*asked, "-m", "stories", "--quantize", "int4"), option="quantize")
     assert_refused(run(*asked, "-m", folders[8].folder), "quantized already")
 
 
