@@ -78,7 +78,7 @@ def test_ctranslate2_answers(context: Any, family: str) -> None:
 
 def test_what_is_not_installed_is_skipped_by_name(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    monkeypatch.setattr("llmkit.convert.to_gguf.find_spec", lambda name: None)
+    monkeypatch.setattr("llmkit.convert.reader_process.find_spec", lambda name: None)
     opened, skipped = open_peers(context("ctranslate2", "llama.cpp"))
     assert opened == []
     assert [one.name for one in skipped] == ["ctranslate2", "llama.cpp"]
