@@ -125,7 +125,7 @@ def killed_when_replacing(bench: Bench, case: Case, every: int = 1) -> tuple[int
             names = group.split("+")
             if not any(all(left.get(name) == of[name] for name in names) for of in (older, wanted)):
                 faults.append(f"{place}: {group} is lost or torn")
-        for path, proof in ((n, f"{n}.proof.json") for n in left if f"{n}.proof.json" in left):
+        for path, proof in ((n, f"{n}.proof.json") for n in older if f"{n}.proof.json" in left):
             if not any((left[path], left[proof]) == (of[path], of[proof]) for of in (older, wanted)):
                 faults.append(f"{place}: {proof} is about another file")
         faults += [f"{place}: {fault}" for fault in after_again(bench, case, whole, wanted)]
