@@ -72,7 +72,7 @@ def complete(model: PreTrainedModel, name: str) -> None:
         return
     own = getattr(model.config, "decoder_start_token_id", None)
     first = next(
-        (one for one in (config.decoder_start_token_id, own, config.bos_token_id) if one is not None), None
+        (one for one in (config.decoder_start_token_id, config.bos_token_id, own) if one is not None), None
     )
     if first is None:
         raise InputError(f"{name}: neither generation_config.json nor config.json has decoder_start_token_id")

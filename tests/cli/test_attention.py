@@ -40,7 +40,7 @@ FLAGS = {
     "generate": ("--lines", *GREEDY),
     "translate": ("--from", "en", "--to", "de", "--lines", *GREEDY),
     "summarize": ("--lines", *GREEDY),
-    "chat": GREEDY,
+    "chat": ("--input", "-", *GREEDY),
 }
 # verb -> the families that its models come from. Those without SDPA in transformers stand below.
 VERBS = {

@@ -23,7 +23,7 @@ MESSAGES = [
     ),
     (
         "generate",
-        "llmkit: error: nothing to work on: give a text, --input FILE, or text on stdin (see --help)",
+        "llmkit: error: nothing to work on: give a text, text on stdin, or --input FILE (see --help)",
     ),
     (
         "generate x --input rows.jsonl",
@@ -106,8 +106,8 @@ MESSAGES = [
         "llmkit: error: --ratio must be above 0 and below 1: it is a share of the text's words",
     ),
     (
-        "summarize text.txt --style bullets",
-        "llmkit: error: --style: about a model; name one with -m/--model (see `llmkit models`)",
+        "summarize text.txt --window 100",
+        "llmkit: error: --window: about a model; name one with -m/--model (see `llmkit models`)",
     ),
     (
         "summarize rows.jsonl",
@@ -150,7 +150,7 @@ MESSAGES = [
     ),
     (
         "models show nosuch",
-        "llmkit: error: no embedded model nosuch; there is reader, stories, storyteller, translator",
+        "llmkit: error: nosuch is not in the cache; `llmkit models` lists what is on this machine",
     ),
     (
         "summarize --input rows.jsonl --on-error skip",

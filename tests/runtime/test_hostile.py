@@ -263,8 +263,10 @@ def test_a_usual_generation_setting_is_not_refused(folder: Path, key: str, value
 
 def test_a_decoder_starts_as_config_json_says(tiny_model: TinyModel, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_model("bart"), tmp_path / "model"))
-    (folder / "generation_config.json").write_text('{"bos_token_id": 0}')
     edit(folder, decoder_start_token_id=2)
+    (folder / "generation_config.json").write_text('{"bos_token_id": 0}')  # so does transformers
+    assert load(ModelSpec(str(folder))).model.generation_config.decoder_start_token_id == 0
+    (folder / "generation_config.json").write_text("{}")
     assert load(ModelSpec(str(folder))).model.generation_config.decoder_start_token_id == 2
     edit(folder, decoder_start_token_id=100_000)
     with pytest.raises(InputError, match="decoder_start_token_id"):

@@ -209,7 +209,9 @@ def find(name: str, spec: ModelSpec) -> tuple[Path, str]:
         location = locate(name, replace(spec, name=name, offline=True))
     except InputError as error:
         if "is not in the cache" in str(error) and is_hub_id(model):
-            advice = f"; `llmkit models pull {name}` downloads it" if "/" in model else ""
+            advice = "; `llmkit models` lists what is on this machine"
+            if "/" in model:
+                advice = f"; `llmkit models pull {name}` downloads it"
             raise InputError(
                 re.sub(", and this run is offline", "", str(error).split(";")[0]) + advice
             ) from None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = [
     'llmkit qa "Who came out of the grass?" --context examples/story.txt',
-    'llmkit qa -m deepset/tinyroberta-squad2 "Where is the key?" --context notes/ --context report.pdf',
+    'llmkit qa -m my-reader "Where is the key?" --context notes/ --context a.pdf',
 ]
 
 

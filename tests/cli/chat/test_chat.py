@@ -315,8 +315,8 @@ def test_an_answer_is_shown_from_its_first_word_on(capsys: pytest.CaptureFixture
 
 def test_turns_that_the_model_does_not_see_are_told(model: Path) -> None:
     turns = [("user", "The cat"), ("assistant", "moon " * 20)] * 40
-    short = run("chat", "-m", model, *SHORT, stdin=_row(("user", "The cat")))
-    long = run("chat", "-m", model, *SHORT, stdin=_row(*turns, ("user", "The dog")))
+    short = run("chat", "-m", model, *SHORT, *ROWS, stdin=_row(("user", "The cat")))
+    long = run("chat", "-m", model, *SHORT, *ROWS, stdin=_row(*turns, ("user", "The dog")))
     assert (short.code, long.code) == (0, 0)
     assert "their oldest turns" not in short.err
     assert "1 prompt longer than the" in long.err

@@ -44,6 +44,7 @@ def test_an_adapter_is_left_that_loads_and_has_learned(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "finished.json",
         "loss.svg",
         "metrics.jsonl",
         "report.html",

@@ -29,6 +29,7 @@ def test_the_finished_folder_is_a_model_that_has_learned(corpus: Path, tmp_path:
     assert losses[-1] < losses[0] - 0.5
     assert {file.name for file in result.folder.iterdir()} == {
         "config.json",
+        "finished.json",
         "generation_config.json",
         "metrics.jsonl",
         "model.safetensors",

@@ -17,6 +17,7 @@ MOST_BYTES = 1 << 30
 """Most bytes of a file, unpacked."""
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.01  # share of control characters in a text
+_SOME_CONTROLS = 4  # a short text may hold as many, such as the title and colors of a terminal
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "gzip data"}
 
 
@@ -89,7 +90,8 @@ def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
         raise InputError(
             f"{name}: not text: byte 0x{byte:02x} is not {(encoding or 'utf-8').upper()}{advice}"
         ) from error
-    if "\0" in text or len(_CONTROLS.findall(text[:65536])) > _MOST_CONTROLS * min(len(text), 65536):
+    most = max(_SOME_CONTROLS, _MOST_CONTROLS * min(len(text), 65536))
+    if "\0" in text or len(_CONTROLS.findall(text[:65536])) > most:
         raise InputError(f"{name}: not text: it holds control characters")
     if not text.strip():
         raise InputError(f"{name} is empty, or holds only white space")
