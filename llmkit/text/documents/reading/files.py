@@ -17,7 +17,7 @@ MOST_BYTES = 1 << 30
 """Most bytes of a file, unpacked."""
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.01  # share of control characters in a text
-_SOME_CONTROLS = 4  # a short text may hold as many, such as the title and colors of a terminal
+_SOME_CONTROLS = 2  # a short text may hold as many, such as the title and colors of a terminal
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "gzip data"}
 
 
