@@ -360,9 +360,11 @@ def _report_lost_processes() -> Iterator[None]:
 
 def _make_folder(output: Path, folder: Path, options: dict[str, Any]) -> None:
     try:
-        # The proof of a finished run goes first: a kill must not leave a part of it that looks whole.
-        (output / "metrics.jsonl").unlink(missing_ok=True)
-        for path in list(output.iterdir()) if output.is_dir() else []:
+        # The proof of a finished run goes first: a kill must not leave a part of it that looks whole. The
+        # metrics go last: they show the next command that what is left is ours.
+        found = list(output.iterdir()) if output.is_dir() else []
+        found.sort(key=lambda path: (path.name != "finished.json", path.name == "metrics.jsonl"))
+        for path in found:
             if path.is_dir() and not path.is_symlink():
                 if path.name in ("checkpoints", "additional_chat_templates"):
                     shutil.rmtree(path)

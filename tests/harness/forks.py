@@ -113,10 +113,12 @@ class Forks:
         return Done(**found)
 
 
-def digest(folder: Path) -> str:
-    """Return the SHA-256 of a folder's names, links and contents."""
+def digest(folder: Path, *, but: str | None = None) -> str:
+    """Return the SHA-256 of a folder's names, links and contents, without names that end with `but`."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
+        if but is not None and any(part.endswith(but) for part in path.relative_to(folder).parts):
+            continue
         kind = "l" if path.is_symlink() else "d" if path.is_dir() else "f"
         found.update(f"{kind} {path.relative_to(folder)}\0".encode(errors="surrogateescape"))
         if kind == "f":

@@ -140,15 +140,18 @@ def _name(done: Done, number: int) -> str:
 def _after_plain(
     bench: Bench, case: Case, state: Path, whole: Done, wanted: dict[str, bytes]
 ) -> Iterator[str]:
-    """Run the same command again, without a flag: it does its work, or refuses and changes nothing."""
+    """Run the same command again, without a flag: it does its work, or refuses and changes nothing.
+
+    It may remove what the killed command left in its hidden folder.
+    """
     bench.restore(state)
-    before = digest(bench.work)
+    before = digest(bench.work, but=".unfinished")
     done = bench.run(case)
     if done.code == whole.code:
         yield from _differences(bench, case, wanted, "run again")
     elif not is_refusal(done):
         yield f"run again: code {done.code}: {done.err[-300:]}"
-    elif digest(bench.work) != before:
+    elif digest(bench.work, but=".unfinished") != before:
         yield "run again: it refuses, and changes the folder"
 
 

@@ -98,7 +98,7 @@ class UnfinishedFolder:
     def _begin(self, header: dict[str, Any]) -> None:
         """Keep what an earlier command with the same header finished, and remove everything else."""
         if not _reads(self.folder / _MARK, header):
-            _empty(self.folder)
+            _empty(self.folder, frozenset({_MARK}))  # by the mark the folder is known as ours
             write_whole(self.folder / _MARK, json.dumps(header, indent=2) + "\n")
         self.result.mkdir(exist_ok=True)
         for name, (size, digest) in self._parts().items():
@@ -228,7 +228,8 @@ def _put_back(path: Path, place: Path) -> None:
 
 def _discard(folder: Path) -> None:
     with contextlib.suppress(OSError):
-        _empty(folder)
+        _empty(folder, frozenset({_MARK}))
+        (folder / _MARK).unlink(missing_ok=True)
         folder.rmdir()
 
 

@@ -45,7 +45,8 @@ def interrupted_after(
 ) -> tuple[int, str]:
     """Start a long command, send it a signal, and return its exit code and its stderr."""
     data = folder / "data.jsonl"
-    data.write_text('{"text": "Once upon a time there was a dog. It saw a red ball in the park."}\n' * 2000)
+    line = '{{"text": "Once upon a time there were {} dogs. They saw a red ball in the park."}}\n'
+    data.write_text("".join(map(line.format, range(2000))))
     text = folder / "text.txt"
     text.write_text("Once upon a time there was a dog.\n\nIt saw a red ball in the park.\n\n" * 500)
     arguments = COMMANDS[verb].format(data=data, text=text).split()
