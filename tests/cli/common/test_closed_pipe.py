@@ -16,11 +16,18 @@ from llmkit.cli.common import console, upload
 from tests.conftest import TinyModel
 
 
+class ClosedBytes(io.BytesIO):
+    """The bytes under `Closed`."""
+
+    def write(self, data: Any) -> int:
+        raise BrokenPipeError
+
+
 class Closed(io.TextIOWrapper):
     """The writing end of a pipe without a reader."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8")
+        super().__init__(ClosedBytes(), encoding="utf-8")
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -93,3 +100,16 @@ def test_eval_keeps_its_code(run: Callable[..., int], tmp_path: Path) -> None:
     assert run(*arguments, *files, "-o", tmp_path / "scores.json") == 3
     assert (tmp_path / "page.html").exists()
     assert (tmp_path / "scores.json").exists()
+
+
+def test_a_document_that_keeps_a_segment_keeps_its_code(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.tasks.documents import DocumentTranslation, TranslatedDocument
+
+    page = tmp_path / "page.md"
+    page.write_text("Where is my book?\n")
+    kept = TranslatedDocument(page.read_bytes(), [("line 1", "too long")], [])
+    monkeypatch.setattr(DocumentTranslation, "assemble", lambda self, rows: [kept])
+    flags = ("--on-error", "skip", "--max-new-tokens", "8")
+    assert run("translate", "--from", "en", "--to", "de", page, *flags) == 3
