@@ -96,9 +96,9 @@ def convert(
     check_output(output, as_file=to == "gguf", overwrite=overwrite)
     source = load_source(spec)
     rows = probe_ids(source.tokenizer, source.model.config)
-    expected = outputs_of(source.model, rows)
+    probe = _Probe(rows, outputs_of(source.model, rows))
     with unfinished(output, _header(job, source), as_file=to == "gguf") as work:
-        result = _TARGETS[to](job, source, work, rows, expected)
+        result = _result(job, source, _TARGETS[to](job, source, work, probe))
         _accept(result)
         _carry(source, work.path, output)
         write_proof(_proof_path(work.path, to), result)
@@ -119,6 +119,22 @@ def _kind(to: str, gguf_type: str, dtype: str) -> str:
     if value != "auto" and value not in known:
         raise OptionError(name, f"must be auto or one of {', '.join(known)}, not {value}")
     return value
+
+
+def _result(job: Conversion, source: SourceModel, written: _Written) -> ConvertResult:
+    own = sum(one.numel() for one in source.model.parameters())
+    return ConvertResult(
+        output=job.output,
+        to=job.to,
+        source=f"{source.name} ({source.format})",
+        stored=written.stored,
+        parameters=own if written.parameters is None else written.parameters,
+        nbytes=written.nbytes,
+        checks=written.checks,
+        bound=written.bound if job.bound is None else job.bound,
+        not_checked=list(written.not_checked),
+        notes=[*source.notes, *written.notes],
+    )
 
 
 def _proof_path(path: Path, to: str) -> Path:
@@ -144,19 +160,39 @@ def _header(job: Conversion, source: SourceModel) -> dict[str, Any]:
     }
 
 
-def _to_gguf(
-    job: Conversion,
-    source: SourceModel,
-    work: Unfinished,
-    rows: list[list[int]],
-    expected: list[torch.Tensor],
-) -> ConvertResult:
+@dataclass(frozen=True)
+class _Probe:
+    """Texts to compare answers on.
+
+    Attributes:
+        rows: token ids of each text.
+        expected: the source's outputs for them.
+    """
+
+    rows: list[list[int]]
+    expected: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a format says of a model that it wrote; the fields are those of `ConvertResult`."""
+
+    stored: str
+    nbytes: int
+    checks: list[Check]
+    bound: float
+    parameters: int | None = None
+    not_checked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _to_gguf(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
     from llmkit.convert import to_gguf
 
     path = work.path
     kind = to_gguf.TYPE_OF[source.stored] if job.kind == "auto" else job.kind
     written = to_gguf.write(source, path, kind, _general(source, job.output), job.progress)
-    checks = [to_gguf.own_check(path, rows, expected)]
+    checks = [to_gguf.own_check(path, probe.rows, probe.expected)]
     not_checked = []
     python = reader_with("llama_cpp", job.reader_python)
     if source.model.config.is_encoder_decoder:
@@ -164,130 +200,69 @@ def _to_gguf(
     elif python is None:
         not_checked.append("llama.cpp; install llama-cpp-python to check with it")
     else:
-        checks.append(to_gguf.llama_cpp_check(path, source, rows, expected, python))
-    return ConvertResult(
-        output=job.output,
-        to="gguf",
-        source=f"{source.name} ({source.format})",
-        stored=kind,
-        parameters=written.parameters,
-        nbytes=path.stat().st_size,
-        checks=checks,
-        bound=job.bound if job.bound is not None else to_gguf.BOUNDS[kind],
-        not_checked=not_checked,
-        notes=[*source.notes, *written.notes],
+        checks.append(to_gguf.llama_cpp_check(path, source, probe.rows, probe.expected, python))
+    return _Written(
+        kind,
+        path.stat().st_size,
+        checks,
+        to_gguf.BOUNDS[kind],
+        written.parameters,
+        tuple(not_checked),
+        tuple(written.notes),
     )
 
 
-def _to_safetensors(
-    job: Conversion,
-    source: SourceModel,
-    work: Unfinished,
-    rows: list[list[int]],
-    expected: list[torch.Tensor],
-) -> ConvertResult:
+def _to_safetensors(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
     from llmkit.convert import to_safetensors
 
-    dtype = source.stored if job.kind == "auto" else job.kind
-    path = work.path
+    dtype, path = _dtype(job, source), work.path
     to_safetensors.write(source, path, dtype, parts=work.parts, max_shard_size=job.max_shard_size)
-    return ConvertResult(
-        output=job.output,
-        to="safetensors",
-        source=f"{source.name} ({source.format})",
-        stored=dtype,
-        parameters=sum(one.numel() for one in source.model.parameters()),
-        nbytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
-        checks=[to_safetensors.own_check(path, source, rows, expected)],
-        bound=job.bound if job.bound is not None else to_safetensors.BOUNDS[dtype],
-        not_checked=[],
-        notes=list(source.notes),
-    )
+    checks = [to_safetensors.own_check(path, source, probe.rows, probe.expected)]
+    return _Written(dtype, _weight_bytes(path), checks, to_safetensors.BOUNDS[dtype])
 
 
-def _to_ctranslate2(
-    job: Conversion,
-    source: SourceModel,
-    work: Unfinished,
-    rows: list[list[int]],
-    expected: list[torch.Tensor],
-) -> ConvertResult:
+def _to_ctranslate2(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
     from llmkit.convert import to_ctranslate2
 
-    dtype = source.stored if job.kind == "auto" else job.kind
-    path = work.path
+    dtype, path = _dtype(job, source), work.path
     to_ctranslate2.write(source, path, dtype)
-    return ConvertResult(
-        output=job.output,
-        to="ctranslate2",
-        source=f"{source.name} ({source.format})",
-        stored=dtype,
-        parameters=sum(one.numel() for one in source.model.parameters()),
-        nbytes=(path / "model.bin").stat().st_size,
-        checks=[to_ctranslate2.check(path, source, rows, expected, dtype)],
-        bound=job.bound if job.bound is not None else to_ctranslate2.BOUNDS[dtype],
-        not_checked=[],
-        notes=list(source.notes),
-    )
+    checks = [to_ctranslate2.check(path, source, probe.rows, probe.expected, dtype)]
+    return _Written(dtype, (path / "model.bin").stat().st_size, checks, to_ctranslate2.BOUNDS[dtype])
 
 
-def _to_onnx(
-    job: Conversion,
-    source: SourceModel,
-    work: Unfinished,
-    rows: list[list[int]],
-    expected: list[torch.Tensor],
-) -> ConvertResult:
+def _to_onnx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
     from llmkit.convert import to_onnx
 
     dtype = to_onnx.type_of(source.stored, job.kind)
     written = to_onnx.write(source, work.path, dtype, job.progress)
-    checks = to_onnx.checks_of(written, source, rows, expected, job.reader_python)
-    return ConvertResult(
-        output=job.output,
-        to="onnx",
-        source=f"{source.name} ({source.format})",
-        stored=dtype,
-        parameters=sum(one.numel() for one in source.model.parameters()),
-        nbytes=written.nbytes,
-        checks=checks or [],
-        bound=job.bound if job.bound is not None else to_onnx.BOUNDS[dtype],
-        not_checked=[] if checks else ["onnxruntime; install onnxruntime to check with it"],
-        notes=[*source.notes, *written.notes],
-    )
+    checks = to_onnx.checks_of(written, source, probe.rows, probe.expected, job.reader_python)
+    missing = () if checks else ("onnxruntime; install onnxruntime to check with it",)
+    notes = tuple(written.notes)
+    bound = to_onnx.BOUNDS[dtype]
+    return _Written(dtype, written.nbytes, checks or [], bound, not_checked=missing, notes=notes)
 
 
-def _to_mlx(
-    job: Conversion,
-    source: SourceModel,
-    work: Unfinished,
-    rows: list[list[int]],
-    expected: list[torch.Tensor],
-) -> ConvertResult:
+def _to_mlx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
     from llmkit.convert import to_mlx
 
-    dtype = source.stored if job.kind == "auto" else job.kind
-    path = work.path
+    dtype, path = _dtype(job, source), work.path
     to_mlx.write(source, path, dtype, job.progress, work.parts, job.max_shard_size)
-    checks = [to_mlx.own_check(path, source, rows, expected, dtype)]
-    independent = to_mlx.mlx_check(path, source, rows, expected, job.reader_python)
-    return ConvertResult(
-        output=job.output,
-        to="mlx",
-        source=f"{source.name} ({source.format})",
-        stored=dtype,
-        parameters=sum(one.numel() for one in source.model.parameters()),
-        nbytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
-        checks=[*checks, *([independent] if independent else [])],
-        bound=job.bound if job.bound is not None else to_mlx.BOUNDS[dtype],
-        not_checked=[] if independent else ["mlx-lm; install mlx-lm to check with it"],
-        notes=list(source.notes),
-    )
+    checks = [to_mlx.own_check(path, source, probe.rows, probe.expected, dtype)]
+    independent = to_mlx.mlx_checks(path, source, probe.rows, probe.expected, dtype, job.reader_python)
+    missing = () if independent else ("mlx-lm; install mlx-lm to check with it",)
+    bound = to_mlx.BOUNDS[dtype]
+    return _Written(dtype, _weight_bytes(path), [*checks, *independent], bound, not_checked=missing)
 
 
-_Target = Callable[
-    ["Conversion", "SourceModel", "Unfinished", list[list[int]], "list[torch.Tensor]"], ConvertResult
-]
+def _dtype(job: Conversion, source: SourceModel) -> str:
+    return source.stored if job.kind == "auto" else job.kind
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+_Target = Callable[["Conversion", "SourceModel", "Unfinished", _Probe], _Written]
 _TARGETS: dict[str, _Target] = {
     "gguf": _to_gguf,
     "safetensors": _to_safetensors,

@@ -125,24 +125,29 @@ def own_check(
     return compare("llmkit", expected, outputs_of(model, rows), logits=True)
 
 
-def mlx_check(
+def mlx_checks(
     folder: Path,
     source: SourceModel,
     rows: list[list[int]],
     expected: list[torch.Tensor],
+    dtype: str,
     reader_python: str | None,
-) -> Check | None:
+) -> list[Check]:
     """Let mlx-lm read the folder, in a process of its own, and compare logits, tokens and greedy text.
+
+    Weights of 16 bits are tried twice: as mlx-lm runs them, and with the same weights in float32, where the
+    rounding of its products does not hide a fault of the conversion.
 
     Args:
         folder: the MLX model.
         source: the model it was made from.
         rows: the source's token ids of the texts.
         expected: the source's outputs for them.
+        dtype: a key of `BOUNDS`: how the folder stores its weights.
         reader_python: a Python that has mlx-lm; None tries the one that runs.
 
     Returns:
-        the check; None where mlx-lm is not installed.
+        a check for each precision; empty where mlx-lm is not installed.
 
     Raises:
         LLMKitError: mlx-lm does not read the folder, or continues a text otherwise.
@@ -152,20 +157,25 @@ def mlx_check(
 
     python = reader_with("mlx_lm", reader_python)
     if python is None:
-        return None
+        return []
     greedy = greedy_of(source, rows)
+    readers = {"stored": "mlx-lm"} | ({"float32": "mlx-lm in float32"} if dtype.endswith("float16") else {})
+    checks = []
     with tempfile.TemporaryDirectory() as place:
         job = {
             "model": str(folder.resolve()), "folder": place, "texts": TEXTS if source.tokenizer else [],
-            "rows": rows, "prompts": greedy.prompts, "greedy": greedy.steps,
+            "rows": rows, "prompts": greedy.prompts, "greedy": greedy.steps, "precisions": list(readers),
         }  # fmt: skip
         run_reader("mlx_logits.py", job, python, place)
-        found, following, ids = [], [], []
-        for i, row in enumerate(rows):
-            with np.load(Path(place) / f"{i}.npz") as answer:
-                found.append(torch.from_numpy(answer["logits"])[:, : expected[i].shape[-1]])
-                following.append([int(one) for one in answer["following"]])
-                ids.append([int(one) for one in answer["ids"]][: len(row)])
-    same = ids == rows if source.tokenizer else None
-    check = compare("mlx-lm", expected, found, logits=True, same_tokens=same)
-    return replace(check, same_greedy=same_texts("mlx-lm", greedy, following, check.logit_difference))
+        for precision, reader in readers.items():
+            found, following, ids = [], [], []
+            for i, row in enumerate(rows):
+                with np.load(Path(place) / f"{precision}-{i}.npz") as answer:
+                    found.append(torch.from_numpy(answer["logits"])[:, : expected[i].shape[-1]])
+                    following.append([int(one) for one in answer["following"]])
+                    ids.append([int(one) for one in answer["ids"]][: len(row)])
+            same = ids == rows if source.tokenizer else None
+            check = compare(reader, expected, found, logits=True, same_tokens=same)
+            texts = same_texts(reader, greedy, following, check.logit_difference)
+            checks.append(replace(check, same_greedy=texts))
+    return checks

@@ -3,9 +3,10 @@
     python mlx_logits.py JOB.json
 
 The job names the model's folder, a folder for results, the texts (none for a model without a tokenizer),
-rows of token ids, and prompts to continue. For row i it writes ``i.npz`` with the `ids` that mlx-lm's
-tokenizer gives for text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: as many
-ids as `greedy` says, that follow prompt i greedily with mlx-lm's cache.
+rows of token ids, prompts to continue, and precisions: ``stored``, as the folder's weights are, or
+``float32``, for which they are widened. For precision P and row i it writes ``P-i.npz`` with the `ids` that
+mlx-lm's tokenizer gives for text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: as
+many ids as `greedy` says, that follow prompt i greedily with mlx-lm's cache.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ def main(job: dict[str, Any]) -> None:
     def logits_of(ids: list[int], cache: Any = None) -> Any:
         return np.array(model(mx.array([ids]), cache=cache)[0].astype(mx.float32))
 
-    for i, (row, prompt) in enumerate(zip(job["rows"], job["prompts"], strict=True)):
-        logits, cache = logits_of(row), make_prompt_cache(model)
-        following: list[int] = []
-        ids = prompt
-        while len(following) < job["greedy"]:
-            following.append(int(logits_of(ids, cache)[-1].argmax()))
-            ids = following[-1:]
-        own = tokenizer.encode(job["texts"][i]) if tokenizer is not None else []
-        answer: dict[str, Any] = {"ids": np.array(own), "logits": logits, "following": np.array(following)}
-        np.savez(Path(job["folder"]) / f"{i}.npz", **answer)
+    for precision in job["precisions"]:
+        if precision == "float32":
+            model.set_dtype(mx.float32)
+        for i, (row, prompt) in enumerate(zip(job["rows"], job["prompts"], strict=True)):
+            logits, cache = logits_of(row), make_prompt_cache(model)
+            following: list[int] = []
+            ids = prompt
+            while len(following) < job["greedy"]:
+                following.append(int(logits_of(ids, cache)[-1].argmax()))
+                ids = following[-1:]
+            own = tokenizer.encode(job["texts"][i]) if tokenizer is not None else []
+            answer: dict[str, Any] = {
+                "ids": np.array(own),
+                "logits": logits,
+                "following": np.array(following),
+            }
+            np.savez(Path(job["folder"]) / f"{precision}-{i}.npz", **answer)
 
 
 if __name__ == "__main__":
