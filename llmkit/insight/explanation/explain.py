@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.insight.explanation.case import PredictionCase
+from llmkit.insight.explanation.components import components_of
 from llmkit.insight.explanation.faithfulness import measure, probability_of
 from llmkit.insight.explanation.gradients import TOLERANCE, integrate
+from llmkit.insight.explanation.lens import lens_of
 from llmkit.insight.explanation.occlusion import occlude, occlude_prefix
 from llmkit.insight.explanation.options import ExplainOptions
 from llmkit.insight.explanation.prompts import Asked, TextCases
+from llmkit.insight.explanation.relevance import propagate
 from llmkit.insight.explanation.result import ExplainedUnit, Explanation, ScoreMatrix
-from llmkit.insight.explanation.scorer import Removal, Scorer, SequenceScorer, SpanScorer, choose_baseline, embed
+from llmkit.insight.explanation.scorer import (
+    Removal,
+    Scorer,
+    SequenceScorer,
+    SpanScorer,
+    choose_baseline,
+    embed,
+)
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
@@ -153,9 +164,7 @@ class Explainer:
             unit=case.unit,
             explained=_explained(case, logit=method == "attnlrp"),
             value=value,
-            probability=probability_of(len(case.target.ids), case.foil is not None)(
-                removal.scores([()])[0]
-            ),
+            probability=probability_of(len(case.target.ids), case.foil is not None)(removal.scores([()])[0]),
             baseline=self.baseline,
             baseline_value=base,
             steps=work.steps,
@@ -177,7 +186,29 @@ class Explainer:
         return SequenceScorer(self.loaded, case, logit=logit)
 
     def _inside(self, case: PredictionCase, method: str) -> Explanation:
-        raise NotImplementedError
+        """Return the logit lens, or the parts of the logit."""
+        scorer = SequenceScorer(self.loaded, case, logit=True)
+        likely = SequenceScorer(self.loaded, case).distribution().log_softmax(-1)
+        logs = [float(likely[i, token]) for i, token in enumerate(case.target.ids)]
+        about: dict[str, Any] = {
+            "text": case.text,
+            "question": case.question,
+            "target": case.target.text,
+            "foil": case.foil.text if case.foil else None,
+            "target_tokens": case.target.tokens,
+            "method": method,
+            "unit": case.unit,
+            "probability": math.exp(math.fsum(logs) / len(logs)),
+            "notes": case.notes,
+        }
+        if method == "lens":
+            grid = lens_of(self.loaded, scorer, case)
+            return Explanation(**about, explained="log-probability", value=math.fsum(logs), lens=grid)
+        found, logit, error = components_of(self.loaded, scorer, case)
+        explained = _explained(case, logit=True)
+        return Explanation(
+            **about, explained=explained, value=logit, components=found, completeness_error=error
+        )
 
 
 class _Attribution:
@@ -189,9 +220,7 @@ class _Attribution:
         notes: sentences that the reader needs to know.
     """
 
-    def __init__(
-        self, explainer: Explainer, case: PredictionCase, scorer: Scorer, removal: Removal
-    ) -> None:
+    def __init__(self, explainer: Explainer, case: PredictionCase, scorer: Scorer, removal: Removal) -> None:
         self._explainer = explainer
         self._case = case
         self._scorer = scorer
@@ -218,6 +247,16 @@ class _Attribution:
             )
         return self._by_unit(found.scores)
 
+    def attnlrp(self) -> np.ndarray:
+        """Return the scores of the units by relevance propagation: [parts, units], in the unit of the logit."""
+        explainer, case = self._explainer, self._case
+        scorer = explainer._scorer(case, logit=True)
+        removal = Removal(scorer, self._removal.baseline)
+        whole, without = removal.scores([(), case.positions]).sum(1)
+        self.ends = (float(whole), float(without))
+        source, self._prefix = propagate(explainer.loaded, scorer)
+        return self._by_unit(source)
+
     def prefix_matrix(self, method: str) -> ScoreMatrix | None:
         """Return the scores of the target's parts for the parts after them."""
         case = self._case
@@ -228,13 +267,18 @@ class _Attribution:
             options = self._explainer.options
             places = range(skip, len(self._scorer.prefix))
             path = integrate(
-                self._scorer, self._removal.baseline, places, steps=options.steps, rule=options.rule, prefix=True
+                self._scorer,
+                self._removal.baseline,
+                places,
+                steps=options.steps,
+                rule=options.rule,
+                prefix=True,
             )
             scores = _padded(path.scores[:, skip:])
         elif method == "occlusion":
             scores = occlude_prefix(self._scorer, self._removal.baseline, skip)
         else:
-            return None
+            scores = _padded(self._prefix[:, skip:])
         columns = case.target.groups
         summed = [[scores[:, list(one.positions)].sum(1)] for one in columns]
         return _matrix(case, _stacked(summed), [one.text for one in columns])
@@ -251,7 +295,10 @@ def check_method(loaded: LoadedModel, method: str | None) -> None:
     """
     if method in {None, "occlusion", "lens"}:
         return
-    if loaded.spec.quantize is not None or getattr(loaded.model.config, "quantization_config", None) is not None:
+    if (
+        loaded.spec.quantize is not None
+        or getattr(loaded.model.config, "quantization_config", None) is not None
+    ):
         raise OptionError("method", f"{method} needs weights that are not quantized; use occlusion")
     if method in {"ig", "attnlrp"} and loaded.spec.attn is not None:
         from llmkit.attention.registry import find

@@ -44,7 +44,13 @@ class PathScores:
 
 
 def integrate(
-    scorer: Scorer, baseline: torch.Tensor, positions: Sequence[int], *, steps: int, rule: str, prefix: bool = False
+    scorer: Scorer,
+    baseline: torch.Tensor,
+    positions: Sequence[int],
+    *,
+    steps: int,
+    rule: str,
+    prefix: bool = False,
 ) -> PathScores:
     """Integrate the gradient along the line from the baseline to the text.
 

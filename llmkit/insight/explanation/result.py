@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -164,3 +165,15 @@ class Explanation:
     lens: LensGrid | None = None
     components: tuple[ComponentScore, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def as_json(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON values, without fields that its method leaves empty."""
+    found: dict[str, Any] = _plain(asdict(explanation))
+    return {name: value for name, value in found.items() if value is not None and value != []}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -69,7 +69,9 @@ class SequenceScorer:
         self._seq2seq = loaded.is_encoder_decoder
         self._parameters = _parameters(loaded)
         if "inputs_embeds" not in self._parameters:
-            raise InputError(f"{loaded.spec.name} takes no embeddings, so its predictions cannot be explained")
+            raise InputError(
+                f"{loaded.spec.name} takes no embeddings, so its predictions cannot be explained"
+            )
         self._case = case
         self._device = loaded.device
         self.embeddings = embed(self.model.get_input_embeddings(), case.source, loaded.device)
@@ -91,12 +93,13 @@ class SequenceScorer:
         difference = self._chosen(first, target).sum(1) - self._chosen(second, foil).sum(1)
         return difference[:, None]
 
-    def distribution(self) -> torch.Tensor:
-        """Return the logits at the target's positions for the text as it is, [parts, vocabulary]."""
+    def distribution(self, branch: int = 0) -> torch.Tensor:
+        """Return the logits for the text as it is, [parts, vocabulary]; 1 is the foil's branch."""
         import torch
 
+        count = len(self._case.branches[branch].ids)
         with torch.inference_mode():
-            return self._logits(self.embeddings[None], self.prefix, len(self._case.target.ids))[0]
+            return self._logits(self.embeddings[None], self._prefixes[branch], count)[0]
 
     def _chosen(self, logits: torch.Tensor, branch: Branch) -> torch.Tensor:
         import torch

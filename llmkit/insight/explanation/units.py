@@ -81,9 +81,7 @@ def _trimmed(text: str, token: TokenSpan) -> tuple[int, int]:
     return token.start + len(piece) - len(piece.lstrip()), token.start + len(piece.rstrip())
 
 
-def _without_blank_start(
-    text: str, groups: list[list[TokenSpan]], kind: str
-) -> list[list[TokenSpan]]:
+def _without_blank_start(text: str, groups: list[list[TokenSpan]], kind: str) -> list[list[TokenSpan]]:
     """Put white space in front of the first word into that word's unit."""
     if kind != "token" and len(groups) > 1 and not _shown(text, groups[0]).strip():
         return [[*groups[0], *groups[1]], *groups[2:]]
