@@ -1,9 +1,9 @@
 """Faithfulness of explanations on 200 beginnings of Wikipedia paragraphs, against two other orders.
 
-For each method: comprehensiveness and sufficiency (area over 10 to 50 % of the words) in the order of the scores,
-with the latest words first, and in random order; the difference from each with its 95 % interval and the p-value
-of the paired test by random swaps. LLMKIT_DATA names the folder with lm/wiki.test.raw. `LLMKIT_EXPLAIN` may name
-a model, a number of texts and methods: ``stories 200 occlusion,ig``.
+For each method: comprehensiveness and sufficiency (area over 10 to 50 % of the words) in the order of the
+scores, with the latest words first, and in random order; the difference from each with its 95 % interval and
+the p-value of the paired test by random swaps. LLMKIT_DATA names the folder with lm/wiki.test.raw.
+`LLMKIT_EXPLAIN` may name a model, a number of texts and methods: ``stories 200 occlusion,ig``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.insight.explanation.faithfulness import compare
 from llmkit.insight.explanation.options import ExplainOptions
 from llmkit.insight.explanation.result import Explanation
 
-WORDS = 14  # of a prompt
+WORDS = 10  # of a prompt
 
 
 def beginnings(path: Path, count: int) -> list[str]:

@@ -1,8 +1,8 @@
 """Direct logit attribution: the parts of a logit that the embedding, each head and each MLP write.
 
-The residual stream before the last norm is a sum, and with the norm's divisor held fixed the logit is linear in it
-(Elhage et al. 2021, https://transformer-circuits.pub/2021/framework). This is arithmetic, not an estimate: the
-parts add up to the logit, and that is checked.
+The residual stream before the last norm is a sum, and with the norm's divisor held fixed the logit is linear
+in it (Elhage et al. 2021, https://transformer-circuits.pub/2021/framework). This is arithmetic, not an
+estimate: the parts add up to the logit, and that is checked.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def components_of(
     error = abs(sum(scores) - logit) / max(size, 1e-6)
     if error > _TOLERANCE:
         raise InputError(
-            f"{loaded.spec.name}: its heads and MLPs add up to {sum(scores):.4g}, and its logit is {logit:.4g}:"
-            " it has other parts, so its logits cannot be divided"
+            f"{loaded.spec.name}: its heads and MLPs add up to {sum(scores):.4g}, and its logit is"
+            f" {logit:.4g}: it has other parts, so its logits cannot be divided"
         )
     found = tuple(
         ComponentScore(name, layer, score) for (name, layer), score in zip(names, scores, strict=True)

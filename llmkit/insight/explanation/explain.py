@@ -46,8 +46,8 @@ def explain(
     """Explain a model's predictions for texts.
 
     Args:
-        model: a loaded model, a spec, or a name to load. A name is loaded in float32, for rounding costs more than
-            a half-precision model saves.
+        model: a loaded model, a spec, or a name to load. A name is loaded in float32, for rounding costs
+            more than a half-precision model saves.
         texts: one or several.
         options: see `ExplainOptions`.
 
@@ -55,8 +55,8 @@ def explain(
         The explanation of each text, in order. It does not depend on the other texts.
 
     Raises:
-        InputError: unknown model, an empty text, a target that begins inside a token, or a text and target longer
-            than the context.
+        InputError: unknown model, an empty text, a target that begins inside a token, or a text and target
+            longer than the context.
         OptionError: a method that this model has no rules for.
         OutOfMemory: a single pass over one text does not fit into memory.
     """
@@ -242,8 +242,8 @@ class _Attribution:
         self.steps = found.steps
         if found.error >= TOLERANCE:
             self.notes.append(
-                f"the completeness error is {found.error:.1%} after {found.steps} steps: the scores do not add"
-                " up to what they divide; use occlusion"
+                f"the completeness error is {found.error:.1%} after {found.steps} steps: the scores do not"
+                " add up to what they divide; use occlusion"
             )
         return self._by_unit(found.scores)
 

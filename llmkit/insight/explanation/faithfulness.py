@@ -1,6 +1,8 @@
 """Faithfulness: remove the units that a method ranks highest, and see how far the prediction falls.
 
-An order must beat "latest words first", which is strong in causal models, and not only random orders.
+An order must beat "latest words first", which is strong in causal models, and not only random orders. The
+fall is that of the log-probability: the probability is near 0 as soon as the last word is gone, and then all
+orders that begin with it look alike.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def measure(
         removal: the log-probability, not the logit.
         units: positions of each unit.
         scores: one for each unit.
-        parts: tokens of the target.
-        contrast: there is a foil; the probability is then that of the target among the two.
+        parts: tokens of the target, over which its log-probability is averaged.
+        contrast: there is a foil; the drop is then that of the difference of the two.
         orders: random orders.
         seed: seed of the random orders.
     """
@@ -51,7 +53,6 @@ def measure(
     latest = sorted(range(count), key=lambda i: -max(units[i], default=-1))
     tried = [ranked, latest, *(draws.permutation(count).tolist() for _ in range(orders))]
     sizes = [math.ceil(share * count) for share in SHARES]
-    probability = probability_of(parts, contrast)
 
     def curve(keep: bool) -> list[float]:
         """Return the mean drop of each order."""
@@ -60,8 +61,8 @@ def measure(
             for order in tried
             for size in sizes
         ]
-        found = [probability(row) for row in removal.scores([(), *removed])]
-        drops = found[0] - np.array(found[1:]).reshape(len(tried), len(sizes))
+        found = removal.scores([(), *removed]).sum(1) / (1 if contrast else parts)
+        drops = found[0] - found[1:].reshape(len(tried), len(sizes))
         return [float(drop) for drop in drops.mean(1)]
 
     return _summed(curve(False)), _summed(curve(True))

@@ -64,7 +64,10 @@ class DecoderParts:
 
 
 def capture(stack: ExitStack, module: Any, *, output: bool = False) -> list[Any]:
-    """Return a list that gets the first input, or the output, of each call of a module until `stack` closes."""
+    """Return a list that gets the first input, or the output, of each call of a module.
+
+    It is filled until `stack` closes.
+    """
     seen: list[Any] = []
 
     def before(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Integrated gradients (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365).
 
 The score of a token is the integral of the gradient along the straight line from the baseline's embedding to
-the token's own, times the difference of the two. The scores add up to f(text) - f(baseline): what is missing is
-the error of the quadrature, and the steps are doubled until it is below 1 %.
+the token's own, times the difference of the two. The scores add up to f(text) - f(baseline): what is missing
+is the error of the quadrature, and the steps are doubled until it is below 1 %.
 """
 
 from __future__ import annotations

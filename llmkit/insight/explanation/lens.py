@@ -1,6 +1,7 @@
 """The logit lens: each layer's state under the last norm and the head (nostalgebraist 2020).
 
-It is raw: no layer was trained to be read in this way, and early layers often say nothing that a reader can use.
+It is raw: no layer was trained to be read in this way, and early layers often say nothing that a reader can
+use.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def lens_of(loaded: LoadedModel, scorer: SequenceScorer, case: PredictionCase) -
 
     Raises:
         OptionError: the parts of this family are not known.
-        InputError: the last row is not the model's own prediction, so that the model does more after its layers.
+        InputError: the last row is not the model's own prediction, so that the model does more after its
+        layers.
     """
     import torch
 
@@ -56,10 +58,10 @@ def lens_of(loaded: LoadedModel, scorer: SequenceScorer, case: PredictionCase) -
             raise InputError(
                 f"{loaded.spec.name} changes its logits after its head, so the lens does not apply"
             )
-    texts = {one: tokenizer.decode([one]) for one in {token for row in rows for token in row[0]}}
+    texts = {one: str(tokenizer.decode([one])) for one in {token for row in rows for token in row[0]}}
     cells = tuple(
         tuple(LensCell(texts[token], share, log, rank) for token, share, log, rank in zip(*row, strict=True))
         for row in rows
     )
     layers = ("embedding", *(f"layer {i}" for i in range(len(parts.layers))))
-    return LensGrid(layers, tuple(tokenizer.decode([one]) for one in ids), cells)
+    return LensGrid(layers, tuple(str(tokenizer.decode([one])) for one in ids), cells)

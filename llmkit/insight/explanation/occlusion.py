@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from llmkit.insight.explanation.scorer import Removal, Scorer
 
@@ -25,7 +26,7 @@ def occlude(removal: Removal, units: Sequence[Sequence[int]]) -> np.ndarray:
     return (found[0] - found[1:]).T
 
 
-def occlude_prefix(scorer: Scorer, baseline: np.ndarray | object, skip: int) -> np.ndarray:
+def occlude_prefix(scorer: Scorer, baseline: torch.Tensor, skip: int) -> np.ndarray:
     """Return the loss of each part's score without each earlier part of the target: [parts, parts].
 
     Args:

@@ -1,7 +1,7 @@
 """A self-contained page of explanations: heat maps, matrices, lens grids and parts of the logit.
 
-No script and no network. Blue speaks for the target and orange against it, on the color of the page around 0; the
-number stands in the title of each piece, and in the table below.
+No script and no network. Blue speaks for the target and orange against it, on the color of the page around
+0; the number stands in the title of each piece, and in the table below.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def explanation_page(explanations: Sequence[tuple[str, Explanation]]) -> str:
     """
     parts = [_STYLE, "<h1>Explanations</h1>" if len(explanations) > 1 else "<h1>Explanation</h1>"]
     parts.append(
-        '<p class="soft">Blue words speak for the target, orange ones against it. Numbers are in nats; hold the'
-        " pointer over a word to see its number.</p>"
+        '<p class="soft">Blue words speak for the target, orange ones against it. Numbers are in nats; hold'
+        " the pointer over a word to see its number.</p>"
     )
     for where, one in explanations:
         title = f"<h2>{escape(where)}</h2>" if len(explanations) > 1 else ""
@@ -133,14 +133,15 @@ def _lens(grid: LensGrid) -> str:
     lines = [f"<tr><th></th>{head}</tr>"]
     for name, row in zip(grid.layers, grid.cells, strict=True):
         cells = "".join(
-            f'<td title="probability {cell.probability:.3f}; the target: {cell.target:.2f} nats, rank {cell.rank:,}"'
+            f'<td title="probability {cell.probability:.3f}; the target: {cell.target:.2f} nats, rank'
+            f' {cell.rank:,}"'
             f' style="{_color(cell.probability, 1.0)}">{escape(_visible(cell.token))}</td>'
             for cell in row[first:]
         )
         lines.append(f"<tr><th class=left>{escape(name)}</th>{cells}</tr>")
     note = (
-        '<p class="soft">Raw: each layer’s state under the model’s own last norm and head. No layer was trained to'
-        " be read in this way.</p>"
+        '<p class="soft">Raw: each layer’s state under the model’s own last norm and head. No layer was'
+        " trained to be read in this way.</p>"
     )
     return note + _grid(lines, len(grid.tokens) - first, len(grid.tokens))
 

@@ -96,7 +96,8 @@ class TextCases:
         """Return the case of a text.
 
         Raises:
-            RowError: the text is empty, the target begins inside a token, or both are longer than the context.
+            RowError: the text is empty, the target begins inside a token, or both are longer than the
+            context.
         """
         prompt = self._prompt(asked)
         units = find_units(asked.text, prompt.encoded.spans(prompt.begin, prompt.end), self.unit)

@@ -3,7 +3,8 @@
 The relevance of an input is the input times a gradient, with the backward pass changed by a few rules:
 
 - a norm's divisor is a constant (section 3.3.2);
-- a product of two inputs, such as gate and up, or attention weights and values, gives each half (the uniform rule);
+- a product of two inputs, such as gate and up, or attention weights and values, gives each half (the
+  uniform rule);
 - an activation passes on its output divided by its input (the identity rule).
 
 Softmax and linear layers keep their gradient. One backward pass scores all tokens.
@@ -100,7 +101,7 @@ def _norm_rule(norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     def rms(x: torch.Tensor) -> torch.Tensor:
         high = x.float()
         scale = torch.rsqrt(high.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
-        return norm.weight * (high * scale.detach()).to(x.dtype)  # type: ignore[no-any-return]
+        return norm.weight * (high * scale.detach()).to(x.dtype)
 
     def layer(x: torch.Tensor) -> torch.Tensor:
         high = x.float()
@@ -125,10 +126,10 @@ def _mlp_rule(mlp: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 
     def gated(x: torch.Tensor) -> torch.Tensor:
         gate = activated(mlp.act_fn, mlp.gate_proj(x))
-        return mlp.down_proj(_scaled(gate * mlp.up_proj(x), 0.5))  # type: ignore[no-any-return]
+        return mlp.down_proj(_scaled(gate * mlp.up_proj(x), 0.5))
 
     def plain(x: torch.Tensor) -> torch.Tensor:
-        return mlp.c_proj(activated(mlp.act, mlp.c_fc(x)))  # type: ignore[no-any-return]
+        return mlp.c_proj(activated(mlp.act, mlp.c_fc(x)))
 
     return gated if hasattr(mlp, "gate_proj") else plain
 

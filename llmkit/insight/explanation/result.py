@@ -44,11 +44,13 @@ class ScoreMatrix:
 class Faithfulness:
     """The effect on the model of removing units, or of keeping them, in the order of the scores.
 
-    The area over the perturbation curve of DeYoung et al. 2020 (ERASER, https://arxiv.org/abs/1911.03429): the
-    mean over the shares 10, 20, 30, 40 and 50 % of the units. Removed units are replaced by the baseline token.
+    The area over the perturbation curve of DeYoung et al. 2020 (ERASER, https://arxiv.org/abs/1911.03429), of
+    the log-probability in place of the probability: the mean over the shares 10, 20, 30, 40 and 50 % of the
+    units. Removed units are replaced by the baseline token.
 
     Attributes:
-        value: mean drop of the probability in the order of the scores.
+        value: mean drop of the log-probability of a token of the target, in nats, in the order of the scores;
+            with a foil that of the difference.
         position: the same if the units nearest to the end of the text come first.
         random: mean of the same over random orders.
         difference: `value` - `random`.

@@ -1,8 +1,8 @@
 """The explained number as a function of the input's embeddings, for each kind of model.
 
-A scorer maps embeddings [rows, tokens, hidden] to the score of each part of the target [rows, parts]. It works on
-embeddings throughout, so that occlusion and integrated gradients see the same function, and so that no model
-derives positions or masks from the ids of the baseline token.
+A scorer maps embeddings [rows, tokens, hidden] to the score of each part of the target [rows, parts]. It
+works on embeddings throughout, so that occlusion and integrated gradients see the same function, and so that
+no model derives positions or masks from the ids of the baseline token.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Scorer(Protocol):
 
     embeddings: torch.Tensor
     prefix: torch.Tensor
-    rows: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[str, ...]: ...
 
     def scores(self, source: torch.Tensor, prefix: torch.Tensor | None = None) -> torch.Tensor:
         """Return the score of each part of the target, [rows, parts], with its gradient.
@@ -51,8 +53,8 @@ class Scorer(Protocol):
 class SequenceScorer:
     """Log-probability, or logit, of the tokens of a target after a source.
 
-    With a foil there is one part: the score of the target less that of the foil. For single tokens that is the
-    difference of their logits.
+    With a foil there is one part: the score of the target less that of the foil. For single tokens that is
+    the difference of their logits.
 
     Args:
         loaded: a decoder-only or encoder-decoder model.
@@ -124,7 +126,7 @@ class SequenceScorer:
         length = named["inputs_embeds"].shape[1]
         mask = torch.ones(len(source), length, dtype=torch.long, device=source.device)
         output = self.model(**named, attention_mask=mask, **more)
-        return output.logits[:, -count:].float()  # type: ignore[no-any-return]
+        return output.logits[:, -count:].float()
 
     def _embed_prefix(self, ids: Sequence[int]) -> torch.Tensor:
         layer = self.model.get_input_embeddings()

@@ -28,7 +28,8 @@ class ExplanationTask:
     Args:
         loaded: the model.
         options: see `ExplainOptions`.
-        field: column of the text; None takes `text`, `prompt`, `context`, `source`, `document` or the only one.
+        field: column of the text; None takes `text`, `prompt`, `context`, `source`, `document` or the only
+            one.
         template: text over several columns.
         target_field, foil_field: columns of the target and the foil; None takes those of the options.
         question_field: column of the question; None takes the question of the options, or else `question`.

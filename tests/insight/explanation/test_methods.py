@@ -24,7 +24,8 @@ Loaded = Callable[..., llmkit.LoadedModel]
 STORY = "Tom had a red ball. He gave the ball to Lily, and she threw the"
 ATTENTION = math.exp(4) / (math.exp(4) + 6)  # of the content word among seven tokens
 HALF = LOGIT / 2  # relevance that a product of two inputs gives to each
-ROUTED = HALF * 4 * (1 - ATTENTION) / 2  # through the softmax at a score of 4, then half to each of its inputs
+# Through the softmax at a score of 4, then half to each of its inputs.
+ROUTED = HALF * 4 * (1 - ATTENTION) / 2
 # Scores of the six words, and the tolerance that their rounding asks for.
 TOY = [
     ({"method": "occlusion"}, [0, 0, 3.329, 0, 0, 0]),
@@ -51,14 +52,17 @@ def test_the_model_with_a_known_answer(
 
 def test_gauss_legendre_adds_up(toy: llmkit.LoadedModel) -> None:
     (found,) = llmkit.explain(toy, PROMPT, ExplainOptions(method="ig"))
-    assert found.completeness_error is not None and found.completeness_error < 1e-3
+    assert found.completeness_error is not None
+    assert found.completeness_error < 1e-3
     assert sum(unit.score for unit in found.units) == pytest.approx(3.329, rel=1e-3)
 
 
 def test_steps_are_doubled_until_the_scores_add_up(toy: llmkit.LoadedModel) -> None:
     (found,) = llmkit.explain(toy, PROMPT, ExplainOptions(method="ig", steps=2))
-    assert found.steps is not None and found.steps > 2
-    assert found.completeness_error is not None and found.completeness_error < 0.01
+    assert found.steps is not None
+    assert found.steps > 2
+    assert found.completeness_error is not None
+    assert found.completeness_error < 0.01
 
 
 def test_one_head_writes_the_logit_of_the_toy(toy: llmkit.LoadedModel) -> None:
@@ -142,7 +146,9 @@ def test_a_text_does_not_depend_on_its_batch(loaded: Loaded, method: str) -> Non
     from llmkit.insight.explanation.explain import Explainer
 
     explainer = Explainer(loaded("stories"), ExplainOptions(method=method, check=False))
-    together = llmkit.explain(loaded("stories"), [STORY, "Once upon a", "The dog ran to the"], explainer.options)
+    together = llmkit.explain(
+        loaded("stories"), [STORY, "Once upon a", "The dog ran to the"], explainer.options
+    )
     for text, expected in ((STORY, together[0]), ("Once upon a", together[1])):
         alone = explainer.explain(explainer.ask(text, "text"), tokens_at_once=1)
         assert [unit.score for unit in alone.units] == pytest.approx(
@@ -154,7 +160,12 @@ EMBEDDED: list[tuple[str, str, str, dict[str, Any]]] = [
     ("stories", "text-generation", STORY, {}),
     ("stories", "text-generation", STORY, {"target": "ball and ran", "unit": "token"}),
     ("storyteller", "text-generation", "Tell me a story about a dog.", {}),
-    ("translator", "text-generation", "The dog is in the house.", {"task": "translate", "target_language": "de"}),
+    (
+        "translator",
+        "text-generation",
+        "The dog is in the house.",
+        {"task": "translate", "target_language": "de"},
+    ),
     ("reader", "question-answering", STORY, {"task": "qa", "question": "Who got the ball?"}),
 ]
 
@@ -164,7 +175,8 @@ def test_integrated_gradients_add_up(
     loaded: Loaded, name: str, task: str, text: str, options: dict[str, Any]
 ) -> None:
     (found,) = llmkit.explain(loaded(name, task), text, ExplainOptions(method="ig", **options))
-    assert found.completeness_error is not None and found.completeness_error < 0.01
+    assert found.completeness_error is not None
+    assert found.completeness_error < 0.01
     assert found.baseline_value is not None
     assert sum(unit.score for unit in found.units) == pytest.approx(
         found.value - found.baseline_value, rel=0.01
@@ -222,5 +234,5 @@ def test_translated_words_come_from_their_source_words(loaded: Loaded, method: s
             if row in words:
                 known += 1
                 right += found.matrix.columns[int(np.argmax(scores))] == words[row]
-    assert known >= 15
-    assert right >= known * 19 / 21
+    assert known == 21
+    assert right >= 19

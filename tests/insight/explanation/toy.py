@@ -1,8 +1,8 @@
 """A one-layer model with a known answer: it says the one content word of its prompt.
 
-Words 1 to 9 are content and 10 to 29 are fillers; 0 begins a text and 31 ends it. The query is 1 everywhere, keys
-and values see content words alone, there is no MLP, and no position (theta is 1e30). So the attention weight of the
-content word among n others is e^4 / (e^4 + n), and only that word moves a logit.
+Words 1 to 9 are content and 10 to 29 are fillers; 0 begins a text and 31 ends it. The query is 1 everywhere,
+keys and values see content words alone, there is no MLP, and no position (theta is 1e30). So the attention
+weight of the content word among n others is e^4 / (e^4 + n), and only that word moves a logit.
 """
 
 from __future__ import annotations
