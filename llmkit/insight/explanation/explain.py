@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OptionError, RowError
+from llmkit.errors import OptionError
+from llmkit.insight.explanation.attribution import Attribution, matrix_of
 from llmkit.insight.explanation.case import PredictionCase
 from llmkit.insight.explanation.components import components_of
 from llmkit.insight.explanation.faithfulness import measure, probability_of
-from llmkit.insight.explanation.gradients import TOLERANCE, integrate
+from llmkit.insight.explanation.families import parts_of
 from llmkit.insight.explanation.lens import lens_of
-from llmkit.insight.explanation.occlusion import occlude, occlude_prefix
 from llmkit.insight.explanation.options import ExplainOptions
 from llmkit.insight.explanation.prompts import Asked, TextCases
-from llmkit.insight.explanation.relevance import propagate
-from llmkit.insight.explanation.result import ExplainedUnit, Explanation, ScoreMatrix
+from llmkit.insight.explanation.result import ExplainedUnit, Explanation
 from llmkit.insight.explanation.scorer import (
     Removal,
     Scorer,
@@ -28,7 +28,6 @@ from llmkit.insight.explanation.scorer import (
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from llmkit.runtime.load import LoadedModel
@@ -71,8 +70,6 @@ def explain(
 
 def load_for(model: LoadedModel | ModelSpec | str, options: ExplainOptions) -> LoadedModel:
     """Return the model, loaded in float32 for the task of `options`."""
-    from dataclasses import replace
-
     from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
     from llmkit.runtime.spec import ModelSpec
 
@@ -135,33 +132,16 @@ class Explainer:
             method = "occlusion" if len(case.units) <= MOST_OCCLUDED else "ig"
         if method in {"lens", "components"}:
             return self._inside(case, method)
-        scorer = self._scorer(case)
+        scorer: Scorer = (
+            SpanScorer(self.loaded, case) if self.extractive else SequenceScorer(self.loaded, case)
+        )
         removal = Removal(scorer, self._baseline, tokens_at_once)
-        positions = [unit.positions for unit in case.units]
-        ends = removal.scores([(), case.positions]).sum(1)
-        work = _Attribution(self, case, scorer, removal)
-        scores = getattr(work, method)()
+        work = Attribution(self.loaded, self.options, case, removal)
+        scores = work.scores(method)
         totals = scores.sum(0)
-        comprehensiveness = sufficiency = None
-        if self.options.check:
-            comprehensiveness, sufficiency = measure(
-                removal,
-                positions,
-                totals.tolist(),
-                parts=len(case.target.ids),
-                contrast=case.foil is not None,
-                orders=self.options.orders,
-                seed=(self.options.seed, key),
-            )
-        value, base = (float(one) for one in work.ends or ends)
-        return Explanation(
-            text=case.text,
-            question=case.question,
-            target=case.target.text,
-            foil=case.foil.text if case.foil else None,
-            target_tokens=case.target.tokens,
-            method=method,
-            unit=case.unit,
+        value, base = work.ends or [float(one) for one in removal.scores([(), case.positions]).sum(1)]
+        found = Explanation(
+            **self._about(case, method),
             explained=_explained(case, logit=method == "attnlrp"),
             value=value,
             probability=probability_of(len(case.target.ids), case.foil is not None)(removal.scores([()])[0]),
@@ -172,25 +152,28 @@ class Explainer:
                 ExplainedUnit(unit.text, unit.start, unit.end, float(score), unit.part)
                 for unit, score in zip(case.units, totals, strict=True)
             ),
-            matrix=_matrix(case, scores, [unit.text for unit in case.units]),
+            matrix=matrix_of(case, scores, [unit.text for unit in case.units]),
             prefix_matrix=work.prefix_matrix(method),
             completeness_error=abs(float(totals.sum()) - (value - base)) / max(abs(value - base), 1e-6),
-            comprehensiveness=comprehensiveness,
-            sufficiency=sufficiency,
             notes=(*case.notes, *work.notes),
         )
+        return self._measured(found, case, removal, key) if self.options.check else found
 
-    def _scorer(self, case: PredictionCase, *, logit: bool = False) -> Scorer:
-        if self.extractive:
-            return SpanScorer(self.loaded, case)
-        return SequenceScorer(self.loaded, case, logit=logit)
+    def _measured(self, found: Explanation, case: PredictionCase, removal: Removal, key: int) -> Explanation:
+        """Return an explanation with the effect of removing units in the order of its scores."""
+        comprehensiveness, sufficiency = measure(
+            removal,
+            [unit.positions for unit in case.units],
+            [unit.score for unit in found.units],
+            parts=len(case.target.ids),
+            contrast=case.foil is not None,
+            orders=self.options.orders,
+            seed=(self.options.seed, key),
+        )
+        return replace(found, comprehensiveness=comprehensiveness, sufficiency=sufficiency)
 
-    def _inside(self, case: PredictionCase, method: str) -> Explanation:
-        """Return the logit lens, or the parts of the logit."""
-        scorer = SequenceScorer(self.loaded, case, logit=True)
-        likely = SequenceScorer(self.loaded, case).distribution().log_softmax(-1)
-        logs = [float(likely[i, token]) for i, token in enumerate(case.target.ids)]
-        about: dict[str, Any] = {
+    def _about(self, case: PredictionCase, method: str) -> dict[str, Any]:
+        return {
             "text": case.text,
             "question": case.question,
             "target": case.target.text,
@@ -198,9 +181,15 @@ class Explainer:
             "target_tokens": case.target.tokens,
             "method": method,
             "unit": case.unit,
-            "probability": math.exp(math.fsum(logs) / len(logs)),
-            "notes": case.notes,
         }
+
+    def _inside(self, case: PredictionCase, method: str) -> Explanation:
+        """Return the logit lens, or the parts of the logit."""
+        scorer = SequenceScorer(self.loaded, case, logit=True)
+        likely = SequenceScorer(self.loaded, case).distribution().log_softmax(-1)
+        logs = [float(likely[i, token]) for i, token in enumerate(case.target.ids)]
+        about = self._about(case, method)
+        about |= {"probability": math.exp(math.fsum(logs) / len(logs)), "notes": case.notes}
         if method == "lens":
             grid = lens_of(self.loaded, scorer, case)
             return Explanation(**about, explained="log-probability", value=math.fsum(logs), lens=grid)
@@ -211,88 +200,15 @@ class Explainer:
         )
 
 
-class _Attribution:
-    """The methods that score units of one case.
-
-    Attributes:
-        steps: steps of integrated gradients, or None.
-        ends: f(text) and f(baseline) where the method explains another number than the log-probability.
-        notes: sentences that the reader needs to know.
-    """
-
-    def __init__(self, explainer: Explainer, case: PredictionCase, scorer: Scorer, removal: Removal) -> None:
-        self._explainer = explainer
-        self._case = case
-        self._scorer = scorer
-        self._removal = removal
-        self.steps: int | None = None
-        self.ends: tuple[float, float] | None = None
-        self.notes: list[str] = []
-
-    def occlusion(self) -> np.ndarray:
-        """Return the scores of the units by occlusion: [parts, units]."""
-        return occlude(self._removal, [unit.positions for unit in self._case.units])
-
-    def ig(self) -> np.ndarray:
-        """Return the scores of the units by integrated gradients: [parts, units]."""
-        options = self._explainer.options
-        found = integrate(
-            self._scorer, self._removal.baseline, self._case.positions, steps=options.steps, rule=options.rule
-        )
-        self.steps = found.steps
-        if found.error >= TOLERANCE:
-            self.notes.append(
-                f"the completeness error is {found.error:.1%} after {found.steps} steps: the scores do not"
-                " add up to what they divide; use occlusion"
-            )
-        return self._by_unit(found.scores)
-
-    def attnlrp(self) -> np.ndarray:
-        """Return the scores of the units by relevance propagation: [parts, units], in the unit of the logit."""
-        explainer, case = self._explainer, self._case
-        scorer = explainer._scorer(case, logit=True)
-        removal = Removal(scorer, self._removal.baseline)
-        whole, without = removal.scores([(), case.positions]).sum(1)
-        self.ends = (float(whole), float(without))
-        source, self._prefix = propagate(explainer.loaded, scorer)
-        return self._by_unit(source)
-
-    def prefix_matrix(self, method: str) -> ScoreMatrix | None:
-        """Return the scores of the target's parts for the parts after them."""
-        case = self._case
-        if case.foil is not None or len(case.target.groups) < 2 or case.candidates:
-            return None
-        skip = len(case.start)
-        if method == "ig":
-            options = self._explainer.options
-            places = range(skip, len(self._scorer.prefix))
-            path = integrate(
-                self._scorer,
-                self._removal.baseline,
-                places,
-                steps=options.steps,
-                rule=options.rule,
-                prefix=True,
-            )
-            scores = _padded(path.scores[:, skip:])
-        elif method == "occlusion":
-            scores = occlude_prefix(self._scorer, self._removal.baseline, skip)
-        else:
-            scores = _padded(self._prefix[:, skip:])
-        columns = case.target.groups
-        summed = [[scores[:, list(one.positions)].sum(1)] for one in columns]
-        return _matrix(case, _stacked(summed), [one.text for one in columns])
-
-    def _by_unit(self, scores: np.ndarray) -> np.ndarray:
-        return _stacked([[scores[:, list(unit.positions)].sum(1)] for unit in self._case.units])
-
-
 def check_method(loaded: LoadedModel, method: str | None) -> None:
     """Refuse a method that the model cannot follow.
 
     Raises:
-        OptionError: quantized weights or a kernel without a backward pass.
+        OptionError: a family whose parts are not known, quantized weights, or a kernel without a backward
+            pass.
     """
+    if method in {"attnlrp", "lens", "components"}:
+        parts_of(loaded, str(method))
     if method in {None, "occlusion", "lens"}:
         return
     if (
@@ -315,30 +231,4 @@ def _explained(case: PredictionCase, *, logit: bool) -> str:
     return "logit" if logit else "log-probability"
 
 
-def _matrix(case: PredictionCase, scores: np.ndarray, columns: Sequence[str]) -> ScoreMatrix | None:
-    """Return scores with the target's tokens grouped into its parts; None if there is one part."""
-    groups = case.target.groups
-    if case.foil is not None or len(groups) < 2:
-        return None
-    rows = [scores[list(group.positions)].sum(0) for group in groups]
-    return ScoreMatrix(
-        tuple(group.text for group in groups),
-        tuple(columns),
-        tuple(tuple(float(one) for one in row) for row in rows),
-    )
-
-
-def _stacked(columns: Sequence[Any]) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate(columns, axis=0).T
-
-
-def _padded(scores: np.ndarray) -> np.ndarray:
-    """Add a column of zeros for the last part, which comes before no other."""
-    import numpy as np
-
-    return np.pad(scores, ((0, 0), (0, 1)))
-
-
-__all__ = ["Explainer", "InputError", "RowError", "check_method", "explain", "load_for"]
+__all__ = ["Explainer", "check_method", "explain", "load_for"]
