@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from llmkit.evaluation.results import Evaluation as Evaluation
     from llmkit.evaluation.results import Score as Score
     from llmkit.evaluation.score_lists import score as score
+    from llmkit.insight.explanation.explain import explain as explain
+    from llmkit.insight.explanation.options import ExplainOptions as ExplainOptions
+    from llmkit.insight.explanation.result import Explanation as Explanation
     from llmkit.runtime.load import LoadedModel as LoadedModel
     from llmkit.runtime.load import load as load
     from llmkit.runtime.spec import ModelSpec as ModelSpec
@@ -62,6 +65,8 @@ HOMES = {
     "AnswerResult": "llmkit.tasks.qa.answer",
     "Conversation": "llmkit.tasks.chat",
     "Evaluation": "llmkit.evaluation.results",
+    "ExplainOptions": "llmkit.insight.explanation.options",
+    "Explanation": "llmkit.insight.explanation.result",
     "FinetuneRecipe": "llmkit.training.finetuning.recipe",
     "FinetuneResult": "llmkit.training.finetuning.result",
     "FoundAnswer": "llmkit.tasks.qa.answer",
@@ -89,6 +94,7 @@ HOMES = {
     "SummaryResult": "llmkit.tasks.summarization.options",
     "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
+    "explain": "llmkit.insight.explanation.explain",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",

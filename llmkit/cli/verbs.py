@@ -30,6 +30,7 @@ SECTIONS = {
         "eval": "Score predictions or a model, with confidence intervals.",
     },
     "Inspect": {
+        "explain": "Score the words of a text by their part in a model's prediction.",
         "estimate": "Estimate the memory and time of a model, before it is downloaded or loaded.",
         "bench": "Measure the speed and memory of a model, beside the machine's limits and other programs.",
         "kernels": "List, verify or time attention kernels.",

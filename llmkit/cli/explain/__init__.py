@@ -1,0 +1,104 @@
+"""`llmkit explain`: score the words of a text by their part in a prediction."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from llmkit.cli.common import console, options, rows
+from llmkit.cli.common.arguments import open_argument
+from llmkit.cli.common.options import argument, flag
+from llmkit.cli.explain.flags import MethodFlags, TargetFlags
+from llmkit.cli.explain.show import ReportRows, render
+
+if TYPE_CHECKING:
+    from llmkit.insight.explanation.options import ExplainOptions
+    from llmkit.runtime.load import LoadedModel
+
+
+EXAMPLES = [
+    'llmkit explain "Tom threw the ball. Lily caught the" --target ball --instead-of cat',
+    'llmkit explain --task translate --from en --to de "The dog is in the house." --report dog.html',
+]
+
+
+@options.expand
+def run(
+    *,
+    text: Annotated[
+        str | None,
+        argument("TEXT|FILE", help="The text, or a file of text. Without it, --input or stdin is read."),
+    ] = None,
+    wanted: TargetFlags,
+    method: MethodFlags,
+    report: Annotated[
+        Path | None,
+        flag("--report", metavar="FILE", help="Write a page with the scores as pictures.", default="none"),
+    ] = None,
+    model: options.ModelFlags,
+    inputs: options.InputFlags,
+    outputs: options.OutputFlags,
+    chat: Annotated[
+        bool | None,
+        flag(
+            "--chat/--no-chat",
+            help="Put the text into the model's chat template, or do not.",
+            default="--chat if the model has one",
+            group="Chat",
+        ),
+    ] = None,
+    system: options.System = None,
+    messages: options.MessageFlags,
+) -> None:
+    """Score the words of a text by their part in a model's prediction."""
+    from llmkit.insight.explanation.options import ExplainOptions
+
+    asked = ExplainOptions(
+        **wanted.values(), **method.values(), chat=chat, system=system, seed=model.seed or 0
+    )
+    rows.check_output(outputs)
+    page = ReportRows(report)
+    source, single = open_argument(text, inputs, field="text")
+    loaded = _load(model, asked)
+    from llmkit.insight.explanation.task import FIELD, ExplanationTask
+
+    task = ExplanationTask(
+        loaded,
+        asked,
+        field=inputs.field,
+        template=inputs.template,
+        target_field=wanted.target_field,
+        foil_field=wanted.foil_field,
+        question_field=wanted.question_field,
+        on_result=page.add,
+    )
+    if single and wanted.has_columns():
+        console.notice("columns are for rows of a file: name it with --input")
+    try:
+        rows.run_rows(
+            task,
+            source,
+            outputs,
+            verb="explain",
+            field=FIELD,
+            render=lambda row, failure: render(row, failure, outputs.result_field or FIELD),
+            single=single,
+        )
+    finally:
+        page.finish()
+
+
+def _load(model: options.ModelFlags, asked: ExplainOptions) -> LoadedModel:
+    """Load the model in float32: with gradients, and so that the scores add up."""
+    from llmkit.cli.common.loading import load_model, quick_imports
+
+    spec = model.spec(task="text-generation", verb=asked.task)
+    if spec.dtype == "auto":
+        spec = dataclasses.replace(spec, dtype="float32")
+    if asked.task == "qa":
+        with quick_imports():
+            from llmkit.runtime.load import is_extractive_qa
+        extractive = dataclasses.replace(spec, task="question-answering")
+        spec = extractive if is_extractive_qa(extractive) else spec
+    return load_model(spec)

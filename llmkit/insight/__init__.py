@@ -1,0 +1,1 @@
+"""Explain predictions, and measure bias."""
