@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from llmkit.evaluation.results import Evaluation as Evaluation
     from llmkit.evaluation.results import Score as Score
     from llmkit.evaluation.score_lists import score as score
+    from llmkit.insight.bias.measure import bias as bias
+    from llmkit.insight.bias.options import BiasOptions as BiasOptions
+    from llmkit.insight.bias.results import BiasMeasure as BiasMeasure
+    from llmkit.insight.bias.results import BiasResult as BiasResult
     from llmkit.runtime.load import LoadedModel as LoadedModel
     from llmkit.runtime.load import load as load
     from llmkit.runtime.spec import ModelSpec as ModelSpec
@@ -60,6 +64,9 @@ if TYPE_CHECKING:
 HOMES = {
     "AnswerOptions": "llmkit.tasks.qa.spans",
     "AnswerResult": "llmkit.tasks.qa.answer",
+    "BiasMeasure": "llmkit.insight.bias.results",
+    "BiasOptions": "llmkit.insight.bias.options",
+    "BiasResult": "llmkit.insight.bias.results",
     "Conversation": "llmkit.tasks.chat",
     "Evaluation": "llmkit.evaluation.results",
     "FinetuneRecipe": "llmkit.training.finetuning.recipe",
@@ -89,6 +96,7 @@ HOMES = {
     "SummaryResult": "llmkit.tasks.summarization.options",
     "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
+    "bias": "llmkit.insight.bias.measure",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",

@@ -28,6 +28,7 @@ SECTIONS = {
     },
     "Evaluate": {
         "eval": "Score predictions or a model, with confidence intervals.",
+        "bias": "Measure the bias of a model on published sets, swapped terms or prompts about groups.",
     },
     "Inspect": {
         "estimate": "Estimate the memory and time of a model, before it is downloaded or loaded.",

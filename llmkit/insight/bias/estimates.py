@@ -115,7 +115,8 @@ def measured(
         if whole is not None:
             overall.append(whole)
         for kind in definition.split:
-            for value in dict.fromkeys(one.item.groups[kind] for one in items if kind in one.item.groups):
+            values = dict.fromkeys(one.item.groups[kind] for one in items if kind in one.item.groups)
+            for value in values if len(values) > 1 else ():
                 part = replace(definition, keep=_in_group(definition.keep, kind, value))
                 if sum(map(part.keep, items)) < definition.smallest:
                     continue

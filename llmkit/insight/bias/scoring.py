@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 SCORES = ("shared", "sum", "mean")
+WINDOW = 1024
+"""Longest window in tokens."""
 
 
 @dataclass
@@ -95,11 +97,21 @@ class TextScorer:
     notice: Callable[[str], None] = lambda message: None
     progress: Callable[[int], None] = lambda tokens: None
 
+    @property
+    def kind(self) -> str:
+        """Kind of the model: `causal`, `masked` or `seq2seq`."""
+        from llmkit.evaluation.likelihood.windowing import windowing
+
+        return windowing(self.loaded).kind
+
     def windows(self, items: Sequence[BiasItem]) -> Windowing:
         """Return the windows for the items; texts with a context get no token before it of ours."""
         from llmkit.evaluation.likelihood.windowing import windowing
 
-        return windowing(self.loaded, given=all(item.context is not None for item in items))
+        limit = self.loaded.context_length
+        # Texts are short; a window of thousands of tokens would only make batches larger than caches.
+        window = None if self.loaded.is_encoder_decoder else min(WINDOW, limit or WINDOW)
+        return windowing(self.loaded, window=window, given=all(item.context is not None for item in items))
 
     def signature(self, items: Sequence[BiasItem]) -> str:
         """Return what reproduces the scores: the model, its windows and the rule."""
