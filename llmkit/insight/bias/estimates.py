@@ -23,6 +23,8 @@ from llmkit.insight.bias.results import BiasMeasure
 if TYPE_CHECKING:
     from llmkit.evaluation.resampling import Matrix
 
+FEWEST_CLUSTERS = 5
+"""Fewest clusters for which a bootstrap interval is given; with fewer it would be far too narrow."""
 Keep = Callable[[ScoredItem], bool]
 Statistics = Callable[[Sequence[ScoredItem]], Sequence[float]]
 
@@ -161,7 +163,7 @@ def _estimate(
     if definition.share:
         low, high = wilson(value, len(kept), sampling.confidence)
         method, p = "wilson", _share_p(value, definition.ideal, len(kept))
-    elif len(groups) > 1:
+    elif len(groups) >= FEWEST_CLUSTERS:
         drawn = _values(definition, samples[:, :width])
         low, high = interval(drawn, widened(sampling.confidence, len(groups)))
         method = "bootstrap" if low is not None else None
