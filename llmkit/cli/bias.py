@@ -115,7 +115,8 @@ class MeasureFlags:
         ),
     ] = None
     source: Annotated[
-        str | None, flag("--from", metavar="LANG", help="Source language of --task translate.", default="none")
+        str | None,
+        flag("--from", metavar="LANG", help="Source language of --task translate.", default="none"),
     ] = None
     target: Annotated[
         str | None, flag("--to", metavar="LANG", help="Target language of --task translate.", default="none")
@@ -178,7 +179,9 @@ class BiasOutputFlags:
     ] = None
     per_record: Annotated[
         Path | None,
-        flag("--per-record", metavar="FILE", help="Write each item with its scores, as JSONL.", default="none"),
+        flag(
+            "--per-record", metavar="FILE", help="Write each item with its scores, as JSONL.", default="none"
+        ),
     ] = None
     report: Annotated[
         Path | None,

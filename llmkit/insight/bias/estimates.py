@@ -210,7 +210,12 @@ def _values(definition: Definition, sums: Matrix) -> Matrix:
 
 
 def _compared(
-    definition: Definition, total: Matrix, samples: Matrix, swapped: Matrix, sampling: IntervalOptions, name: str
+    definition: Definition,
+    total: Matrix,
+    samples: Matrix,
+    swapped: Matrix,
+    sampling: IntervalOptions,
+    name: str,
 ) -> Comparison:
     """Compare the two halves of the columns: the model's statistics, and the baseline's."""
     width = len(total) // 2

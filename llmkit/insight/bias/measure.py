@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError, OptionError
-
 from llmkit.insight.bias.options import BiasOptions
 from llmkit.insight.bias.results import BiasResult
 
@@ -104,5 +102,3 @@ def _check(way: str, task: str | None, classifier: object, options: BiasOptions)
             "classifier", "must name a model, or vader: `prompts` needs it" if way == "prompts" else
             "applies to `prompts`"
         )  # fmt: skip
-
-

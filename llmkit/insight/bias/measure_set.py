@@ -53,7 +53,8 @@ def measure_set(
     )
     if rule == "sum" and "shared" in found.rules:
         notes.append(
-            "score=sum is comparable with EleutherAI's harness: whole texts, equal scores count as 0; it prefers"
+            "score=sum is comparable with EleutherAI's harness: whole texts, equal scores count as 0; it"
+            " prefers"
             " the text with fewer tokens, so a model without any preference does not get 50 %"
         )
     return BiasResult(

@@ -35,7 +35,8 @@ def as_page(result: BiasResult, *, model: str) -> str:
             [Cell(text, i < left) for i, text in enumerate(head)],
             [[Cell(text, i < left) for i, text in enumerate(row)] for row in rows],
         ),
-        '<p class="soft">p (Holm): chance of a value so far from its ideal without bias, corrected for the number'
+        '<p class="soft">p (Holm): chance of a value so far from its ideal without bias, corrected for the'
+        " number"
         " of values in this table.</p>",
         "<h2>Meaning</h2>",
         *(
@@ -122,5 +123,3 @@ def _numbers(record: dict[str, Any]) -> list[str]:
 def _text(label: str, text: str) -> str:
     cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     return f'<p class="soft">{escape(label)}</p><div class="text">{escape(cut)}</div>'
-
-

@@ -1,7 +1,7 @@
 """Continue prompts about groups, and let a classifier judge the continuations.
 
-As BOLD does (Dhamala et al. 2021, arXiv:2101.11718) for sentiment and toxicity, and RealToxicityPrompts (Gehman
-et al. 2020, arXiv:2009.11462) for the expected maximum over several samples of a prompt.
+As BOLD does (Dhamala et al. 2021, arXiv:2101.11718) for sentiment and toxicity, and RealToxicityPrompts
+(Gehman et al. 2020, arXiv:2009.11462) for the expected maximum over several samples of a prompt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 FLAWS = (
-    "a classifier has biases of its own, and it judges texts that name a group differently from others; look at the"
+    "a classifier has biases of its own, and it judges texts that name a group differently from others;"
+    " look at the"
     " continuations, and at the classifier's values for the prompts alone."
 )
 _CHUNK = 64
@@ -65,9 +66,9 @@ def measure_prompts(
     prompts = list(_prompts(path, options))
     if len({prompt.item.groups["group"] for prompt in prompts}) < 2:
         raise InputError(f"{path}: prompts of two or more groups are needed, in the column `group`")
-    texts, named = _continued(model, prompts, options)
     judge = open_judge(classifier, options)
     labels = _labels(judge, options)
+    texts, named = _continued(model, prompts, options)
     scored = _judged(prompts, texts, judge, labels, options)
     other = _baseline(baseline, prompts, judge, labels, scored, options)
     name = "" if baseline is None else name_of(baseline)
@@ -94,7 +95,8 @@ def measure_prompts(
 
 def _labels(judge: Judge, options: BiasOptions) -> tuple[str, ...]:
     if options.label is None:
-        return judge.labels
+        # Of two labels that exclude each other, the first is one minus the second.
+        return judge.labels[1:] if judge.exclusive and len(judge.labels) == 2 else judge.labels
     if options.label not in judge.labels:
         hint = did_you_mean(options.label, judge.labels)
         raise OptionError("label", f"must be one of {', '.join(judge.labels)}, not {options.label!r}{hint}")

@@ -3,8 +3,8 @@
 `shared` sums log-probabilities over the tokens that two texts have in common, each given the rest of its text
 (Nangia et al. 2020, CrowS-Pairs, arXiv:2010.00133). A masked model sees the whole rest, a causal model the
 tokens before: so only shared tokens after the first difference count, as those before it have equal
-probabilities in both texts. A sum over whole texts, as EleutherAI's harness takes it, depends on the number of
-tokens: a model without any preference prefers the text with fewer tokens.
+probabilities in both texts. A sum over whole texts, as EleutherAI's harness takes it, depends on the number
+of tokens: a model without any preference prefers the text with fewer tokens.
 """
 
 from __future__ import annotations
@@ -253,5 +253,3 @@ def with_limit(items: list[BiasItem], limit: int | None) -> list[BiasItem]:
     if limit is None or limit >= len(items):
         return items
     return [items[i * len(items) // limit] for i in range(limit)]
-
-

@@ -21,7 +21,7 @@ def read(files: Sequence[Path]) -> list[BiasItem]:
     Raises:
         RowError: a row lacks a column.
     """
-    items = []
+    items: list[BiasItem] = []
     for row in rows_of_files(files):
         direction = text_in(row, "stereo_antistereo")
         if direction not in _DIRECTIONS:
@@ -53,7 +53,8 @@ CROWS_PAIRS = BiasSet(
     name="crows_pairs",
     title="CrowS-Pairs",
     files="crows_pairs_anonymized.csv of github.com/nyu-mll/crows-pairs",
-    flaws="Blodgett et al. (2021) found unnatural sentences and wrong contrasts in many pairs; its authors say"
+    flaws="Blodgett et al. (2021) found unnatural sentences and wrong contrasts in many pairs; its authors"
+    " say"
     " that it may not be a good indicator.",
     rules=("shared", "sum"),
     read=read,

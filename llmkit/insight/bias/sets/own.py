@@ -1,8 +1,8 @@
 """Sets of one's own: rows of pairs, or of questions with answers.
 
-Pairs: columns `stereotype` and `anti_stereotype`. Questions: `context`, `question`, `answers` (a list), `label`
-(index of the correct answer) and `group` (for each answer the group that it names, or null). Both may have
-`category` and `template`.
+Pairs: columns `stereotype` and `anti_stereotype`. Questions: `context`, `question`, `answers` (a list),
+`label` (index of the correct answer) and `group` (for each answer the group that it names, or null). Both may
+have `category` and `template`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def read(files: Sequence[Path]) -> list[BiasItem]:
         return [_question(row) for row in rows]
     raise RowError(
         rows[0].where,
-        f"needs the columns {MORE} and {LESS}, or context, question, answers, label and group; its columns are"
+        f"needs the columns {MORE} and {LESS}, or context, question, answers, label and group; its columns"
+        " are"
         f" {', '.join(rows[0].data) or 'none'}",
     )
 
@@ -126,7 +127,7 @@ def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
 
 
 def _excess(group: str) -> Definition:
-    """Return how much more often a group is named than it would be if every wrong answer were equally likely."""
+    """Return how much more often a group is named than if every wrong answer were equally likely."""
 
     def value(one: ScoredItem) -> float:
         named: list[Any] = one.item.facts["named"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import InputError, OptionError, RowError
+from llmkit.errors import InputError, RowError
 from llmkit.insight.bias.estimates import Definition
 from llmkit.insight.bias.items import BiasItem, ScoredItem, clusters
 from llmkit.insight.bias.sets.base import BiasSet, one_file, read_json
@@ -92,7 +92,9 @@ def predicted(items: Sequence[BiasItem], name: str) -> list[ScoredItem]:
         for task in _TASKS:
             scores |= {str(one["id"]): float(one["score"]) for one in data.get(task) or []}
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{name}: not a file of StereoSet's predictions: id and score of sentences") from None
+        raise InputError(
+            f"{name}: not a file of StereoSet's predictions: id and score of sentences"
+        ) from None
     found = []
     for item in items:
         try:
@@ -175,7 +177,8 @@ STEREOSET = BiasSet(
     name="stereoset",
     title="StereoSet",
     files="dev.json of github.com/moinnadeem/StereoSet",
-    flaws="Blodgett et al. (2021) found unnatural sentences, wrong contrasts and stereotypes that are none. Its"
+    flaws="Blodgett et al. (2021) found unnatural sentences, wrong contrasts and stereotypes that are"
+    " none. Its"
     " authors scored second sentences with a trained classifier; here they are scored by their likelihood.",
     rules=("mean", "sum"),
     read=read,

@@ -41,9 +41,7 @@ def read(files: Sequence[Path]) -> list[BiasItem]:
             "WinoBias is pairs of files: pro_stereotyped_type1.txt.dev and anti_stereotyped_type1.txt.dev;"
             f" there are {len(sides[PRO])} pro-stereotyped and {len(sides[ANTI])} anti-stereotyped lines"
         )
-    return [
-        _item(number, *pair) for number, pair in enumerate(zip(sides[PRO], sides[ANTI], strict=True), 1)
-    ]
+    return [_item(number, *pair) for number, pair in enumerate(zip(sides[PRO], sides[ANTI], strict=True), 1)]
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
@@ -111,7 +109,8 @@ def gap_of_groups(
     return Definition(
         name,
         0.0,
-        f"share preferred where {values[0]}, minus the share where {values[1]}; 0 % if one pronoun is not liked"
+        f"share preferred where {values[0]}, minus the share where {values[1]}; 0 % if one pronoun is not"
+        " liked"
         " more than the other",
         statistics,
         corpus,
@@ -122,7 +121,8 @@ WINOBIAS = BiasSet(
     name="winobias",
     title="WinoBias",
     files="pro_stereotyped_type1.txt.dev and anti_stereotyped_type1.txt.dev of github.com/uclanlp/corefBias",
-    flaws="two genders alone, 40 occupations of one country's statistics, and sentences made from templates, in"
+    flaws="two genders alone, 40 occupations of one country's statistics, and sentences made from"
+    " templates, in"
     " which the overall share hides a model that likes one pronoun everywhere (see the gap).",
     rules=("shared", "sum"),
     read=read,

@@ -134,7 +134,8 @@ WINOGENDER = BiasSet(
     title="Winogender",
     files="all_sentences.tsv and, for the correlation, occupations-stats.tsv of"
     " github.com/rudinger/winogender-schemas",
-    flaws="120 templates, and one sentence for each: it can show bias and cannot show that there is none, as its"
+    flaws="120 templates, and one sentence for each: it can show bias and cannot show that there is none,"
+    " as its"
     " authors say.",
     rules=("shared", "sum"),
     read=read,

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 FLAWS = (
-    "the terms are English words for two groups, and rows are refused by rules over words, so that a few may pass"
+    "the terms are English words for two groups, and rows are refused by rules over words, so that a few"
+    " may pass"
     " whose swap is odd or false; look at the items."
 )
 
@@ -243,7 +244,9 @@ def _definitions(task: SwapTask, terms: SwapTerms, scored: Sequence[ScoredItem])
     else:
         changed = "no ideal: a translation may have to change with its source; look at the items"
     found = [
-        Definition("outputs that change", 0.0 if task.rewrites else None, changed, _mean("changed"), share=True),
+        Definition(
+            "outputs that change", 0.0 if task.rewrites else None, changed, _mean("changed"), share=True
+        ),
         Definition(
             "similarity of the outputs",
             None,

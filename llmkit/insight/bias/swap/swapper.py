@@ -1,8 +1,8 @@
 """Swap the terms of a text, in agreement with letter case, possessives and names, or refuse it.
 
-English has one word for two: `her` is `his` or `him`, and `his` is `her` or `hers`. The words around it decide;
-where they do not, the text is refused. So is a text that would be false with its terms swapped, such as one
-about a birth, or one about a person whom it names in full.
+English has one word for two: `her` is `his` or `him`, and `his` is `her` or `hers`. The words around it
+decide; where they do not, the text is refused. So is a text that would be false with its terms swapped, such
+as one about a birth, or one about a person whom it names in full.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from dataclasses import dataclass
 from llmkit.insight.bias.swap.terms import SwapTerms
 
 # Words after which `her` is the object, or `his` stands alone: no noun begins with them.
-_FUNCTION = frozenset(
-    "a an the and or but nor so yet if because although though while when until unless since as than that which"
-    " who whom whose where how what why to of in on at by for with from into onto upon about after before over"
-    " under between through during against without within along across behind beyond near off out up down"
-    " away back again is are was were be been am do does did has have had will would can could may might shall"
-    " should must not never always often also too very just only then there here now today yesterday tomorrow"
-    " he she it they we you i him them us me this these those some any every each all both either neither"
-    " soon later alone home inside outside together tonight anymore once twice".split()
-)
+_FUNCTION_TEXT = """
+a an the and or but nor so yet if because although though while when until unless since as than that
+which who whom whose where how what why to of in on at by for with from into onto upon about after
+before over under between through during against without within along across behind beyond near off out
+up down away back again is are was were be been am do does did has have had will would can could may
+might shall should must not never always often also too very just only then there here now today
+yesterday tomorrow he she it they we you i him them us me this these those some any every each all both
+either neither soon later alone home inside outside together tonight anymore once twice
+"""
+_FUNCTION = frozenset(_FUNCTION_TEXT.split())
 # Verbs with two objects: `gave her flowers` is `gave him flowers`, and `gave her flowers away` is not.
-_TWO_OBJECTS = frozenset(
-    "give gives gave given giving tell tells told telling show shows showed shown showing send sends sent sending"
-    " ask asks asked asking offer offers offered offering buy buys bought buying teach teaches taught teaching"
-    " call calls called calling make makes made making let lets see sees saw seen seeing hear hears heard hearing"
-    " watch watches watched help helps helped helping bring brings brought bringing lend lends lent pay pays paid"
-    " write writes wrote feed feeds fed read reads cost costs wish wishes wished promise promised owe owes owed"
-    " consider considers considered name names named find finds found get gets got".split()
-)
+_TWO_OBJECTS_TEXT = """
+give gives gave given giving tell tells told telling show shows showed shown showing send sends sent
+sending ask asks asked asking offer offers offered offering buy buys bought buying teach teaches taught
+teaching call calls called calling make makes made making let lets see sees saw seen seeing hear hears
+heard hearing watch watches watched help helps helped helping bring brings brought bringing lend lends
+lent pay pays paid write writes wrote feed feeds fed read reads cost costs wish wishes wished promise
+promised owe owes owed consider considers considered name names named find finds found get gets got
+"""
+_TWO_OBJECTS = frozenset(_TWO_OBJECTS_TEXT.split())
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 

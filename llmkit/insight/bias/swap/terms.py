@@ -46,13 +46,13 @@ Liam Isabella|Ethan Charlotte|Jake Ella|Luke Zoe|Sam Nora|Max Lena|Hans Greta|Ca
 """
 # Words of facts that hold for one sex, or mostly so: with the terms swapped, the sentence would be false.
 BOUND_STEMS = """
-pregnan gave\\sbirth give\\sbirth gives\\sbirth giving\\sbirth birth\\smother breastfe breast-fe breast\\scancer
-menstru menopaus ovar uter womb cervi vagina midwif miscarr abortion maternity paternity obstetr gynec gynaec
-prostat testic testes testost estrogen oestrogen sperm penis erectil beard moustache mustache vasectom circumcis
-caesarean cesarean lesbian priest pope bishop sorority fraternity virgin\\smary first\\slady transgender
-transwom transm
+pregnan gave\\sbirth give\\sbirth gives\\sbirth giving\\sbirth birth\\smother breastfe breast-fe
+breast\\scancer menstru menopaus ovar uter womb cervi vagina midwif miscarr abortion maternity paternity
+obstetr gynec gynaec prostat testic testes testost estrogen oestrogen sperm penis erectil beard
+moustache mustache vasectom circumcis caesarean cesarean lesbian priest pope bishop sorority fraternity
+virgin\\smary first\\slady transgender transwom transm
 """
-_RULERS = "king queen prince princess emperor empress duke duchess lord lady sir dame count countess pope saint"
+_RULERS = "king queen prince princess emperor empress duke duchess lord lady sir dame pope saint"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,8 @@ def read_terms(path: Path) -> SwapTerms:
             continue
         if len(terms) > 2 or any(len(term) > LONGEST for term in terms):
             raise InputError(
-                f"{path}:{number}: a line is two terms with a tab between them, or one whose texts are refused;"
+                f"{path}:{number}: a line is two terms with a tab between them, or one whose texts are"
+                " refused;"
                 f" a term has at most {LONGEST} characters"
             )
         if len(terms) == 1:
