@@ -158,7 +158,7 @@ def _estimate(
         systems = 2
     total, samples, swapped = _resampled(rows, sampling, systems)
     width = len(rows[0]) // systems
-    value = _values(definition, total[None, :width])[0]
+    value = float(_values(definition, total[None, :width])[0])
     low, high, p, method = None, None, None, None
     if definition.share:
         low, high = wilson(value, len(kept), sampling.confidence)
