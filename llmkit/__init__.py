@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from llmkit.evaluation.results import Evaluation as Evaluation
     from llmkit.evaluation.results import Score as Score
     from llmkit.evaluation.score_lists import score as score
+    from llmkit.insight.bias.measure import bias as bias
+    from llmkit.insight.bias.options import BiasOptions as BiasOptions
+    from llmkit.insight.bias.results import BiasMeasure as BiasMeasure
+    from llmkit.insight.bias.results import BiasResult as BiasResult
     from llmkit.insight.explanation.explain import explain as explain
     from llmkit.insight.explanation.options import ExplainOptions as ExplainOptions
     from llmkit.insight.explanation.result import Explanation as Explanation
@@ -63,6 +67,9 @@ if TYPE_CHECKING:
 HOMES = {
     "AnswerOptions": "llmkit.tasks.qa.spans",
     "AnswerResult": "llmkit.tasks.qa.answer",
+    "BiasMeasure": "llmkit.insight.bias.results",
+    "BiasOptions": "llmkit.insight.bias.options",
+    "BiasResult": "llmkit.insight.bias.results",
     "Conversation": "llmkit.tasks.chat",
     "Evaluation": "llmkit.evaluation.results",
     "ExplainOptions": "llmkit.insight.explanation.options",
@@ -94,6 +101,7 @@ HOMES = {
     "SummaryResult": "llmkit.tasks.summarization.options",
     "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
+    "bias": "llmkit.insight.bias.measure",
     "explain": "llmkit.insight.explanation.explain",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",

@@ -28,6 +28,7 @@ SECTIONS = {
     },
     "Evaluate": {
         "eval": "Score predictions or a model, with confidence intervals.",
+        "bias": "Measure the bias of a model on published sets, swapped terms or prompts about groups.",
     },
     "Inspect": {
         "explain": "Score the words of a text by their part in a model's prediction.",

@@ -1,1 +1,1 @@
-"""Explain predictions, and measure bias."""
+"""Explanations of predictions, and measurements of bias."""

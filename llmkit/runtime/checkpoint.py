@@ -17,7 +17,7 @@ from llmkit.runtime.hub.weight_files import check_weight_names
 # The end of an architecture's class name shows its task, and the verb that runs it.
 _HEADS = {
     "ForQuestionAnswering": "an extractive-QA model; use `llmkit qa`",
-    "ForSequenceClassification": "a text classifier, which llmkit does not run",
+    "ForSequenceClassification": "a text classifier, which `llmkit bias` alone runs, to judge texts",
     "ForTokenClassification": "a token classifier, which llmkit does not run",
     "ForMaskedLM": "a masked language model, which does not generate text",
     "ForMultipleChoice": "a multiple-choice model, which llmkit does not run",

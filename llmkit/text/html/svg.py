@@ -138,17 +138,20 @@ class Interval:
     high: float
 
 
-def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
+def intervals(points: Sequence[Interval], *, zero: bool = False, mark: float | None = None) -> str:
     """Return points with whiskers, one a line.
 
     Args:
         points: names, values and finite ends.
         zero: draw a line at 0, for differences.
+        mark: draw a line at this value instead.
     """
+    mark = 0.0 if zero and mark is None else mark
     width, row, left, bottom = 640, 26, 150, 22
     height = row * len(points) + bottom
-    low = min([p.low for p in points] + ([0.0] if zero else []))
-    high = max([p.high for p in points] + ([0.0] if zero else []))
+    marks = [] if mark is None else [mark]
+    low = min([p.low for p in points] + marks)
+    high = max([p.high for p in points] + marks)
     low, high = _ends(low, high)
     room = (high - low) * 0.04
     low, high = low - room, high + room
@@ -157,9 +160,9 @@ def intervals(points: Sequence[Interval], *, zero: bool = False) -> str:
         return left + (value - low) / (high - low) * (width - left - 12)
 
     parts = []
-    if zero:
+    if mark is not None:
         parts.append(
-            f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height - bottom}" stroke="var(--soft)"'
+            f'<line x1="{x(mark):.1f}" x2="{x(mark):.1f}" y1="0" y2="{height - bottom}" stroke="var(--soft)"'
             ' stroke-dasharray="3 3"/>'
         )
     for i, p in enumerate(points):

@@ -1,0 +1,1 @@
+"""Counterfactual swaps: a text about one group becomes the same text about another."""
