@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ def test_the_readmes_show_the_same_commands() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_extras_that_are_named_exist() -> None:
+    """Readers install from a checkout, where `.[extra]` works and `llmkit[extra]` is no package yet."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    sources = [*docs.PAGES, *Path(llmkit.__file__).parent.rglob("*.py")]
+    named = {
+        (path, extra)
+        for path in sources
+        for extra in re.findall(r"pip install '(?:llmkit|\.)\[(\w+)\]'", path.read_text(encoding="utf-8"))
+    }
+    assert len({extra for _, extra in named}) >= 8
+    assert not {(path, extra) for path, extra in named if extra not in extras["optional-dependencies"]}
+    for page in ("README.md", "README.zh.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert "pip install '.[preferences]'" in text
+        assert not re.search(r"pip install '?llmkit", text)
 
 
 def test_the_set_up_commands_are_targets_of_the_makefile() -> None:

@@ -18,6 +18,8 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 FILES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 RELATIVE_OPENING = re.compile(r"(What|Whether|How|Where|Which|Who|That)\b")
 FLAG = re.compile(r"--[a-z]")
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+MOST_LINES = 50
 
 
 @functools.cache
@@ -96,6 +98,33 @@ FUNCTIONS = [
     "summarize",
     "translate",
 ]
+
+
+def own_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's body, without its docstring and the functions inside it.
+
+    The arguments do not count: those of a verb are the declarations of its flags.
+    """
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    inside = [one for statement in body for one in ast.walk(statement) if isinstance(one, FUNCTION)]
+    ends = {(one.lineno, one.end_lineno or one.lineno) for one in inside}
+    covered = {line for start, end in ends for line in range(start, end + 1)}
+    lines = range(body[0].lineno, (function.end_lineno or 0) + 1) if body else range(0)
+    return len(set(lines) - covered)
+
+
+def test_functions_are_short() -> None:
+    source = (
+        'def f():\n    """Doc.\n\n    More.\n    """\n    def g():\n        a = 1\n        b = 2\n    c = 3\n'
+    )
+    assert [own_lines(one) for one in ast.walk(ast.parse(source)) if isinstance(one, FUNCTION)] == [1, 2]
+    found = [
+        f"{path}:{one.lineno}: {one.name} has {own_lines(one)} lines"
+        for path in FILES
+        for one in ast.walk(tree_of(path))
+        if isinstance(one, FUNCTION) and own_lines(one) > MOST_LINES
+    ]
+    assert not found, f"cut functions above {MOST_LINES} lines by subject:\n" + "\n".join(found)
 
 
 def test_every_verb_has_a_public_function() -> None:

@@ -171,19 +171,23 @@ class _Opened:
         single: there is just one text.
         files: the rows name files.
         format: format of all files; None takes each by its name.
+        encoding: encoding of text files.
     """
 
     source: RowSource
     single: bool
     files: bool = False
     format: str | None = None
+    encoding: str | None = None
 
 
 def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _Opened:
     """Open the texts: a text, documents, stdin, or rows."""
+    from llmkit.records.encodings import check_encoding
     from llmkit.records.read import rows_of
     from llmkit.tasks.summarization.files import READ, file_rows, named_files, text_of_data, text_of_file
 
+    check_encoding(inputs.encoding)
     if format is not None and format not in READ:
         raise InputError(f"--format {format}: use one of {', '.join(READ)}")
     on_stdin = texts in ([], ["-"])
@@ -199,9 +203,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
         if inputs.lines:
             return _Opened(*open_argument(files[0], inputs, field="text"))
         if len(files) > 1:
-            if inputs.encoding is not None:
-                raise InputError("--encoding: of one text file; convert the files, or name one")
-            return _Opened(file_rows(files), False, files=True, format=format)
+            return _Opened(file_rows(files), False, files=True, format=format, encoding=inputs.encoding)
         return _Opened(rows_of([text_of_file(files[0], format, inputs.encoding)], name=files[0]), True)
     if on_stdin and format is not None and inputs.input is None:
         text = text_of_data(sys.stdin.buffer.read(), "stdin", format, inputs.encoding)
@@ -258,7 +260,7 @@ def _run(task: Task[Any], opened: _Opened, outputs: options.OutputFlags) -> None
     elif opened.files:
         from llmkit.tasks.summarization.files import SummarizedFiles
 
-        files = SummarizedFiles(task, opened.format)
+        files = SummarizedFiles(task, opened.format, opened.encoding)
         rows.run_rows(
             files, opened.source, outputs, verb="summarize", field="summary_text", render=_under_its_name
         )

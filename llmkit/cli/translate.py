@@ -113,6 +113,7 @@ def run(
     messages: options.MessageFlags,
 ) -> None:
     """Translate a text of any length, documents, or a file of texts, and keep their layout."""
+    from llmkit.records.encodings import check_encoding
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.text.languages import find_pair
 
@@ -126,10 +127,12 @@ def run(
     are_files = bool(texts) and documents.are_files(texts or [])
     text = texts[0] if texts and glossary is not None and format is None and not are_files else None
     if on_stdin or are_files or text is not None:
-        if options.given(inputs):
-            raise InputError(f"{', '.join(options.given(inputs))}: about rows; leave it out for documents")
+        about_rows = options.given(inputs, but=["encoding"] if text is None else [])
+        if about_rows:
+            raise InputError(f"{', '.join(about_rows)}: about rows; leave it out for documents")
+        check_encoding(inputs.encoding)
         named = texts or [] if text is None else []
-        paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text)
+        paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text, inputs.encoding)
         _documents(paper, spec, wanted, outputs, source, target)
         return
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
@@ -205,6 +208,7 @@ class _DocumentFlags:
     reflow: bool
     keys: str | None
     text: str | None
+    encoding: str | None = None
 
 
 def _refuse_document_flags(**given: object) -> None:
@@ -271,7 +275,15 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
             raise InputError(
                 f"{name} is larger than {_MAX_DOCUMENT >> 20} MiB, the limit of a document; split it"
             )
-        file = read_document(name, data, format, keep=paper.keep or (), reflow=paper.reflow, keys=keys)
+        file = read_document(
+            name,
+            data,
+            format,
+            keep=paper.keep or (),
+            reflow=paper.reflow,
+            keys=keys,
+            encoding=paper.encoding,
+        )
         for sentence in file.document.left_out:
             console.notice(f"{name}, {sentence}; it stays as it is")
         files.append(file)
@@ -288,7 +300,7 @@ def _text_bytes(paper: _DocumentFlags) -> bytes:
 
 
 def _segments(task: DocumentTranslation, paper: _DocumentFlags) -> RowSource:
-    return task.source(keep=paper.keep, reflow=paper.reflow, keys=paper.keys)
+    return task.source(keep=paper.keep, reflow=paper.reflow, keys=paper.keys, encoding=paper.encoding)
 
 
 def _translate(

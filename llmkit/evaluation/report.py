@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from llmkit import __version__
@@ -35,9 +35,31 @@ def as_bare(evaluation: Evaluation) -> str:
 
 
 def as_table(evaluation: Evaluation) -> str:
-    """Return an aligned table, and below it everything needed to reproduce the numbers."""
+    """Return an aligned table, one for each baseline, and everything needed to reproduce the numbers.
+
+    Comparisons have tables of their own, since the columns of both do not fit a line of 80 characters.
+    """
     left = 1 if evaluation.by is None else 2  # names are aligned left, numbers right
-    return "\n".join([aligned(score_cells(evaluation), left), "", *signatures(evaluation)])
+    alone = replace(evaluation, scores=[replace(score, baselines=()) for score in evaluation.scores])
+    parts = [aligned(score_cells(alone), left), ""]
+    for title, cells in _comparison_cells(evaluation).items():
+        parts += [f"{title}:", aligned(cells), ""]
+    return "\n".join([*parts, *signatures(evaluation)])
+
+
+def _comparison_cells(evaluation: Evaluation) -> dict[str, list[list[str]]]:
+    """Return the rows of a table for each baseline and group, by its title, with a head of two lines."""
+    head = [
+        ["", "", "", f"{100 * evaluation.confidence:g}%", "p by", "p by"],
+        ["metric", "baseline", "difference", "interval", "bootstrap", "randomization"],
+    ]
+    tables: dict[str, list[list[str]]] = {}
+    for score in evaluation.scores:
+        group = "" if score.group is None else f", {evaluation.by} {score.group}"
+        for other in score.baselines:
+            rows = tables.setdefault(f"against {other.name}{group}", [*head])
+            rows.append([score.name, *_compared(score, other)])
+    return tables
 
 
 def score_cells(evaluation: Evaluation) -> list[list[str]]:

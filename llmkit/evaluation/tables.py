@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmkit.evaluation.report import aligned, as_table, number, score_cells, signatures
-from llmkit.evaluation.results import Evaluation
+from llmkit.evaluation.results import Comparison, Evaluation
 from llmkit.evaluation.systems import Systems
 
 _LATEX = {
@@ -114,20 +115,45 @@ def _laid_out(rows: Sequence[Sequence[str]], form: str, left: int, notes: Sequen
     )
 
 
-def _csv(evaluations: dict[str, Evaluation], systems: Systems | None = None) -> str:
-    """Return one line for each score, with full precision."""
-    out = io.StringIO()
-    lines = csv.writer(out, lineterminator="\n")
-    lines.writerow(
-        ["system", "group", "metric", "score", "low", "high", "rows"]
-        + (["best", "p_against_best"] if systems is not None else [])
-        + ["signature"]
-    )
+def flat(evaluations: Mapping[str, Evaluation], systems: Systems | None = None) -> list[dict[str, Any]]:
+    """Return a row with full precision for each score and each baseline that it is compared with.
+
+    Args:
+        evaluations: scores of each system, by its name.
+        systems: the comparison of several systems.
+    """
+    found: list[dict[str, Any]] = []
+    compared = any(score.baselines for one in evaluations.values() for score in one.scores)
     for name, evaluation in evaluations.items():
         for score in evaluation.scores:
-            cells = [name, score.group, score.name, score.score, score.low, score.high, score.rows]
+            row = {
+                **{"system": name, "group": score.group, "metric": score.name, "score": score.score},
+                **{"low": score.low, "high": score.high, "rows": score.rows},
+            }
             if systems is not None:
-                p = systems.p_values.get(score.name, {}).get(name)
-                cells += [int(name in systems.best(score.name)), p]
-            lines.writerow(["" if cell is None else cell for cell in [*cells, score.signature]])
+                row["best"] = int(name in systems.best(score.name))
+                row["p_against_best"] = systems.p_values.get(score.name, {}).get(name)
+            for other in score.baselines or [None]:
+                found.append({**row, **_against(other, compared), "signature": score.signature})
+    return found
+
+
+def _against(other: Comparison | None, compared: bool) -> dict[str, Any]:
+    if not compared:
+        return {}
+    names = {
+        **{"baseline": "name", "baseline_score": "score", "difference": "difference"},
+        **{"difference_low": "low", "difference_high": "high"},
+        **{"p_bootstrap": "p_bootstrap", "p_randomization": "p_randomization"},
+    }
+    return {column: None if other is None else getattr(other, name) for column, name in names.items()}
+
+
+def _csv(evaluations: Mapping[str, Evaluation], systems: Systems | None = None) -> str:
+    """Return one line for each row of `flat`."""
+    rows = flat(evaluations, systems)
+    out = io.StringIO()
+    lines = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    lines.writeheader()
+    lines.writerows({name: "" if cell is None else cell for name, cell in row.items()} for row in rows)
     return out.getvalue().removesuffix("\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -23,6 +23,9 @@ from llmkit.records.strict_json import dumps
 Prepare = Callable[[list[Row]], Sequence[PreparedRow[Any] | RowError]]
 Work = Callable[[list[PreparedRow[Any]], Budget], Sequence[dict[str, Any] | RowError]]
 OnProgress = Callable[[int, int, list[dict[str, Any]] | None, float | None], None]
+
+# Characters in the rows of a window. Rows of some thousand characters do not reach it.
+_MOST_CHARACTERS = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ def process(
 ) -> Summary:
     """Add the fields that `work` returns to each row of `source`, and write the rows in input order.
 
-    Memory holds one window of rows. Within it, rows run longest first in batches cut by `budget`; each
-    finished batch is committed whole. The batches are a pure function of the rows, of `prepare`, `budget`
-    and `window`, so they are the same after a resume. The file is then identical byte for byte, provided
-    that `prepare` and `work` depend on their arguments only.
+    Memory holds one window of rows. It ends before `window` rows once they have 64 Mi characters. Within it,
+    rows run longest first in batches cut by `budget`; each finished batch is committed whole. The batches are
+    a pure function of the rows, of `prepare`, `budget` and `window`, so they are the same after a resume.
+    The file is then identical byte for byte, provided that `prepare` and `work` depend on their arguments
+    only.
 
     A result never replaces a column of the input: such a row is refused, before any work if the first
     window has one. So an output row failed exactly if it has no result column. Its reason is in the column
@@ -76,7 +80,7 @@ def process(
             same order. It may raise `OutOfMemory`; the batch then runs again with half the budget.
         output: an output that was entered.
         budget: limits of a batch; an output that is resumed after an out-of-memory error has its own.
-        window: rows read and sorted at a time. A resumed run must use the same.
+        window: most rows read and sorted at a time. A resumed run must use the same.
         on_error: "skip" writes a failed row with the reason; "fail" ends the run there.
         columns: names of the fields that `work` returns, as far as they are known, the main one first.
         result_field: another name for the main field; another field `x` becomes `RESULT_FIELD_x`.
@@ -113,10 +117,38 @@ def process(
         resumed=output.done_rows,
         share=source.fraction(),
     )
-    while chunk := list(islice(rows, window)):
+    while chunk := _next_window(rows, window):
         run.window(chunk)
     output.finish()
     return Summary(run.done, run.failed, run.resumed, time.monotonic() - started)
+
+
+def _next_window(rows: Iterator[Row], most: int) -> list[Row]:
+    """Return the next rows, at most `most`, and fewer where they are long."""
+    window: list[Row] = []
+    characters = 0
+    for row in islice(rows, most):
+        window.append(row)
+        characters += _characters(row.data)
+        if characters >= _MOST_CHARACTERS:
+            break
+    return window
+
+
+def _characters(data: Mapping[str, Any]) -> int:
+    """Return about how many characters a row has; a number or null counts as one."""
+    found, left = 0, [data]
+    while left:  # without recursion: a row may be nested as deeply as JSON is read
+        value: Any = left.pop()
+        if isinstance(value, str):
+            found += len(value)
+        elif isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            left += value
+        else:
+            found += 1
+    return found
 
 
 def _silent(*arguments: object) -> None:

@@ -15,6 +15,8 @@ from llmkit.errors import InputError, one_line
 from llmkit.records.rows import Row
 
 _ROWS_AT_A_TIME = 256
+# Bytes of the rows of a Parquet file that are in memory at a time, by the sizes that the file tells.
+_BYTES_AT_A_TIME = 32 << 20
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +45,7 @@ def plain(value: Any) -> Any:
 
 
 def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
-    """Return the rows of a Parquet file, a few hundred in memory at a time, and their number.
+    """Return the rows of a Parquet file, at most a few hundred in memory at a time, and their number.
 
     Raises:
         InputError: the file is not Parquet, or two columns have one name; while reading: it is damaged.
@@ -69,14 +71,24 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
         index = 0
         try:
             with stream:
-                for batch in file.iter_batches(batch_size=_ROWS_AT_A_TIME):
-                    for data in batch.to_pylist():
-                        yield Row(index, plain(data), f"{name}:row {index + 1}")
-                        index += 1
+                for batch in file.iter_batches(batch_size=_rows_at_a_time(file.metadata)):
+                    # A value that is stored once for many rows is larger here than the file tells.
+                    step = 1 if batch.nbytes > _BYTES_AT_A_TIME else max(1, len(batch))
+                    for start in range(0, len(batch), step):
+                        for data in batch.slice(start, step).to_pylist():
+                            yield Row(index, plain(data), f"{name}:row {index + 1}")
+                            index += 1
         except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
             raise damaged(error) from error
 
     return rows(), file.metadata.num_rows
+
+
+def _rows_at_a_time(metadata: Any) -> int:
+    """Return the number of rows to read at once: fewer where rows are long."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0.0)
+    return max(1, min(_ROWS_AT_A_TIME, int(_BYTES_AT_A_TIME / max(longest, 1.0))))
 
 
 def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:

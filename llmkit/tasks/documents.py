@@ -73,6 +73,7 @@ def read_document(
     keep: Sequence[str] = (),
     reflow: bool = False,
     keys: Sequence[str] | None = None,
+    encoding: str | None = None,
 ) -> DocumentFile:
     """Read a document to translate; see `llmkit.text.documents.parse`.
 
@@ -85,7 +86,10 @@ def read_document(
             f"{name}: {known.title} is only read; save it in another format, such as .docx or .md"
         )
     try:
-        return DocumentFile(name, data, parse(data, format, keep=keep, reflow=reflow, keys=keys))
+        document = parse(data, format, keep=keep, reflow=reflow, keys=keys, encoding=encoding)
+        return DocumentFile(name, data, document)
+    except OptionError:
+        raise
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

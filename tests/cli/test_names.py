@@ -38,13 +38,17 @@ def test_an_output_is_refused_before_the_work(tmp_path: Path, verb: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_is_refused_and_data_is_read(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_a_model_is_refused_and_data_is_read(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = shutil.copytree(tiny_model("llama"), odd(tmp_path, b"model-\xff"))
     assert_refused(run("generate", "-m", model, "The cat", "--device", "cpu"), "not UTF-8", option="model")
     data = write_rows(tmp_path).rename(odd(tmp_path, b"rows-\xff.jsonl"))
+    # The card shows the command.
+    monkeypatch.setattr(sys, "argv", ["llmkit", "finetune", str(data)])
     done = run("finetune", data, "-m", tiny_model("llama"), "-o", tmp_path / "out", *STEPS)
     assert done.code == 0, done.err
-    assert (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "llmkit finetune" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 

@@ -69,6 +69,15 @@ def test_several_questions_and_answers(model: Path, book: Path, tmp_path: Path) 
     assert run("qa", "-m", model, "where?", stdin="it was\tLisbon.").out == "Lisbon\n"
 
 
+def test_a_line_break_in_a_name_forges_no_answer(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("it was the cafe.\n")
+    (tmp_path / "a.txt:1: forged\nb.txt").write_text("it was\tLisbon.\n")
+    place = f"{tmp_path}/a.txt:1: forged\\nb.txt:1"
+    asked = ("qa", "-m", model, *ASK, "--context", tmp_path)
+    assert run(*asked).out == f"{place}: Lisbon\n"
+    assert run(*asked, "--question", "who?").out.splitlines()[0] == f"where was it?\t{place}\tLisbon"
+
+
 def test_of_several_files_the_answer_names_its_own(model: Path, book: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("it was the cafe.\n")

@@ -429,6 +429,38 @@ def test_a_long_run_holds_one_window_in_memory(tmp_path):
     assert peak < 5 << 20 < path.stat().st_size
 
 
+def test_long_rows_make_a_window_shorter(fake, source, tmp_path, monkeypatch):
+    """The windows depend on the rows alone, so that a killed run goes on with the same ones."""
+    monkeypatch.setattr("llmkit.records.process._MOST_CHARACTERS", 100)
+    windows = []
+
+    def look(rows):
+        windows.append([len(row.data["text"]) for row in rows])
+        return prepare(rows)
+
+    texts = ["a" * 60, "b" * 60, "c", "d" * 300, "e", "f"]
+    rows, _ = to_stream(rows_of(texts), upper, prepare=look)
+    assert windows == [[60, 60], [1, 300], [1, 1]]
+    assert [row["text"] for row in rows] == texts
+    windows.clear()
+    nested = [{"text": "a", "list": [{"x" * 60: ["y" * 60]}]}, {"text": "b"}]
+    path = tmp_path / "nested.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in nested))
+    to_stream(open_rows(path), upper, prepare=look)
+    assert windows == [[1], [1]]
+
+    def stop(done, *_):
+        if done > 40:
+            raise KeyboardInterrupt
+
+    target = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(source, target, progress=stop)
+    fake.run(source, target, resume=True)
+    fake.run(source, tmp_path / "whole.jsonl")
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 def test_the_errors_of_the_work_pass_through(fake, source, tmp_path):
     def broken(batch, budget=None):
         raise LLMKitError("the device is gone")

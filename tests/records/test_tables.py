@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import tracemalloc
 
 import pytest
 
@@ -34,6 +35,19 @@ def test_parquet_rows_in_order_across_row_groups(tmp_path):
     assert [row.data for row in rows] == [{"id": i, "text": f"雪 {i}"} for i in ids]
     assert [rows[0].where, rows[999].where] == [f"{path}:row 1", f"{path}:row 1000"]
     assert source.fraction() == 1.0
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one value", "many values"])
+def test_few_long_rows_are_in_memory_at_a_time(tmp_path, monkeypatch, same):
+    """One value for all rows is stored once, so that the file tells a small size."""
+    monkeypatch.setattr("llmkit.records.tables._BYTES_AT_A_TIME", 1 << 20)
+    texts = [f"{0 if same else number:05}" + "x" * 100_000 for number in range(256)]
+    path = write_parquet(tmp_path / "x.parquet", {"text": texts})
+    tracemalloc.start()
+    assert [len(row.data["text"]) for row in open_rows(path)] == [100_005] * 256
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_parquets_progress_is_counted_in_rows(tmp_path):

@@ -16,7 +16,6 @@ from llmkit.errors import OptionError
 from llmkit.evaluation.columns import TASKS, TaskColumns
 from llmkit.evaluation.registry import METRICS, declaration_of
 
-TABLES = ("text", "latex", "markdown", "csv")
 _SUMMARIES = ", ".join(f"{name} ({declaration_of(name).summary})" for name in METRICS)
 _METRIC_HELP = f"{_SUMMARIES}; the path of an `evaluate` module, or evaluate:NAME."
 

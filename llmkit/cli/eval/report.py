@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json as json_module
 import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from llmkit.cli.common import console
 from llmkit.cli.eval.report_flags import ReportFlags
+from llmkit.records.convert_rows import CONVERTERS
+from llmkit.records.strict_json import dumps
 from llmkit.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
     text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
     # Files first: a closed stdout (`| head`) must not cost them.
     if flags.output is not None:
-        write_whole(flags.output, text + "\n")
+        write_scores(flags.output, text, tables.flat({"": evaluation}))
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
     if flags.card is not None:
         from llmkit.evaluation.card import update_card
@@ -51,25 +56,67 @@ def stem(source: str) -> str:
     return "stdin" if source == "-" else Path(source).name.split(".")[0]
 
 
-class PerRecord:
-    """The file of `--per-record`: each row with its scores. It appears when all rows were scored."""
+def write_scores(path: Path, text: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write scores as JSON, or as a table if the file's name ends in .jsonl, .csv or .parquet.
+
+    Args:
+        path: the file.
+        text: the scores as JSON.
+        rows: the rows of the table.
+    """
+    if path.suffix.lower() not in (".jsonl", *CONVERTERS):
+        write_whole(path, text + "\n")
+        return
+    with RowsFile(path) as file:
+        for row in rows:
+            file.write({name: _finite(value) for name, value in row.items()})
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class RowsFile:
+    """A file of rows: CSV or Parquet by the end of its name, else JSONL. It appears when the block ends.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._whole = whole_file(path)
+        self._path = path
+        self._convert = CONVERTERS.get(path.suffix.lower())
+        self._files = ExitStack()
 
-    def __enter__(self) -> PerRecord:
-        self._file = self._whole.__enter__()
+    def __enter__(self) -> Self:
+        if self._convert is None:
+            self._file: IO[bytes] = self._files.enter_context(whole_file(self._path))
+        else:
+            self._file = self._files.enter_context(NamedTemporaryFile(suffix=".jsonl"))
         return self
 
-    def write(self, row: Example, scores: dict[str, float]) -> None:
+    def write(self, row: dict[str, Any]) -> None:
         """Add a row."""
-        from llmkit.records.strict_json import dumps
-
-        # A share of no rows is NaN (SQuAD's NoAns of a row with an answer), and JSON has no NaN.
-        numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
-        self._file.write((dumps({**row.data, "scores": numbers}) + "\n").encode())
+        self._file.write((dumps(row) + "\n").encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._whole.__exit__(kind, error, trace)
+        # The file appears only if its block ends without an error, so it must see the error.
+        try:
+            if kind is None and self._convert is not None:
+                self._file.flush()
+                with whole_file(self._path) as target:
+                    self._convert(Path(self._file.name), target)
+        finally:
+            self._files.__exit__(kind, error, trace)
+
+
+class PerRecord(RowsFile):
+    """The file of `--per-record`: each row with its scores."""
+
+    def add(self, row: Example, scores: dict[str, float]) -> None:
+        """Add a row with its scores."""
+        # A share of no rows is NaN (SQuAD's NoAns of a row with an answer), and JSON has no NaN.
+        numbers = {name: value for name, value in scores.items() if math.isfinite(value)}
+        self.write({**row.data, "scores": numbers})

@@ -8,11 +8,8 @@ from typing import Annotated
 
 from llmkit.cli.common.options import flag
 from llmkit.errors import InputError, OptionError
-from llmkit.evaluation.registry import METRICS, declaration_of
 
 TABLES = ("text", "latex", "markdown", "csv")
-_SUMMARIES = ", ".join(f"{name} ({declaration_of(name).summary})" for name in METRICS)
-_METRIC_HELP = f"{_SUMMARIES}; the path of an `evaluate` module, or evaluate:NAME."
 
 
 @dataclass
@@ -26,7 +23,7 @@ class RecordFlags:
         flag(
             "--per-record",
             metavar="FILE",
-            help="Write each row with its own scores, as JSONL.",
+            help="Write each row with its own scores, to a .jsonl, .csv or .parquet file.",
             default="none",
         ),
     ] = None
@@ -55,7 +52,13 @@ class ReportFlags:
     ] = None
     output: Annotated[
         Path | None,
-        flag("-o", "--output", metavar="FILE", help="Write the JSON to this file as well.", default="none"),
+        flag(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Also write the scores to a .json file, or a row for each to a .jsonl, .csv or .parquet.",
+            default="none",
+        ),
     ] = None
     overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
     card: Annotated[

@@ -9,10 +9,9 @@ from pathlib import Path
 from llmkit.cli.common import console, progress
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.predictions import chosen_metrics, examples, sample_of
-from llmkit.cli.eval.report import stem
+from llmkit.cli.eval.report import stem, write_scores
 from llmkit.cli.eval.work import configured, counted
 from llmkit.errors import InputError, OptionError
-from llmkit.whole_file import write_whole
 
 
 def run(flags: Flags) -> None:
@@ -50,7 +49,7 @@ def run(flags: Flags) -> None:
         )
     text = json.dumps(systems.as_json(), ensure_ascii=False, indent=2, allow_nan=False)
     if flags.report.output is not None:
-        write_whole(flags.report.output, text + "\n")
+        write_scores(flags.report.output, text, tables.flat(systems.evaluations, systems))
         console.notice(f"the scores are in {flags.report.output}")
     print(text if flags.report.json else tables.of_systems(systems, flags.report.table or "text"))
 

@@ -153,7 +153,7 @@ def _pass_on(
     for module in modules:
         module.add(record.row)
     if per_record is not None:
-        per_record.write(record.row, record.scores)
+        per_record.add(record.row, record.scores)
     if plotted is not None:
         plotted.add(record)
 

@@ -115,7 +115,7 @@ def _read_contexts(
     from llmkit.tasks.qa.documents import read_documents
     from llmkit.tasks.qa.index import ContextIndex
 
-    encoding = check_encoding(encoding)
+    check_encoding(encoding)
     if asked.index is None:
         return read_documents(paths, console.notice, encoding=encoding), None
     if encoding is not None:

@@ -66,7 +66,9 @@ def _examples(rows: Iterable[Row]) -> Iterator[Example]:
             losses = [Loss(**loss) for loss in row.data["losses"]]
         except (KeyError, TypeError):
             raise RowError(
-                row.where, "no column `losses`; `baseline` takes the `per_record` file of another model"
+                row.where,
+                "no column `losses` with numbers; `baseline` takes the `per_record` file of another model, as"
+                " JSONL or Parquet",
             ) from None
         yield Example(losses, (), row.data, row.where)
 

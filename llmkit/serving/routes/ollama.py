@@ -212,27 +212,30 @@ async def _answer(
                 raise
             await _line(response, {"error": as_api_error(error).message})
             return response
-    total = time.monotonic_ns() - begun
     whole = Delta() if wanted.stream else Delta(_joined(deltas, "text"), _joined(deltas, "reasoning"))
     calls = calls_of(deltas)
     if response is not None and calls:
         await _line(response, {**_head(model, field, Delta(), calls), "done": False})
         calls = []
-    last = {
-        **_head(model, field, whole, calls),
-        "done": True,
-        "done_reason": reason,
-        "total_duration": total,
-        "load_duration": 0,
-        "prompt_eval_count": usage.prompt_tokens,
-        "prompt_eval_duration": 0,
-        "eval_count": usage.completion_tokens,
-        "eval_duration": total,
-    }
+    last = {**_head(model, field, whole, calls), **_end(reason, usage, time.monotonic_ns() - begun)}
     if response is not None:
         await _line(response, last)
         return response
     return web.json_response(last, dumps=dumps)
+
+
+def _end(reason: str, usage: Usage, nanoseconds: int) -> dict[str, Any]:
+    """Return the fields of the last line; ollama's durations are in nanoseconds."""
+    return {
+        "done": True,
+        "done_reason": reason,
+        "total_duration": nanoseconds,
+        "load_duration": 0,
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": 0,
+        "eval_count": usage.completion_tokens,
+        "eval_duration": nanoseconds,
+    }
 
 
 def _joined(deltas: list[Delta], part: str) -> str:

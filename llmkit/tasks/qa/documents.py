@@ -37,7 +37,7 @@ def read_documents(
         notice: called with a sentence for each file of a folder that is left out because it is not text.
         read: reads a file, in place of `read_context`.
         but: a folder whose files are no context, such as an index.
-        encoding: encoding of plain text; None is UTF-8.
+        encoding: encoding of text files; None is UTF-8 for plain text, and what the bytes show for others.
 
     Raises:
         InputError: a file is missing, empty, damaged or not text, or a folder holds no text.
@@ -93,7 +93,7 @@ def context_of(data: bytes, name: str, encoding: str | None = None) -> ContextDo
     if format is None or format in _AS_TEXT:
         return ContextDocument(name, plain_text(data, name, encoding))
     try:
-        blocks = read_blocks(data, format)
+        blocks = read_blocks(data, format, encoding)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     if not blocks:

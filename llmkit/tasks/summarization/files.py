@@ -24,7 +24,7 @@ def text_of_file(path: str, format: str | None = None, encoding: str | None = No
     Args:
         path: the file; one without a known format is plain text.
         format: its format, if the name does not tell it.
-        encoding: encoding of plain text; None is UTF-8.
+        encoding: encoding of text; None is UTF-8 for plain text, and what the bytes show for documents.
 
     Raises:
         InputError: it cannot be read, is no text and no document, or has no prose.
@@ -39,7 +39,7 @@ def text_of_data(data: bytes, name: str, format: str | None, encoding: str | Non
     if format not in READ:
         raise InputError(f"{name}: {titled(name)} is not summarized; formats are {', '.join(READ)}")
     try:
-        text = running_text(read_blocks(data, format))
+        text = running_text(read_blocks(data, format, encoding))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     if not text:
@@ -79,11 +79,13 @@ class SummarizedFiles:
     Args:
         task: summarizes texts in the column `text`.
         format: format of all files; None takes each by its name.
+        encoding: encoding of text files; see `text_of_file`.
     """
 
-    def __init__(self, task: Task[Any], format: str | None = None) -> None:
+    def __init__(self, task: Task[Any], format: str | None = None, encoding: str | None = None) -> None:
         self.task = task
         self.format = format
+        self.encoding = encoding
         self.run_state: RunState = task.run_state
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Any] | RowError]:
@@ -91,7 +93,7 @@ class SummarizedFiles:
         made: list[PreparedRow[Any] | RowError] = []
         for row in rows:
             try:
-                text = text_of_file(row.data["file"], self.format)
+                text = text_of_file(row.data["file"], self.format, self.encoding)
             except InputError as error:
                 made.append(RowError(row.where, str(error).removeprefix(f"{row.where}: ")))
                 continue
@@ -106,4 +108,4 @@ class SummarizedFiles:
         return self.task.budget(batch_size)
 
     def header(self) -> dict[str, Any]:
-        return {**self.task.header(), "format": self.format}
+        return {**self.task.header(), "format": self.format, "encoding": self.encoding}

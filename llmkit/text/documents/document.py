@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.text.documents.packages.archive import Member, write_members
 from llmkit.text.documents.segment import Parts, Segment
 from llmkit.text.encodings import guess
@@ -161,6 +161,33 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, Encoding]:
         if candidate and text is not None:
             return text, Encoding(candidate)
     return data.decode("latin-1"), Encoding("latin-1")
+
+
+def decode_as(data: bytes, name: str) -> tuple[str, Encoding]:
+    """Decode a document in the encoding that the user names; a byte order mark wins over it.
+
+    Args:
+        data: the bytes.
+        name: a codec of Python.
+
+    Raises:
+        OptionError: there is no such encoding of text.
+        InputError: the bytes are no text in it.
+    """
+    if any(data.startswith(mark) for mark, _ in _MARKS):
+        return decode(data)
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError as error:
+        bad = f"byte 0x{data[error.start]:02x} at {error.start}"
+        raise InputError(f"{bad} is not {name}; name another `encoding`") from None
+    except LookupError:
+        raise OptionError(
+            "encoding", f"must be an encoding such as utf-16, gb18030 or cp1252, not {name}"
+        ) from None
+    # Python's `utf-16` writes a mark where there was none.
+    exact = next((one for one in (name, f"{name}-le") if _exact(data, one) is not None), name)
+    return text, Encoding(exact)
 
 
 def _guessed(data: bytes) -> str | None:

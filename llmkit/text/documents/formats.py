@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmkit.errors import InputError
 from llmkit.text.documents.build import Builder
-from llmkit.text.documents.document import Document, Encoding, Group, decode
+from llmkit.text.documents.document import Document, Encoding, Group, decode, decode_as
 from llmkit.text.documents.placeholders import Placeholders
 
 
@@ -67,6 +67,7 @@ def parse(
     keep: Sequence[str] = (),
     reflow: bool = False,
     keys: Sequence[str] | None = None,
+    encoding: str | None = None,
 ) -> Document:
     """Read a document.
 
@@ -76,9 +77,12 @@ def parse(
         keep: terms that must come through as they are.
         reflow: plain text has paragraphs with lines broken to a width; False takes each line for itself.
         keys: JSON and YAML: paths of the values to translate, such as `menu.*.label`; None takes all texts.
+        encoding: encoding of the bytes of a text format; None takes the one that the bytes show. Packages
+            and PDF have their own.
 
     Raises:
         InputError: an unknown format, or a document that is none of its format.
+        OptionError: there is no such encoding.
     """
     if format not in FORMATS:
         raise InputError(f"unknown document format {format!r}; formats are {', '.join(FORMATS)}")
@@ -87,11 +91,12 @@ def parse(
         if isinstance(data, str):
             raise InputError(f"a {FORMATS[format].title} is read from bytes, not from text")
         return _package(data, format, builder)
-    text, encoding = data if isinstance(data, str) else "", Encoding("utf-8")
+    text, found = data if isinstance(data, str) else "", Encoding("utf-8")
     if isinstance(data, bytes):
-        text, encoding = decode(data, _declared(data, format))
+        declared = _declared(data, format) if encoding is None else None
+        text, found = decode(data, declared) if encoding is None else decode_as(data, encoding)
     parts, left_out = _read(text, format, builder, reflow=reflow, keys=keys)
-    return Document(format, parts, tuple(builder.segments), encoding, tuple(left_out))
+    return Document(format, parts, tuple(builder.segments), found, tuple(left_out))
 
 
 def _read(

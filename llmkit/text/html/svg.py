@@ -218,6 +218,34 @@ def _svg(width: int, height: float, label: str, parts: Sequence[str]) -> str:
     )
 
 
+# The picture stands alone: its colors are those of the page, written out.
+_LINES_STYLE = (
+    "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; } .a { stroke: #1f6feb; } "
+    ".b { stroke: #9a6700; } .fa { fill: #1f6feb; } .fb { fill: #9a6700; } .grid { stroke: #d0d7de; } "
+    ".mark { stroke: #57606a; stroke-dasharray: 4 4; } "
+    "@media (prefers-color-scheme: dark) { text { fill: #9aa4af; } .grid { stroke: #343a41; } "
+    ".mark { stroke: #9aa4af; } "
+    ".a { stroke: #6cb0ff; } .b { stroke: #e3b341; } .fa { fill: #6cb0ff; } .fb { fill: #e3b341; } }"
+    "</style>"
+)
+
+
+def _curve(
+    letter: str, values: Sequence[tuple[float, float]], places: Sequence[tuple[float, float]]
+) -> list[str]:
+    """Return a curve of `lines`, and its points if they are few."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    points = zip(values, places, strict=True) if len(values) <= 40 else ()
+    return [
+        f'<polyline class="{letter}" points="{path}" fill="none" stroke-width="2"/>',
+        *(
+            f'<circle class="f{letter}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="3.5">'
+            f"<title>{_short(x)}: {_short(y)}</title></circle>"
+            for (x, y), (at_x, at_y) in points
+        ),
+    ]
+
+
 def lines(
     series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
     *,
@@ -248,15 +276,7 @@ def lines(
             height - bottom - (y - y_low) / y_span * (height - bottom - top),
         )
 
-    parts = [
-        "<style>text { font: 12px system-ui, sans-serif; fill: #57606a; } .a { stroke: #1f6feb; } "
-        ".b { stroke: #9a6700; } .fa { fill: #1f6feb; } .fb { fill: #9a6700; } .grid { stroke: #d0d7de; } "
-        ".mark { stroke: #57606a; stroke-dasharray: 4 4; } "
-        "@media (prefers-color-scheme: dark) { text { fill: #9aa4af; } .grid { stroke: #343a41; } "
-        ".mark { stroke: #9aa4af; } "
-        ".a { stroke: #6cb0ff; } .b { stroke: #e3b341; } .fa { fill: #6cb0ff; } .fb { fill: #e3b341; } }"
-        "</style>"
-    ]
+    parts = [_LINES_STYLE]
     for y in ticks(y_low, y_high):
         at_y = position(x_low, y)[1]
         parts.append(
@@ -278,15 +298,7 @@ def lines(
         f'<text x="4" y="14">{escape(up)}</text>'
     )
     for letter, (name, curve), legend in zip("ab", series, (width - 240, width - 120), strict=False):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (position(*point) for point in curve))
-        parts.append(f'<polyline class="{letter}" points="{path}" fill="none" stroke-width="2"/>')
-        if len(curve) <= 40:
-            for x, y in curve:
-                at_x, at_y = position(x, y)
-                parts.append(
-                    f'<circle class="f{letter}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="3.5">'
-                    f"<title>{_short(x)}: {_short(y)}</title></circle>"
-                )
+        parts += _curve(letter, curve, [position(*point) for point in curve])
         parts.append(
             f'<rect class="f{letter}" x="{legend}" y="5" width="10" height="10"/>'
             f'<text x="{legend + 15}" y="14">{escape(name)}</text>'

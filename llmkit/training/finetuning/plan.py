@@ -208,30 +208,12 @@ def _set_up(
     if loaded.tokenizer.chat_template is None and source.has_conversations:
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
-    turns = kind in ("causal", "preference") and loaded.tokenizer.chat_template is not None
-    unread = source.unread(BESIDE if turns and source.columns.objective != "text" else ())
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
     set_languages(loaded, recipe.languages, kind, source.columns)
     if not recipe.source_prefix:
         prefix = translation_prefix(loaded, recipe.languages, kind, source.columns)
         recipe = replace(recipe, source_prefix=prefix)
-    to_examples = encoder(
-        source.columns,
-        kind,
-        loaded.tokenizer,
-        length,
-        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
-        **_prompt_options(recipe),
-    )
-    train, held_out = (
-        encode(rows, to_examples, on_error=recipe.on_error, part=part)
-        for rows, part in ((source, "training"), (held, "held-out"))
-    )
-    if unread:
-        notice(f"columns that are not read: {', '.join(unread)}")
-    for summary in (train.summary, held_out.summary):
-        for line in skip_notices(summary.skipped, len(summary.skipped)):
-            notice(line)
+    train, held_out = _encoded(source, held, loaded, recipe, kind, length, notice)
     new_ends = False
     if kind in ("causal", "preference"):
         whole_texts = source.columns.objective == "text"
@@ -257,6 +239,38 @@ def _set_up(
         reason,
         fingerprint,
     )
+
+
+def _encoded(
+    source: Source,
+    held: Source,
+    loaded: LoadedModel,
+    recipe: FinetuneRecipe,
+    kind: str,
+    length: int,
+    notice: Callable[[str], None],
+) -> tuple[Examples, Examples]:
+    """Return the examples of the training rows and of the held-out ones; report what is not read."""
+    turns = kind in ("causal", "preference") and loaded.tokenizer.chat_template is not None
+    unread = source.unread(BESIDE if turns and source.columns.objective != "text" else ())
+    to_examples = encoder(
+        source.columns,
+        kind,
+        loaded.tokenizer,
+        length,
+        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
+        **_prompt_options(recipe),
+    )
+    train, held_out = (
+        encode(rows, to_examples, on_error=recipe.on_error, part=part)
+        for rows, part in ((source, "training"), (held, "held-out"))
+    )
+    if unread:
+        notice(f"columns that are not read: {', '.join(unread)}")
+    for summary in (train.summary, held_out.summary):
+        for line in skip_notices(summary.skipped, len(summary.skipped)):
+            notice(line)
+    return train, held_out
 
 
 def _prompt_options(recipe: FinetuneRecipe) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Public: `write_report`, `curve`, `card`.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,10 +145,8 @@ def _base(inputs: FinetuneInputs, result: FinetuneResult) -> str:
     if inputs.loaded.revision != "embedded" or not hasattr(inputs.loaded.model, "peft_config"):
         return ""
     folder = result.folder.resolve().name
-    return (
-        f" The base is a model inside llmkit; for other programs, `llmkit merge {folder} -o {folder}-merged`"
-        " makes a whole model."
-    )
+    command = shlex.join(["llmkit", "merge", folder, "-o", f"{folder}-merged"])
+    return f" The base is a model inside llmkit; for other programs, `{command}` makes a whole model."
 
 
 def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:

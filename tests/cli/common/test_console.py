@@ -10,6 +10,7 @@ import time
 import pytest
 
 from llmkit.cli.common import console, progress
+from tests.command import run
 
 
 class Terminal(io.StringIO):
@@ -106,3 +107,11 @@ def test_a_line_of_a_table_breaks_between_words_on_a_terminal(
     assert wide.split() == line.split()
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert console.fitted(line, indent) == line
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("models",), ("kernels", "list")], ids=lambda one: one[0])
+def test_tables_of_a_terminal_are_broken(monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    monkeypatch.setattr(console, "fitted", lambda line, indent: f"{indent:02}{line}")
+    lines = run(*command).out.splitlines()
+    assert len(lines) > 3
+    assert all(line[:2].isdigit() for line in lines), lines

@@ -47,6 +47,17 @@ def test_a_text_file_to_summarize() -> None:
     assert done.out.strip() in WORDS
 
 
+def test_several_documents() -> None:
+    Path("page.html").write_text("<p>这本书在哪里？</p>", encoding="gb18030")
+    done = run("summarize", "texts.txt", "page.html", "--encoding", "gb18030", "--json")
+    assert done.code == 0, done.err
+    first, second = (row["summary_text"] for row in rows_of(done.out))
+    assert first in WORDS
+    assert second == "这本书在哪里？"
+    asked = ("qa", "--question", "谁", "--context", "page.html", "--encoding", "utf-8")
+    assert_refused(run(*asked), "page.html", option="encoding")
+
+
 def test_lines_of_stdin() -> None:
     done = run("summarize", "--lines", "--json", *READ, stdin=Path("lines.de").read_bytes())
     assert [row["summary_text"] for row in rows_of(done.out)] == WORDS[:2]
@@ -87,6 +98,9 @@ def test_training_data() -> None:
         (["summarize", "--limit", "1", "lines.de"], "limit"),
         (["summarize", "--input", "rows.jsonl", "--limit", "0"], "limit"),
         (["generate", "--input", "rows.jsonl", "--encoding", "klingon"], "encoding"),
+        (["summarize", "texts.txt", "lines.de", "--encoding", "klingon"], "encoding"),
+        (["translate", "--from", "en", "--to", "de", "texts.txt", "--encoding", "klingon"], "encoding"),
+        (["translate", "--from", "en", "--to", "de", "texts.txt", "--encoding", "utf-8"], "encoding"),
         (["eval", "rows.jsonl", "--metric", "bleu", "--limit", "0", "--encoding", "gb18030"], "limit"),
         (["eval", "texts.txt", "--metric", "perplexity", "--limit", "1"], "limit"),
         (["eval", "--benchmark", "arc_easy", "--encoding", "gb18030"], "encoding"),

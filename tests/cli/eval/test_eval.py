@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 
+from llmkit.records.read import open_rows
 from tests.command import assert_refused, run, spawn
 
 ROWS = [
@@ -108,8 +111,14 @@ def test_baseline(rows):
     assert compared["difference"] > 0
     assert compared["low"] <= compared["difference"] <= compared["high"]
     assert 0 < compared["p_randomization"] <= 1
-    code, out, _ = llmkit("--metric", "f1", rows(), "--baseline", other)
-    assert "p (bootstrap)" in out.splitlines()[0]
+    metrics = "f1,exact_match,rouge,bleu,chrf"
+    code, out, _ = llmkit("--metric", metrics, rows(), "--baseline", other, "--by", "lang")
+    table = out.partition("\nf1: ")[0].splitlines()
+    assert f"against {other}:" in table
+    assert f"against {other}, lang fr:" in table
+    assert table[-2].split()[0] in metrics
+    widths = [len(line) for line in table if not line.startswith("against")]
+    assert max(widths) <= 80
 
 
 def test_per_record(rows, tmp_path):
@@ -460,9 +469,30 @@ def test_several_baselines(rows):
     assert [one["name"] for one in score["baselines"]] == [str(good), str(none)]
     assert [one["difference"] for one in score["baselines"]] == [-0.5, 0.5]
     assert score["baseline"]["difference"] == -0.5
-    lines = evaluate(*command).splitlines()
-    assert str(good) in lines[1]
-    assert str(none) in lines[2]
+    out = evaluate(*command)
+    assert out.index(f"against {good}:\n") < out.index(" -0.5000 ") < out.index(f"against {none}:\n")
+    found = list(csv.DictReader(io.StringIO(evaluate(*command, "--table", "csv"))))
+    assert [row["baseline"] for row in found] == [str(good), str(none)]
+    assert [float(row["difference"]) for row in found] == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_files_of_rows(rows, tmp_path, suffix):
+    """Scores and scored rows, in the forms that the other verbs write."""
+    scores, records, systems = (tmp_path / f"{name}{suffix}" for name in ("scores", "rows", "systems"))
+    files = ("-q", "-o", scores, "--per-record", records, "--by", "lang")
+    expected = json.loads(evaluate("--metric", "f1", rows(), *files, "--json"))["scores"]
+    found = [row.data for row in open_rows(scores)]
+    assert [row["metric"] for row in found] == ["f1"] * len(expected)
+    assert [float(row["score"]) for row in found] == [one["score"] for one in expected]
+    assert [row["group"] or None for row in found] == [one["group"] for one in expected]
+    scored = [row.data for row in open_rows(records)]
+    assert [row["prediction"] for row in scored] == [row["prediction"] for row in ROWS]
+    assert "f1" in scored[0]["scores"]
+    evaluate("--metric", "f1", *write_systems(rows), "-o", systems, "-q")
+    assert [str(row.data["best"]) for row in open_rows(systems)] == ["1", "0", "0"]
+    names = {"scores", "rows", "systems", "predictions", "good", "half", "none"}
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == names
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.text.documents import FORMATS, format_of, parse, render_checked, skeleton
 from tests.text.documents.samples import PO, TEXTS, identical, rubbish, uppercased
 
@@ -145,3 +145,30 @@ def test_reading_gives_prose_with_places() -> None:
     assert ("line 6", "Guide to the `tool`") in prose
     assert any(text == "A picture of a cat" for _, text in prose)
     assert not any("not prose" in text for _, text in prose)
+
+
+@pytest.mark.parametrize(
+    ("format", "encoding", "text"),
+    [
+        ("txt", "cp1251", "Мой дом.\n"),  # too short for a guess
+        ("html", "cp1251", '<meta charset="utf-8"><p>Мой дом.</p>\n'),  # what it declares is wrong
+        ("md", "utf-16", "My house.\n"),
+        ("md", "gb18030", "房子。\n"),
+        ("txt", "utf-8", "Größe\n"),
+    ],
+)
+def test_the_encoding_that_is_given_is_taken(format: str, encoding: str, text: str) -> None:
+    data = text.encode("utf-16-le" if encoding == "utf-16" else encoding)
+    document = parse(data, format, encoding=encoding)
+    assert document.text() == text
+    assert document.render() == data
+
+
+def test_a_wrong_encoding_is_refused_and_a_byte_order_mark_wins() -> None:
+    with pytest.raises(InputError, match=r"0xf6 .* is not utf-8; name another `encoding`"):
+        parse("Größe".encode("latin1"), "txt", encoding="utf-8")
+    with pytest.raises(OptionError) as caught:
+        parse(b"a", "txt", encoding="klingon")
+    assert caught.value.option == "encoding"
+    marked = "\ufeffGröße".encode("utf-16-be")
+    assert parse(marked, "txt", encoding="cp1252").render() == marked

@@ -106,6 +106,10 @@ def test_the_card_has_the_metadata_that_the_hub_reads(prepared: FinetuneInputs, 
     assert metrics == {"loss": 3.25, "perplexity": 25.790}
     assert "```sh\nllmkit finetune rows.jsonl\n```" in text
     assert f"| rows read | {prepared.plan.rows} |" in text
+    # Other programs do not find a base that is inside the package.
+    assert "llmkit merge" not in text
+    embedded = replace(prepared, loaded=replace(prepared.loaded, revision="embedded"))
+    assert "`llmkit merge 'a: b' -o 'a: b-merged'`" in card(embedded, result(folder), "")
     # Nothing measured, nothing claimed.
     bare = replace(result(folder), held_out_loss=None, held_out_before=None, perplexity=None)
     bare_text = card(prepared, bare, "")

@@ -188,3 +188,10 @@ def test_resuming_needs_the_same_rows_options_and_model(
         train(rows(count=23), output, tiny_model("llama"), resume=True)
     with refuses("resume", "`model` was"):
         train(rows(), output, tiny_model("qwen3"), resume=True)
+    # As if the model's tokenizer had been another when the run began.
+    record = output / "checkpoints/run.json"
+    begun = json.loads(record.read_text())
+    begun["weights"]["tokenizer.json"]["head"] = "0" * 64
+    record.write_text(json.dumps(begun))
+    with refuses("resume", "`weights` was"):
+        train(rows(), output, tiny_model("llama"), resume=True)

@@ -40,17 +40,18 @@ class Block:
     linked: float = 0.0
 
 
-def read_blocks(data: bytes, format: str) -> list[Block]:
+def read_blocks(data: bytes, format: str, encoding: str | None = None) -> list[Block]:
     """Read the prose of a document; code, addresses, tags and descriptions of pictures are left out.
 
     Args:
         data: the file's bytes.
         format: a name in `FORMATS`.
+        encoding: encoding of a text format; None takes the one that the bytes show.
 
     Raises:
         InputError: the document is damaged, or none of its format.
     """
-    document = parse(data, format, reflow=True)
+    document = parse(data, format, reflow=True, encoding=encoding)
     found = [_block(segment) for segment in _in_order(document) if segment.kind not in _ASIDE]
     return [block for block in found if block.text]
 
