@@ -91,6 +91,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
         model=fields.text("model"),
         prompts=[prompt],
         chat=True,
+        continued=_is_begun(turns),
         max_tokens=limit,
         seed=fields.integer("seed", -(2**63), 2**63 - 1),
         sampling={name: value for name, value in sampling.items() if value is not None},
@@ -101,6 +102,14 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
     fields.ignore("metadata", "cache_control")
     fields.end()
     return wanted
+
+
+def _is_begun(turns: Sequence[dict[str, Any]]) -> bool:
+    """Tell if the client wrote the beginning of the answer, which then goes on."""
+    last = turns[-1]
+    return (
+        len(turns) > 1 and last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
+    )
 
 
 def _tools(fields: Fields) -> ToolUse | None:

@@ -38,10 +38,13 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 def _described(model: ServedModel) -> dict[str, Any]:
-    engine = model.worker.engine
-    more = (
-        {} if engine is None else {"max_model_len": engine.context_length, "chat": engine.has_chat_template}
-    )
+    engine, reader = model.worker.engine, model.worker.reader
+    more: dict[str, Any] = {}
+    if engine is not None:
+        task = "text2text-generation" if engine.is_encoder_decoder else "text-generation"
+        more = {"max_model_len": engine.context_length, "chat": engine.has_chat_template, "task": task}
+    elif reader is not None:
+        more = {"chat": False, "task": reader.spec.task}
     return {"id": model.name, "object": "model", "created": model.created, "owned_by": "llmkit", **more}
 
 

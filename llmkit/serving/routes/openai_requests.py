@@ -58,11 +58,18 @@ def chat_request(body: Any) -> Wanted:
     fields.unsupported(_UNSUPPORTED)
     form = form_of(fields.any("response_format"))
     tools = tool_use(fields)
+    # vLLM's names: the answer goes on with the last message.
+    continued = fields.boolean("continue_final_message")
+    if fields.boolean("add_generation_prompt", not continued) == continued:
+        raise bad("add_generation_prompt", "must be the opposite of `continue_final_message`")
+    if continued and form is not None:
+        raise bad("continue_final_message", "does not go with `response_format`")
     prompt: list[Content] = [messages]
     return _common(
         fields,
         prompts=prompt,
         chat=True,
+        continued=continued,
         max_tokens=older if limit is None else limit,
         logprobs=(top or 0) if wants_logprobs else None,
         form=form,

@@ -122,6 +122,8 @@ CHAT = body(
     tools=many(TOOL, 128, 0),
     tool_choice=CHOICE,
     parallel_tool_calls=FLAG,
+    continue_final_message=FLAG,
+    add_generation_prompt=FLAG,
     **_SAMPLING,
 )
 _PROMPT = either(TEXT, many(whole(0, 2**31 - 1), 100_000))
