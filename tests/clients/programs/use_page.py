@@ -152,7 +152,7 @@ def export_and_import(browser: Browser, folder: Path) -> None:
     page.context.close()
     page = open_page(browser)
     page.set_input_files("#import-file", file)
-    expect(page.locator("#status")).to_have_text("1 conversations imported.")
+    expect(page.locator("#status")).to_have_text("Imported conversations: 1")
     page.click("#conversations .open")
     assert answer(page) == text
     bad = folder / "bad.json"
