@@ -298,8 +298,11 @@ def form_of(value: Any) -> Form | None:
         fields.end()
         return None
     if kind == "json_object":
+        schema = fields.any("schema")  # llama.cpp's addition
+        if schema is not None and not isinstance(schema, dict):
+            raise bad("response_format.schema", "must be a JSON schema")
         fields.end()
-        return Form("json")
+        return Form("json") if schema is None else Form("schema", schema)
     if kind == "choice":
         choices = fields.strings("choice", 1000)
         if not choices:

@@ -52,7 +52,8 @@ SEED: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 TOP_P: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 TEXTS = either(FILLED, many(FILLED, 64))
 FORMAT = either(
-    body(("type",), type=one_of("text", "json_object")),
+    body(("type",), type=one_of("text")),
+    body(("type",), type=one_of("json_object"), schema=OBJECT),
     body(
         ("type", "json_schema"),
         type=one_of("json_schema"),
