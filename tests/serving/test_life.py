@@ -21,6 +21,8 @@ import pytest
 
 import llmkit
 from llmkit.engines.base import Engine
+from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.serving.settings import ServerSettings
 from tests.command import assert_refused, run
 from tests.serving.conftest import Client, serving
@@ -109,6 +111,27 @@ def test_a_request_ends_at_its_deadline(serve: Callable[..., Any], slow_steps: N
         assert (status, answer["error"]["code"]) == (504, "timeout")
         events = client.events("/v1/completions", LONG)
         assert events[-1]["error"]["code"] == "timeout"  # after the first byte, as an event
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/api/generate", "/v1/summaries"])
+def test_a_client_may_set_its_deadline_and_a_busy_model_does_not_delay_it(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def busy(self: Any, *arguments: Any) -> Any:
+        time.sleep(1.5)
+        return []
+
+    body = {"/v1/completions": LONG, "/api/generate": {"model": "stories", "prompt": "Once", "stream": False}}
+    asked = body.get(path, {"model": "storyteller", "input": "A dog ran. " * 9})
+    with serve() as client:
+        for bad in ("0", "-1", "soon", "nan", "inf"):
+            assert client.post(path, asked, headers={"X-Request-Timeout": bad})[0] == 400
+        monkeypatch.setattr(StepBatch, "step", busy)
+        monkeypatch.setattr(TransformersEngine, "generate", busy)
+        begun = time.monotonic()
+        assert client.post(path, asked, headers={"X-Request-Timeout": "0.1"})[0] == 504
+        assert time.monotonic() - begun < 1.4
+        monkeypatch.undo()
 
 
 def test_a_stream_without_tokens_is_kept_open(serve: Callable[..., Any], slow_steps: None) -> None:
