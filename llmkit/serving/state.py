@@ -12,6 +12,9 @@ from llmkit.serving.metrics import Labels, Metrics
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 
+TIMEOUT_HEADER = "X-Request-Timeout"
+"""Header with the seconds that a client waits at most."""
+
 
 @dataclass
 class ServerState:
@@ -66,8 +69,25 @@ class ServerState:
         if found.worker.loads_on_demand:
             found.worker.hold()
             self.held.setdefault(id(request), []).append(found)
-            await found.loaded(self.settings.request_timeout)
+            await found.loaded(self.seconds(request))
         return found
+
+    def seconds(self, request: web.Request) -> float:
+        """Return the seconds that a request may take: the client's limit in a header, within the server's.
+
+        Raises:
+            ApiError: the header is no number above 0.
+        """
+        given = request.headers.get(TIMEOUT_HEADER)
+        if given is None:
+            return self.settings.request_timeout
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise ApiError(400, f"{TIMEOUT_HEADER} must be a number of seconds above 0", code="invalid_value")
+        return min(seconds, self.settings.request_timeout)
 
     def gauges(self) -> dict[tuple[str, Labels], float]:
         """Return the numbers of answers that run and wait."""

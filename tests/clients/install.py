@@ -24,6 +24,9 @@ PACKAGES = {
 }
 """Name of a client -> its package."""
 NODE = "node"
+BROWSER = "browser"
+"""Folder of playwright, which drives the machine's own Chromium over the chat page."""
+_BROWSER_PACKAGES = "playwright axe-playwright-python"
 
 
 def interpreter(folder: Path, name: str) -> Path:
@@ -33,13 +36,15 @@ def interpreter(folder: Path, name: str) -> Path:
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, package in PACKAGES.items():
+    for name, package in [*PACKAGES.items(), (BROWSER, _BROWSER_PACKAGES)]:
         if (folder / name / "ready").exists():
             continue
-        venv.create(folder / name, with_pip=True, clear=True)
-        command = [str(interpreter(folder, name)), "-m", "pip", "install", "--quiet", package]
-        if subprocess.run(command).returncode:
-            print(f"{name} could not be installed", file=sys.stderr)
+        try:
+            venv.create(folder / name, with_pip=True, clear=True)
+            command = [str(interpreter(folder, name)), "-m", "pip", "install", "--quiet"]
+            subprocess.run([*command, *package.split()], check=True)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"{name} could not be installed: {error}", file=sys.stderr)
         else:
             (folder / name / "ready").touch()
     if shutil.which("npm") is None:

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.install import NODE, PACKAGES, interpreter
+from tests.clients.install import BROWSER, NODE, PACKAGES, interpreter
 
 pytestmark = pytest.mark.clients
 PROGRAMS = Path(__file__).parent / "programs"
 FOLDER = Path(os.environ.get("LLMKIT_CLIENTS", "build/clients")).absolute()
 KEY = "a-key"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def run(command: list[str], url: str, folder: Path) -> None:
         "PYTHONPATH": "",
         "HF_TOKEN": KEY,
         "HF_HUB_OFFLINE": "0",
+        "LLMKIT_CHROMIUM": CHROMIUM or "",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     done = subprocess.run(
@@ -95,6 +97,13 @@ def test_openai_in_javascript(url: str, tmp_path: Path) -> None:
     program = FOLDER / NODE / "use_openai.mjs"  # node looks for packages beside the program
     shutil.copy(PROGRAMS / "use_openai.mjs", program)
     run(["node", str(program)], url, tmp_path)
+
+
+def test_the_chat_page_in_a_browser(url: str, tmp_path: Path) -> None:
+    python = interpreter(FOLDER, BROWSER)
+    if CHROMIUM is None or not python.exists():
+        pytest.skip(f"there is no Chromium, or playwright is not installed in {FOLDER}")
+    run([str(python), str(PROGRAMS / "use_page.py")], url, tmp_path)
 
 
 def test_transformers_chat(url: str, tmp_path: Path) -> None:

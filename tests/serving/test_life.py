@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,10 @@ from typing import Any
 
 import pytest
 
+import llmkit
 from llmkit.engines.base import Engine
+from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.serving.settings import ServerSettings
 from tests.command import assert_refused, run
 from tests.serving.conftest import Client, serving
@@ -106,6 +111,27 @@ def test_a_request_ends_at_its_deadline(serve: Callable[..., Any], slow_steps: N
         assert (status, answer["error"]["code"]) == (504, "timeout")
         events = client.events("/v1/completions", LONG)
         assert events[-1]["error"]["code"] == "timeout"  # after the first byte, as an event
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/api/generate", "/v1/summaries"])
+def test_a_client_may_set_its_deadline_and_a_busy_model_does_not_delay_it(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def busy(self: Any, *arguments: Any) -> Any:
+        time.sleep(1.5)
+        return []
+
+    body = {"/v1/completions": LONG, "/api/generate": {"model": "stories", "prompt": "Once", "stream": False}}
+    asked = body.get(path, {"model": "storyteller", "input": "A dog ran. " * 9})
+    with serve() as client:
+        for bad in ("0", "-1", "soon", "nan", "inf"):
+            assert client.post(path, asked, headers={"X-Request-Timeout": bad})[0] == 400
+        monkeypatch.setattr(StepBatch, "step", busy)
+        monkeypatch.setattr(TransformersEngine, "generate", busy)
+        begun = time.monotonic()
+        assert client.post(path, asked, headers={"X-Request-Timeout": "0.1"})[0] == 504
+        assert time.monotonic() - begun < 1.4
+        monkeypatch.undo()
 
 
 def test_a_stream_without_tokens_is_kept_open(serve: Callable[..., Any], slow_steps: None) -> None:
@@ -266,20 +292,46 @@ def test_the_page_is_open_and_runs_nothing_from_elsewhere(serve: Callable[..., A
     with serve(api_keys=("key",)) as client:
         for path, kind in (
             ("/", "text/html"),
-            ("/page/page.js", "text/javascript"),
+            ("/page/main.js", "text/javascript"),
             ("/page/page.css", "text/css"),
+            ("/page/icon.svg", "image/svg+xml"),
         ):
-            status, text, headers = client.full("GET", path)
+            status, _, headers = client.full("GET", path)
             assert status == 200
             assert headers["Content-Type"].startswith(kind)
             assert headers["Content-Security-Policy"].startswith("default-src 'self'")
-            assert "innerHTML" not in text
-            assert "http" not in text.replace("http-equiv", "")
-            assert "style=" not in text
-        for path in ("/page/", "/page/..%2fapp.py", "/page/page.py"):
+            tagged = client.full("GET", path, headers={"If-None-Match": headers["Etag"]})
+            assert tagged[:2] == (304, "")
+        for path in ("markdown-it", "dompurify", "highlight"):
+            assert client.get(f"/page/vendor/{path}.js")[0] == 200
+        for path in (
+            "/page/",
+            "/page/..%2fapp.py",
+            "/page/page.py",
+            "/page/vendor",
+            "/page/vendor/README.md",
+        ):
             assert client.get(path)[0] == 404
     with serve(page=False) as client:
         assert client.get("/")[0] == 404
+
+
+def test_the_page_s_own_files_hold_no_address_no_markup_and_no_inline_style() -> None:
+    folder = Path(llmkit.__file__).parent / "serving/page"
+    for file in folder.iterdir():
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        for bad in ("innerHTML", "style=", "onclick", "eval("):
+            assert bad not in text, file
+        assert re.findall(r"https?://[^\s\"]+", text) in ([], ["http://www.w3.org/2000/svg"]), file
+
+
+def test_the_page_s_libraries_are_those_of_their_list() -> None:
+    folder = Path(llmkit.__file__).parent / "serving/page/vendor"
+    listed = re.findall(r"^([0-9a-f]{64})  (\S+)$", (folder / "README.md").read_text(encoding="utf-8"), re.M)
+    assert {name for _, name in listed} == {file.name for file in folder.glob("*.js")}
+    for digest, name in listed:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        assert "license" in (folder / name).with_suffix(".LICENSE").read_text(encoding="utf-8").lower()
 
 
 def test_each_kind_of_model_is_opened_as_what_it_is() -> None:

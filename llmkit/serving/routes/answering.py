@@ -1,22 +1,24 @@
-"""Parts that the routes of several APIs share: answers in pieces, and streams of events."""
+"""Answer a request, whole or as a stream, for every API that answers from a model's tokens."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from llmkit.serving.errors import as_api_error
-from llmkit.serving.guards import cors_headers
+from llmkit.records.strict_json import dumps
+from llmkit.serving.errors import ApiError, as_api_error
+from llmkit.serving.guards import cors_headers, error_response, scope_of
 from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.routes.openai_answers import Usage
 from llmkit.serving.scheduling.answering import Answering
 from llmkit.serving.scheduling.jobs import Failed, NewTokens
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.prepare import PreparedChoice
-from llmkit.serving.state import ServerState
+from llmkit.serving.scheduling.wanted import Wanted
+from llmkit.serving.state import STATE
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,88 @@ async def pieces_of(
         yield AnswerPiece(index, delta, reason, texts[index].stop)
 
 
-async def start_events(request: web.Request, state: ServerState) -> web.StreamResponse:
-    """Return a response that is open for server-sent events."""
+class AnswerForm(Protocol):
+    """The form of answers in one API: of a stream, or of a whole answer whose pieces it gathers.
+
+    Attributes:
+        stream_type: media type of a stream.
+    """
+
+    stream_type: str
+
+    def begin(self, usage: Usage) -> bytes:
+        """Return the beginning of a stream."""
+
+    def sent(self, piece: AnswerPiece) -> bytes:
+        """Return a piece as a stream has it."""
+
+    def end(self, usage: Usage) -> bytes:
+        """Return the end of a stream."""
+
+    def failed(self, error: ApiError) -> bytes:
+        """Return a failure after the first byte."""
+
+    def silent(self) -> bytes:
+        """Return what keeps a silent stream open."""
+
+    def take(self, piece: AnswerPiece) -> None:
+        """Add a piece to the whole answer."""
+
+    def whole(self, usage: Usage) -> dict[str, Any]:
+        """Return all pieces as one answer."""
+
+
+async def answer_request(
+    request: web.Request, model: ServedModel, wanted: Wanted, form: AnswerForm
+) -> web.StreamResponse:
+    """Answer a request. A failure before the first byte of a stream is an ordinary response.
+
+    Raises:
+        ApiError, InputError: the request is bad for this model, or the queue is full.
+    """
+    state = request.app[STATE]
+    groups = await model.prepare(wanted)
+    prepared = [one for group in groups for one in group]
+    usage = Usage(prompt_tokens=prompt_tokens(groups))
+    response: web.StreamResponse | None = None
+    with Answering(model, prepared, state.seconds(request), scope_of(request)) as answering:
+        try:
+            async for piece in pieces_of(answering, model, prepared, usage, state.settings.silence):
+                if wanted.stream and response is None:
+                    response = await _open_stream(request, form.stream_type)
+                    await response.write(form.begin(usage))
+                if response is not None:
+                    await response.write(form.silent() if piece is None else form.sent(piece))
+                elif piece is not None:
+                    form.take(piece)
+            if response is None:
+                return web.json_response(form.whole(usage), dumps=dumps)
+            await response.write(form.end(usage))
+        except ConnectionError:  # the client left
+            if response is None:
+                raise
+        except Exception as error:
+            found = as_api_error(error)
+            if found.status == 500 and not isinstance(error, ApiError):
+                state.log(f"unexpected {type(error).__name__}: {error}")
+            if response is None:
+                return error_response(found, request.path)
+            await response.write(form.failed(found))
+        return response
+
+
+async def _open_stream(request: web.Request, kind: str) -> web.StreamResponse:
     headers = {
-        "Content-Type": "text/event-stream; charset=utf-8",
+        "Content-Type": kind,
         "Cache-Control": "no-cache",
         "X-Accel-Buffering": "no",
-        **cors_headers(request, state.settings),
+        **cors_headers(request, request.app[STATE].settings),
     }
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     return response
 
 
-def prompt_usage(groups: Sequence[Sequence[PreparedChoice]]) -> Usage:
-    """Return the usage of prompts whose answers are still to be written."""
-    return Usage(prompt_tokens=sum(len(group[0].request.ids or ()) for group in groups))
-
-
-Event = dict[str, Any]
-"""A server-sent event as JSON; its `type` is the event's name."""
+def prompt_tokens(groups: Sequence[Sequence[PreparedChoice]]) -> int:
+    """Return the tokens of prompts, each counted once."""
+    return sum(len(group[0].request.ids or ()) for group in groups)

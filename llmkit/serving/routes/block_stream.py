@@ -1,22 +1,18 @@
-"""Answer one conversation in blocks, whole or as events, for APIs that have a block for each part."""
+"""The form of answers in blocks, for APIs that have a block for each part of one conversation's answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from aiohttp import web
-
 from llmkit.records.strict_json import dumps
-from llmkit.serving.errors import ApiError, as_api_error
-from llmkit.serving.guards import error_response, scope_of
+from llmkit.serving.errors import ApiError
 from llmkit.serving.parsing.blocks import AnswerBlock, AnswerBlocks, BlockEvent
-from llmkit.serving.routes.answering import Event, pieces_of, prompt_usage, start_events
+from llmkit.serving.routes.answering import AnswerPiece
 from llmkit.serving.routes.openai_answers import Usage
-from llmkit.serving.scheduling.answering import Answering
-from llmkit.serving.scheduling.models import ServedModel
-from llmkit.serving.scheduling.wanted import Wanted
-from llmkit.serving.state import STATE
+
+Event = dict[str, Any]
+"""A server-sent event as JSON; its `type` is the event's name."""
 
 
 class BlockAnswer(Protocol):
@@ -43,55 +39,56 @@ class BlockAnswer(Protocol):
         """Return what keeps a silent stream open."""
 
 
-async def answer_in_blocks(
-    request: web.Request, model: ServedModel, wanted: Wanted, answer: BlockAnswer
-) -> web.StreamResponse:
-    """Answer a request for one conversation.
+class BlockForm:
+    """An `AnswerForm` of blocks.
 
-    Raises:
-        ApiError, InputError: it failed before the first byte.
+    Args:
+        answer: the JSON of the API.
     """
-    state = request.app[STATE]
-    groups = await model.prepare(wanted)
-    prepared = groups[0]
-    usage = prompt_usage(groups)
-    blocks = AnswerBlocks()
-    reason, stop = "stop", None
-    response: web.StreamResponse | None = None
-    with Answering(model, prepared, state.settings.request_timeout, scope_of(request)) as answering:
-        try:
-            async for piece in pieces_of(answering, model, prepared, usage, state.settings.silence):
-                if wanted.stream and response is None:
-                    response = await start_events(request, state)
-                    await _send(response, answer.begin(usage))
-                if piece is None:
-                    if response is not None:
-                        await response.write(answer.silent())
-                    continue
-                happened = blocks.feed(piece.delta)
-                if piece.reason is not None:
-                    reason, stop = piece.reason, piece.stop
-                    happened += blocks.end()
-                if response is not None:
-                    for one in happened:
-                        await _send(response, answer.event(one))
-            if response is None:
-                return web.json_response(answer.whole(blocks.blocks, reason, stop, usage), dumps=dumps)
-            await _send(response, answer.end(blocks.blocks, reason, stop, usage))
-        except ConnectionError:  # the client left
-            if response is None:
-                raise
-        except Exception as error:
-            found = as_api_error(error)
-            if found.status == 500 and not isinstance(error, ApiError):
-                state.log(f"unexpected {type(error).__name__}: {error}")
-            if response is None:
-                return error_response(found, request.path)
-            await _send(response, answer.failed(found))
-        return response
+
+    stream_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, answer: BlockAnswer) -> None:
+        self._answer = answer
+        self._blocks = AnswerBlocks()
+        self._reason = "stop"
+        self._stop: str | None = None
+
+    def begin(self, usage: Usage) -> bytes:
+        """Return the events before the first block."""
+        return _events(self._answer.begin(usage))
+
+    def sent(self, piece: AnswerPiece) -> bytes:
+        """Return the events of what a piece does to the blocks."""
+        return b"".join(_events(self._answer.event(one)) for one in self._feed(piece))
+
+    def take(self, piece: AnswerPiece) -> None:
+        """Add a piece to the blocks."""
+        self._feed(piece)
+
+    def end(self, usage: Usage) -> bytes:
+        """Return the events after the last block."""
+        return _events(self._answer.end(self._blocks.blocks, self._reason, self._stop, usage))
+
+    def failed(self, error: ApiError) -> bytes:
+        """Return the events of a failure."""
+        return _events(self._answer.failed(error))
+
+    def silent(self) -> bytes:
+        """Return what keeps a silent stream open."""
+        return self._answer.silent()
+
+    def whole(self, usage: Usage) -> dict[str, Any]:
+        """Return the whole response."""
+        return self._answer.whole(self._blocks.blocks, self._reason, self._stop, usage)
+
+    def _feed(self, piece: AnswerPiece) -> list[BlockEvent]:
+        happened = self._blocks.feed(piece.delta)
+        if piece.reason is not None:
+            self._reason, self._stop = piece.reason, piece.stop
+            happened += self._blocks.end()
+        return happened
 
 
-async def _send(response: web.StreamResponse, events: Sequence[Event]) -> None:
-    for event in events:
-        head = f"event: {event['type']}\n".encode()
-        await response.write(head + b"data: " + dumps(event).encode() + b"\n\n")
+def _events(events: Sequence[Event]) -> bytes:
+    return b"".join(f"event: {one['type']}\ndata: {dumps(one)}\n\n".encode() for one in events)

@@ -83,7 +83,7 @@ async def translate_texts(request: web.Request) -> web.Response:
             translated.append((code, iter(mine)))
             continue
         try:
-            results = await model.call(run, state.settings.request_timeout)
+            results = await model.call(run, state.seconds(request))
         except InputError as error:
             raise ApiError(400, str(error), code="invalid_value") from error
         translated.append((code, iter([one.texts[0] for one in results])))

@@ -16,8 +16,8 @@ from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import anthropic_error, read_json
 from llmkit.serving.parsing.blocks import AnswerBlock, BlockEvent
-from llmkit.serving.routes.answering import Event, prompt_usage
-from llmkit.serving.routes.block_stream import answer_in_blocks
+from llmkit.serving.routes.answering import answer_request, prompt_tokens
+from llmkit.serving.routes.block_stream import BlockForm, Event
 from llmkit.serving.routes.openai_answers import Usage
 from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
@@ -39,7 +39,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     fields = Fields(await read_json(request))
     wanted = messages_request(fields)
     model = await request.app[STATE].open(request, wanted.model)
-    return await answer_in_blocks(request, model, wanted, MessagesAnswer(model.name))
+    return await answer_request(request, model, wanted, BlockForm(MessagesAnswer(model.name)))
 
 
 async def count_tokens(request: web.Request) -> web.Response:
@@ -47,8 +47,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     fields = Fields(await read_json(request))
     wanted = messages_request(fields, counting=True)
     model = await request.app[STATE].open(request, wanted.model)
-    usage = prompt_usage(await model.prepare(wanted))
-    return web.json_response({"input_tokens": usage.prompt_tokens})
+    return web.json_response({"input_tokens": prompt_tokens(await model.prepare(wanted))})
 
 
 def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
@@ -91,6 +90,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
         model=fields.text("model"),
         prompts=[prompt],
         chat=True,
+        continued=_is_begun(turns),
         max_tokens=limit,
         seed=fields.integer("seed", -(2**63), 2**63 - 1),
         sampling={name: value for name, value in sampling.items() if value is not None},
@@ -101,6 +101,14 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
     fields.ignore("metadata", "cache_control")
     fields.end()
     return wanted
+
+
+def _is_begun(turns: Sequence[dict[str, Any]]) -> bool:
+    """Tell if the client wrote the beginning of the answer, which then goes on."""
+    last = turns[-1]
+    return (
+        len(turns) > 1 and last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
+    )
 
 
 def _tools(fields: Fields) -> ToolUse | None:

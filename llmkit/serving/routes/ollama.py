@@ -16,14 +16,13 @@ from aiohttp import web
 from llmkit import __version__
 from llmkit.engines.form import Form
 from llmkit.records.strict_json import dumps
-from llmkit.serving.errors import as_api_error, bad
+from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.fields import Fields
-from llmkit.serving.guards import cors_headers, read_json, scope_of
+from llmkit.serving.guards import read_json
 from llmkit.serving.parsing.answer_text import Delta
-from llmkit.serving.routes.answering import pieces_of
+from llmkit.serving.routes.answering import AnswerPiece, answer_request
 from llmkit.serving.routes.openai_answers import Choice, Usage
 from llmkit.serving.routes.openai_requests import messages_of
-from llmkit.serving.scheduling.answering import Answering
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
@@ -180,66 +179,87 @@ async def _answer(
     tools: ToolUse | None = None,
     suffix: str | None = None,
 ) -> web.StreamResponse:
-    state, model = request.app[STATE], await _model(request, fields)
+    model = await _model(request, fields)
     wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools, suffix=suffix)
-    begun = time.monotonic_ns()
-    ((prepared,),) = await model.prepare(wanted)
-    usage = Usage(prompt_tokens=len(prepared.request.ids or ()))
-    response: web.StreamResponse | None = None
-    deltas: list[Delta] = []
-    reason = "stop"
-    with Answering(model, [prepared], state.settings.request_timeout, scope_of(request)) as answering:
-        try:
-            async for piece in pieces_of(answering, model, [prepared], usage, state.settings.silence):
-                if piece is None:
-                    continue
-                delta = piece.delta
-                reason = "stop" if piece.reason == "tool_calls" else piece.reason or reason
-                deltas.append(delta)
-                if wanted.stream:
-                    if response is None:
-                        headers = cors_headers(request, state.settings)
-                        response = web.StreamResponse(
-                            headers={"Content-Type": "application/x-ndjson", **headers}
-                        )
-                        await response.prepare(request)
-                    if delta.text or delta.reasoning:
-                        await _line(response, {**_head(model, field, delta), "done": False})
-        except ConnectionError:  # the client left
-            raise
-        except Exception as error:
-            if response is None:
-                raise
-            await _line(response, {"error": as_api_error(error).message})
-            return response
-    whole = Delta() if wanted.stream else Delta(_joined(deltas, "text"), _joined(deltas, "reasoning"))
-    calls = calls_of(deltas)
-    if response is not None and calls:
-        await _line(response, {**_head(model, field, Delta(), calls), "done": False})
-        calls = []
-    last = {**_head(model, field, whole, calls), **_end(reason, usage, time.monotonic_ns() - begun)}
-    if response is not None:
-        await _line(response, last)
-        return response
-    return web.json_response(last, dumps=dumps)
+    return await answer_request(request, model, wanted, _LinesForm(model, field))
 
 
-def _end(reason: str, usage: Usage, nanoseconds: int) -> dict[str, Any]:
-    """Return the fields of the last line; ollama's durations are in nanoseconds."""
-    return {
-        "done": True,
-        "done_reason": reason,
-        "total_duration": nanoseconds,
-        "load_duration": 0,
-        "prompt_eval_count": usage.prompt_tokens,
-        "prompt_eval_duration": 0,
-        "eval_count": usage.completion_tokens,
-        "eval_duration": nanoseconds,
-    }
+class _LinesForm:
+    """An `AnswerForm` of JSON lines.
 
+    Args:
+        model: the model.
+        field: field of the text: ``message`` or ``response``.
+    """
 
-def _joined(deltas: list[Delta], part: str) -> str:
-    return "".join(getattr(one, part) for one in deltas)
+    stream_type = "application/x-ndjson"
+
+    def __init__(self, model: ServedModel, field: str) -> None:
+        self._model, self._field = model, field
+        self._deltas: list[Delta] = []
+        self._reason = "stop"
+        self._begun = time.monotonic_ns()
+
+    def begin(self, usage: Usage) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def sent(self, piece: AnswerPiece) -> bytes:
+        """Return the line of a piece. Calls come at the end."""
+        self.take(piece)
+        if not (piece.delta.text or piece.delta.reasoning):
+            return b""
+        return _line({**self._head(piece.delta), "done": False})
+
+    def end(self, usage: Usage) -> bytes:
+        """Return the line of the calls, and the last line."""
+        calls = calls_of(self._deltas)
+        lines = _line({**self._head(Delta(), calls), "done": False}) if calls else b""
+        return lines + _line(self._last(Delta(), [], usage))
+
+    def failed(self, error: ApiError) -> bytes:
+        """Return a failure as a line."""
+        return _line({"error": error.message})
+
+    def silent(self) -> bytes:
+        """Return nothing: these lines have no comments."""
+        return b""
+
+    def take(self, piece: AnswerPiece) -> None:
+        """Add a piece."""
+        self._deltas.append(piece.delta)
+        if piece.reason is not None:
+            self._reason = "stop" if piece.reason == "tool_calls" else piece.reason
+
+    def whole(self, usage: Usage) -> dict[str, Any]:
+        """Return the whole response."""
+        text, reasoning = (
+            "".join(getattr(one, part) for one in self._deltas) for part in ("text", "reasoning")
+        )
+        return self._last(Delta(text, reasoning), calls_of(self._deltas), usage)
+
+    def _last(self, delta: Delta, calls: list[dict[str, Any]], usage: Usage) -> dict[str, Any]:
+        total = time.monotonic_ns() - self._begun
+        return {
+            **self._head(delta, calls),
+            "done": True,
+            "done_reason": self._reason,
+            "total_duration": total,
+            "load_duration": 0,
+            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_duration": 0,
+            "eval_count": usage.completion_tokens,
+            "eval_duration": total,
+        }
+
+    def _head(self, delta: Delta, calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        thinking = {"thinking": delta.reasoning} if delta.reasoning else {}
+        if self._field == "message":
+            message = {"role": "assistant", "content": delta.text, **thinking}
+            body: dict[str, Any] = {"message": message | ({"tool_calls": calls} if calls else {})}
+        else:
+            body = {self._field: delta.text, **thinking}
+        return {"model": self._model.name, "created_at": datetime.now(UTC).isoformat(), **body}
 
 
 def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
@@ -255,18 +275,5 @@ def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
     return found
 
 
-def _head(
-    model: ServedModel, field: str, delta: Delta, calls: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    created = datetime.now(UTC).isoformat()
-    thinking = {"thinking": delta.reasoning} if delta.reasoning else {}
-    if field == "message":
-        message = {"role": "assistant", "content": delta.text, **thinking}
-        body: dict[str, Any] = {"message": message | ({"tool_calls": calls} if calls else {})}
-    else:
-        body = {field: delta.text, **thinking}
-    return {"model": model.name, "created_at": created, **body}
-
-
-async def _line(response: web.StreamResponse, value: dict[str, Any]) -> None:
-    await response.write(dumps(value).encode() + b"\n")
+def _line(value: dict[str, Any]) -> bytes:
+    return dumps(value).encode() + b"\n"

@@ -7,15 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from llmkit.records.strict_json import dumps
-from llmkit.serving.errors import ApiError, as_api_error
-from llmkit.serving.guards import error_response, read_json, scope_of
-from llmkit.serving.routes.answering import pieces_of, start_events
+from llmkit.serving.errors import ApiError
+from llmkit.serving.guards import read_json
+from llmkit.serving.routes.answering import AnswerPiece, answer_request
 from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.routes.openai_requests import chat_request, completion_request
-from llmkit.serving.scheduling.answering import Answering
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.wanted import Wanted
-from llmkit.serving.state import STATE, ServerState
+from llmkit.serving.state import STATE
 
 
 def add_routes(app: web.Application) -> None:
@@ -38,10 +37,13 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 def _described(model: ServedModel) -> dict[str, Any]:
-    engine = model.worker.engine
-    more = (
-        {} if engine is None else {"max_model_len": engine.context_length, "chat": engine.has_chat_template}
-    )
+    engine, reader = model.worker.engine, model.worker.reader
+    more: dict[str, Any] = {}
+    if engine is not None:
+        task = "text2text-generation" if engine.is_encoder_decoder else "text-generation"
+        more = {"max_model_len": engine.context_length, "chat": engine.has_chat_template, "task": task}
+    elif reader is not None:
+        more = {"chat": False, "task": reader.spec.task}
     return {"id": model.name, "object": "model", "created": model.created, "owned_by": "llmkit", **more}
 
 
@@ -55,67 +57,63 @@ async def complete(request: web.Request) -> web.StreamResponse:
     return await _answer(request, completion_request(await read_json(request)), TextAnswers)
 
 
-async def _answer(request: web.Request, wanted: Wanted, form: type[ChatAnswers]) -> web.StreamResponse:
-    state = request.app[STATE]
-    model = await state.open(request, wanted.model)
-    groups = await model.prepare(wanted)
-    prepared = [one for group in groups for one in group]
-    answers = form(
+async def _answer(request: web.Request, wanted: Wanted, kind: type[ChatAnswers]) -> web.StreamResponse:
+    model = await request.app[STATE].open(request, wanted.model)
+    answers = kind(
         model.name,
         model.token_bytes,
         logprobs=wanted.logprobs is not None,
         include_usage=wanted.include_usage,
     )
-    usage = Usage(prompt_tokens=sum(len(group[0].request.ids or ()) for group in groups))
-    with Answering(model, prepared, state.settings.request_timeout, scope_of(request)) as answering:
-        pieces = pieces_of(answering, model, prepared, usage, state.settings.silence)
-        if wanted.stream:
-            return await _stream(request, answers, pieces, usage, len(prepared))
-        choices = [Choice() for _ in prepared]
-        async for piece in pieces:
-            if piece is None:
-                continue
-            choices[piece.index].deltas.append(piece.delta)
-            choices[piece.index].finish_reason = piece.reason
-        return web.json_response(answers.whole(choices, usage), dumps=dumps)
+    return await answer_request(request, model, wanted, _ChoicesForm(answers, len(wanted.prompts) * wanted.n))
 
 
-async def _stream(
-    request: web.Request, answers: ChatAnswers, pieces: Any, usage: Usage, count: int
-) -> web.StreamResponse:
-    """Send an answer as server-sent events; an error before the first of them is an ordinary response."""
-    response: web.StreamResponse | None = None
-    state: ServerState = request.app[STATE]
-    try:
-        async for piece in pieces:
-            if response is None:
-                response = await start_events(request, state)
-                for index in range(count):
-                    await _send(response, answers.first(index))
-            if piece is None:
-                await response.write(b": keep-alive\n\n")
-                continue
-            if piece.delta:
-                await _send(response, answers.piece(piece.index, piece.delta))
-            if piece.reason is not None:
-                await _send(response, answers.last(piece.index, piece.reason))
-        assert response is not None  # each answer has an end
-        if answers.include_usage:
-            await _send(response, [answers.usage(usage)])
-        await response.write(b"data: [DONE]\n\n")
-    except ConnectionError:  # the client left
-        if response is None:
-            raise
-    except Exception as error:
-        found = as_api_error(error)
-        if found.status == 500 and not isinstance(error, ApiError):
-            state.log(f"unexpected {type(error).__name__}: {error}")
-        if response is None:
-            return error_response(found, request.path)
-        await _send(response, [found.as_json()])
-    return response if response is not None else error_response(ApiError(500, "no answer"), request.path)
+class _ChoicesForm:
+    """An `AnswerForm` of several choices.
+
+    Args:
+        answers: the JSON of the API.
+        count: number of choices.
+    """
+
+    stream_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, answers: ChatAnswers, count: int) -> None:
+        self._answers = answers
+        self._choices = [Choice() for _ in range(count)]
+
+    def begin(self, usage: Usage) -> bytes:
+        """Return the chunks that begin the choices."""
+        return b"".join(_chunks(self._answers.first(i)) for i in range(len(self._choices)))
+
+    def sent(self, piece: AnswerPiece) -> bytes:
+        """Return the chunks of a piece."""
+        chunks = self._answers.piece(piece.index, piece.delta) if piece.delta else []
+        return _chunks(chunks + (self._answers.last(piece.index, piece.reason) if piece.reason else []))
+
+    def end(self, usage: Usage) -> bytes:
+        """Return the chunk of the usage, if it was asked for, and the end."""
+        chunks = [self._answers.usage(usage)] if self._answers.include_usage else []
+        return _chunks(chunks) + b"data: [DONE]\n\n"
+
+    def failed(self, error: ApiError) -> bytes:
+        """Return a failure as a chunk."""
+        return _chunks([error.as_json()])
+
+    def silent(self) -> bytes:
+        """Return a comment."""
+        return b": keep-alive\n\n"
+
+    def take(self, piece: AnswerPiece) -> None:
+        """Add a piece to its choice."""
+        choice = self._choices[piece.index]
+        choice.deltas.append(piece.delta)
+        choice.finish_reason = piece.reason
+
+    def whole(self, usage: Usage) -> dict[str, Any]:
+        """Return the whole response."""
+        return self._answers.whole(self._choices, usage)
 
 
-async def _send(response: web.StreamResponse, chunks: list[dict[str, Any]]) -> None:
-    for chunk in chunks:
-        await response.write(b"data: " + dumps(chunk).encode() + b"\n\n")
+def _chunks(chunks: list[dict[str, Any]]) -> bytes:
+    return b"".join(f"data: {dumps(one)}\n\n".encode() for one in chunks)

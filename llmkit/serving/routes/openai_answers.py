@@ -206,7 +206,9 @@ class TextAnswers(ChatAnswers):
         for name in names:
             offsets.append(self._offsets.get(index, 0))
             self._offsets[index] = offsets[-1] + len(name)
-        top = [{self.tokens.text(token): json_number(value) for token, value in one.top} for one in found]
+        # The token itself is always among them, as OpenAI describes it.
+        pairs = [((one.token, one.logprob), *one.top) for one in found]
+        top = [{self.tokens.text(token): json_number(value) for token, value in each} for each in pairs]
         return {
             "tokens": names,
             "token_logprobs": [json_number(one.logprob) for one in found],

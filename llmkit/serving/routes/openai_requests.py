@@ -58,11 +58,18 @@ def chat_request(body: Any) -> Wanted:
     fields.unsupported(_UNSUPPORTED)
     form = form_of(fields.any("response_format"))
     tools = tool_use(fields)
+    # vLLM's names: the answer goes on with the last message.
+    continued = fields.boolean("continue_final_message")
+    if fields.boolean("add_generation_prompt", not continued) == continued:
+        raise bad("add_generation_prompt", "must be the opposite of `continue_final_message`")
+    if continued and form is not None:
+        raise bad("continue_final_message", "does not go with `response_format`")
     prompt: list[Content] = [messages]
     return _common(
         fields,
         prompts=prompt,
         chat=True,
+        continued=continued,
         max_tokens=older if limit is None else limit,
         logprobs=(top or 0) if wants_logprobs else None,
         form=form,
@@ -291,8 +298,11 @@ def form_of(value: Any) -> Form | None:
         fields.end()
         return None
     if kind == "json_object":
+        schema = fields.any("schema")  # llama.cpp's addition
+        if schema is not None and not isinstance(schema, dict):
+            raise bad("response_format.schema", "must be a JSON schema")
         fields.end()
-        return Form("json")
+        return Form("json") if schema is None else Form("schema", schema)
     if kind == "choice":
         choices = fields.strings("choice", 1000)
         if not choices:

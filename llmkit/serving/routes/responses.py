@@ -17,8 +17,8 @@ from llmkit.serving.errors import ApiError
 from llmkit.serving.fields import Fields
 from llmkit.serving.guards import read_json
 from llmkit.serving.parsing.blocks import AnswerBlock, BlockEvent
-from llmkit.serving.routes.answering import Event
-from llmkit.serving.routes.block_stream import answer_in_blocks
+from llmkit.serving.routes.answering import answer_request
+from llmkit.serving.routes.block_stream import BlockForm, Event
 from llmkit.serving.routes.openai_answers import Usage
 from llmkit.serving.routes.responses_requests import responses_request
 from llmkit.serving.state import STATE
@@ -47,7 +47,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     body = await read_json(request)
     wanted = responses_request(Fields(body))
     model = await request.app[STATE].open(request, wanted.model)
-    return await answer_in_blocks(request, model, wanted, ResponsesAnswer(model.name, body))
+    return await answer_request(request, model, wanted, BlockForm(ResponsesAnswer(model.name, body)))
 
 
 class ResponsesAnswer:

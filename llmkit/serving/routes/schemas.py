@@ -52,7 +52,8 @@ SEED: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 TOP_P: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 TEXTS = either(FILLED, many(FILLED, 64))
 FORMAT = either(
-    body(("type",), type=one_of("text", "json_object")),
+    body(("type",), type=one_of("text")),
+    body(("type",), type=one_of("json_object"), schema=OBJECT),
     body(
         ("type", "json_schema"),
         type=one_of("json_schema"),
@@ -122,6 +123,8 @@ CHAT = body(
     tools=many(TOOL, 128, 0),
     tool_choice=CHOICE,
     parallel_tool_calls=FLAG,
+    continue_final_message=FLAG,
+    add_generation_prompt=FLAG,
     **_SAMPLING,
 )
 _PROMPT = either(TEXT, many(whole(0, 2**31 - 1), 100_000))

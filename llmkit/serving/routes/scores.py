@@ -53,7 +53,7 @@ async def scores(request: web.Request) -> web.Response:
         "seed": fields.integer("seed", 0, 2**31 - 1, 0),
     }
     fields.end()
-    seconds = request.app[STATE].settings.request_timeout
+    seconds = request.app[STATE].seconds(request)
     work = asyncio.get_running_loop().run_in_executor(
         _scoring, lambda: _scored(predictions, references, list(names), given)
     )

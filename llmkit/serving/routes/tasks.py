@@ -146,7 +146,7 @@ async def run_task(
     loaded = model.worker.reader
     if loaded is None or loaded.spec.task != reader:
         _ = model.engine  # refuses a model that writes no text
-    results: list[Any] = await model.call(function, state.settings.request_timeout)
+    results: list[Any] = await model.call(function, state.seconds(request))
     return model.name, results
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from llmkit.serving.scheduling.jobs import AnswerJob, Event, NewTokens
+from llmkit.serving.scheduling.jobs import GRACE, AnswerJob, Event, NewTokens, too_late
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.prepare import PreparedChoice
 
@@ -31,7 +31,7 @@ class Answering:
         def emitter(index: int) -> Callable[[Event], None]:
             return lambda event: _ignore(loop.call_soon_threadsafe(self._events.put_nowait, (index, event)))
 
-        deadline = time.monotonic() + seconds
+        self._deadline = deadline = time.monotonic() + seconds
         requests = [replace(one.request, scope=scope) for one in prepared]
         self._jobs = [AnswerJob(one, emitter(i), deadline) for i, one in enumerate(requests)]
         model.worker.submit(self._jobs)
@@ -44,12 +44,19 @@ class Answering:
             job.cancelled = True
 
     async def events(self, silence: float) -> AsyncIterator[tuple[int, Event] | None]:
-        """Yield (answer, event) until all answers ended; None after each `silence` seconds without any."""
+        """Yield (answer, event) until all answers ended; None after each `silence` seconds without any.
+
+        Raises:
+            ApiError: the deadline is over, and the model's thread did not say so since it is busy.
+        """
         left = len(self._jobs)
         while left:
             try:
-                index, event = await asyncio.wait_for(self._events.get(), silence)
+                rest = self._deadline + GRACE - time.monotonic()
+                index, event = await asyncio.wait_for(self._events.get(), max(min(silence, rest), 0))
             except TimeoutError:
+                if time.monotonic() >= self._deadline + GRACE:
+                    raise too_late() from None
                 yield None
                 continue
             left -= not isinstance(event, NewTokens)

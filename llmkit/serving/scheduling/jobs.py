@@ -11,6 +11,9 @@ from llmkit.engines.base import Completion, LiveAnswer, Request, TokenLogprob
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Metrics
 
+GRACE = 0.2
+"""Seconds after a deadline in which the model's thread may still end a request by itself."""
+
 
 @dataclass(frozen=True)
 class NewTokens:
@@ -147,4 +150,9 @@ def ended_early(job: AnswerJob | CallJob) -> ApiError:
     """Return the reason why a job ended before its answer did."""
     if job.cancelled:
         return ApiError(499, "the client left", code="cancelled")
-    return ApiError(504, "the answer took longer than the server allows", code="timeout")
+    return too_late()
+
+
+def too_late() -> ApiError:
+    """Return the error of a request whose time is over."""
+    return ApiError(504, "the answer took longer than the time limit", code="timeout")

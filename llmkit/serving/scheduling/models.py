@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.parsing.answer_text import AnswerText, TokenBytes
-from llmkit.serving.scheduling.jobs import CallJob
+from llmkit.serving.scheduling.jobs import GRACE, CallJob, too_late
 from llmkit.serving.scheduling.prepare import PreparedChoice, prepare
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.scheduling.worker import Worker
@@ -126,7 +126,7 @@ class ServedModel:
             seconds: time limit.
 
         Raises:
-            ApiError: the queue is full.
+            ApiError: the queue is full, or the time is over.
         """
         if self.worker.reader is None:
             _ = self.engine  # is it loaded?
@@ -148,7 +148,9 @@ class ServedModel:
         )
         self.worker.submit([call])
         try:
-            return await future
+            return await asyncio.wait_for(future, seconds + GRACE)
+        except TimeoutError:
+            raise too_late() from None
         finally:
             call.cancelled = True
 

@@ -20,6 +20,7 @@ from llmkit.serving.tools.grammar import calls_grammar
 from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 from llmkit.text.chat.conversations import MessageList
+from llmkit.text.chat.reasoning import CLOSE
 from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class _Preparing:
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed % 2**64
         found = []
         for i, content in enumerate(wanted.prompts):
-            ids, limit, thinking = self._prompt(self._with_tools(content), maker)
+            make = self._continued if wanted.continued else self._prompt
+            ids, limit, thinking = make(self._with_tools(content), maker)
             request = Request(
                 replace(sampling, max_new_tokens=limit),
                 ids=ids,
@@ -214,6 +216,25 @@ class _Preparing:
             reason = f"has {len(ids)} tokens, and {self._name} sees {engine.context_length}"
             raise bad(where, reason, _TOO_LONG)
         return ids, limit, thinking
+
+    def _continued(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool]:
+        """Return the prompt of a conversation whose last message, the assistant's, is to go on."""
+        turns: Any = content
+        *before, last = turns
+        if not before or last["role"] != "assistant" or last.get("tool_calls"):
+            raise bad("messages", "must end with a text of the assistant after a message of the user")
+        tools = content.tools if isinstance(content, MessageList) else None
+        ids, limit, thinking = self._prompt(MessageList(before, tools), maker)
+        text = str(last["content"])
+        if thinking:
+            text = f"{last.get('reasoning_content', '')}{CLOSE}\n\n{text}"
+        tokenizer: Any = self._engine.tokenizer
+        ids += tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        context = self._engine.context_length
+        if context is not None and (limit := min(limit, context - len(ids))) < 1:
+            reason = f"has {len(ids)} tokens, and {self._name} sees {context}"
+            raise bad("messages", f"{reason}, the answer included", _TOO_LONG)
+        return ids, limit, False
 
     def _ids(self, ids: list[int]) -> list[int]:
         if max(ids) >= self._vocabulary:

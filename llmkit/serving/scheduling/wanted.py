@@ -29,6 +29,7 @@ class Wanted:
         logprobs: likeliest tokens to report at each position; None reports nothing.
         form: form of the answers.
         tools: functions that the model may call.
+        continued: the answer goes on with the conversation's last message, the assistant's.
         suffix: text behind the answers, whose prompts then are texts; None: nothing follows.
         stream: send the answers as they are written.
         include_usage: end a stream with the numbers of tokens.
@@ -48,6 +49,7 @@ class Wanted:
     logprobs: int | None = None
     form: Form | None = None
     tools: ToolUse | None = None
+    continued: bool = False
     suffix: str | None = None
     stream: bool = False
     include_usage: bool = False
