@@ -10,6 +10,7 @@ from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
+from llmkit.cli.common.row_flags import DetailFlags
 from llmkit.errors import RowError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def run(
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
     forms: FormFlags,
+    details: DetailFlags,
     truncate: options.Truncate = None,
     chat: Annotated[
         bool | None,
@@ -51,6 +53,7 @@ def run(
 ) -> None:
     """Continue a prompt, or a file of prompts, with a language model."""
     from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.details import detail_columns
 
     wanted = GenerationOptions(
         **decoding.values(),
@@ -59,10 +62,13 @@ def run(
         chat=chat,
         system=system,
         full_text=full_text,
-        form=forms.form(),
+        **forms.values(),
+        **details.values(),
     )
+    details.to_rows(outputs)
     rows.check_output(outputs)
     source, single = open_argument(text, inputs, field="prompt")
+    forms.check_rows(single=single)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
 
@@ -85,9 +91,11 @@ def run(
                 field="generated_text",
                 answers=answers,
                 single=single,
+                more=detail_columns(wanted),
             )
     finally:
         rows.report_shortened(generation.prompts)
+        rows.report_cut(generation)
 
 
 def _stream(generation: Generation, row: Row) -> None:
@@ -112,5 +120,5 @@ def _stream(generation: Generation, row: Row) -> None:
         begun = begun or bool(piece)
         print(piece, end="", flush=True)
 
-    generation.stream(prompt, show)
+    generation.details_of(generation.stream(prompt, show))
     print(flush=True)

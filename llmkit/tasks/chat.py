@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import FinishReason
 from llmkit.engines.open import as_engine
 from llmkit.errors import InputError, OptionError
-from llmkit.tasks.decoding import GenerationOptions
+from llmkit.tasks.decoding import GenerationOptions, refuse_row_options
 from llmkit.tasks.generation import Generation, OnText
 from llmkit.tasks.prompts import Messages, Prompt
 from llmkit.tasks.transcripts import load_transcripts, save_transcript
@@ -75,6 +75,7 @@ class Conversation:
         *,
         on_drop: Callable[[int], None] | None = None,
     ) -> None:
+        refuse_row_options(options)
         options = options or GenerationOptions()
         self.options: GenerationOptions
         self.messages: Messages = []

@@ -12,12 +12,12 @@ from llmkit.errors import NoticeWarning, OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
 from llmkit.text.chat.conversations import MessageList, read_tools, read_turns, with_system
-from llmkit.text.chat.reasoning import OPEN
+from llmkit.text.chat.reasoning import CLOSE, OPEN
 from llmkit.text.chat.templates import Renderer
 from llmkit.text.chat.turns import leave_turns, turns_of
 
 if TYPE_CHECKING:
-    from llmkit.engines.base import Engine
+    from llmkit.engines.base import Constraint, Engine
     from llmkit.tasks.decoding import GenerationOptions
 
 DEFAULT_FIELDS = ("prompt", "text")
@@ -40,6 +40,8 @@ class Prompt:
         thinking: True if the chat template opened the model's thoughts in the prompt.
         dropped: how many of the conversation's oldest messages are not in it.
         answer_prefix: token ids that the answer begins with; None leaves it free.
+        may_think: True if the answer may begin with thoughts.
+        constraint: form of this answer alone; None takes that of the options.
     """
 
     ids: list[int] | None
@@ -51,6 +53,8 @@ class Prompt:
     thinking: bool = False
     dropped: int = 0
     answer_prefix: tuple[int, ...] | None = None
+    may_think: bool = False
+    constraint: Constraint | None = None
 
     @property
     def length(self) -> int:
@@ -322,7 +326,15 @@ class PromptMaker:
             limit = min(limit, context - (1 if encoder else len(ids)))
         end: str = tokenizer.decode(ids[-16:])
         thinking = self.chat and end.rstrip().endswith(OPEN)
-        return Prompt(ids=ids, text=text, new_tokens=limit, key=key, thinking=thinking, dropped=dropped)
+        return Prompt(
+            ids=ids,
+            text=text,
+            new_tokens=limit,
+            key=key,
+            thinking=thinking,
+            dropped=dropped,
+            may_think=self.chat and not thinking and not end.rstrip().endswith(CLOSE),
+        )
 
     def _truncate(self, ids: list[int], keep: int, where: str) -> list[int]:
         """Cut to `keep` tokens, sparing the start and end tokens that the tokenizer put around the text."""
