@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.generation import Piece as Piece
     from llmkit.tasks.generation import generate as generate
     from llmkit.tasks.generation import stream as stream
+    from llmkit.tasks.infill import fill_in_middle as fill_in_middle
     from llmkit.tasks.pipeline import pipeline as pipeline
     from llmkit.tasks.qa.answer import AnswerResult as AnswerResult
     from llmkit.tasks.qa.answer import FoundAnswer as FoundAnswer
@@ -89,6 +90,7 @@ HOMES = {
     "SummaryResult": "llmkit.tasks.summarization.options",
     "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
+    "fill_in_middle": "llmkit.tasks.infill",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",

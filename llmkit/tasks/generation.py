@@ -19,7 +19,8 @@ from llmkit.records.rows import Row
 from llmkit.records.task import Fields, RunState
 from llmkit.tasks.decoding import Formed, GenerationOptions, refuse_row_options, resolve
 from llmkit.tasks.details import AnswerDetails, DetailColumns
-from llmkit.tasks.prompts import Encode, Messages, Prompt, PromptMaker
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Encode, Prompt, PromptMaker
 from llmkit.tasks.streaming import AnswerStreamer, decode
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.text.chat.reasoning import split_reasoning

@@ -20,7 +20,8 @@ from llmkit.tasks.decoding import refuse_row_options
 from llmkit.tasks.details import AnswerDetails
 from llmkit.tasks.direction import Direction, find_direction
 from llmkit.tasks.generation import Answer, Generation, GenerationOptions, GenerationResult
-from llmkit.tasks.prompts import Messages, Prompt
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.protected_passages import around, without_protected
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.tasks.translation_types import TranslationInput, TranslationResult

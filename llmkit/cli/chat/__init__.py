@@ -19,7 +19,7 @@ from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument
 from llmkit.cli.common.row_flags import DetailFlags
-from llmkit.errors import InputError, LLMKitError, RowError
+from llmkit.errors import LLMKitError, OptionError, RowError
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -52,6 +52,7 @@ def run(
     forms: FormFlags,
     details: DetailFlags,
     system: options.System = None,
+    continue_final_message: options.Continue = False,
     messages: options.MessageFlags,
 ) -> None:
     """Talk with a chat model in the terminal, or answer a message or a file of conversations."""
@@ -63,10 +64,12 @@ def run(
         system=system,
         **forms.values(),
         **details.values(),
+        continue_final_message=continue_final_message,
     )
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     if message is None and inputs.input is None and at_terminal:
-        _refuse_row_flags(inputs, outputs, options.given(details), forms.schema_field)
+        about_rows = {"schema_field": forms.schema_field, **details.values()}
+        _refuse_row_flags(inputs, outputs, {**about_rows, "continue_final_message": continue_final_message})
         with _enter_while_busy():
             _converse(model, wanted)
     else:
@@ -86,6 +89,10 @@ def _reply(
     rows.check_output(outputs)
     source, single = open_argument(message, inputs, field="prompt")
     forms.check_rows(single=single)
+    if single and wanted.continue_final_message:
+        raise OptionError(
+            "continue_final_message", "needs conversations: give rows of `messages` with `input`"
+        )
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import chat_options
     from llmkit.tasks.details import detail_columns
@@ -120,13 +127,11 @@ def _reply(
         rows.report_cut(generation)
 
 
-def _refuse_row_flags(
-    inputs: options.InputFlags, outputs: options.OutputFlags, details: list[str], schema_field: str | None
-) -> None:
-    given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json}
-    named = [f"--{name}" for name, value in given.items() if value]
-    for name in [*named, *details, *(["--schema-field"] if schema_field is not None else [])]:
-        raise InputError(f"{name} is about rows: name them with --input, or pipe them in")
+def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags, more: dict[str, Any]) -> None:
+    given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json, **more}
+    for name, value in given.items():
+        if value not in (None, False):
+            raise OptionError(name, "is about rows: name them with `input`, or pipe them in")
     outputs.check()
 
 
@@ -186,9 +191,8 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         console.notice("stopped; the answer so far stays (/retry answers anew, /undo takes it back)")
     elif reply.finish_reason == "length":
         limit = conversation.options.max_new_tokens
-        more = (
-            f"/set max_new_tokens {2 * limit} allows more" if reply.tokens >= limit else "the context is full"
-        )
+        room = f"/continue goes on, /set max_new_tokens {2 * limit} allows more"
+        more = room if reply.tokens >= limit else "the context is full"
         console.notice(f"cut after {reply.tokens} tokens; {more}")
 
 

@@ -16,7 +16,8 @@ from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields
 from llmkit.tasks.generation import Generation, GenerationResult
-from llmkit.tasks.prompts import Messages, Prompt
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import Library, Passage
 from llmkit.text.quotations import find_quotation
