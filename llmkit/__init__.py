@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.generation import Piece as Piece
     from llmkit.tasks.generation import generate as generate
     from llmkit.tasks.generation import stream as stream
+    from llmkit.tasks.infill import fill_in_middle as fill_in_middle
     from llmkit.tasks.pipeline import pipeline as pipeline
     from llmkit.tasks.qa.answer import AnswerResult as AnswerResult
     from llmkit.tasks.qa.answer import FoundAnswer as FoundAnswer
@@ -103,6 +104,7 @@ HOMES = {
     "answer": "llmkit.tasks.qa.answer",
     "bias": "llmkit.insight.bias.measure",
     "explain": "llmkit.insight.explanation.explain",
+    "fill_in_middle": "llmkit.tasks.infill",
     "finetune": "llmkit.training.finetuning.finetune",
     "generate": "llmkit.tasks.generation",
     "load": "llmkit.runtime.load",

@@ -2,7 +2,7 @@
 
     LLMKitError              something failed while running (exit code 1)
       OutOfMemory            a batch did not fit; callers halve it and try again
-      RequestRefused         a server cannot answer one request of several
+      RequestRefused         one request of several cannot be answered
       InputError             bad usage or bad input (exit code 2)
         OptionError          one option has a bad value, or does not go with another
         RowError             one row of the input is bad
@@ -32,7 +32,7 @@ class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIte
 
 
 class RequestRefused(LLMKitError):  # noqa: N818 (as OutOfMemory)
-    """A server cannot answer one request; others may go on. A run of rows then asks row by row."""
+    """One request cannot be answered; others may go on. A run of rows then asks row by row."""
 
 
 class InputError(LLMKitError):

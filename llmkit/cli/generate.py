@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, rows
@@ -10,17 +12,42 @@ from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
-from llmkit.errors import RowError
+from llmkit.cli.common.row_flags import DetailFlags
+from llmkit.errors import InputError, OptionError, RowError
 
 if TYPE_CHECKING:
-    from llmkit.records.rows import Row
+    from llmkit.records.read import RowSource
     from llmkit.tasks.generation import Generation
+    from llmkit.tasks.infill import Infilling
+    from llmkit.tasks.prompts import Prompt
 
 
 EXAMPLES = [
     'llmkit generate "Once upon a time"',
+    'llmkit generate "Tom is" --choice happy,sad',
     "llmkit generate --input rows.csv --template 'One day, {name} found' -o out.csv",
 ]
+
+
+@dataclass
+class GapFlags:
+    """The texts around a gap, which the model fills."""
+
+    GROUP = "Fill in the middle"
+
+    prefix: Annotated[
+        Path | None,
+        flag(
+            "--prefix",
+            metavar="FILE",
+            help="Text before the gap; - is stdin. It needs a model with tokens for it, as code models have.",
+            default="none",
+        ),
+    ] = None
+    suffix: Annotated[
+        Path | None,
+        flag("--suffix", metavar="FILE", help="Text after the gap; - is stdin.", default="none"),
+    ] = None
 
 
 @options.expand
@@ -34,7 +61,9 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
+    gap: GapFlags,
     forms: FormFlags,
+    details: DetailFlags,
     truncate: options.Truncate = None,
     chat: Annotated[
         bool | None,
@@ -46,6 +75,7 @@ def run(
         ),
     ] = None,
     system: options.System = None,
+    continue_final_message: options.Continue = False,
     full_text: Annotated[bool, flag("--full-text", help="Print the prompt before its continuation.")] = False,
     messages: options.MessageFlags,
 ) -> None:
@@ -59,40 +89,114 @@ def run(
         chat=chat,
         system=system,
         full_text=full_text,
-        form=forms.form(),
+        **forms.values(),
+        **details.values(),
+        continue_final_message=continue_final_message,
     )
+    details.to_rows(outputs)
     rows.check_output(outputs)
-    source, single = open_argument(text, inputs, field="prompt")
+    texts = _texts(gap, text, inputs)
+    source, single = open_argument(text, inputs, field="prompt") if texts is None else _gap_row(*texts)
+    forms.check_rows(single=single)
+    if single and continue_final_message and texts is None:
+        raise OptionError(
+            "continue_final_message", "needs conversations: give rows of `messages` with `input`"
+        )
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.generation import Generation
+    from llmkit.tasks.infill import Infilling
 
     engine = open_engine(model.spec(task="text-generation", verb="generate"))
-    generation = Generation(engine, wanted, field=inputs.field, template=inputs.template)
-    rows.report_seed(generation.run_state, sampling=not generation.sampling.greedy)
+    if texts is None:
+        _run(
+            Generation(engine, wanted, field=inputs.field, template=inputs.template), source, outputs, single
+        )
+    else:
+        _run(Infilling(engine, wanted), source, outputs, single)
+
+
+def _texts(gap: GapFlags, text: str | None, inputs: options.InputFlags) -> tuple[str, str] | None:
+    """Read the texts around a gap; None if there is none."""
+    paths = (gap.prefix, gap.suffix)
+    if paths == (None, None):
+        return None
+    if text is not None or inputs.input is not None:
+        raise InputError("a prompt and --prefix or --suffix were given: give one of them")
+    for given in options.given(inputs, but=["encoding"]):
+        raise InputError(f"{given} is about rows or a prompt: leave it out with --prefix and --suffix")
+    if list(map(str, paths)).count("-") > 1:
+        raise InputError("stdin can be read once: it holds the prefix or the suffix")
+    before, after = (_text(path, inputs.encoding) for path in paths)
+    return before, after
+
+
+def _text(path: Path | None, encoding: str | None) -> str:
+    from llmkit.records.read import open_text
+
+    if path is None:
+        return ""
+    if str(path) == "-":
+        return sys.stdin.buffer.read().decode(encoding or "utf-8-sig")
+    with open_text(path, encoding=encoding) as file:
+        return file.read().decode()
+
+
+def _gap_row(prefix: str, suffix: str) -> tuple[RowSource, bool]:
+    from llmkit.records.read import rows_of
+
+    source = rows_of([prefix], field="prefix", name="prefix")
+    return source.through(
+        lambda found: (replace(row, data={**row.data, "suffix": suffix}) for row in found)
+    ), True
+
+
+def _run(task: Generation | Infilling, source: RowSource, outputs: options.OutputFlags, single: bool) -> None:
+    """Answer one prompt as it is written, or each row."""
+    from llmkit.tasks.details import detail_columns
+    from llmkit.tasks.generation import Generation
+
+    generation = task if isinstance(task, Generation) else task.generation
+    wanted = task.options
+    rows.report_seed(task.run_state, sampling=not generation.sampling.greedy)
     try:
         if single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1:
             row = next(iter(source))
             if row.error is not None:
                 raise RowError(row.where, row.error)
-            _stream(generation, row)
+            if isinstance(task, Generation):
+                prompt = task.prompts.prepare_one(row.data["prompt"], key=row.index, where=row.where)
+                _stream(task, prompt)
+            else:
+                _fill(task, row.data["prefix"], row.data["suffix"])
         else:
-            answers = generation.prompts.chat
             rows.run_rows(
-                generation,
+                task,
                 source,
                 outputs,
                 verb="generate",
                 field="generated_text",
-                answers=answers,
+                answers=generation.prompts.chat,
                 single=single,
+                more=detail_columns(wanted),
             )
     finally:
         rows.report_shortened(generation.prompts)
+        rows.report_cut(generation)
 
 
-def _stream(generation: Generation, row: Row) -> None:
+def _fill(task: Infilling, prefix: str, suffix: str) -> None:
+    """Write the text of a gap to stdout as it is written, or the whole text, to the character."""
+    prompt = task.prompt(prefix, suffix)
+    whole = task.options.full_text
+    sys.stdout.write(prefix if whole else "")
+    result = task.generation.stream(prompt, lambda piece, _: print(piece, end="", flush=True))
+    task.generation.details_of(result)
+    sys.stdout.write(suffix if whole else "\n")
+    sys.stdout.flush()
+
+
+def _stream(generation: Generation, prompt: Prompt) -> None:
     """Write one answer to stdout as it is written; a reasoning model's thoughts go to stderr."""
-    prompt = generation.prompts.prepare_one(row.data["prompt"], key=row.index, where=row.where)
     completes = not generation.prompts.chat
     if completes and generation.options.full_text:
         print(prompt.text, end="", flush=True)
@@ -112,5 +216,5 @@ def _stream(generation: Generation, row: Row) -> None:
         begun = begun or bool(piece)
         print(piece, end="", flush=True)
 
-    generation.stream(prompt, show)
+    generation.details_of(generation.stream(prompt, show))
     print(flush=True)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, documents, options, progress, rows
 from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
+from llmkit.cli.common.row_flags import DetailFlags
 from llmkit.errors import InputError
 from llmkit.records.rows import check_text
 
@@ -67,6 +69,8 @@ def run(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
+    forms: FormFlags,
+    details: DetailFlags,
     keep: Annotated[
         Path | None,
         flag(
@@ -115,9 +119,12 @@ def run(
     """Translate a text of any length, documents, or a file of texts, and keep their layout."""
     from llmkit.records.encodings import check_encoding
     from llmkit.tasks.decoding import GenerationOptions
+    from llmkit.tasks.details import detail_columns
     from llmkit.text.languages import find_pair
 
-    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    wanted = GenerationOptions(
+        **decoding.values(), seed=model.seed, system=system, **forms.values(), **details.values()
+    )
     texts = None if texts == ["-"] else texts  # stdin
     find_pair(source, target)
     terms = None if keep is None else _terms(keep)
@@ -128,16 +135,18 @@ def run(
     text = texts[0] if texts and glossary is not None and format is None and not are_files else None
     if on_stdin or are_files or text is not None:
         about_rows = options.given(inputs, but=["encoding"] if text is None else [])
-        if about_rows:
-            raise InputError(f"{', '.join(about_rows)}: about rows; leave it out for documents")
+        if given := [*about_rows, *options.given(forms, details)]:
+            raise InputError(f"{', '.join(given)}: about texts and rows; leave it out for documents")
         check_encoding(inputs.encoding)
         named = texts or [] if text is None else []
         paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text, inputs.encoding)
         _documents(paper, spec, wanted, outputs, source, target)
         return
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
+    details.to_rows(outputs)
     rows.check_output(outputs)
     source_rows, single = rows.open_source(texts[0] if texts else None, inputs, field="text")
+    forms.check_rows(single=single)
     one = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
     row = next(iter(source_rows)) if one else None
     if row is not None and not row.data["text"].strip():
@@ -160,8 +169,15 @@ def run(
         _one(translation, row, outputs)
     else:
         rows.run_rows(
-            translation, source_rows, outputs, verb="translate", field="translation_text", single=single
+            translation,
+            source_rows,
+            outputs,
+            verb="translate",
+            field="translation_text",
+            single=single,
+            more=detail_columns(wanted),
         )
+    rows.report_cut(translation.generation)
 
 
 def _report(translation: Translation) -> None:
@@ -184,6 +200,7 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
     if result.reasoning:
         console.say(result.reasoning)
     print(result.text, flush=True)
+    translation.columns(result)
 
 
 def _terms(file: Path) -> list[str]:

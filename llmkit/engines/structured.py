@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.engines.form import Form
-from llmkit.errors import InputError, OptionError, one_line
-from llmkit.text.chat.reasoning import CLOSE
+from llmkit.errors import InputError, OptionError, RequestRefused, one_line
+from llmkit.text.chat.reasoning import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Constraint, Engine, TokenMask
@@ -68,7 +68,8 @@ class _GrammarMask:
 
         fill_next_token_bitmask(self._matcher, self._bits)
         if self._matcher.is_error():
-            raise InputError(f"the form became too complex: {_reason(self._matcher.get_error())}")
+            # Refused alone: the other rows of the batch go on.
+            raise RequestRefused(f"the form became too complex: {_reason(self._matcher.get_error())}")
         flat = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")
         return flat[: self._width].astype(bool)
 
@@ -83,16 +84,25 @@ class AfterThoughts:
     Args:
         constraint: holds after the thoughts.
         engine: its tokenizer tells where they end.
+        begun: the prompt opened the thoughts. Else the model may open them by their token, if it has one.
     """
 
-    def __init__(self, constraint: Constraint, engine: Engine) -> None:
-        self._constraint, self._tokenizer = constraint, engine.tokenizer
+    def __init__(self, constraint: Constraint, engine: Engine, *, begun: bool = True) -> None:
+        self._constraint, self._tokenizer, self._begun = constraint, engine.tokenizer, begun
         self._anything = np.ones(_width(engine), dtype=bool)
         self._anything[_end_tokens(engine)] = False
+        special: Any = engine.tokenizer
+        opens = special.get_vocab().get(OPEN)
+        # A special token is no part of the text, so that nobody could tell the thoughts from the answer.
+        self._opens = None if opens in special.all_special_ids else opens
 
     def new_mask(self) -> TokenMask:
-        """Return the mask of a new answer, which begins inside thoughts."""
-        return _AfterThoughtsMask(self._constraint.new_mask(), self._tokenizer, self._anything)
+        """Return the mask of a new answer."""
+        mask = self._constraint.new_mask()
+        if not self._begun and self._opens is None:
+            return mask
+        opens = None if self._begun else self._opens
+        return _AfterThoughtsMask(mask, self._tokenizer, self._anything, opens)
 
     def identity(self) -> dict[str, Any]:
         """Return the form as JSON."""
@@ -100,17 +110,26 @@ class AfterThoughts:
 
 
 class _AfterThoughtsMask:
-    def __init__(self, mask: TokenMask, tokenizer: Any, anything: np.ndarray) -> None:
+    def __init__(self, mask: TokenMask, tokenizer: Any, anything: np.ndarray, opens: int | None) -> None:
         self._mask, self._tokenizer, self._anything = mask, tokenizer, anything
+        self._opens = opens  # token that may come first, and open the thoughts
         self._ids: list[int] = []
-        self._thinking = True
+        self._thinking = opens is None
 
     def allowed(self) -> np.ndarray:
         """Return a bool array [vocabulary]: anything but an end inside thoughts."""
-        return self._anything if self._thinking else self._mask.allowed()
+        if self._thinking:
+            return self._anything
+        found = self._mask.allowed()
+        if self._opens is not None:
+            found[self._opens] = True
+        return found
 
     def accept(self, token: int) -> None:
         """Move on by the token that was chosen."""
+        if token == self._opens:
+            self._thinking = True
+        self._opens = None
         if not self._thinking:
             self._mask.accept(token)
             return
@@ -153,7 +172,10 @@ def json_schema(schema: Any, engine: Engine) -> Constraint:
     _check_installed()
     from llguidance import LLMatcher
 
-    text = json.dumps(schema)
+    try:
+        text = json.dumps(schema)
+    except RecursionError:
+        raise OptionError("schema", "is nested too deeply") from None
     _check_size("schema", text)
     try:
         grammar = LLMatcher.grammar_from_json_schema(text, overrides=_JSON)

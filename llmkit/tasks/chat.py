@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import FinishReason
 from llmkit.engines.open import as_engine
 from llmkit.errors import InputError, OptionError
-from llmkit.tasks.decoding import GenerationOptions
-from llmkit.tasks.generation import Generation, OnText
-from llmkit.tasks.prompts import Messages, Prompt
+from llmkit.tasks.decoding import GenerationOptions, refuse_row_options
+from llmkit.tasks.generation import Generation, GenerationResult, OnText
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.transcripts import load_transcripts, save_transcript
 from llmkit.text.chat.turns import split_system, turns_of
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+
+_PIECES = 2**16
+"""Random streams of one answer's attempts; those of its continuations come after them."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,14 @@ class Conversation:
         *,
         on_drop: Callable[[int], None] | None = None,
     ) -> None:
+        refuse_row_options(options)
         options = options or GenerationOptions()
         self.options: GenerationOptions
         self.messages: Messages = []
         self._on_drop = on_drop
         self._unseen = 0  # messages after the system message that the model no longer sees
         self._attempt = 0  # how often the last turn was answered again
+        self._pieces = 0  # how often the last answer went on
         self.use(model, dataclasses.replace(options, system=None))
         if options.system:
             self.system = options.system
@@ -148,6 +154,30 @@ class Conversation:
         asked = self.messages[: self._last_turn("answer again") + 1]
         return self._answer(asked, self._attempt + 1, on_text, stopped)
 
+    def continue_last(
+        self, on_text: OnText | None = None, *, stopped: Callable[[], bool] | None = None
+    ) -> Reply:
+        """Let the last answer go on where it ends; otherwise as `send`. The reply has the new text alone."""
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            raise InputError("there is no answer to go on with")
+        if self.options.formed is not None:
+            raise OptionError(self.options.formed, "does not go with an answer that goes on")
+        *asked, last = self.messages
+        options = dataclasses.replace(self.options, continue_final_message=True)
+        going_on = Generation(self.engine, options)
+        self._pieces += 1
+        result = going_on.stream(
+            self._prompt(self.messages, going_on),
+            on_text or _ignore,
+            sample=self._attempt + _PIECES * self._pieces,
+            session=self._session,
+            stopped=stopped,
+        )
+        kept = bool(result.text)
+        if kept:
+            self.messages = [*asked, {**last, "content": last["content"] + result.text}]
+        return _reply(result, kept=kept)
+
     def undo(self) -> Messages:
         """Take the last turn back and return its messages."""
         start = self._last_turn("take back")
@@ -197,22 +227,14 @@ class Conversation:
         if kept:
             self.messages = [*messages, self._message(result.text, result.reasoning)]
             self._unseen += prompt.dropped
-            self._attempt = attempt
-        return Reply(
-            text=result.text,
-            reasoning=result.reasoning,
-            prompt_tokens=result.prompt_tokens,
-            tokens=result.tokens,
-            finish_reason=result.finish_reason,
-            seed=result.seed,
-            kept=kept,
-        )
+            self._attempt, self._pieces = attempt, 0
+        return _reply(result, kept=kept)
 
-    def _prompt(self, messages: Messages) -> Prompt:
+    def _prompt(self, messages: Messages, generation: Generation | None = None) -> Prompt:
         system, rest = split_system(messages)
         turn = turns_of(messages)
         # With its turn as the key, an answer draws the same numbers however the conversation came there.
-        return self._generation.prompts.prepare_one(
+        return (generation or self._generation).prompts.prepare_one(
             [*system, *rest[self._unseen :]], key=turn, where=f"turn {turn}"
         )
 
@@ -237,6 +259,18 @@ def chat_options(engine: Engine, options: GenerationOptions) -> GenerationOption
         )
     # Without a local tokenizer nobody here can count: the engine refuses what is too long.
     return dataclasses.replace(options, chat=True, truncate="turns" if engine.tokenizer is not None else None)
+
+
+def _reply(result: GenerationResult, *, kept: bool) -> Reply:
+    return Reply(
+        text=result.text,
+        reasoning=result.reasoning,
+        prompt_tokens=result.prompt_tokens,
+        tokens=result.tokens,
+        finish_reason=result.finish_reason,
+        seed=result.seed,
+        kept=kept,
+    )
 
 
 def _ignore(piece: str, is_reasoning: bool) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import OptionError
+from llmkit.errors import OptionError, RowError, one_line
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Constraint, Engine, Sampling
     from llmkit.engines.form import Form
+    from llmkit.records.rows import Row
 
 
+_SCHEMAS = 256  # of rows, compiled and kept for rows with the same one
 _GREEDY = 1e-4  # below this temperature float32 has no number for the scores, and the likeliest token wins
 
 
@@ -34,6 +37,11 @@ class GenerationOptions:
         system: system message of the chat.
         full_text: answers begin with their prompt.
         form: form that answers must have, such as a JSON schema; the thoughts of a reasoning model are free.
+        schema_field: column with each row's own JSON schema, as an object or as JSON text.
+        details: rows gain `finish_reason`, `prompt_tokens`, `tokens` and `seed`.
+        logprobs: rows gain `logprobs`: the log-probability of each token that was written, and this many
+            alternatives to it; None leaves them out.
+        continue_final_message: a conversation's last message, the assistant's, goes on.
 
     Raises:
         OptionError: a value is out of range.
@@ -55,6 +63,10 @@ class GenerationOptions:
     system: str | None = None
     full_text: bool = False
     form: Form | None = None
+    schema_field: str | None = None
+    details: bool = False
+    logprobs: int | None = None
+    continue_final_message: bool = False
 
     def __post_init__(self) -> None:
         checks = [
@@ -72,10 +84,36 @@ class GenerationOptions:
             ("num_return_sequences", self.num_return_sequences >= 1, "must be 1 or more"),
             ("stop", all(self.stop), "must not be empty"),
             ("truncate", self.truncate in {None, "left", "right", "turns"}, "must be left, right or turns"),
+            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 100, "must be between 0 and 100"),
+            ("schema_field", self.form is None or self.schema_field is None, "does not go with another form"),
         ]
         for option, holds, reason in checks:
             if not holds:
                 raise OptionError(option, reason)
+
+    @property
+    def formed(self) -> str | None:
+        """Name of the option that gives answers a form; None leaves them free."""
+        if self.schema_field is not None:
+            return "schema_field"
+        return None if self.form is None else self.form.kind
+
+    @property
+    def whole_answers(self) -> str | None:
+        """Name of the option that is about answers as the model writes them; None if there is none."""
+        if self.continue_final_message:
+            return "continue_final_message"
+        return self.formed or ("logprobs" if self.logprobs is not None else None)
+
+
+def refuse_row_options(options: GenerationOptions | None) -> None:
+    """Refuse options about columns, for texts that come without rows.
+
+    Raises:
+        OptionError: one is given.
+    """
+    if options is not None and options.schema_field is not None:
+        raise OptionError("schema_field", "names a column of rows, and there are none; give `form`")
 
 
 def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
@@ -101,13 +139,21 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
     if options.greedy or not drawing or sampling.temperature < _GREEDY:
         sampling = replace(sampling, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
     _check_sequences(sampling)
-    if options.form is not None and sampling.num_beams > 1:
-        raise OptionError("num_beams", f"must be 1 with `{options.form.kind}`: beams follow no form")
+    if options.formed is not None:
+        if "constraint" not in engine.abilities:
+            raise OptionError(options.formed, f"is not available with {engine.name}; leave it out")
+        if sampling.num_beams > 1:
+            raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
+        if options.stop:
+            raise OptionError("stop", f"does not go with `{options.formed}`: it would cut an answer's form")
+        sampling = replace(sampling, stop=())
+    if options.logprobs is not None and sampling.num_beams > 1:
+        raise OptionError("num_beams", "must be 1 with `logprobs`: beams have none")
     return sampling
 
 
 class Formed:
-    """The constraint of a form, made once for all prompts.
+    """The constraints of answers: one of a form for all of them, and those of rows with schemas of their own.
 
     Args:
         form: the form; None for free answers.
@@ -120,18 +166,53 @@ class Formed:
     def __init__(self, form: Form | None, engine: Engine) -> None:
         self._engine = engine
         self._constraint: Constraint | None = None
+        self._by_schema: dict[str, Constraint] = {}
         if form is not None:
             from llmkit.engines.structured import constraint_for
 
             self._constraint = constraint_for(form, engine)
 
-    def after(self, *, thinking: bool) -> Constraint | None:
-        """Return the constraint of an answer; `thinking`: the prompt ends inside thoughts, which are free."""
-        if self._constraint is None or not thinking:
-            return self._constraint
+    def after(
+        self, *, thinking: bool, may_think: bool = False, own: Constraint | None = None
+    ) -> Constraint | None:
+        """Return the constraint of an answer, which begins after its thoughts.
+
+        Args:
+            thinking: the prompt ends inside thoughts.
+            may_think: the answer may begin with thoughts.
+            own: constraint of this answer alone, in place of the one for all.
+        """
+        constraint = own or self._constraint
+        if constraint is None or not (thinking or may_think):
+            return constraint
         from llmkit.engines.structured import AfterThoughts
 
-        return AfterThoughts(self._constraint, self._engine)
+        return AfterThoughts(constraint, self._engine, begun=thinking)
+
+    def of_row(self, row: Row, field: str) -> Constraint:
+        """Return the constraint of the JSON schema in a row's column.
+
+        Raises:
+            RowError: the row has none, or it cannot be enforced.
+            InputError: llguidance is not installed.
+        """
+        from llmkit.engines.structured import json_schema
+
+        if row.data.get(field) is None:
+            raise RowError(row.where, f"has no schema: column `{field}` is missing or null")
+        try:
+            schema = row.data[field]
+            schema = json.loads(schema) if isinstance(schema, str) else schema
+            text = json.dumps(schema)
+            if text not in self._by_schema:
+                if len(self._by_schema) == _SCHEMAS:
+                    del self._by_schema[next(iter(self._by_schema))]
+                self._by_schema[text] = json_schema(schema, self._engine)
+        except (ValueError, RecursionError) as error:
+            raise RowError(row.where, f"column `{field}` is not JSON: {one_line(error)}") from error
+        except OptionError as error:
+            raise RowError(row.where, f"the schema in column `{field}` {error.reason}") from error
+        return self._by_schema[text]
 
 
 def _check_sequences(sampling: Sampling) -> None:

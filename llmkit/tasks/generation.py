@@ -11,21 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.base import Completion, FinishReason, Request
+from llmkit.engines.base import Completion, FinishReason, Request, TokenLogprob
 from llmkit.engines.open import as_engine
 from llmkit.errors import RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields, RunState
-from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
-from llmkit.tasks.prompts import Encode, Messages, Prompt, PromptMaker
+from llmkit.tasks.decoding import Formed, GenerationOptions, refuse_row_options, resolve
+from llmkit.tasks.details import AnswerDetails, DetailColumns
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Encode, Prompt, PromptMaker
 from llmkit.tasks.streaming import AnswerStreamer, decode
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.text.chat.reasoning import split_reasoning
 from llmkit.text.stops import cut_at_stop
 
 if TYPE_CHECKING:
-    from llmkit.engines.base import Engine, Session
+    from llmkit.engines.base import Constraint, Engine, Session
     from llmkit.runtime.load import LoadedModel
 
 __all__ = ["Answer", "Generation", "GenerationOptions", "GenerationResult", "Piece", "generate", "stream"]
@@ -44,12 +46,14 @@ class Answer:
         tokens: tokens written, the end token included.
         finish_reason: ``stop`` if the model or a stop string ended it, ``length`` if a limit did,
             ``interrupted`` if the caller did.
+        logprobs: of each token, if the options ask for them.
     """
 
     text: str
     reasoning: str
     tokens: int
     finish_reason: FinishReason
+    logprobs: list[TokenLogprob] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def generate(
         InputError: unknown model, options that exclude each other, or a prompt longer than the context.
         OutOfMemory: a single prompt does not fit into memory.
     """
+    refuse_row_options(options)
     generation = Generation(as_engine(model), options or GenerationOptions())
     contents = [prompts] if isinstance(prompts, str) else prompts
     where = [f"prompt {i + 1}" for i in range(len(contents))]
@@ -152,6 +157,7 @@ def stream(
         InputError: as `generate`, or more than one answer is asked for.
         OutOfMemory: the prompt does not fit into memory.
     """
+    refuse_row_options(options)
     generation = Generation(as_engine(model), options or GenerationOptions())
     made = generation.prompts.prepare_one(prompt)
     pieces: queue.SimpleQueue[Piece | BaseException] = queue.SimpleQueue()
@@ -196,6 +202,7 @@ class Generation:
     Attributes:
         sampling: the options and the model's own settings, made one; tasks built on this one may replace it.
         prompts: makes prompts.
+        details: makes the columns about answers.
         run_state: seed and counters.
 
     Raises:
@@ -217,10 +224,21 @@ class Generation:
         self._form = Formed(options.form, engine)
         self.prompts = PromptMaker(engine, options, field=field, template=template, encode=encode)
         self.run_state = RunState.seeded(options.seed)
+        self.details = DetailColumns(options, engine, self.run_state)
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Prompt] | RowError]:
-        """Tokenize rows; one that cannot be a prompt becomes its RowError."""
-        return self.prompts.prepare(rows)
+        """Tokenize rows; one that cannot be a prompt, or whose schema cannot be enforced, is its RowError."""
+        prepared = self.prompts.prepare(rows)
+        return [one if isinstance(one, RowError) else self._with_schema(one) for one in prepared]
+
+    def schema_of(self, row: Row) -> Constraint | None:
+        """Return the constraint of a row's own schema; None if the options name no column with one.
+
+        Raises:
+            RowError: the row has no schema, or one that cannot be enforced.
+        """
+        field = self.options.schema_field
+        return None if field is None else self._form.of_row(row, field)
 
     def fields(self, batch: Sequence[PreparedRow[Prompt]], budget: Budget) -> list[Fields | RowError]:
         """Answer a batch: the `generated_text` of each row, and its `reasoning` if there is some.
@@ -312,7 +330,10 @@ class Generation:
         request = Request(
             sampling,
             key=key,
-            constraint=self._form.after(thinking=prompt.thinking),
+            logprobs=self.options.logprobs,
+            constraint=self._form.after(
+                thinking=prompt.thinking, may_think=prompt.may_think, own=prompt.constraint
+            ),
             answer_prefix=prompt.answer_prefix,
         )
         if prompt.ids is not None:
@@ -331,7 +352,8 @@ class Generation:
             text = cut_at_stop(decode(self.engine.tokenizer, completion.ids), self.sampling.stop)
         if self.prompts.chat:
             reasoning, text = split_reasoning(text, opened=prompt.thinking)
-        return Answer(text, reasoning, len(completion.ids), completion.finish_reason)
+        ids, logprobs = completion.ids, completion.logprobs
+        return Answer(text, reasoning, len(ids), completion.finish_reason, logprobs)
 
     def _fields(self, prompt: Prompt, result: GenerationResult) -> Fields:
         many = self.options.num_return_sequences > 1
@@ -342,7 +364,21 @@ class Generation:
             fields["reasoning"] = thoughts if many else thoughts[0]
         if prompt.dropped:
             fields["dropped_messages"] = prompt.dropped
-        return fields
+        return fields | self.details_of(result)
+
+    def details_of(self, result: GenerationResult) -> Fields:
+        """Return the columns about a result that the options ask for."""
+        answers = [AnswerDetails(one.finish_reason, one.tokens, one.logprobs) for one in result.answers]
+        return self.details.of(answers, prompt_tokens=result.prompt_tokens)
+
+    def _with_schema(self, one: PreparedRow[Prompt]) -> PreparedRow[Prompt] | RowError:
+        try:
+            constraint = self.schema_of(one.row)
+        except RowError as error:
+            return error
+        return (
+            one if constraint is None else replace(one, payload=replace(one.payload, constraint=constraint))
+        )
 
     def _shown(self, prompt: Prompt, text: str) -> str:
         """Return the text that the user gets: with the prompt in front under `full_text`, but in no chat."""

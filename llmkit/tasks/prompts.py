@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import NoticeWarning, OptionError, RowError, one_line
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
-from llmkit.text.chat.conversations import MessageList, read_tools, read_turns, with_system
-from llmkit.text.chat.reasoning import OPEN
+from llmkit.tasks.messages import Messages, check_messages, last_answer, tools_of, with_columns
+from llmkit.text.chat.conversations import MessageList
+from llmkit.text.chat.reasoning import CLOSE, OPEN
 from llmkit.text.chat.templates import Renderer
 from llmkit.text.chat.turns import leave_turns, turns_of
 
 if TYPE_CHECKING:
-    from llmkit.engines.base import Engine
+    from llmkit.engines.base import Constraint, Engine
     from llmkit.tasks.decoding import GenerationOptions
 
 DEFAULT_FIELDS = ("prompt", "text")
-Messages = list[dict[str, Any]]
 Encode = Callable[[list[str]], list[list[int]]]
+_ELSEWHERE = "the tokenizer of {}, which is not here"
 _CHARACTERS = 4  # of a token, where no tokenizer is here to count
 
 
@@ -40,6 +41,8 @@ class Prompt:
         thinking: True if the chat template opened the model's thoughts in the prompt.
         dropped: how many of the conversation's oldest messages are not in it.
         answer_prefix: token ids that the answer begins with; None leaves it free.
+        may_think: True if the answer may begin with thoughts.
+        constraint: form of this answer alone; None takes that of the options.
     """
 
     ids: list[int] | None
@@ -51,6 +54,8 @@ class Prompt:
     thinking: bool = False
     dropped: int = 0
     answer_prefix: tuple[int, ...] | None = None
+    may_think: bool = False
+    constraint: Constraint | None = None
 
     @property
     def length(self) -> int:
@@ -107,14 +112,18 @@ class PromptMaker:
         self.chat = engine.has_chat_template if options.chat is None else options.chat
         if options.system is not None and not self.chat:
             raise OptionError("system", "needs a chat template; leave out chat=False")
+        if options.continue_final_message:
+            reason = f"needs a chat template, and {self.name} runs without one" if not self.chat else None
+            reason = reason or (f"needs {_ELSEWHERE.format(self.name)}" if self._tokenizer is None else None)
+            reason = reason or (f"does not go with `{options.formed}`" if options.formed else None)
+            if reason is not None:
+                raise OptionError("continue_final_message", f"{reason}; leave it out")
         if options.truncate == "turns" and not self.chat:
             raise OptionError(
                 "truncate", "can be turns only in a conversation; cut plain prompts left or right"
             )
         if options.truncate is not None and self._tokenizer is None:
-            raise OptionError(
-                "truncate", f"needs the tokenizer of {self.name}, which is not here; leave it out"
-            )
+            raise OptionError("truncate", f"needs {_ELSEWHERE.format(self.name)}; leave it out")
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Prompt] | RowError]:
         """Make the prompts of rows together; a row that cannot be a prompt becomes its RowError."""
@@ -182,16 +191,16 @@ class PromptMaker:
         """
         if self._tokenizer is None:
             return self._remote(messages, 0).length
-        return len(self._template_ids(messages, "prompt", _tools_of(messages)))
+        return len(self._template_ids(messages, "prompt", tools_of(messages)))
 
     def _content(self, row: Row) -> str | Messages | RowError:
         try:
             if "messages" in row.data and self.field is None and self.template is None:
                 messages = self._conversation(row.data["messages"], row.where)
-                return _with_columns(messages, row)
+                return with_columns(messages, row)
             turns = self._turns_in(row)
             if turns is not None:
-                return _with_columns(self._conversation(turns, row.where), row)
+                return with_columns(self._conversation(turns, row.where), row)
             return text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
         except RowError as error:
             return error
@@ -245,7 +254,7 @@ class PromptMaker:
         messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if self.options.system is not None and messages[0]["role"] != "system":
             return MessageList(
-                [{"role": "system", "content": self.options.system}, *messages], _tools_of(messages)
+                [{"role": "system", "content": self.options.system}, *messages], tools_of(messages)
             )
         return messages
 
@@ -263,11 +272,12 @@ class PromptMaker:
         """Return the prompt of a conversation, without its oldest turns if it is too long."""
         messages = self._turns(content)
         text = content if isinstance(content, str) else None
-        tools = _tools_of(messages)
+        tools = tools_of(messages)
+        begun = last_answer(messages, where) if self.options.continue_final_message else ""
         ids = self._template_ids(messages, where, tools)
         room = self._room()
         if self.options.truncate != "turns" or room is None or len(ids) <= room:
-            return self._fit(ids, text, where, key)
+            return self._fit(ids, text, where, key, begun=begun)
 
         def fits(turns: int) -> bool:
             # Leave a quarter free: at the very edge each further turn would drop one more, and with the
@@ -277,7 +287,7 @@ class PromptMaker:
         turns = min(bisect_left(range(turns_of(messages)), True, key=fits), turns_of(messages) - 1)
         kept = leave_turns(messages, max(turns, 0))
         ids = self._template_ids(kept, where, tools)
-        return self._fit(ids, text, where, key, dropped=len(messages) - len(kept))
+        return self._fit(ids, text, where, key, dropped=len(messages) - len(kept), begun=begun)
 
     def _room(self) -> int | None:
         """Return how many tokens of prompt leave room for an answer; None for no limit."""
@@ -288,7 +298,16 @@ class PromptMaker:
         self, messages: Messages, where: str, tools: list[dict[str, Any]] | None = None
     ) -> list[int]:
         try:
-            rendered = Renderer(self._tokenizer, messages, tools, add_generation_prompt=True)
+            going_on = self.options.continue_final_message
+            if going_on and not str(messages[-1]["content"]).strip():  # an answer that has not begun
+                messages, going_on = messages[:-1], False
+            rendered = Renderer(
+                self._tokenizer,
+                messages,
+                tools,
+                add_generation_prompt=not going_on,
+                continue_final_message=going_on,
+            )
         except Exception as error:
             # Templates raise jinja2 errors of their own making ("roles must alternate").
             raise RowError(where, f"the chat template refuses it: {one_line(error)}") from error
@@ -304,8 +323,14 @@ class PromptMaker:
         ids: list[int] = encoding["input_ids"]
         return ids
 
-    def _fit(self, ids: list[int], text: str | None, where: str, key: int, *, dropped: int = 0) -> Prompt:
-        """Return a prompt that leaves room for an answer in the context."""
+    def from_ids(self, ids: list[int], where: str, key: int) -> Prompt:
+        """Return a prompt of token ids that leaves room for an answer; raises as `prepare_one`."""
+        return self._fit(ids, None, where, key)
+
+    def _fit(
+        self, ids: list[int], text: str | None, where: str, key: int, *, dropped: int = 0, begun: str = ""
+    ) -> Prompt:
+        """Return a prompt that leaves room for an answer, of which `begun` is there already."""
         tokenizer, context = self._tokenizer, self.context_length
         if not ids:
             start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -322,7 +347,16 @@ class PromptMaker:
             limit = min(limit, context - (1 if encoder else len(ids)))
         end: str = tokenizer.decode(ids[-16:])
         thinking = self.chat and end.rstrip().endswith(OPEN)
-        return Prompt(ids=ids, text=text, new_tokens=limit, key=key, thinking=thinking, dropped=dropped)
+        thinking = thinking or (OPEN in begun and CLOSE not in begun)
+        return Prompt(
+            ids=ids,
+            text=text,
+            new_tokens=limit,
+            key=key,
+            thinking=thinking,
+            dropped=dropped,
+            may_think=self.chat and not thinking and not begun and not end.rstrip().endswith(CLOSE),
+        )
 
     def _truncate(self, ids: list[int], keep: int, where: str) -> list[int]:
         """Cut to `keep` tokens, sparing the start and end tokens that the tokenizer put around the text."""
@@ -344,38 +378,3 @@ class PromptMaker:
         body = ids[len(head) : len(ids) - len(tail)]
         room = max(keep - len(head) - len(tail), 1)
         return [*head, *(body[-room:] if side == "left" else body[:room]), *tail]
-
-
-def messages_of(row: Row) -> Messages:
-    """Return the conversation in a row's `messages`.
-
-    Raises:
-        RowError: it is not a list of messages with a `role` and a `content` each.
-    """
-    return check_messages(row.data.get("messages"), row.where)
-
-
-def check_messages(messages: Any, where: str) -> Messages:
-    """Return `messages`, which stand at `where`, in one form; see `read_turns`.
-
-    Raises:
-        RowError: they are not a list of messages with a `role` and a `content` each.
-    """
-    if not isinstance(messages, list) or not messages:
-        raise RowError(where, "`messages` must be a list of turns with `role` and `content`")
-    try:
-        return MessageList(read_turns(messages), _tools_of(messages))
-    except ValueError as error:
-        raise RowError(where, str(error)) from None
-
-
-def _with_columns(messages: Messages, row: Row) -> Messages:
-    """Add what the columns `tools` and `system` say to a conversation."""
-    try:
-        return MessageList(with_system(messages, row.data.get("system")), read_tools(row.data.get("tools")))
-    except ValueError as error:
-        raise RowError(row.where, str(error)) from None
-
-
-def _tools_of(messages: Any) -> list[dict[str, Any]] | None:
-    return messages.tools if isinstance(messages, MessageList) else None

@@ -10,10 +10,8 @@ from typing import Any
 from llmkit.errors import InputError, LLMKitError, RowError
 from llmkit.records.read import open_rows
 from llmkit.records.strict_json import dumps
-from llmkit.tasks.prompts import messages_of
+from llmkit.tasks.messages import Messages, messages_of
 from llmkit.whole_file import write_whole
-
-Messages = list[dict[str, Any]]
 
 
 def load_transcripts(path: str | Path) -> list[Messages]:

@@ -12,13 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.open import as_engine
-from llmkit.errors import InputError, RowError
+from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, check_text, text_of
 from llmkit.records.task import Fields
+from llmkit.tasks.decoding import refuse_row_options
+from llmkit.tasks.details import AnswerDetails
 from llmkit.tasks.direction import Direction, find_direction
-from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
-from llmkit.tasks.prompts import Messages, Prompt
+from llmkit.tasks.generation import Answer, Generation, GenerationOptions, GenerationResult
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.protected_passages import around, without_protected
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.tasks.translation_types import TranslationInput, TranslationResult
@@ -68,6 +71,7 @@ def translate(
         OutOfMemory: a single passage does not fit into memory.
     """
     engine = as_engine(model)
+    refuse_row_options(options)
     task = Translation(engine, options or GenerationOptions(), source=source, target=target, keep=keep)
     documents = [
         task.document(check_text(text, f"text {i + 1}"), index=i, where=f"text {i + 1}")
@@ -111,6 +115,8 @@ class Translation:
         notice: Callable[[str], None] = lambda message: None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        if keep is not None and (option := options.whole_answers) is not None:
+            raise OptionError(option, "does not go with `keep`, which translates some passages in pieces")
         self.direction: Direction = find_direction(engine, source, target)
         encode = None if engine.tokenizer is None else partial(self.direction.encode, engine.tokenizer)
         self.generation = Generation(engine, options, encode=encode)
@@ -165,8 +171,12 @@ class Translation:
             fields: Fields = {"translation_text": result.texts if many else result.text}
             if result.reasoning:
                 fields["reasoning"] = result.reasoning
-            found.append(fields)
+            found.append(fields | self.columns(result))
         return found
+
+    def columns(self, result: TranslationResult) -> Fields:
+        """Return the columns about a result that the options ask for."""
+        return self.generation.details.of(result.details, prompt_tokens=result.prompt_tokens)
 
     def document(self, text: str, *, index: int = 0, where: str = "text") -> TranslationInput:
         """Cut a text into passages and make a prompt of each.
@@ -179,6 +189,12 @@ class Translation:
         Raises:
             RowError: a passage cannot be a prompt.
         """
+        if self.generation.options.formed is not None:
+            # One passage: of several, each translation would have the form, and the whole text would not.
+            if not text.strip():
+                raise RowError(where, "nothing to translate: the text is empty")
+            layout = TextLayout(text, ((0, len(text)),))
+            return TranslationInput(index, where, layout, self.prompts_of([text], index * _PASSAGES, where))
         source = self.direction.source
         language = None if source is None else source.iso1 or source.code
         layout = lay_out(text, language, lines=self.direction.message is not None).cut(self._too_long)
@@ -200,7 +216,10 @@ class Translation:
         """
         found = self._answers(documents, [document.prompts for document in documents], budget)
         # [document][passage][candidate]
-        texts = [[_lines_joined(result) for result in results] for results in found]
+        formed = self.generation.options.formed is not None
+        texts = [
+            [result.texts if formed else _lines_joined(result) for result in results] for results in found
+        ]
         repeated, lost = self._restore(documents, texts, budget)
         return [
             self._result(document, texts[i], found[i], repeated[i], lost[i])
@@ -211,6 +230,9 @@ class Translation:
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
             document = self.document(text, index=row.index, where=row.where)
+            if (own := self.generation.schema_of(row)) is not None:
+                prompts = [replace(prompt, constraint=own) for prompt in document.prompts]
+                document = replace(document, prompts=prompts)
         except RowError as error:
             return error
         # So that rows which fit a budget together do so with all their passages in one call.
@@ -354,7 +376,15 @@ class Translation:
             finish_reason="length" if cut else "stop",
             seed=self.run_state.seed,
             passages=filled[0][1],
+            details=[_details([result.answers[n] for result in results]) for n in range(many)],
         )
+
+
+def _details(answers: Sequence[Answer]) -> AnswerDetails:
+    """Return the facts about one text of the answers for its passages."""
+    cut = any(answer.finish_reason == "length" for answer in answers)
+    logprobs = [one for answer in answers for one in answer.logprobs or ()]
+    return AnswerDetails("length" if cut else "stop", sum(answer.tokens for answer in answers), logprobs)
 
 
 def _lines_joined(result: GenerationResult) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from llmkit.engines.base import FinishReason
+from llmkit.tasks.details import AnswerDetails
 from llmkit.tasks.prompts import Prompt
 from llmkit.text.layout import TextLayout
 
@@ -22,6 +23,7 @@ class TranslationResult:
         finish_reason: ``length`` if a passage reached its limit, else ``stop``.
         seed: seed of sampling.
         passages: (start, end) of each passage's translation in the first text.
+        details: facts about each text, such as the log-probabilities of its tokens.
     """
 
     texts: list[str]
@@ -32,6 +34,7 @@ class TranslationResult:
     finish_reason: FinishReason
     seed: int
     passages: list[tuple[int, int]] = field(default_factory=list)
+    details: list[AnswerDetails] = field(default_factory=list)
 
     @property
     def text(self) -> str:

@@ -18,7 +18,8 @@ from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument
-from llmkit.errors import InputError, LLMKitError, RowError
+from llmkit.cli.common.row_flags import DetailFlags
+from llmkit.errors import LLMKitError, OptionError, RowError
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -49,20 +50,31 @@ def run(
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
     forms: FormFlags,
+    details: DetailFlags,
     system: options.System = None,
+    continue_final_message: options.Continue = False,
     messages: options.MessageFlags,
 ) -> None:
     """Talk with a chat model in the terminal, or answer a message or a file of conversations."""
     from llmkit.tasks.decoding import GenerationOptions
 
-    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system, form=forms.form())
+    wanted = GenerationOptions(
+        **decoding.values(),
+        seed=model.seed,
+        system=system,
+        **forms.values(),
+        **details.values(),
+        continue_final_message=continue_final_message,
+    )
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     if message is None and inputs.input is None and at_terminal:
-        _refuse_row_flags(inputs, outputs)
+        about_rows = {"schema_field": forms.schema_field, **details.values()}
+        _refuse_row_flags(inputs, outputs, {**about_rows, "continue_final_message": continue_final_message})
         with _enter_while_busy():
             _converse(model, wanted)
     else:
-        _reply(message, model, inputs, outputs, wanted)
+        details.to_rows(outputs)
+        _reply(message, model, inputs, outputs, wanted, forms)
 
 
 def _reply(
@@ -71,12 +83,19 @@ def _reply(
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     wanted: GenerationOptions,
+    forms: FormFlags,
 ) -> None:
     """Answer one message as it is written, or each row."""
     rows.check_output(outputs)
     source, single = open_argument(message, inputs, field="prompt")
+    forms.check_rows(single=single)
+    if single and wanted.continue_final_message:
+        raise OptionError(
+            "continue_final_message", "needs conversations: give rows of `messages` with `input`"
+        )
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.chat import chat_options
+    from llmkit.tasks.details import detail_columns
     from llmkit.tasks.generation import Generation
 
     engine = open_engine(model.spec(task="text-generation", verb="chat"))
@@ -90,19 +109,29 @@ def _reply(
             if row.error is not None:
                 raise RowError(row.where, row.error)
             out = WordWrap()
-            generation.stream(generation.prompts.prepare_one(row.data["prompt"], where=row.where), _show(out))
+            prompt = generation.prompts.prepare_one(row.data["prompt"], where=row.where)
+            generation.details_of(generation.stream(prompt, _show(out)))
             out.end()
         else:
-            rows.run_rows(generation, source, outputs, verb="chat", field="generated_text", answers=True)
+            rows.run_rows(
+                generation,
+                source,
+                outputs,
+                verb="chat",
+                field="generated_text",
+                answers=True,
+                more=detail_columns(wanted),
+            )
     finally:
         rows.report_shortened(generation.prompts)
+        rows.report_cut(generation)
 
 
-def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags) -> None:
-    given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json}
+def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags, more: dict[str, Any]) -> None:
+    given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json, **more}
     for name, value in given.items():
-        if value:
-            raise InputError(f"--{name} is about rows: name them with --input, or pipe them in")
+        if value not in (None, False):
+            raise OptionError(name, "is about rows: name them with `input`, or pipe them in")
     outputs.check()
 
 
@@ -162,9 +191,8 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         console.notice("stopped; the answer so far stays (/retry answers anew, /undo takes it back)")
     elif reply.finish_reason == "length":
         limit = conversation.options.max_new_tokens
-        more = (
-            f"/set max_new_tokens {2 * limit} allows more" if reply.tokens >= limit else "the context is full"
-        )
+        room = f"/continue goes on, /set max_new_tokens {2 * limit} allows more"
+        more = room if reply.tokens >= limit else "the context is full"
         console.notice(f"cut after {reply.tokens} tokens; {more}")
 
 

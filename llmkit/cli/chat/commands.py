@@ -100,6 +100,10 @@ def _retry(session: ChatSession, argument: str) -> None:
     session.answer(session.conversation.retry)
 
 
+def _continue(session: ChatSession, argument: str) -> None:
+    session.answer(session.conversation.continue_last)
+
+
 def _model(session: ChatSession, argument: str) -> None:
     if argument:
         session.conversation.use(session.open_model(argument))
@@ -188,6 +192,7 @@ COMMANDS: dict[str, tuple[Callable[[ChatSession, str], None], str, str]] = {
     "/undo": (_undo, "", "Take the last turn back."),
     "/clear": (_clear, "", "Begin a new conversation; the system message stays."),
     "/retry": (_retry, "", "Answer the last message anew."),
+    "/continue": (_continue, "", "Let the last answer go on."),
     "/model": (_model, "NAME", "Go on with another model; without NAME, show which it is."),
     "/set": (_set, "NAME VALUE", "Change a setting, such as temperature 0.7; without NAME, show all."),
     "/exit": (_exit, "", "Leave."),

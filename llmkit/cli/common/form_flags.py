@@ -46,6 +46,29 @@ class FormFlags:
         ),
     ] = None
 
+    schema_field: Annotated[
+        str | None,
+        flag(
+            "--schema-field",
+            metavar="NAME",
+            help="Column with each row's own JSON schema.",
+            default="none",
+        ),
+    ] = None
+
+    def check_rows(self, *, single: bool) -> None:
+        """Refuse a column of schemas where there is a text and no row.
+
+        Raises:
+            OptionError: there is one.
+        """
+        if single and self.schema_field is not None:
+            raise OptionError("schema_field", "names a column of rows: give them with `input`")
+
+    def values(self) -> dict[str, Any]:
+        """Return keyword arguments of `tasks.decoding.GenerationOptions`; raises as `form`."""
+        return {"form": self.form(), "schema_field": self.schema_field}
+
     def form(self) -> Form | None:
         """Return the form; None where no flag is given.
 
@@ -54,24 +77,32 @@ class FormFlags:
         """
         from llmkit.engines.form import Form
 
-        given = [name for name in ("schema", "regex", "grammar", "choice") if getattr(self, name) is not None]
-        if not given:
-            return None
+        names = ("schema", "regex", "grammar", "choice", "schema_field")
+        given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(given[1], f"does not go with `{given[0]}`; give one of them")
+        if given in ([], ["schema_field"]):
+            return None
         if self.schema is not None:
             return Form("schema", _schema(self.schema))
         if self.regex is not None:
             return Form("regex", self.regex)
         if self.grammar is not None:
-            return Form("grammar", self.grammar.read_text(encoding="utf-8"))
+            return Form("grammar", _read(self.grammar, "grammar"))
         return Form("choice", [one.strip() for one in (self.choice or "").split(",")])
+
+
+def _read(path: Path, option: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OptionError(option, f"{path}: not UTF-8") from error
 
 
 def _schema(text: str) -> Any:
     where = "`schema`"
-    if not text.lstrip().startswith(("{", "[")):
-        where, text = text, Path(text).read_text(encoding="utf-8")
+    if not text.lstrip().startswith(("{", "[")) and text not in ("true", "false"):
+        where, text = text, _read(Path(text), "schema")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -222,6 +222,15 @@ System = Annotated[
     ),
 ]
 
+Continue = Annotated[
+    bool,
+    flag(
+        "--continue",
+        help="Let the assistant's last message in each conversation go on, in place of a new answer.",
+        group="Chat",
+    ),
+]
+
 Truncate = Annotated[
     str | None,
     flag(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from llmkit.cli.common.flags import flag
 from llmkit.errors import InputError
@@ -125,3 +125,47 @@ class OutputFlags:
                     raise InputError(f"--{flag} is about a file: name it with -o/--output")
         elif self.json:
             raise InputError("--output writes rows to a file and --json to stdout: give one of them")
+
+
+Details = Annotated[
+    bool,
+    flag(
+        "--details",
+        help="Add the finish reason, the numbers of tokens and the seed to each row; without --output, write"
+        " JSONL.",
+        group="Output",
+    ),
+]
+
+
+@dataclass
+class DetailFlags:
+    """Facts about answers."""
+
+    GROUP = "Output"
+
+    details: Details = False
+    logprobs: Annotated[
+        int | None,
+        flag(
+            "--logprobs",
+            metavar="N",
+            help="Add the log-probability of each token and of the N likeliest at its place; without"
+            " --output, write JSONL.",
+            default="none",
+        ),
+    ] = None
+
+    def values(self) -> dict[str, Any]:
+        """Return keyword arguments of `tasks.decoding.GenerationOptions`."""
+        return {"details": self.details, "logprobs": self.logprobs}
+
+    def to_rows(self, outputs: OutputFlags) -> None:
+        """Write rows to stdout where the columns would not show otherwise."""
+        write_rows(outputs, wanted=self.details or self.logprobs is not None)
+
+
+def write_rows(outputs: OutputFlags, *, wanted: bool) -> None:
+    """Write JSONL to stdout, if columns are wanted that plain text would not show."""
+    if wanted and outputs.output is None:
+        outputs.json = True

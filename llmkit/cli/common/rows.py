@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmkit.records.process import Summary
     from llmkit.records.read import RowSource
     from llmkit.records.task import RunState, Task
+    from llmkit.tasks.generation import Generation
     from llmkit.tasks.prompts import PromptMaker
 
 WINDOW = 1024
@@ -116,6 +117,7 @@ def run_rows(
     render: Render | None = None,
     answers: bool = False,
     single: bool = False,
+    more: Sequence[str] = (),
 ) -> None:
     """Run `task` over all rows, to `--output` or stdout, and exit with 3 if some failed under skip.
 
@@ -128,6 +130,7 @@ def run_rows(
         render: makes the plain output; None shows `field` on a line.
         answers: plain output leaves out the white space with which a chat model's answer begins.
         single: there is one row; plain output keeps its line breaks, with --- between several results.
+        more: names of further result fields.
     """
     from llmkit.records.output import StreamOutput
 
@@ -135,9 +138,9 @@ def run_rows(
     if flags.output is None:
         plain = None if flags.json else render or _plain(flags.result_field or field, answers, single)
         budget = task.budget(flags.rows_per_batch())
-        summary = _process(task, source, flags, StreamOutput(sys.stdout, plain), budget, verb, (field,))
+        summary = _process(task, source, flags, StreamOutput(sys.stdout, plain), budget, verb, (field, *more))
     else:
-        summary = to_file(task, source, flags, verb=verb, columns=(field,))
+        summary = to_file(task, source, flags, verb=verb, columns=(field, *more))
         report_rows(summary, flags.output)
     if summary is not None and summary.failed:
         why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
@@ -238,6 +241,15 @@ def report_shortened(prompts: PromptMaker) -> None:
         number = console.count(prompts.shortened, "prompt")
         sees = f"the {prompts.context_length} tokens that {prompts.name} sees"
         console.notice(f"{number} longer than {sees}: the model did not see {lost}")
+
+
+def report_cut(generation: Generation) -> None:
+    """Report answers that were cut before the end of their form."""
+    if cut := generation.details.cut:
+        console.notice(
+            f"answers that a limit such as `max_new_tokens` cut before the end of their form: {cut}; their"
+            " `finish_reason` is length"
+        )
 
 
 def report_seed(run_state: RunState, *, sampling: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from llmkit.cli.common import options
 from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
     BatchFlags,
@@ -54,6 +55,7 @@ def run(
     reading: ReadingFlags,
     model: TextModelFlags,
     decoding: options.DecodingFlags,
+    forms: FormFlags,
     records: RecordFlags,
     report: ReportFlags,
     messages: options.MessageFlags,
@@ -74,6 +76,7 @@ def run(
         reading,
         model,
         decoding,
+        forms,
         records,
         report,
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from llmkit.cli.common import options
 from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import flag
 from llmkit.cli.eval.metric_flags import MetricFlags
 from llmkit.cli.eval.report_flags import RecordFlags, ReportFlags
@@ -355,6 +356,7 @@ class Flags:
     reading: ReadingFlags
     model: TextModelFlags
     decoding: options.DecodingFlags
+    forms: FormFlags
     records: RecordFlags
     report: ReportFlags
 

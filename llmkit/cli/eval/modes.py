@@ -50,7 +50,7 @@ MODES = {
     "task": Mode(
         frozenset(
             {"scoring", "target", "metrics", "records", "task", "texts", "batches", "reading", "model"}
-            | {"decoding"}
+            | {"decoding", "forms"}
         ),
         "predict:run",
     ),
@@ -76,6 +76,7 @@ _APPLIES = {
     "reading": "does not apply to `benchmark`, which brings its own texts",
     "model": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "decoding": "needs `task`",
+    "forms": "needs `task`",
     "records": "does not apply to `benchmark`, whose rows stay in the harness, or to several systems",
 }
 

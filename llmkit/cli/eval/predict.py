@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval.flags import Flags, ReadingFlags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
 from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
@@ -70,6 +73,7 @@ def _request(flags: Flags, source: str) -> TaskRun:
         batch_size=flags.batches.batch_size,
         overwrite=flags.report.overwrite,
         reading=flags.reading,
+        forms=flags.forms,
     )
 
 
@@ -164,6 +168,7 @@ class TaskRun:
     batch_size: str
     overwrite: bool
     reading: ReadingFlags
+    forms: FormFlags
 
 
 def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
@@ -218,7 +223,8 @@ def _colliding(request: TaskRun, task: TaskColumns, text: str | None, first: Row
     Raises:
         OptionError: the verb reads one of them.
     """
-    written = frozenset({task.result, *task.others, "error"})
+    cut = {"finish_reason"} if options.given(request.forms) else set()
+    written = frozenset({task.result, *task.others, "error", *cut})
     option = "template" if request.template is not None else "field"
     read = {text} if request.template is None else set(re.findall(r"\{([^{}]+)\}", request.template))
     for name in sorted(written & first.data.keys()):
@@ -295,7 +301,8 @@ def _decoding(request: TaskRun) -> GenerationOptions:
     from llmkit.tasks.decoding import GenerationOptions
 
     # With seed 0, a model that samples by its own configuration gives the same score in every run.
-    return GenerationOptions(**request.decoding.values(), seed=request.model.seed or 0)
+    seed = request.model.seed or 0
+    return GenerationOptions(**request.decoding.values(), seed=seed, **request.forms.values())
 
 
 def _translate(request: TaskRun, field: str | None) -> Task[Any]:
@@ -320,7 +327,8 @@ def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
         from llmkit.cli.summarize import refuse_model_flags
         from llmkit.tasks.summarization.extractive import ExtractiveSummarization, SummaryLength
 
-        refuse_model_flags(request.model, request.decoding, {}, extractive=False)
+        about_model = {name.replace("_", "-"): value for name, value in asdict(request.forms).items()}
+        refuse_model_flags(request.model, request.decoding, about_model, extractive=False)
         return ExtractiveSummarization(SummaryLength(), field=field, template=request.template)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.summarization.abstractive import Summarization
@@ -333,15 +341,17 @@ def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
 
 
 def _qa(request: TaskRun, field: str | None) -> Task[Any]:
+    from llmkit.cli.common.row_flags import DetailFlags
     from llmkit.cli.qa import load_task
-    from llmkit.cli.qa.flags import ExtractionFlags
+    from llmkit.cli.qa.flags import ExtractionFlags, WritingFlags
     from llmkit.tasks.qa.extractive import ExtractiveQA
     from llmkit.tasks.qa.questions import QuestionSource
 
     extraction = ExtractionFlags(no_answer=request.task.no_answer)
     questions = QuestionSource(field=field, template=request.template)
     seeded = replace(request.model, seed=request.model.seed or 0)
-    task = load_task(seeded, questions, extraction, request.decoding)
+    writing = WritingFlags(request.decoding, request.forms, DetailFlags())
+    task = load_task(seeded, questions, extraction, writing)
     if isinstance(task, ExtractiveQA) and task.options.top_k > 1:
         raise OptionError("top_k", "must be 1 here: a question has one prediction to score")
     return task
@@ -366,7 +376,10 @@ def _signature(verb: str, work: Task[Any]) -> str:
     if header.get("adapter"):
         parts["adapter"] = "yes"
     for key, value in (header.get("options") or {}).items():
-        if value not in (None, False, (), []):
+        if key == "form" and value is not None:
+            digest = hashlib.sha256(json.dumps(value["value"]).encode()).hexdigest()[:8]
+            parts[key] = f"{value['kind']}-{digest}"
+        elif value not in (None, False, (), []):
             parts[key] = "yes" if value is True else value
     if work.run_state.seed_given:
         parts["seed"] = str(work.run_state.seed)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.arguments import exists, open_argument, refuse_missing
 from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument as positional
-from llmkit.cli.qa.flags import AnswerDecodingFlags, ExtractionFlags, QuestionFlags
+from llmkit.cli.common.row_flags import DetailFlags
+from llmkit.cli.qa.flags import AnswerDecodingFlags, ExtractionFlags, QuestionFlags, WritingFlags
 from llmkit.cli.qa.show import answer_line, answer_one, report
 from llmkit.errors import InputError
 from llmkit.records.task import Task
@@ -43,14 +45,19 @@ def run(
     outputs: options.OutputFlags,
     extraction: ExtractionFlags,
     decoding: AnswerDecodingFlags,
+    forms: FormFlags,
+    details: DetailFlags,
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
     """Answer questions from texts and documents, with an extractive or a chat model."""
+    from llmkit.tasks.details import detail_columns
     from llmkit.tasks.qa.questions import QuestionSource
 
+    details.to_rows(outputs)
     rows.check_output(outputs)
     source, paths, single = _open(text, asked, inputs)
+    forms.check_rows(single=single)
     documents, index = _read_contexts(paths, asked, inputs.encoding)
     embed, ranked_by = _ranking(asked, model, index)
     questions = QuestionSource(
@@ -62,14 +69,16 @@ def run(
         embed=embed,
         ranked_by=ranked_by,
     )
-    task = load_task(model, questions, extraction, decoding, system)
+    writing = WritingFlags(decoding, forms, details, system)
+    task = load_task(model, questions, extraction, writing)
     _report_seed(task, model.seed)
     try:
         if single and outputs.output is None and not outputs.json:
             answer_one(task, source, several=len(documents) > 1 or any(one.places for one in documents))
         else:
             render = answer_line(task, outputs.result_field or "answer") if documents else None
-            rows.run_rows(task, source, outputs, verb="qa", field="answer", render=render)
+            more = detail_columns(writing.options(model.seed))
+            rows.run_rows(task, source, outputs, verb="qa", field="answer", render=render, more=more)
     finally:
         report(task)
 
@@ -150,8 +159,7 @@ def load_task(
     model: TextModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
-    decoding: options.DecodingFlags,
-    system: str | None = None,
+    writing: WritingFlags,
 ) -> Task[Any]:
     """Return the task of the model: extractive or generative, by its config.
 
@@ -159,15 +167,12 @@ def load_task(
         InputError: a flag that is for the other kind of model, or a value out of range.
     """
     if model.engine is None and _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
-        if system is not None:
-            raise InputError("--system is for chat models; an extractive model cuts its answers out")
-        return _extractive(model, questions, extraction, decoding)
+        return _extractive(model, questions, extraction, writing)
     from llmkit.cli.common.loading import open_engine
-    from llmkit.tasks.decoding import GenerationOptions
     from llmkit.tasks.qa.generative import GenerativeQA
 
     extraction.refuse()
-    wanted = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    wanted = writing.options(model.seed)
     engine = open_engine(model.spec(task="text-generation", verb="qa"))
     return GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
 
@@ -176,17 +181,17 @@ def _extractive(
     model: TextModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
-    decoding: options.DecodingFlags,
+    writing: WritingFlags,
 ) -> ExtractiveQA:
     from llmkit.cli.common.loading import load_model
     from llmkit.tasks.qa.extractive import ExtractiveQA
     from llmkit.tasks.qa.spans import AnswerOptions
 
-    for shown in options.given(decoding, but=["top_k"]):
+    for shown in writing.given():
         raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
     wanted = AnswerOptions(**extraction.values())
-    if decoding.top_k is not None:
-        wanted = dataclasses.replace(wanted, top_k=decoding.top_k)
+    if writing.decoding.top_k is not None:
+        wanted = dataclasses.replace(wanted, top_k=writing.decoding.top_k)
     return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import options
+from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import flag
+from llmkit.cli.common.row_flags import DetailFlags
 from llmkit.errors import InputError
+
+if TYPE_CHECKING:
+    from llmkit.tasks.decoding import GenerationOptions
 
 
 @dataclass
@@ -118,3 +123,25 @@ class AnswerDecodingFlags(options.DecodingFlags):
             default="the model's, or 50; 1 answer",
         ),
     ] = None
+
+
+@dataclass
+class WritingFlags:
+    """All flags about the answers of a chat model, which writes them; an extractive model takes `top_k`."""
+
+    decoding: options.DecodingFlags
+    forms: FormFlags
+    details: DetailFlags
+    system: str | None = None
+
+    def options(self, seed: int | None) -> GenerationOptions:
+        """Return them as `GenerationOptions`."""
+        from llmkit.tasks.decoding import GenerationOptions
+
+        about_rows = {**self.forms.values(), **self.details.values()}
+        return GenerationOptions(**self.decoding.values(), seed=seed, system=self.system, **about_rows)
+
+    def given(self) -> list[str]:
+        """Return the flags that an extractive model cannot use, as a user writes them."""
+        found = options.given(self.decoding, but=["top_k"]) + options.given(self.forms, self.details)
+        return found + (["--system"] if self.system is not None else [])

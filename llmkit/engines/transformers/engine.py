@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,7 @@ from llmkit.engines.transformers.sampling import (
 )
 from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.engines.transformers.step_runner import StepRunner, StepSession
+from llmkit.engines.transformers.token_logprobs import LogprobRecorder
 from llmkit.errors import OptionError, OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.runtime.padding import pad
@@ -75,7 +77,8 @@ class TransformersEngine:
         self.has_chat_template: bool = loaded.has_chat_template
         self.config: Any = loaded.model.config
         # A repetition penalty sees an encoder-decoder's answer alone, which `RowSampler` does not know.
-        by_row = ("alignment", "answer_prefix") if loaded.is_encoder_decoder else row_choices.ABILITIES
+        alone = ("alignment", "answer_prefix", "logprobs")
+        by_row = alone if loaded.is_encoder_decoder else row_choices.ABILITIES
         self.abilities: frozenset[str] = _ABILITIES.union(by_row)
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
@@ -100,14 +103,14 @@ class TransformersEngine:
         groups: dict[tuple[Sampling, bool], list[int]] = {}
         for i, request in enumerate(requests):
             check_request(request, self)
-            by_row = row_choices.wanted(request) is not None
+            by_row = self._wanted(request) is not None
             groups.setdefault((_without_limits(request.sampling), by_row), []).append(i)
         answers: dict[int, list[Completion]] = {}
         for (sampling, _), members in groups.items():
             settings = self._make_settings(sampling)
             batch = [requests[i] for i in members]
             for request in batch:
-                row_choices.check(request, settings)
+                self._check(request, settings)
             if (steps := self._steps_for(settings)) is not None:
                 copies = sampling.num_return_sequences
                 rows = [_sample(request, n) for request in batch for n in range(copies)]
@@ -135,7 +138,7 @@ class TransformersEngine:
         if sampling.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1 to stream an answer")
         settings = self._make_settings(_without_limits(sampling))
-        row_choices.check(request, settings)
+        self._check(request, settings)
         if sampling.num_beams > 1:
             (completion,) = self.generate([request])[0]
             stopped = on_tokens(completion.ids) is False
@@ -145,9 +148,10 @@ class TransformersEngine:
         streamer = _Streamer(on_tokens)
         choices = self._choices([request], settings)
         cache = cast("PrefixCache", session)
-        (row,) = self._forward([request], settings, choices, streamer=streamer, cache=cache)
+        with self._recorder([request]) as recorder:
+            (row,) = self._forward([request], settings, choices, streamer=streamer, cache=cache)
         completion = self._completion(row, request, settings)
-        completion = _with_logprobs(completion, choices, 0)
+        completion = _with_logprobs(completion, choices, recorder, 0)
         return replace(completion, finish_reason="interrupted") if streamer.stopped else completion
 
     def session(self) -> Session | None:
@@ -200,17 +204,35 @@ class TransformersEngine:
         copies = 1 if beams else batch[0].sampling.num_return_sequences
         rows = [_sample(request, n) for request in batch for n in range(copies)]
         choices = self._choices(rows, settings)
-        output = self._forward(rows, settings, choices)
+        with self._recorder(rows) as recorder:
+            output = self._forward(rows, settings, choices)
         each = len(output) // len(batch)
         flat = [
-            _with_logprobs(self._completion(ids, batch[i // each], settings), choices, i)
+            _with_logprobs(self._completion(ids, batch[i // each], settings), choices, recorder, i)
             for i, ids in enumerate(output)
         ]
         return [flat[i : i + each] for i in range(0, len(flat), each)]
 
+    def _wanted(self, request: Request) -> str | None:
+        """Return the first option of a request that only a `RowSampler` can do, or None."""
+        return None if self.is_encoder_decoder else row_choices.wanted(request)
+
+    def _check(self, request: Request, settings: Settings) -> None:
+        """Refuse options of one row beside settings that they do not go with."""
+        if not self.is_encoder_decoder:
+            row_choices.check(request, settings)
+        elif request.logprobs is not None and settings.config.num_beams > 1:
+            raise OptionError("logprobs", "does not go with `num_beams`; leave one of them out")
+
+    def _recorder(self, rows: Sequence[Request]) -> Any:
+        """Return what records log-probabilities that no `RowSampler` keeps; as a context, None where none."""
+        wanted = self.is_encoder_decoder and any(row.logprobs is not None for row in rows)
+        model = self.loaded.model
+        return LogprobRecorder(model, [row.logprobs for row in rows]) if wanted else nullcontext()
+
     def _choices(self, rows: Sequence[Request], settings: Settings) -> RowChoices | None:
         """Return what chooses the tokens of rows with settings that `generate` does not know."""
-        return RowChoices(rows, settings) if any(map(row_choices.wanted, rows)) else None
+        return RowChoices(rows, settings) if any(map(self._wanted, rows)) else None
 
     def _forward(
         self,
@@ -340,8 +362,12 @@ def _without_limits(sampling: Sampling) -> Sampling:
     return replace(sampling, max_new_tokens=1, min_new_tokens=0)
 
 
-def _with_logprobs(completion: Completion, choices: RowChoices | None, row: int) -> Completion:
+def _with_logprobs(
+    completion: Completion, choices: RowChoices | None, recorder: LogprobRecorder | None, row: int
+) -> Completion:
     found = None if choices is None else choices.samplers[row].logprobs
+    if recorder is not None:
+        found = recorder.row(row, completion.ids)
     return completion if found is None else replace(completion, logprobs=found[: len(completion.ids)])
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.engines.base import TokenLogprob
-from llmkit.serving.parsing.answer_text import Delta, TokenBytes
+from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.parsing.tool_calls import CallPiece
+from llmkit.tasks.details import json_number, logprobs_as_json
+from llmkit.text.token_bytes import TokenBytes
 
 
 @dataclass
@@ -144,21 +146,7 @@ class ChatAnswers:
     def _logprobs(self, found: Sequence[TokenLogprob]) -> Any:
         if not self.logprobs:
             return None
-        content = [
-            {
-                **self._token(one.token, one.logprob),
-                "top_logprobs": [self._token(token, value) for token, value in one.top],
-            }
-            for one in found
-        ]
-        return {"content": content, "refusal": None}
-
-    def _token(self, token: int, value: float) -> dict[str, Any]:
-        return {
-            "token": self.tokens.text(token),
-            "logprob": json_number(value),
-            "bytes": list(self.tokens(token)),
-        }
+        return {"content": logprobs_as_json(found, self.tokens), "refusal": None}
 
 
 def _call(piece: CallPiece) -> dict[str, Any]:
@@ -215,8 +203,3 @@ class TextAnswers(ChatAnswers):
             "top_logprobs": top,
             "text_offset": offsets,
         }
-
-
-def json_number(value: float) -> float:
-    """Return a log-probability that JSON can hold; minus infinity becomes -9999, as OpenAI writes it."""
-    return max(value, -9999.0)

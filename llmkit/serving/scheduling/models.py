@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmkit.serving.errors import ApiError
-from llmkit.serving.parsing.answer_text import AnswerText, TokenBytes
+from llmkit.serving.parsing.answer_text import AnswerText
 from llmkit.serving.scheduling.jobs import GRACE, CallJob, too_late
 from llmkit.serving.scheduling.prepare import PreparedChoice, prepare
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.scheduling.worker import Worker
 from llmkit.serving.tools.family import ToolSupport, support_of
+from llmkit.text.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine

@@ -11,7 +11,7 @@ from llmkit.errors import OptionError, RowError
 from llmkit.records.batches import PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields
-from llmkit.tasks.decoding import GenerationOptions
+from llmkit.tasks.decoding import GenerationOptions, refuse_row_options
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.spans import AnswerOptions
 
@@ -100,6 +100,7 @@ def answer(
             the other kind of model.
         OutOfMemory: a single question does not fit into memory.
     """
+    refuse_row_options(options)
     asked = [questions] if isinstance(questions, str) else list(questions)
     texts = [contexts] * len(asked) if isinstance(contexts, str) else list(contexts)
     if len(texts) != len(asked):

@@ -16,7 +16,8 @@ from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
 from llmkit.records.task import Fields
 from llmkit.tasks.generation import Generation, GenerationResult
-from llmkit.tasks.prompts import Messages, Prompt
+from llmkit.tasks.messages import Messages
+from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.text.passages import Library, Passage
 from llmkit.text.quotations import find_quotation
@@ -42,6 +43,13 @@ Question: {question}
 Reply in this form:
 Quotation: "..."
 Answer: ..."""
+_FORMED_PROMPT = """\
+Answer the question from the text below and from nothing else.
+
+Text:
+{text}
+
+Question: {question}"""
 _UNLESS = " If the text does not answer the question, the answer is: no answer."
 _QUOTATION = re.compile(r"quotation\W*:(.*?)(?=^\W*answer\W*:|\Z)", re.IGNORECASE | re.DOTALL | re.MULTILINE)
 _ANSWER = re.compile(r"^\W*answer\W*:(.*)", re.IGNORECASE | re.DOTALL | re.MULTILINE)
@@ -78,9 +86,12 @@ class GenerativeQA:
             passages that fit best.
         misquoted: number of answers whose quotation is not in the context.
 
+    Under a form, the whole reply is the answer, and no quotation is asked for.
+
     Raises:
         InputError: the model has no chat template.
-        OptionError: `num_return_sequences` is above 1.
+        OptionError: `num_return_sequences` is above 1, `no_answer` is given with a form, or `logprobs`
+            without one.
     """
 
     def __init__(
@@ -99,6 +110,13 @@ class GenerativeQA:
             )
         if options.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1: a question has one answer")
+        self._formed = options.formed is not None
+        if self._formed and no_answer:
+            raise OptionError("no_answer", f"does not go with `{options.formed}`, which gives answers a form")
+        if options.logprobs is not None and not self._formed:
+            raise OptionError(
+                "logprobs", "needs a form, such as `choice`: else the reply holds more than the answer"
+            )
         self.engine = engine
         self.source = source
         self.no_answer = no_answer
@@ -123,7 +141,8 @@ class GenerativeQA:
     def answer_fields(self, result: GenerationResult, question: Question) -> Fields:
         """Return the fields of a row: the answer, and its quotation if that is in the context."""
         fields = self._fields(result.text, question.given)
-        return fields | ({"reasoning": result.reasoning} if result.reasoning else {})
+        fields |= {"reasoning": result.reasoning} if result.reasoning else {}
+        return fields | self.generation.details_of(result)
 
     def budget(self, batch_size: int | None) -> Budget:
         """Return how much one batch may hold."""
@@ -139,6 +158,7 @@ class GenerativeQA:
             given = self._choose(row, question)
             messages = self._messages(question, given)
             prompt = self.generation.prompts.prepare_one(messages, key=row.index, where=row.where)
+            prompt = replace(prompt, constraint=self.generation.schema_of(row))
         except RowError as error:
             return error
         return PreparedRow(row, prompt.length, Question(prompt, given))
@@ -146,7 +166,8 @@ class GenerativeQA:
     def _messages(self, question: str, given: Sequence[Passage]) -> Messages:
         text = _GAP.join(passage.text.strip() for passage in given)
         unless = _UNLESS if self.no_answer else ""
-        content = _PROMPT.format(text=text, question=question.strip(), unless=unless)
+        wording = _FORMED_PROMPT if self._formed else _PROMPT
+        content = wording.format(text=text, question=question.strip(), unless=unless)
         return [{"role": "user", "content": content}]
 
     def _choose(self, row: Row, question: str) -> list[Passage]:
@@ -182,7 +203,7 @@ class GenerativeQA:
 
     def _fields(self, reply: str, given: list[Passage]) -> Fields:
         """Return the fields of a row; `score` is null: a chat model gives no probability of an answer."""
-        answer, quotation = parse_reply(reply)
+        answer, quotation = (reply, "") if self._formed else parse_reply(reply)
         if self.no_answer and _NOTHING.fullmatch(answer):
             answer, quotation = "", ""
         fields: Fields = {"answer": answer, "score": None, "start": None, "end": None}
@@ -196,7 +217,7 @@ class GenerativeQA:
                     cut = passage.document.text[start:end]
                     place = self.source.place(passage.document, start)
                     return {**fields, "start": start, "end": end, "quotation": cut, **place}
-        self.misquoted += bool(answer)
+        self.misquoted += bool(answer) and not self._formed
         return {**fields, "quotation": None, **self.source.place(given[0].document, None)}
 
 

@@ -17,6 +17,7 @@ from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
 from llmkit.records.task import Fields
+from llmkit.tasks.details import AnswerDetails
 from llmkit.tasks.generation import Generation, GenerationOptions, GenerationResult
 from llmkit.tasks.prompts import Prompt
 from llmkit.tasks.sub_batches import run_prompts
@@ -96,6 +97,8 @@ class Summarization:
         self.field, self.template = field, template
         if decoding.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1: a text has one summary")
+        if (option := decoding.whole_answers) is not None:
+            raise OptionError(option, "does not go with a summary, which may be made in several steps")
         own = own_settings(engine)
         if decoding.num_beams is None and not decoding.greedy:
             decoding = replace(decoding, num_beams=own.get("num_beams"))
@@ -140,7 +143,11 @@ class Summarization:
         return [
             result
             if isinstance(result, RowError)
-            else {"summary_text": result.text} | ({"reasoning": result.reasoning} if result.reasoning else {})
+            else {"summary_text": result.text}
+            | ({"reasoning": result.reasoning} if result.reasoning else {})
+            | self.generation.details.of(
+                [AnswerDetails(result.finish_reason, result.tokens)], prompt_tokens=result.prompt_tokens
+            )
             for result in self.run([one.payload for one in batch], budget)
         ]
 

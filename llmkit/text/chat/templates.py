@@ -39,6 +39,7 @@ class Renderer:
         messages: the whole conversation.
         tools: JSON schemas of the tools; None if there are none.
         add_generation_prompt: the text of `text` ends where the assistant's answer begins.
+        continue_final_message: it ends with the text of the last message, which is to go on.
 
     Attributes:
         text: the rendered conversation.
@@ -56,6 +57,7 @@ class Renderer:
         tools: list[dict[str, Any]] | None = None,
         *,
         add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._tools = tools
@@ -65,7 +67,11 @@ class Renderer:
         for form in _adaptations(messages):
             self._form = form
             try:
-                text = self.render(messages, add_generation_prompt=add_generation_prompt)
+                text = self.render(
+                    messages,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=continue_final_message,
+                )
             except Exception as error:  # templates raise jinja2 errors, and TypeError for a content of None
                 first_error = first_error or error
                 continue
@@ -78,13 +84,20 @@ class Renderer:
             raise first_error or ValueError("an empty conversation")
         self.text, self.left_out, self._form = best
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+    ) -> str:
         """Render messages in the form that was found for the whole conversation."""
         text: str = self._tokenizer.apply_chat_template(
             _adapted(messages, self._form),
             tools=self._tools,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
+            **({"continue_final_message": True} if continue_final_message else {}),
         )
         return text
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from llmkit.engines.base import TokenLogprob
-from llmkit.serving.parsing.answer_text import AnswerText, TokenBytes
+from llmkit.serving.parsing.answer_text import AnswerText
+from llmkit.text.token_bytes import TokenBytes
 
 
 class Characters:

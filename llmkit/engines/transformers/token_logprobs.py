@@ -1,0 +1,66 @@
+"""Log-probabilities of the tokens that transformers' `generate` chooses by itself, from the same pass.
+
+`RowSampler` keeps them where it chooses the tokens. An encoder-decoder's tokens are chosen by `generate`,
+which hands over logits after its own processors, or all of them at the end. So the model's output is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from llmkit.engines.base import TokenLogprob
+
+
+class LogprobRecorder:
+    """Records log-probabilities while a model generates without beams; use it with ``with``.
+
+    Args:
+        model: the model, whose output at each step has logits [rows, 1, vocabulary].
+        counts: number of likeliest tokens to report for each row; None reports nothing.
+
+    Of each step the likeliest tokens are kept. The chosen one is known at the next step, which reads it.
+    """
+
+    def __init__(self, model: Any, counts: Sequence[int | None]) -> None:
+        self._model, self._counts = model, counts
+        self._most = max((count for count in counts if count is not None), default=0)
+        self._tops: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._chosen: list[torch.Tensor] = []  # of each step but the last: log-probability [rows]
+        self._last: torch.Tensor | None = None
+        self._hook: Any = None
+
+    def __enter__(self) -> LogprobRecorder:
+        self._hook = self._model.register_forward_hook(self._note, with_kwargs=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hook.remove()
+
+    def _note(self, model: Any, arguments: Any, named: dict[str, Any], output: Any) -> None:
+        """Keep a step: the likeliest tokens, and the log-probability of the token chosen before it."""
+        if self._last is not None:
+            before = named["decoder_input_ids"][:, -1:].to(self._last.device)
+            self._chosen.append(self._last.gather(1, before).squeeze(1).cpu())
+        scores = output.logits[:, -1].float().log_softmax(dim=-1)
+        values, ids = scores.topk(self._most, dim=-1)
+        self._tops.append((ids.cpu(), values.cpu()))
+        self._last = scores
+
+    def row(self, row: int, ids: Sequence[int]) -> list[TokenLogprob] | None:
+        """Return those of a row's tokens; None if the row asks for none."""
+        count = self._counts[row]
+        if count is None or self._last is None:
+            return None
+        found = []
+        for step, token in enumerate(ids):
+            last = step == len(self._chosen)
+            value = self._last[row, token] if last else self._chosen[step][row]
+            top_ids, values = (one[row, :count].tolist() for one in self._tops[step])
+            found.append(TokenLogprob(token, float(value), tuple(zip(top_ids, values, strict=True))))
+        return found
