@@ -121,7 +121,7 @@ def _kind(to: str, gguf_type: str, dtype: str) -> str:
     return value
 
 
-def _result(job: Conversion, source: SourceModel, written: _Written) -> ConvertResult:
+def _result(job: Conversion, source: SourceModel, written: _FormatResult) -> ConvertResult:
     own = sum(one.numel() for one in source.model.parameters())
     return ConvertResult(
         output=job.output,
@@ -174,8 +174,8 @@ class _Probe:
 
 
 @dataclass(frozen=True)
-class _Written:
-    """What a format says of a model that it wrote; the fields are those of `ConvertResult`."""
+class _FormatResult:
+    """Facts on a written model; the fields are those of `ConvertResult`."""
 
     stored: str
     nbytes: int
@@ -186,7 +186,7 @@ class _Written:
     notes: tuple[str, ...] = ()
 
 
-def _to_gguf(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
+def _to_gguf(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _FormatResult:
     from llmkit.convert import to_gguf
 
     path = work.path
@@ -201,7 +201,7 @@ def _to_gguf(job: Conversion, source: SourceModel, work: Unfinished, probe: _Pro
         not_checked.append("llama.cpp; install llama-cpp-python to check with it")
     else:
         checks.append(to_gguf.llama_cpp_check(path, source, probe.rows, probe.expected, python))
-    return _Written(
+    return _FormatResult(
         kind,
         path.stat().st_size,
         checks,
@@ -212,25 +212,25 @@ def _to_gguf(job: Conversion, source: SourceModel, work: Unfinished, probe: _Pro
     )
 
 
-def _to_safetensors(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
+def _to_safetensors(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _FormatResult:
     from llmkit.convert import to_safetensors
 
     dtype, path = _dtype(job, source), work.path
     to_safetensors.write(source, path, dtype, parts=work.parts, max_shard_size=job.max_shard_size)
     checks = [to_safetensors.own_check(path, source, probe.rows, probe.expected)]
-    return _Written(dtype, _weight_bytes(path), checks, to_safetensors.BOUNDS[dtype])
+    return _FormatResult(dtype, _weight_bytes(path), checks, to_safetensors.BOUNDS[dtype])
 
 
-def _to_ctranslate2(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
+def _to_ctranslate2(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _FormatResult:
     from llmkit.convert import to_ctranslate2
 
     dtype, path = _dtype(job, source), work.path
     to_ctranslate2.write(source, path, dtype)
     checks = [to_ctranslate2.check(path, source, probe.rows, probe.expected, dtype)]
-    return _Written(dtype, (path / "model.bin").stat().st_size, checks, to_ctranslate2.BOUNDS[dtype])
+    return _FormatResult(dtype, (path / "model.bin").stat().st_size, checks, to_ctranslate2.BOUNDS[dtype])
 
 
-def _to_onnx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
+def _to_onnx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _FormatResult:
     from llmkit.convert import to_onnx
 
     dtype = to_onnx.type_of(source.stored, job.kind)
@@ -239,10 +239,10 @@ def _to_onnx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Pro
     missing = () if checks else ("onnxruntime; install onnxruntime to check with it",)
     notes = tuple(written.notes)
     bound = to_onnx.BOUNDS[dtype]
-    return _Written(dtype, written.nbytes, checks or [], bound, not_checked=missing, notes=notes)
+    return _FormatResult(dtype, written.nbytes, checks or [], bound, not_checked=missing, notes=notes)
 
 
-def _to_mlx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _Written:
+def _to_mlx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Probe) -> _FormatResult:
     from llmkit.convert import to_mlx
 
     dtype, path = _dtype(job, source), work.path
@@ -251,7 +251,7 @@ def _to_mlx(job: Conversion, source: SourceModel, work: Unfinished, probe: _Prob
     independent = to_mlx.mlx_checks(path, source, probe.rows, probe.expected, dtype, job.reader_python)
     missing = () if independent else ("mlx-lm; install mlx-lm to check with it",)
     bound = to_mlx.BOUNDS[dtype]
-    return _Written(dtype, _weight_bytes(path), [*checks, *independent], bound, not_checked=missing)
+    return _FormatResult(dtype, _weight_bytes(path), [*checks, *independent], bound, not_checked=missing)
 
 
 def _dtype(job: Conversion, source: SourceModel) -> str:
@@ -262,7 +262,7 @@ def _weight_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-_Target = Callable[["Conversion", "SourceModel", "Unfinished", _Probe], _Written]
+_Target = Callable[["Conversion", "SourceModel", "Unfinished", _Probe], _FormatResult]
 _TARGETS: dict[str, _Target] = {
     "gguf": _to_gguf,
     "safetensors": _to_safetensors,
