@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.benchmark.results import Bound, MachineLimits
+from llmkit.runtime.estimate.cache import token_bytes
 
 if TYPE_CHECKING:
     import torch
 
     from llmkit.benchmark.systems import BenchmarkPrompt
 
-_CPU_SIZE, _GPU_SIZE = 1024, 8192
 _SPREAD = 0.25
 _LOAD = 0.5
 
@@ -58,49 +58,10 @@ def measure_limits(device: str, dtype: torch.dtype, size: int | None = None) -> 
         dtype: of the product.
         size: rows and columns of its matrices; None is large enough for the device.
     """
-    import torch
+    from llmkit.runtime.estimate.this_machine import measure_speed
 
-    from llmkit.linear.benchmark import read_bandwidth
-    from llmkit.native_build import CannotBuildError
-
-    notes: list[str] = []
-    bandwidth = 0.0
-    if device == "cpu":
-        try:
-            bandwidth = read_bandwidth()
-        except CannotBuildError as error:
-            notes.append(
-                f"bandwidth measured by a sum in torch, since no native loop could be built: {error}"
-            )
-    else:
-        notes.append("bandwidth measured by a copy")
-    if not bandwidth:
-        big = torch.ones(1 << 24, dtype=torch.int64, device=device)
-        if device == "cpu":
-            bandwidth = big.nbytes / _fastest(lambda: big.sum(), device)
-        else:
-            into = torch.empty_like(big)
-            bandwidth = 2 * big.nbytes / _fastest(lambda: into.copy_(big), device)
-    size = size or (_CPU_SIZE if device == "cpu" else _GPU_SIZE)
-    a = torch.randn(size, size, device=device).to(dtype)
-    operations = 2 * size**3 / _fastest(lambda: a @ a, device)
-    return MachineLimits(bandwidth, operations, str(dtype).removeprefix("torch."), tuple(notes))
-
-
-def _fastest(run: Callable[[], object], device: str, times: int = 20) -> float:
-    """Return the seconds of the fastest call; a short call is rarely disturbed every time."""
-    import torch
-
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        run()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        elif device == "mps":
-            torch.mps.synchronize()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+    found = measure_speed(device, dtype, size)
+    return MachineLimits(found.bandwidth, found.operations, str(dtype).removeprefix("torch."), found.notes)
 
 
 def model_work(model: Any) -> ModelWork | None:
@@ -123,14 +84,13 @@ def model_work(model: Any) -> ModelWork | None:
     heads = config.num_attention_heads
     layers = _first(config, "decoder_layers", "num_decoder_layers", "num_hidden_layers")
     width = _first(config, "head_dim", "d_kv") or config.hidden_size // heads
-    kv_heads = _first(config, "num_key_value_heads") or heads
     head_weights = _weights([head])
     return ModelWork(
         step_bytes=_nbytes([one for one in modules if not _is_embedding(one)]),
         step_weights=_weights([one for one in modules if one is not head]) + head_weights,
         head_weights=head_weights,
         encoder_weights=encoder,
-        cache_bytes=2 * layers * kv_heads * width * model.dtype.itemsize,
+        cache_bytes=token_bytes(model.config, model.dtype),
         attention_width=layers * heads * width,
         model_bytes=_nbytes(list(model.modules())),
         quantized=any(isinstance(one, QuantizedModule) for one in modules),

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from llmkit.runtime.estimate.training_step import LOSS_CHUNK as _CHUNK
 from llmkit.runtime.peft import base_model
 from llmkit.training.encoded import IGNORED
 
-# Number of logits in memory at a time: 64 MB in bfloat16.
-_CHUNK = 1 << 25
 # Number of these that are in float32 at a time. On a CPU they should fit its cache, and reuse memory: new
 # pages cost as much time as the products.
 _BLOCK = {"cpu": 1 << 20, "else": 1 << 23}

@@ -35,6 +35,7 @@ from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.engines.transformers.step_runner import StepRunner, StepSession
 from llmkit.engines.transformers.token_logprobs import LogprobRecorder
 from llmkit.errors import OptionError, OutOfMemory
+from llmkit.runtime.estimate.cache import batch_tokens, token_bytes
 from llmkit.runtime.memory import is_out_of_memory
 from llmkit.runtime.padding import pad
 
@@ -170,8 +171,8 @@ class TransformersEngine:
             return settings if self._steps_for(settings) is not None else None
 
         most = self.context_length or _LIVE_TOKENS
-        model, tokenizer, token_bytes = self.loaded.model, self.loaded.tokenizer, _cache_bytes(self.loaded)
-        return StepBatch(model, tokenizer, prepare, most, token_bytes, prompt_cache)
+        each = token_bytes(self.loaded.model.config, self.loaded.dtype)
+        return StepBatch(self.loaded.model, self.loaded.tokenizer, prepare, most, each, prompt_cache)
 
     def align(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None
@@ -186,8 +187,7 @@ class TransformersEngine:
         if self.loaded.device.type != "cuda":
             return _CPU_TOKENS
         free, _ = torch.cuda.mem_get_info(self.loaded.device)
-        # A third of what is free goes to the cache; the rest to activations, logits and fragments.
-        return max(1024, min(_GPU_TOKENS, int(free / 3) // _cache_bytes(self.loaded)))
+        return batch_tokens(free, token_bytes(self.loaded.model.config, self.loaded.dtype), _GPU_TOKENS)
 
     def identity(self) -> dict[str, Any]:
         """Return the engine, the model, and the versions of the libraries that run it."""
@@ -374,11 +374,3 @@ def _with_logprobs(
 def _sample(request: Request, n: int) -> Request:
     seed, row, sample = request.key
     return replace(request, key=(seed, row, sample + n)) if n else request
-
-
-def _cache_bytes(loaded: LoadedModel) -> int:
-    """Return how many bytes the key-value cache takes for one token."""
-    config = loaded.model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * head_dim * loaded.dtype.itemsize)

@@ -9,6 +9,7 @@ from llmkit.engines.base import Completion, FinishReason, LiveAnswer, OnTokens, 
 from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.step_decoder import GUESSES, MAX_ROWS, SHARED, RunningSequence, StepDecoder
 from llmkit.errors import OutOfMemory
+from llmkit.runtime.estimate.cache import server_tokens
 from llmkit.runtime.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.sampling import Settings
 
 _READ = 128  # tokens of prompts between two steps
-_MEMORY_SHARE = 0.25  # of the memory that is free
 
 
 class StepBatch:
@@ -50,8 +50,7 @@ class StepBatch:
 
         self._tokenizer, self._settings = tokenizer, settings
         most = most_tokens + GUESSES
-        room = int(psutil.virtual_memory().available * _MEMORY_SHARE) // token_bytes
-        tokens = max(min(most * MAX_ROWS, room), min(most, 1024))
+        tokens = server_tokens(most, MAX_ROWS, int(psutil.virtual_memory().available), token_bytes)
         self.capacity = min(most, tokens) - GUESSES
         try:
             self._decoder = StepDecoder(model, tokens, _READ)

@@ -28,6 +28,7 @@ class Machine:
         tflops_float32: the same of float32, without TensorFloat-32.
         watts: power at full load; 0 if it is not known.
         source: where the numbers are from, with the year.
+        kind: ``gpu``, or ``cpu``, whose memory also holds the process.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Machine:
     tflops_float32: float
     watts: float = 0.0
     source: str = ""
+    kind: str = "gpu"
 
     @property
     def memory(self) -> float:
@@ -63,12 +65,16 @@ MACHINES = {
         Machine("a100", 80, 2039, 312, 19.5, 400, "NVIDIA A100 80GB SXM data sheet, 2021"),
         Machine("h100", 80, 3350, 989, 67, 700, "NVIDIA H100 SXM data sheet, 2023"),
         Machine("h200", 141, 4800, 989, 67, 700, "NVIDIA H200 SXM data sheet, 2024"),
+        # 2 channels x 8 bytes x 5.6 GHz; 8 cores x 4 GHz x 32 operations (two AVX2 units).
+        Machine(
+            "cpu", 32, 89.6, 1.0, 1.0, 65, "by arithmetic: 8 cores with AVX2, 2 channels DDR5-5600", "cpu"
+        ),
     )
 }
 
 
 def machine_named(name: str) -> Machine:
-    """Return a known machine, or the one that a JSON file describes.
+    """Return a known machine, this one for ``this``, or the one that a JSON file describes.
 
     Raises:
         OptionError: no machine has this name.
@@ -76,10 +82,15 @@ def machine_named(name: str) -> Machine:
     """
     if name.lower() in MACHINES:
         return MACHINES[name.lower()]
+    if name.lower() == "this":
+        from llmkit.runtime.estimate.this_machine import this_machine
+
+        return this_machine()
     if not name.endswith(".json"):
         raise OptionError(
             "on",
-            f"{name} is not known{did_you_mean(name, MACHINES)}; use {', '.join(MACHINES)} or a .json file",
+            f"{name} is not known{did_you_mean(name, MACHINES)}; use this, {', '.join(MACHINES)} or a .json"
+            " file",
         )
     try:
         found = json.loads(Path(name).read_text(encoding="utf-8"))
@@ -101,6 +112,8 @@ def _checked(found: Any, name: str) -> Machine:
             raise InputError(f"{name}: {key} must be a number")
         elif value < 0 or (value == 0 and key != "watts"):
             raise InputError(f"{name}: {key} must be above 0")
+    if values.get("kind", "gpu") not in ("gpu", "cpu"):
+        raise InputError(f"{name}: kind must be gpu or cpu")
     missing = [key for key in ("memory_gb", "bandwidth_gbs", "tflops", "tflops_float32") if key not in values]
     if missing:
         raise InputError(f"{name}: {missing[0]} is missing")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, one_line
-from llmkit.runtime.peft import base_model
+from llmkit.runtime.peft import base_model, has_conv1d, lora_targets
 from llmkit.training.finetuning.columns import Columns
 
 if TYPE_CHECKING:
@@ -271,10 +271,10 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha or 2 * recipe.lora_rank,
         lora_dropout=recipe.lora_dropout,
-        target_modules=_targets(model, recipe.target_modules),
+        target_modules=lora_targets(model, recipe.target_modules),
         use_dora=recipe.dora,
         use_rslora=recipe.rslora,
-        fan_in_fan_out=_has_conv1d(model),
+        fan_in_fan_out=has_conv1d(model),
     )
     try:
         wrapped = get_peft_model(model, config)
@@ -290,47 +290,6 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
     if recipe.gradient_checkpointing:
         wrapped.enable_input_require_grads()
     return wrapped
-
-
-def _targets(model: Any, requested: str | None) -> list[str]:
-    """Return the ends of the names of the layers that get an adapter: `q_proj`, or `ffn.0` in CTRL.
-
-    Each is the shortest that no other module has, such as the head or a whole decoder layer `0`.
-    """
-    if requested is not None:
-        return [name.strip() for name in requested.split(",") if name.strip()]
-    head = model.get_output_embeddings()
-    modules = dict(model.named_modules())
-    wanted = {
-        name
-        for name, module in modules.items()
-        if _is_linear(module) and module is not head and not name.startswith(("qa_outputs", "cls."))
-    }
-    others = {end for name in modules.keys() - wanted for end in _ends(name)}
-    found = {next((end for end in _ends(name) if end not in others), name) for name in wanted}
-    if not found:
-        raise InputError(f"{type(model).__name__} has no linear layers for LoRA; use lora=False")
-    return sorted(found)
-
-
-def _ends(name: str) -> list[str]:
-    """Return the ends of a module's name, the shortest first: `c`, `b.c`, `a.b.c`; a number alone is none."""
-    parts = name.split(".")
-    first = 2 if parts[-1].isdigit() else 1
-    return [".".join(parts[-count:]) for count in range(first, len(parts) + 1)]
-
-
-def _is_linear(module: Any) -> bool:
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, torch.nn.Linear | Conv1D)
-
-
-def _has_conv1d(model: Any) -> bool:
-    from transformers.pytorch_utils import Conv1D
-
-    return any(isinstance(module, Conv1D) for module in model.modules())
 
 
 def decoder_inputs(loaded: LoadedModel) -> Callable[[Any], Any]:

@@ -309,7 +309,7 @@ def _choose_size(setup: _Setup) -> tuple[int, int, int | None]:
 
     recipe, train = setup.recipe, setup.train
 
-    def estimate(rows: int) -> int | None:
+    def estimate(rows: int, accumulation: int) -> int | None:
         if recipe.packing:
             longest = [setup.length] * rows
         elif setup.kind == "preference":
@@ -324,15 +324,18 @@ def _choose_size(setup: _Setup) -> tuple[int, int, int | None]:
             dtype=setup.dtype,
             checkpointing=recipe.gradient_checkpointing,
             pairs=setup.kind == "preference",
+            accumulation=accumulation,
         )
 
     if recipe.batch_size is not None:
-        return recipe.batch_size, recipe.gradient_accumulation, estimate(recipe.batch_size)
+        accumulation = recipe.gradient_accumulation
+        return recipe.batch_size, accumulation, estimate(recipe.batch_size, accumulation)
     limit = available(setup.loaded.device)
     for rows in (n for n in range(AUTO_ROWS, 0, -1) if AUTO_ROWS % n == 0):
-        memory = estimate(rows)
+        accumulation = AUTO_ROWS // rows * recipe.gradient_accumulation
+        memory = estimate(rows, accumulation)
         if memory is None or memory <= limit or rows == 1:
-            return rows, AUTO_ROWS // rows * recipe.gradient_accumulation, memory
+            return rows, accumulation, memory
     raise AssertionError
 
 
