@@ -21,6 +21,7 @@ from llmkit.insight.explanation.units import UnitSpan
 from tests.insight.explanation.toy import ANSWER, LOGIT, PROBABILITY, PROMPT, WORDS
 
 Loaded = Callable[..., llmkit.LoadedModel]
+SHORT = "She threw the"
 STORY = "Tom had a red ball. He gave the ball to Lily, and she threw the"
 ATTENTION = math.exp(4) / (math.exp(4) + 6)  # of the content word among seven tokens
 HALF = LOGIT / 2  # relevance that a product of two inputs gives to each
@@ -137,7 +138,7 @@ def test_swapping_target_and_foil_negates_the_scores(loaded: Loaded, method: str
 
 
 def _scores(model: llmkit.LoadedModel, options: ExplainOptions) -> list[float]:
-    (found,) = llmkit.explain(model, STORY, options)
+    (found,) = llmkit.explain(model, SHORT, options)
     return [one.score for one in found.units or found.components]
 
 
@@ -147,9 +148,9 @@ def test_a_text_does_not_depend_on_its_batch(loaded: Loaded, method: str) -> Non
 
     explainer = Explainer(loaded("stories"), ExplainOptions(method=method, check=False))
     together = llmkit.explain(
-        loaded("stories"), [STORY, "Once upon a", "The dog ran to the"], explainer.options
+        loaded("stories"), [SHORT, "Once upon a", "The dog ran to the"], explainer.options
     )
-    for text, expected in ((STORY, together[0]), ("Once upon a", together[1])):
+    for text, expected in ((SHORT, together[0]), ("Once upon a", together[1])):
         alone = explainer.explain(explainer.ask(text, "text"), tokens_at_once=1)
         assert [unit.score for unit in alone.units] == pytest.approx(
             [unit.score for unit in expected.units], abs=1e-5
@@ -158,7 +159,6 @@ def test_a_text_does_not_depend_on_its_batch(loaded: Loaded, method: str) -> Non
 
 EMBEDDED: list[tuple[str, str, str, dict[str, Any]]] = [
     ("stories", "text-generation", STORY, {}),
-    ("stories", "text-generation", STORY, {"target": "ball and ran", "unit": "token"}),
     ("storyteller", "text-generation", "Tell me a story about a dog.", {}),
     (
         "translator",
@@ -222,7 +222,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("method", ["occlusion", "ig"])
+@pytest.mark.parametrize("method", ["occlusion", pytest.param("ig", marks=pytest.mark.slow)])
 def test_translated_words_come_from_their_source_words(loaded: Loaded, method: str) -> None:
     options = ExplainOptions(task="translate", target_language="de", method=method, check=False)
     right = known = 0
