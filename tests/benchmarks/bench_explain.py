@@ -1,14 +1,16 @@
-"""Faithfulness of explanations on 200 beginnings of Wikipedia paragraphs, against two other orders.
+"""Faithfulness of explanations on 200 beginnings of stories or of Wikipedia, against two other orders.
 
 For each method: comprehensiveness and sufficiency (area over 10 to 50 % of the words) in the order of the
 scores, with the latest words first, and in random order; the difference from each with its 95 % interval and
-the p-value of the paired test by random swaps. LLMKIT_DATA names the folder with lm/wiki.test.raw.
-`LLMKIT_EXPLAIN` may name a model, a number of texts and methods: ``stories 200 occlusion,ig``.
+the p-value of the paired test by random swaps. LLMKIT_DATA names the folder with stories/tinystories.txt and
+lm/wiki.test.raw. LLMKIT_EXPLAIN may name a model, the texts, their number and words,
+and methods: ``stories tinystories 200 20 occlusion,ig``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,13 +20,18 @@ from llmkit.insight.explanation.faithfulness import compare
 from llmkit.insight.explanation.options import ExplainOptions
 from llmkit.insight.explanation.result import Explanation
 
-WORDS = 10  # of a prompt
+DEFAULT = "stories tinystories 200 20 occlusion,ig,attnlrp"
+FILES = {
+    "tinystories": ("stories/tinystories.txt", r"<\|endoftext\|>|\n\n"),
+    "wiki": ("lm/wiki.test.raw", r"\n"),
+}
 
 
-def beginnings(path: Path, count: int) -> list[str]:
-    """The first words of paragraphs that are spread evenly over a file of WikiText."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    long = [" ".join(words[:WORDS]) for words in lines if len(words) >= 3 * WORDS]
+def beginnings(folder: Path, name: str, count: int, words: int) -> list[str]:
+    """The first words of paragraphs that are spread evenly over a file."""
+    file, separator = FILES[name]
+    parts = [part.split() for part in re.split(separator, (folder / file).read_text(encoding="utf-8"))]
+    long = [" ".join(part[:words]) for part in parts if len(part) >= 2 * words]
     return long[:: max(len(long) // count, 1)][:count]
 
 
@@ -51,10 +58,10 @@ def main() -> None:
     if not data:
         print("LLMKIT_DATA is not set")
         return
-    name, count, methods = (os.environ.get("LLMKIT_EXPLAIN") or "stories 200 occlusion,ig,attnlrp").split()
-    texts = beginnings(Path(data, "lm", "wiki.test.raw"), int(count))
+    name, source, count, words, methods = (os.environ.get("LLMKIT_EXPLAIN") or DEFAULT).split()
+    texts = beginnings(Path(data), source, int(count), int(words))
     loaded = load_for(name, ExplainOptions())
-    print(f"{name}, llmkit {llmkit.__version__}, {len(texts)} texts of {WORDS} words")
+    print(f"{name}, llmkit {llmkit.__version__}, {len(texts)} texts of {words} words of {source}", flush=True)
     for method in methods.split(","):
         explainer = Explainer(loaded, ExplainOptions(method=method, orders=1, chat=False))
         found = []

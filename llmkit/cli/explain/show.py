@@ -127,7 +127,8 @@ def _measures(found: dict[str, Any]) -> list[str]:
             f" {one['random']:.3f}, difference {one['difference']:+.3f}{spread}"
         )
     if "completeness_error" in found:
-        lines.append(f"completeness error {found['completeness_error']:.2%}")
+        overlap = "; scores of occlusion overlap" if found["method"] == "occlusion" else ""
+        lines.append(f"completeness error {found['completeness_error']:.2%}{overlap}")
     return [console.fitted(line, 4) for line in lines]
 
 
