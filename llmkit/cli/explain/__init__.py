@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common import console, options, rows
+from llmkit.cli.common import console, options, progress, rows
 from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.explain.flags import MethodFlags, TargetFlags
-from llmkit.cli.explain.show import ReportRows, render
+from llmkit.cli.explain.show import ReportRows, render, show
+from llmkit.errors import RowError
+from llmkit.records.task import fields_of_one
 
 if TYPE_CHECKING:
     from llmkit.insight.explanation.options import ExplainOptions
@@ -76,6 +78,14 @@ def run(
     if single and wanted.has_columns():
         console.notice("columns are for rows of a file: name it with --input")
     try:
+        if single and outputs.output is None and not outputs.json:
+            row = next(iter(source))
+            if row.error is not None:
+                raise RowError(row.where, row.error)
+            with progress.waiting("explaining"):
+                fields = fields_of_one(task, row, task.budget(None))
+            show(fields[FIELD])
+            return
         rows.run_rows(
             task,
             source,

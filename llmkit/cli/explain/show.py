@@ -57,11 +57,25 @@ class ReportRows:
 
 
 def render(row: dict[str, Any], failure: str | None, field: str) -> str:
-    """Return the lines of one explanation; on a terminal the text is printed shaded before them."""
+    """Return the lines of one explanation of several; the text is not shaded."""
     if failure is not None:
         console.error(failure)
         return ""
-    found = row[field]
+    return lines_of(row[field], shaded=False)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print one explanation, on a terminal with the text shaded."""
+    print(lines_of(found, shaded=_colored()), flush=True)
+
+
+def lines_of(found: dict[str, Any], *, shaded: bool) -> str:
+    """Return the lines of one explanation.
+
+    Args:
+        found: an explanation as JSON.
+        shaded: print the first lines and the shaded text at once, and return only the lines after them.
+    """
     lines = [*_head(found), ""]
     for note in found.get("notes", ()):
         console.notice(note)
@@ -69,7 +83,7 @@ def render(row: dict[str, Any], failure: str | None, field: str) -> str:
         return "\n".join([*lines, *_lens(found["lens"])]) + "\n"
     if found["method"] == "components":
         return "\n".join([*lines, *_components(found["components"])]) + "\n"
-    if _colored():
+    if shaded:
         print("\n".join(lines))
         _shade(found)
         lines = [""]

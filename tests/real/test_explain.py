@@ -1,0 +1,41 @@
+"""Explanations of a real chat model."""
+
+from __future__ import annotations
+
+import pytest
+
+import llmkit
+from llmkit import ExplainOptions, LoadedModel
+
+TEXT = "The capital of France is"
+
+
+@pytest.mark.parametrize("chat_turn", [False, True])
+def test_integrated_gradients_add_up(chat: LoadedModel, chat_turn: bool) -> None:
+    options = ExplainOptions(method="ig", target="Paris", instead_of="London", chat=chat_turn, check=False)
+    (found,) = llmkit.explain(chat, TEXT, options)
+    assert found.completeness_error is not None
+    assert found.completeness_error < 0.01
+    # Without the country nothing speaks for Paris.
+    assert max(found.units, key=lambda unit: unit.score).text == "France"
+
+
+@pytest.mark.parametrize("method", ["components", "lens", "attnlrp"])
+def test_the_inside_of_a_real_model(chat: LoadedModel, method: str) -> None:
+    (found,) = llmkit.explain(chat, TEXT, ExplainOptions(method=method, target="Paris", chat=False, orders=1))
+    if method == "components":
+        assert len(found.components) == 30 * (9 + 1) + 1
+        assert sum(one.score for one in found.components) == pytest.approx(found.value, rel=1e-3)
+    elif method == "lens":
+        assert found.lens is not None
+        assert len(found.lens.layers) == 31
+        assert found.lens.cells[-1][-1].target == pytest.approx(found.value, abs=1e-3)
+    else:
+        assert sum(unit.score for unit in found.units) > 0
+
+
+def test_a_chat_model_s_translation_is_explained(chat: LoadedModel) -> None:
+    options = ExplainOptions(task="translate", source="en", target_language="fr", target="Le chien", orders=1)
+    (found,) = llmkit.explain(chat, "The dog sleeps.", options)
+    assert [unit.text for unit in found.units] == ["The", "dog", "sleeps", "."]
+    assert found.matrix is not None
