@@ -39,14 +39,14 @@ def table(method: str, found: list[Explanation]) -> list[str]:
     """The lines of one method."""
     lines = []
     for keep, name in ((False, "comprehensiveness"), (True, "sufficiency")):
-        each = [one.sufficiency if keep else one.comprehensiveness for one in found]
+        measured = [one.sufficiency if keep else one.comprehensiveness for one in found]
+        each = [one for one in measured if one is not None]
         means = [
-            sum(getattr(one, field) for one in each if one is not None) / len(each)
-            for field in ("value", "position", "random")
+            sum(getattr(one, field) for one in each) / len(each) for field in ("value", "position", "random")
         ]
         line = f"{method:10} {name:17} {means[0]:.3f} position {means[1]:.3f} random {means[2]:.3f}"
         for against in ("position", "random"):
-            gap = compare(found, against, keep=keep)
+            gap = compare(each, against, lower_is_better=keep)
             line += f" | over {against} {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), p {gap.p:.4f}"
         lines.append(line)
     return lines

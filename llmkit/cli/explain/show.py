@@ -14,11 +14,12 @@ from llmkit.cli.common.streams import one_line
 from llmkit.errors import InputError
 
 if TYPE_CHECKING:
-    from llmkit.insight.explanation.result import Explanation
+    from llmkit.insight.explanation.result import Explanation, Faithfulness
 
 _BLUE, _ORANGE = (31, 111, 235), (205, 120, 20)
 _SHOWN = 15  # components, and columns of the lens
 _MOST_ON_PAGE = 100
+_FEWEST = 10  # rows for a test over rows
 
 
 class ReportRows:
@@ -37,15 +38,20 @@ class ReportRows:
         self._path = path
         self._found: list[tuple[str, Explanation]] = []
         self._count = 0
+        self._measured: list[Faithfulness] = []
 
     def add(self, where: str, explanation: Explanation) -> None:
         """Keep one explanation, up to the number that a page shows."""
         self._count += 1
+        if explanation.comprehensiveness is not None:
+            self._measured.append(explanation.comprehensiveness)
         if self._path is not None and len(self._found) < _MOST_ON_PAGE:
             self._found.append((where, explanation))
 
     def finish(self) -> None:
-        """Write the page, if there is something to show."""
+        """Write the page, and report the effect of removing words over many rows."""
+        if len(self._measured) >= _FEWEST:
+            self._report()
         if self._path is None or not self._found:
             return
         from llmkit.insight.explanation.page import explanation_page
@@ -54,6 +60,17 @@ class ReportRows:
         write_whole(self._path, explanation_page(self._found))
         more = f", the first {len(self._found)} of {self._count}" if self._count > len(self._found) else ""
         console.notice(f"{console.count(len(self._found), 'explanation')} in {self._path}{more}")
+
+    def _report(self) -> None:
+        from llmkit.insight.explanation.faithfulness import compare
+
+        mean = sum(one.value for one in self._measured) / len(self._measured)
+        gaps = []
+        for against, name in (("position", "latest words first"), ("random", "random")):
+            gap = compare(self._measured, against)
+            gaps.append(f"over {name} {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), p {gap.p:.2g}")
+        count = console.count(len(self._measured), "row")
+        console.notice(f"comprehensiveness of {count}: {mean:.3f}; {'; '.join(gaps)}")
 
 
 def render(row: dict[str, Any], failure: str | None, field: str) -> str:
@@ -66,7 +83,7 @@ def render(row: dict[str, Any], failure: str | None, field: str) -> str:
 
 def show(found: dict[str, Any]) -> None:
     """Print one explanation, on a terminal with the text shaded."""
-    print(lines_of(found, shaded=_colored()), flush=True)
+    print(lines_of(found, shaded=_colored()), end="", flush=True)
 
 
 def lines_of(found: dict[str, Any], *, shaded: bool) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.insight.explanation.result import Explanation, Faithfulness
+from llmkit.insight.explanation.result import Faithfulness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,25 +123,25 @@ class PairedDifference:
     texts: int
 
 
-def compare(explanations: Sequence[Explanation], against: str, *, keep: bool = False) -> PairedDifference:
+def compare(
+    measured: Sequence[Faithfulness], against: str, *, lower_is_better: bool = False
+) -> PairedDifference:
     """Compare the order of the scores with another one over many texts.
 
     Args:
-        explanations: at least one, each with its measures.
+        measured: comprehensiveness of each text, or sufficiency of each; at least one.
         against: ``position`` or ``random``.
-        keep: compare sufficiency, for which a lower drop is better; else comprehensiveness.
+        lower_is_better: True for sufficiency.
 
     Raises:
-        ValueError: no explanation has the measures.
+        ValueError: there is none.
     """
     from llmkit.evaluation.resampling import Resampler, interval, p_value
 
     resampler = Resampler(samples=10 * SAMPLES, seed=0, systems=2)
-    sign = -1.0 if keep else 1.0
-    for one in explanations:
-        found = one.sufficiency if keep else one.comprehensiveness
-        if found is not None:
-            resampler.add([sign * found.value, 1.0, sign * getattr(found, against), 1.0])
+    sign = -1.0 if lower_is_better else 1.0
+    for one in measured:
+        resampler.add([sign * one.value, 1.0, sign * getattr(one, against), 1.0])
     sums = resampler.finish()
     mean = float(sums.total[0] - sums.total[2]) / sums.rows
     low, high = interval((sums.samples[:, 0] - sums.samples[:, 2]) / sums.samples[:, 1], CONFIDENCE)

@@ -140,7 +140,13 @@ class TextCases:
         options = self.options
         if options.task != "translate":
             return None
-        return find_direction(self._engine, options.source, options.target_language)
+        try:
+            return find_direction(self._engine, options.source, options.target_language)
+        except OptionError as error:  # there a language is `target`; here that is a text
+            names = {"target": "target_language"}
+            raise OptionError(names.get(error.option, error.option), error.reason) from error
+        except InputError as error:
+            raise InputError(str(error).replace("`target`", "`target_language`")) from error
 
     def _notes(self, target: Branch, asked: Asked) -> tuple[str, ...]:
         notes: tuple[str, ...] = ()

@@ -129,6 +129,8 @@ class SequenceScorer:
         return output.logits[:, -count:].float()
 
     def _embed_prefix(self, ids: Sequence[int]) -> torch.Tensor:
+        if not ids:  # a quantized embedding looks up nothing of nothing
+            return self.embeddings[:0]
         layer = self.model.get_input_embeddings()
         if self._seq2seq:
             layer = self.model.get_decoder().get_input_embeddings()
@@ -245,8 +247,6 @@ def choose_baseline(loaded: LoadedModel, wanted: str | None) -> tuple[int, str]:
     Raises:
         InputError: `wanted` is no single token.
     """
-    import torch
-
     tokenizer = loaded.tokenizer
     layer: Any = loaded.model.get_input_embeddings()
     if wanted is not None:
@@ -256,12 +256,12 @@ def choose_baseline(loaded: LoadedModel, wanted: str | None) -> tuple[int, str]:
                 f"`baseline` must be one token, and {wanted!r} has {len(ids)} of them in {loaded.spec.name}"
             )
         return int(ids[0]), wanted
-    with torch.no_grad():
-        # The first rows tell the usual length; a vocabulary may have 256,000.
-        usual = float(layer.weight[:2048].float().norm(dim=-1).mean())
+    rows = int(layer.weight.shape[0])
+    # The first rows tell the usual length; a vocabulary may have 256,000.
+    usual = float(embed(layer, range(min(rows, 2048)), loaded.device).float().norm(dim=-1).mean())
     for kind in ("pad", "eos", "unk", "mask", "sep", "bos"):
         number = getattr(tokenizer, f"{kind}_token_id", None)
-        if not isinstance(number, int) or number >= layer.weight.shape[0]:
+        if not isinstance(number, int) or number >= rows:
             continue
         if float(embed(layer, [number], loaded.device).float().norm()) > _SMALL * usual:
             return number, str(tokenizer.convert_ids_to_tokens(number))
