@@ -117,38 +117,22 @@ def process(
         resumed=output.done_rows,
         share=source.fraction(),
     )
-    while chunk := _next_window(rows, window):
+    while chunk := _next_window(rows, window, source.size_of):
         run.window(chunk)
     output.finish()
     return Summary(run.done, run.failed, run.resumed, time.monotonic() - started)
 
 
-def _next_window(rows: Iterator[Row], most: int) -> list[Row]:
+def _next_window(rows: Iterator[Row], most: int, size_of: Callable[[Row], int]) -> list[Row]:
     """Return the next rows, at most `most`, and fewer where they are long."""
     window: list[Row] = []
     characters = 0
     for row in islice(rows, most):
         window.append(row)
-        characters += _characters(row.data)
+        characters += size_of(row)
         if characters >= _MOST_CHARACTERS:
             break
     return window
-
-
-def _characters(data: Mapping[str, Any]) -> int:
-    """Return about how many characters a row has; a number or null counts as one."""
-    found, left = 0, [data]
-    while left:  # without recursion: a row may be nested as deeply as JSON is read
-        value: Any = left.pop()
-        if isinstance(value, str):
-            found += len(value)
-        elif isinstance(value, Mapping):
-            left += [*value.keys(), *value.values()]
-        elif isinstance(value, list):
-            left += value
-        else:
-            found += 1
-    return found
 
 
 def _silent(*arguments: object) -> None:

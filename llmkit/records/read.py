@@ -28,7 +28,7 @@ from llmkit.records import formats
 from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.encodings import as_utf8, check_encoding, named
 from llmkit.records.json_file import json_rows
-from llmkit.records.rows import Row
+from llmkit.records.rows import Row, characters
 from llmkit.records.tables import open_hub, open_parquet
 from llmkit.text.languages import read_code
 
@@ -57,6 +57,7 @@ class RowSource:
     Attributes:
         name: the user's name for the source.
         limit: most rows to read; None is all.
+        size_of: function that gives about how many characters of text a row stands for.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class RowSource:
         identity: dict[str, Any] | None = None,
         count: int | None = None,
         position: Callable[[], float] | None = None,
+        size_of: Callable[[Row], int] | None = None,
     ) -> None:
         self.name = name
         self._rows = rows
         self._identity = identity or {"name": name}
         self._count = count
         self._position = position
+        self.size_of = size_of or (lambda row: characters(row.data))
         self._taken = 0
         self._at_end = False
         self.limit: int | None = None

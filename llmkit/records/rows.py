@@ -1,6 +1,6 @@
 """One row of input, and the text that a task reads from it.
 
-Public: `Row`, `text_of`, `check_text`, `default_column`.
+Public: `Row`, `text_of`, `check_text`, `characters`, `default_column`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,22 @@ def check_text(text: str, where: str) -> str:
         code = ord(text[error.start])
         raise RowError(where, f"the text holds half of a surrogate pair (U+{code:04X})") from None
     return text
+
+
+def characters(data: Mapping[str, Any]) -> int:
+    """Return about how many characters the columns of a row have; a number or null counts as one."""
+    found, left = 0, [data]
+    while left:  # without recursion: a row may be nested as deeply as JSON is read
+        value: Any = left.pop()
+        if isinstance(value, str):
+            found += len(value)
+        elif isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            left += value
+        else:
+            found += 1
+    return found
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -2,6 +2,8 @@ import io
 import json
 import random
 import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.process import Summary, process
 from llmkit.records.read import open_rows, rows_of
+from llmkit.tasks.summarization.files import file_rows
 
 
 def prepare(rows):
@@ -429,6 +432,11 @@ def test_a_long_run_holds_one_window_in_memory(tmp_path):
     assert peak < 5 << 20 < path.stat().st_size
 
 
+def named(row):
+    """A row with the text of the file that it names."""
+    return replace(row, data={"text": Path(row.data["file"]).read_text()})
+
+
 def test_long_rows_make_a_window_shorter(fake, source, tmp_path, monkeypatch):
     """The windows depend on the rows alone, so that a killed run goes on with the same ones."""
     monkeypatch.setattr("llmkit.records.process._MOST_CHARACTERS", 100)
@@ -448,6 +456,15 @@ def test_long_rows_make_a_window_shorter(fake, source, tmp_path, monkeypatch):
     path.write_text("".join(json.dumps(row) + "\n" for row in nested))
     to_stream(open_rows(path), upper, prepare=look)
     assert windows == [[1], [1]]
+
+    windows.clear()
+    files = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    for file in files:  # a row that names a file stands for its text
+        file.write_text("z" * 60)
+    to_stream(
+        file_rows(list(map(str, files))), upper, prepare=lambda rows: look([named(row) for row in rows])
+    )
+    assert windows == [[60, 60], [60]]
 
     def stop(done, *_):
         if done > 40:

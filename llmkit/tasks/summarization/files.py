@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -70,7 +71,15 @@ def file_rows(files: Sequence[str]) -> RowSource:
     """Return a row for each file, with its name in the column `file`."""
     identity = {"files": {name: identity_of(name) for name in files}}
     rows = (Row(index, {"file": name}, name) for index, name in enumerate(files))
-    return RowSource("files", rows, identity=identity, count=len(files))
+    return RowSource("files", rows, identity=identity, count=len(files), size_of=_size_of_file)
+
+
+def _size_of_file(row: Row) -> int:
+    """Return the bytes of the file that a row names: its text is in memory with those of its window."""
+    try:
+        return os.stat(row.data["file"]).st_size
+    except OSError:  # its own row says so
+        return 0
 
 
 class SummarizedFiles:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import OptionError
 from llmkit.runtime.peft import base_model
-from llmkit.training.finetuning.beside import BESIDE
 from llmkit.training.finetuning.conversations import CHAT_TEMPLATE
-from llmkit.training.finetuning.encoding import encoder, kind_of
+from llmkit.training.finetuning.encode_rows import encode_both, prompt_options
+from llmkit.training.finetuning.encoding import kind_of
 from llmkit.training.finetuning.end_tokens import set_ends
-from llmkit.training.finetuning.examples import Examples, Source, encode, read_source, skip_notices
+from llmkit.training.finetuning.examples import Examples, Source, read_source
 from llmkit.training.finetuning.languages import set_languages, translation_prefix
 from llmkit.training.finetuning.prompt_layout import PromptLayout, layout_of
 from llmkit.training.finetuning.recipe import FinetuneRecipe
@@ -163,7 +163,7 @@ def prepare(
     batch_size, accumulation, memory = _choose_size(setup)
     batches = _batches(setup, batch_size, accumulation)
     loaded = setup.loaded
-    layout = layout_of(setup.source.columns, setup.kind, loaded.tokenizer, **_prompt_options(recipe))
+    layout = layout_of(setup.source.columns, setup.kind, loaded.tokenizer, **prompt_options(recipe))
     if layout is not None:
         notice(f"training prompts use the layout {layout.quoted}{layout.conditions}; use it at inference too")
     return FinetuneInputs(
@@ -213,7 +213,7 @@ def _set_up(
     if not recipe.source_prefix:
         prefix = translation_prefix(loaded, recipe.languages, kind, source.columns)
         recipe = replace(recipe, source_prefix=prefix)
-    train, held_out = _encoded(source, held, loaded, recipe, kind, length, notice)
+    train, held_out = encode_both((source, held), loaded, recipe, kind, length, notice)
     new_ends = False
     if kind in ("causal", "preference"):
         whole_texts = source.columns.objective == "text"
@@ -239,42 +239,6 @@ def _set_up(
         reason,
         fingerprint,
     )
-
-
-def _encoded(
-    source: Source,
-    held: Source,
-    loaded: LoadedModel,
-    recipe: FinetuneRecipe,
-    kind: str,
-    length: int,
-    notice: Callable[[str], None],
-) -> tuple[Examples, Examples]:
-    """Return the examples of the training rows and of the held-out ones; report what is not read."""
-    turns = kind in ("causal", "preference") and loaded.tokenizer.chat_template is not None
-    unread = source.unread(BESIDE if turns and source.columns.objective != "text" else ())
-    to_examples = encoder(
-        source.columns,
-        kind,
-        loaded.tokenizer,
-        length,
-        shared_words_type=getattr(loaded.model.config, "shared_words_type", None),
-        **_prompt_options(recipe),
-    )
-    train, held_out = (
-        encode(rows, to_examples, on_error=recipe.on_error, part=part)
-        for rows, part in ((source, "training"), (held, "held-out"))
-    )
-    if unread:
-        notice(f"columns that are not read: {', '.join(unread)}")
-    for summary in (train.summary, held_out.summary):
-        for line in skip_notices(summary.skipped, len(summary.skipped)):
-            notice(line)
-    return train, held_out
-
-
-def _prompt_options(recipe: FinetuneRecipe) -> dict[str, Any]:
-    return {"languages": recipe.languages, "source_prefix": recipe.source_prefix}
 
 
 def _model_kind(loaded: LoadedModel) -> str:
