@@ -239,7 +239,7 @@ def _run_embedded(
     outputs: options.OutputFlags,
 ) -> None:
     from llmkit.cli.common.loading import load_model
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
     with progress.Progress("summarize", total=1.0) as bar:
