@@ -1,8 +1,8 @@
 """Rewrite JSON schemas into ones that say the same in keywords that llguidance enforces.
 
 - `format` with a name that no JSON Schema draft defines says nothing, and is left out.
-- `oneOf` becomes `anyOf` where no value can match two of its branches, or where the branches are lists of
-  required properties.
+- `oneOf` becomes `anyOf` where no value can match two of its branches, or where the others can be ruled out.
+- `not` becomes what is left, where keywords can say it.
 - `dependencies`, `dependentRequired` and `dependentSchemas` become `anyOf`: the property is absent, or what
   depends on it holds.
 
@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from llmkit.engines.schema_negation import NOTES, Negation
 from llmkit.engines.schema_overlap import Overlap
 
 # Formats of drafts 4 to 2020-12.
@@ -31,8 +32,8 @@ _ONE = (
 _LISTS = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
 _NAMED = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties")
 _DEPENDENCIES = ("dependencies", "dependentRequired", "dependentSchemas")
-_NOTES = {"$comment", "description", "title"}
 _MOST_BRANCHES = 64
+_MOST_RULED_OUT = 6  # branches of a `oneOf`, each of which rules out the others
 
 
 def enforceable(schema: Any) -> Any:
@@ -51,10 +52,11 @@ def enforceable(schema: Any) -> Any:
 class _Rewriter:
     def __init__(self, root: Any, references: set[str]) -> None:
         self._overlap = Overlap(root)
+        self._negation = Negation(self._overlap)
         # A rewritten keyword is gone, so that nothing may point into it.
         self._kept = {
             name
-            for name in ("oneOf", *_DEPENDENCIES)
+            for name in ("not", "oneOf", *_DEPENDENCIES)
             if any(f"/{name}/" in one or one.endswith(f"/{name}") for one in references)
         }
 
@@ -74,6 +76,7 @@ class _Rewriter:
                 found[name] = {key: self.rewritten(one) for key, one in found[name].items()}
         if isinstance(found.get("format"), str) and found["format"] not in _FORMATS:
             del found["format"]
+        self._not(found, schema)
         self._one_of(found, schema)
         self._dependent(found)
         return found
@@ -84,11 +87,39 @@ class _Rewriter:
             return
         if not self._overlap.exclusive(before):
             exact = _required_alone(branches)
+            exact = self._others_ruled_out(before["oneOf"]) if exact is None else exact
             if exact is None:
                 return
             branches = exact
         del found["oneOf"]
         _add_choice(found, branches)
+
+    def _others_ruled_out(self, branches: list[Any]) -> list[Any] | None:
+        """Return branches each of which rules out those that it overlaps; None if they cannot."""
+        if len(branches) > _MOST_RULED_OUT:
+            return None
+        found = []
+        for i, one in enumerate(branches):
+            others = [
+                self._negation.of(other)
+                for j, other in enumerate(branches)
+                if j != i and not self._overlap.disjoint(one, other, 0)
+            ]
+            if any(other is None for other in others):
+                return None
+            if False not in others:
+                found.append(self.rewritten({"allOf": [one, *others]}))
+        return found
+
+    def _not(self, found: dict[str, Any], before: dict[str, Any]) -> None:
+        if "not" not in found or "not" in self._kept:
+            return
+        negated = self._negation.of(before["not"])
+        if negated is None:
+            return
+        del found["not"]
+        if negated is not True:
+            found["allOf"] = [*found.get("allOf", ()), self.rewritten(negated)]
 
     def _dependent(self, found: dict[str, Any]) -> None:
         for keyword in _DEPENDENCIES:
@@ -118,7 +149,7 @@ def _required_alone(branches: list[Any]) -> list[Any] | None:
     """
     lists = []
     for one in branches:
-        if not isinstance(one, dict) or one.keys() - _NOTES != {"required"}:
+        if not isinstance(one, dict) or one.keys() - NOTES != {"required"}:
             return None
         if not isinstance(one["required"], list) or not one["required"]:
             return None

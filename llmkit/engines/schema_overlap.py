@@ -51,7 +51,7 @@ class Overlap:
         if not isinstance(schema, dict) or depth > _DEPTH:
             return _TYPES
         if "$ref" in schema:  # older drafts ignore what stands beside it
-            return self.types(self._target(schema["$ref"]), depth + 1)
+            return self.types(self.target(schema["$ref"]), depth + 1)
         found = _TYPES
         if "type" in schema:
             listed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -71,7 +71,7 @@ class Overlap:
         if not isinstance(schema, dict) or depth > _DEPTH:
             return None
         if "$ref" in schema:
-            return self.values(self._target(schema["$ref"]), depth + 1)
+            return self.values(self.target(schema["$ref"]), depth + 1)
         if "const" in schema:
             return [schema["const"]]
         if isinstance(schema.get("enum"), list):
@@ -102,11 +102,11 @@ class Overlap:
         if not isinstance(schema, dict) or depth > _DEPTH:
             return []
         if "$ref" in schema:
-            return self._parts(self._target(schema["$ref"]), depth + 1)
+            return self._parts(self.target(schema["$ref"]), depth + 1)
         inner = [part for one in _list(schema, "allOf") for part in self._parts(one, depth + 1)]
         return [schema, *inner]
 
-    def _target(self, reference: Any) -> Any:
+    def target(self, reference: Any) -> Any:
         """Return the schema that a reference names; True, which allows all, if it is not in the document."""
         if not isinstance(reference, str) or not reference.startswith("#"):
             return True

@@ -30,7 +30,7 @@ CASES: list[tuple[dict[str, Any], bool]] = [
     ({"oneOf": [{"type": "string"}, {"type": "null"}]}, True),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, False),
     ({"oneOf": [{"$ref": "#/$defs/s"}, {"type": "null"}], "$defs": {"s": {"enum": ["a", 1]}}}, True),
-    ({"oneOf": [{"$ref": "#/definitions/s"}, {"type": "null"}], "definitions": {"s": {}}}, False),
+    ({"oneOf": [{"$ref": "#/definitions/s"}, {"type": "null"}], "definitions": {"s": {}}}, True),
     ({"oneOf": [KIND, OTHER]}, True),
     ({"oneOf": [{**KIND, "required": []}, OTHER]}, True),
     ({"oneOf": [{**KIND, "required": []}, {**OTHER, "required": []}]}, False),
@@ -47,6 +47,31 @@ CASES: list[tuple[dict[str, Any], bool]] = [
     ({"oneOf": [{**OBJECT, "properties": {"a": False}}, {**OBJECT, "required": ["a"]}]}, True),
     ({"properties": {"c": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}}, True),
     ({"dependentRequired": {"a": ["b"], "c": []}}, True),
+    ({"not": {"type": ["string", "object"]}}, True),
+    ({"not": {"type": "integer"}}, False),
+    ({"not": {"required": ["a", "b"]}}, True),
+    ({"type": "object", "not": {"required": ["a"]}}, True),
+    ({"not": {"properties": {"a": {"type": "string"}}}}, True),
+    ({"not": {"properties": {"a": {"const": None}}, "required": ["b"]}}, True),
+    ({"not": {"anyOf": [{"type": "object"}, {"type": "string", "maxLength": 0}]}}, True),
+    ({"not": {"allOf": [{"required": ["a"]}, {"required": ["b"]}]}}, True),
+    ({"not": {"oneOf": [{"type": "null"}, {"type": "string"}]}}, True),
+    ({"not": {"minimum": 1}}, True),
+    ({"not": {"maximum": 1, "type": "number"}}, True),
+    ({"not": {"minItems": 1}}, True),
+    ({"not": {"minLength": 1}}, True),
+    ({"not": {"not": {"type": "string"}}}, True),
+    ({"not": {}}, True),
+    ({"not": False}, True),
+    ({"not": {"const": ""}}, True),
+    ({"not": {"const": True}}, True),
+    ({"not": {"enum": ["a", 1]}}, False),
+    ({"not": {"pattern": "a"}}, False),
+    ({"not": {"$ref": "#/$defs/s"}, "$defs": {"s": {"required": ["a"]}}}, True),
+    ({"oneOf": [{"required": ["a"]}, {"required": ["b"], "properties": {"b": {"type": "string"}}}]}, True),
+    ({"oneOf": [{"type": "object"}, {"required": ["a"]}]}, True),
+    ({"oneOf": [{"maximum": 1}, {"minimum": 1}]}, True),
+    ({"oneOf": [{}, {"type": "string"}]}, True),
     ({"dependentSchemas": {"a": {"required": ["b"]}, "b": {"properties": {"c": {"const": 1}}}}}, True),
     ({"oneOf": [{"type": "string"}, {"type": "null"}], "properties": {"a": {"$ref": "#/oneOf/0"}}}, False),
 ]  # fmt: skip
@@ -61,7 +86,7 @@ def test_the_same_values_are_valid(schema: dict[str, Any], gone: bool) -> None:
     for value in VALUES:
         assert ours.is_valid(value) == theirs.is_valid(value), value
     text = json.dumps(found)
-    left = any(f'"{one}":' in text for one in ("oneOf", "dependentRequired", "dependentSchemas"))
+    left = any(f'"{one}":' in text for one in ("not", "oneOf", "dependentRequired", "dependentSchemas"))
     assert left != gone
 
 
@@ -79,8 +104,16 @@ def test_hostile_schemas_end() -> None:
     assert "oneOf" in enforceable({"oneOf": branches})
     circle = {"oneOf": [{"$ref": "#/a"}, {"type": "null"}], "a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}
     assert "oneOf" in enforceable(circle)
+    deep: Any = {"type": "string"}
+    for _ in range(300):
+        deep = {"not": {"anyOf": [deep, {"type": "null"}]}}
+    enforceable(deep)
+    wide: Any = {"$ref": "#/$defs/d0"}
+    pairs = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)}
+    assert "not" in enforceable({"not": wide, "$defs": pairs})
     names = [f"n{i}" for i in range(60)]
-    assert "oneOf" in enforceable({"oneOf": [{"required": names}] * 3})
+    enforceable({"oneOf": [{"required": names}] * 3})
+    enforceable({"not": {"$ref": "#"}})
     odd: list[Any] = [
         7,
         {"oneOf": 3},
