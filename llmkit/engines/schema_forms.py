@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmkit.engines.schema_negation import NOTES, Negation
-from llmkit.engines.schema_overlap import Overlap
+from llmkit.engines.schema_overlap import SchemaOverlap
 
 # Formats of drafts 4 to 2020-12.
 _FORMATS = {
@@ -51,7 +51,7 @@ def enforceable(schema: Any) -> Any:
 
 class _Rewriter:
     def __init__(self, root: Any, references: set[str]) -> None:
-        self._overlap = Overlap(root)
+        self._overlap = SchemaOverlap(root)
         self._negation = Negation(self._overlap)
         # A rewritten keyword is gone, so that nothing may point into it.
         self._kept = {

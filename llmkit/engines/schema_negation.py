@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.engines.schema_overlap import Overlap
+from llmkit.engines.schema_overlap import SchemaOverlap
 
 NOTES = frozenset({"$comment", "$schema", "default", "description", "examples", "title"})
 """Keywords that no validity depends on."""
@@ -31,7 +31,7 @@ class Negation:
         overlap: proofs about the same document; resolves references.
     """
 
-    def __init__(self, overlap: Overlap) -> None:
+    def __init__(self, overlap: SchemaOverlap) -> None:
         self._overlap = overlap
         self._left = _WORK
 

@@ -9,7 +9,7 @@ _WORK = 20_000  # comparisons of schemas, after which no more is proved
 _DEPTH = 12
 
 
-class Overlap:
+class SchemaOverlap:
     """Proofs about schemas of one document.
 
     Args:

@@ -11,8 +11,10 @@ import pytest
 from llmkit import Conversation, GenerationOptions, InputError, OptionError, RowError, fill_in_middle
 from llmkit.engines.base import Request, Sampling
 from llmkit.engines.form import Form
+from llmkit.engines.http.engine import HttpEngine
 from llmkit.engines.open import open_engine
 from llmkit.runtime.spec import ModelSpec
+from llmkit.tasks.generation import Generation
 from llmkit.tasks.streaming import decode
 from tests.command import assert_refused, rows_of, run
 from tests.conftest import TinyModel
@@ -136,10 +138,21 @@ def test_a_conversation_s_answer_goes_on() -> None:
         talk.continue_last()
 
 
-def test_a_server_s_tokenizer_is_elsewhere() -> None:
-    class Elsewhere:
-        name, tokenizer, has_chat_template = "far", None, True
-
-    engine: Any = Elsewhere()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"form": Form("choice", ["a"])},
+        {"schema_field": "s"},
+        {"logprobs": 1},
+        {"continue_final_message": True},
+    ],
+)
+def test_a_server_s_tokenizer_is_elsewhere(options: dict[str, Any]) -> None:
+    engine: Any = HttpEngine.__new__(HttpEngine)
+    engine.name, engine.context_length = "far", None
+    name = "choice" if "form" in options else next(iter(options))
+    with pytest.raises(OptionError, match=name):
+        Generation(engine, GenerationOptions(**options))
     with pytest.raises(OptionError, match="suffix"):
         fill_in_middle(engine, "a", "b")
+    Generation(engine, GenerationOptions(details=True))
