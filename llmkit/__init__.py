@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.chat import Conversation as Conversation
     from llmkit.tasks.chat import Reply as Reply
     from llmkit.tasks.decoding import GenerationOptions as GenerationOptions
+    from llmkit.tasks.embeddings.embed import EmbeddingResult as EmbeddingResult
+    from llmkit.tasks.embeddings.embed import embed as embed
     from llmkit.tasks.generation import GenerationResult as GenerationResult
     from llmkit.tasks.generation import Piece as Piece
     from llmkit.tasks.generation import generate as generate
@@ -72,6 +74,7 @@ HOMES = {
     "BiasOptions": "llmkit.insight.bias.options",
     "BiasResult": "llmkit.insight.bias.results",
     "Conversation": "llmkit.tasks.chat",
+    "EmbeddingResult": "llmkit.tasks.embeddings.embed",
     "Evaluation": "llmkit.evaluation.results",
     "ExplainOptions": "llmkit.insight.explanation.options",
     "Explanation": "llmkit.insight.explanation.result",
@@ -103,6 +106,7 @@ HOMES = {
     "TranslationResult": "llmkit.tasks.translation_types",
     "answer": "llmkit.tasks.qa.answer",
     "bias": "llmkit.insight.bias.measure",
+    "embed": "llmkit.tasks.embeddings.embed",
     "explain": "llmkit.insight.explanation.explain",
     "fill_in_middle": "llmkit.tasks.infill",
     "finetune": "llmkit.training.finetuning.finetune",

@@ -86,7 +86,9 @@ def test_no_two_classes_have_one_name() -> None:
 # The functions of the command line's verbs, in Python.
 FUNCTIONS = [
     "answer",
+    "embed",
     "explain",
+    "fill_in_middle",
     "finetune",
     "generate",
     "load",

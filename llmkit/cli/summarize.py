@@ -10,6 +10,7 @@ from llmkit.cli.common import console, documents, options, progress, rows, strea
 from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.engine_flags import TextModelFlags
 from llmkit.cli.common.options import argument, flag
+from llmkit.cli.common.row_flags import Details, write_rows
 from llmkit.errors import InputError, RowError
 from llmkit.records.read import has_rows
 from llmkit.records.task import Task, fields_of_one
@@ -106,6 +107,7 @@ def run(
             default="by the file's name",
         ),
     ] = None,
+    details: Details = False,
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
@@ -115,6 +117,8 @@ def run(
 
     length = SummaryLength(min_words, max_words, ratio)
     about_model = {"strategy": strategy, "window": window, "prefix": prefix, "system": system}
+    about_model["details"] = details or None
+    write_rows(outputs, wanted=details)
     if extractive or model.unnamed:
         refuse_model_flags(model, decoding, about_model, extractive=extractive)
         SummaryOptions(style=style)
@@ -128,7 +132,7 @@ def run(
     from llmkit.tasks.summarization.model_settings import with_own_limit
 
     wanted = SummaryOptions(length, strategy or STRATEGIES[0], style, window, prefix)
-    generation = GenerationOptions(**decoding.values(), seed=model.seed, system=system)
+    generation = GenerationOptions(**decoding.values(), seed=model.seed, system=system, details=details)
     rows.check_output(outputs)
     opened = _open(texts or [], inputs, format)
     from llmkit.cli.common.loading import open_engine
@@ -239,7 +243,7 @@ def _run_embedded(
     outputs: options.OutputFlags,
 ) -> None:
     from llmkit.cli.common.loading import load_model
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     task.embedder = embedder = SentenceEmbedder(load_model(model.spec(task="feature-extraction")))
     with progress.Progress("summarize", total=1.0) as bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,7 +119,6 @@ def run(
     """Translate a text of any length, documents, or a file of texts, and keep their layout."""
     from llmkit.records.encodings import check_encoding
     from llmkit.tasks.decoding import GenerationOptions
-    from llmkit.tasks.details import detail_columns
     from llmkit.text.languages import find_pair
 
     wanted = GenerationOptions(
@@ -147,30 +146,48 @@ def run(
     rows.check_output(outputs)
     source_rows, single = rows.open_source(texts[0] if texts else None, inputs, field="text")
     forms.check_rows(single=single)
+
+    def make() -> Translation:
+        from llmkit.cli.common.loading import open_engine
+        from llmkit.tasks.translation import Translation
+
+        return Translation(
+            open_engine(spec),
+            wanted,
+            source=source,
+            target=target,
+            keep=terms,
+            field=inputs.field,
+            template=inputs.template,
+            notice=console.notice,
+        )
+
+    _rows(make, source_rows, outputs, wanted, single=single)
+
+
+def _rows(
+    make: Callable[[], Translation],
+    source: RowSource,
+    outputs: options.OutputFlags,
+    wanted: GenerationOptions,
+    *,
+    single: bool,
+) -> None:
+    """Translate one text to stdout, or each row; `make` loads the model once the text was checked."""
+    from llmkit.tasks.details import detail_columns
+
     one = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
-    row = next(iter(source_rows)) if one else None
+    row = next(iter(source)) if one else None
     if row is not None and not row.data["text"].strip():
         raise InputError("nothing to translate: the text is empty")
-    from llmkit.cli.common.loading import open_engine
-    from llmkit.tasks.translation import Translation
-
-    translation = Translation(
-        open_engine(spec),
-        wanted,
-        source=source,
-        target=target,
-        keep=terms,
-        field=inputs.field,
-        template=inputs.template,
-        notice=console.notice,
-    )
+    translation = make()
     _report(translation)
     if row is not None:
         _one(translation, row, outputs)
     else:
         rows.run_rows(
             translation,
-            source_rows,
+            source,
             outputs,
             verb="translate",
             field="translation_text",

@@ -15,6 +15,7 @@ SECTIONS = {
         "chat": "Talk with a chat model in the terminal, or answer a message or a file of conversations.",
         "qa": "Answer questions from texts and documents, with an extractive or a chat model.",
         "summarize": "Summarize texts and documents, with a model or by their own sentences.",
+        "embed": "Make a vector of a text, or of each row of a file, with an encoder.",
     },
     "Serve a model": {
         "serve": "Serve models over HTTP, to programs that speak OpenAI's or ollama's API.",

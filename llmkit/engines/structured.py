@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.engines.form import Form
+from llmkit.engines.schema_forms import enforceable
 from llmkit.errors import InputError, OptionError, RequestRefused, one_line
 from llmkit.text.chat.reasoning import CLOSE, OPEN
 
@@ -173,7 +174,7 @@ def json_schema(schema: Any, engine: Engine) -> Constraint:
     from llguidance import LLMatcher
 
     try:
-        text = json.dumps(schema)
+        text = json.dumps(enforceable(schema))
     except RecursionError:
         raise OptionError("schema", "is nested too deeply") from None
     _check_size("schema", text)

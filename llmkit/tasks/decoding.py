@@ -139,9 +139,11 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
     if options.greedy or not drawing or sampling.temperature < _GREEDY:
         sampling = replace(sampling, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
     _check_sequences(sampling)
+    asked = {"constraint": options.formed, "logprobs": None if options.logprobs is None else "logprobs"}
+    for ability, option in asked.items():
+        if option is not None and ability not in engine.abilities:
+            raise OptionError(option, f"is not available with {engine.name}; leave it out")
     if options.formed is not None:
-        if "constraint" not in engine.abilities:
-            raise OptionError(options.formed, f"is not available with {engine.name}; leave it out")
         if sampling.num_beams > 1:
             raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
         if options.stop:

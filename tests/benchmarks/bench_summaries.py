@@ -76,7 +76,7 @@ def encoder() -> Embed | None:
     folder = Path(os.environ.get("LLMKIT_REAL", "")) / _ENCODER
     if not os.environ.get("LLMKIT_REAL") or not folder.is_dir():
         return None
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     return SentenceEmbedder(llmkit.load(llmkit.ModelSpec(str(folder), task="feature-extraction")))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from typing import Any
@@ -15,6 +16,7 @@ from llmkit.engines.base import Constraint, Engine, Request, Sampling
 from llmkit.engines.open import open_engine
 from llmkit.errors import OptionError
 from llmkit.tasks.streaming import decode
+from tests.conftest import TinyModel
 
 PERSON = {
     "type": "object",
@@ -83,6 +85,35 @@ def test_a_form_begins_after_the_thoughts(engine: Engine) -> None:
         mask.accept(token)
     begins = {tokenizer.decode([token]) for token in mask.allowed().nonzero()[0]}
     assert all("yes".startswith(one) for one in begins)
+
+
+def test_a_model_may_open_its_thoughts_itself(tiny_model: TinyModel) -> None:
+    """By its token for that, and only as the first one; a tokenizer without it has no thoughts."""
+    from transformers import AutoTokenizer
+
+    folder = tiny_model("llama")
+    plain = open_engine(ModelSpec(str(folder), device="cpu", dtype="float32"))
+    form = structured.choices(["yes"], plain)
+    free = structured.AfterThoughts(form, plain, begun=False).new_mask().allowed()
+    assert (free == form.new_mask().allowed()).all()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<think>", "</think>"])
+    engine = copy.copy(plain)
+    engine.tokenizer = tokenizer
+    engine.config = copy.deepcopy(plain.config)
+    engine.config.vocab_size = len(tokenizer)
+    mask = structured.AfterThoughts(structured.choices(["yes"], engine), engine, begun=False).new_mask()
+    opens, closes = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    assert mask.allowed()[opens]
+    mask.accept(opens)
+    assert mask.allowed().sum() == len(mask.allowed()) - 1  # anything but an end
+    mask.accept(closes)
+    assert not mask.allowed()[opens]
+    begins = {tokenizer.decode([token]) for token in mask.allowed().nonzero()[0]}
+    assert all("yes".startswith(one) for one in begins)
+    mask = structured.AfterThoughts(structured.choices(["yes"], engine), engine, begun=False).new_mask()
+    mask.accept(int(mask.allowed().nonzero()[0][0]))
+    assert not mask.allowed()[opens]
 
 
 def test_a_guess_that_repeats_is_checked_against_the_form(engine: Engine) -> None:

@@ -91,7 +91,7 @@ def test_an_adapter_of_a_real_model_learns_merges_and_is_read_by_others(
 
 def test_embeddings_of_a_real_encoder_have_the_published_cosines(encoder_folder: Path) -> None:
     """Cosines that the sentence-transformers documentation gives for this model."""
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     sentences = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
     embedder = SentenceEmbedder(load(ModelSpec(str(encoder_folder), task="feature-extraction", device="cpu")))

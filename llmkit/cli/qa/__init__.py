@@ -145,13 +145,13 @@ def _ranking(
     if asked.rank is None:
         return None, None
     from llmkit.cli.common.loading import load_model
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     encoder = dataclasses.replace(
         model, model=asked.rank, engine=None, revision=None, adapter=None, quantize=None
     )
     embedder = SentenceEmbedder(load_model(encoder.spec(task="feature-extraction")))
-    identity = embedder.loaded.identity()
+    identity = embedder.identity()
     return embedder if index is None else index.embedder(embedder, identity), identity
 
 

@@ -40,6 +40,8 @@ def files_to_fetch(name: str, files: Sequence[str], spec: ModelSpec, variant: st
     if variant is not None or (not weights and any(f.endswith(".gguf") for f in top)):
         return shards_of(choose_gguf(files if variant else top, variant, name), files)
     wanted = [f for f in top if any(fnmatch(f, pattern) for pattern in _SMALL_FILES)]
+    if "modules.json" in top:  # steps of sentence-transformers after the model
+        wanted += [f for f in files if re.fullmatch(r"\d+_\w+/(config\.json|model\.safetensors)", f)]
     if spec.trust_remote_code:
         wanted += [f for f in files if f.endswith(".py")]
     # Many repositories have a consolidated copy of the same weights beside the sharded ones.

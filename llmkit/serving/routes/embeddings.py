@@ -108,7 +108,7 @@ async def _embedded(
     """Return the model's name, a vector of length 1 for each text, and the number of tokens."""
 
     def run(model: Any) -> list[Any]:
-        from llmkit.tasks.embeddings import SentenceEmbedder
+        from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
         if getattr(getattr(model, "spec", None), "task", None) != _READER:
             raise bad("model", "does not embed texts", "unsupported_value")

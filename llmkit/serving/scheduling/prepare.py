@@ -97,13 +97,13 @@ class _Preparing:
         found = []
         for i, content in enumerate(wanted.prompts):
             make = self._continued if wanted.continued else self._prompt
-            ids, limit, thinking = make(self._with_tools(content), maker)
+            ids, limit, thinking, may_think = make(self._with_tools(content), maker)
             request = Request(
                 replace(sampling, max_new_tokens=limit),
                 ids=ids,
                 key=(seed, i, 0),
                 logprobs=wanted.logprobs,
-                constraint=constraint.after(thinking=thinking),
+                constraint=constraint.after(thinking=thinking, may_think=may_think),
             )
             copies = [replace(request, key=(seed, i, n)) for n in range(wanted.n)]
             shown = thinking if wanted.chat else None
@@ -188,13 +188,13 @@ class _Preparing:
         schemas = use.schemas
         return lambda: {"calls": ToolCallFilter(family, schemas, parallel=parallel), "kept": marks}
 
-    def _prompt(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool]:
+    def _prompt(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool, bool]:
         """Return a prompt's ids, the limit on the tokens after it, and if it ends inside thoughts."""
         engine, options = self._engine, self._options
         where = "prompt" if isinstance(content, str) or not options.chat else "messages"
         if isinstance(content, list) and not options.chat:
             listed: list[Any] = content
-            ids, limit, thinking = self._ids(listed), options.max_new_tokens, False
+            ids, limit, thinking, may_think = self._ids(listed), options.max_new_tokens, False, False
             if engine.context_length is not None:
                 limit = min(limit, engine.context_length - len(ids))
         else:
@@ -211,20 +211,21 @@ class _Preparing:
                 reason = f"has {count} tokens, and {self._name} sees {engine.context_length}"
                 raise bad(where, f"{reason}, the answer included", _TOO_LONG) from error
             assert prompt.ids is not None
-            ids, limit, thinking = list(prompt.ids), prompt.new_tokens, prompt.thinking
+            ids, limit = list(prompt.ids), prompt.new_tokens
+            thinking, may_think = prompt.thinking, prompt.may_think
         if limit < 1:
             reason = f"has {len(ids)} tokens, and {self._name} sees {engine.context_length}"
             raise bad(where, reason, _TOO_LONG)
-        return ids, limit, thinking
+        return ids, limit, thinking, may_think
 
-    def _continued(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool]:
+    def _continued(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool, bool]:
         """Return the prompt of a conversation whose last message, the assistant's, is to go on."""
         turns: Any = content
         *before, last = turns
         if not before or last["role"] != "assistant" or last.get("tool_calls"):
             raise bad("messages", "must end with a text of the assistant after a message of the user")
         tools = content.tools if isinstance(content, MessageList) else None
-        ids, limit, thinking = self._prompt(MessageList(before, tools), maker)
+        ids, limit, thinking, _ = self._prompt(MessageList(before, tools), maker)
         text = str(last["content"])
         if thinking:
             text = f"{last.get('reasoning_content', '')}{CLOSE}\n\n{text}"
@@ -234,7 +235,7 @@ class _Preparing:
         if context is not None and (limit := min(limit, context - len(ids))) < 1:
             reason = f"has {len(ids)} tokens, and {self._name} sees {context}"
             raise bad("messages", f"{reason}, the answer included", _TOO_LONG)
-        return ids, limit, False
+        return ids, limit, False, False
 
     def _ids(self, ids: list[int]) -> list[int]:
         if max(ids) >= self._vocabulary:

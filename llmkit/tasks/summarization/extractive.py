@@ -24,7 +24,7 @@ from llmkit.text.words import count_words, search_terms
 if TYPE_CHECKING:
     import numpy as np
 
-    from llmkit.tasks.embeddings import SentenceEmbedder
+    from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
 DEFAULT_FIELDS = ("text", "document", "article")
 
@@ -193,7 +193,7 @@ class ExtractiveSummarization:
         import llmkit
 
         return {
-            **({} if self.embedder is None else self.embedder.loaded.identity()),
+            **({} if self.embedder is None else self.embedder.identity()),
             "extractive": "lexrank",
             "llmkit": llmkit.__version__,
             "length": asdict(self.length),

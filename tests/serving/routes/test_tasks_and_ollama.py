@@ -12,7 +12,7 @@ import pytest
 
 from llmkit import ModelSpec, load
 from llmkit.engines.open import open_engine
-from llmkit.tasks.embeddings import SentenceEmbedder
+from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 from tests.conftest import TinyModel
 from tests.serving.conftest import Client, serving
 

@@ -11,7 +11,7 @@ import pytest
 from llmkit.errors import InputError
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
-from llmkit.tasks.embeddings import SentenceEmbedder
+from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 from tests.conftest import TinyModel
 from tests.tiny import SENTENCES, make_tokenizer
 
