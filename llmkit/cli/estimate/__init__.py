@@ -236,7 +236,7 @@ def _machine(on: str | None, task: str, again: bool) -> dict[str, Any]:
     from llmkit.benchmark.step_times import StepTimes, process_bytes
 
     times = StepTimes(again, console.notice)
-    return {"machine": machine, "process": process_bytes(task, again=again), "measure": times}
+    return {"machine": machine, "process": lambda: process_bytes(task, again=again), "measure": times}
 
 
 def _check(spec: ModelSpec, found: Estimate) -> StepResult:

@@ -107,7 +107,7 @@ def estimate(
     watts: float | None = None,
     grid: float | None = None,
     price: float | None = None,
-    process: int | None = None,
+    process: Callable[[], int] | None = None,
     measure: Measure | None = None,
 ) -> Estimate:
     """Estimate what a task costs.
@@ -123,7 +123,7 @@ def estimate(
         watts: power of a device; None takes the machine's.
         grid: grams of CO2 for a kWh; None leaves the carbon out.
         price: price of a device for an hour; None leaves it out.
-        process: bytes of a process without a model on a CPU; None takes what was measured elsewhere.
+        process: gives the bytes of a process without a model on a CPU; None takes what was measured before.
         measure: measures seconds of stages on this machine; None takes the floor of the data sheet.
 
     Returns:
