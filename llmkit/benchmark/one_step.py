@@ -30,7 +30,7 @@ _RUNS, _ENOUGH = 5, 4.0  # most runs, and seconds after which no run is repeated
 
 @dataclass(frozen=True)
 class StepCase:
-    """What to run.
+    """A batch or a training step to run.
 
     Attributes:
         model: a name that `runtime.load` takes.
@@ -79,7 +79,7 @@ class StepCase:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What was measured.
+    """Memory and time of a case.
 
     Attributes:
         peak: most bytes that the process had.

@@ -46,14 +46,14 @@ def compare(model: str, task: str, rows: int, tokens: int, times: bool) -> dict[
     from llmkit.benchmark.one_step import StepCase, run_case
     from llmkit.benchmark.step_times import StepTimes, process_bytes
     from llmkit.runtime.estimate.estimate import estimate
-    from llmkit.runtime.estimate.machines import machine_named
+    from llmkit.runtime.estimate.this_machine import find_machine
     from llmkit.runtime.estimate.workload import Training
     from llmkit.runtime.spec import ModelSpec
 
     verb = "generate" if task == "generate" else "finetune"
     rank = 16 if task == "LoRA" else None
     new = NEW if verb == "generate" else None
-    machine = machine_named("this" if times else "cpu")
+    machine = find_machine("this" if times else "cpu")
     found = estimate(
         ModelSpec(model),
         machine,
