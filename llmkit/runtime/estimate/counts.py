@@ -319,11 +319,18 @@ class ModelCounts:
 
 
 def _embedded(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return inputs with embeddings in place of ids: RoFormer looks for padding in the ids."""
+    """Return inputs with embeddings and a whole mask: RoFormer looks for padding in ids and short masks."""
+    import torch
+
     table = model.get_input_embeddings().weight
     ids = inputs["input_ids"]
     embeddings = table.new_empty(*ids.shape, table.shape[1])
-    return {name: one for name, one in inputs.items() if name != "input_ids"} | {"inputs_embeds": embeddings}
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device="meta")
+    more = {
+        "inputs_embeds": embeddings,
+        "attention_mask": mask.expand(len(ids), 1, ids.shape[1], ids.shape[1]),
+    }
+    return {name: one for name, one in inputs.items() if name != "input_ids"} | more
 
 
 def _linear_weights(module: Any) -> int:
