@@ -1,6 +1,6 @@
 """Estimates beside memory that others have measured on GPUs.
 
-Source: Qwen2.5 Speed Benchmark, 2024 (https://qwen.readthedocs.io/en/v2.5/benchmark/speed_benchmark.html):
+Source: Qwen2.5 Speed Benchmark, 2024 (QwenLM/Qwen2.5 on GitHub, docs/source/benchmark/speed_benchmark.rst):
 transformers 4.46, one A100 80GB, bfloat16, flash attention, a batch of 1, 2,048 new tokens. The page says GB;
 weights and cache alone show that they are of 2^30 bytes.
 """
