@@ -30,6 +30,7 @@ class Hub:
         cuts: for a file, how many answers break off in the middle.
         spoiled: files that arrive with another byte than the hash says.
         asked: the paths that were asked for, with the range.
+        sent: bytes that were sent of each file.
         url: its address.
     """
 
@@ -37,6 +38,7 @@ class Hub:
     cuts: dict[str, int] = field(default_factory=dict)
     spoiled: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    sent: dict[str, int] = field(default_factory=dict)
     url: str = ""
 
 
@@ -110,14 +112,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         if path in self.hub.spoiled:
             data = data[:-1] + bytes([data[-1] ^ 1])
-        first = 0
-        if self.headers.get("Range"):
-            first = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
-            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
+        first, whole, ranged = 0, len(data), self.headers.get("Range")
+        if ranged:
+            start, _, end = ranged.removeprefix("bytes=").partition("-")
+            first = int(start)
+            data = data[: int(end) + 1] if end else data
+            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{whole}"
+        if self.command == "GET":
+            self.hub.sent[path] = self.hub.sent.get(path, 0) + len(data) - first
         cut = self.command == "GET" and self.hub.cuts.get(path, 0) > 0
         if cut:
             self.hub.cuts[path] -= 1
-        self._answer(206 if first else 200, data[first:], headers, cut=cut)
+        self._answer(206 if ranged else 200, data[first:], headers, cut=cut)
 
     def _answer(
         self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, *, cut: bool = False

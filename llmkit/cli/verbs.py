@@ -33,7 +33,7 @@ SECTIONS = {
     },
     "Inspect": {
         "explain": "Score the words of a text by their part in a model's prediction.",
-        "estimate": "Estimate the memory and time of a model, before it is downloaded or loaded.",
+        "estimate": "Estimate the memory, time and price of a model, before it is downloaded or loaded.",
         "bench": "Measure the speed and memory of a model, beside the machine's limits and other programs.",
         "kernels": "List, verify or time attention kernels.",
         "models": "List, describe, download, remove and check models.",

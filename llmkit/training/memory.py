@@ -1,6 +1,6 @@
 """Estimate the peak memory of a training step without running it.
 
-Public: `peak`, `measured_peak`, `available`.
+Public: `peak`, `longest_rows`, `measured_peak`, `available`.
 
 Forward and backward pass run on tensors with shapes but no storage (see `runtime.estimate.training_step`),
 and the tensors that live at one time are counted. To these are added AdamW's two moments, four bytes each per
@@ -86,9 +86,28 @@ def peak(
     )
 
 
+def longest_rows(train: Any, rows: int, *, packed: int | None, pairs: bool) -> list[int]:
+    """Return the tokens of the rows of the largest batch.
+
+    Args:
+        train: the examples, with `longest` and `lengths`.
+        rows: rows of a batch.
+        packed: tokens of a packed row; None without packing.
+        pairs: a row holds two texts.
+    """
+    from llmkit.training.batches import sides
+
+    if packed is not None:
+        return [packed] * rows
+    if pairs:
+        return [len(side.ids) for i in train.longest(rows) for side in sides(train[i])]
+    lengths = train.lengths
+    return [lengths[i] for i in train.longest(rows)]
+
+
 def _head(model: Any) -> Any:
     head = model.get_output_embeddings()
     return None if head is None else head.weight
 
 
-__all__ = ["available", "measured_peak", "peak"]
+__all__ = ["available", "longest_rows", "measured_peak", "peak"]

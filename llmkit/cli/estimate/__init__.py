@@ -228,15 +228,15 @@ def _machine(on: str | None, task: str, again: bool) -> dict[str, Any]:
     """Return the arguments of `estimate` for a machine; measure this one if it is asked for."""
     if on is None:
         return {}
-    from llmkit.runtime.estimate.machines import machine_named
+    from llmkit.runtime.estimate.this_machine import find_machine
 
-    machine = machine_named(on)
+    machine = find_machine(on)
     if on.lower() != "this" or machine.kind != "cpu":
         return {"machine": machine}
     from llmkit.benchmark.step_times import StepTimes, process_bytes
 
     times = StepTimes(again, console.notice)
-    return {"machine": machine, "process": process_bytes(task, again=again), "measure": times}
+    return {"machine": machine, "process": lambda: process_bytes(task, again=again), "measure": times}
 
 
 def _check(spec: ModelSpec, found: Estimate) -> StepResult:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.estimate.estimate import Estimate
     from llmkit.runtime.estimate.stages import Stage
 
+MOST_ROWS = 1 << 16
+"""Rows above which no batch is tried."""
 _MIB, _GIB = 1 << 20, 1 << 30
 _NAMES = {
     "prompt": "reading {rows} x {prompt} tokens",
@@ -90,7 +92,8 @@ def _on(found: Estimate) -> Iterator[str]:
     free = machine.memory - found.total
     fits, rest = ("fits", "free") if free >= 0 else ("does not fit", "missing")
     yield f"  {fits}: {size(abs(free))} {rest}"
-    yield f"  at most {fit.largest_batch:,} rows of {work.tokens:,} tokens"
+    more = " or more" * (fit.largest_batch >= MOST_ROWS)
+    yield f"  at most {fit.largest_batch:,}{more} rows of {work.tokens:,} tokens"
     rows = f"{work.batch_size:,} {'rows' if work.batch_size > 1 else 'row'}"
     yield f"  at most {fit.longest_row:,} tokens in {rows}"
     if machine.kind == "gpu":

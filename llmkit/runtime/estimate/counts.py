@@ -218,19 +218,19 @@ class ModelCounts:
         experts = round(2 * self._expert_weights * self.active_share)
         return int(counter.get_total_flops()) + experts * rows * tokens
 
-    def activation_bytes(self, rows: int, tokens: int, *, cache: bool = True) -> int:
-        """Return the most bytes of tensors that live at one time of a prompt pass.
+    def activation_bytes(self, rows: int, tokens: int) -> int:
+        """Return the most bytes of tensors that live at one time of a prompt pass, its cache included.
 
         Args:
             rows: number of prompts.
             tokens: tokens of each; of the source behind an encoder-decoder.
-            cache: the pass keeps a cache, which is counted too.
         """
-        with watch_live_bytes() as live:
+        own = [*self._with_kernel.parameters(), *self._with_kernel.buffers()]
+        with watch_live_bytes(own) as live:
             if self.kind == "seq2seq":
                 output = self._forward(self._with_kernel, rows, 1, tokens)
             else:
-                output = self._forward(self._with_kernel, rows, tokens, cache=cache)
+                output = self._forward(self._with_kernel, rows, tokens)
             del output
         return live.peak
 
@@ -293,7 +293,7 @@ class ModelCounts:
         found = self._model.named_parameters()
         return sum(one.numel() for name, one in found if one.ndim == 3 and "expert" in name)
 
-    def _forward(self, model: Any, rows: int, tokens: int, source: int = 0, *, cache: bool = True) -> Any:
+    def _forward(self, model: Any, rows: int, tokens: int, source: int = 0) -> Any:
         import torch
 
         def ids(count: int) -> Any:
@@ -303,7 +303,7 @@ class ModelCounts:
         if self.kind == "seq2seq":
             inputs = {"input_ids": ids(max(1, source)), "decoder_input_ids": ids(tokens)}
         if self.kind != "encoder":
-            inputs["use_cache"] = cache
+            inputs["use_cache"] = True
         if model is self._with_kernel and "logits_to_keep" in signature(model.forward).parameters:
             inputs["logits_to_keep"] = 1
         first: Exception | None = None
@@ -319,11 +319,18 @@ class ModelCounts:
 
 
 def _embedded(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return inputs with embeddings in place of ids: RoFormer looks for padding in the ids."""
+    """Return inputs with embeddings and a whole mask: RoFormer looks for padding in ids and short masks."""
+    import torch
+
     table = model.get_input_embeddings().weight
     ids = inputs["input_ids"]
     embeddings = table.new_empty(*ids.shape, table.shape[1])
-    return {name: one for name, one in inputs.items() if name != "input_ids"} | {"inputs_embeds": embeddings}
+    mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device="meta")
+    more = {
+        "inputs_embeds": embeddings,
+        "attention_mask": mask.expand(len(ids), 1, ids.shape[1], ids.shape[1]),
+    }
+    return {name: one for name, one in inputs.items() if name != "input_ids"} | more
 
 
 def _linear_weights(module: Any) -> int:

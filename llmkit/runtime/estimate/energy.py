@@ -32,7 +32,7 @@ GRIDS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes; None where a number was not given.
+    """Time, energy, carbon and price of a run; None where a number was not given.
 
     Attributes:
         seconds: its time.

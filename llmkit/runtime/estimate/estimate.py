@@ -30,7 +30,7 @@ _LEFT_OUT_GPU = "the driver's context and torch itself on a GPU (0.3 to 0.6 GiB)
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits into a machine.
+    """Largest sizes that fit into a machine.
 
     Attributes:
         fits: True if the memory is enough.
@@ -107,7 +107,7 @@ def estimate(
     watts: float | None = None,
     grid: float | None = None,
     price: float | None = None,
-    process: int | None = None,
+    process: Callable[[], int] | None = None,
     measure: Measure | None = None,
 ) -> Estimate:
     """Estimate what a task costs.
@@ -123,7 +123,7 @@ def estimate(
         watts: power of a device; None takes the machine's.
         grid: grams of CO2 for a kWh; None leaves the carbon out.
         price: price of a device for an hour; None leaves it out.
-        process: bytes of a process without a model on a CPU; None takes what was measured elsewhere.
+        process: gives the bytes of a process without a model on a CPU; None takes what was measured before.
         measure: measures seconds of stages on this machine; None takes the floor of the data sheet.
 
     Returns:
@@ -133,25 +133,41 @@ def estimate(
         InputError: there is no such model, or its architecture does not run without values.
         OptionError: an option has no such value.
     """
-    import torch
-
     for name, value in (("watts", watts), ("price", price)):
         if value is not None and not 0 <= value < float("inf"):
             raise OptionError(name, f"must be 0 or more, not {value}")
     source = find_source(spec)
+    given = (prompt_tokens, new_tokens, batch_size, rows)
+    plan = _plan(spec, source, task, machine, given, training, process)
+    found = _without_machine(plan)
+    if machine is None:
+        return found
+    measured = {} if measure is None else measure(plan)
+    stages = tuple(stage.on(machine, plan.dtype, measured) for stage in found.stages)
+    seconds = plan.workload.batches * sum((stage.seconds or 0) * stage.times for stage in stages)
+    fit = _fit(plan, machine)
+    power = machine.watts or None if watts is None else watts
+    cost = cost_of(seconds, devices=fit.fewest_devices or 1, watts=power, grid=grid, price=price)
+    return replace(found, machine=machine, stages=stages, fit=fit, cost=cost)
+
+
+def _plan(
+    spec: ModelSpec,
+    source: ModelSource,
+    task: str,
+    machine: Machine | None,
+    given: tuple[int | None, int | None, int | None, int | None],
+    training: Training | None,
+    process: Callable[[], int] | None,
+) -> MemoryPlan:
+    """Return the memory of the task; `given` is prompt tokens, new tokens, batch size and rows."""
+    import torch
+
     dtype = _dtype(spec, source, task, machine)
-    on_cpu = machine is not None and machine.kind == "cpu"
     counts = ModelCounts(source.config, getattr(torch, dtype), source.name)
-    work = Workload.within(
-        positions(source.config),
-        prompt_tokens,
-        new_tokens,
-        batch_size,
-        rows,
-        task=task,
-        together=counts.kind != "seq2seq",
-    )
-    plan = MemoryPlan(
+    together = counts.kind != "seq2seq"
+    work = Workload.within(positions(source.config), *given, task=task, together=together)
+    return MemoryPlan(
         counts,
         source,
         task,
@@ -159,40 +175,31 @@ def estimate(
         training or Training(lora_rank=None if task == "pretrain" else Training.lora_rank),
         dtype=dtype,
         quantize=spec.quantize,
-        on_cpu=on_cpu,
+        on_cpu=machine is not None and machine.kind == "cpu",
         free=0.0 if machine is None else machine.memory,
         process=process,
     )
-    found = Estimate(
-        model=source.name,
-        task=task,
-        architecture=str(source.config.model_type),
+
+
+def _without_machine(plan: MemoryPlan) -> Estimate:
+    """Return what does not depend on a machine's speed."""
+    counts, work = plan.counts, plan.workload
+    return Estimate(
+        model=plan.source.name,
+        task=plan.task,
+        architecture=str(plan.source.config.model_type),
         parameters=counts.parameters,
         active_parameters=counts.active_weights,
         layers=counts.layers,
-        dtype=dtype,
+        dtype=plan.dtype,
         workload=work,
-        training=plan.training if trains(task) else None,
+        training=plan.training if trains(plan.task) else None,
         memory=plan.terms(work.batch_size, work.prompt_tokens),
         loading=plan.loading,
-        left_out=_left_out(task, on_cpu),
+        left_out=_left_out(plan.task, plan.on_cpu),
         stages=stages_of(plan),
-        notes=source.notes,
+        notes=plan.source.notes,
     )
-    if machine is None:
-        return found
-    measured = {} if measure is None else measure(plan)
-    stages = tuple(stage.on(machine, dtype, measured) for stage in found.stages)
-    seconds = work.batches * sum((stage.seconds or 0) * stage.times for stage in stages)
-    fit = _fit(plan, machine)
-    cost = cost_of(
-        seconds,
-        devices=fit.fewest_devices or 1,
-        watts=machine.watts or None if watts is None else watts,
-        grid=grid,
-        price=price,
-    )
-    return replace(found, machine=machine, stages=stages, fit=fit, cost=cost)
 
 
 def _dtype(spec: ModelSpec, source: ModelSource, task: str, machine: Machine | None) -> str:

@@ -74,7 +74,7 @@ MACHINES = {
 
 
 def machine_named(name: str) -> Machine:
-    """Return a known machine, this one for ``this``, or the one that a JSON file describes.
+    """Return a known machine, or the one that a JSON file describes.
 
     Raises:
         OptionError: no machine has this name.
@@ -82,10 +82,6 @@ def machine_named(name: str) -> Machine:
     """
     if name.lower() in MACHINES:
         return MACHINES[name.lower()]
-    if name.lower() == "this":
-        from llmkit.runtime.estimate.this_machine import this_machine
-
-        return this_machine()
     if not name.endswith(".json"):
         raise OptionError(
             "on",

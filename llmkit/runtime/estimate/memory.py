@@ -16,6 +16,8 @@ from llmkit.runtime.estimate.training_step import StepBytes, heap_bytes, loss_by
 from llmkit.runtime.estimate.workload import trains
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from llmkit.runtime.estimate.counts import ModelCounts
@@ -65,7 +67,7 @@ class MemoryPlan:
         quantize: ``int8``, ``int4`` or None.
         on_cpu: the memory is that of a process, not of a GPU.
         free: bytes that are free; a server takes a share of them.
-        process: bytes of a process without a model; None takes what was measured elsewhere.
+        process: gives the bytes of a process without a model; None takes what was measured elsewhere.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class MemoryPlan:
         quantize: str | None = None,
         on_cpu: bool = False,
         free: float = 0.0,
-        process: int | None = None,
+        process: Callable[[], int] | None = None,
     ) -> None:
         if quantize is not None and quantize not in _QUANTIZED:
             raise OptionError("quantize", f"{quantize}: use int8 or int4")
@@ -127,7 +129,7 @@ class MemoryPlan:
     def process(self) -> int:
         """Bytes of the process without the model."""
         kind = "training" if trains(self.task) else "generate"
-        own = PROCESS[kind] if self._process is None else self._process
+        own = PROCESS[kind] if self._process is None else self._process()
         return own + _TOKENIZER * self.source.tokenizer_bytes
 
     @property
@@ -296,11 +298,10 @@ class MemoryPlan:
         rows, prompt = self.workload.batch_size, self.workload.prompt_tokens
         if self._native:
             rows, prompt = 1, min(_READ, rows * prompt, positions(self.counts.config))
-        caches = self.task != "eval" and self.counts.kind != "encoder"
-        size = self.counts.activation_bytes(rows, prompt, cache=caches)
-        if caches and self.counts.kind == "seq2seq":
+        size = self.counts.activation_bytes(rows, prompt)
+        if self.counts.kind == "seq2seq":
             size -= self.counts.cache_bytes(rows, 1, prompt)
-        elif caches:
+        else:
             size -= self.counts.cache_bytes(rows, prompt)
         return rows * prompt, max(0, size)
 

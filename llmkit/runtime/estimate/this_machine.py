@@ -1,6 +1,6 @@
 """The machine that this runs on: its memory, and its measured bandwidth and arithmetic.
 
-Public: `this_machine`, `measure_speed`, `Speed`.
+Public: `find_machine`, `this_machine`, `measure_speed`, `Speed`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.runtime.estimate.machines import Machine
+from llmkit.runtime.estimate.machines import Machine, machine_named
 from llmkit.runtime.estimate.remember import remembered
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Speed:
     bandwidth: float
     operations: float
     notes: tuple[str, ...] = ()
+
+
+def find_machine(name: str) -> Machine:
+    """Return this machine for ``this``, else as `machine_named`."""
+    return this_machine() if name.lower() == "this" else machine_named(name)
 
 
 def this_machine() -> Machine:

@@ -68,7 +68,7 @@ def count_step(
     inner: Any = base_model(model)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     state = _without_storage(inner, mode)
-    # RoFormer looks for padding in the ids, which have no values here; embeddings take their place.
+    # RoFormer looks for padding in ids and short masks, which have no values here; others take their place.
     for embedded in (False, True):
         try:
             with _in_training(inner, checkpointing), mode, watch_live_bytes(state.values()) as live:
@@ -111,7 +111,8 @@ def _hidden(
     inputs: dict[str, Any] = {"input_ids": ids}
     if embedded:
         width = model.get_input_embeddings().weight.shape[1]
-        inputs = {"inputs_embeds": torch.empty(*shape, width, requires_grad=True)}
+        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool).expand(shape[0], 1, shape[1], shape[1])
+        inputs = {"inputs_embeds": torch.empty(*shape, width, requires_grad=True), "attention_mask": mask}
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids
     if model.get_output_embeddings() is not None:

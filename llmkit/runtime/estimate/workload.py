@@ -1,4 +1,4 @@
-"""What is to be run: a task, its lengths and its options.
+"""Workload of an estimate: a task, its lengths and its options.
 
 Public: `TASKS`, `Training`, `Workload`.
 """

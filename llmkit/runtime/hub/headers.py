@@ -57,7 +57,7 @@ def hub_headers(name: str, spec: ModelSpec, variant: str | None) -> HubHeaders:
         InputError: there is no such model, access is refused, or a header is damaged.
         LLMKitError: the connection broke.
     """
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
 
     api = HfApi()
     with hub_errors(name, spec.revision):
@@ -68,14 +68,9 @@ def hub_headers(name: str, spec: ModelSpec, variant: str | None) -> HubHeaders:
             file = choose_gguf(wanted, wanted[0], name)
             if len(wanted) > 1:
                 raise InputError(f"{name}: {file} comes in {len(wanted)} parts; download it first")
-            opened = _gguf_header(name, file, sizes[file], info.sha)
+            opened = _gguf_header(name, file, sizes[file], info.sha, api.endpoint)
             return HubHeaders(Path(file), {}, 0, opened, sizes[file])
-        # By the name of the revision: the cache then knows it when there is no network.
-        folders = [
-            Path(hf_hub_download(name, one, revision=spec.revision, cache_dir=spec.cache_dir)).parent
-            for one in _CONFIGS
-            if one in sizes
-        ]
+        folders = [_download(name, one, spec, api.endpoint) for one in _CONFIGS if one in sizes]
         if not folders:
             raise InputError(f"{name} is not a model: no config.json in it")
         weights = [one for one in wanted if one.endswith(".safetensors")]
@@ -87,6 +82,15 @@ def hub_headers(name: str, spec: ModelSpec, variant: str | None) -> HubHeaders:
             before = dtypes.get(kind, (0, 0))
             dtypes[kind] = (before[0] + size, before[1] + values)
     return HubHeaders(folders[0], dtypes, sizes.get(_TOKENIZER, 0))
+
+
+def _download(name: str, file: str, spec: ModelSpec, endpoint: str) -> Path:
+    """Download a small file; return the folder that it is in."""
+    from huggingface_hub import hf_hub_download
+
+    # By the name of the revision: the cache then knows it when there is no network.
+    found = hf_hub_download(name, file, revision=spec.revision, cache_dir=spec.cache_dir, endpoint=endpoint)
+    return Path(found).parent
 
 
 def _safetensors_header(api: Any, name: str, file: str, revision: str | None) -> dict[str, tuple[int, int]]:
@@ -105,14 +109,14 @@ def _safetensors_header(api: Any, name: str, file: str, revision: str | None) ->
     return found
 
 
-def _gguf_header(name: str, file: str, size: int, revision: str | None) -> GGUFCheckpoint:
+def _gguf_header(name: str, file: str, size: int, revision: str | None, endpoint: str) -> GGUFCheckpoint:
     """Read the header of a GGUF file from its first bytes, more of them if it is longer."""
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     from llmkit.formats.gguf.checkpoint import as_checkpoint
 
-    url = hf_hub_url(name, file, revision=revision)
+    url = hf_hub_url(name, file, revision=revision, endpoint=endpoint)
     count = _GGUF_FIRST
     with tempfile.TemporaryDirectory() as folder:
         while True:

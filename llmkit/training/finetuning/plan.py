@@ -268,26 +268,18 @@ def _choose_size(setup: _Setup) -> tuple[int, int, int | None]:
     If `batch_size` is None, take the largest divisor of the rows of a step that fits, and accumulate the
     rest: the rows of each step stay the same.
     """
-    from llmkit.training.batches import sides
-    from llmkit.training.memory import available, peak
+    from llmkit.training.memory import available, longest_rows, peak
 
-    recipe, train = setup.recipe, setup.train
+    recipe, pairs = setup.recipe, setup.kind == "preference"
 
     def estimate(rows: int, accumulation: int) -> int | None:
-        if recipe.packing:
-            longest = [setup.length] * rows
-        elif setup.kind == "preference":
-            longest = [len(side.ids) for i in train.longest(rows) for side in sides(train[i])]
-        else:
-            lengths = train.lengths
-            longest = [lengths[i] for i in train.longest(rows)]
         return peak(
             setup.loaded,
-            longest,
+            longest_rows(setup.train, rows, packed=setup.length if recipe.packing else None, pairs=pairs),
             flattens=setup.flattens,
             dtype=setup.dtype,
             checkpointing=recipe.gradient_checkpointing,
-            pairs=setup.kind == "preference",
+            pairs=pairs,
             accumulation=accumulation,
         )
 

@@ -13,9 +13,11 @@ from transformers import AutoConfig
 from llmkit import ModelSpec
 from llmkit.errors import InputError, OptionError
 from llmkit.models.bundled import embedded_folder
+from llmkit.runtime.estimate.cache import server_tokens, token_bytes
 from llmkit.runtime.estimate.counts import ModelCounts
-from llmkit.runtime.estimate.estimate import Workload, estimate
+from llmkit.runtime.estimate.estimate import Estimate, Workload, estimate
 from llmkit.runtime.estimate.machines import MACHINES, machine_named
+from llmkit.runtime.estimate.workload import Training
 from tests.command import assert_refused, run
 
 LLAMA = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32}
@@ -97,20 +99,38 @@ def test_activations_hold_no_matrix_of_tokens_by_tokens() -> None:
     assert short > 3 * 512 * 14336 * 2 * 0.9
 
 
+def sizes(found: Estimate) -> dict[str, int]:
+    """The parts of the memory by the first word of their names."""
+    return {term.name.split()[0]: term.bytes for term in found.memory}
+
+
 def test_parts_add_up_and_a_machine_bounds_them() -> None:
     machine = machine_named("t4")
     found = estimate(ModelSpec("stories"), machine, prompt_tokens=100, new_tokens=50, batch_size=2)
     assert found.workload == Workload(100, 50, 2)
-    weights, cache, activations = (term.bytes for term in found.memory)
-    assert weights == 2 * found.parameters
-    assert cache == 2 * 150 * 3072
-    assert found.total == weights + cache + activations
-    assert found.fits is True
-    assert found.largest_batch is not None
-    assert found.largest_batch > 1000
-    assert found.longest_row == 512
-    # The floor of a token: weights and cache once over the memory's bandwidth.
-    assert found.token_seconds == (weights + cache) / 320e9
+    parts = sizes(found)
+    assert parts["weights"] == 2 * found.parameters
+    assert parts["cache"] == 2 * 150 * 3072
+    assert parts["logits"] == 2 * 4 * 2 * 2048
+    assert found.total == sum(parts.values())
+    assert found.fit is not None
+    assert found.fit.fits
+    assert found.fit.largest_batch > 1000
+    assert (found.fit.longest_row, found.fit.fewest_devices) == (512, 1)
+    # The floor of a token at the middle of the answer: weights and cache once over the memory's bandwidth.
+    token = found.stages[1]
+    assert (token.name, token.times) == ("token", 49)
+    assert token.seconds == (parts["weights"] + 2 * 125 * 3072) / 320e9
+
+
+def test_memory_that_is_missing_takes_more_devices(tmp_path: Path) -> None:
+    small = tmp_path / "small.json"
+    small.write_text('{"memory_gb": 0.006, "bandwidth_gbs": 1, "tflops": 1, "tflops_float32": 1}')
+    found = estimate(ModelSpec("stories"), machine_named(str(small)), prompt_tokens=8, new_tokens=8)
+    assert found.fit is not None
+    assert (found.fit.fits, found.fit.largest_batch, found.fit.longest_row) == (False, 0, 0)
+    # Weights of 9.8 MB on devices of 6 MB.
+    assert found.fit.fewest_devices == 2
 
 
 def test_quantized_weights_are_smaller() -> None:
@@ -123,8 +143,116 @@ def test_a_short_context_shortens_the_default_and_refuses_what_is_longer() -> No
     assert estimate(ModelSpec("stories")).workload.tokens <= 512
     with pytest.raises(OptionError, match="the model sees 512"):
         estimate(ModelSpec("stories"), prompt_tokens=600)
-    with pytest.raises(InputError, match="translator is an encoder-decoder"):
-        estimate(ModelSpec("translator"))
+
+
+def test_training_adds_up_to_the_formulas() -> None:
+    whole = estimate(
+        ModelSpec("stories"),
+        task="finetune",
+        prompt_tokens=64,
+        batch_size=2,
+        training=Training(lora_rank=None),
+    )
+    parts = sizes(whole)
+    assert parts["weights"] == parts["gradients"] == 4 * whole.parameters
+    assert parts["AdamW's"] == 8 * whole.parameters
+    assert whole.stages[0].flops == 3 * 2 * 649_068_544
+    lora = estimate(
+        ModelSpec("stories"), task="finetune", prompt_tokens=64, batch_size=2, training=Training(lora_rank=8)
+    )
+    parts = sizes(lora)
+    # Rank x (inputs + outputs) of 7 matrices a layer: 256 wide, 128 keys and values, 688 in the middle.
+    config = AutoConfig.from_pretrained(embedded_folder("stories"))
+    width, middle, keys = config.hidden_size, config.intermediate_size, 128
+    layer = 2 * (2 * width) + 2 * (width + keys) + 3 * (width + middle)
+    assert parts["adapter"] == 4 * 8 * layer * config.num_hidden_layers
+    assert parts["weights"] == 2 * lora.parameters
+    small = estimate(
+        ModelSpec("stories"), task="finetune", prompt_tokens=64, batch_size=2, training=Training(qlora=True)
+    )
+    assert sizes(small)["weights"] < parts["weights"] + 2 * 2048 * 256
+
+
+@pytest.mark.slow
+def test_checkpointing_keeps_less_and_accumulation_keeps_gradients() -> None:
+    options: dict[str, Any] = {"task": "pretrain", "prompt_tokens": 128, "batch_size": 4}
+    plain, less, more = (
+        estimate(ModelSpec("stories"), **options, training=Training(lora_rank=None, **one))
+        for one in ({}, {"gradient_checkpointing": True}, {"gradient_accumulation": 4})
+    )
+    assert less.total < plain.total < more.total
+    assert less.stages[0].flops == plain.stages[0].flops * 4 // 3
+    assert more.stages[0].flops == 4 * plain.stages[0].flops
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "stages"),
+    [
+        ("translator", "generate", ["prompt", "token"]),
+        ("reader", "eval", ["pass"]),
+        ("stories", "serve", ["prompt", "token"]),
+        pytest.param("translator", "finetune", ["step"], marks=pytest.mark.slow),
+        pytest.param("reader", "finetune", ["step"], marks=pytest.mark.slow),
+        pytest.param("storyteller", "generate", ["prompt", "token"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_kind_of_model_and_task(model: str, task: str, stages: list[str]) -> None:
+    found = estimate(ModelSpec(model), machine_named("cpu"), task=task, prompt_tokens=16, batch_size=2)
+    assert [stage.name for stage in found.stages] == stages
+    assert all(term.bytes > 0 for term in found.memory)
+    assert found.fit is not None
+    assert found.fit.fits
+    if model == "storyteller":
+        assert "adapter" in sizes(found)
+
+
+def test_an_encoder_writes_nothing() -> None:
+    with pytest.raises(OptionError) as error:
+        estimate(ModelSpec("reader"))
+    assert error.value.option == "task"
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("task", {"task": "sing"}),
+        ("new_tokens", {"task": "finetune", "new_tokens": 4}),
+        ("quantize", {"task": "finetune", "spec": ModelSpec("stories", quantize="int8")}),
+        ("rows", {"rows": 0}),
+        ("watts", {"watts": -1.0}),
+        ("price", {"price": float("nan")}),
+    ],
+)
+def test_bad_options_are_named(option: str, values: dict[str, Any]) -> None:
+    spec = values.pop("spec", ModelSpec("stories"))
+    with pytest.raises(OptionError) as error:
+        estimate(spec, **values)
+    assert error.value.option == option
+
+
+def test_a_server_reserves_what_its_engine_asks_for() -> None:
+    # 32 sequences of the context of 512 with 5 guesses, in float32: twice the 3,072 bytes of float16.
+    found = estimate(ModelSpec("stories"), machine_named("cpu"), task="serve")
+    assert sizes(found)["cache"] == 32 * 517 * 6144
+    # A quarter of the free memory is the limit, and a short request is always taken.
+    assert server_tokens(517, 32, 4 * 1000 * 6144, 6144) == 1000
+    assert server_tokens(517, 32, 0, 6144) == 517
+
+
+@pytest.mark.parametrize("name", ["Llama-3.1-8B", "Qwen3-0.6B", "Mistral-7B"])
+def test_the_bytes_of_a_token_are_those_of_the_counted_cache(name: str) -> None:
+    small = {"num_hidden_layers": 2, "vocab_size": 64}
+    counted = counts(name, **small)
+    config = AutoConfig.for_model(**{**CONFIGS[name], **small})
+    slope = (counted.cache_bytes(1, 48) - counted.cache_bytes(1, 16)) / 32
+    assert token_bytes(config, torch.bfloat16) == slope
+
+
+@pytest.mark.slow
+def test_the_bytes_of_a_token_of_a_latent_cache() -> None:
+    # DeepSeek-V3: 512 + 64 numbers a layer.
+    config = AutoConfig.for_model("deepseek_v3", num_hidden_layers=2)
+    assert token_bytes(config, torch.bfloat16) == 2 * 576 * 2
 
 
 @pytest.mark.parametrize(
@@ -158,14 +286,31 @@ def test_a_file_describes_a_machine(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_lines_or_json() -> None:
-    result = run("estimate", "-m", "stories", "--on", "h100", "--batch-size", "4")
+    options = ("--on", "h100", "--batch-size", "4", "--grid", "france", "--price", "2", "--rows", "100")
+    result = run("estimate", "-m", "stories", *options)
     assert result.code == 0, result.err
-    assert "stories: llama, 4.88M parameters, 6 layers, float16" in result.out
+    assert "stories: generate, llama, 4.88M parameters, 6 layers, float16" in result.out
     assert "fits: " in result.out
     assert MACHINES["h100"].source in result.out
-    result = run("estimate", "-m", "stories", "--json")
+    assert "100 rows in all: at least" in result.out
+    assert "2023" in result.out
+    result = run("estimate", "-m", "stories", "--task", "finetune", "--json")
     found = json.loads(result.out)
     assert found["total"] == sum(term["bytes"] for term in found["memory"])
-    assert_refused(run("estimate", "-m", "stories", "--on", "abacus"), "abacus", option="on")
-    assert_refused(run("estimate", "-m", "stories", "--batch-size", "0"), option="batch_size")
-    assert_refused(run("estimate", "-m", "stories", "--quantize", "int3"), option="quantize")
+    assert found["training"]["lora_rank"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["--on", "abacus"], "on"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--quantize", "int3"], "quantize"),
+        (["--grid", "atlantis", "--on", "t4"], "grid"),
+        (["--check", "--on", "h100"], "check"),
+        (["--lora-rank", "4"], "lora_rank"),
+        (["--task", "finetune", "--full", "--lora-rank", "4"], "lora_rank"),
+    ],
+)
+def test_the_command_refuses(arguments: list[str], option: str) -> None:
+    assert_refused(run("estimate", "-m", "stories", *arguments), option=option)
