@@ -84,6 +84,7 @@ def test_no_two_classes_have_one_name() -> None:
 # The functions of the command line's verbs, in Python.
 FUNCTIONS = [
     "answer",
+    "bias",
     "finetune",
     "generate",
     "load",
