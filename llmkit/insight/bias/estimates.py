@@ -55,8 +55,8 @@ class Definition:
         statistics: numbers of one cluster, which are summed over clusters.
         corpus: maps sums (samples x statistics) to values (samples).
         keep: items that count.
-        share: the value is a share of independent items, each of which counts 0, one half or 1; `statistics`
-            and `corpus` are then those of `mean_of` and `ratio`.
+        share: the value is a share of items, each of which counts 0, one half or 1; `statistics` and `corpus`
+            are then those of `mean_of` and `ratio`. Wilson's interval is given if no two items share a cluster.
         percent: the value is shown in percent.
         split: kinds of groups, a key of `BiasItem.groups`, for whose values the measure is given too.
         smallest: fewest items for which a group is shown.
@@ -160,7 +160,7 @@ def _estimate(
     width = len(rows[0]) // systems
     value = float(_values(definition, total[None, :width])[0])
     low, high, p, method = None, None, None, None
-    if definition.share:
+    if definition.share and len(groups) == len(kept):  # Wilson's interval is of independent items
         low, high = wilson(value, len(kept), sampling.confidence)
         method, p = "wilson", _share_p(value, definition.ideal, len(kept))
     elif len(groups) >= FEWEST_CLUSTERS:
