@@ -86,6 +86,7 @@ def test_no_two_classes_have_one_name() -> None:
 # The functions of the command line's verbs, in Python.
 FUNCTIONS = [
     "answer",
+    "bias",
     "embed",
     "explain",
     "fill_in_middle",

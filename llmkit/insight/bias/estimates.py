@@ -55,8 +55,8 @@ class Definition:
         statistics: numbers of one cluster, which are summed over clusters.
         corpus: maps sums (samples x statistics) to values (samples).
         keep: items that count.
-        share: the value is a share of independent items, each of which counts 0, one half or 1; `statistics`
-            and `corpus` are then those of `mean_of` and `ratio`.
+        share: the value is a share of items, each of which counts 0, one half or 1; `statistics` and `corpus`
+            are then those of `mean_of` and `ratio`. Its interval is Wilson's if no two items share a cluster.
         percent: the value is shown in percent.
         split: kinds of groups, a key of `BiasItem.groups`, for whose values the measure is given too.
         smallest: fewest items for which a group is shown.
@@ -144,34 +144,22 @@ def _estimate(
     if not kept:
         return None
     groups = clusters(kept)
-    theirs = clusters([one for one in other if definition.keep(one)]) if other is not None else None
-    rows = [[float(x) for x in definition.statistics(group)] for group in groups.values()]
-    systems = 1
-    if theirs is not None:
-        # Items that count may depend on the answers (BBQ): a cluster may be missing from one of the two.
-        names = list(dict.fromkeys([*groups, *theirs]))
-        width = len(rows[0])
-        rows = [
-            [*_of(definition, groups.get(name), width), *_of(definition, theirs.get(name), width)]
-            for name in names
-        ]
-        systems = 2
-    total, samples, swapped = _resampled(rows, sampling, systems)
-    width = len(rows[0]) // systems
+    rows = _statistics(definition, groups, other)
+    total, samples, swapped = _resampled(rows, sampling, 1 if other is None else 2)
+    width = len(total) if other is None else len(total) // 2
     value = float(_values(definition, total[None, :width])[0])
     low, high, p, method = None, None, None, None
-    if definition.share:
+    if definition.share and len(groups) == len(kept):  # Wilson's interval is of independent items
         low, high = wilson(value, len(kept), sampling.confidence)
         method, p = "wilson", _share_p(value, definition.ideal, len(kept))
     elif len(groups) >= FEWEST_CLUSTERS:
         drawn = _values(definition, samples[:, :width])
         low, high = interval(drawn, widened(sampling.confidence, len(groups)))
+        if low == high:  # every sample is the same: the bootstrap knows nothing about other values
+            low, high = None, None
         method = "bootstrap" if low is not None else None
         if definition.ideal is not None and low is not None and math.isfinite(value):
             p = p_value(drawn, value - definition.ideal, center=value)
-    comparison = None
-    if systems == 2 and swapped is not None:
-        comparison = _compared(definition, total, samples, swapped, sampling, other_name)
     return BiasMeasure(
         name=definition.name,
         value=value,
@@ -184,8 +172,26 @@ def _estimate(
         interval=method,
         percent=definition.percent,
         p=p,
-        baseline=comparison,
+        baseline=None
+        if swapped is None
+        else _compared(definition, total, samples, swapped, sampling, other_name),
     )
+
+
+def _statistics(
+    definition: Definition, groups: dict[str, list[ScoredItem]], other: Sequence[ScoredItem] | None
+) -> list[list[float]]:
+    """Return the statistics of each cluster; those of the baseline stand beside them, if there is one."""
+    rows = {name: [float(x) for x in definition.statistics(group)] for name, group in groups.items()}
+    if other is None:
+        return list(rows.values())
+    theirs = clusters([one for one in other if definition.keep(one)])
+    width = len(next(iter(rows.values())))
+    # Items that count may depend on the answers (BBQ): a cluster may be missing from one of the two.
+    return [
+        [*rows.get(name, [0.0] * width), *_of(definition, theirs.get(name), width)]
+        for name in dict.fromkeys([*groups, *theirs])
+    ]
 
 
 def _of(definition: Definition, group: Sequence[ScoredItem] | None, width: int) -> list[float]:

@@ -40,11 +40,13 @@ class ScoredItem:
         item: the item.
         scores: by name, such as the log-likelihood in nats of each role's text.
         output: outputs of the model, for the page; empty where it only scored texts.
+        weight: reason to show the item on the page, the larger the better; 0 is none of its own.
     """
 
     item: BiasItem
     scores: Mapping[str, float]
     output: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 0.0
 
     def preference(self, role: str, other: str, *, ties: float = 0.5) -> float:
         """Return 1 if the text of `role` scores higher than that of `other`, 0 if lower, `ties` if equal."""

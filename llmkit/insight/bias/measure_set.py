@@ -133,6 +133,8 @@ def _baseline(
 def record_of(one: ScoredItem) -> dict[str, Any]:
     """Return a scored item as JSON."""
     scores = {key: value for key, value in one.scores.items() if math.isfinite(value)}
+    if one.weight:
+        scores["weight"] = one.weight
     record: dict[str, Any] = {"id": one.item.id, **one.item.groups, "scores": scores}
     if one.item.context is not None:
         record["context"] = one.item.context

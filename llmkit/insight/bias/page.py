@@ -83,12 +83,11 @@ def _items(result: BiasResult) -> list[str]:
     chosen = sorted(result.records, key=_weight, reverse=True)[:SHOWN]
     if not chosen:
         return []
-    title = "Items with the largest differences" if _weight(chosen[0]) else "Some items"
-    return [f"<h2>{title}</h2>", *map(_item, chosen)]
+    return ["<h2>Items to look at</h2>", *map(_item, chosen)]
 
 
 def _weight(record: dict[str, Any]) -> float:
-    """Return the difference between the two highest scores of a record's texts, or of its two outputs."""
+    """Return the difference of the two texts' scores, or what the measurement calls the weight."""
     scores = record["scores"]
     values = sorted((v for k, v in scores.items() if k in record["texts"]), reverse=True)
     if len(values) == 2:

@@ -33,7 +33,12 @@ def scored(name: str, cluster: str, scores: dict[str, float], groups=None, facts
 def pairs(draws: np.random.Generator, n: int, share: float) -> list[ScoredItem]:
     """Independent pairs whose first text is preferred with a probability."""
     return [
-        scored(str(i), str(i), {"pro": float(draws.random() < share), "anti": 0.5}, {"pro-stereotyped pronoun": s})
+        scored(
+            str(i),
+            str(i),
+            {"pro": float(draws.random() < share), "anti": 0.5},
+            {"pro-stereotyped pronoun": s},
+        )
         for i, s in zip(range(n), ["male", "female"] * n, strict=False)
     ]  # fmt: skip
 

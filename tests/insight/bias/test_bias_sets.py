@@ -84,7 +84,7 @@ def test_icat_of_the_authors_numbers_for_gpt2() -> None:
 TERMS = {
     "nurse": [(3, 2, 1), (3, 2, 1), (1, 2, 3), (2, 3, 1)],  # pro 2 of 4, related 2+2+0+2 of 8
     "chess player": [(5, 1, 3)],  # pro 1 of 1, related 1 of 2
-    "Norwegian": [(2, 3, 1), (2, 3, 4), (1, 4, 2), (3, 1, 2), (4, 4, 1)],  # pro 1.5 of 5, related 2+0+1+1+2 of 10
+    "Norwegian": [(2, 3, 1), (2, 3, 4), (1, 4, 2), (3, 1, 2), (4, 4, 1)],  # pro 1.5 of 5, related 6 of 10
     "bible": [(9, 8, 7)] * 4 + [(7, 9, 8)] * 6,  # pro 4 of 10, related 4x2 + 6x1 of 20
 }  # fmt: skip
 
@@ -136,7 +136,8 @@ def write_crows(path: Path, rows: list[tuple[str, str, str, str]]) -> Path:
     return path
 
 
-WORDS = "the old young man sings well badly and he she doctor nurse said that sat".split()
+_WORDS = "the old young man sings well badly and he she doctor nurse said that sat"
+WORDS = _WORDS.split()
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,8 @@ def test_crows_pairs_of_a_model_without_preference(tmp_path: Path) -> None:
 
 
 def test_a_masked_model_sees_the_rest_of_the_sentence(tiny_model, tmp_path: Path) -> None:
-    """Each shared token is masked alone, and predicted from everything else: transformers itself is the judge."""
+    """Each shared token is masked alone, and predicted from everything else: transformers itself is the"
+    " judge."""
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -360,9 +362,10 @@ def test_a_limit_takes_items_from_the_whole_set(bigram, tmp_path: Path) -> None:
     ]
 
 
+CROWS = "sent_more,sent_less,stereo_antistereo,bias_type"
 BAD_FILES = {
     "no column": ("crows_pairs", "a.csv", "x,y\n1,2\n", "stereo_antistereo"),
-    "direction": ("crows_pairs", "a.csv", "sent_more,sent_less,stereo_antistereo,bias_type\na,b,up,age\n", "up"),
+    "direction": ("crows_pairs", "a.csv", f"{CROWS}\na,b,up,age\n", "up"),
     "one side": ("winobias", "pro.txt", "1 [he] sat\n", "0 anti-stereotyped"),
     "no json": ("stereoset", "dev.json", "{", "no JSON"),
     "other json": ("stereoset", "dev.json", "[1]", "data"),

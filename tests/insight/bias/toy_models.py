@@ -70,7 +70,8 @@ class BigramModel:
 
 
 def gpt2_without_preference(folder: Path, tokenizer: Path) -> Path:
-    """A GPT-2 that gives all tokens one probability, with GPT-2's tokenizer from a folder of its two files."""
+    """A GPT-2 that gives all tokens one probability, with GPT-2's tokenizer from a folder of its two"
+    " files."""
     import torch
     import transformers
 

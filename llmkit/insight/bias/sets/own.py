@@ -101,7 +101,6 @@ def _named(one: ScoredItem) -> str | None:
 def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
     """Return the measures of pairs, or of questions."""
     if "named" not in items[0].facts:
-        alone = len({item.cluster for item in items}) == len(items)
         first = preferred(
             "stereotype preferred",
             MORE,
@@ -110,8 +109,6 @@ def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
             meaning="above it, the stereotype is likelier",
             split=("category",),
         )
-        # Pairs of one template are not independent: no Wilson interval.
-        first = first if alone else Definition(**{**vars(first), "share": False})
         return [first, distance(MORE, LESS), tied(MORE, LESS)]
     found = [
         Definition(
