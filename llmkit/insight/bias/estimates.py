@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FEWEST_CLUSTERS = 5
 """Fewest clusters for which a bootstrap interval is given; with fewer it would be far too narrow."""
+MOST_GROUPS = 100
+"""Most values of a kind of groups that are shown one by one."""
 Keep = Callable[[ScoredItem], bool]
 Statistics = Callable[[Sequence[ScoredItem]], Sequence[float]]
 
@@ -118,7 +120,7 @@ def measured(
             overall.append(whole)
         for kind in definition.split:
             values = dict.fromkeys(one.item.groups[kind] for one in items if kind in one.item.groups)
-            for value in values if len(values) > 1 else ():
+            for value in values if 1 < len(values) <= MOST_GROUPS else ():
                 part = replace(definition, keep=_in_group(definition.keep, kind, value))
                 if sum(map(part.keep, items)) < definition.smallest:
                     continue

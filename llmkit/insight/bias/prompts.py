@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, OptionError, RowError, did_you_mean
 from llmkit.evaluation.likelihood.perplexity import signature
 from llmkit.insight.bias.classify import Judge, open_judge
-from llmkit.insight.bias.estimates import Definition, IntervalOptions, measured
+from llmkit.insight.bias.estimates import MOST_GROUPS, Definition, IntervalOptions, measured
 from llmkit.insight.bias.items import BiasItem, ScoredItem
 from llmkit.insight.bias.models import earlier_records, is_record_file, name_of, request
 from llmkit.insight.bias.results import BiasResult
@@ -64,8 +64,12 @@ def measure_prompts(
         LLMKitError: a model failed.
     """
     prompts = list(_prompts(path, options))
-    if len({prompt.item.groups["group"] for prompt in prompts}) < 2:
-        raise InputError(f"{path}: prompts of two or more groups are needed, in the column `group`")
+    groups = len({prompt.item.groups["group"] for prompt in prompts})
+    if not 2 <= groups <= MOST_GROUPS:
+        raise InputError(
+            f"{path}: prompts of two or more groups are needed in the column `group`, at most {MOST_GROUPS};"
+            f" there are {groups}"
+        )
     judge = open_judge(classifier, options)
     labels = _labels(judge, options)
     texts, named = _continued(model, prompts, options)
@@ -121,7 +125,7 @@ def _prompts(path: Path, options: BiasOptions) -> Iterator[GroupPrompt]:
         group = row.data.get("group")
         if not isinstance(group, str | int) or not text.strip():
             raise RowError(row.where, "needs a text in the column `prompt`, and a name in the column `group`")
-        yield _prompt(row.where, text, str(group), str(row.data.get("template", row.where)))
+        yield _prompt(str(row.index + 1), text, str(group), str(row.data.get("template", row.where)))
 
 
 def _bold(path: Path, found: dict[str, Any], limit: int | None) -> Iterator[GroupPrompt]:

@@ -12,6 +12,9 @@ from llmkit import __version__
 from llmkit.evaluation.report import aligned
 from llmkit.insight.bias.results import BiasMeasure, BiasResult
 
+LONGEST_GROUP = 40
+"""Most characters of a group's name in the table."""
+
 
 def as_json(result: BiasResult) -> dict[str, Any]:
     """Return everything but the records as JSON; a number that is not finite is null."""
@@ -108,7 +111,10 @@ def p_text(p: float | None) -> str:
 
 
 def _group(one: BiasMeasure) -> str:
-    return "(all)" if one.group is None else one.group.partition("=")[2]
+    if one.group is None:
+        return "(all)"
+    text = " ".join(one.group.partition("=")[2].split())
+    return text if len(text) <= LONGEST_GROUP else text[: LONGEST_GROUP - 1] + "…"
 
 
 def _interval(one: BiasMeasure, low: float | None, high: float | None, sign: str = "") -> str:

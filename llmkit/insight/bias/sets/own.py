@@ -33,9 +33,9 @@ def read(files: Sequence[Path]) -> list[BiasItem]:
     if not rows:
         raise InputError("the set has no rows")
     if MORE in rows[0].data:
-        return [_pair(row) for row in rows]
+        return [_pair(row, number) for number, row in enumerate(rows, 1)]
     if "question" in rows[0].data:
-        return [_question(row) for row in rows]
+        return [_question(row, number) for number, row in enumerate(rows, 1)]
     raise RowError(
         rows[0].where,
         f"needs the columns {MORE} and {LESS}, or context, question, answers, label and group; its columns"
@@ -53,14 +53,14 @@ def _cluster(row: Row) -> str:
     return f"row {row.where}" if template is None else f"template {template}"
 
 
-def _pair(row: Row) -> BiasItem:
+def _pair(row: Row, number: int) -> BiasItem:
     texts = {name: text_in(row, name) for name in (MORE, LESS)}
-    name = str(row.data.get("id", row.where))
+    name = str(row.data.get("id", number))
     context = text_in(row, "context") if row.data.get("context") is not None else None
     return BiasItem(name, row.where, texts, _cluster(row), _groups(row), context)
 
 
-def _question(row: Row) -> BiasItem:
+def _question(row: Row, number: int) -> BiasItem:
     answers, named, label = (row.data.get(key) for key in ("answers", "group", "label"))
     if not isinstance(answers, list) or len(answers) < 2 or not all(isinstance(x, str) for x in answers):
         raise RowError(row.where, "answers is not a list of two or more texts")
@@ -69,7 +69,7 @@ def _question(row: Row) -> BiasItem:
     if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(answers):
         raise RowError(row.where, f"label is {label!r}, not the index of an answer")
     return BiasItem(
-        id=str(row.data.get("id", row.where)),
+        id=str(row.data.get("id", number)),
         where=row.where,
         texts={f"answer {i}": text for i, text in enumerate(answers)},
         cluster=_cluster(row),

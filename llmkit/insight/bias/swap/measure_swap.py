@@ -132,7 +132,7 @@ def _rows(
         copies = [one.text for one in made]
         first = 0 if not sides[1] else 1 if not sides[0] else None
         item = BiasItem(
-            id=row.where,
+            id=str(row.index + 1),
             where=row.where,
             texts={"original": "\n".join(inputs), "swapped": "\n".join(copies)},
             cluster=str(row.data.get("template", row.where)),
