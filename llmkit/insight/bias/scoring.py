@@ -197,7 +197,7 @@ class TextScorer:
             ]
         else:
             values = [-loss.nll for loss in losses]
-        return dict(zip(item.texts, values, strict=True))
+        return dict(zip(item.texts, (value + 0.0 for value in values), strict=True))  # no -0.0
 
 
 def _only(document: MaskedDocument, positions: Sequence[int]) -> ScoredText:
