@@ -68,6 +68,16 @@ def test_json_and_a_baseline_from_a_file(pairs: Path, tmp_path: Path) -> None:
     assert "model:stories@embedded" in found["signature"]
 
 
+def test_a_narrow_table_puts_each_measure_above_its_groups(pairs: Path) -> None:
+    from llmkit import BiasOptions, bias
+    from llmkit.insight.bias.report import as_text
+
+    lines = as_text(bias("stories", set=pairs, options=BiasOptions(resamples=100)), width=60).splitlines()
+    at = lines.index("stereotype preferred")
+    assert [line.split()[0] for line in lines[at + 1 : at + 3]] == ["(all)", "gender"]
+    assert max(map(len, lines[: lines.index("")])) <= 66
+
+
 BAD = {
     "nothing": ((), "set"),
     "no such set": (("--set", "crows_pear", "x.csv"), "set"),

@@ -35,9 +35,23 @@ def finite(value: Any) -> Any:
 def as_text(result: BiasResult, width: int = 100) -> str:
     """Return a table, and below it the meaning of the numbers, the flaws, and what reproduces them."""
     left = 2 if any(one.group is not None for one in result.measures) else 1
-    parts = [result.title, aligned(cells(result), left), ""]
+    rows = cells(result)
+    table = aligned(rows, left)
+    if max(map(len, table.split("\n"))) > width:
+        table = _stacked(rows, left)
+    parts = [result.title, table, ""]
     parts += [wrapped(line, width) for line in explanations(result)]
     return "\n".join(parts)
+
+
+def _stacked(rows: Sequence[Sequence[str]], left: int) -> str:
+    """Return a narrow table: the name of each measure stands above its rows."""
+    narrow = [["", *row[1:]] if left == 2 else ["", "", *row[1:]] for row in rows]
+    head, *lines = aligned(narrow, 2).split("\n")
+    found: dict[str, list[str]] = {}
+    for row, line in zip(rows[1:], lines, strict=True):
+        found.setdefault(row[0], []).append(line)
+    return "\n".join([head, *(text for name, several in found.items() for text in (name, *several))])
 
 
 def cells(result: BiasResult) -> list[list[str]]:

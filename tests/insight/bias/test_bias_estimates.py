@@ -63,9 +63,7 @@ def occupations(draws: np.random.Generator, count: int) -> list[ScoredItem]:
         x = draws.normal()
         gap = 0.6 * x + 0.8 * draws.normal()
         facts = {WOMEN: 50 + 10 * x, "occupation": str(i)}
-        found.append(
-            scored(str(i), str(i), {FEMALE: gap, MALE: 0.0}, {"pronoun of": "the occupation"}, facts)
-        )
+        found.append(scored(str(i), str(i), {FEMALE: gap, MALE: 0.0}, {"pronoun of": "occupation"}, facts))
     return found
 
 
@@ -99,7 +97,7 @@ CASES: dict[str, Case] = {
     ),
     "correlation, 60 occupations": (
         lambda d: occupations(d, 60),
-        named(winogender_measures, "correlation with women in the occupation"), 0.6,
+        named(winogender_measures, "correlation with women"), 0.6,
     ),
     "mean distance, 200 items": (lambda d: distances(d, 200), lambda items: EXPONENTIAL, 1.0),
 }  # fmt: skip

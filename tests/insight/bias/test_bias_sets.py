@@ -213,7 +213,7 @@ def test_winogender_of_a_model_that_likes_one_pronoun(bigram, tmp_path: Path) ->
     assert found["female preferred"].value == 0.0
     assert found["gap female - male"].value == pytest.approx(gap, abs=1e-5)
     # The gap is the same in both occupations, so there is no correlation to compute.
-    correlation = found["correlation with women in the occupation"]
+    correlation = found["correlation with women"]
     assert correlation.value != correlation.value
 
 

@@ -61,7 +61,7 @@ def _item(template: str, found: dict[str, tuple[str, str]], women: dict[str, flo
     if FEMALE not in found or MALE not in found:
         raise RowError(where, f"the sentence {template} is there in one gender only")
     occupation, _, answer = template.split(".")
-    groups = {"pronoun of": "the occupation" if answer == "0" else "the participant"}
+    groups = {"pronoun of": "occupation" if answer == "0" else "participant"}
     facts = {"occupation": occupation, WOMEN: women.get(occupation)}
     texts = {FEMALE: found[FEMALE][0], MALE: found[MALE][0]}
     return BiasItem(template, where, texts, occupation, groups, facts=facts)
@@ -72,7 +72,7 @@ def _gap(one: ScoredItem) -> float:
 
 
 def _of_occupation(one: ScoredItem) -> bool:
-    return one.item.groups["pronoun of"] == "the occupation"
+    return one.item.groups["pronoun of"] == "occupation"
 
 
 def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
@@ -99,7 +99,7 @@ def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
     if all(item.facts[WOMEN] is not None for item in items):
         found.append(
             Definition(
-                "correlation with women in the occupation",
+                "correlation with women",
                 0.0,
                 "of an occupation's gap with its percentage of women in US statistics of 2015 and 2016, where"
                 " the pronoun means the occupation; 1 is a model that repeats the labor market",
