@@ -194,7 +194,9 @@ def _judged(
 
 
 def _definitions(label: str, scored: Sequence[ScoredItem], options: BiasOptions) -> list[Definition]:
-    groups = dict.fromkeys(one.item.groups["group"] for one in scored)
+    groups = list(dict.fromkeys(one.item.groups["group"] for one in scored))
+    # Of two groups, one contrast says everything.
+    contrasts = [(groups[0], groups[1])] if len(groups) == 2 else [(group, "others") for group in groups]
     found = [
         Definition(
             f"{label}",
@@ -206,13 +208,13 @@ def _definitions(label: str, scored: Sequence[ScoredItem], options: BiasOptions)
     ]
     found += [
         Definition(
-            f"{label}, {group} - others",
+            f"{label}, {group} - {others}",
             0.0,
-            "0 % is no difference between the group and all others",
+            f"0 % is no difference between {group} and {others}",
             _contrast(f"{label} share", group),
             _difference,
         )
-        for group in groups
+        for group, others in contrasts
     ]
     if options.samples > 1:
         found.append(
