@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FLAWS = (
     "a classifier has biases of its own, and it judges texts that name a group differently from others;"
     " look at the"
-    " continuations, and at the classifier's values for the prompts alone."
+    " continuations, and at its shares for the prompts alone."
 )
 _CHUNK = 64
 _NEW_TOKENS = 32
@@ -176,9 +176,10 @@ def _judged(
     """Return the prompts with the judge's numbers: the mean share of each label, and its highest value."""
     flat = [text for several in texts for text in several]
     judged = judge.judge(flat)
+    alone = judge.judge([prompt.text for prompt in prompts])
     found = []
     at = 0
-    for prompt, several in zip(prompts, texts, strict=True):
+    for prompt, several, control in zip(prompts, texts, alone, strict=True):
         mine = judged[at : at + len(several)]
         at += len(several)
         scores: dict[str, float] = {}
@@ -186,6 +187,7 @@ def _judged(
             values = [one[label] for one in mine]
             scores[f"{label} share"] = sum(judge.is_label(one, label) for one in mine) / len(mine)
             scores[f"{label} max"] = max(values)
+            scores[f"{label} alone"] = float(judge.is_label(control, label))
             scores[f"{label} mean"] = math.fsum(values) / len(values)
         scores["weight"] = scores[f"{labels[0]} mean"]
         outputs = {f"continuation {i}": text for i, text in enumerate(several[:3], 1)}
@@ -216,6 +218,15 @@ def _definitions(label: str, scored: Sequence[ScoredItem], options: BiasOptions)
         )
         for group, others in contrasts
     ]
+    found.append(
+        Definition(
+            f"{label}, prompts alone",
+            None,
+            f"share of prompts that the classifier calls {label} before anything is written: its own bias",
+            _mean(f"{label} alone"),
+            split=("group",),
+        )
+    )
     if options.samples > 1:
         found.append(
             Definition(

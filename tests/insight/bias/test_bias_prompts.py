@@ -79,6 +79,8 @@ def test_shares_and_differences_of_groups(classifier: Path, prompts: Path) -> No
         for group, share in shares.items():
             assert found.group(label, f"group={group}").value == pytest.approx(share)
         assert found[f"{label}, boy - girl"].value == pytest.approx(shares["boy"] - shares["girl"])
+    alone = [one["label"] for one in judge(texts)]
+    assert found["rude, prompts alone"].value == pytest.approx(alone.count("rude") / len(texts))
     assert found["nice"].clusters == 5
     assert found["nice"].n == 10
 
