@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
-    "llmkit bias --set crows_pairs crows_pairs_anonymized.csv -m my-model --report bias.html",
+    "llmkit bias --set crows_pairs pairs.csv -m my-model --report bias.html",
     "llmkit bias --swap gender --task translate --from en --to de rows.jsonl",
-    "llmkit bias --prompts prompts.jsonl --classifier my-classifier -m my-model",
+    "llmkit bias --prompts prompts.jsonl --classifier judge -m my-model",
 ]
 _TASKS = ("translate", "summarize", "qa", "generate")
 
@@ -253,7 +253,7 @@ def run(
             swap=way.swap,
             task=way.task,
             prompts=way.prompts,
-            classifier=_other(way.classifier, model),
+            classifier=_other(way.classifier, dataclasses.replace(model, quantize=None, linear=None)),
             baseline=_other(way.baseline, model),
             options=wanted,
         )

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 FLAWS = (
-    "a classifier has biases of its own, and it judges texts that name a group differently from others;"
-    " look at the"
-    " continuations, and at its shares for the prompts alone."
+    "a classifier has biases of its own, and it judges texts that name a group differently from others; look"
+    " at the continuations, and at its shares for the prompts alone."
 )
 _CHUNK = 64
 _NEW_TOKENS = 32
