@@ -30,9 +30,15 @@ def test_table():
 
 def test_table_with_a_baseline():
     compared = Score(**{**vars(BLEU), "baselines": (BETTER,)})
-    head, row = as_table(evaluation(compared)).splitlines()[:2]
-    assert head.split()[-6:] == ["95%", "interval", "p", "(bootstrap)", "p", "(randomization)"]
-    assert row.split()[6:] == ["26.00", "+1.12", "-0.50", "to", "+2.75", "0.0419", "0.0399"]
+    lines = as_table(evaluation(compared)).splitlines()
+    assert lines[1].split()[:6] == ["bleu", "27.12", "25.00", "to", "29.25", lines[1].split()[5]]
+    title, over, head, row = lines[3:7]
+    assert title == f"against {BETTER.name}:"
+    assert [*over.split(), *head.split()[-3:]] == [
+        *("95%", "p", "by", "p", "by"),
+        *("interval", "bootstrap", "randomization"),
+    ]
+    assert row.split()[1:] == ["26.00", "+1.12", "-0.50", "to", "+2.75", "0.0419", "0.0399"]
 
 
 def test_table_of_groups():
