@@ -14,7 +14,7 @@ from llmkit.tasks.qa.spans import AnswerOptions
 
 if TYPE_CHECKING:
     from llmkit.insight.explanation.options import ExplainOptions
-    from llmkit.insight.explanation.prompts import Asked
+    from llmkit.insight.explanation.prompts import AskedText
     from llmkit.runtime.load import LoadedModel
     from llmkit.tasks.qa.reader import EncodedContext, EncodedQuestion, Reading
 
@@ -40,7 +40,7 @@ class SpanCases:
         self.reader = SpanReader(loaded.model, loaded.tokenizer, AnswerOptions(), loaded.device)
         self.unit = options.unit or "word"
 
-    def make(self, asked: Asked) -> PredictionCase:
+    def make(self, asked: AskedText) -> PredictionCase:
         """Return the case of a text and its question.
 
         Raises:
@@ -78,7 +78,7 @@ class SpanCases:
             notes=notes,
         )
 
-    def _case(self, asked: Asked, reading: Reading, begin: int, stop: int) -> PredictionCase:
+    def _case(self, asked: AskedText, reading: Reading, begin: int, stop: int) -> PredictionCase:
         """Return the case of one window, with its first token for a target."""
         question, context = reading.question, reading.contexts[0]
         head, length = question.head, stop - begin
