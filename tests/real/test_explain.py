@@ -16,8 +16,9 @@ def test_integrated_gradients_add_up(chat: LoadedModel, chat_turn: bool) -> None
     (found,) = llmkit.explain(chat, TEXT, options)
     assert found.completeness_error is not None
     assert found.completeness_error < 0.01
-    # Without the country nothing speaks for Paris.
-    assert max(found.units, key=lambda unit: unit.score).text == "France"
+    assert found.baseline_value is not None
+    scores = sum(unit.score for unit in found.units)
+    assert scores == pytest.approx(found.value - found.baseline_value, rel=0.01)
 
 
 @pytest.mark.parametrize("method", ["components", "lens", "attnlrp"])

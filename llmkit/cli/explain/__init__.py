@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from llmkit.cli.common import console, options, progress, rows
 from llmkit.cli.common.arguments import open_argument
 from llmkit.cli.common.options import argument, flag
-from llmkit.cli.explain.flags import MethodFlags, TargetFlags
+from llmkit.cli.explain.flags import ExplainedFlags, MethodFlags
 from llmkit.cli.explain.show import ReportRows, render, show
 from llmkit.errors import RowError
 from llmkit.records.task import fields_of_one
@@ -32,7 +32,7 @@ def run(
         str | None,
         argument("TEXT|FILE", help="The text, or a file of text. Without it, --input or stdin is read."),
     ] = None,
-    wanted: TargetFlags,
+    wanted: ExplainedFlags,
     method: MethodFlags,
     report: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ _COLUMNS = ("target_field", "foil_field", "question_field")
 
 
 @dataclass
-class TargetFlags:
+class ExplainedFlags:
     """The prediction that is explained."""
 
     GROUP = "Prediction"

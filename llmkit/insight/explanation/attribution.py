@@ -11,7 +11,7 @@ from llmkit.insight.explanation.occlusion import occlude, occlude_prefix
 from llmkit.insight.explanation.options import ExplainOptions
 from llmkit.insight.explanation.relevance import propagate
 from llmkit.insight.explanation.result import ScoreMatrix
-from llmkit.insight.explanation.scorer import Removal, Scorer, SequenceScorer
+from llmkit.insight.explanation.scorer import Scorer, SequenceScorer, UnitRemoval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class Attribution:
     """
 
     def __init__(
-        self, loaded: LoadedModel, options: ExplainOptions, case: PredictionCase, removal: Removal
+        self, loaded: LoadedModel, options: ExplainOptions, case: PredictionCase, removal: UnitRemoval
     ) -> None:
         self._loaded = loaded
         self._options = options
@@ -70,7 +70,7 @@ class Attribution:
     def _attnlrp(self) -> np.ndarray:
         case = self._case
         scorer = SequenceScorer(self._loaded, case, logit=True)
-        removal = Removal(scorer, self._removal.baseline)
+        removal = UnitRemoval(scorer, self._removal.baseline)
         whole, without = removal.scores([(), case.positions]).sum(1)
         self.ends = (float(whole), float(without))
         source, self._prefix = propagate(self._loaded, scorer)

@@ -15,13 +15,13 @@ from llmkit.insight.explanation.faithfulness import measure, probability_of
 from llmkit.insight.explanation.families import parts_of
 from llmkit.insight.explanation.lens import lens_of
 from llmkit.insight.explanation.options import ExplainOptions
-from llmkit.insight.explanation.prompts import Asked, TextCases
+from llmkit.insight.explanation.prompts import AskedText, TextCases
 from llmkit.insight.explanation.result import ExplainedUnit, Explanation
 from llmkit.insight.explanation.scorer import (
-    Removal,
     Scorer,
     SequenceScorer,
     SpanScorer,
+    UnitRemoval,
     choose_baseline,
     embed,
 )
@@ -109,12 +109,12 @@ class Explainer:
         layer: Any = loaded.model.get_input_embeddings()
         self._baseline: torch.Tensor = embed(layer, [self.baseline_id], loaded.device)[0]
 
-    def ask(self, text: str, where: str) -> Asked:
+    def ask(self, text: str, where: str) -> AskedText:
         """Return a text with the target, foil and question of the options."""
         options = self.options
-        return Asked(text, where, options.target, options.instead_of, options.question)
+        return AskedText(text, where, options.target, options.instead_of, options.question)
 
-    def explain(self, asked: Asked, *, key: int = 0, tokens_at_once: int | None = None) -> Explanation:
+    def explain(self, asked: AskedText, *, key: int = 0, tokens_at_once: int | None = None) -> Explanation:
         """Explain one text.
 
         Args:
@@ -135,7 +135,7 @@ class Explainer:
         scorer: Scorer = (
             SpanScorer(self.loaded, case) if self.extractive else SequenceScorer(self.loaded, case)
         )
-        removal = Removal(scorer, self._baseline, tokens_at_once)
+        removal = UnitRemoval(scorer, self._baseline, tokens_at_once)
         work = Attribution(self.loaded, self.options, case, removal)
         scores = work.scores(method)
         totals = scores.sum(0)
@@ -159,7 +159,9 @@ class Explainer:
         )
         return self._measured(found, case, removal, key) if self.options.check else found
 
-    def _measured(self, found: Explanation, case: PredictionCase, removal: Removal, key: int) -> Explanation:
+    def _measured(
+        self, found: Explanation, case: PredictionCase, removal: UnitRemoval, key: int
+    ) -> Explanation:
         """Return an explanation with the effect of removing units in the order of its scores."""
         comprehensiveness, sufficiency = measure(
             removal,

@@ -17,7 +17,7 @@ from llmkit.insight.explanation.result import Faithfulness
 if TYPE_CHECKING:
     import numpy as np
 
-    from llmkit.insight.explanation.scorer import Removal
+    from llmkit.insight.explanation.scorer import UnitRemoval
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 SAMPLES = 1000
@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 
 def measure(
-    removal: Removal,
+    removal: UnitRemoval,
     units: Sequence[Sequence[int]],
     scores: Sequence[float],
     *,

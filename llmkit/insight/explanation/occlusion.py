@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from llmkit.insight.explanation.scorer import Removal, Scorer
+    from llmkit.insight.explanation.scorer import Scorer, UnitRemoval
 
 
-def occlude(removal: Removal, units: Sequence[Sequence[int]]) -> np.ndarray:
+def occlude(removal: UnitRemoval, units: Sequence[Sequence[int]]) -> np.ndarray:
     """Return the loss of each part's score without each unit: [parts, units] in nats.
 
     Args:

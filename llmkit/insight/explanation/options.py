@@ -37,8 +37,8 @@ class ExplainOptions:
         question: the question about the text, for `qa`.
         source, target_language: languages of `translate`.
         baseline: token that stands in for removed pieces; None takes the pad, end or unknown token.
-        steps: first number of steps of integrated gradients; it is doubled until the completeness error is
-            below 1 %.
+        steps: first number of steps of integrated gradients; doubled where the path needs it until the
+            completeness error is below 1 %.
         rule: quadrature of integrated gradients: ``gauss-legendre`` or ``midpoint``.
         check: measure comprehensiveness and sufficiency.
         orders: random orders that these are compared with.

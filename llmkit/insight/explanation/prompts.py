@@ -30,7 +30,7 @@ _QUESTION = "{text}\n\nAnswer this question from the text above, in as few words
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedText:
     """One text to explain, with what its row says about it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Prompt:
+class _RenderedText:
     """Text that the model reads, with the user's text inside: its place, and how it was tokenized."""
 
     text: str
@@ -92,7 +92,7 @@ class TextCases:
                 f"{loaded.spec.name} answers no questions; name an extractive model or a chat model"
             )
 
-    def make(self, asked: Asked) -> PredictionCase:
+    def make(self, asked: AskedText) -> PredictionCase:
         """Return the case of a text.
 
         Raises:
@@ -148,13 +148,13 @@ class TextCases:
         except InputError as error:
             raise InputError(str(error).replace("`target`", "`target_language`")) from error
 
-    def _notes(self, target: Branch, asked: Asked) -> tuple[str, ...]:
+    def _notes(self, target: Branch, asked: AskedText) -> tuple[str, ...]:
         notes: tuple[str, ...] = ()
         if asked.target is None and self.options.task != "generate" and len(target.ids) >= MOST_TARGET:
             notes += (f"only the first {MOST_TARGET} tokens of the model's answer are explained",)
         return notes
 
-    def _prompt(self, asked: Asked) -> _Prompt:
+    def _prompt(self, asked: AskedText) -> _RenderedText:
         """Return the text that the model reads, and its tokens."""
         text, task = asked.text, self.options.task
         if not text.strip():
@@ -177,16 +177,16 @@ class TextCases:
             return self._chat_prompt(text, text, asked.where)
         return self._prefixed("", text)
 
-    def _prefixed(self, prefix: str, text: str) -> _Prompt:
+    def _prefixed(self, prefix: str, text: str) -> _RenderedText:
         whole = prefix + text
         encoded = encode(self._tokenizer, whole)
         if self._direction is not None:
             ids = tuple(self._direction.encode(self._tokenizer, [whole])[0])
             if len(ids) == len(encoded.ids):  # another language changes special tokens alone
                 encoded = replace(encoded, ids=ids)
-        return _Prompt(whole, encoded, len(prefix), len(whole), special=True, chat=False)
+        return _RenderedText(whole, encoded, len(prefix), len(whole), special=True, chat=False)
 
-    def _chat_prompt(self, text: str, content: Any, where: str) -> _Prompt:
+    def _chat_prompt(self, text: str, content: Any, where: str) -> _RenderedText:
         messages = [{"role": "user", "content": content}]
         if self.options.system is not None:
             messages.insert(0, {"role": "system", "content": self.options.system})
@@ -201,9 +201,9 @@ class TextCases:
             raise RowError(where, "the chat template changes the text, so its tokens cannot be found in it")
         # The template writes its own special tokens.
         encoded = encode(self._tokenizer, rendered, special=False)
-        return _Prompt(rendered, encoded, begin, begin + len(text), special=False, chat=True)
+        return _RenderedText(rendered, encoded, begin, begin + len(text), special=False, chat=True)
 
-    def _continuation(self, prompt: _Prompt, asked: Asked, text: str | None) -> Branch:
+    def _continuation(self, prompt: _RenderedText, asked: AskedText, text: str | None) -> Branch:
         """Return a target after a prompt of a decoder-only model."""
         if text is None:
             limit = self.options.target_tokens if self.options.task == "generate" else MOST_TARGET
@@ -219,7 +219,7 @@ class TextCases:
             )
         return self._written(joined[len(before) :])
 
-    def _decoder(self, prompt: _Prompt, asked: Asked) -> tuple[tuple[int, ...], Sequence[int]]:
+    def _decoder(self, prompt: _RenderedText, asked: AskedText) -> tuple[tuple[int, ...], Sequence[int]]:
         """Return the first decoder tokens of an encoder-decoder model, and the ids of its target."""
         sampling = resolve(GenerationOptions(max_new_tokens=MOST_TARGET, greedy=True), self._engine)
         if self._direction is not None:
@@ -257,7 +257,7 @@ class TextCases:
         encoding = self._tokenizer(text_target=text, add_special_tokens=False, verbose=False)
         return list(encoding["input_ids"])
 
-    def _own_answer(self, prompt: _Prompt, sampling: Sampling) -> list[int]:
+    def _own_answer(self, prompt: _RenderedText, sampling: Sampling) -> list[int]:
         """Return the tokens that the model itself writes, greedy unless the model searches with beams."""
         context = self.loaded.context_length
         if context is not None:
@@ -269,7 +269,7 @@ class TextCases:
     def _written(self, ids: Sequence[int]) -> Branch:
         return branch_of(self._tokenizer, ids, self.unit)
 
-    def _check_length(self, prompt: _Prompt, target: int, where: str) -> None:
+    def _check_length(self, prompt: _RenderedText, target: int, where: str) -> None:
         context = self.loaded.context_length
         if context is None:
             return

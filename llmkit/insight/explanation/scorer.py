@@ -179,7 +179,7 @@ class SpanScorer:
         return found[0] if len(found) == 1 else (found[0].sum(1) - found[1].sum(1))[:, None]
 
 
-class Removal:
+class UnitRemoval:
     """Replaces positions of the source by the baseline's embedding, and keeps each result.
 
     Args:

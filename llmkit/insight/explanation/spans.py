@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError, OptionError, RowError, one_line
@@ -12,9 +14,9 @@ from llmkit.tasks.qa.spans import AnswerOptions
 
 if TYPE_CHECKING:
     from llmkit.insight.explanation.options import ExplainOptions
-    from llmkit.insight.explanation.prompts import Asked
+    from llmkit.insight.explanation.prompts import AskedText
     from llmkit.runtime.load import LoadedModel
-    from llmkit.tasks.qa.reader import EncodedContext, EncodedQuestion
+    from llmkit.tasks.qa.reader import EncodedContext, EncodedQuestion, Reading
 
 _METHODS = {None, "occlusion", "ig"}
 
@@ -38,7 +40,7 @@ class SpanCases:
         self.reader = SpanReader(loaded.model, loaded.tokenizer, AnswerOptions(), loaded.device)
         self.unit = options.unit or "word"
 
-    def make(self, asked: Asked) -> PredictionCase:
+    def make(self, asked: AskedText) -> PredictionCase:
         """Return the case of a text and its question.
 
         Raises:
@@ -56,52 +58,50 @@ class SpanCases:
             raise RowError(asked.where, str(error)) from error
         if asked.target is None:
             best = self.reader.answer([reading])[0].best[0]
-            first, last = _tokens_of(context, best.start, best.end)
+            target = _tokens_of(context, best.start, best.end)
         else:
-            first, last = self._find(context, asked.target, asked.where)
+            target = self._find(context, asked.target, asked.where)
         foil = None if asked.foil is None else self._find(context, asked.foil, asked.where)
-        least, most = min(first, foil[0] if foil else first), max(last, foil[1] if foil else last)
-        # Of the windows that hold the answer, the one where it is nearest to the middle.
-        holding = [(a, b) for _, a, b in reading.windows if a <= least and most < b]
-        if not holding:
-            raise RowError(
-                asked.where, "the target and the foil are too far from each other to be read together"
-            )
-        begin, stop = min(holding, key=lambda window: abs(window[0] + window[1] - least - most))
+        begin, stop = _window_of(reading, [target, *([foil] if foil else [])], asked.where)
         notes: tuple[str, ...] = ()
         if stop - begin < len(context.ids):
             a, b = int(context.offsets[begin, 0]), int(context.offsets[stop - 1, 1])
             notes = (
                 f"the model reads {self.reader.window} tokens at once: only characters {a} to {b} count",
             )
-        head = question.head
-        types = [
-            *question.types[:head],
-            *(int(one) for one in reading.types[0][begin:stop]),
-            *question.types[head:],
-        ]
+        case = self._case(asked, reading, begin, stop)
+        shift = question.head - begin
+        return replace(
+            case,
+            target=self._branch(context, *target, shift),
+            foil=None if foil is None else self._branch(context, *foil, shift),
+            notes=notes,
+        )
+
+    def _case(self, asked: AskedText, reading: Reading, begin: int, stop: int) -> PredictionCase:
+        """Return the case of one window, with its first token for a target."""
+        question, context = reading.question, reading.contexts[0]
+        head, length = question.head, stop - begin
+        ids = (int(one) for one in context.ids[begin:stop])
+        types = (int(one) for one in reading.types[0][begin:stop])
+        none = question.no_answer
         return PredictionCase(
             text=asked.text,
-            source=(
-                *question.ids[:head],
-                *(int(one) for one in context.ids[begin:stop]),
-                *question.ids[head:],
-            ),
+            source=(*question.ids[:head], *ids, *question.ids[head:]),
             units=(
                 *self._context_units(context, begin, stop, head),
-                *self._question_units(question, head, stop - begin),
+                *self._question_units(question, head, length),
             ),
             start=(),
-            target=self._branch(context, first, last, head - begin),
-            foil=None if foil is None else self._branch(context, *foil, head - begin),
+            target=self._branch(context, begin, begin, head - begin),
+            foil=None,
             unit=self.unit,
             question=asked.question,
-            types=tuple(types),
+            types=(*question.types[:head], *types, *question.types[head:]),
             candidates=(
-                *([_after(question.no_answer, head, stop - begin)] if question.no_answer is not None else []),
-                *range(head, head + stop - begin),
+                *([] if none is None else [_after(none, head, length)]),
+                *range(head, head + length),
             ),
-            notes=notes,
         )
 
     def _find(self, context: EncodedContext, text: str, where: str) -> tuple[int, int]:
@@ -149,6 +149,15 @@ class SpanCases:
             for i, (start, end) in enumerate(encoding.offsets)
         ]
         return find_units(question.text, spans, self.unit, "question")
+
+
+def _window_of(reading: Reading, spans: Sequence[tuple[int, int]], where: str) -> tuple[int, int]:
+    """Return the window that holds all spans, the one where they are nearest to the middle."""
+    least, most = min(first for first, _ in spans), max(last for _, last in spans)
+    holding = [(a, b) for _, a, b in reading.windows if a <= least and most < b]
+    if not holding:
+        raise RowError(where, "the target and the foil are too far from each other to be read together")
+    return min(holding, key=lambda window: abs(window[0] + window[1] - least - most))
 
 
 def _after(index: int, head: int, length: int) -> int:

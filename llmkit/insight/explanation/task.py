@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.insight.explanation.explain import Explainer
-from llmkit.insight.explanation.prompts import Asked
+from llmkit.insight.explanation.prompts import AskedText
 from llmkit.insight.explanation.result import Explanation, as_json
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row, text_of
@@ -75,11 +75,11 @@ class ExplanationTask:
         self.question_field = question_field
         self.on_result = on_result
 
-    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Asked] | RowError]:
+    def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[AskedText] | RowError]:
         """Read the text of each row, its target, its foil and its question."""
         return [self._prepare(row) for row in rows]
 
-    def fields(self, batch: Sequence[PreparedRow[Asked]], budget: Budget) -> list[Fields | RowError]:
+    def fields(self, batch: Sequence[PreparedRow[AskedText]], budget: Budget) -> list[Fields | RowError]:
         """Explain rows: the `explanation` of each.
 
         Raises:
@@ -109,11 +109,11 @@ class ExplanationTask:
         }
         return {**self.explainer.loaded.identity(), "options": options, **columns}
 
-    def _prepare(self, row: Row) -> PreparedRow[Asked] | RowError:
+    def _prepare(self, row: Row) -> PreparedRow[AskedText] | RowError:
         options = self.options
         try:
             text = text_of(row, field=self.field, template=self.template, defaults=DEFAULT_FIELDS)
-            asked = Asked(
+            asked = AskedText(
                 text,
                 row.where,
                 self._column(row, self.target_field, options.target),

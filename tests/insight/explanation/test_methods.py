@@ -16,7 +16,7 @@ from llmkit import ExplainOptions
 from llmkit.insight.explanation.case import Branch, PredictionCase
 from llmkit.insight.explanation.gradients import integrate
 from llmkit.insight.explanation.occlusion import occlude
-from llmkit.insight.explanation.scorer import Removal, SequenceScorer
+from llmkit.insight.explanation.scorer import SequenceScorer, UnitRemoval
 from llmkit.insight.explanation.units import UnitSpan
 from tests.insight.explanation.toy import ANSWER, LOGIT, PROBABILITY, PROMPT, WORDS
 
@@ -118,7 +118,7 @@ def test_on_a_linear_model_gradients_and_occlusion_agree() -> None:
         change = model.table.weight[list(case.source)] - baseline
         each = torch.einsum("td,tdv->tv", change.double(), model.mixed.double())
     expected = [float(sum(each[at, 9] - each[at, 10] for at in unit)) for unit in units]
-    occluded = occlude(Removal(scorer, baseline), units)[0]
+    occluded = occlude(UnitRemoval(scorer, baseline), units)[0]
     path = integrate(scorer, baseline, [0, 1, 2, 3, 5], steps=2, rule="gauss-legendre")
     integrated = [path.scores[0, list(unit)].sum() for unit in units]
     size = max(map(abs, expected))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 import llmkit
 from llmkit import ExplainOptions
 from llmkit.insight.explanation.faithfulness import compare
+from tests.benchmarks.bench_explain import beginnings
 
 Loaded = Callable[..., llmkit.LoadedModel]
 TEXTS = [
@@ -52,9 +52,7 @@ def test_random_weights_change_the_order(method: str) -> None:
 @pytest.mark.slow
 def test_the_default_beats_other_orders_on_real_prompts(loaded: Loaded, data_folder: Path) -> None:
     """On 200 beginnings of stories the words with high scores matter more than the latest or random words."""
-    text = (data_folder / "stories" / "tinystories.txt").read_text(encoding="utf-8")[:400_000]
-    long = [part.split() for part in re.split(r"<\|endoftext\|>|\n\n", text) if len(part.split()) > 30]
-    prompts = [" ".join(words[:20]) for words in long[:200]]
+    prompts = beginnings(data_folder, "tinystories", 200, 20)
     assert len(prompts) == 200
     found = llmkit.explain(loaded("stories"), prompts, ExplainOptions(orders=1))
     assert {one.method for one in found} == {"occlusion"}
