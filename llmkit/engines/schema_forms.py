@@ -103,7 +103,7 @@ class _Rewriter:
         found = []
         for i, one in enumerate(branches):
             others = [
-                self._negation.of(other)
+                self._negation.of(other, names=self._overlap.names(one))
                 for j, other in enumerate(branches)
                 if j != i and not self._overlap.disjoint(one, other, 0)
             ]

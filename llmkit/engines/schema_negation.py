@@ -37,8 +37,14 @@ class Negation:
         self._overlap = overlap
         self._left = _WORK
 
-    def of(self, schema: Any, depth: int = 0) -> Any:
-        """Return a schema that exactly the values are valid under that `schema` refuses; None if unknown."""
+    def of(self, schema: Any, depth: int = 0, names: frozenset[str] | None = None) -> Any:
+        """Return a schema that exactly the values are valid under that `schema` refuses; None if unknown.
+
+        Args:
+            schema: the schema.
+            depth: schemas around it.
+            names: all properties that the objects may have that it is about; None: any.
+        """
         self._left -= 1
         if isinstance(schema, bool):
             return not schema
@@ -47,16 +53,16 @@ class Negation:
         if "$ref" in schema:
             alone = schema.keys() <= NOTES | {"$ref"}
             target = self._overlap.target(schema["$ref"])
-            return self.of(target, depth + 1) if alone and target is not True else None
+            return self.of(target, depth + 1, names) if alone and target is not True else None
         parts = []
         for name in schema.keys() - NOTES:
-            part = self._keyword(name, schema, depth + 1)
+            part = self._keyword(name, schema, depth + 1, names)
             if part is None:
                 return None
             parts.append(part)
         return _any(parts)
 
-    def _keyword(self, name: str, schema: dict[str, Any], depth: int) -> Any:
+    def _keyword(self, name: str, schema: dict[str, Any], depth: int, names: frozenset[str] | None) -> Any:
         """Return the negation of one keyword."""
         value = schema[name]
         if name in _LIMITS:
@@ -68,6 +74,11 @@ class Negation:
             return value
         if name in ("additionalProperties", "items") and value in (True, {}):
             return False
+        if name == "additionalProperties" and value is False and names is not None:
+            if schema.get("patternProperties"):
+                return None
+            more = sorted(names - set(schema.get("properties", ())))
+            return _any([{"type": "object", "required": [one]} for one in more])
         if name == "const":
             return _not_values([value])
         makers: dict[str, Any] = {"type": _not_type, "enum": _not_values, "required": _not_required}
@@ -76,7 +87,7 @@ class Negation:
         if name == "properties" and isinstance(value, dict):
             return self._properties(value, depth)
         if name in ("allOf", "anyOf", "oneOf") and isinstance(value, list) and value:
-            negated = [self.of(one, depth) for one in value]
+            negated = [self.of(one, depth, names) for one in value]
             if any(one is None for one in negated):
                 return None
             if name == "allOf":

@@ -38,6 +38,7 @@ VALUES += [
     for values in itertools.product(("a", 1, None), repeat=count)
 ]
 OBJECT = {"type": "object"}
+CLOSED: dict[str, Any] = {"type": "object", "additionalProperties": False}
 KIND = {"type": "object", "properties": {"a": {"const": "a"}}, "required": ["a"]}
 OTHER = {"type": "object", "properties": {"a": {"enum": [1, None]}}, "required": ["a"]}
 
@@ -96,6 +97,9 @@ CASES: list[tuple[dict[str, Any], bool]] = [
     ({"oneOf": [{"required": ["a"]}, {"required": ["b"], "properties": {"b": {"type": "string"}}}]}, True),
     ({"oneOf": [{"type": "object"}, {"required": ["a"]}]}, True),
     ({"oneOf": [{"maximum": 1}, {"minimum": 1}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}}}, {**CLOSED, "properties": {"b": {}}}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}, "b": {}}}, {**CLOSED, "properties": {"b": {}}}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}}}, {**OBJECT, "properties": {"b": {}}}]}, False),
     ({"oneOf": [{}, {"type": "string"}]}, True),
     ({"dependentSchemas": {"a": {"required": ["b"]}, "b": {"properties": {"c": {"const": 1}}}}}, True),
     ({"oneOf": [{"type": "string"}, {"type": "null"}], "properties": {"a": {"$ref": "#/oneOf/0"}}}, False),
