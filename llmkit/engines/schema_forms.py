@@ -3,6 +3,7 @@
 - `format` with a name that no JSON Schema draft defines says nothing, and is left out.
 - `oneOf` becomes `anyOf` where no value can match two of its branches, or where the others can be ruled out.
 - `not` becomes what is left, where keywords can say it.
+- `if` becomes `anyOf`: it holds and `then` does, or it does not and `else` does.
 - `dependencies`, `dependentRequired` and `dependentSchemas` become `anyOf`: the property is absent, or what
   depends on it holds.
 
@@ -56,7 +57,7 @@ class _Rewriter:
         # A rewritten keyword is gone, so that nothing may point into it.
         self._kept = {
             name
-            for name in ("not", "oneOf", *_DEPENDENCIES)
+            for name in ("if", "not", "oneOf", *_DEPENDENCIES)
             if any(f"/{name}/" in one or one.endswith(f"/{name}") for one in references)
         }
 
@@ -76,6 +77,7 @@ class _Rewriter:
                 found[name] = {key: self.rewritten(one) for key, one in found[name].items()}
         if isinstance(found.get("format"), str) and found["format"] not in _FORMATS:
             del found["format"]
+        self._if(found, schema)
         self._not(found, schema)
         self._one_of(found, schema)
         self._dependent(found)
@@ -101,7 +103,7 @@ class _Rewriter:
         found = []
         for i, one in enumerate(branches):
             others = [
-                self._negation.of(other)
+                self._negation.of(other, names=self._overlap.names(one))
                 for j, other in enumerate(branches)
                 if j != i and not self._overlap.disjoint(one, other, 0)
             ]
@@ -110,6 +112,16 @@ class _Rewriter:
             if False not in others:
                 found.append(self.rewritten({"allOf": [one, *others]}))
         return found
+
+    def _if(self, found: dict[str, Any], before: dict[str, Any]) -> None:
+        if "if" not in found or "if" in self._kept or not found.keys() & {"then", "else"}:
+            return
+        negated = self._negation.of(before["if"])
+        if negated is None:
+            return
+        then, otherwise = found.pop("then", True), found.pop("else", True)
+        holds = {"allOf": [found.pop("if"), then]}
+        _add_choice(found, [holds, {"allOf": [self.rewritten(negated), otherwise]}])
 
     def _not(self, found: dict[str, Any], before: dict[str, Any]) -> None:
         if "not" not in found or "not" in self._kept:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from llmkit.engines.schema_overlap import SchemaOverlap
+from llmkit.engines.schema_overlap import SchemaOverlap, types_of
 
 NOTES = frozenset({"$comment", "$schema", "default", "description", "examples", "title"})
 """Keywords that no validity depends on."""
 _TYPES = ("array", "boolean", "null", "number", "object", "string")
 _WORK = 5_000  # schemas negated in one document
 _DEPTH = 8
+_MOST_CHARACTERS = 500  # of the texts that a regular expression rules out
 # Keyword with a number: type that it is about, keyword of the negation, number to add.
 _LIMITS = {
     "minLength": ("string", "maxLength", -1),
@@ -35,8 +37,14 @@ class Negation:
         self._overlap = overlap
         self._left = _WORK
 
-    def of(self, schema: Any, depth: int = 0) -> Any:
-        """Return a schema that exactly the values are valid under that `schema` refuses; None if unknown."""
+    def of(self, schema: Any, depth: int = 0, names: frozenset[str] | None = None) -> Any:
+        """Return a schema that exactly the values are valid under that `schema` refuses; None if unknown.
+
+        Args:
+            schema: the schema.
+            depth: schemas around it.
+            names: all properties that the objects may have that it is about; None: any.
+        """
         self._left -= 1
         if isinstance(schema, bool):
             return not schema
@@ -45,16 +53,16 @@ class Negation:
         if "$ref" in schema:
             alone = schema.keys() <= NOTES | {"$ref"}
             target = self._overlap.target(schema["$ref"])
-            return self.of(target, depth + 1) if alone and target is not True else None
+            return self.of(target, depth + 1, names) if alone and target is not True else None
         parts = []
         for name in schema.keys() - NOTES:
-            part = self._keyword(name, schema, depth + 1)
+            part = self._keyword(name, schema, depth + 1, names)
             if part is None:
                 return None
             parts.append(part)
         return _any(parts)
 
-    def _keyword(self, name: str, schema: dict[str, Any], depth: int) -> Any:
+    def _keyword(self, name: str, schema: dict[str, Any], depth: int, names: frozenset[str] | None) -> Any:
         """Return the negation of one keyword."""
         value = schema[name]
         if name in _LIMITS:
@@ -66,15 +74,20 @@ class Negation:
             return value
         if name in ("additionalProperties", "items") and value in (True, {}):
             return False
-        makers: dict[str, Any] = {"type": _not_type, "const": _not_const, "required": _not_required}
+        if name == "additionalProperties" and value is False and names is not None:
+            if schema.get("patternProperties"):
+                return None
+            more = sorted(names - set(schema.get("properties", ())))
+            return _any([{"type": "object", "required": [one]} for one in more])
+        if name == "const":
+            return _not_values([value])
+        makers: dict[str, Any] = {"type": _not_type, "enum": _not_values, "required": _not_required}
         if name in makers:
             return makers[name](value)
-        if name == "enum" and isinstance(value, list) and len(value) == 1:
-            return _not_const(value[0])
         if name == "properties" and isinstance(value, dict):
             return self._properties(value, depth)
         if name in ("allOf", "anyOf", "oneOf") and isinstance(value, list) and value:
-            negated = [self.of(one, depth) for one in value]
+            negated = [self.of(one, depth, names) for one in value]
             if any(one is None for one in negated):
                 return None
             if name == "allOf":
@@ -109,14 +122,38 @@ def _not_type(value: Any) -> Any:
     return {"type": left} if left else False
 
 
-def _not_const(value: Any) -> Any:
-    if value is None:
-        return _not_type("null")
-    if isinstance(value, bool):
-        return {"anyOf": [_not_type("boolean"), {"const": not value}]}
-    if value == "":
-        return {"anyOf": [_not_type("string"), {"type": "string", "minLength": 1}]}
-    return None
+def _not_values(values: Any) -> Any:
+    """Return the schema of all values but these; None if a number, a list or an object is among them."""
+    if not isinstance(values, list):
+        return None
+    kinds = types_of(values)
+    if kinds & {"array", "number", "object"}:
+        return None
+    left = [one for one in _TYPES if one not in kinds]
+    parts: list[Any] = [{"type": left}]
+    parts += [{"const": one} for one in (True, False) if "boolean" in kinds and one not in values]
+    if "string" in kinds:
+        texts = [one for one in values if isinstance(one, str)]
+        if sum(map(len, texts)) > _MOST_CHARACTERS:
+            return None
+        parts.append({"type": "string", "pattern": f"^(?:{_other_texts(texts)})$"})
+    return _any(parts)
+
+
+def _other_texts(texts: list[str]) -> str:
+    """Return a regular expression of the texts that are none of these, without looking around.
+
+    A text differs from all of them where it leaves their tree of beginnings, or ends inside it.
+    """
+    branches: dict[str, list[str]] = {}
+    for text in texts:
+        if text:
+            branches.setdefault(text[0], []).append(text[1:])
+    parts = [] if "" in texts else [""]
+    parts += [f"{re.escape(first)}(?:{_other_texts(rest)})" for first, rest in branches.items()]
+    others = "".join(re.escape(one) for one in branches)
+    parts.append(f"[^{others}](?s:.)*" if branches else "(?s:.)+")
+    return "|".join(parts)
 
 
 def _not_required(value: Any) -> Any:

@@ -79,6 +79,13 @@ class SchemaOverlap:
         known = (self.values(one, depth + 1) for one in _list(schema, "allOf"))
         return next((one for one in known if one is not None), None)
 
+    def names(self, schema: Any) -> frozenset[str] | None:
+        """Return all properties that a valid object may have; None if they are not known."""
+        for part in self._parts(schema, 0):
+            if part.get("additionalProperties") is False and not part.get("patternProperties"):
+                return frozenset(_properties(part))
+        return None
+
     def _objects_disjoint(self, first: Any, second: Any, depth: int) -> bool:
         """Return True if a property that one of them requires cannot be valid in both."""
         ours, theirs = self._parts(first, 0), self._parts(second, 0)

@@ -11,7 +11,25 @@ import pytest
 
 from llmkit.engines.schema_forms import enforceable
 
-VALUES: list[Any] = [None, True, 0, 1, 1.5, "", "a", "b", "2024-01-01", [], [1], ["a"], {}]
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    1.5,
+    "",
+    "a",
+    "ab",
+    "abc",
+    "b",
+    "2024",
+    "^[x]",
+    [],
+    [1],
+    ["a"],
+    {},
+]
 NAMES = ("a", "b", "c")
 VALUES += [
     dict(zip(chosen, values, strict=True))
@@ -20,6 +38,7 @@ VALUES += [
     for values in itertools.product(("a", 1, None), repeat=count)
 ]
 OBJECT = {"type": "object"}
+CLOSED: dict[str, Any] = {"type": "object", "additionalProperties": False}
 KIND = {"type": "object", "properties": {"a": {"const": "a"}}, "required": ["a"]}
 OTHER = {"type": "object", "properties": {"a": {"enum": [1, None]}}, "required": ["a"]}
 
@@ -66,11 +85,21 @@ CASES: list[tuple[dict[str, Any], bool]] = [
     ({"not": {"const": ""}}, True),
     ({"not": {"const": True}}, True),
     ({"not": {"enum": ["a", 1]}}, False),
+    ({"not": {"enum": ["a", "ab", "2024", "", None, True]}}, True),
+    ({"not": {"const": "a"}}, True),
+    ({"not": {"const": "^[x]"}}, True),
+    ({"if": {"properties": {"a": {"const": "a"}}}, "then": {"required": ["b"]}}, True),
+    ({"if": {"type": "object"}, "then": {"required": ["b"]}, "else": {"type": "null"}}, True),
+    ({"if": {"type": "integer"}, "then": {"minimum": 1}}, False),
+    ({"type": "object", "if": {"required": ["a"]}, "else": {"required": ["c"]}}, True),
     ({"not": {"pattern": "a"}}, False),
     ({"not": {"$ref": "#/$defs/s"}, "$defs": {"s": {"required": ["a"]}}}, True),
     ({"oneOf": [{"required": ["a"]}, {"required": ["b"], "properties": {"b": {"type": "string"}}}]}, True),
     ({"oneOf": [{"type": "object"}, {"required": ["a"]}]}, True),
     ({"oneOf": [{"maximum": 1}, {"minimum": 1}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}}}, {**CLOSED, "properties": {"b": {}}}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}, "b": {}}}, {**CLOSED, "properties": {"b": {}}}]}, True),
+    ({"oneOf": [{**CLOSED, "properties": {"a": {}}}, {**OBJECT, "properties": {"b": {}}}]}, False),
     ({"oneOf": [{}, {"type": "string"}]}, True),
     ({"dependentSchemas": {"a": {"required": ["b"]}, "b": {"properties": {"c": {"const": 1}}}}}, True),
     ({"oneOf": [{"type": "string"}, {"type": "null"}], "properties": {"a": {"$ref": "#/oneOf/0"}}}, False),
@@ -86,7 +115,7 @@ def test_the_same_values_are_valid(schema: dict[str, Any], gone: bool) -> None:
     for value in VALUES:
         assert ours.is_valid(value) == theirs.is_valid(value), value
     text = json.dumps(found)
-    left = any(f'"{one}":' in text for one in ("not", "oneOf", "dependentRequired", "dependentSchemas"))
+    left = any(f'"{one}":' in text for one in ("if", "not", "oneOf", "dependentRequired", "dependentSchemas"))
     assert left != gone
 
 

@@ -191,7 +191,7 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         console.notice("stopped; the answer so far stays (/retry answers anew, /undo takes it back)")
     elif reply.finish_reason == "length":
         limit = conversation.options.max_new_tokens
-        room = f"/continue goes on, /set max_new_tokens {2 * limit} allows more"
+        room = f"/continue goes on (or /set max_new_tokens {2 * limit})"
         more = room if reply.tokens >= limit else "the context is full"
         console.notice(f"cut after {reply.tokens} tokens; {more}")
 
