@@ -216,9 +216,11 @@ def _train(case: StepCase) -> dict[str, float]:
     columns = Columns("text", {"text": "text"})
     loaded, flattens = load_for_training(case.spec, recipe, dtype, columns, lambda message: None)
     patch_forward_with_summed_loss(loaded.model)
-    vocabulary = int(loaded.model.get_input_embeddings().weight.shape[0])
+    model: Any = loaded.model
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
     draw, count = random.Random(0), case.rows * case.gradient_accumulation * case.steps
-    rows = [Encoded(*(_ids(draw, case.prompt_tokens, vocabulary) for _ in range(2))) for _ in range(count)]
+    length = case.prompt_tokens
+    rows = [Encoded(_ids(draw, length, vocabulary), _ids(draw, length, vocabulary)) for _ in range(count)]
     collate: Any = Flattened(few_shapes=True) if flattens else Padded(0, case.prompt_tokens)
     if loaded.is_encoder_decoder:
         collate = Pairs(0, decoder_inputs(loaded), case.prompt_tokens)

@@ -35,8 +35,9 @@ def token_bytes(config: Any, dtype: torch.dtype) -> int:
     own = config.get_text_config(decoder=True)
     if _is_plain(own):
         return max(1, _plain(own) * dtype.itemsize)
+    kind: Any = type(config)
     try:
-        return max(1, _counted(config.to_json_string(), type(config), dtype))
+        return max(1, _counted(config.to_json_string(), kind, dtype))
     except InputError:
         return max(1, _plain(own) * dtype.itemsize)
 
@@ -84,12 +85,12 @@ def _plain(config: Any) -> int:
 
 
 @lru_cache(maxsize=8)
-def _counted(config: str, kind: type, dtype: torch.dtype) -> int:
+def _counted(config: str, kind: Any, dtype: torch.dtype) -> int:
     import json
 
     from llmkit.runtime.estimate.counts import ModelCounts, positions
 
-    made = kind.from_dict(json.loads(config))  # type: ignore[attr-defined]
+    made = kind.from_dict(json.loads(config))
     counts = ModelCounts(made, dtype, made.model_type)
     long = min(_COUNTED, positions(made))
     short = max(1, long // 2)

@@ -206,6 +206,11 @@ def test_every_kind_of_model_and_task(model: str, task: str, stages: list[str]) 
         assert "adapter" in sizes(found)
 
 
+def test_a_config_with_too_many_layers_is_refused() -> None:
+    with pytest.raises(InputError, match="num_hidden_layers is 1,000,000"):
+        counts("Llama-3.1-8B", num_hidden_layers=1_000_000)
+
+
 def test_an_encoder_writes_nothing() -> None:
     with pytest.raises(OptionError) as error:
         estimate(ModelSpec("reader"))
