@@ -163,7 +163,9 @@ class ModelCounts:
     @cached_property
     def layers(self) -> int:
         """Number of layers; of the decoder if there is one."""
-        config = self._model.config.get_text_config(decoder=True)
+        config = self._model.config
+        if self.kind != "seq2seq":  # of which `get_text_config` would drop the names that begin with decoder_
+            config = config.get_text_config(decoder=True)
         names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
         return next(int(n) for name in names if (n := getattr(config, name, None)))
 
