@@ -72,7 +72,9 @@ def model_work(model: Any) -> ModelWork | None:
     """
     from llmkit.linear.modules import QuantizedModule
 
-    config = model.config.get_text_config(decoder=True)
+    # Of an encoder-decoder, `get_text_config` would drop the names that begin with decoder_.
+    own = model.config
+    config = own if getattr(own, "is_encoder_decoder", False) else own.get_text_config(decoder=True)
     if any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
         return None
     head = model.get_output_embeddings()

@@ -191,10 +191,10 @@ def _eval(case: StepCase) -> dict[str, float]:
 
 def _train(case: StepCase) -> dict[str, float]:
     """Run steps of the trainer on random rows."""
-    from llmkit.training.batches import Batches, Flattened, Padded, Pairs, SingletonBatches
+    from llmkit.training.batches import Batches, SingletonBatches
     from llmkit.training.encoded import Encoded
     from llmkit.training.finetuning.columns import Columns
-    from llmkit.training.finetuning.model_setup import decoder_inputs, load_for_training
+    from llmkit.training.finetuning.model_setup import load_for_training
     from llmkit.training.finetuning.recipe import FinetuneRecipe
     from llmkit.training.loss import patch_forward_with_summed_loss
     from llmkit.training.recipe import arguments, training_dtype
@@ -216,12 +216,12 @@ def _train(case: StepCase) -> dict[str, float]:
     columns = Columns("text", {"text": "text"})
     loaded, flattens = load_for_training(case.spec, recipe, dtype, columns, lambda message: None)
     patch_forward_with_summed_loss(loaded.model)
-    vocabulary = int(loaded.model.get_input_embeddings().weight.shape[0])
+    model: Any = loaded.model
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
     draw, count = random.Random(0), case.rows * case.gradient_accumulation * case.steps
-    rows = [Encoded(*(_ids(draw, case.prompt_tokens, vocabulary) for _ in range(2))) for _ in range(count)]
-    collate: Any = Flattened(few_shapes=True) if flattens else Padded(0, case.prompt_tokens)
-    if loaded.is_encoder_decoder:
-        collate = Pairs(0, decoder_inputs(loaded), case.prompt_tokens)
+    length = case.prompt_tokens
+    rows = [Encoded(_ids(draw, length, vocabulary), _ids(draw, length, vocabulary)) for _ in range(count)]
+    collate = _collator(loaded, flattens, length)
     marks = [0.0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -241,6 +241,16 @@ def _train(case: StepCase) -> dict[str, float]:
         trainer.train()
     taken = [after - before for before, after in itertools.pairwise(marks)]
     return {"step": min(taken[1:] or taken)}
+
+
+def _collator(loaded: LoadedModel, flattens: bool, length: int) -> Any:
+    """Return the collator that finetuning would take for rows of `length` tokens."""
+    from llmkit.training.batches import Flattened, Padded, Pairs
+    from llmkit.training.finetuning.model_setup import decoder_inputs
+
+    if loaded.is_encoder_decoder:
+        return Pairs(0, decoder_inputs(loaded), length)
+    return Flattened(few_shapes=True) if flattens else Padded(0, length)
 
 
 def _loaded(case: StepCase, task: str) -> LoadedModel:

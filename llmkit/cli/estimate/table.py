@@ -5,6 +5,7 @@ Public: `lines`, `check_lines`.
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common.streams import printable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1 << 16
 """Rows above which no batch is tried."""
+_WIDTH = 79
 _MIB, _GIB = 1 << 20, 1 << 30
 _NAMES = {
     "prompt": "reading {rows} x {prompt} tokens",
@@ -36,7 +38,8 @@ def lines(found: Estimate, grid_source: str | None = None) -> list[str]:
         f"{printable(found.model)}: {found.task}, {found.architecture}, {_short(found.parameters)}"
         f" parameters{active}, {found.layers} layers, {found.dtype}"
     )
-    return [head, *found.notes, *_memory(found), *_compute(found), *_on(found), *_cost(found, grid_source)]
+    parts = (*found.notes, *_memory(found), *_compute(found), *_on(found), *_cost(found, grid_source))
+    return [short for line in (head, *parts) for short in _wrapped(line)]
 
 
 def check_lines(found: Estimate, measured: StepResult) -> list[str]:
@@ -49,6 +52,12 @@ def check_lines(found: Estimate, measured: StepResult) -> list[str]:
             rows.append((stage.name, predicted, duration(seconds), stage.seconds / seconds))
     shown = [f"  {name:<14}{predicted:>14}{taken:>14}{ratio:>8.2f}" for name, predicted, taken, ratio in rows]
     return ["", f"check           {'predicted':>14}{'measured':>14}   ratio", *shown]
+
+
+def _wrapped(line: str) -> list[str]:
+    """Cut a line that is wider than most terminals; the rest is indented further."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False) or [""]
 
 
 def _memory(found: Estimate) -> Iterator[str]:
@@ -87,8 +96,8 @@ def _on(found: Estimate) -> Iterator[str]:
         return
     work = found.workload
     yield ""
-    yield f"on {printable(machine.name)} ({machine.memory_gb:g} GB, {machine.bandwidth_gbs:g} GB/s;"
-    yield f"    {printable(machine.source)})"
+    numbers = f"{machine.memory_gb:g} GB, {machine.bandwidth_gbs:g} GB/s"
+    yield f"on {printable(machine.name)} ({numbers}; {printable(machine.source)})"
     free = machine.memory - found.total
     fits, rest = ("fits", "free") if free >= 0 else ("does not fit", "missing")
     yield f"  {fits}: {size(abs(free))} {rest}"

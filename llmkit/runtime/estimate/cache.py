@@ -32,11 +32,13 @@ def token_bytes(config: Any, dtype: torch.dtype) -> int:
         config: a model's configuration.
         dtype: dtype of the cache.
     """
-    own = config.get_text_config(decoder=True)
+    # Of an encoder-decoder, `get_text_config` would drop the names that begin with decoder_.
+    own = config if config.is_encoder_decoder else config.get_text_config(decoder=True)
     if _is_plain(own):
         return max(1, _plain(own) * dtype.itemsize)
+    kind: Any = type(config)
     try:
-        return max(1, _counted(config.to_json_string(), type(config), dtype))
+        return max(1, _counted(config.to_json_string(), kind, dtype))
     except InputError:
         return max(1, _plain(own) * dtype.itemsize)
 
@@ -78,18 +80,19 @@ def _is_plain(config: Any) -> bool:
 def _plain(config: Any) -> int:
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
     layers = next((int(n) for name in names if (n := getattr(config, name, None))), 0)
-    heads = getattr(config, "num_attention_heads", None) or 1
+    names = ("decoder_attention_heads", "num_attention_heads")
+    heads = next((int(n) for name in names if (n := getattr(config, name, None))), 1)
     width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or config.hidden_size // heads
     return 2 * layers * (getattr(config, "num_key_value_heads", None) or heads) * width
 
 
 @lru_cache(maxsize=8)
-def _counted(config: str, kind: type, dtype: torch.dtype) -> int:
+def _counted(config: str, kind: Any, dtype: torch.dtype) -> int:
     import json
 
     from llmkit.runtime.estimate.counts import ModelCounts, positions
 
-    made = kind.from_dict(json.loads(config))  # type: ignore[attr-defined]
+    made = kind.from_dict(json.loads(config))
     counts = ModelCounts(made, dtype, made.model_type)
     long = min(_COUNTED, positions(made))
     short = max(1, long // 2)

@@ -29,6 +29,7 @@ _HEADS = {
     "ForSequenceClassification": "AutoModelForSequenceClassification",
     "ForTokenClassification": "AutoModelForTokenClassification",
 }
+_MOST_LAYERS = 2000
 LONGEST = 1 << 20
 """Tokens at which a context ends that nothing limits."""
 
@@ -47,7 +48,9 @@ def model_kind(config: Any) -> tuple[str, str]:
     for end, auto in _HEADS.items():
         if any(one.endswith(end) for one in named):
             return "encoder", auto
-    writes = any("LMHead" in one or "CausalLM" in one for one in named) or getattr(config, "is_decoder", 0)
+    writes = any("LMHead" in one or "CausalLM" in one for one in named) or getattr(
+        config, "is_decoder", False
+    )
     if config.model_type in MASKED and not writes:
         return "encoder", "AutoModel"
     return "causal", "AutoModelForCausalLM"
@@ -76,12 +79,13 @@ class ModelCounts:
         kind: ``causal``, ``seq2seq`` or ``encoder``.
 
     Raises:
-        InputError: transformers cannot build the architecture.
+        InputError: transformers cannot build the architecture, or it has too many layers.
     """
 
     def __init__(self, config: PreTrainedConfig, dtype: torch.dtype, name: str) -> None:
         import torch
 
+        _check_layers(config, name)
         self.config = config
         self.kind, self._auto = model_kind(config)
         self._name = name
@@ -159,7 +163,9 @@ class ModelCounts:
     @cached_property
     def layers(self) -> int:
         """Number of layers; of the decoder if there is one."""
-        config = self._model.config.get_text_config(decoder=True)
+        config = self._model.config
+        if self.kind != "seq2seq":  # of which `get_text_config` would drop the names that begin with decoder_
+            config = config.get_text_config(decoder=True)
         names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
         return next(int(n) for name in names if (n := getattr(config, name, None)))
 
@@ -331,6 +337,16 @@ def _embedded(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         "attention_mask": mask.expand(len(ids), 1, ids.shape[1], ids.shape[1]),
     }
     return {name: one for name, one in inputs.items() if name != "input_ids"} | more
+
+
+def _check_layers(config: Any, name: str) -> None:
+    """Refuse a config whose layers would take hours to build; the largest known models have some hundred."""
+    for own in (config, config.get_text_config(decoder=True)):
+        for key, value in vars(own).items():
+            if "layers" in key and isinstance(value, int) and value > _MOST_LAYERS:
+                raise InputError(
+                    f"{name}: config.json: {key} is {value:,}, and at most {_MOST_LAYERS:,} are built"
+                )
 
 
 def _linear_weights(module: Any) -> int:

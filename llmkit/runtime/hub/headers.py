@@ -112,19 +112,20 @@ def _safetensors_header(api: Any, name: str, file: str, revision: str | None) ->
 def _gguf_header(name: str, file: str, size: int, revision: str | None, endpoint: str) -> GGUFCheckpoint:
     """Read the header of a GGUF file from its first bytes, more of them if it is longer."""
     from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+    from huggingface_hub import utils as hub_utils
 
     from llmkit.formats.gguf.checkpoint import as_checkpoint
 
+    utils: Any = hub_utils  # it does not declare what it exports
     url = hf_hub_url(name, file, revision=revision, endpoint=endpoint)
     count = _GGUF_FIRST
     with tempfile.TemporaryDirectory() as folder:
         while True:
             count = min(count, size, _GGUF_MOST)
-            headers = {**build_hf_headers(), "Range": f"bytes=0-{count - 1}"}
+            headers = {**utils.build_hf_headers(), "Range": f"bytes=0-{count - 1}"}
             path = Path(folder) / Path(file).name
             with get_session().stream("GET", url, headers=headers) as answer, path.open("wb") as out:
-                hf_raise_for_status(answer)
+                utils.hf_raise_for_status(answer)
                 for part in answer.iter_bytes(1 << 20):  # a server may send more than the range
                     out.write(part[: count - out.tell()])
                     if out.tell() >= count:

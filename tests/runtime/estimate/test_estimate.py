@@ -206,6 +206,11 @@ def test_every_kind_of_model_and_task(model: str, task: str, stages: list[str]) 
         assert "adapter" in sizes(found)
 
 
+def test_a_config_with_too_many_layers_is_refused() -> None:
+    with pytest.raises(InputError, match="num_hidden_layers is 1,000,000"):
+        counts("Llama-3.1-8B", num_hidden_layers=1_000_000)
+
+
 def test_an_encoder_writes_nothing() -> None:
     with pytest.raises(OptionError) as error:
         estimate(ModelSpec("reader"))
@@ -246,6 +251,12 @@ def test_the_bytes_of_a_token_are_those_of_the_counted_cache(name: str) -> None:
     config = AutoConfig.for_model(**{**CONFIGS[name], **small})
     slope = (counted.cache_bytes(1, 48) - counted.cache_bytes(1, 16)) / 32
     assert token_bytes(config, torch.bfloat16) == slope
+
+
+def test_the_bytes_of_a_token_of_a_decoder_are_its_own() -> None:
+    # 3 layers, keys and values of 192 numbers in float32; the encoder's states are counted with the source.
+    config = AutoConfig.from_pretrained(embedded_folder("translator"))
+    assert token_bytes(config, torch.float32) == 3 * 2 * 192 * 4
 
 
 @pytest.mark.slow
