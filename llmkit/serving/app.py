@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import ssl
 import time
@@ -115,7 +116,9 @@ async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: C
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, _receive, received, int(one))
     app = make_app(openers, settings, log)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0, logger=_protocol_log(log)
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls_context(settings))
@@ -132,6 +135,24 @@ async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: C
     finally:
         await runner.cleanup()
     return number
+
+
+class _LineHandler(logging.Handler):
+    """Writes aiohttp's records about malformed HTTP as one line each, without a traceback."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._log(one_line(record.getMessage() if error is None else f"{record.getMessage()}: {error}"))
+
+
+def _protocol_log(log: Callable[[str], None]) -> logging.Logger:
+    logger = logging.Logger("llmkit.serving")
+    logger.addHandler(_LineHandler(log))
+    return logger
 
 
 def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:

@@ -138,7 +138,8 @@ async def read_json(request: web.Request) -> Any:
         ApiError: it is no JSON, nested too deep, or holds numbers that JSON does not have.
     """
     try:
-        raw = await asyncio.wait_for(request.read(), _BODY_SECONDS)
+        async with asyncio.timeout(_BODY_SECONDS):
+            raw = await request.read()
     except TimeoutError:
         raise ApiError(408, "the body did not come in time", code="timeout") from None
     if _too_deep(raw):
@@ -256,7 +257,7 @@ def _preflight(request: web.Request, settings: ServerSettings) -> web.Response:
     headers = cors_headers(request, settings)
     if headers:
         headers["Access-Control-Allow-Methods"] = "GET, POST"
-        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
+        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key, X-Request-Timeout"
         headers["Access-Control-Max-Age"] = "600"
     return web.Response(status=204, headers=headers)
 

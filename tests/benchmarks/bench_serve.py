@@ -125,8 +125,8 @@ async def measure(
 def main() -> None:
     """Print the table."""
     rounds, tokens = (
-        int(os.environ.get("LLMKIT_SERVE_ROUNDS", "3")),
-        int(os.environ.get("LLMKIT_SERVE_TOKENS", "64")),
+        int(os.environ.get("LLMKIT_SERVE_ROUNDS", "2")),
+        int(os.environ.get("LLMKIT_SERVE_TOKENS", "32")),
     )
     results: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with contextlib.ExitStack() as stack:

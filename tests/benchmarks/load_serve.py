@@ -19,6 +19,7 @@ from typing import Any
 
 import aiohttp
 
+from llmkit.engines.transformers.step_decoder import MAX_ROWS
 from tests.benchmarks.serving import ServerProcess, running
 
 QUEUE = 64
@@ -215,8 +216,10 @@ def main(seconds: float = 300.0, clients: int = 200) -> int:
             if "rror" in line or " 500 " in line
         ]
     load.faults += errors
-    if max(load.waiting) > QUEUE:
-        load.faults.append(f"{max(load.waiting):g} requests waited, more than {QUEUE}")
+    # A request that is let in while a row is free waits too, until the next step.
+    most = max(map(sum, zip(load.running, load.waiting, strict=True)))
+    if most > QUEUE + MAX_ROWS:
+        load.faults.append(f"{most:g} requests ran or waited, more than {QUEUE + MAX_ROWS}")
     if load.growth() > GROWTH:
         load.faults.append(f"memory grew by {load.growth():.1%}")
     first = sorted(load.first) or [0.0]
@@ -228,7 +231,8 @@ def main(seconds: float = 300.0, clients: int = 200) -> int:
             "first text after, median and 95 %",
             f"{statistics.median(first):.2f} s, {first[len(first) * 95 // 100]:.2f} s",
         ),
-        ("most running, most waiting", f"{max(load.running):g}, {max(load.waiting):g} (limit {QUEUE})"),
+        ("most running, waiting, both", f"{max(load.running):g}, {max(load.waiting):g}, {most:g}"),
+        ("limit of both", str(QUEUE + MAX_ROWS)),
         ("memory, first and last third", f"{statistics.median(load.memory):,.0f} MiB, {load.growth():+.1%}"),
         ("faults", str(len(load.faults))),
     ]

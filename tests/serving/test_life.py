@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -265,6 +266,10 @@ def test_a_terminated_server_finishes_what_runs() -> None:
             if _ask(port, "GET", "/health")[0] == 200:
                 break
             time.sleep(0.2)
+        for rubbish in (b"GET / HTTP/1.1\r\nX: \x00\r\n\r\n", b"\x16\x03\x01 not TLS\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port), 10) as connection:
+                connection.sendall(rubbish)
+                assert connection.recv(12)[8:] == b" 400"
         answers: list[Any] = []
         body = json.dumps(LONG)
         thread = threading.Thread(target=lambda: answers.append(_ask(port, "POST", "/v1/completions", body)))
@@ -276,7 +281,9 @@ def test_a_terminated_server_finishes_what_runs() -> None:
         ((status, answer),) = answers
         assert status == 200
         assert json.loads(answer)["usage"]["completion_tokens"] == LONG["max_tokens"]
-        assert "Once upon" not in process.stderr.read()
+        written = process.stderr.read()
+        assert "Once upon" not in written
+        assert "Traceback" not in written
     finally:
         process.kill()
 

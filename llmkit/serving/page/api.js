@@ -1,11 +1,13 @@
 // Calls of the server: the API key, errors as sentences, and streams of events.
 
+import { keep, kept } from "./keep.js";
 import { word } from "./words.js";
 
+const TAB = "sessionStorage"; // the key is forgotten when the tab closes
 let asking = null; // the dialog that asks for the key, while it is open
 
 function headers() {
-  const key = sessionStorage.getItem("key");
+  const key = kept("key", TAB);
   return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
 }
 
@@ -14,13 +16,13 @@ function askForKey() {
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("key");
     const field = document.getElementById("key-text");
-    document.getElementById("key-refused").hidden = sessionStorage.getItem("key") === null;
+    document.getElementById("key-refused").hidden = kept("key", TAB) === null;
     field.value = "";
     dialog.returnValue = "";
     dialog.addEventListener("close", () => {
       asking = null;
       const key = field.value.trim();
-      if (dialog.returnValue === "use" && key) sessionStorage.setItem("key", key);
+      if (dialog.returnValue === "use" && key) keep("key", key, TAB);
       resolve(dialog.returnValue === "use" && key !== "");
     }, { once: true });
     dialog.showModal();
@@ -38,7 +40,7 @@ export async function call(path, options = {}) {
       const body = await response.json().catch(() => null);
       throw new Error(body?.error?.message ?? body?.error ?? word("status", { status: response.status }));
     }
-    const known = sessionStorage.getItem("key"); // another call may have asked meanwhile
+    const known = kept("key", TAB); // another call may have asked meanwhile
     const newer = known !== null && sent.Authorization !== `Bearer ${known}`;
     if (!newer && !(await askForKey())) throw new Error(word("noKey"));
   }

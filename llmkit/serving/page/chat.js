@@ -165,14 +165,17 @@ async function answer(continued) {
   }
   message.seed = seed;
   message.seconds = (performance.now() - begun) / 1000;
-  if (message.content.length === before && !message.reasoning && continued === null) mine.messages.pop();
+  const empty = message.content.length === before && !message.reasoning && continued === null;
+  if (empty) mine.messages.pop();
   busy(null);
   if (mine !== conversation) { // another conversation is shown meanwhile
     if (mine.messages.length > 0) await store.put(mine);
     return;
   }
   await save();
-  draw();
+  if (empty) draw();
+  else view.show(true); // the others stay as they are: one may be edited
+  follow(false);
 }
 
 async function read(body, message, view, signal) {

@@ -2,6 +2,7 @@
 
 import { listModels } from "./api.js";
 import { relabel, startChat, stop } from "./chat.js";
+import { keep, kept } from "./keep.js";
 import { offerModels, startTasks, stopTasks } from "./tasks.js";
 import { currentLanguage, speak, word } from "./words.js";
 
@@ -30,7 +31,7 @@ for (const [i, tab] of tabs.entries()) {
 
 function paint(theme) {
   document.documentElement.dataset.theme = theme;
-  localStorage.setItem("theme", theme);
+  keep("theme", theme);
 }
 
 async function loadModels() {
@@ -51,7 +52,7 @@ byId("language").addEventListener("change", async () => {
   speak(byId("language").value);
   await relabel();
 });
-byId("theme").value = localStorage.getItem("theme") ?? "auto";
+byId("theme").value = kept("theme") ?? "auto";
 paint(byId("theme").value);
 byId("theme").addEventListener("change", () => paint(byId("theme").value));
 document.addEventListener("keydown", (event) => {

@@ -1,6 +1,8 @@
 // Labels in English and Chinese. Elements name their label in data-word, data-label (for screen readers),
 // data-hint (placeholder) or data-tip (title).
 
+import { keep, kept } from "./keep.js";
+
 const WORDS = {
   en: {
     alternatives: "Alternatives", apiKey: "API key", answer: "Answer", answers: "Answers", assistantName: "Assistant",
@@ -43,7 +45,7 @@ const WORDS = {
     translation: "译文", untitled: "新对话", useKey: "使用", userName: "你", working: "处理中…", writing: "正在写…",
   },
 };
-let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+let language = kept("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
 /** Return a label in the page's language, with values in place of {names}. */
 export function word(name, values = {}) {
@@ -58,7 +60,7 @@ export function currentLanguage() {
 /** Write all labels below an element in a language. */
 export function speak(chosen) {
   language = Object.hasOwn(WORDS, chosen) ? chosen : "en";
-  localStorage.setItem("language", language);
+  keep("language", language);
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   for (const one of document.querySelectorAll("[data-word]")) one.textContent = word(one.dataset.word);
   for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", word(one.dataset.label));

@@ -58,7 +58,8 @@ async def scores(request: web.Request) -> web.Response:
         _scoring, lambda: _scored(predictions, references, list(names), given)
     )
     try:
-        data, notes = await asyncio.wait_for(work, seconds)
+        async with asyncio.timeout(seconds):
+            data, notes = await work
     except TimeoutError:
         raise ApiError(504, "scoring took longer than the server allows", code="timeout") from None
     return web.json_response({"object": "list", "data": data, "notes": notes}, dumps=dumps)

@@ -51,9 +51,12 @@ class Answering:
         """
         left = len(self._jobs)
         while left:
+            rest = self._deadline + GRACE - time.monotonic()
             try:
-                rest = self._deadline + GRACE - time.monotonic()
-                index, event = await asyncio.wait_for(self._events.get(), max(min(silence, rest), 0))
+                # Not asyncio.wait_for: that of Python 3.11 loses a cancellation which comes together with an
+                # event (https://github.com/python/cpython/issues/86296), and the answer would go on.
+                async with asyncio.timeout(min(silence, rest)):
+                    index, event = await self._events.get()
             except TimeoutError:
                 if time.monotonic() >= self._deadline + GRACE:
                     raise too_late() from None

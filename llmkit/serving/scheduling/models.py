@@ -149,7 +149,8 @@ class ServedModel:
         )
         self.worker.submit([call])
         try:
-            return await asyncio.wait_for(future, seconds + GRACE)
+            async with asyncio.timeout(seconds + GRACE):
+                return await future
         except TimeoutError:
             raise too_late() from None
         finally:

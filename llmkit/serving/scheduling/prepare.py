@@ -20,7 +20,6 @@ from llmkit.serving.tools.grammar import calls_grammar
 from llmkit.tasks.decoding import Formed, GenerationOptions, resolve
 from llmkit.tasks.prompts import PromptMaker
 from llmkit.text.chat.conversations import MessageList
-from llmkit.text.chat.reasoning import CLOSE
 from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class _Preparing:
             max_new_tokens=wanted.max_tokens or DEFAULT_TOKENS,
             stop=wanted.stop,
             chat=wanted.chat,
+            continue_final_message=wanted.continued,
             **wanted.sampling,
         )
         self._vocabulary = int(engine.config.get_text_config().vocab_size)
@@ -96,8 +96,7 @@ class _Preparing:
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed % 2**64
         found = []
         for i, content in enumerate(wanted.prompts):
-            make = self._continued if wanted.continued else self._prompt
-            ids, limit, thinking, may_think = make(self._with_tools(content), maker)
+            ids, limit, thinking, may_think = self._prompt(self._with_tools(content), maker)
             request = Request(
                 replace(sampling, max_new_tokens=limit),
                 ids=ids,
@@ -217,25 +216,6 @@ class _Preparing:
             reason = f"has {len(ids)} tokens, and {self._name} sees {engine.context_length}"
             raise bad(where, reason, _TOO_LONG)
         return ids, limit, thinking, may_think
-
-    def _continued(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool, bool]:
-        """Return the prompt of a conversation whose last message, the assistant's, is to go on."""
-        turns: Any = content
-        *before, last = turns
-        if not before or last["role"] != "assistant" or last.get("tool_calls"):
-            raise bad("messages", "must end with a text of the assistant after a message of the user")
-        tools = content.tools if isinstance(content, MessageList) else None
-        ids, limit, thinking, _ = self._prompt(MessageList(before, tools), maker)
-        text = str(last["content"])
-        if thinking:
-            text = f"{last.get('reasoning_content', '')}{CLOSE}\n\n{text}"
-        tokenizer: Any = self._engine.tokenizer
-        ids += tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        context = self._engine.context_length
-        if context is not None and (limit := min(limit, context - len(ids))) < 1:
-            reason = f"has {len(ids)} tokens, and {self._name} sees {context}"
-            raise bad("messages", f"{reason}, the answer included", _TOO_LONG)
-        return ids, limit, False, False
 
     def _ids(self, ids: list[int]) -> list[int]:
         if max(ids) >= self._vocabulary:

@@ -268,3 +268,33 @@ def test_rubbish_is_a_bad_request(client: Client, raw: bytes) -> None:
 def test_a_prompt_may_look_like_nested_json(client: Client) -> None:
     status, _ = client.post("/v1/completions", {**TEXT, "prompt": "[" * 100 + '\\"{', "max_tokens": 1})
     assert status == 200
+
+
+def test_an_answer_goes_on_with_the_last_message(client: Client) -> None:
+    asked = {"role": "user", "content": "Write a story about a dog."}
+    whole = client.post(
+        "/v1/chat/completions",
+        {"model": "storyteller", "messages": [asked], "temperature": 0, "max_tokens": 24},
+    )[1]["choices"][0]["message"]["content"]
+    begun = " ".join(whole.split(" ")[:6])
+    body = {
+        "model": "storyteller",
+        "messages": [asked, {"role": "assistant", "content": begun}],
+        "temperature": 0,
+        "max_tokens": 8,
+    }
+    status, answer = client.post("/v1/chat/completions", {**body, "continue_final_message": True})
+    assert status == 200
+    assert whole.startswith(begun + answer["choices"][0]["message"]["content"])
+    assert (
+        client.post("/v1/messages", body)[1]["content"][0]["text"]
+        == answer["choices"][0]["message"]["content"]
+    )
+    for change in (
+        {"messages": [asked]},
+        {"response_format": {"type": "json_object"}},
+        {"add_generation_prompt": True},
+    ):
+        assert (
+            client.post("/v1/chat/completions", {**body, "continue_final_message": True, **change})[0] == 400
+        )
