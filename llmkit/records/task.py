@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from llmkit.errors import RowError
 from llmkit.records.batches import Budget, PreparedRow
+from llmkit.records.processing.turn import Turn
 from llmkit.records.rows import Row
 
 T = TypeVar("T")
@@ -24,11 +25,19 @@ class RunState:
         seed: seed of everything random; may be set before the first batch.
         seed_given: True if the user chose the seed, or nothing is random.
         tokens_written: tokens that the model has written so far, for the progress line.
+        at_once: batches that may run at the same time, because the model takes several.
+        turn: lets one thread at a time run the task's own code; see `process`.
+        workers: describes the workers that are alive, for the progress line; None without workers.
+        hardware: identifies the machines that the results come from, for the journal; None for this one.
     """
 
     seed: int = 0
     seed_given: bool = True
     tokens_written: int = 0
+    at_once: int = 1
+    turn: Turn = field(default_factory=Turn)
+    workers: Callable[[], str] | None = None
+    hardware: dict[str, Any] | None = None
 
     @classmethod
     def seeded(cls, seed: int | None) -> RunState:
