@@ -12,7 +12,7 @@ from typing import Literal
 
 from llmkit.records.batches import Budget
 from llmkit.records.output import JournaledOutput, StreamOutput
-from llmkit.records.processing.batch_run import RowRun, OnProgress, Prepare, ResultNames, Work
+from llmkit.records.processing.batch_run import OnProgress, Prepare, ResultNames, RowRun, Work
 from llmkit.records.processing.pipeline import run_ahead
 from llmkit.records.processing.turn import Turn
 from llmkit.records.processing.windows import windows

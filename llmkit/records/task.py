@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from llmkit.errors import RowError
@@ -17,6 +17,37 @@ Fields = dict[str, Any]
 """The columns that a row gains."""
 
 
+class Workers(Protocol):
+    """Processes elsewhere that hold the same model and take calls at the same time.
+
+    Attributes:
+        turn: lets one thread at a time run a task's own code; `call` gives it up while it waits.
+        calls: calls that they take at the same time.
+        hardware: processor or GPU, and versions, for the journal.
+        allow_mixed: True if they may differ.
+    """
+
+    turn: Turn
+
+    @property
+    def calls(self) -> int: ...
+
+    @property
+    def hardware(self) -> dict[str, Any]: ...
+
+    @property
+    def allow_mixed(self) -> bool: ...
+
+    def describe(self) -> str:
+        """Return how many are alive, for a progress line."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that their results depend on, besides the hardware."""
+
+    def call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable] = frozenset()) -> Any:
+        """Call a method of what they hold, on one of them."""
+
+
 @dataclass
 class RunState:
     """State of one run of a task.
@@ -25,19 +56,13 @@ class RunState:
         seed: seed of everything random; may be set before the first batch.
         seed_given: True if the user chose the seed, or nothing is random.
         tokens_written: tokens that the model has written so far, for the progress line.
-        at_once: batches that may run at the same time, because the model takes several.
-        turn: lets one thread at a time run the task's own code; see `process`.
-        workers: describes the workers that are alive, for the progress line; None without workers.
-        hardware: identifies the machines that the results come from, for the journal; None for this one.
+        workers: workers that run the model; None if it runs in this process.
     """
 
     seed: int = 0
     seed_given: bool = True
     tokens_written: int = 0
-    at_once: int = 1
-    turn: Turn = field(default_factory=Turn)
-    workers: Callable[[], str] | None = None
-    hardware: dict[str, Any] | None = None
+    workers: Workers | None = None
 
     @classmethod
     def seeded(cls, seed: int | None) -> RunState:

@@ -19,7 +19,7 @@ from typing import Any
 
 from llmkit.errors import OutOfMemory
 from llmkit.records.batches import Budget, PreparedRow, next_batch
-from llmkit.records.processing.batch_run import Answers, RowRun, OpenWindow
+from llmkit.records.processing.batch_run import Answers, OpenWindow, RowRun
 from llmkit.records.rows import Row
 
 

@@ -51,7 +51,7 @@ def test_the_file_is_that_of_one_batch_at_a_time(tmp_path, at_once, memory):
     assert (tmp_path / "many.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
 
 
-class Cut(Exception):
+class Cut(Exception):  # noqa: N818 (stands for a kill)
     """Ends a run, as a kill does, after some batches."""
 
 
