@@ -31,6 +31,8 @@ def connect(options: ClusterOptions) -> Any:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if logging.getLogger("ray").level == logging.NOTSET:
+        logging.getLogger("ray").setLevel(logging.ERROR)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         import ray

@@ -28,12 +28,13 @@ _PATIENCE = 60.0  # seconds without any worker until the user reads of it
 
 @dataclass(eq=False)
 class _Slot:
-    """A place for a worker: its actor, and the calls that it has, oldest first."""
+    """A place for a worker: its actor, and the references of the calls that it has, oldest first."""
 
     actor: Any = None
     node: str = ""
     ready: bool = False
-    calls: list[object] = field(default_factory=list)
+    gone: bool = False  # it cannot be started
+    calls: dict[object, Any] = field(default_factory=dict)
 
 
 class WorkerPool:
@@ -132,10 +133,9 @@ class WorkerPool:
     def _call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable], most: int) -> Any:
         deaths = 0
         while True:
-            slot, call = self._take()
-            actor = slot.actor
+            slot, actor, call, ref = self._submit(method, arguments)
             try:
-                reply = self._ray.get(actor.run.remote(method, arguments, _threads()))
+                reply = self._ray.get(ref)
             except self._ray.exceptions.RayTaskError as error:
                 self._give_back(slot, call, actor)
                 raise LLMKitError(f"a worker on {slot.node} failed: {one_line(_cause(error))}") from error
@@ -167,15 +167,18 @@ class WorkerPool:
             except Exception:
                 pass  # it is dead, or the cluster is gone
 
-    def _take(self) -> tuple[_Slot, object]:
-        """Wait for a worker with the fewest calls, and note one more."""
+    def _submit(self, method: str, arguments: tuple[Any, ...]) -> tuple[_Slot, Any, object, Any]:
+        """Wait for a worker with the fewest calls, and give it one more.
+
+        The lock is held until Ray has the call, so that `_Slot.calls` is in the order in which they run.
+        """
         call = object()
         with self._changed:
             self._wait_for(lambda: self._free() is not None)
             slot = self._free()
             assert slot is not None
-            slot.calls.append(call)
-        return slot, call
+            slot.calls[call] = ref = slot.actor.run.remote(method, arguments, _threads())
+            return slot, slot.actor, call, ref
 
     def _free(self) -> _Slot | None:
         ready = [slot for slot in self._slots if slot.ready and len(slot.calls) < CALLS]
@@ -187,11 +190,13 @@ class WorkerPool:
         Raises:
             LLMKitError: no worker can be started, or the pool was closed.
         """
-        while not holds():
+        while True:
             if self._closed:
                 raise LLMKitError("the workers were ended")
             if self._error is not None:
                 raise self._error
+            if holds():
+                return
             alive = any(slot.ready for slot in self._slots)
             if not self._changed.wait(None if alive else _PATIENCE) and not alive:
                 self._notice("no worker is running; waiting for the cluster (Ctrl-C keeps what is done)")
@@ -199,7 +204,7 @@ class WorkerPool:
     def _give_back(self, slot: _Slot, call: object, actor: Any) -> None:
         with self._changed:
             if slot.actor is actor and call in slot.calls:
-                slot.calls.remove(call)
+                del slot.calls[call]
                 self._changed.notify()
 
     def _died(self, slot: _Slot, call: object, actor: Any, error: Exception) -> bool:
@@ -213,7 +218,7 @@ class WorkerPool:
                 raise LLMKitError("the workers were ended") from error
             first = slot.actor is actor  # of its calls' threads, this one comes first
             if first:
-                self._blamed.update(slot.calls[:1])
+                self._blamed.update(self._running(slot))
                 slot.calls.clear()
                 slot.ready = False
                 self.deaths += 1
@@ -223,6 +228,15 @@ class WorkerPool:
         if first:
             self._notice(f"a worker on {slot.node} died; {self.describe()}, and its rows run again")
         return running
+
+    def _running(self, slot: _Slot) -> list[object]:
+        """Return the call that a dead worker was running: the oldest that has no answer."""
+        for call, ref in slot.calls.items():
+            try:
+                self._ray.get(ref, timeout=0)
+            except Exception:
+                return [call]
+        return []
 
     def _start(self, slot: _Slot) -> None:
         slot.actor = self._actor.remote(self._opener)
@@ -260,7 +274,8 @@ class WorkerPool:
     def _fail(self, slot: _Slot, error: LLMKitError) -> None:
         """Note a worker that cannot start; without any other one, the run ends."""
         with self._changed:
-            if not any(other.ready for other in self._slots):
+            slot.gone = True
+            if all(other.gone for other in self._slots):
                 self._error = error
             self._changed.notify_all()
         self._notice(f"one worker less: {one_line(error)}")
