@@ -150,11 +150,11 @@ def run_rows(
 
 def check_output(flags: OutputFlags) -> None:
     """Refuse an output that cannot be written, before the model is loaded."""
-    from llmkit.records import output
+    from llmkit.records.remote.output import check_output as check
 
     flags.check()
     if flags.output is not None:
-        output.check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
+        check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
 
 
 def to_file(
@@ -166,15 +166,15 @@ def to_file(
         What was done; None where the file was finished already.
     """
     from llmkit.records.batches import Budget
-    from llmkit.records.output import JournaledOutput
+    from llmkit.records.remote.output import open_output
 
     assert flags.output is not None
     header, adopt = header_of(task, source, flags, verb)
-    with JournaledOutput(
+    with open_output(
         flags.output, header, resume=flags.resume, overwrite=flags.overwrite, adopt=adopt
     ) as output:
         if output.finished:
-            console.notice(f"{flags.output} is finished already; nothing to do")
+            console.notice(f"{_shown(flags.output)} is finished already; nothing to do")
             return None
         _check_workers(task.run_state, output.header)
         task.run_state.seed = output.header["seed"]
@@ -233,7 +233,14 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
     """Report how many rows a file got."""
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
-        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {output}")
+        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {_shown(output)}")
+
+
+def _shown(path: Path | None) -> str:
+    """Return the name of an output as the user gave it."""
+    from llmkit.records.remote.urls import url_of
+
+    return "" if path is None else url_of(path) or str(path)
 
 
 def report_shortened(prompts: PromptMaker) -> None:
