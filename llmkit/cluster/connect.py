@@ -31,13 +31,12 @@ def connect(options: ClusterOptions) -> Any:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if logging.getLogger("ray").level == logging.NOTSET:
-        logging.getLogger("ray").setLevel(logging.ERROR)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         import ray
     except ImportError:
         raise OptionError("cluster", "needs Ray: pip install 'llmkit[cluster]'") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)  # the import sets it to INFO
     try:
         if not ray.is_initialized():
             ray.init(**_settings(options))
