@@ -43,7 +43,7 @@ class Cluster:
     restart: float = 180.0
     driver: float = 120e-6
     sync: float = 0.004
-    ahead: int = 4
+    ahead: int = 8
 
 
 @dataclass
@@ -157,7 +157,7 @@ def main():
         ("as above", {}),
         ("1 % of batches take 3 times as long", {"straggler": 0.01, "slower": 3.0}),
         ("1 % of batches take 10 times as long", {"straggler": 0.01}),
-        ("the same, 8 batches planned for each worker", {"straggler": 0.01, "ahead": 8}),
+        ("the same, 4 batches planned for each worker", {"straggler": 0.01, "ahead": 4}),
         ("the same, 16 batches planned for each worker", {"straggler": 0.01, "ahead": 16}),
         ("a worker dies each hour", {"deaths": 1.0}),
         ("a worker dies each ten minutes", {"deaths": 6.0}),

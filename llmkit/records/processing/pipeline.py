@@ -1,7 +1,7 @@
 """Batches that run at the same time, while their results are kept in the order of the plan.
 
 The plan is that of one batch at a time, so the output is the same byte for byte. Windows overlap: the next
-one begins while a slow batch of the last is still under way. At most twice as many batches are planned ahead
+one begins while a slow batch of the last is still under way. At most four times as many batches are planned
 as run at once, so a slow batch stops the others only when all of those are finished.
 
 Public: `run_ahead`.
@@ -21,6 +21,9 @@ from llmkit.errors import OutOfMemory
 from llmkit.records.batches import Budget, PreparedRow, next_batch
 from llmkit.records.processing.batch_run import Answers, OpenWindow, RowRun
 from llmkit.records.rows import Row
+
+
+_AHEAD = 4  # see `python -m tests.simulate_cluster`: slow batches against rows in memory
 
 
 def run_ahead(run: RowRun, rows: Iterator[Row], *, window: int, at_once: int) -> None:
@@ -99,7 +102,7 @@ class _Pipeline:
 
     def __init__(self, run: RowRun, rows: Iterator[Row], window: int, jobs: _Jobs) -> None:
         self._run, self._rows, self._size, self._jobs = run, rows, window, jobs
-        self._most = 2 * jobs.at_once
+        self._most = _AHEAD * jobs.at_once
         self._windows: deque[OpenWindow] = deque()
         self._planned: deque[_Planned] = deque()
         self._at_end = False

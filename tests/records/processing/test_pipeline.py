@@ -151,4 +151,4 @@ def test_a_slow_batch_stops_the_others_only_at_the_limit():
     threading.Timer(0.5, end).start()
     rows = stream([str(i) for i in range(400)], work, turn=turn)
     assert [row["text"] for row in rows] == [str(i) for i in range(400)]
-    assert seen == [6]  # twice as many as run at once
+    assert seen == [12]  # four times as many as run at once
