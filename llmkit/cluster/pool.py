@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.cluster.options import ClusterOptions
-from llmkit.cluster.worker import HARDWARE, Worker, WorkerDescription, raised
+from llmkit.cluster.worker import HARDWARE, ModelWorker, WorkerDescription, raised
 from llmkit.errors import InputError, LLMKitError, RequestRefused, one_line
 from llmkit.records.journal import difference
 from llmkit.records.processing.turn import Turn
@@ -27,7 +27,7 @@ _PATIENCE = 60.0  # seconds without any worker until the user reads of it
 
 
 @dataclass(eq=False)
-class _Slot:
+class _WorkerPlace:
     """A place for a worker: its actor, and the references of the calls that it has, oldest first."""
 
     actor: Any = None
@@ -64,7 +64,7 @@ class WorkerPool:
         notice: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._ray, self._opener, self._options, self._notice = ray, opener, options, notice
-        self._actor = ray.remote(Worker).options(
+        self._actor = ray.remote(ModelWorker).options(
             max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD", **resources
         )
         self._changed = threading.Condition()
@@ -75,7 +75,7 @@ class WorkerPool:
         self.turn = Turn()
         self.deaths = 0
         self.first: WorkerDescription | None = None
-        self._slots = [_Slot() for _ in range(count)]
+        self._slots = [_WorkerPlace() for _ in range(count)]
         for slot in self._slots:
             self._start(slot)
 
@@ -167,10 +167,10 @@ class WorkerPool:
             except Exception:
                 pass  # it is dead, or the cluster is gone
 
-    def _submit(self, method: str, arguments: tuple[Any, ...]) -> tuple[_Slot, Any, object, Any]:
+    def _submit(self, method: str, arguments: tuple[Any, ...]) -> tuple[_WorkerPlace, Any, object, Any]:
         """Wait for a worker with the fewest calls, and give it one more.
 
-        The lock is held until Ray has the call, so that `_Slot.calls` is in the order in which they run.
+        The lock is held until Ray has the call, so that `_WorkerPlace.calls` is in the order in which they run.
         """
         call = object()
         with self._changed:
@@ -180,7 +180,7 @@ class WorkerPool:
             slot.calls[call] = ref = slot.actor.run.remote(method, arguments, _threads())
             return slot, slot.actor, call, ref
 
-    def _free(self) -> _Slot | None:
+    def _free(self) -> _WorkerPlace | None:
         ready = [slot for slot in self._slots if slot.ready and len(slot.calls) < CALLS]
         return min(ready, key=lambda slot: len(slot.calls), default=None)
 
@@ -201,13 +201,13 @@ class WorkerPool:
             if not self._changed.wait(None if alive else _PATIENCE) and not alive:
                 self._notice("no worker is running; waiting for the cluster (Ctrl-C keeps what is done)")
 
-    def _give_back(self, slot: _Slot, call: object, actor: Any) -> None:
+    def _give_back(self, slot: _WorkerPlace, call: object, actor: Any) -> None:
         with self._changed:
             if slot.actor is actor and call in slot.calls:
                 del slot.calls[call]
                 self._changed.notify()
 
-    def _died(self, slot: _Slot, call: object, actor: Any, error: Exception) -> bool:
+    def _died(self, slot: _WorkerPlace, call: object, actor: Any, error: Exception) -> bool:
         """Replace a worker that died; return True if it was running this call.
 
         Raises:
@@ -229,7 +229,7 @@ class WorkerPool:
             self._notice(f"a worker on {slot.node} died; {self.describe()}, and its rows run again")
         return running
 
-    def _running(self, slot: _Slot) -> list[object]:
+    def _running(self, slot: _WorkerPlace) -> list[object]:
         """Return the call that a dead worker was running: the oldest that has no answer."""
         for call, ref in slot.calls.items():
             try:
@@ -238,11 +238,11 @@ class WorkerPool:
                 return [call]
         return []
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: _WorkerPlace) -> None:
         slot.actor = self._actor.remote(self._opener)
         threading.Thread(target=self._join, args=(slot, slot.actor), daemon=True).start()
 
-    def _join(self, slot: _Slot, actor: Any, starts: int = 1) -> None:
+    def _join(self, slot: _WorkerPlace, actor: Any, starts: int = 1) -> None:
         """Wait until a new worker is ready, and let it join if it is like the others."""
         try:
             kind, value = self._ray.get(actor.describe.remote())
@@ -271,7 +271,7 @@ class WorkerPool:
             slot.node, slot.ready = value.node, True
             self._changed.notify_all()
 
-    def _fail(self, slot: _Slot, error: LLMKitError) -> None:
+    def _fail(self, slot: _WorkerPlace, error: LLMKitError) -> None:
         """Note a worker that cannot start; without any other one, the run ends."""
         with self._changed:
             slot.gone = True

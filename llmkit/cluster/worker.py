@@ -35,7 +35,7 @@ class WorkerDescription:
     node: str = field(default_factory=platform.node)
 
 
-class Worker:
+class ModelWorker:
     """Body of an actor.
 
     Args:

@@ -55,7 +55,7 @@ class Node:
 
     def workers(self):
         """Processes that hold a model."""
-        return [pid for pid in self.pids() if b"ray::Worker" in _command(pid)]
+        return [pid for pid in self.pids() if b"ray::ModelWorker" in _command(pid)]
 
     def kill(self):
         """End all its processes, as a lost machine does."""

@@ -22,7 +22,6 @@ from llmkit.records.batches import Budget, PreparedRow, next_batch
 from llmkit.records.processing.batch_run import Answers, OpenWindow, RowRun
 from llmkit.records.rows import Row
 
-
 _AHEAD = 4  # see `python -m tests.simulate_cluster`: slow batches against rows in memory
 
 
