@@ -170,7 +170,7 @@ class WorkerPool:
     def _submit(self, method: str, arguments: tuple[Any, ...]) -> tuple[_WorkerPlace, Any, object, Any]:
         """Wait for a worker with the fewest calls, and give it one more.
 
-        The lock is held until Ray has the call, so that `_WorkerPlace.calls` is in the order in which they run.
+        The lock is held until Ray has the call, so that `calls` is in the order in which they run.
         """
         call = object()
         with self._changed:

@@ -14,7 +14,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from llmkit.errors import OutOfMemory
@@ -25,13 +24,12 @@ from llmkit.records.rows import Row
 _AHEAD = 4  # see `python -m tests.simulate_cluster`: slow batches against rows in memory
 
 
-def run_ahead(run: RowRun, rows: Iterator[Row], *, window: int, at_once: int) -> None:
+def run_ahead(run: RowRun, windows: Iterator[list[Row]], *, at_once: int) -> None:
     """Run all rows, `at_once` batches at the same time.
 
     Args:
         run: the run; its `work` is called in threads, one at a time as `run.turn` allows.
-        rows: rows that are not done.
-        window: rows of a window.
+        windows: rows that are not done, in windows.
         at_once: batches that run at the same time.
 
     Raises:
@@ -39,7 +37,7 @@ def run_ahead(run: RowRun, rows: Iterator[Row], *, window: int, at_once: int) ->
     """
     jobs = _Jobs(run, at_once)
     try:
-        _Pipeline(run, rows, window, jobs).run()
+        _Pipeline(run, windows, jobs).run()
     finally:
         jobs.close()
 
@@ -99,8 +97,8 @@ class _Jobs:
 class _Pipeline:
     """Plan batches ahead, and keep their results in the order of the plan."""
 
-    def __init__(self, run: RowRun, rows: Iterator[Row], window: int, jobs: _Jobs) -> None:
-        self._run, self._rows, self._size, self._jobs = run, rows, window, jobs
+    def __init__(self, run: RowRun, unread: Iterator[list[Row]], jobs: _Jobs) -> None:
+        self._run, self._unread, self._jobs = run, unread, jobs
         self._most = _AHEAD * jobs.at_once
         self._windows: deque[OpenWindow] = deque()
         self._planned: deque[_Planned] = deque()
@@ -119,7 +117,7 @@ class _Pipeline:
             self._jobs.wait()
 
     def _next_rows(self) -> list[Row]:
-        chunk = list(islice(self._rows, self._size))
+        chunk = next(self._unread, [])
         self._at_end = not chunk
         return chunk
 

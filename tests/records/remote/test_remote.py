@@ -8,6 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from llmkit.errors import InputError, LLMKitError, OptionError
+from llmkit.records.batches import Budget
+from llmkit.records.process import process
 from llmkit.records.read import has_rows, identity_of, open_rows
 from llmkit.records.remote import reading
 from llmkit.records.remote.output import check_output, open_output
@@ -52,14 +54,12 @@ def run(base, source, name="out.jsonl", **options):
     with open_output(f"{base}/{name}", header, resume=resume, overwrite=overwrite) as output:
         if output.finished:
             return None
-        from llmkit.records.process import process
-
         return process(
             rows,
             prepare=fake_run.prepare,
             work=options.pop("work", fake_run.work),
             output=output,
-            budget=fake_run.Budget(tokens=300, rows=None, new_tokens=5),
+            budget=Budget(tokens=300, rows=None, new_tokens=5),
             window=16,
             **options,
         )
