@@ -199,7 +199,8 @@ class WorkerPool:
                 return
             alive = any(slot.ready for slot in self._slots)
             if not self._changed.wait(None if alive else _PATIENCE) and not alive:
-                self._notice("no worker is running; waiting for the cluster (Ctrl-C keeps what is done)")
+                what = "no worker is ready yet" if self.first is None else "no worker is left"
+                self._notice(f"{what}; waiting for the cluster (Ctrl-C keeps what is done)")
 
     def _give_back(self, slot: _WorkerPlace, call: object, actor: Any) -> None:
         with self._changed:
