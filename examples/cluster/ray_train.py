@@ -1,7 +1,7 @@
 """Finetune with Ray Train: Ray starts the processes, torch and accelerate train in them as under torchrun.
 
-    pip install 'llmkit[cluster]' 'ray[train]'
-    python examples/cluster/ray_train.py data.jsonl out 2
+pip install 'llmkit[cluster]' 'ray[train]'
+python examples/cluster/ray_train.py data.jsonl out 2
 """
 
 from __future__ import annotations

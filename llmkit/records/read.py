@@ -28,9 +28,9 @@ from llmkit.records import formats
 from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.encodings import as_utf8, check_encoding, named
 from llmkit.records.json_file import json_rows
-from llmkit.records.rows import Row, characters
 from llmkit.records.remote.reading import CHUNK, RemoteFile
 from llmkit.records.remote.urls import url_of
+from llmkit.records.rows import Row, characters
 from llmkit.records.tables import open_hub, open_parquet
 from llmkit.text.languages import read_code
 
