@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from llmkit.errors import LLMKitError, OptionError, one_line
 
 _OBJECT_STORE = 200 << 20
 """Bytes of shared memory for objects on this machine. Requests and answers are small."""
+_SECONDS = 10.0  # for an answer of a cluster's port
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_open_telemetry": "0",
     "GLOG_minloglevel": "2",
+    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 
 
@@ -29,6 +32,8 @@ def connect(options: ClusterOptions) -> Any:
     Raises:
         OptionError: Ray is not installed, or the cluster cannot be reached.
     """
+    if options.address is not None:
+        _knock(options.address)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -49,6 +54,22 @@ def connect(options: ClusterOptions) -> Any:
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray sets its own, which would end the process without a word
     return ray
+
+
+def _knock(address: str) -> None:
+    """Check that something listens at an address; Ray itself would try for minutes.
+
+    Raises:
+        OptionError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # such as ``auto`` in RAY_ADDRESS
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise OptionError("cluster", f"cannot be reached at {address}: {reason}") from None
 
 
 def _settings(options: ClusterOptions) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 import random
+import socket
 import threading
 import time
 from functools import partial
 
 import pytest
 
+from llmkit.cluster.connect import connect
 from llmkit.cluster.engine import ClusterEngine, WorkerEngine
 from llmkit.cluster.options import ClusterOptions
 from llmkit.cluster.pool import WorkerPool
@@ -171,6 +173,16 @@ def test_bad_options_are_refused(options, option):
     with pytest.raises(OptionError) as caught:
         ClusterOptions(**options)
     assert caught.value.option == option
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_refused_at_once(address):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(OptionError) as caught:
+        connect(ClusterOptions(address.format(port)))
+    assert caught.value.option == "cluster"
+    assert "127.0.0.1" in str(caught.value)
 
 
 def test_the_address_of_a_job_is_taken_from_the_environment(monkeypatch):
