@@ -22,7 +22,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_open_telemetry": "0",
     "GLOG_minloglevel": "2",
-    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 
 

@@ -278,8 +278,10 @@ class WorkerPool:
             slot.gone = True
             if all(other.gone for other in self._slots):
                 self._error = error
+            last = self._error is not None
             self._changed.notify_all()
-        self._notice(f"one worker less: {one_line(error)}")
+        if not last:
+            self._notice(f"one worker less: {one_line(error)}")
 
     def _reason(self, error: Exception) -> str:
         return one_line(str(error).splitlines()[0] if str(error) else type(error).__name__, 160)
