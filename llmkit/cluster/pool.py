@@ -100,8 +100,8 @@ class WorkerPool:
 
     def describe(self) -> str:
         """Return how many workers are alive, for a progress line."""
-        alive = sum(slot.ready for slot in self._slots)
-        return f"{alive} of {len(self._slots)} workers"
+        alive, wanted = sum(slot.ready for slot in self._slots), len(self._slots)
+        return f"{wanted} workers" if alive == wanted else f"{alive} of {wanted} workers"
 
     def wait(self) -> WorkerDescription:
         """Wait until the first worker is ready, and return its description.

@@ -37,7 +37,7 @@ def run(rows, actors, seconds):
                     json.dumps({"id": number, "prompt": f"Once upon a time there were {number}"}) + "\n"
                 )
         engine = open_cluster_engine(partial(FakeEngine, seconds), ClusterOptions(str(actors)))
-        while engine.workers.describe() != f"{actors} of {actors} workers":
+        while engine.workers.describe() != f"{actors} workers":
             time.sleep(0.1)
         task, opened = Generation(engine, GenerationOptions(seed=1, max_new_tokens=8)), open_rows(source)
         begun, used = time.monotonic(), time.process_time()
