@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.arguments import open_argument
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import DetailFlags
@@ -57,7 +57,7 @@ def run(
         str | None,
         argument("TEXT|FILE", help="The prompt, or a file of text. Without it, --input or stdin is read."),
     ] = None,
-    model: TextModelFlags,
+    model: RowModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
@@ -106,7 +106,7 @@ def run(
     from llmkit.tasks.generation import Generation
     from llmkit.tasks.infill import Infilling
 
-    engine = open_engine(model.spec(task="text-generation", verb="generate"))
+    engine = open_engine(model.spec(task="text-generation", verb="generate"), model.on_cluster)
     if texts is None:
         _run(
             Generation(engine, wanted, field=inputs.field, template=inputs.template), source, outputs, single

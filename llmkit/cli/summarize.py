@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, documents, options, progress, rows, streams
 from llmkit.cli.common.arguments import open_argument
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import Details, write_rows
 from llmkit.errors import InputError, RowError
@@ -40,7 +40,7 @@ def run(
             " subtitles, plain text); - is stdin. Without it, --input or stdin is read.",
         ),
     ] = None,
-    model: TextModelFlags,
+    model: RowModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
@@ -137,7 +137,7 @@ def run(
     opened = _open(texts or [], inputs, format)
     from llmkit.cli.common.loading import open_engine
 
-    engine = open_engine(model.spec(task="text-generation"))
+    engine = open_engine(model.spec(task="text-generation"), model.on_cluster)
     generation = with_own_limit(generation, length, engine)
     summarization = Summarization(engine, generation, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(summarization.run_state, sampling=not summarization.generation.sampling.greedy)
@@ -147,7 +147,7 @@ def run(
 
 
 def refuse_model_flags(
-    model: TextModelFlags,
+    model: RowModelFlags,
     decoding: options.DecodingFlags,
     about_model: dict[str, Any],
     *,
@@ -219,7 +219,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
 
 def _pick_sentences(
     opened: _Opened,
-    model: TextModelFlags,
+    model: RowModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     length: SummaryLength,
@@ -238,10 +238,11 @@ def _pick_sentences(
 
 def _run_embedded(
     task: ExtractiveSummarization,
-    model: TextModelFlags,
+    model: RowModelFlags,
     opened: _Opened,
     outputs: options.OutputFlags,
 ) -> None:
+    model.refuse_cluster("is for models that write")
     from llmkit.cli.common.loading import load_model
     from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, documents, options, progress, rows
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import DetailFlags
@@ -19,6 +19,7 @@ from llmkit.errors import InputError
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
+    from llmkit.cluster.options import ClusterOptions
     from llmkit.records.read import RowSource
     from llmkit.records.rows import Row
     from llmkit.runtime.spec import ModelSpec
@@ -65,7 +66,7 @@ def run(
             default="the model's, where it has one",
         ),
     ] = None,
-    model: TextModelFlags,
+    model: RowModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     decoding: options.DecodingFlags,
@@ -139,7 +140,7 @@ def run(
         check_encoding(inputs.encoding)
         named = texts or [] if text is None else []
         paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text, inputs.encoding)
-        _documents(paper, spec, wanted, outputs, source, target)
+        _documents(paper, spec, model.on_cluster, wanted, outputs, source, target)
         return
     _refuse_document_flags(glossary=glossary, format=format, reflow=reflow, keys=keys)
     details.to_rows(outputs)
@@ -152,7 +153,7 @@ def run(
         from llmkit.tasks.translation import Translation
 
         return Translation(
-            open_engine(spec),
+            open_engine(spec, model.on_cluster),
             wanted,
             source=source,
             target=target,
@@ -254,6 +255,7 @@ def _refuse_document_flags(**given: object) -> None:
 def _documents(
     paper: _DocumentFlags,
     spec: ModelSpec,
+    cluster: ClusterOptions | None,
     wanted: GenerationOptions,
     outputs: options.OutputFlags,
     source: str | None,
@@ -278,7 +280,7 @@ def _documents(
 
     check = None if paper.glossary is None else GlossaryCheck(read_glossary(paper.glossary))
     translation = Translation(
-        open_engine(spec), wanted, source=source, target=target, field="text", notice=console.notice
+        open_engine(spec, cluster), wanted, source=source, target=target, field="text", notice=console.notice
     )
     _report(translation)
     task = DocumentTranslation(translation, files, glossary=check)

@@ -169,6 +169,11 @@ class JournaledOutput:
         self._committed += len(results)
         self._show(results)
 
+    def sync(self) -> None:
+        """Make the committed batches survive a power cut."""
+        with self._disk():
+            os.fsync(self._journal_fd)
+
     def _show(self, results: Iterable[tuple[int, Result]]) -> None:
         """Append rows of the current window to the partial file; `end_window` writes them again in order."""
         rows = (journal.row_out(self._window[index], result) for index, result in results)
@@ -361,6 +366,9 @@ class StreamOutput:
 
     def commit(self, results: Sequence[tuple[int, Result]]) -> None:
         """Do nothing: results are written with their window."""
+
+    def sync(self) -> None:
+        """Do nothing: a stream is never resumed."""
 
     def set_budget(self, budget: Budget) -> None:
         """Do nothing: a stream is never resumed."""

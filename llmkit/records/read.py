@@ -28,6 +28,8 @@ from llmkit.records import formats
 from llmkit.records.csv_file import csv_rows, tsv_rows
 from llmkit.records.encodings import as_utf8, check_encoding, named
 from llmkit.records.json_file import json_rows
+from llmkit.records.remote.reading import CHUNK, RemoteFile
+from llmkit.records.remote.urls import url_of
 from llmkit.records.rows import Row, characters
 from llmkit.records.tables import open_hub, open_parquet
 from llmkit.text.languages import read_code
@@ -152,7 +154,7 @@ def has_rows(source: str | Path) -> bool:
     """Return True if a source has rows with columns, judged by its name, and False for plain text."""
     name = str(source).lower()
     kind = Path(name.removesuffix(".gz")).suffix
-    return name == "-" or name.startswith("hf:") or (kind in _FORMATS and kind != ".txt")
+    return name == "-" or _is_dataset(name) or (kind in _FORMATS and kind != ".txt")
 
 
 def is_lines(source: str | Path) -> bool:
@@ -175,8 +177,10 @@ def identity_of(source: str | Path) -> dict[str, Any]:
         InputError: the file does not exist, is a folder, or may not be read.
     """
     name = str(source)
-    if name == "-" or name.startswith("hf:"):
+    if name == "-" or _is_dataset(name):
         return {"name": name}
+    if (url := url_of(name)) is not None:
+        return RemoteFile(url).identity()
     with _naming(name):
         if not Path(name).is_dir() and not stat.S_ISREG(os.stat(name).st_mode):
             return {"name": name}
@@ -216,7 +220,9 @@ def open_rows(
     split: str | None = None,
     encoding: str | None = None,
 ) -> RowSource:
-    """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]`` or a file, by the end of its name.
+    """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]``, a file or a URL, by the end of its name.
+
+    A URL is that of an object in storage that fsspec knows: ``s3://``, ``gs://``, ``az://``, ``hf://``.
 
     Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz. Names of parallel texts and
     lists (``train.en``, ``a.de``, ``x.list``) are lines of text, as .txt is. A pipe with another name,
@@ -238,7 +244,9 @@ def open_rows(
     text = "whole" if whole else "lines" if lines else None
     if name == "-":
         return RowSource("stdin", _stdin_rows(text or ".jsonl", codec))
-    if name.startswith("hf:"):
+    if (url := url_of(name)) is not None:
+        return _open_remote(url, text, codec)
+    if _is_dataset(name):
         option = text or (None if codec is None else "encoding")
         if option is not None:
             raise OptionError(option, f"is for files of text, and {name} is a dataset")
@@ -265,6 +273,27 @@ def open_rows(
         return 1.0 if file.closed else file.tell() / status.st_size
 
     return RowSource(name, rows, identity=identity, position=position if regular else None)
+
+
+def _is_dataset(name: str) -> bool:
+    return name.startswith("hf:") and not name.startswith("hf://")
+
+
+def _open_remote(url: str, text: str | None, codec: str | None) -> RowSource:
+    """Open the rows of an object; see `open_rows`."""
+    kind, zipped = _format(url, text, True)
+    file = RemoteFile(url)
+    if not file.size:
+        raise InputError(f"{url} is empty")
+    stream = cast(IO[bytes], io.BufferedReader(file, CHUNK))
+    with _naming(url):
+        if kind == ".parquet":
+            if codec is not None:
+                raise OptionError("encoding", f"is for files of text, and {url} is a Parquet file")
+            rows, count = open_parquet(_copy(stream, url, zipped) if zipped else stream, url)
+            return RowSource(url, rows, identity=file.identity(), count=count)
+        rows = _begun(_file_rows(stream, url, kind, zipped, codec))
+    return RowSource(url, rows, identity=file.identity(), position=lambda: file.tell() / file.size)
 
 
 def _stdin_rows(kind: str, codec: str | None) -> Iterator[Row]:

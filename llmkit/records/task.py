@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from llmkit.errors import RowError
 from llmkit.records.batches import Budget, PreparedRow
+from llmkit.records.processing.turn import Turn
 from llmkit.records.rows import Row
 
 T = TypeVar("T")
 Fields = dict[str, Any]
 """The columns that a row gains."""
+
+
+class Workers(Protocol):
+    """Processes elsewhere that hold the same model and take calls at the same time.
+
+    Attributes:
+        turn: lets one thread at a time run a task's own code; `call` gives it up while it waits.
+        calls: calls that they take at the same time.
+        hardware: processor or GPU, and versions, for the journal.
+        allow_mixed: True if they may differ.
+    """
+
+    turn: Turn
+
+    @property
+    def calls(self) -> int: ...
+
+    @property
+    def hardware(self) -> dict[str, Any]: ...
+
+    @property
+    def allow_mixed(self) -> bool: ...
+
+    def describe(self) -> str:
+        """Return how many are alive, for a progress line."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that their results depend on, besides the hardware."""
+
+    def call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable] = frozenset()) -> Any:
+        """Call a method of what they hold, on one of them."""
 
 
 @dataclass
@@ -24,11 +56,13 @@ class RunState:
         seed: seed of everything random; may be set before the first batch.
         seed_given: True if the user chose the seed, or nothing is random.
         tokens_written: tokens that the model has written so far, for the progress line.
+        workers: workers that run the model; None if it runs in this process.
     """
 
     seed: int = 0
     seed_given: bool = True
     tokens_written: int = 0
+    workers: Workers | None = None
 
     @classmethod
     def seeded(cls, seed: int | None) -> RunState:

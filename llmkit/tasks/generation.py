@@ -224,6 +224,7 @@ class Generation:
         self._form = Formed(options.form, engine)
         self.prompts = PromptMaker(engine, options, field=field, template=template, encode=encode)
         self.run_state = RunState.seeded(options.seed)
+        self.run_state.workers = getattr(engine, "workers", None)
         self.details = DetailColumns(options, engine, self.run_state)
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Prompt] | RowError]:

@@ -439,7 +439,7 @@ def named(row):
 
 def test_long_rows_make_a_window_shorter(fake, source, tmp_path, monkeypatch):
     """The windows depend on the rows alone, so that a killed run goes on with the same ones."""
-    monkeypatch.setattr("llmkit.records.process._MOST_CHARACTERS", 100)
+    monkeypatch.setattr("llmkit.records.processing.windows._MOST_CHARACTERS", 100)
     windows = []
 
     def look(rows):

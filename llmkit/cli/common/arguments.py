@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from llmkit.cli.common import rows
 from llmkit.errors import InputError
 from llmkit.records.read import has_rows, is_lines
+from llmkit.records.remote.urls import url_of
 from llmkit.text.documents.formats import FORMATS, format_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def open_argument(
         if argument == "-" and inputs.input is not None:
             raise InputError("stdin and --input were given: give one of them")
         return rows.open_source(None, inputs, field=field)
+    if url_of(argument) is not None:
+        raise InputError(f"{argument}: an object in storage: give its rows with --input")
     if not exists(argument):
         refuse_missing(argument)
         return rows.open_source(argument, inputs, field=field)

@@ -15,6 +15,7 @@ from llmkit.cli.common import console
 from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
 from llmkit.records.read import has_rows
+from llmkit.records.remote.urls import url_of
 from llmkit.text.documents.formats import FORMATS, format_of
 from llmkit.whole_file import write_whole
 
@@ -98,6 +99,8 @@ def targets(documents: Sequence[InputDocument], arguments: Sequence[str], output
 
     A single file goes to `output` itself if that has a suffix of a known format and is no folder.
     """
+    if url_of(output) is not None:
+        raise InputError(f"--output {url_of(output)}: documents go to a local folder; rows go to storage")
     alone = len(arguments) == 1 and not Path(arguments[0]).is_dir()
     if alone and not output.is_dir() and format_of(output) is not None:
         return [output]

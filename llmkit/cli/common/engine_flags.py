@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common.options import ModelFlags, flag
+from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
+    from llmkit.cluster.options import ClusterOptions
     from llmkit.runtime.spec import ModelSpec
 
 
@@ -40,3 +42,60 @@ class TextModelFlags(ModelFlags):
         return replace(
             ModelFlags.spec(here, task=task), bundled=False, engine=self.engine, concurrency=self.concurrency
         )
+
+    @property
+    def on_cluster(self) -> ClusterOptions | None:
+        """The cluster that runs the model; None runs it in this process."""
+        return None
+
+
+@dataclass
+class RowModelFlags(TextModelFlags):
+    """The model, the server, or the cluster that runs it over rows."""
+
+    cluster: Annotated[
+        str | None,
+        flag(
+            "--cluster",
+            metavar="auto|N|ADDRESS",
+            help="Run batches on a Ray cluster: auto, N workers on this machine, HOST:6379 or"
+            " ray://HOST:10001.",
+            default="this process",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        flag(
+            "--workers",
+            metavar="N",
+            help="Workers of --cluster.",
+            default="as many as it has GPUs or cores for",
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None,
+        flag("--gpus-per-worker", metavar="N", help="GPUs of each worker.", default="1 if there are GPUs"),
+    ] = None
+    allow_mixed: Annotated[
+        bool, flag("--allow-mixed", help="Let workers differ in device and versions; results may, too.")
+    ] = False
+
+    @property
+    def on_cluster(self) -> ClusterOptions | None:
+        from llmkit.cluster.options import ClusterOptions
+
+        if self.cluster is None:
+            for option in ("workers", "gpus_per_worker", "allow_mixed"):
+                if getattr(self, option):
+                    raise OptionError(option, "needs a cluster: name it with `cluster`")
+            return None
+        return ClusterOptions(self.cluster, self.workers, self.gpus_per_worker, self.allow_mixed)
+
+    def refuse_cluster(self, reason: str) -> None:
+        """Refuse a cluster for work that runs in this process.
+
+        Raises:
+            OptionError: one was named.
+        """
+        if self.on_cluster is not None:
+            raise OptionError("cluster", f"{reason}; leave it out")

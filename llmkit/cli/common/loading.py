@@ -13,6 +13,7 @@ from llmkit.cli.common import console, progress, signals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llmkit.cluster.options import ClusterOptions
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
@@ -44,16 +45,22 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     return loaded
 
 
-def open_engine(spec: ModelSpec) -> Engine:
-    """Open a model that generates text, and report its notes under `-v`."""
+def open_engine(spec: ModelSpec, cluster: ClusterOptions | None = None) -> Engine:
+    """Open a model that generates text, here or on a cluster, and report its notes under `-v`."""
     with progress.waiting(f"loading {spec.name}"), quick_imports():
         if spec.engine is None:
             _import_libraries()
         else:
             signals.unwind()
-        from llmkit.engines.open import open_engine as open_
+        engine: Engine
+        if cluster is not None:
+            from llmkit.cluster.open import open_cluster_engine
 
-        engine = open_(spec)
+            engine = open_cluster_engine(spec, cluster, notice=console.notice)
+        else:
+            from llmkit.engines.open import open_engine as open_
+
+            engine = open_(spec)
         signals.check()
     _report(engine.notes, spec)
     return engine

@@ -97,15 +97,21 @@ class Progress:
         if self._bar is None:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
+            from rich.table import Column
 
+            def fixed(width: int) -> Column:
+                return Column(no_wrap=True, min_width=width)
+
+            drawing = console.drawing()
+            # On a narrow terminal the words are cut at their end, and the rest stays.
             self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.description}", table_column=fixed(len(self.verb))),
+                BarColumn(bar_width=max(4, min(20, drawing.width - 90))),
+                TextColumn("{task.percentage:>3.0f}%", table_column=fixed(4)),
+                TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
                 # rich's own estimate needs several updates, and a batch may take a minute.
-                TextColumn("{task.fields[left]}"),
-                console=console.drawing(),
+                TextColumn("{task.fields[left]}", table_column=fixed(12)),
+                console=drawing,
                 transient=True,
             )
             self._bar.start()

@@ -36,8 +36,9 @@ class InputFlags:
         flag(
             "--input",
             metavar="FILE",
-            help="Rows: .jsonl .json .csv .tsv .parquet .txt, each also .gz; - reads JSONL from stdin;"
-            " hf:dataset[:config][:split] reads from the Hub.",
+            help="Rows: .jsonl .json .csv .tsv .parquet .txt, each also .gz, here or in storage"
+            " (s3://bucket/rows.jsonl); - reads JSONL from stdin; hf:dataset[:config][:split] reads from the"
+            " Hub.",
             default="the argument, or stdin as one text",
         ),
     ] = None
@@ -75,7 +76,8 @@ class OutputFlags:
             "-o",
             "--output",
             metavar="FILE",
-            help="Write a .jsonl, .csv or .parquet file; --resume finishes it after a kill.",
+            help="Write a .jsonl, .csv or .parquet file, here or in storage (s3://bucket/out.jsonl);"
+            " --resume finishes it after a kill.",
             default="plain text on stdout",
         ),
     ] = None

@@ -150,11 +150,11 @@ def run_rows(
 
 def check_output(flags: OutputFlags) -> None:
     """Refuse an output that cannot be written, before the model is loaded."""
-    from llmkit.records import output
+    from llmkit.records.remote.output import check_output as check
 
     flags.check()
     if flags.output is not None:
-        output.check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
+        check(flags.output, resume=flags.resume, overwrite=flags.overwrite)
 
 
 def to_file(
@@ -166,16 +166,17 @@ def to_file(
         What was done; None where the file was finished already.
     """
     from llmkit.records.batches import Budget
-    from llmkit.records.output import JournaledOutput
+    from llmkit.records.remote.output import open_output
 
     assert flags.output is not None
     header, adopt = header_of(task, source, flags, verb)
-    with JournaledOutput(
+    with open_output(
         flags.output, header, resume=flags.resume, overwrite=flags.overwrite, adopt=adopt
     ) as output:
         if output.finished:
-            console.notice(f"{flags.output} is finished already; nothing to do")
+            console.notice(f"{_shown(flags.output)} is finished already; nothing to do")
             return None
+        _check_workers(task.run_state, output.header)
         task.run_state.seed = output.header["seed"]
         _set_threads(output.header)
         budget = Budget(**output.header["budget"])
@@ -207,8 +208,9 @@ def header_of(
         "budget": asdict(task.budget(flags.rows_per_batch())),
         "limit": source.limit,
         "input": source.identity(),
+        "workers": None if task.run_state.workers is None else task.run_state.workers.hardware,
     }
-    return header, ["threads", "budget", *([] if task.run_state.seed_given else ["seed"])]
+    return header, ["threads", "budget", "workers", *([] if task.run_state.seed_given else ["seed"])]
 
 
 def to_stream(
@@ -231,7 +233,14 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
     """Report how many rows a file got."""
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
-        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {output}")
+        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {_shown(output)}")
+
+
+def _shown(path: Path | None) -> str:
+    """Return the name of an output as the user gave it."""
+    from llmkit.records.remote.urls import url_of
+
+    return "" if path is None else url_of(path) or str(path)
 
 
 def report_shortened(prompts: PromptMaker) -> None:
@@ -273,6 +282,20 @@ def report_unused_seed(seed: int | None, reason: str) -> None:
         console.notice(f"`seed` has no effect: nothing is drawn at random here; {reason}")
 
 
+def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
+    """Refuse to resume on workers that differ from those of the journal."""
+    workers, before = run_state.workers, header["workers"]
+    if workers is None or before is None or workers.allow_mixed:
+        return
+    from llmkit.records.journal import difference
+
+    different = difference(before, workers.hardware)
+    if different is not None:
+        raise InputError(
+            f"cannot resume: the workers' {different}, so that the rows could differ; `allow_mixed` goes on"
+        )
+
+
 def _threads() -> dict[str, int]:
     """Return the number of torch's threads; an empty dict if torch is not imported, so that no model runs."""
     torch = sys.modules.get("torch")
@@ -297,6 +320,7 @@ def _process(
 ) -> Summary:
     from llmkit.records.process import process
 
+    workers = task.run_state.workers
     with progress.Progress(verb, total=1.0) as bar:
         return process(
             source,
@@ -311,6 +335,8 @@ def _process(
             progress=_speed(task.run_state, source, bar),
             notice=console.notice,
             reworded=console.with_flags,
+            at_once=1 if workers is None else workers.calls,
+            turn=None if workers is None else workers.turn,
         )
 
 
@@ -327,6 +353,7 @@ def _speed(run_state: RunState, source: RowSource, bar: progress.Progress) -> Ca
         text += f", {(done - first[0]) / seconds:.1f} rows/s" if done > first[0] else ""
         if run_state.tokens_written:
             text += f", {run_state.tokens_written / seconds:.0f} tokens/s"
+        text += f", {run_state.workers.describe()}" if run_state.workers is not None else ""
         bar.update(share or 0.0, text + (f", {failed} failed" if failed else ""))
 
     return show

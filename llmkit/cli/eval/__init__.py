@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmkit.cli.common import options
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
@@ -53,7 +53,7 @@ def run(
     likelihood: LikelihoodFlags,
     benchmarks: BenchmarkFlags,
     reading: ReadingFlags,
-    model: TextModelFlags,
+    model: RowModelFlags,
     decoding: options.DecodingFlags,
     forms: FormFlags,
     records: RecordFlags,

@@ -23,6 +23,7 @@ def run(flags: Flags) -> None:
         raise InputError(f"{flags.files[0]}: `benchmark` brings its own texts; leave out the file")
     if importlib.util.find_spec("lm_eval") is None:  # before a model is loaded
         raise OptionError("benchmark", "needs EleutherAI's harness: pip install 'llmkit[benchmarks]'")
+    flags.model.refuse_cluster("does not apply to `benchmark`")
     benchmarks = flags.benchmarks
     names = checked(benchmarks, flags.reading.limit)
     loaded = load_model(flags.model.spec(task="text-generation", verb="generate"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmkit.cli.common import options
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import flag
 from llmkit.cli.eval.metric_flags import MetricFlags
@@ -354,7 +354,7 @@ class Flags:
     likelihood: LikelihoodFlags
     benchmarks: BenchmarkFlags
     reading: ReadingFlags
-    model: TextModelFlags
+    model: RowModelFlags
     decoding: options.DecodingFlags
     forms: FormFlags
     records: RecordFlags

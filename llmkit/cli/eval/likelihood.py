@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, progress
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import given, metric_names
 from llmkit.cli.eval.work import Work, baselines, only_file, score_work
@@ -174,13 +174,14 @@ def context_of(given: str | None) -> Callable[[Row], str] | None:
     return lambda row: text_of(row, field=given, template=None, defaults=())
 
 
-def load(model: TextModelFlags) -> LoadedModel:
+def load(model: RowModelFlags) -> LoadedModel:
     """Load the model as a masked or a causal language model or an encoder-decoder."""
     from llmkit.cli.common.loading import load_model, quick_imports
 
     with quick_imports():
         from llmkit.runtime.load import is_masked_lm
     spec = model.spec(task="text-generation", verb="generate")
+    model.refuse_cluster("runs verbs over rows, and this metric runs in one process")
     if spec.engine is not None:
         raise OptionError("engine", "answers with text, and this metric needs the model itself; leave it out")
     if is_masked_lm(spec):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, options, rows
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval.flags import Flags, ReadingFlags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
@@ -157,7 +157,7 @@ class TaskRun:
 
     rows: str
     task: TaskFlags
-    model: TextModelFlags
+    model: RowModelFlags
     decoding: options.DecodingFlags
     source: str | None
     target: str | None
@@ -312,7 +312,7 @@ def _translate(request: TaskRun, field: str | None) -> Task[Any]:
 
     find_pair(request.source, request.target)
     return Translation(
-        open_engine(request.model.spec(task="text-generation", verb="translate")),
+        open_engine(request.model.spec(task="text-generation", verb="translate"), request.model.on_cluster),
         _decoding(request),
         source=request.source,
         target=request.target,
@@ -335,7 +335,7 @@ def _summarize(request: TaskRun, field: str | None) -> Task[Any]:
     from llmkit.tasks.summarization.extractive import SummaryLength
     from llmkit.tasks.summarization.model_settings import with_own_limit
 
-    engine = open_engine(request.model.spec(task="text-generation"))
+    engine = open_engine(request.model.spec(task="text-generation"), request.model.on_cluster)
     wanted = with_own_limit(_decoding(request), SummaryLength(), engine)
     return Summarization(engine, wanted, field=field, template=request.template)
 
@@ -362,7 +362,9 @@ def _generate(request: TaskRun, field: str | None) -> Task[Any]:
     from llmkit.tasks.generation import Generation
 
     wanted = replace(_decoding(request), truncate=request.task.truncate)
-    engine = open_engine(request.model.spec(task="text-generation", verb="generate"))
+    engine = open_engine(
+        request.model.spec(task="text-generation", verb="generate"), request.model.on_cluster
+    )
     return Generation(engine, wanted, field=field, template=request.template)
 
 

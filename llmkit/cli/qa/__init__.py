@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, options, rows
 from llmkit.cli.common.arguments import exists, open_argument, refuse_missing
-from llmkit.cli.common.engine_flags import TextModelFlags
+from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument as positional
 from llmkit.cli.common.row_flags import DetailFlags
@@ -40,7 +40,7 @@ def run(
         positional("QUESTION|FILE", help="A question, or a file with one on each line."),
     ] = None,
     asked: QuestionFlags,
-    model: TextModelFlags,
+    model: RowModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     extraction: ExtractionFlags,
@@ -139,7 +139,7 @@ def _read_contexts(
 
 
 def _ranking(
-    asked: QuestionFlags, model: TextModelFlags, index: ContextIndex | None
+    asked: QuestionFlags, model: RowModelFlags, index: ContextIndex | None
 ) -> tuple[Embed | None, dict[str, Any] | None]:
     """Load the encoder that ranks passages; return its function and its identity."""
     if asked.rank is None:
@@ -156,7 +156,7 @@ def _ranking(
 
 
 def load_task(
-    model: TextModelFlags,
+    model: RowModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
     writing: WritingFlags,
@@ -173,12 +173,12 @@ def load_task(
 
     extraction.refuse()
     wanted = writing.options(model.seed)
-    engine = open_engine(model.spec(task="text-generation", verb="qa"))
+    engine = open_engine(model.spec(task="text-generation", verb="qa"), model.on_cluster)
     return GenerativeQA(engine, wanted, questions, no_answer=extraction.no_answer)
 
 
 def _extractive(
-    model: TextModelFlags,
+    model: RowModelFlags,
     questions: QuestionSource,
     extraction: ExtractionFlags,
     writing: WritingFlags,
@@ -192,7 +192,17 @@ def _extractive(
     wanted = AnswerOptions(**extraction.values())
     if writing.decoding.top_k is not None:
         wanted = dataclasses.replace(wanted, top_k=writing.decoding.top_k)
-    return ExtractiveQA(load_model(model.spec(task="question-answering", verb="qa")), wanted, questions)
+    spec, cluster = model.spec(task="question-answering", verb="qa"), model.on_cluster
+    if cluster is None:
+        return ExtractiveQA(load_model(spec), wanted, questions)
+    loaded = load_model(dataclasses.replace(spec, device="cpu", dtype="auto"))  # it tokenizes
+    from functools import partial
+
+    from llmkit.cluster.open import open_pool
+    from llmkit.cluster.reader import WorkerReader
+
+    pool = open_pool(partial(WorkerReader, spec, wanted), cluster, notice=console.notice)
+    return ExtractiveQA(loaded, wanted, questions, workers=pool)
 
 
 def _is_extractive_qa(spec: ModelSpec) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.records.batches import Budget, PreparedRow
 from llmkit.records.rows import Row
-from llmkit.records.task import Fields, RunState
+from llmkit.records.task import Fields, RunState, Workers
 from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.reader import EncodedContext, Reading, SpanReader
 from llmkit.tasks.qa.spans import AnswerOptions, Answers
@@ -39,6 +39,8 @@ class ExtractiveQA:
         options: see `AnswerOptions`.
         source: where questions and contexts are.
         progress: takes (windows done, windows in all) while a batch runs.
+        workers: hold a `SpanReader` of the same model, which answers in place of this one; `loaded` then only
+            tokenizes.
 
     Raises:
         InputError: options that this model cannot follow.
@@ -50,6 +52,7 @@ class ExtractiveQA:
         options: AnswerOptions,
         source: QuestionSource,
         progress: Callable[[int, int], None] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         if options.no_answer and loaded.tokenizer.cls_token_id is None:
             raise OptionError(
@@ -68,7 +71,7 @@ class ExtractiveQA:
         self.options = options
         self.source = source
         self.progress = progress
-        self.run_state = RunState()  # nothing here is random
+        self.run_state = RunState(workers=workers)  # nothing here is random
         self.reader = SpanReader(loaded.model, loaded.tokenizer, options, loaded.device)
         self._encoded: dict[str, EncodedContext] = {}
 
@@ -97,7 +100,12 @@ class ExtractiveQA:
             OutOfMemory: the batch did not fit.
         """
         asked = [one.payload for one in batch]
-        found = self.reader.answer([one.reading for one in asked], self.progress)
+        readings, workers = [one.reading for one in asked], self.run_state.workers
+        if workers is None:
+            found = self.reader.answer(readings, self.progress)
+        else:
+            keys = frozenset(one.row.index for one in batch)
+            found = workers.call("answer", (readings,), keys)
         return [self._fields(one.passages, answers) for one, answers in zip(asked, found, strict=True)]
 
     def budget(self, batch_size: int | None) -> Budget:
@@ -107,7 +115,9 @@ class ExtractiveQA:
 
     def header(self) -> dict[str, Any]:
         """Return all that the results depend on, besides the rows, as JSON, for the journal."""
-        return {**self.loaded.identity(), "options": asdict(self.options), **self.source.header()}
+        workers = self.run_state.workers
+        identity = self.loaded.identity() if workers is None else workers.identity()
+        return {**identity, "options": asdict(self.options), **self.source.header()}
 
     def _encode(self, text: str, before: dict[str, EncodedContext]) -> EncodedContext:
         """Return a context's tokens, from this call or the one before if it was met there."""

@@ -1,0 +1,1 @@
+"""Rows in object storage, by fsspec: `s3://`, `gs://`, `az://`, `hf://`, `memory://`."""
