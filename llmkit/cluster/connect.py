@@ -19,6 +19,7 @@ _SECONDS = 10.0  # for an answer of a cluster's port
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # after a lost connection, a call would start another cluster
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_open_telemetry": "0",
     "GLOG_minloglevel": "2",

@@ -146,6 +146,8 @@ class WorkerPool:
                     times = "" if deaths == 1 else f" {deaths} times"
                     raise RequestRefused(f"its worker died{times} ({self._reason(error)})") from error
                 continue
+            except ConnectionError as error:
+                raise _lost(error) from error
             except BaseException:
                 self._give_back(slot, call, actor)
                 raise
@@ -240,22 +242,29 @@ class WorkerPool:
         return []
 
     def _start(self, slot: _WorkerPlace) -> None:
-        slot.actor = self._actor.remote(self._opener)
+        try:
+            slot.actor = self._actor.remote(self._opener)
+        except Exception as error:
+            self._error = _lost(error)
+            return
         threading.Thread(target=self._join, args=(slot, slot.actor), daemon=True).start()
 
-    def _join(self, slot: _WorkerPlace, actor: Any, starts: int = 1) -> None:
+    def _join(self, slot: _WorkerPlace, actor: Any) -> None:
         """Wait until a new worker is ready, and let it join if it is like the others."""
-        try:
-            kind, value = self._ray.get(actor.describe.remote())
-        except Exception as error:
-            if self._closed:
-                return
-            if starts < _STARTS:
-                with self._changed:
-                    slot.actor = actor = self._actor.remote(self._opener)
-                self._join(slot, actor, starts + 1)
-                return
-            self._fail(slot, LLMKitError(f"a worker cannot start: {self._reason(error)}"))
+        for start in range(_STARTS):
+            try:
+                if start:
+                    actor = self._actor.remote(self._opener)
+                    with self._changed:
+                        slot.actor = actor
+                kind, value = self._ray.get(actor.describe.remote())
+                break
+            except Exception as error:
+                if self._closed:
+                    return
+                failure = error
+        else:
+            self._fail(slot, LLMKitError(f"a worker cannot start: {self._reason(failure)}"))
             return
         if kind != "done":
             self._fail(slot, raised(kind, value))
@@ -285,6 +294,10 @@ class WorkerPool:
 
     def _reason(self, error: Exception) -> str:
         return one_line(str(error).splitlines()[0] if str(error) else type(error).__name__, 160)
+
+
+def _lost(error: Exception) -> LLMKitError:
+    return LLMKitError(f"the connection to the cluster is lost: {one_line(error, 160)}")
 
 
 def _cause(error: Any) -> str:

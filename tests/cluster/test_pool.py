@@ -126,6 +126,18 @@ def test_a_model_that_no_worker_can_open_is_an_input_error():
         ClusterEngine(start(FakeRay(), opener=fails))
 
 
+def test_a_lost_connection_ends_the_run():
+    ray = FakeRay()
+    engine = ClusterEngine(start(ray))
+
+    def lost(*told, **more):
+        raise ConnectionError("Client is shutting down.")
+
+    ray.get = lost
+    with pytest.raises(LLMKitError, match="connection to the cluster is lost"):
+        engine.generate([Request(Sampling(), text="a")])
+
+
 _NAMES = iter(range(1000))
 
 
