@@ -67,6 +67,8 @@ def integrate(
     Raises:
         OutOfMemory: a single step does not fit.
     """
+    import numpy as np
+
     end = scorer.prefix if prefix else scorer.embeddings
     start = end.clone()
     start[list(positions)] = baseline
@@ -74,7 +76,7 @@ def integrate(
     pieces = [line.piece(0.0, 1.0, steps)]
     change = line.value(1.0) - line.value(0.0)
     while True:
-        found = sum(piece.scores for piece in pieces)
+        found = np.sum([piece.scores for piece in pieces], axis=0)
         error = abs(float(found.sum()) - change) / max(abs(change), _LEAST)
         used = sum(piece.steps for piece in pieces)
         if error < TOLERANCE or used + steps > MOST_STEPS:
