@@ -23,6 +23,7 @@ from llmkit.errors import InputError, LLMKitError, one_line
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
 
 _RESULT = "llmkit-one-step:"
 _RUNS, _ENOUGH = 5, 4.0  # most runs, and seconds after which no run is repeated
@@ -195,26 +196,16 @@ def _train(case: StepCase) -> dict[str, float]:
     from llmkit.training.encoded import Encoded
     from llmkit.training.finetuning.columns import Columns
     from llmkit.training.finetuning.model_setup import load_for_training
-    from llmkit.training.finetuning.recipe import FinetuneRecipe
-    from llmkit.training.loss import patch_forward_with_summed_loss
     from llmkit.training.recipe import arguments, training_dtype
-    from llmkit.training.trainer import Job, MetricsCallback, SummedLossTrainer
 
-    lora = case.lora_rank is not None and case.task == "finetune"
-    recipe = FinetuneRecipe(
-        lora=lora,
-        lora_rank=case.lora_rank or FinetuneRecipe.lora_rank,
-        target_modules=case.target_modules,
-        batch_size=case.rows,
-        gradient_accumulation=case.gradient_accumulation,
-        gradient_checkpointing=case.gradient_checkpointing,
-        max_length=case.prompt_tokens,
-        dtype=case.dtype,
-        lr=1e-5,
-    )
+    recipe = _recipe(case)
     dtype, _ = training_dtype(recipe.dtype, "cpu")
     columns = Columns("text", {"text": "text"})
     loaded, flattens = load_for_training(case.spec, recipe, dtype, columns, lambda message: None)
+    # After loading, as in a real run: these modules take memory, and loading may have the peak.
+    from llmkit.training.loss import patch_forward_with_summed_loss
+    from llmkit.training.trainer import Job, MetricsCallback, SummedLossTrainer
+
     patch_forward_with_summed_loss(loaded.model)
     model: Any = loaded.model
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
@@ -241,6 +232,24 @@ def _train(case: StepCase) -> dict[str, float]:
         trainer.train()
     taken = [after - before for before, after in itertools.pairwise(marks)]
     return {"step": min(taken[1:] or taken)}
+
+
+def _recipe(case: StepCase) -> FinetuneRecipe:
+    """Return the recipe of a training case; pretraining trains the whole model."""
+    from llmkit.training.finetuning.recipe import FinetuneRecipe
+
+    lora = case.lora_rank is not None and case.task == "finetune"
+    return FinetuneRecipe(
+        lora=lora,
+        lora_rank=case.lora_rank or FinetuneRecipe.lora_rank,
+        target_modules=case.target_modules,
+        batch_size=case.rows,
+        gradient_accumulation=case.gradient_accumulation,
+        gradient_checkpointing=case.gradient_checkpointing,
+        max_length=case.prompt_tokens,
+        dtype=case.dtype,
+        lr=1e-5,
+    )
 
 
 def _collator(loaded: LoadedModel, flattens: bool, length: int) -> Any:

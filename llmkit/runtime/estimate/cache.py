@@ -80,8 +80,8 @@ def _is_plain(config: Any) -> bool:
 def _plain(config: Any) -> int:
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
     layers = next((int(n) for name in names if (n := getattr(config, name, None))), 0)
-    names = ("decoder_attention_heads", "num_attention_heads")
-    heads = next((int(n) for name in names if (n := getattr(config, name, None))), 1)
+    counts = ("decoder_attention_heads", "num_attention_heads")
+    heads = next((int(n) for name in counts if (n := getattr(config, name, None))), 1)
     width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or config.hidden_size // heads
     return 2 * layers * (getattr(config, "num_key_value_heads", None) or heads) * width
 

@@ -123,7 +123,8 @@ class MemoryPlan:
             return 0
         weights = sum(one.bytes for one in self._weight_terms())
         converted = self._held_dtype != self.source.stored and self.source.file_kind == "safetensors"
-        return PROCESS["generate"] + weights + (self.source.stored_bytes if converted else 0)
+        process = PROCESS["generate"] + _TOKENIZER * self.source.tokenizer_bytes
+        return process + weights + (self.source.stored_bytes if converted else 0)
 
     @cached_property
     def process(self) -> int:
