@@ -61,6 +61,7 @@ def convert(
     reader_python: str | None = None,
     max_shard_size: str = "5GB",
     overwrite: bool = False,
+    accept_other_texts: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ConvertResult:
     """Convert a model.
@@ -82,6 +83,8 @@ def convert(
             tries the Python that runs.
         max_shard_size: the largest safetensors file. A killed conversion continues with the next file.
         overwrite: replace what is there.
+        accept_other_texts: accept a result whose greedy text differs from the source's where no two tokens are
+            nearly equal; `Check.differs` names it.
         progress: called with the number of tensors done and their total.
 
     Raises:
@@ -99,7 +102,7 @@ def convert(
     probe = _Probe(rows, outputs_of(source.model, rows))
     with unfinished(output, _header(job, source), as_file=to == "gguf") as work:
         result = _result(job, source, _TARGETS[to](job, source, work, probe))
-        _accept(result)
+        _accept(result, other_texts=accept_other_texts)
         _carry(source, work.path, output)
         write_proof(_proof_path(work.path, to), result)
         work.accepted = True
@@ -272,8 +275,10 @@ _TARGETS: dict[str, _Target] = {
 }
 
 
-def _accept(result: ConvertResult) -> None:
+def _accept(result: ConvertResult, *, other_texts: bool) -> None:
     for check in result.checks:
+        if check.differs is not None and not other_texts:
+            raise LLMKitError(f"{check.differs}; nothing was written")
         if check.same_tokens is False:
             raise LLMKitError(
                 f"{check.reader} cuts the texts into other tokens than the source's tokenizer does;"

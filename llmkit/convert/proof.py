@@ -56,6 +56,7 @@ class Check:
             reader got ids.
         same_greedy: number of texts that both continue with the same greedy tokens; None where the reader
             generated none. Texts may differ where two tokens are nearly equal.
+        differs: a sentence about a text that differs where no two tokens are nearly equal; None for none.
     """
 
     reader: str
@@ -67,6 +68,7 @@ class Check:
     mean_kl: float | None
     same_tokens: bool | None = None
     same_greedy: int | None = None
+    differs: str | None = None
 
 
 def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:

@@ -95,7 +95,7 @@ def check(
     It continues the rows greedily too.
 
     Raises:
-        LLMKitError: CTranslate2 does not run what its converter wrote, or continues a text otherwise.
+        LLMKitError: CTranslate2 does not run what its converter wrote.
     """
     greedy = greedy_of(source, rows)
     try:
@@ -105,7 +105,8 @@ def check(
             f"CTranslate2 does not run the converted model ({source.model.config.model_type}):"
             f" {one_line(error)}; nothing was written"
         ) from error
-    return replace(found, same_greedy=same_texts("CTranslate2", greedy, following, found.logit_difference))
+    same, differs = same_texts("CTranslate2", greedy, following, found.logit_difference)
+    return replace(found, same_greedy=same, differs=differs)
 
 
 def _run(

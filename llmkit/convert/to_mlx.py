@@ -176,6 +176,6 @@ def mlx_checks(
                     ids.append([int(one) for one in answer["ids"]][: len(row)])
             same = ids == rows if source.tokenizer else None
             check = compare(reader, expected, found, logits=True, same_tokens=same)
-            texts = same_texts(reader, greedy, following, check.logit_difference)
-            checks.append(replace(check, same_greedy=texts))
+            texts, differs = same_texts(reader, greedy, following, check.logit_difference)
+            checks.append(replace(check, same_greedy=texts, differs=differs))
     return checks

@@ -215,7 +215,8 @@ def checks_of(
     ]
     if greedy is not None:
         largest = max(check.logit_difference for check in checks)
-        checks[1] = replace(checks[1], same_greedy=same_texts("onnxruntime", greedy, following, largest))
+        same, differs = same_texts("onnxruntime", greedy, following, largest)
+        checks[1] = replace(checks[1], same_greedy=same, differs=differs)
     return checks
 
 

@@ -259,7 +259,8 @@ class Engine(Protocol):
         has_chat_template: True if the model answers conversations.
         config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
         abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
-            ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`).
+            ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`), ``score`` (see
+            `ScoringEngine`).
         defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
             model samples by default, and its `max_new_tokens` a length that the model declares for answers.
         samples_by_default: True if the model's own settings draw tokens at random.
@@ -355,6 +356,24 @@ class AligningEngine(Protocol):
         """
 
 
+class ScoringEngine(Protocol):
+    """An engine with the ability ``score``."""
+
+    def score(
+        self, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None
+    ) -> list[list[float]]:
+        """Return the natural log-probability of each token of texts, given the tokens before it.
+
+        Args:
+            texts: token ids. A decoder does not predict the first, and has no number for it; an
+                encoder-decoder predicts all, after the token that its decoder starts from.
+            sources: token ids that an encoder-decoder's encoder reads, special tokens included.
+
+        Raises:
+            OutOfMemory: they do not fit into memory together.
+        """
+
+
 def check_request(request: Request, engine: Engine) -> None:
     """Refuse a request that an engine cannot answer.
 
@@ -364,7 +383,13 @@ def check_request(request: Request, engine: Engine) -> None:
     for name, neutral in _NEUTRAL.items():
         wanted = getattr(request.sampling, name) != neutral
         if wanted and name not in ("max_new_tokens", "temperature", *engine.abilities):
-            raise OptionError(name, f"is not available with {engine.name}; leave it out")
+            raise OptionError(name, f"is not available with {_called(engine)}; leave it out")
     for name in ("constraint", "logprobs", "answer_prefix"):
         if getattr(request, name) is not None and name not in engine.abilities:
-            raise OptionError(name, f"is not available with {engine.name}; leave it out")
+            raise OptionError(name, f"is not available with {_called(engine)}; leave it out")
+
+
+def _called(engine: Engine) -> str:
+    """Return the name that the user chose: of a program, or of a model where the program is no choice."""
+    program = str(engine.identity()["engine"])
+    return engine.name if program in ("transformers", "http") else f"the engine {program}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmkit.errors import OptionError
+from llmkit.engines.choice import check_engine, is_url
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -18,25 +18,19 @@ def open_engine(spec: ModelSpec) -> Engine:
     Raises:
         InputError, LLMKitError: as `runtime.load.load`, or as `HttpEngine` if the spec names a server.
     """
-    if spec.engine is not None:
-        return _open_endpoint(spec)
+    check_engine(spec)
+    if is_url(spec.engine):
+        from llmkit.engines.http.engine import HttpEngine
+
+        return HttpEngine(spec.engine or "", spec.name, concurrency=spec.concurrency)
+    if spec.engine == "ctranslate2":
+        from llmkit.engines.ctranslate2.open import open_ctranslate2
+
+        return open_ctranslate2(spec)
     from llmkit.engines.transformers.engine import TransformersEngine
     from llmkit.runtime.load import load
 
     return TransformersEngine(load(spec))
-
-
-def _open_endpoint(spec: ModelSpec) -> Engine:
-    from llmkit.engines.http.engine import HttpEngine
-    from llmkit.runtime.spec import ModelSpec
-
-    plain = ModelSpec("")
-    for option in ("revision", "device", "dtype", "attn", "quantize", "linear", "adapter"):
-        if getattr(spec, option) != getattr(plain, option):
-            raise OptionError(option, "is chosen by the server that `engine` names; leave one of them out")
-    if spec.offline:
-        raise OptionError("offline", "does not go with `engine`, which is asked over the network")
-    return HttpEngine(spec.engine or "", spec.name, concurrency=spec.concurrency)
 
 
 def as_engine(model: Engine | LoadedModel | ModelSpec | str) -> Engine:

@@ -17,6 +17,7 @@ from llmkit.runtime.generation_config import complete, remove_unsupported
 from llmkit.runtime.gguf.load import inspect_gguf, load_gguf_weights
 from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
+from llmkit.runtime.outline import outline_of
 from llmkit.runtime.quantized import check_options, quantize_loaded
 from llmkit.runtime.streamed import load_quantizing
 from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_tokenizer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.device import Placement
     from llmkit.runtime.spec import ModelSpec
 
-__all__ = ["LoadedModel", "is_extractive_qa", "is_masked_lm", "load", "saved_architecture"]
+__all__ = ["LoadedModel", "is_extractive_qa", "is_masked_lm", "load", "load_outline", "saved_architecture"]
 
 
 def load(spec: ModelSpec) -> LoadedModel:
@@ -49,7 +50,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     """
     import torch
 
-    if spec.engine is not None:
+    if spec.engine not in (None, "transformers"):
         raise OptionError("engine", "answers with text, and this needs the model itself; leave it out")
     check_options(spec)
     location, adapter = _find(spec)
@@ -83,6 +84,47 @@ def load(spec: ModelSpec) -> LoadedModel:
         spec=spec,
         device=torch.device(placement.device),
         dtype=dtype,
+        revision=location.revision,
+        folder=location.folder,
+        context_length=_context_length(model),
+        adapter=adapter.folder if adapter is not None else None,
+        notes=notes,
+    )
+
+
+def load_outline(spec: ModelSpec) -> LoadedModel:
+    """Load a model without its weights, for a program that has them: its tokenizer, configs and context.
+
+    Args:
+        spec: the request, for a task that generates text.
+
+    Returns:
+        A model whose weights are on torch's device ``meta`` and hold nothing.
+
+    Raises:
+        InputError, LLMKitError: as `load`.
+    """
+    import torch
+
+    location, adapter = _find(spec)
+    checkpoint, opened = _inspect(location, spec)
+    own = adapter is not None and has_tokenizer(adapter.folder)
+    notes: list[str] = []
+    if opened is not None and not own:
+        tokenizer = opened.tokenizer()
+    else:
+        tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
+    folders = [location.folder] if opened is None else []
+    model = outline_of(checkpoint, opened, [*folders, *([adapter.folder] if adapter else [])], spec)
+    remove_unsupported(model, spec.name)
+    complete(model, spec.name)
+    check_special_tokens(tokenizer, model, spec.name, notes)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        spec=spec,
+        device=torch.device("meta"),
+        dtype=getattr(torch, checkpoint.stored),
         revision=location.revision,
         folder=location.folder,
         context_length=_context_length(model),

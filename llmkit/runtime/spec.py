@@ -33,9 +33,12 @@ class ModelSpec:
         bundled: the name means the embedded model, even if a folder has the same name.
         new_head: initialize the head of an extractive model at random if the checkpoint has none, because it
             will be trained.
-        engine: base URL of a server with OpenAI's API that runs the model; `name` is then its name there.
-            None runs the model here.
+        engine: program that generates text: ``transformers``, ``ctranslate2``, ``llamacpp``, ``openvino`` or
+            ``vllm``, or the base URL of a server with OpenAI's API, where `name` is the model's name there.
+            None is transformers.
         concurrency: requests to that server at the same time.
+        engine_python: path of a Python that has the engine's library, for ``llamacpp``, ``openvino`` and
+            ``vllm``; None is this one.
         four_bits: keep the linear layers in 4 bits (NF4; Dettmers et al. 2023, arXiv:2305.14314).
     """
 
@@ -57,4 +60,5 @@ class ModelSpec:
     new_head: bool = False
     engine: str | None = None
     concurrency: int = 8
+    engine_python: str | None = None
     four_bits: bool = False

@@ -85,7 +85,7 @@ class EngineContract:
         identity = json.loads(json.dumps(engine.identity()))
         assert {"engine", "model"} <= identity.keys(), "identity() names the engine and the model"
         assert engine.identity() == engine.identity()
-        assert engine.abilities <= {*OTHER, "row_seeds", "session", *BESIDE, "alignment"}
+        assert engine.abilities <= {*OTHER, "row_seeds", "session", *BESIDE, "alignment", "score"}
         assert json.loads(json.dumps(engine.defaults.as_json())) is not None
         budget = engine.token_budget()
         assert budget is None or budget > 0

@@ -1,4 +1,4 @@
-"""Flags of the model of a verb that generates text: the usual ones, and a server in place of a model here."""
+"""Flags of the model of a verb that generates text: the usual ones, and the program that runs it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common.options import ModelFlags, flag
+from llmkit.engines.choice import check_engine, is_url
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -15,33 +16,49 @@ if TYPE_CHECKING:
 
 @dataclass
 class TextModelFlags(ModelFlags):
-    """The model, or the server that runs it."""
+    """The model, and the program or the server that runs it."""
 
     engine: Annotated[
         str | None,
         flag(
             "--engine",
-            metavar="URL",
-            help="Ask a server with OpenAI's API, such as http://127.0.0.1:8000/v1; -m names its model.",
-            default="the model runs here",
+            metavar="NAME|URL",
+            help="transformers, ctranslate2, llamacpp, openvino, vllm, or a server with OpenAI's API, such as"
+            " http://127.0.0.1:8000/v1, where -m names its model.",
+            default="transformers",
+        ),
+    ] = None
+    engine_python: Annotated[
+        str | None,
+        flag(
+            "--engine-python",
+            metavar="PATH",
+            help="Python that has the package of llamacpp, openvino or vllm.",
+            default="this one",
         ),
     ] = None
     concurrency: Annotated[
-        int, flag("--concurrency", metavar="N", help="Requests to --engine at the same time.")
+        int, flag("--concurrency", metavar="N", help="Requests to vllm or a URL at the same time.")
     ] = 8
 
     @property
     def unnamed(self) -> bool:
-        """True if neither a model nor a server is named."""
+        """True if neither a model nor an engine is named."""
         return self.model is None and self.engine is None
 
     def spec(self, *, task: str, verb: str | None = None) -> ModelSpec:
-        if self.engine is None:
-            return super().spec(task=task, verb=verb)
-        here = replace(self, model=self.model or "", engine=None)
-        return replace(
-            ModelFlags.spec(here, task=task), bundled=False, engine=self.engine, concurrency=self.concurrency
+        engine = None if self.engine == "transformers" else self.engine
+        here = replace(self, engine=None)
+        if is_url(engine):
+            found = ModelFlags.spec(replace(here, model=self.model or ""), task=task)
+            found = replace(found, bundled=False)
+        else:
+            found = ModelFlags.spec(here, task=task, verb=verb)
+        found = replace(
+            found, engine=engine, engine_python=self.engine_python, concurrency=self.concurrency
         )
+        check_engine(found)  # before anything is imported or loaded
+        return found
 
     @property
     def on_cluster(self) -> ClusterOptions | None:

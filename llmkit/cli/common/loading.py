@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmkit.cli.common import console, progress, signals
+from llmkit.engines.choice import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +49,10 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 def open_engine(spec: ModelSpec, cluster: ClusterOptions | None = None) -> Engine:
     """Open a model that generates text, here or on a cluster, and report its notes under `-v`."""
     with progress.waiting(f"loading {spec.name}"), quick_imports():
-        if spec.engine is None:
-            _import_libraries()
-        else:
+        if is_url(spec.engine):
             signals.unwind()
+        else:
+            _import_libraries()
         engine: Engine
         if cluster is not None:
             from llmkit.cluster.open import open_cluster_engine

@@ -1,0 +1,59 @@
+"""Names of engines, and the options that each takes. Imports no engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmkit.errors import OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from llmkit.runtime.spec import ModelSpec
+
+ENGINES = ("transformers", "ctranslate2", "llamacpp", "openvino", "vllm")
+"""Names that `ModelSpec.engine` may have besides a URL; None is ``transformers``."""
+_SERVER_DECIDES = ("revision", "device", "dtype", "attn", "quantize", "linear", "adapter")
+# Options of a model that an engine does not take.
+_REFUSED = {
+    "ctranslate2": ("attn", "linear", "four_bits"),
+    "llamacpp": ("attn", "linear", "four_bits"),
+    "openvino": ("attn", "linear", "four_bits"),
+    "vllm": ("attn", "linear", "four_bits", "quantize", "adapter"),
+}
+_OWN_PYTHON = ("llamacpp", "openvino", "vllm")
+
+
+def is_url(engine: str | None) -> bool:
+    """Tell if an engine is a server that is named by its URL."""
+    return engine is not None and "://" in engine
+
+
+def runs_here(engine: str | None) -> bool:
+    """Tell if an engine is transformers in this process, which has the model's own logits."""
+    return engine in (None, "transformers")
+
+
+def check_engine(spec: ModelSpec) -> None:
+    """Refuse an unknown engine, and options that the engine of `spec` does not take.
+
+    Raises:
+        OptionError: it names the option.
+    """
+    from llmkit.runtime.spec import ModelSpec
+
+    engine, plain = spec.engine or "transformers", ModelSpec("")
+    if not is_url(engine) and engine not in ENGINES:
+        known = ", ".join(ENGINES)
+        raise OptionError("engine", f"must be {known} or a URL, not {engine}{did_you_mean(engine, ENGINES)}")
+    if spec.engine_python is not None and engine not in _OWN_PYTHON:
+        raise OptionError("engine_python", f"applies to {', '.join(_OWN_PYTHON)}, not to {engine}")
+    if is_url(engine):
+        for option in _SERVER_DECIDES:
+            if getattr(spec, option) != getattr(plain, option):
+                raise OptionError(
+                    option, "is chosen by the server that `engine` names; leave one of them out"
+                )
+        if spec.offline:
+            raise OptionError("offline", "does not go with `engine`, which is asked over the network")
+    for option in _REFUSED.get(engine, ()):
+        if getattr(spec, option) != getattr(plain, option):
+            raise OptionError(option, f"does not go with the engine {engine}; leave one of them out")

@@ -1,0 +1,139 @@
+"""Convert a model for another program once, and keep the result in llmkit's cache.
+
+An entry's name is made of all that its content depends on: the model's commit (or the fingerprints of a local
+folder), an adapter's, the format, the type of the weights, and the converters' versions. `convert` writes it
+beside its place, checks its answers, and moves it there whole, so that an entry that exists is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError, one_line
+
+if TYPE_CHECKING:
+    from llmkit.convert.result import ConvertResult
+    from llmkit.runtime.load import LoadedModel
+
+_BOUND = 1.0
+"""Relative difference that is accepted: few bits change answers, and a wrong layout gives about 1.4."""
+# Of a source's identity, only what a conversion depends on.
+_SOURCE = ("model", "revision", "weights", "adapter", "llmkit", "transformers")
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """A model in another program's format, in the cache.
+
+    Attributes:
+        path: its folder, or its GGUF file.
+        kind: type of its weights, such as ``float32`` or ``Q8_0``.
+        new: True if it was converted just now.
+        notes: how far its answers are from the source's, a sentence for each reader.
+    """
+
+    path: Path
+    kind: str
+    new: bool
+    notes: tuple[str, ...]
+
+
+def converted_model(
+    outline: LoadedModel, to: str, kind: str, *, versions: Sequence[str], reader_python: str | None = None
+) -> ConvertedModel:
+    """Return a model in another format: from the cache, or converted now, with a notice.
+
+    Args:
+        outline: the model, from `load_outline`.
+        to: ``ctranslate2`` or ``gguf``.
+        kind: type of the weights, as `convert` names it.
+        versions: versions of the programs that convert and read it.
+        reader_python: a Python that has the independent reader.
+
+    Raises:
+        InputError: the format cannot hold the model, or the cache cannot be written.
+        LLMKitError: its answers are far from the source's.
+    """
+    from llmkit.convert.conversion import convert
+    from llmkit.convert.output import proof_of
+
+    path = _place(outline, to, kind, versions)
+    proof = proof_of(path) if to == "gguf" else path / "proof.json"
+    if path.exists() and proof.is_file():
+        return ConvertedModel(path, kind, False, _notes(_read(proof)))
+    name = outline.spec.name
+    warnings.warn(f"converting {name} for this engine, once, to {path}", NoticeWarning, stacklevel=2)
+    spec = replace(outline.spec, engine=None, engine_python=None, quantize=None, dtype="auto", device="cpu")
+    type_option = {"gguf_type": kind} if to == "gguf" else {"dtype": kind}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = convert(
+            spec, to, path, bound=_BOUND, accept_other_texts=True, reader_python=reader_python,
+            **type_option,  # type: ignore[arg-type]
+        )  # fmt: skip
+    except OSError as error:
+        raise InputError(f"{path.parent} cannot be written: {one_line(error)}; {_MOVES}") from error
+    except OptionError as error:
+        if error.option != "output":
+            raise
+        raise InputError(f"the converted model cannot be kept: {error.reason}; {_MOVES}") from error
+    for sentence in differences(result):
+        warnings.warn(sentence, NoticeWarning, stacklevel=2)
+    return ConvertedModel(path, kind, True, _notes(_read(proof)))
+
+
+_MOVES = "the variable XDG_CACHE_HOME names another cache"
+
+
+def differences(result: ConvertResult) -> list[str]:
+    """Return a sentence for each reader that does not continue all texts as the source does."""
+    found = []
+    for check in result.checks:
+        if check.same_greedy is None or check.same_greedy == check.texts:
+            continue
+        other = check.texts - check.same_greedy
+        why = f"the first: {check.differs}" if check.differs else "all where two tokens are nearly equal"
+        found.append(f"{other} of {check.texts} texts go on otherwise than with transformers, {why}")
+    return found
+
+
+def _place(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) -> Path:
+    """Return the path of a conversion in the cache."""
+    identity = outline.identity()
+    key = {**{name: identity[name] for name in _SOURCE}, "to": to, "kind": kind, "versions": list(versions)}
+    if identity["revision"] == "local":
+        key["model"] = None  # a folder that was moved is the same model
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]+", "-", Path(outline.spec.name).name)[:60] or "model"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "llmkit" / "engines" / f"{name}-{digest}"
+    return folder / f"{kind}.gguf" if to == "gguf" else folder / kind
+
+
+def _read(proof: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(proof.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LLMKitError(
+            f"{proof} cannot be read: {one_line(error)}; remove {proof.parent}, and it is converted again"
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _notes(proof: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a proof says, a sentence for each reader."""
+    found = []
+    for check in proof.get("checks") or ():
+        sentence = f"converted; {check['reader']}: relative difference {check['relative_difference']:.2g}"
+        if check.get("same_greedy") is not None:
+            sentence += f", the same greedy text for {check['same_greedy']} of {check['texts']}"
+        found.append(sentence)
+    return tuple(found)

@@ -1,0 +1,242 @@
+"""CTranslate2's generator and translator behind one interface: token ids in, token ids out.
+
+Both take and return tokens as text, so that the vocabulary of the converted model stands between.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmkit.errors import InputError, LLMKitError, OutOfMemory, one_line
+from llmkit.runtime.memory import is_out_of_memory
+
+T = TypeVar("T")
+OnToken = Callable[[int, int], bool]
+"""Takes a row and its next token id; returning True ends the row there."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Settings of one call: all its rows share them.
+
+    Attributes:
+        most: limit on the new tokens of a row.
+        least: a row does not end before it has this many.
+        ends: ids that end a row. CTranslate2 wants one: with none it is the last of the vocabulary.
+        beams, answers: beams of beam search, and rows of each that are returned.
+        length_penalty, repetition_penalty, no_repeat_ngram_size, temperature, top_k, top_p: see `Sampling`.
+        forbidden: sequences of ids that no answer holds.
+    """
+
+    most: int
+    least: int = 0
+    ends: tuple[int, ...] = ()
+    beams: int = 1
+    answers: int = 1
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    forbidden: tuple[tuple[int, ...], ...] = ()
+
+
+class CTranslate2Program:
+    """A converted model.
+
+    Args:
+        folder: of the converted model.
+        encodes: True for an encoder-decoder.
+        device: ``cpu`` or ``cuda``.
+        index: number of the GPU.
+        compute_type: type that it computes in, as CTranslate2 names it.
+        threads: threads of the processor.
+
+    Raises:
+        LLMKitError: it does not load.
+    """
+
+    def __init__(
+        self, folder: Path, *, encodes: bool, device: str, index: int, compute_type: str, threads: int
+    ) -> None:
+        import ctranslate2
+
+        self.encodes = encodes
+        opener = ctranslate2.Translator if encodes else ctranslate2.Generator
+        try:
+            self._names = _vocabulary(folder, ("shared_vocabulary", "vocabulary", "source_vocabulary"))
+            self._own = _vocabulary(folder, ("shared_vocabulary", "vocabulary", "target_vocabulary"))
+            self._model: Any = opener(
+                str(folder),
+                device=device,
+                device_index=index,
+                compute_type=compute_type,
+                inter_threads=1,
+                intra_threads=threads,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"the model does not fit into the memory of {device}") from error
+            raise LLMKitError(
+                f"CTranslate2 does not load {folder}: {one_line(error)}; remove that folder, and the model is"
+                " converted again"
+            ) from error
+        self._ids = {name: i for i, name in enumerate(self._own)}
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
+        call: Call,
+        on_token: OnToken | None = None,
+    ) -> list[list[list[int]]]:
+        """Answer prompts in one call.
+
+        Args:
+            prompts: token ids, special tokens included. CTranslate2 4.8 gives wrong answers to a batch in which
+                some prompts of a decoder have one token, and others more.
+            prefixes: ids that each answer begins with; with `Call.least` or beams, of one length.
+            call: settings.
+            on_token: called in another thread for each new token.
+
+        Returns:
+            For each prompt its answers, best first: the prefix, the new ids, and the end token.
+
+        Raises:
+            OutOfMemory: they do not fit into memory together.
+            LLMKitError: CTranslate2 fails.
+        """
+        if self.encodes:
+            return self._translate(prompts, prefixes, call, on_token)
+        rows = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
+        options = self._options(call, on_token)
+        results = _waiting(
+            lambda: self._model.generate_batch(
+                [[self._names[token] for token in row] for row in rows],
+                include_prompt_in_result=False,
+                max_length=max(call.most - len(prefix) for prefix in prefixes),
+                min_length=max(0, call.least - len(prefixes[0])),
+                **options,
+            )
+        )
+        return [
+            [[*prefix, *ids] for ids in result.sequences_ids]
+            for result, prefix in zip(results, prefixes, strict=True)
+        ]
+
+    def _translate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
+        call: Call,
+        on_token: OnToken | None,
+    ) -> list[list[list[int]]]:
+        options = self._options(call, on_token)
+        results = _waiting(
+            lambda: self._model.translate_batch(
+                [[self._names[token] for token in row] for row in prompts],
+                [[self._own[token] for token in row] for row in prefixes] if any(prefixes) else None,
+                max_input_length=0,
+                max_decoding_length=call.most,
+                min_decoding_length=call.least,
+                **options,
+            )
+        )
+        return [[[self._ids[name] for name in row] for row in result.hypotheses] for result in results]
+
+    def _options(self, call: Call, on_token: OnToken | None) -> dict[str, Any]:
+        drawing = call.temperature > 0
+        options: dict[str, Any] = {
+            "beam_size": call.beams,
+            "num_hypotheses": call.answers,
+            "length_penalty": call.length_penalty,
+            "repetition_penalty": call.repetition_penalty,
+            "no_repeat_ngram_size": call.no_repeat_ngram_size,
+            # An empty list would mean the model's own, and an id outside of the vocabulary crashes.
+            "end_token": list(call.ends) or [len(self._own) - 1],
+            "return_end_token": True,
+            "sampling_topk": call.top_k if drawing else 1,
+        }
+        if drawing:
+            options |= {"sampling_topp": call.top_p, "sampling_temperature": call.temperature}
+        if call.forbidden:
+            options["suppress_sequences"] = [[self._own[token] for token in row] for row in call.forbidden]
+        if on_token is not None:
+            options["callback"] = lambda step: on_token(int(step.batch_id), int(step.token_id))
+        return options
+
+    def score(
+        self, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None
+    ) -> list[list[float]]:
+        """Return log-probabilities; see `ScoringEngine.score`."""
+        rows = [[self._own[token] for token in row] for row in texts]
+        if self.encodes:
+            given = [[self._names[token] for token in row] for row in sources or ()]
+            found = _waiting(lambda: self._model.score_batch(given, rows, max_input_length=0))
+        else:
+            found = _waiting(lambda: self._model.score_batch(rows, max_input_length=0))
+        return [list(map(float, one.log_probs)) for one in found]
+
+
+def _vocabulary(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the tokens of a converted model by their ids."""
+    file = next((folder / f"{name}.json" for name in names if (folder / f"{name}.json").is_file()), None)
+    if file is None:
+        raise ValueError("it has no vocabulary")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"{file.name} is no list of tokens")
+    return found
+
+
+def _waiting(work: Callable[[], T]) -> T:
+    """Run work in a thread and wait for it, so that Ctrl-C ends the wait: CTranslate2 runs no handlers.
+
+    Raises:
+        OutOfMemory: the memory did not suffice.
+        LLMKitError: CTranslate2 failed.
+    """
+    found: list[T] = []
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="llmkit-ctranslate2", daemon=True).start()
+    done.wait()
+    if not failures:
+        return found[0]
+    error = failures[0]
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        raise OutOfMemory("a batch does not fit into memory") from error
+    if isinstance(error, RuntimeError | ValueError | KeyError | IndexError):
+        raise LLMKitError(f"CTranslate2 failed: {one_line(error)}") from error
+    raise error
+
+
+def compute_types(device: str) -> set[str]:
+    """Return the types that CTranslate2 computes in on a device.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import ctranslate2
+    except ImportError:
+        raise InputError(
+            "the engine ctranslate2 needs its package: pip install 'llmkit[ctranslate2]'"
+        ) from None
+    found: set[str] = ctranslate2.get_supported_compute_types(device)
+    return found
