@@ -383,13 +383,13 @@ def check_request(request: Request, engine: Engine) -> None:
     for name, neutral in _NEUTRAL.items():
         wanted = getattr(request.sampling, name) != neutral
         if wanted and name not in ("max_new_tokens", "temperature", *engine.abilities):
-            raise OptionError(name, f"is not available with {_called(engine)}; leave it out")
+            raise OptionError(name, f"is not available with {program_of(engine)}; leave it out")
     for name in ("constraint", "logprobs", "answer_prefix"):
         if getattr(request, name) is not None and name not in engine.abilities:
-            raise OptionError(name, f"is not available with {_called(engine)}; leave it out")
+            raise OptionError(name, f"is not available with {program_of(engine)}; leave it out")
 
 
-def _called(engine: Engine) -> str:
+def program_of(engine: Engine) -> str:
     """Return the name that the user chose: of a program, or of a model where the program is no choice."""
     program = str(engine.identity()["engine"])
     return engine.name if program in ("transformers", "http") else f"the engine {program}"

@@ -27,6 +27,15 @@ def open_engine(spec: ModelSpec) -> Engine:
         from llmkit.engines.ctranslate2.open import open_ctranslate2
 
         return open_ctranslate2(spec)
+    if spec.engine in ("llamacpp", "openvino"):
+        from llmkit.engines.worker.engine import LLAMACPP, OPENVINO
+        from llmkit.engines.worker.open import open_worker
+
+        return open_worker(spec, LLAMACPP if spec.engine == "llamacpp" else OPENVINO)
+    if spec.engine == "vllm":
+        from llmkit.engines.worker.vllm import open_vllm
+
+        return open_vllm(spec)
     from llmkit.engines.transformers.engine import TransformersEngine
     from llmkit.runtime.load import load
 

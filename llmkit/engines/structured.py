@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.engines.base import program_of
 from llmkit.engines.form import Form
 from llmkit.engines.schema_forms import enforceable
 from llmkit.errors import InputError, OptionError, RequestRefused, one_line
@@ -254,7 +255,7 @@ def _option(form: Form) -> str:
 
 def _constraint(text: str, engine: Engine, form: Form) -> Constraint:
     if "constraint" not in engine.abilities:
-        raise OptionError(_option(form), f"is not available with {engine.name}; leave it out")
+        raise OptionError(_option(form), f"is not available with {program_of(engine)}; leave it out")
     return GrammarConstraint(text, _tokens(engine, form), _width(engine), form)
 
 

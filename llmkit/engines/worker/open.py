@@ -1,0 +1,113 @@
+"""Open the engines that run in another Python on a GGUF file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.engines.converted.cache import converted_model
+from llmkit.engines.converted.comparison import compared
+from llmkit.engines.worker.engine import LLAMACPP, Library, WorkerEngine
+from llmkit.engines.worker.process import WorkerProcess, check_module
+from llmkit.errors import InputError, NoticeWarning, OptionError
+from llmkit.runtime.load import load_outline
+
+if TYPE_CHECKING:
+    from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
+
+_KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
+_CONTEXT = 8192  # positions at most: the cache of all of them is taken at the start
+
+
+def open_worker(spec: ModelSpec, library: Library) -> WorkerEngine:
+    """Open a model in a library's program: its own GGUF file, or one that is converted once.
+
+    Args:
+        spec: `dtype` or `quantize` choose the type of the file; ``auto`` is as the model is stored.
+        library: the library.
+
+    Raises:
+        OptionError: the Python lacks the library, or an option has no such value there.
+        InputError: a model that GGUF or the library does not hold.
+        LLMKitError: the program fails.
+    """
+    import torch
+
+    python = check_module(spec.engine_python, library.module, library.install)
+    gpu = _gpu(spec.device)
+    outline = load_outline(spec)
+    if outline.is_encoder_decoder:
+        raise InputError(
+            f"{spec.name} is an encoder-decoder, which {library.engine} does not run; use ctranslate2"
+        )
+    if outline.folder.is_file() and spec.quantize is None and spec.dtype == "auto":
+        path, kind, notes = outline.folder, outline.folder.stem, ("the GGUF file is run as it is",)
+        marker = None
+    else:
+        kind = _kind(spec, library, outline)
+        reader = python if library is LLAMACPP else None
+        converted = converted_model(outline, "gguf", kind, versions=_versions(), reader_python=reader)
+        path, notes = converted.path, converted.notes
+        marker = path.with_name(f"{path.name}.{library.engine}.txt")
+    context = min(outline.context_length or _CONTEXT, _CONTEXT)
+    job = {
+        "model": str(path.resolve()),
+        "context": context,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "exact": spec.dtype == "float32",
+    }
+    process = WorkerProcess(python, library.program, job, library.name)
+    device = "gpu" if gpu else "cpu"
+    engine = WorkerEngine(
+        outline, library, process, kind=kind, context=context, device=device, notes=notes
+    )
+    if marker is not None:
+        engine.notes = (*engine.notes, _first_use(engine, spec, marker))
+    return engine
+
+
+def _first_use(engine: WorkerEngine, spec: ModelSpec, marker: Path) -> str:
+    """Return how the engine's text compares with transformers'; measured at the first use, and kept."""
+    if marker.is_file():
+        return marker.read_text(encoding="utf-8").strip()
+    sentence, same = compared(engine, spec)
+    if not same:
+        warnings.warn(sentence, NoticeWarning, stacklevel=3)
+    marker.write_text(sentence + "\n", encoding="utf-8")
+    return sentence
+
+
+def _versions() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{name} {version(name)}" for name in ("transformers",)]
+
+
+def _gpu(device: str) -> bool:
+    if device == "auto":
+        import torch
+
+        return torch.cuda.is_available()
+    if device not in ("cpu", "cuda", "mps"):
+        raise OptionError("device", f"{device}: this engine takes auto, cpu, cuda or mps")
+    return device != "cpu"
+
+
+def _kind(spec: ModelSpec, library: Library, outline: LoadedModel) -> str:
+    """Return the type of the GGUF file."""
+    if spec.quantize is not None and spec.dtype != "auto":
+        raise OptionError("dtype", f"does not go with `quantize` in {library.engine}; leave one of them out")
+    stored = str(outline.dtype).removeprefix("torch.")
+    asked = spec.quantize or (stored if spec.dtype == "auto" else spec.dtype)
+    kind = _KINDS.get(asked, "F16")
+    if library.kinds is not None and kind not in library.kinds:
+        if spec.dtype == "auto" and spec.quantize is None:
+            return library.kinds[0]
+        # The weights are stored in float16, and `exact` computes with them in float32.
+        if spec.dtype == "float32":
+            return library.kinds[0]
+        raise OptionError("dtype", f"{spec.dtype}: {library.name} reads GGUF in {', '.join(library.kinds)}")
+    return kind

@@ -1,0 +1,61 @@
+"""Run vLLM's server, and end it with llmkit. A program of its own: it needs vllm, not llmkit.
+
+The server gets a session of its own, so that all its processes can be ended together.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from lines import jobs, say, take_output  # the file beside this one
+
+
+def main() -> None:
+    """Start the server that the first job names, and wait for its end."""
+    take_output()
+    running: list[subprocess.Popen[bytes]] = []
+    waiting = jobs(lambda: stop(running))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: (stop(running), os._exit(0)))
+    job = waiting.get()
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *job["arguments"]]
+    # A child that begins while the pipe closes would be left behind: `stop` looks for it again.
+    running.append(
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **job["environment"]}
+        )
+    )
+    threading.Thread(target=lambda: waiting.get(), daemon=True).start()
+    say({"pid": running[0].pid})
+    say({"ended": running[0].wait()})
+
+
+def stop(running: list[subprocess.Popen[bytes]]) -> None:
+    """End the server and all its processes: ask first, and insist after five seconds."""
+    for process in running:
+        for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 1.0)):
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                break
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and _group_lives(process):
+                time.sleep(0.05)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a child that ended and was not asked for is still in its group
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
