@@ -17,7 +17,7 @@ _REFUSED = {
     "ctranslate2": ("attn", "linear", "four_bits"),
     "llamacpp": ("attn", "linear", "four_bits"),
     "openvino": ("attn", "linear", "four_bits"),
-    "vllm": ("attn", "linear", "four_bits", "quantize", "adapter"),
+    "vllm": ("device", "attn", "linear", "four_bits", "quantize", "adapter"),
 }
 _OWN_PYTHON = ("llamacpp", "openvino", "vllm")
 

@@ -62,10 +62,11 @@ class HttpEngine:
     Args:
         url: base URL, such as ``http://127.0.0.1:8000/v1``.
         model: the model's name there; empty takes the only one that the server has.
+        key: API key; None takes that of the environment.
         concurrency: requests at once.
         timeout: seconds that one try of a request may take.
 
-    The API key comes from the environment variable LLMKIT_API_KEY (for api.openai.com also OPENAI_API_KEY).
+    Without `key` the API key comes from the environment variable LLMKIT_API_KEY (for api.openai.com also OPENAI_API_KEY).
 
     Raises:
         OptionError: the URL or the concurrency is bad.
@@ -80,10 +81,20 @@ class HttpEngine:
     defaults = Sampling()
     samples_by_default = False
 
-    def __init__(self, url: str, model: str = "", *, concurrency: int = 8, timeout: float = 600) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        key: str | None = None,
+        concurrency: int = 8,
+        timeout: float = 600,
+    ) -> None:
         url = checked_url(url)
         self._is_openai = urlsplit(url).hostname == _OPENAI
-        key = os.environ.get(KEY_VARIABLE) or (os.environ.get("OPENAI_API_KEY") if self._is_openai else None)
+        if key is None:
+            own = os.environ.get("OPENAI_API_KEY") if self._is_openai else None
+            key = os.environ.get(KEY_VARIABLE) or own
         self._endpoint = Endpoint(url, key=key or None, concurrency=concurrency, timeout=timeout)
         described = self._described(model)
         self.name = str(described["id"])

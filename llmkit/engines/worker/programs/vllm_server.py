@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 from lines import jobs, say, take_output  # the file beside this one
@@ -24,15 +23,13 @@ def main() -> None:
         signal.signal(number, lambda *_: (stop(running), os._exit(0)))
     job = waiting.get()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *job["arguments"]]
-    # A child that begins while the pipe closes would be left behind: `stop` looks for it again.
     running.append(
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **job["environment"]}
         )
     )
-    threading.Thread(target=lambda: waiting.get(), daemon=True).start()
     say({"pid": running[0].pid})
-    say({"ended": running[0].wait()})
+    sys.exit(running[0].wait())
 
 
 def stop(running: list[subprocess.Popen[bytes]]) -> None:
