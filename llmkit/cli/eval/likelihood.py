@@ -13,6 +13,7 @@ from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.eval.flags import Flags
 from llmkit.cli.eval.modes import given, metric_names
 from llmkit.cli.eval.work import Work, baselines, only_file, score_work
+from llmkit.engines.choice import is_url
 from llmkit.errors import OptionError
 from llmkit.evaluation.registry import declaration_of, of_models
 
@@ -176,14 +177,21 @@ def context_of(given: str | None) -> Callable[[Row], str] | None:
 
 def load(model: RowModelFlags) -> LoadedModel:
     """Load the model as a masked or a causal language model or an encoder-decoder."""
-    from llmkit.cli.common.loading import load_model, quick_imports
+    from llmkit.cli.common.loading import load_model, open_engine, quick_imports
 
+    model.refuse_cluster("runs verbs over rows, and this metric runs in one process")
+    spec = model.spec(task="text-generation", verb="generate")
+    if is_url(spec.engine):
+        raise OptionError("engine", "answers with text, and this metric needs the model itself; leave it out")
+    if spec.engine not in (None, "ctranslate2"):
+        raise OptionError("engine", f"must be transformers or ctranslate2 for this metric, not {spec.engine}")
+    if spec.engine is not None:
+        engine = open_engine(spec)
+        from llmkit.evaluation.likelihood.engine_model import engine_model
+
+        return engine_model(engine)
     with quick_imports():
         from llmkit.runtime.load import is_masked_lm
-    spec = model.spec(task="text-generation", verb="generate")
-    model.refuse_cluster("runs verbs over rows, and this metric runs in one process")
-    if spec.engine is not None:
-        raise OptionError("engine", "answers with text, and this metric needs the model itself; leave it out")
     if is_masked_lm(spec):
         spec = model.spec(task="fill-mask", verb="generate")
     return load_model(spec)

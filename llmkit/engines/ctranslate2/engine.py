@@ -52,6 +52,9 @@ class CTranslate2Engine:
         converted: the conversion.
         program: the conversion, loaded.
         device: ``cpu`` or ``cuda``.
+
+    Attributes:
+        outline: as given.
     """
 
     batch_rows: int | None = None
@@ -61,7 +64,7 @@ class CTranslate2Engine:
     ) -> None:
         import ctranslate2
 
-        self._outline, self._converted, self._program, self._device = outline, converted, program, device
+        self.outline, self._converted, self._program, self._device = outline, converted, program, device
         self._version = str(ctranslate2.__version__)
         self.name: str = outline.spec.name
         self.tokenizer = outline.tokenizer
@@ -131,7 +134,7 @@ class CTranslate2Engine:
 
     def identity(self) -> dict[str, Any]:
         """Return the engine, the model, and the versions of the libraries that run it."""
-        found = self._outline.identity()
+        found = self.outline.identity()
         del found["attention"], found["linear"], found["torch"]
         found |= {"device": self._device, "dtype": self._converted.kind}
         return {"engine": "ctranslate2", "ctranslate2": self._version, **found}

@@ -49,6 +49,13 @@ def perplexity(loaded: LoadedModel, how: Windowing, *, concatenated: bool = Fals
         how: windows of the model, from `windowing.windowing`.
         concatenated: all texts were scored as one.
     """
+    return perplexity_metric(
+        signature(loaded, f"{how.signature}|docs:{'joined' if concatenated else 'apart'}")
+    )
+
+
+def perplexity_metric(described: str) -> Metric:
+    """Build perplexity with the signature `described`."""
 
     def statistics(example: Example) -> list[float]:
         loss: Loss
@@ -74,7 +81,7 @@ def perplexity(loaded: LoadedModel, how: Windowing, *, concatenated: bool = Fals
     return Metric(
         name="perplexity",
         scores=("perplexity", "word_perplexity", "bits_per_byte"),
-        signature=signature(loaded, f"{how.signature}|docs:{'joined' if concatenated else 'apart'}"),
+        signature=described,
         statistics=statistics,
         corpus=corpus,
         details=details,
@@ -93,11 +100,16 @@ def signature(loaded: LoadedModel, reading: str) -> str:
     import transformers
 
     from llmkit import __version__
+    from llmkit.evaluation.likelihood.engine_model import EngineModel
 
-    dtype = str(loaded.dtype).removeprefix("torch.")
+    identity = loaded.identity() if isinstance(loaded, EngineModel) else None
+    dtype = str(loaded.dtype).removeprefix("torch.") if identity is None else identity["dtype"]
+    program = f"torch:{torch.__version__}"
+    if identity is not None:
+        program = f"engine:{identity['engine']}-{identity[identity['engine']]}"
     return (
         f"model:{loaded.spec.name}@{loaded.revision}|{reading}|dtype:{dtype}"
-        f"|torch:{torch.__version__}|transformers:{transformers.__version__}|version:llmkit-{__version__}"
+        f"|{program}|transformers:{transformers.__version__}|version:llmkit-{__version__}"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import LLMKitError, OutOfMemory
+from llmkit.evaluation.likelihood.engine_model import EngineModel
 from llmkit.evaluation.likelihood.loss import Pass
 from llmkit.runtime.memory import run_halving
 from llmkit.runtime.peft import base_model
@@ -77,7 +78,10 @@ class LossBatches:
             done += len(batch)
 
     def _losses_of(self, batch: Sequence[tuple[ScoredText, int]]) -> list[list[float]]:
-        return self._losses([document.read(index) for document, index in batch])
+        passes = [document.read(index) for document, index in batch]
+        if isinstance(self._loaded, EngineModel):
+            return self._loaded.losses(passes)
+        return self._losses(passes)
 
     def _store(self, batch: Sequence[tuple[ScoredText, int]], losses: Sequence[list[float]]) -> None:
         """Put the losses of a batch into its documents."""

@@ -1,0 +1,61 @@
+"""A model whose likelihoods another engine computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import OptionError
+from llmkit.evaluation.likelihood.loss import Pass
+from llmkit.runtime.loaded_model import LoadedModel
+
+if TYPE_CHECKING:
+    from llmkit.engines.base import Engine
+
+
+@dataclass
+class EngineModel(LoadedModel):
+    """An outline of a model, with the engine that has its weights.
+
+    Attributes:
+        engine: an engine with the ability ``score``.
+    """
+
+    engine: Any
+
+    def identity(self) -> dict[str, Any]:
+        """Return the engine's identity."""
+        return dict(self.engine.identity())
+
+    def losses(self, passes: Sequence[Pass]) -> list[list[float]]:
+        """Return the losses of each pass in nats, in the order of its targets."""
+        texts = [[*one.ids[: one.positions.stop], one.targets[-1]] for one in passes]
+        if not self.is_encoder_decoder:
+            found = self.engine.score(texts)
+            return [
+                [-value for value in row[one.positions.start : one.positions.stop]]
+                for row, one in zip(found, passes, strict=True)
+            ]
+        # The engine's decoder begins with the first of `ids` by itself.
+        found = self.engine.score([row[1:] for row in texts], [list(one.source or ()) for one in passes])
+        return [
+            [-value for value in row[one.positions.start : one.positions.stop]]
+            for row, one in zip(found, passes, strict=True)
+        ]
+
+
+def engine_model(engine: Engine) -> EngineModel:
+    """Return the model of an engine, for metrics of likelihood.
+
+    Raises:
+        OptionError: the engine computes no likelihoods.
+    """
+    if "score" not in engine.abilities or not hasattr(engine, "outline"):
+        raise OptionError(
+            "engine", f"answers with text in {engine.identity()['engine']}, and this metric needs likelihoods"
+        )
+    outline: LoadedModel = engine.outline
+    own = {field.name: getattr(outline, field.name) for field in dataclasses.fields(outline)}
+    return EngineModel(**own, engine=engine)
