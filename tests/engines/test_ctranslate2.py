@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from llmkit import ModelSpec
+from llmkit import ModelSpec, load
 from llmkit.engines.base import Engine
 from llmkit.engines.open import open_engine
+from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError
+from tests.command import run
 from tests.conftest import TinyModel
-from tests.engines.contract import EngineContract
+from tests.engines.contract import EngineContract, request, requests
 
 pytest.importorskip("ctranslate2")
 
@@ -41,3 +46,135 @@ class TestContract(EngineContract):
     @pytest.fixture(params=["llama", "bart", "t5"])
     def engine(self, request: pytest.FixtureRequest, opened: Any) -> Engine:
         return opened(request.param)
+
+
+def test_a_conversion_is_made_once_and_kept(tiny_model: TinyModel, opened: Any, monkeypatch: Any) -> None:
+    first = opened("llama")
+    monkeypatch.setattr("llmkit.convert.conversion.convert", None)  # a second conversion would fail
+    again = open_engine(ModelSpec(str(tiny_model("llama")), engine="ctranslate2"))
+    assert again.identity() == first.identity()
+    assert any("the same greedy text for 20 of 20" in note for note in again.notes)
+
+
+def test_another_model_in_the_same_folder_is_another_conversion(
+    tiny_model: TinyModel, cache: None, tmp_path: Path
+) -> None:
+    texts = []
+    for family in ("llama", "gpt2"):
+        folder = tmp_path / "model"
+        shutil.copytree(tiny_model(family), folder)
+        engine = open_engine(ModelSpec(str(folder), engine="ctranslate2"))
+        texts.append(engine.generate([request(engine, "Once")])[0][0].ids)
+        shutil.rmtree(folder)
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("family", ["llama", "bart", "t5"])
+@pytest.mark.parametrize("changes", [{}, {"num_beams": 3, "early_stopping": True}])
+def test_its_text_is_transformers_own(
+    tiny_model: TinyModel, opened: Any, family: str, changes: dict[str, Any]
+) -> None:
+    theirs = open_engine(ModelSpec(str(tiny_model(family)), device="cpu", dtype="float32"))
+    asked = requests(theirs, **changes, eos_token_ids=None)
+    assert opened(family).generate(asked) == theirs.generate(asked)
+
+
+@pytest.mark.parametrize("family", ["llama", "bart"])
+def test_its_likelihoods_are_transformers_own(tiny_model: TinyModel, opened: Any, family: str) -> None:
+    loaded = load(ModelSpec(str(tiny_model(family)), device="cpu", dtype="float32"))
+    texts, sources = [[5, 9, 7, 30, 8], [11, 12]], [[6, 7], [40, 41, 42]]
+    if loaded.is_encoder_decoder:
+        found = opened(family).score(texts, sources)
+        start = loaded.model.generation_config.decoder_start_token_id
+        inputs = [
+            {"input_ids": torch.tensor([source]), "decoder_input_ids": torch.tensor([[start, *text[:-1]]])}
+            for source, text in zip(sources, texts, strict=True)
+        ]
+        targets = texts
+    else:
+        found = opened(family).score(texts)
+        inputs = [{"input_ids": torch.tensor([text[:-1]])} for text in texts]
+        targets = [text[1:] for text in texts]
+    for row, given, target in zip(found, inputs, targets, strict=True):
+        with torch.inference_mode():
+            wanted = loaded.model(**given).logits[0].log_softmax(-1)
+        wanted = wanted.gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
+        assert row[: len(wanted)] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"quantize": "int4"}, "quantize"),
+        ({"quantize": "int8", "dtype": "float32"}, "dtype"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"device": "mps"}, "device"),
+        ({"device": "cuda:99"}, "device"),
+        ({"attn": "sdpa"}, "attn"),
+        ({"linear": "cpu"}, "linear"),
+        ({"engine_python": "python"}, "engine_python"),
+        ({"engine": "ctranslate"}, "engine"),
+    ],
+)
+def test_what_it_does_not_take_is_refused_by_name(
+    tiny_model: TinyModel, cache: None, changes: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(OptionError) as raised:
+        open_engine(ModelSpec(str(tiny_model("llama")), **{"engine": "ctranslate2", **changes}))
+    assert raised.value.option == option
+
+
+def test_sampled_text_is_said_to_be_gone(opened: Any) -> None:
+    engine = opened("llama")
+    engine._warned = False
+    with pytest.warns(NoticeWarning, match="cannot be had again"):
+        engine.generate([request(engine, "The", temperature=1.0)])
+
+
+def test_settings_of_the_model_that_it_lacks_are_named(tiny_model: TinyModel, cache: None) -> None:
+    folder = tiny_model("llama")
+    path = folder / "generation_config.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "repetition_penalty": 1.3}))
+    try:
+        with pytest.warns(NoticeWarning, match=r"sets repetition_penalty, which ctranslate2 does not have"):
+            engine = open_engine(ModelSpec(str(folder), engine="ctranslate2"))
+    finally:
+        path.write_text(before)
+    assert engine.defaults.repetition_penalty == 1.0
+
+
+def test_a_damaged_conversion_says_what_to_remove(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    spec = ModelSpec(str(tiny_model("llama")), engine="ctranslate2")
+    open_engine(spec)
+    (weights,) = tmp_path.rglob("model.bin")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(LLMKitError, match="remove that folder"):
+        open_engine(spec)
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "file"
+    place.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+    with pytest.raises(InputError, match="XDG_CACHE_HOME names another cache"):
+        open_engine(ModelSpec(str(tiny_model("llama")), engine="ctranslate2"))
+
+
+def test_perplexity_is_transformers_own(cache: None, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "Once upon a time there was a dog."}\n{"text": "The cat sat."}\n')
+    shell = ["eval", "--metric", "perplexity", str(rows), "--bare", "--dtype", "float32", "-q"]
+    ours, theirs = run(*shell, "--engine", "ctranslate2"), run(*shell)
+    assert (ours.code, theirs.code) == (0, 0), ours.err + theirs.err
+    assert list(map(float, ours.out.split())) == pytest.approx(list(map(float, theirs.out.split())), rel=1e-3)
+
+
+def test_the_command_translates(cache: None) -> None:
+    shell = ["translate", "--from", "en", "--to", "de", "Good morning. I am tired.", "--dtype", "float32"]
+    assert run(*shell, "--engine", "ctranslate2").out == run(*shell).out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -359,9 +361,71 @@ def test_what_the_server_decides_is_refused(flag: list[str]) -> None:
     assert_refused(result, option=flag[0].removeprefix("--"))
 
 
-@pytest.mark.parametrize("more", [["--metric", "perplexity"], ["--metric", "multiple_choice"]])
-def test_likelihoods_need_the_model_itself(more: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", ["multiple_choice", "minimal_pairs"])
+def test_likelihoods_of_choices_need_the_model_itself(metric: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a", "question": "q", "choices": ["a", "b"], "answer": 0}\n')
-    result = run("eval", str(rows), "--engine", "http://127.0.0.1:9/v1", "-m", "m", *more)
+    result = run("eval", str(rows), "--engine", "http://127.0.0.1:9/v1", "-m", "m", "--metric", metric)
     assert_refused(result, option="engine")
+
+
+def echo(text: str, logprobs: list[float | None], written: str = " x") -> web.Response:
+    """Answer as vLLM does for `echo`: one token a word, and one that was written after them."""
+    words = re.findall(r"\s*\S+", text)
+    offsets = [text.index(word) for word in words]
+    found = {"token_logprobs": [*logprobs, -9.0], "text_offset": [*offsets, len(text)]}
+    return web.json_response({"choices": [{"text": text + written, "logprobs": found}]})
+
+
+def test_perplexity_of_an_endpoint(serve: Callable[[Handler], Fake], tmp_path: Path) -> None:
+    async def scoring(request: web.Request) -> web.Response:
+        text = fake.bodies[-1]["prompt"]
+        return echo(text, [None, *(-1.0 for _ in text.split()[1:])])
+
+    fake = serve(scoring)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "one two three"}\n{"text": "four five"}\n')
+    result = run("eval", str(rows), "--metric", "perplexity", "--engine", fake.url, "--json")
+    assert result.code == 0, result.err
+    (score, _, _) = json.loads(result.out)["scores"]
+    # Three tokens are scored, each with a loss of 1 nat.
+    assert (score["score"], score["details"]["tokens"]) == (pytest.approx(math.e), 3)
+    assert "|model:m|engine:http|" in score["signature"]
+    assert {"echo": True, "logprobs": 1, "prompt": "four five"}.items() <= fake.bodies[-1].items()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"text": " x"},  # the server ignores `echo`
+        {"text": "one two x", "logprobs": None},
+        {"text": "one two x", "logprobs": {"token_logprobs": [None, None, -1], "text_offset": [0, 3, 7]}},
+        {"text": "one two x", "logprobs": {"token_logprobs": [None, "a", -1], "text_offset": [0, 3, 7]}},
+        {"text": "one two x", "logprobs": {"token_logprobs": [None, 3.0], "text_offset": [0, 3]}},
+        {"text": "one two x", "logprobs": {"token_logprobs": [], "text_offset": []}},
+        {"text": " x", "logprobs": {"token_logprobs": [-1], "text_offset": [0]}},
+    ],
+)
+def test_an_endpoint_that_scores_no_prompts_is_refused(
+    serve: Callable[[Handler], Fake], found: dict[str, Any]
+) -> None:
+    async def bad(request: web.Request) -> web.Response:
+        return web.json_response({"choices": [found]})
+
+    with pytest.raises(OptionError) as raised:
+        HttpEngine(serve(bad).url).score_texts(["one two"])
+    assert raised.value.option == "engine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "option"),
+    [(["--window", "8"], "window"), (["--concatenate"], "concatenate"), (["--token-losses"], "token_losses")],
+)
+def test_what_needs_the_tokens_is_refused_for_an_endpoint(
+    flags: list[str], option: str, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a"}\n')
+    shell = [str(rows), "--metric", "perplexity", "--engine", "http://127.0.0.1:9/v1", "-m", "m"]
+    shell += ["--per-record", str(tmp_path / "out.jsonl")]
+    assert_refused(run("eval", *shell, *flags), option=option)

@@ -48,6 +48,11 @@ def run(flags: Flags) -> None:
         rows, joined = texts(source, flags)
     else:
         rows = open_rows(source, encoding=reading.encoding).limited(reading.limit)
+    if is_url(flags.model.engine) and name == "perplexity":
+        metric, examples = at_endpoint(flags, rows, joined=joined, show=speed(bar))
+        ours, theirs = alongside(examples, earlier)
+        score_work(Work(source, [metric], ours, dict(zip(others, theirs, strict=True))), flags, bar)
+        return
     loaded = load(flags.model)
     set_languages(loaded, flags.texts.source, flags.target.to)
     context = context_of(flags.likelihood.given)
@@ -69,6 +74,34 @@ def run(flags: Flags) -> None:
     ours, theirs = alongside(examples, earlier)
     work = Work(source, [metric], ours, dict(zip(others, theirs, strict=True)))
     score_work(work, flags, bar)
+
+
+def at_endpoint(
+    flags: Flags, rows: Iterable[Row], *, joined: bool, show: Callable[[int], None]
+) -> tuple[Metric, Iterator[Example]]:
+    """Return perplexity and the rows with their losses, from a server that scores prompts.
+
+    Raises:
+        OptionError: an option that needs the model's own tokens.
+    """
+    from llmkit.cli.common.loading import open_engine
+    from llmkit.engines.http.engine import HttpEngine
+    from llmkit.evaluation.likelihood.endpoint import endpoint_perplexity, measure_at_endpoint
+
+    wanted, neutral = flags.likelihood, type(flags.likelihood)()
+    for option in ("window", "stride", "bos", "given", "concatenate", "token_losses"):
+        if getattr(wanted, option) != getattr(neutral, option):
+            raise OptionError(option, "does not go with a URL as `engine`, which has the tokenizer")
+    if joined:
+        raise OptionError(
+            "lines", "must be set with a URL as `engine`: the file is one text, and no windows are made there"
+        )
+    engine = open_engine(flags.model.spec(task="text-generation", verb="generate"))
+    assert isinstance(engine, HttpEngine)
+    field, template = flags.texts.field, flags.texts.template
+    return endpoint_perplexity(engine), measure_at_endpoint(
+        engine, rows, field=field, template=template, progress=show
+    )
 
 
 def check(name: str, flags: Flags) -> None:

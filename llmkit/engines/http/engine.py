@@ -179,6 +179,32 @@ class HttpEngine:
     def identity(self) -> dict[str, Any]:
         return {"engine": "http", "model": self.name, "url": self._endpoint.url}
 
+    def score_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the log-probabilities of the tokens of texts, as the server cuts them.
+
+        The first token has none, unless the server puts a token before the text.
+
+        Raises:
+            OptionError: the server gives no log-probabilities of prompts.
+            RequestRefused: it refuses a text.
+        """
+        from llmkit.engines.http.prompt_logprobs import request_for, scores_of
+
+        async def ask_all() -> list[Any]:
+            bodies = [request_for(self.name, text) for text in texts]
+            posts = (self._endpoint.post("/completions", body) for body in bodies)
+            return await asyncio.gather(*posts, return_exceptions=True)
+
+        found = self._endpoint.run(ask_all())
+        for error in sorted(
+            (one for one in found if isinstance(one, BaseException)),
+            key=lambda one: isinstance(one, RequestRefused),
+        ):
+            raise error
+        return [
+            scores_of(answer, text, self._endpoint.url) for answer, text in zip(found, texts, strict=True)
+        ]
+
     def _described(self, model: str) -> dict[str, Any]:
         """Return what the server says of the model; of a model that it does not list, the name alone."""
         try:

@@ -31,7 +31,7 @@ _ROWS = 16  # of a batch: they are answered one after the other, and the output 
 
 
 @dataclass(frozen=True)
-class Library:
+class RowLibrary:
     """A library that answers rows in a process of its own.
 
     Attributes:
@@ -53,7 +53,7 @@ class Library:
     row_seeds: bool
 
 
-LLAMACPP = Library(
+LLAMACPP = RowLibrary(
     engine="llamacpp",
     name="llama.cpp",
     module="llama_cpp",
@@ -62,7 +62,7 @@ LLAMACPP = Library(
     kinds=None,
     row_seeds=True,
 )
-OPENVINO = Library(
+OPENVINO = RowLibrary(
     engine="openvino",
     name="OpenVINO",
     module="openvino_genai",
@@ -96,7 +96,7 @@ class WorkerEngine:
     def __init__(
         self,
         outline: LoadedModel,
-        library: Library,
+        library: RowLibrary,
         process: WorkerProcess,
         *,
         kind: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.engines.converted.cache import converted_model
 from llmkit.engines.converted.comparison import compared
-from llmkit.engines.worker.engine import LLAMACPP, Library, WorkerEngine
+from llmkit.engines.worker.engine import LLAMACPP, RowLibrary, WorkerEngine
 from llmkit.engines.worker.process import WorkerProcess, check_module
 from llmkit.errors import InputError, NoticeWarning, OptionError
 from llmkit.runtime.load import load_outline
@@ -21,7 +21,7 @@ _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0"
 _CONTEXT = 8192  # positions at most: the cache of all of them is taken at the start
 
 
-def open_worker(spec: ModelSpec, library: Library) -> WorkerEngine:
+def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
     """Open a model in a library's program: its own GGUF file, or one that is converted once.
 
     Args:
@@ -96,7 +96,7 @@ def _gpu(device: str) -> bool:
     return device != "cpu"
 
 
-def _kind(spec: ModelSpec, library: Library, outline: LoadedModel) -> str:
+def _kind(spec: ModelSpec, library: RowLibrary, outline: LoadedModel) -> str:
     """Return the type of the GGUF file."""
     if spec.quantize is not None and spec.dtype != "auto":
         raise OptionError("dtype", f"does not go with `quantize` in {library.engine}; leave one of them out")

@@ -77,8 +77,8 @@ class WorkerProcess:
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
+        except (BrokenPipeError, ValueError):
+            pass  # it ended, or `close` was called
 
     def receive(self) -> dict[str, Any]:
         """Return the next line.

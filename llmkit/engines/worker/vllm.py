@@ -80,13 +80,19 @@ def open_vllm(spec: ModelSpec, *, seconds: float = _SECONDS) -> VLLMEngine:
     if location.is_gguf:
         raise InputError(f"{spec.name} is a GGUF file, which vllm does not run well; use llamacpp")
     port, key = _free_port(), secrets.token_hex(16)
-    arguments = ["--model", str(location.folder.resolve()), "--served-model-name", spec.name]
-    arguments += ["--host", "127.0.0.1", "--port", str(port), "--dtype", spec.dtype]
-    arguments += ["--trust-remote-code"] if spec.trust_remote_code else []
-    arguments += shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
+    settings: dict[str, Any] = {
+        "model": str(location.folder.resolve()),
+        "served_model_name": spec.name,
+        "host": "127.0.0.1",
+        "port": port,
+        "dtype": spec.dtype,
+    }
+    if spec.trust_remote_code:
+        settings["trust_remote_code"] = None
     # The key goes by the environment: other users see a process's arguments.
     environment = {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    job = {"arguments": arguments, "environment": environment}
+    more = shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
+    job = {"settings": settings, "more": more, "environment": environment}
     process = WorkerProcess(python, "vllm_server.py", job, "vLLM")
     try:
         process.receive()

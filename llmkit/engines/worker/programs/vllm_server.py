@@ -22,7 +22,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: (stop(running), os._exit(0)))
     job = waiting.get()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *job["arguments"]]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    for name, value in job["settings"].items():
+        flag = "-" * 2 + name.replace("_", "-")
+        command += [flag] if value is None else [flag, str(value)]
+    command += job["more"]
     running.append(
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **job["environment"]}
