@@ -25,7 +25,10 @@ OPTIONAL = {
     "gguf": "GGUF files: pip install 'llmkit[gguf]'",
     "h5py": "TensorFlow checkpoints: pip install 'llmkit[convert]'",
     "msgpack": "Flax checkpoints: pip install 'llmkit[convert]'",
-    "llama-cpp-python": "an independent check of GGUF files: pip install llama-cpp-python",
+    "llama-cpp-python": "a check of GGUF files, and the engine llamacpp: pip install 'llmkit[llamacpp]'",
+    "openvino-genai": "the engine openvino: pip install 'llmkit[openvino]'",
+    "vllm": "the engine vllm, in an environment of its own: python -m venv ~/vllm && ~/vllm/bin/pip install"
+    " vllm; then --engine vllm --engine-python ~/vllm/bin/python",
     "onnx": "writing ONNX: pip install 'llmkit[onnx]'",
     "onnxscript": "writing ONNX: pip install 'llmkit[onnx]'",
     "onnxruntime": "an independent check of ONNX files: pip install 'llmkit[onnx]'",

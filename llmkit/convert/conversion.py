@@ -83,8 +83,8 @@ def convert(
             tries the Python that runs.
         max_shard_size: the largest safetensors file. A killed conversion continues with the next file.
         overwrite: replace what is there.
-        accept_other_texts: accept a result whose greedy text differs from the source's where no two tokens are
-            nearly equal; `Check.differs` names it.
+        accept_other_texts: accept a result whose greedy text differs from the source's where no two tokens
+            are nearly equal; `Check.differs` names it.
         progress: called with the number of tensors done and their total.
 
     Raises:

@@ -259,8 +259,8 @@ class Engine(Protocol):
         has_chat_template: True if the model answers conversations.
         config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
         abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
-            ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`), ``score`` (see
-            `ScoringEngine`).
+            ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`), ``score``
+            (see `ScoringEngine`).
         defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
             model samples by default, and its `max_new_tokens` a length that the model declares for answers.
         samples_by_default: True if the model's own settings draw tokens at random.

@@ -54,9 +54,7 @@ class TextModelFlags(ModelFlags):
             found = replace(found, bundled=False)
         else:
             found = ModelFlags.spec(here, task=task, verb=verb)
-        found = replace(
-            found, engine=engine, engine_python=self.engine_python, concurrency=self.concurrency
-        )
+        found = replace(found, engine=engine, engine_python=self.engine_python, concurrency=self.concurrency)
         check_engine(found)  # before anything is imported or loaded
         return found
 

@@ -37,9 +37,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
     plain = replace(spec, engine=None, engine_python=None, quantize=None, dtype="float32", device="cpu")
     theirs = TransformersEngine(load(plain))
     tokenizer: Any = engine.tokenizer
-    requests = [
-        Request(Sampling(max_new_tokens=STEPS), ids=tokenizer(text)["input_ids"]) for text in PROMPTS
-    ]
+    requests = [Request(Sampling(max_new_tokens=STEPS), ids=tokenizer(text)["input_ids"]) for text in PROMPTS]
     found = [one.ids for (one,) in engine.generate(requests)]
     wanted = [one for (one,) in theirs.generate([replace(one, logprobs=2) for one in requests])]
     leads = []
@@ -52,7 +50,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
     if not leads:
         return f"the same greedy text as transformers in float32 for {same} of {len(PROMPTS)} texts", True
     return (
-        f"{len(leads)} of {len(PROMPTS)} greedy texts go on otherwise than with transformers in float32, where"
-        f" its first choice leads by {', '.join(f'{lead:.2g}' for lead in sorted(leads))} in log-probability",
+        f"{len(leads)} of {len(PROMPTS)} greedy texts go on otherwise than with transformers in float32,"
+        f" where its first choice leads by {', '.join(f'{lead:.2g}' for lead in sorted(leads))} in log-probability",
         False,
     )

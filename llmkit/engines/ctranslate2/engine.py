@@ -195,7 +195,9 @@ class CTranslate2Engine:
         if not endless or len(ids) >= sampling.max_new_tokens or self._holds_stop(ids, sampling.stop):
             return ids
         more = replace(request, answer_prefix=tuple(ids))
-        return self._run([replace(more, sampling=replace(sampling, num_return_sequences=1))], on_token)[0][0].ids
+        return self._run([replace(more, sampling=replace(sampling, num_return_sequences=1))], on_token)[0][
+            0
+        ].ids
 
     def _call(self, rows: Sequence[Request]) -> Call:
         sampling = rows[0].sampling

@@ -265,5 +265,3 @@ class WorkerEngine:
         tokenizer: Any = self.tokenizer
         text = tokenizer.decode(ids[-tail:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return any(stop in text for stop in stops)
-
-

@@ -61,9 +61,7 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
     }
     process = WorkerProcess(python, library.program, job, library.name)
     device = "gpu" if gpu else "cpu"
-    engine = WorkerEngine(
-        outline, library, process, kind=kind, context=context, device=device, notes=notes
-    )
+    engine = WorkerEngine(outline, library, process, kind=kind, context=context, device=device, notes=notes)
     if marker is not None:
         engine.notes = (*engine.notes, _first_use(engine, spec, marker))
     return engine

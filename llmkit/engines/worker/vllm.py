@@ -90,7 +90,12 @@ def open_vllm(spec: ModelSpec, *, seconds: float = _SECONDS) -> VLLMEngine:
     if spec.trust_remote_code:
         settings["trust_remote_code"] = None
     # The key goes by the environment: other users see a process's arguments.
-    environment = {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        "VLLM_API_KEY": key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     more = shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
     job = {"settings": settings, "more": more, "environment": environment}
     process = WorkerProcess(python, "vllm_server.py", job, "vLLM")

@@ -29,7 +29,10 @@ def main() -> None:
     command += job["more"]
     running.append(
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **job["environment"]}
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **job["environment"]},
         )
     )
     say({"pid": running[0].pid})

@@ -24,7 +24,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         """Answer /health, /version and /v1/models."""
         if self.path == "/health":
             return self._send(200, {})
@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self._send(200, {"version": "0.0.stand-in"})
         return self._send(200, {"data": [{"id": arguments["--served-model-name"], "max_model_len": 64}]})
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         """Answer a chat."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = asked["messages"][-1]["content"]
@@ -45,7 +45,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         if not asked.get("stream"):
             return self._send(200, {"choices": [choice], "usage": usage})
-        event = {"choices": [{"delta": {"content": message["content"]}, "finish_reason": "stop"}], "usage": usage}
+        event = {
+            "choices": [{"delta": {"content": message["content"]}, "finish_reason": "stop"}],
+            "usage": usage,
+        }
         self.send_response(200)
         self.end_headers()
         self.wfile.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
