@@ -1,4 +1,4 @@
-"""Engines in another Python: the contract, and a program that ends with us. Stand-ins take the libraries' place."""
+"""Engines in another Python: the contract, and a program that ends with us; stand-ins are the libraries."""
 
 from __future__ import annotations
 

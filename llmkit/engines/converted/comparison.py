@@ -49,8 +49,9 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
     same = len(PROMPTS) - len(leads)
     if not leads:
         return f"the same greedy text as transformers in float32 for {same} of {len(PROMPTS)} texts", True
+    by = ", ".join(f"{lead:.2g}" for lead in sorted(leads))
     return (
         f"{len(leads)} of {len(PROMPTS)} greedy texts go on otherwise than with transformers in float32,"
-        f" where its first choice leads by {', '.join(f'{lead:.2g}' for lead in sorted(leads))} in log-probability",
+        f" where its first choice leads by {by} in log-probability",
         False,
     )

@@ -24,6 +24,8 @@ from llmkit.errors import NoticeWarning, OptionError
 from llmkit.runtime.generation_config import end_ids
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from llmkit.engines.base import LiveBatch, Session
     from llmkit.engines.converted.cache import ConvertedModel
     from llmkit.runtime.load import LoadedModel
@@ -36,7 +38,7 @@ _BOTH = frozenset(
         *("early_stopping", "stop", "eos_token_ids", "answer_prefix", "score"),
     }
 )
-# Of a decoder, CTranslate2 penalizes the tokens of the answer alone, and transformers those of the prompt too.
+# Its repetition penalty is no ability: it sees the answer alone, and transformers' sees the prompt too.
 _ENCODER_DECODER = frozenset({"first_token"})
 _APPLIED = ("bad_words_ids", "suppress_tokens")
 
@@ -67,7 +69,7 @@ class CTranslate2Engine:
         self.outline, self._converted, self._program, self._device = outline, converted, program, device
         self._version = str(ctranslate2.__version__)
         self.name: str = outline.spec.name
-        self.tokenizer = outline.tokenizer
+        self.tokenizer: PreTrainedTokenizerBase | None = outline.tokenizer
         self.context_length = outline.context_length
         self.is_encoder_decoder = outline.is_encoder_decoder
         self.has_chat_template = outline.has_chat_template
@@ -233,7 +235,7 @@ class CTranslate2Engine:
     def _watch(
         self, rows: Sequence[Request], prefixes: Sequence[Sequence[int]], on_token: OnToken | None
     ) -> OnToken | None:
-        """Return a function that ends rows at their stop strings and their own limits; None if none has any."""
+        """Return a function that ends rows at stop strings and their own limits; None if it is not needed."""
         stops = rows[0].sampling.stop
         limits = [one.sampling.max_new_tokens for one in rows]
         if on_token is None and not stops and min(limits) == max(limits):

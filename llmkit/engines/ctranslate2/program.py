@@ -99,8 +99,8 @@ class CTranslate2Program:
         """Answer prompts in one call.
 
         Args:
-            prompts: token ids, special tokens included. CTranslate2 4.8 gives wrong answers to a batch in which
-                some prompts of a decoder have one token, and others more.
+            prompts: token ids, special tokens included. CTranslate2 4.8 gives wrong answers to a batch in
+                which some prompts of a decoder have one token, and others more.
             prefixes: ids that each answer begins with; with `Call.least` or beams, of one length.
             call: settings.
             on_token: called in another thread for each new token.

@@ -66,7 +66,8 @@ class HttpEngine:
         concurrency: requests at once.
         timeout: seconds that one try of a request may take.
 
-    Without `key` the API key comes from the environment variable LLMKIT_API_KEY (for api.openai.com also OPENAI_API_KEY).
+    Without `key` it comes from the environment variable LLMKIT_API_KEY (for api.openai.com also
+    OPENAI_API_KEY).
 
     Raises:
         OptionError: the URL or the concurrency is bad.

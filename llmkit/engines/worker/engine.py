@@ -22,6 +22,8 @@ from llmkit.errors import LLMKitError, NoticeWarning, OptionError, OutOfMemory
 from llmkit.runtime.generation_config import end_ids
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from llmkit.engines.base import LiveBatch, Session
     from llmkit.engines.worker.process import WorkerProcess
     from llmkit.runtime.load import LoadedModel
@@ -108,7 +110,7 @@ class WorkerEngine:
         self._kind, self._device = kind, device
         self._version = str(process.receive()["version"])
         self.name: str = outline.spec.name
-        self.tokenizer = outline.tokenizer
+        self.tokenizer: PreTrainedTokenizerBase | None = outline.tokenizer
         self.context_length: int | None = context
         self.has_chat_template = outline.has_chat_template
         self.config: Any = outline.model.config

@@ -43,7 +43,8 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
             f"{spec.name} is an encoder-decoder, which {library.engine} does not run; use ctranslate2"
         )
     if outline.folder.is_file() and spec.quantize is None and spec.dtype == "auto":
-        path, kind, notes = outline.folder, outline.folder.stem, ("the GGUF file is run as it is",)
+        path, kind = outline.folder, outline.folder.stem
+        notes: tuple[str, ...] = ("the GGUF file is run as it is",)
         marker = None
     else:
         kind = _kind(spec, library, outline)

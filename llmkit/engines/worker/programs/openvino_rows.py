@@ -19,7 +19,7 @@ def opened(job: dict[str, Any]) -> tuple[str, Callable[[int, dict[str, Any]], No
         options["INFERENCE_PRECISION_HINT"] = "f32"
     pipe = openvino_genai.LLMPipeline(job["model"], "GPU" if job["gpu"] else "CPU", **options)
 
-    class Tokens(openvino_genai.StreamerBase):  # type: ignore[misc,name-defined]
+    class Tokens(openvino_genai.StreamerBase):
         def __init__(self, number: int) -> None:
             super().__init__()
             self.number = number

@@ -19,8 +19,13 @@ def main() -> None:
     take_output()
     running: list[subprocess.Popen[bytes]] = []
     waiting = jobs(lambda: stop(running))
+
+    def end(*_: object) -> None:
+        stop(running)
+        os._exit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: (stop(running), os._exit(0)))
+        signal.signal(number, end)
     job = waiting.get()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     for name, value in job["settings"].items():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+arguments = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
 folder = os.environ["STAND_IN_FOLDER"]
 
 
