@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 
 from llmkit import ModelSpec, load
 from llmkit.engines.base import Engine
+from llmkit.engines.converted.cache import place_of
 from llmkit.engines.open import open_engine
 from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError
+from llmkit.runtime.load import load_outline
 from tests.command import run
 from tests.conftest import TinyModel
 from tests.engines.contract import EngineContract, request, requests
@@ -67,6 +70,18 @@ def test_another_model_in_the_same_folder_is_another_conversion(
         texts.append(engine.generate([request(engine, "Once")])[0][0].ids)
         shutil.rmtree(folder)
     assert texts[0] != texts[1]
+
+
+def test_weights_that_changed_in_their_middle_are_converted_again(
+    tiny_model: TinyModel, cache: None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("llama"), folder)
+    (weights,) = folder.glob("*.safetensors")
+    outline = load_outline(ModelSpec(str(folder)))
+    before = place_of(outline, "gguf", "F16", ())
+    os.utime(weights, ns=(1, 1))
+    assert place_of(outline, "gguf", "F16", ()) != before
 
 
 @pytest.mark.parametrize("family", ["llama", "bart", "t5"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common.options import ModelFlags, flag
-from llmkit.engines.choice import check_engine, is_url
+from llmkit.engines.choice import check_engine, is_url, runs_here
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class TextModelFlags(ModelFlags):
 
     @property
     def unnamed(self) -> bool:
-        """True if neither a model nor an engine is named."""
-        return self.model is None and self.engine is None
+        """True if neither a model nor a program other than transformers is named."""
+        return self.model is None and runs_here(self.engine)
 
     def spec(self, *, task: str, verb: str | None = None) -> ModelSpec:
         engine = None if self.engine == "transformers" else self.engine

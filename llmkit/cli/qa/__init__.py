@@ -14,7 +14,8 @@ from llmkit.cli.common.options import argument as positional
 from llmkit.cli.common.row_flags import DetailFlags
 from llmkit.cli.qa.flags import AnswerDecodingFlags, ExtractionFlags, QuestionFlags, WritingFlags
 from llmkit.cli.qa.show import answer_line, answer_one, report
-from llmkit.errors import InputError
+from llmkit.engines.choice import is_url, runs_here
+from llmkit.errors import InputError, OptionError
 from llmkit.records.task import Task
 
 if TYPE_CHECKING:
@@ -148,7 +149,13 @@ def _ranking(
     from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     encoder = dataclasses.replace(
-        model, model=asked.rank, engine=None, revision=None, adapter=None, quantize=None
+        model,
+        model=asked.rank,
+        engine=None,
+        engine_python=None,
+        revision=None,
+        adapter=None,
+        quantize=None,
     )
     embedder = SentenceEmbedder(load_model(encoder.spec(task="feature-extraction")))
     identity = embedder.identity()
@@ -166,7 +173,15 @@ def load_task(
     Raises:
         InputError: a flag that is for the other kind of model, or a value out of range.
     """
-    if model.engine is None and _is_extractive_qa(model.spec(task="question-answering", verb="qa")):
+    extractive = not is_url(model.engine) and _is_extractive_qa(
+        model.spec(task="question-answering", verb="qa")
+    )
+    if extractive and not runs_here(model.engine):
+        raise OptionError(
+            "engine",
+            "must be transformers for an extractive model; name one that writes its answers as `model`",
+        )
+    if extractive:
         return _extractive(model, questions, extraction, writing)
     from llmkit.cli.common.loading import open_engine
     from llmkit.tasks.qa.generative import GenerativeQA

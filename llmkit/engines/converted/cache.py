@@ -1,7 +1,7 @@
 """Convert a model for another program once, and keep the result in llmkit's cache.
 
-An entry's name is made of all that its content depends on: the model's commit (or the fingerprints of a local
-folder), an adapter's, the format, the type of the weights, and the converters' versions. `convert` writes it
+An entry's name is made of all that its content depends on: the model's commit (or the fingerprints and times of
+a local folder), an adapter's, the format, the type of the weights, and the converters' versions. `convert` writes it
 beside its place, checks its answers, and moves it there whole, so that an entry that exists is complete.
 """
 
@@ -65,7 +65,7 @@ def converted_model(
     from llmkit.convert.conversion import convert
     from llmkit.convert.output import proof_of
 
-    path = _place(outline, to, kind, versions)
+    path = place_of(outline, to, kind, versions)
     proof = proof_of(path) if to == "gguf" else path / "proof.json"
     if path.exists() and proof.is_file():
         return ConvertedModel(path, kind, False, _notes(_read(proof)))
@@ -105,17 +105,27 @@ def differences(result: ConvertResult) -> list[str]:
     return found
 
 
-def _place(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) -> Path:
+def place_of(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) -> Path:
     """Return the path of a conversion in the cache."""
     identity = outline.identity()
     key = {**{name: identity[name] for name in _SOURCE}, "to": to, "kind": kind, "versions": list(versions)}
     if identity["revision"] == "local":
         key["model"] = None  # a folder that was moved is the same model
+    # Fingerprints see both ends of a file; a change in its middle shows in its time.
+    key["times"] = [*_times(outline.folder), *(_times(outline.adapter) if outline.adapter else [])]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]+", "-", Path(outline.spec.name).name)[:60] or "model"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "llmkit" / "engines" / f"{name}-{digest}"
     return folder / f"{kind}.gguf" if to == "gguf" else folder / kind
+
+
+def _times(place: Path) -> list[int]:
+    """Return when the weights of a folder, or a file, were last written, in nanoseconds."""
+    if place.is_file():
+        return [place.stat().st_mtime_ns]
+    files = sorted(file for suffix in ("safetensors", "bin") for file in place.glob(f"*.{suffix}"))
+    return [file.stat().st_mtime_ns for file in files]
 
 
 def _read(proof: Path) -> dict[str, Any]:
