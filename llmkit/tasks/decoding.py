@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from llmkit.engines.base import program_of
 from llmkit.errors import OptionError, RowError, one_line
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
     asked = {"constraint": options.formed, "logprobs": None if options.logprobs is None else "logprobs"}
     for ability, option in asked.items():
         if option is not None and ability not in engine.abilities:
-            raise OptionError(option, f"is not available with {engine.name}; leave it out")
+            raise OptionError(option, f"is not available with {program_of(engine)}; leave it out")
     if options.formed is not None:
         if sampling.num_beams > 1:
             raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
