@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ import torch
 from llmkit import ModelSpec, load
 from llmkit.engines.base import Engine
 from llmkit.engines.converted.cache import place_of
+from llmkit.engines.converted.comparison import first_use
 from llmkit.engines.open import open_engine
+from llmkit.engines.own_settings import own_settings
 from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError
 from llmkit.runtime.load import load_outline
 from tests.command import run
@@ -46,7 +49,7 @@ def opened(tiny_model: TinyModel, cache: None) -> Any:
 class TestContract(EngineContract):
     """A decoder with rotary positions, and encoder-decoders."""
 
-    @pytest.fixture(params=["llama", "bart", "t5"])
+    @pytest.fixture(params=["llama", "bart", pytest.param("t5", marks=pytest.mark.slow)])
     def engine(self, request: pytest.FixtureRequest, opened: Any) -> Engine:
         return opened(request.param)
 
@@ -59,6 +62,7 @@ def test_a_conversion_is_made_once_and_kept(tiny_model: TinyModel, opened: Any, 
     assert any("the same greedy text for 20 of 20" in note for note in again.notes)
 
 
+@pytest.mark.slow
 def test_another_model_in_the_same_folder_is_another_conversion(
     tiny_model: TinyModel, cache: None, tmp_path: Path
 ) -> None:
@@ -84,7 +88,7 @@ def test_weights_that_changed_in_their_middle_are_converted_again(
     assert place_of(outline, "gguf", "F16", ()) != before
 
 
-@pytest.mark.parametrize("family", ["llama", "bart", "t5"])
+@pytest.mark.parametrize("family", ["llama", "bart", pytest.param("t5", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("changes", [{}, {"num_beams": 3, "early_stopping": True}])
 def test_its_text_is_transformers_own(
     tiny_model: TinyModel, opened: Any, family: str, changes: dict[str, Any]
@@ -117,6 +121,27 @@ def test_its_likelihoods_are_transformers_own(tiny_model: TinyModel, opened: Any
         assert row[: len(wanted)] == pytest.approx(wanted, abs=1e-4)
 
 
+def test_text_that_differs_from_transformers_is_told_once(
+    opened: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    engine, kept = opened("llama"), tmp_path / "new" / "kept.txt"
+    right = type(engine).generate
+
+    def wrong(self: Any, asked: Any) -> Any:
+        found = right(self, asked)
+        found[1][0].ids[2] += 1
+        return found
+
+    monkeypatch.setattr(type(engine), "generate", wrong)
+    with pytest.warns(NoticeWarning, match=r"1 of \d greedy texts go on otherwise .* leads by \d"):
+        told = first_use(engine, engine.outline, kept)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert first_use(engine, engine.outline, kept) == told
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    assert first_use(engine, engine.outline, tmp_path / "other.txt").startswith("not compared")
+
+
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
@@ -146,27 +171,23 @@ def test_sampled_text_is_said_to_be_gone(opened: Any) -> None:
         engine.generate([request(engine, "The", temperature=1.0)])
 
 
-def test_settings_of_the_model_that_it_lacks_are_named(tiny_model: TinyModel, cache: None) -> None:
-    folder = tiny_model("llama")
-    path = folder / "generation_config.json"
-    before = path.read_text()
-    path.write_text(json.dumps({**json.loads(before), "repetition_penalty": 1.3}))
-    try:
-        with pytest.warns(NoticeWarning, match=r"sets repetition_penalty, which ctranslate2 does not have"):
-            engine = open_engine(ModelSpec(str(folder), engine="ctranslate2"))
-    finally:
-        path.write_text(before)
-    assert engine.defaults.repetition_penalty == 1.0
+def test_settings_of_the_model_that_it_lacks_are_named(tiny_model: TinyModel) -> None:
+    outline = load_outline(ModelSpec(str(tiny_model("llama"))))
+    outline.model.generation_config.update(repetition_penalty=1.3, typical_p=0.5, do_sample=True, top_p=0.5)
+    with pytest.warns(NoticeWarning, match=r"sets top_k, repetition_penalty, typical_p, which x"):
+        found = own_settings(outline, {"top_p"}, "x")
+    assert (found.repetition_penalty, found.top_p) == (1.0, 0.5)
 
 
 def test_a_damaged_conversion_says_what_to_remove(
-    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TinyModel, opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened("llama")
+    shutil.copytree(os.environ["XDG_CACHE_HOME"], tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     spec = ModelSpec(str(tiny_model("llama")), engine="ctranslate2")
-    open_engine(spec)
-    (weights,) = tmp_path.rglob("model.bin")
-    weights.write_bytes(weights.read_bytes()[:1000])
+    for weights in tmp_path.rglob("model.bin"):
+        weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(LLMKitError, match="remove that folder"):
         open_engine(spec)
 
@@ -181,15 +202,18 @@ def test_a_cache_that_cannot_be_written_is_named(
         open_engine(ModelSpec(str(tiny_model("llama")), engine="ctranslate2"))
 
 
-def test_perplexity_is_transformers_own(cache: None, tmp_path: Path) -> None:
+def test_perplexity_is_transformers_own(tiny_model: TinyModel, opened: Any, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "Once upon a time there was a dog."}\n{"text": "The cat sat."}\n')
+    opened("llama")  # is converted
     shell = ["eval", "--metric", "perplexity", str(rows), "--bare", "--dtype", "float32", "-q"]
+    shell += ["-m", str(tiny_model("llama"))]
     ours, theirs = run(*shell, "--engine", "ctranslate2"), run(*shell)
     assert (ours.code, theirs.code) == (0, 0), ours.err + theirs.err
     assert list(map(float, ours.out.split())) == pytest.approx(list(map(float, theirs.out.split())), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_command_translates(cache: None) -> None:
     shell = ["translate", "--from", "en", "--to", "de", "Good morning. I am tired.", "--dtype", "float32"]
     assert run(*shell, "--engine", "ctranslate2").out == run(*shell).out

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Engine, Request, Sampling
+from llmkit.errors import NoticeWarning
 
 if TYPE_CHECKING:
+    from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
 
 PROMPTS = (
@@ -18,11 +22,40 @@ PROMPTS = (
     "Water boils at 100 degrees Celsius at sea level;",
     "Der Zug nach Köln fährt um",
 )
+QUESTION = "What is the capital of France?"
 STEPS = 16
 
 
+def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
+    """Return how a decoder's text compares with transformers'; a difference gives a notice.
+
+    Args:
+        engine: the engine, with a tokenizer.
+        outline: the model without its weights.
+        kept: file that keeps the sentence: only the first use compares.
+    """
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8").strip()
+    import psutil
+
+    # transformers needs the weights in float32, and a share of that while it reads them.
+    needed = 1.5 * 4 * sum(one.numel() for one in outline.model.parameters())
+    free = psutil.virtual_memory().available
+    if needed > free:
+        return (
+            f"not compared with transformers: that takes {needed / 2**30:.1f} GiB of memory, and"
+            f" {free / 2**30:.1f} are free"
+        )
+    sentence, same = compared(engine, outline.spec)
+    if not same:
+        warnings.warn(f"{outline.spec.name}: {sentence}", NoticeWarning, stacklevel=3)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(sentence + "\n", encoding="utf-8")
+    return sentence
+
+
 def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
-    """Let a decoder's engine and transformers continue `PROMPTS`.
+    """Let a decoder's engine and transformers continue `PROMPTS`, and answer `QUESTION` as a chat.
 
     Args:
         engine: the engine, with a tokenizer.
@@ -37,7 +70,13 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
     plain = replace(spec, engine=None, engine_python=None, quantize=None, dtype="float32", device="cpu")
     theirs = TransformersEngine(load(plain))
     tokenizer: Any = engine.tokenizer
-    requests = [Request(Sampling(max_new_tokens=STEPS), ids=tokenizer(text)["input_ids"]) for text in PROMPTS]
+    prompts = [tokenizer(text)["input_ids"] for text in PROMPTS]
+    if engine.has_chat_template:
+        # Few bits may change what special tokens do, and plain texts have none.
+        turn = [{"role": "user", "content": QUESTION}]
+        text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        prompts.append(tokenizer(text, add_special_tokens=False)["input_ids"])
+    requests = [Request(Sampling(max_new_tokens=STEPS), ids=ids) for ids in prompts]
     found = [one.ids for (one,) in engine.generate(requests)]
     wanted = [one for (one,) in theirs.generate([replace(one, logprobs=2) for one in requests])]
     leads = []
@@ -46,12 +85,12 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
         if step is not None and own.logprobs:
             top = own.logprobs[min(step, len(own.logprobs) - 1)].top
             leads.append(top[0][1] - top[1][1])
-    same = len(PROMPTS) - len(leads)
+    same = len(prompts) - len(leads)
     if not leads:
-        return f"the same greedy text as transformers in float32 for {same} of {len(PROMPTS)} texts", True
+        return f"the same greedy text as transformers in float32 for {same} of {len(prompts)} texts", True
     by = ", ".join(f"{lead:.2g}" for lead in sorted(leads))
     return (
-        f"{len(leads)} of {len(PROMPTS)} greedy texts go on otherwise than with transformers in float32,"
+        f"{len(leads)} of {len(prompts)} greedy texts go on otherwise than with transformers in float32,"
         f" where its first choice leads by {by} in log-probability",
         False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmkit.engines.converted.cache import converted_model
+from llmkit.engines.converted.comparison import first_use
 from llmkit.engines.ctranslate2.program import CTranslate2Program, compute_types
 from llmkit.errors import OptionError
 from llmkit.runtime.load import load_outline
@@ -47,7 +48,11 @@ def open_ctranslate2(spec: ModelSpec) -> CTranslate2Engine:
         compute_type=kind,
         threads=torch.get_num_threads(),
     )
-    return CTranslate2Engine(outline, converted, program, device)
+    engine = CTranslate2Engine(outline, converted, program, device)
+    if not outline.is_encoder_decoder:  # `convert` has compared the texts of an encoder-decoder
+        kept = converted.path.with_name(f"{converted.path.name}.txt")
+        engine.notes = (*engine.notes, first_use(engine, outline, kept))
+    return engine
 
 
 def _device(asked: str, gpus: int) -> tuple[str, int]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.engines.converted.cache import converted_model
-from llmkit.engines.converted.comparison import compared
+from llmkit.engines.converted.cache import converted_model, place_of
+from llmkit.engines.converted.comparison import first_use
 from llmkit.engines.worker.engine import LLAMACPP, RowLibrary, WorkerEngine
 from llmkit.engines.worker.process import WorkerProcess, check_module
-from llmkit.errors import InputError, NoticeWarning, OptionError
+from llmkit.errors import InputError, OptionError
 from llmkit.runtime.load import load_outline
 
 if TYPE_CHECKING:
@@ -45,13 +43,13 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
     if outline.folder.is_file() and spec.quantize is None and spec.dtype == "auto":
         path, kind = outline.folder, outline.folder.stem
         notes: tuple[str, ...] = ("the GGUF file is run as it is",)
-        marker = None
+        place = place_of(outline, "gguf", "own", ())
     else:
         kind = _kind(spec, library, outline)
         reader = python if library is LLAMACPP else None
         converted = converted_model(outline, "gguf", kind, versions=_versions(), reader_python=reader)
         path, notes = converted.path, converted.notes
-        marker = path.with_name(f"{path.name}.{library.engine}.txt")
+        place = path
     context = min(outline.context_length or _CONTEXT, _CONTEXT)
     job = {
         "model": str(path.resolve()),
@@ -63,20 +61,9 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
     process = WorkerProcess(python, library.program, job, library.name)
     device = "gpu" if gpu else "cpu"
     engine = WorkerEngine(outline, library, process, kind=kind, context=context, device=device, notes=notes)
-    if marker is not None:
-        engine.notes = (*engine.notes, _first_use(engine, spec, marker))
+    kept = place.with_name(f"{place.name}.{library.engine}.txt")
+    engine.notes = (*engine.notes, first_use(engine, outline, kept))
     return engine
-
-
-def _first_use(engine: WorkerEngine, spec: ModelSpec, marker: Path) -> str:
-    """Return how the engine's text compares with transformers'; measured at the first use, and kept."""
-    if marker.is_file():
-        return marker.read_text(encoding="utf-8").strip()
-    sentence, same = compared(engine, spec)
-    if not same:
-        warnings.warn(sentence, NoticeWarning, stacklevel=3)
-    marker.write_text(sentence + "\n", encoding="utf-8")
-    return sentence
 
 
 def _versions() -> list[str]:

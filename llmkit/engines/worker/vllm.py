@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.http.engine import HttpEngine
@@ -80,24 +81,7 @@ def open_vllm(spec: ModelSpec, *, seconds: float = _SECONDS) -> VLLMEngine:
     if location.is_gguf:
         raise InputError(f"{spec.name} is a GGUF file, which vllm does not run well; use llamacpp")
     port, key = _free_port(), secrets.token_hex(16)
-    settings: dict[str, Any] = {
-        "model": str(location.folder.resolve()),
-        "served_model_name": spec.name,
-        "host": "127.0.0.1",
-        "port": port,
-        "dtype": spec.dtype,
-    }
-    if spec.trust_remote_code:
-        settings["trust_remote_code"] = None
-    # The key goes by the environment: other users see a process's arguments.
-    environment = {
-        "VLLM_API_KEY": key,
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    more = shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
-    job = {"settings": settings, "more": more, "environment": environment}
+    job = _job(spec, location.folder, port, key)
     process = WorkerProcess(python, "vllm_server.py", job, "vLLM")
     try:
         process.receive()
@@ -125,6 +109,25 @@ def open_vllm(spec: ModelSpec, *, seconds: float = _SECONDS) -> VLLMEngine:
         raise
     weakref.finalize(engine, process.close)
     return engine
+
+
+def _job(spec: ModelSpec, folder: Path, port: int, key: str) -> dict[str, Any]:
+    """Return the settings of the server, and its environment."""
+    settings: dict[str, Any] = {
+        "model": str(folder.resolve()),
+        "served_model_name": spec.name,
+        "host": "127.0.0.1",
+        "port": port,
+        "dtype": spec.dtype,
+    }
+    if spec.trust_remote_code:
+        settings["trust_remote_code"] = None
+    return {
+        "settings": settings,
+        "more": shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")),
+        # The key goes by the environment: other users see a process's arguments.
+        "environment": {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"},
+    }
 
 
 def _free_port() -> int:
