@@ -17,7 +17,7 @@ import pytest
 from llmkit import ModelSpec
 from llmkit.engines.base import Engine, Request, Sampling
 from llmkit.engines.open import open_engine
-from llmkit.engines.worker.engine import LLAMACPP, OPENVINO, RowLibrary, WorkerEngine
+from llmkit.engines.worker.engine import LLAMACPP, OPENVINO, ProgramEngine, RowLibrary
 from llmkit.engines.worker.process import WorkerProcess, check_module
 from llmkit.engines.worker.vllm import open_vllm
 from llmkit.errors import InputError, LLMKitError, OptionError, OutOfMemory
@@ -37,11 +37,11 @@ def stand_ins() -> Iterator[None]:
         yield
 
 
-def started(folder: Path, model: str = "model.gguf") -> WorkerEngine:
+def started(folder: Path, model: str = "model.gguf") -> ProgramEngine:
     job = {"model": model, "context": 128, "threads": 1, "gpu": False, "exact": False}
     process = WorkerProcess(sys.executable, LLAMACPP.program, job, LLAMACPP.name)
     outline = load_outline(ModelSpec(str(folder)))
-    return WorkerEngine(outline, LLAMACPP, process, kind="F16", context=128, device="cpu", notes=())
+    return ProgramEngine(outline, LLAMACPP, process, kind="F16", context=128, device="cpu", notes=())
 
 
 class TestContract(EngineContract):

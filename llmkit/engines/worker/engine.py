@@ -75,7 +75,7 @@ OPENVINO = RowLibrary(
 )
 
 
-class WorkerEngine:
+class ProgramEngine:
     """A GGUF file in another program, behind the `Engine` protocol; see there for the attributes.
 
     Rows of a batch are answered one after the other.

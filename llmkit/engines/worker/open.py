@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.engines.converted.cache import converted_model, place_of
 from llmkit.engines.converted.comparison import first_use
-from llmkit.engines.worker.engine import LLAMACPP, RowLibrary, WorkerEngine
+from llmkit.engines.worker.engine import LLAMACPP, ProgramEngine, RowLibrary
 from llmkit.engines.worker.process import WorkerProcess, check_module
 from llmkit.errors import InputError, OptionError
 from llmkit.runtime.load import load_outline
@@ -19,7 +19,7 @@ _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0"
 _CONTEXT = 8192  # positions at most: the cache of all of them is taken at the start
 
 
-def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
+def open_worker(spec: ModelSpec, library: RowLibrary) -> ProgramEngine:
     """Open a model in a library's program: its own GGUF file, or one that is converted once.
 
     Args:
@@ -60,7 +60,7 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> WorkerEngine:
     }
     process = WorkerProcess(python, library.program, job, library.name)
     device = "gpu" if gpu else "cpu"
-    engine = WorkerEngine(outline, library, process, kind=kind, context=context, device=device, notes=notes)
+    engine = ProgramEngine(outline, library, process, kind=kind, context=context, device=device, notes=notes)
     kept = place.with_name(f"{place.name}.{library.engine}.txt")
     engine.notes = (*engine.notes, first_use(engine, outline, kept))
     return engine
