@@ -16,6 +16,9 @@ from llmkit.errors import InputError, LLMKitError, OutOfMemory, one_line
 from llmkit.runtime.memory import is_out_of_memory
 
 T = TypeVar("T")
+# A model that is freed in its own thread, where a callback may collect garbage, waits for itself and aborts
+# the process. So models stay until the end of the process.
+_kept: list[Any] = []
 OnToken = Callable[[int, int], bool]
 """Takes a row and its next token id; returning True ends the row there."""
 
@@ -87,6 +90,7 @@ class CTranslate2Program:
                 f"CTranslate2 does not load {folder}: {one_line(error)}; remove that folder, and the model is"
                 " converted again"
             ) from error
+        _kept.append(self._model)
         self._ids = {name: i for i, name in enumerate(self._own)}
 
     def generate(
