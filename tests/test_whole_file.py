@@ -48,12 +48,13 @@ def test_an_existing_file_keeps_its_permissions_and_its_link(tmp_path: Path) -> 
 
 def leftover(path: Path) -> Path:
     """What a process leaves that is killed while it writes a file."""
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         with whole_file(path) as file:
             file.write(b"half")
             file.flush()
             os._exit(9)
-    os.wait()
+    os.waitpid(child, 0)
     (found,) = path.parent.glob(f".llmkit-*{SUFFIX}")
     return found
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llmkit.cli.common.rows import Render
 
 EXAMPLES = [
-    'llmkit embed -m sentence-transformers/all-MiniLM-L6-v2 "The weather is lovely today."',
-    "llmkit embed -m BAAI/bge-small-en-v1.5 --input texts.jsonl -o vectors.parquet",
+    'llmkit embed -m sentence-transformers/all-MiniLM-L6-v2 "A lovely day."',
+    "llmkit embed -m BAAI/bge-small-en-v1.5 --input texts.txt -o vectors.parquet",
 ]
 
 

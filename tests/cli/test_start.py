@@ -82,7 +82,7 @@ def test_help_is_a_verb_too() -> None:
 
 def test_the_help_of_generate_stands_in_sections() -> None:
     headings = re.findall(r"^(\w.*):$", run("generate", "--help").out, re.M)
-    own, shared = ["Arguments", "Options"], ["Model", "Input", "Output", "Decoding"]
+    own, shared = ["Arguments", "Options", "Fill in the middle"], ["Model", "Input", "Output", "Decoding"]
     assert headings == [*own, *shared, "Structured output", "Chat", "Messages", "Examples"]
 
 

@@ -216,7 +216,7 @@ def main(streams: Path) -> None:
     for path in sorted(Path("llmkit").rglob("*.py")):
         if path.parts[1] in ("records", "runtime", "tasks", "training", "evaluation", "convert", "engines"):
             name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-            if "readers" not in name and "llmkit_metric" not in name:
+            if not any(own in name for own in ("readers", "worker.programs", "llmkit_metric")):
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +151,7 @@ def test_a_conversation_s_answer_goes_on() -> None:
 def test_a_server_s_tokenizer_is_elsewhere(options: dict[str, Any]) -> None:
     engine: Any = HttpEngine.__new__(HttpEngine)
     engine.name, engine.context_length = "far", None
+    engine._endpoint = SimpleNamespace(url="http://far")
     name = "choice" if "form" in options else next(iter(options))
     with pytest.raises(OptionError, match=name):
         Generation(engine, GenerationOptions(**options))

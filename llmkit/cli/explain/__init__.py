@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = [
-    'llmkit explain "Tom threw the ball. Lily caught the" --target ball --instead-of cat',
-    'llmkit explain --task translate --from en --to de "The dog is in the house." --report dog.html',
+    'llmkit explain "Tom threw the ball. Lily caught the" --target ball',
+    'llmkit explain --task translate --from en --to de "A dog." --report dog.html',
 ]
 
 

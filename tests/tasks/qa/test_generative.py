@@ -34,7 +34,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 def task_saying(loaded: LoadedModel, reply: str, source: QuestionSource, **options: Any) -> GenerativeQA:
     task = GenerativeQA(as_engine(loaded), GenerationOptions(max_new_tokens=20), source, **options)
-    result: Any = SimpleNamespace(text=reply, reasoning="")
+    result: Any = SimpleNamespace(text=reply, reasoning="", answers=[], prompt_tokens=0)
     task.generation.run = lambda batch: [result for _ in batch]  # type: ignore[method-assign]
     return task
 
