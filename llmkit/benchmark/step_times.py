@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.benchmark.limits import calibrate, signs_of_load
 from llmkit.benchmark.one_step import StepCase, run_case
 from llmkit.models.bundled import embedded_folder
 from llmkit.runtime.estimate.counts import model_kind
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 # Weights up to which the whole model is timed; of a larger one some layers, which no processor's cache holds.
 _WHOLE, _PART, _LARGEST = 200e6, 64e6, 1.5e9
-_TOKENS, _ROWS, _NEW = 1024, 32, 16  # most tokens of prompts, rows, and new tokens that are timed
+_TOKENS, _ROWS, _NEW = 1024, 32, 64  # most tokens of prompts, rows, and new tokens that are timed
 _TINY = {
     **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     **{"num_key_value_heads": 2, "vocab_size": 4096, "max_position_embeddings": 512},
@@ -80,7 +82,14 @@ class StepTimes:
                 write_random_model(plan.counts.config, Path(name), plan.dtype, layers=layers)
                 return run_case(_with(case, model=name)).seconds
 
-        return remembered("steps", key, measure, again=self.again)
+        return remembered("steps", key, measure, again=self.again, keep=self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        """Return False, and tell it, if other programs made the times too long."""
+        signs = signs_of_load(None, os.cpu_count() or 1, calibrate())
+        if signs:
+            self.notice(f"the machine is busy, so the times are too long, and not kept: {'; '.join(signs)}")
+        return not signs
 
 
 def process_bytes(task: str, *, again: bool = False) -> int:

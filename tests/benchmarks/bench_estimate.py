@@ -19,7 +19,7 @@ from typing import Any
 TASKS = ("generate", "whole", "LoRA")
 SMALL, MIDDLE = ((1, 64), (4, 128), (8, 256)), ((1, 128), (2, 256), (4, 512))
 LARGE = ((1, 32), (2, 64), (4, 64))
-NEW = 32
+NEW = 64
 # The shape of TinyLlama-1.1B.
 LARGE_SHAPE = {
     **{"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32},

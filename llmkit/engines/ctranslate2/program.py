@@ -6,11 +6,13 @@ Both take and return tokens as text, so that the vocabulary of the converted mod
 from __future__ import annotations
 
 import json
+import os
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from llmkit.errors import InputError, LLMKitError, OutOfMemory, one_line
 from llmkit.runtime.memory import is_out_of_memory
@@ -199,35 +201,59 @@ def _vocabulary(folder: Path, names: Sequence[str]) -> list[str]:
     return found
 
 
+class _OtherThread:
+    """A thread that runs one piece of work after the other, so that Ctrl-C ends the wait for it.
+
+    CTranslate2 itself runs no signal handlers. One thread for all work: to start one for each takes as long
+    as a tenth of a short translation.
+    """
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]]] = queue.SimpleQueue()
+        self._start = threading.Lock()
+        self._process = 0
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Run work there, and return its result or raise its exception here."""
+        with self._start:
+            if self._process != os.getpid():  # a forked process has none of its parent's threads
+                self._work, self._process = queue.SimpleQueue(), os.getpid()
+                threading.Thread(target=self._serve, name="llmkit-ctranslate2", daemon=True).start()
+        answer: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+        self._work.put((work, answer))
+        result, failure = answer.get()
+        if failure is not None:
+            raise failure
+        return cast(T, result)
+
+    def _serve(self) -> None:
+        while True:
+            work, answer = self._work.get()
+            found: tuple[Any, BaseException | None]
+            try:
+                found = work(), None
+            except BaseException as error:
+                found = None, error
+            answer.put(found)
+            del work, answer, found  # nothing is kept until the next work comes
+
+
+_other_thread = _OtherThread()
+
+
 def _waiting(work: Callable[[], T]) -> T:
-    """Run work in a thread and wait for it, so that Ctrl-C ends the wait: CTranslate2 runs no handlers.
+    """Run work in another thread and wait for it.
 
     Raises:
         OutOfMemory: the memory did not suffice.
         LLMKitError: CTranslate2 failed.
     """
-    found: list[T] = []
-    failures: list[BaseException] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=run, name="llmkit-ctranslate2", daemon=True).start()
-    done.wait()
-    if not failures:
-        return found[0]
-    error = failures[0]
-    if isinstance(error, MemoryError) or is_out_of_memory(error):
-        raise OutOfMemory("a batch does not fit into memory") from error
-    if isinstance(error, RuntimeError | ValueError | KeyError | IndexError):
+    try:
+        return _other_thread.run(work)
+    except (MemoryError, RuntimeError, ValueError, KeyError, IndexError) as error:
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            raise OutOfMemory("a batch does not fit into memory") from error
         raise LLMKitError(f"CTranslate2 failed: {one_line(error)}") from error
-    raise error
 
 
 def compute_types(device: str) -> set[str]:

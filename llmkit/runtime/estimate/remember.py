@@ -20,7 +20,12 @@ _MOST = 1 << 20  # bytes of a file of measurements
 
 
 def remembered(
-    kind: str, key: dict[str, Any], measure: Callable[[], dict[str, float]], *, again: bool = False
+    kind: str,
+    key: dict[str, Any],
+    measure: Callable[[], dict[str, float]],
+    *,
+    again: bool = False,
+    keep: Callable[[], bool] = lambda: True,
 ) -> dict[str, float]:
     """Return numbers that were measured for a key, or measure them now and keep them.
 
@@ -29,6 +34,7 @@ def remembered(
         key: what the numbers depend on; the machine and its libraries are added.
         measure: makes the measurement.
         again: measure even if there are numbers.
+        keep: asked after the measurement; False does not keep it.
 
     Returns:
         Finite numbers by name.
@@ -38,6 +44,8 @@ def remembered(
     if not again and (found := _read(path, whole)) is not None:
         return found
     values = measure()
+    if not keep():
+        return values
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps({"key": whole, "values": values}))
