@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Weights up to which the whole model is timed; of a larger one some layers, which no processor's cache holds.
 _WHOLE, _PART, _LARGEST = 200e6, 64e6, 1.5e9
-_TOKENS, _ROWS, _NEW = 1024, 32, 64  # most tokens of prompts, rows, and new tokens that are timed
+_TOKENS, _ROWS, _NEW = 4096, 32, 64  # most tokens of prompts, rows, and new tokens that are timed
 _TINY = {
     **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     **{"num_key_value_heads": 2, "vocab_size": 4096, "max_position_embeddings": 512},
