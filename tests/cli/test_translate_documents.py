@@ -173,6 +173,7 @@ def test_a_user_s_own_file_of_segments_is_not_replaced(
         assert own.read_text() == content
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_byte_for_byte(tiny_model: TinyModel, tmp_path: Path) -> None:
     file, out = tmp_path / "a.md", tmp_path / "out.md"
     file.write_text("".join(f"{'The *cat* ' * (i % 4 + 1)} {i}.\n\n" for i in range(60)))

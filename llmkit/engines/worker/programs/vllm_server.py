@@ -37,7 +37,8 @@ def main() -> None:
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, **job["environment"]},
+            # Unbuffered, so that the error it ends with is the last line.
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **job["environment"]},
         )
     )
     say({"pid": running[0].pid})
