@@ -135,8 +135,8 @@ def mlx_checks(
 ) -> list[Check]:
     """Let mlx-lm read the folder, in a process of its own, and compare logits, tokens and greedy text.
 
-    Weights of 16 bits are tried twice: as mlx-lm runs them, and with the same weights in float32, where the
-    rounding of its products does not hide a fault of the conversion.
+    Weights of 16 bits are tried twice: as mlx-lm runs them, beside the source; and computed in float32, beside
+    the source with its weights rounded to that type, so that rounding does not hide a fault of the conversion.
 
     Args:
         folder: the MLX model.
@@ -177,5 +177,23 @@ def mlx_checks(
             same = ids == rows if source.tokenizer else None
             check = compare(reader, expected, found, logits=True, same_tokens=same)
             texts, differs = same_texts(reader, greedy, following, check.logit_difference)
+            if precision == "float32":
+                rounded = _rounded_outputs(source.model, rows, dtype)
+                check = compare(reader, rounded, found, logits=True, same_tokens=same)
             checks.append(replace(check, same_greedy=texts, differs=differs))
     return checks
+
+
+def _rounded_outputs(model: Any, rows: list[list[int]], dtype: str) -> list[torch.Tensor]:
+    """Return the outputs of a model whose floating-point weights are rounded to a type of 16 bits."""
+    import torch
+
+    kept = [one for one in model.parameters() if one.is_floating_point()]
+    own = [one.data for one in kept]
+    try:
+        for one in kept:
+            one.data = one.data.to(getattr(torch, dtype)).to(one.dtype)
+        return outputs_of(model, rows)
+    finally:
+        for one, value in zip(kept, own, strict=True):
+            one.data = value

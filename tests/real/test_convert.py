@@ -29,8 +29,11 @@ def test_a_real_model_answers_alike_in_mlx(chat_folder: Path, tmp_path: Path) ->
         ModelSpec(str(chat_folder)), "mlx", tmp_path / "out", dtype="float16", reader_python=python
     )
     print(result.checks)
-    assert result.checks[-1].reader == "mlx-lm"
-    assert result.checks[-1].relative_difference < 0.01
+    stored, exact = result.checks[1:]
+    assert (stored.reader, exact.reader) == ("mlx-lm", "mlx-lm in float32")
+    assert stored.relative_difference < 0.01
+    assert exact.logit_difference < 0.01
+    assert exact.same_greedy == 20
 
 
 def test_a_real_encoder_gives_the_same_states_in_onnx(encoder_folder: Path, tmp_path: Path) -> None:
