@@ -135,8 +135,8 @@ def mlx_checks(
 ) -> list[Check]:
     """Let mlx-lm read the folder, in a process of its own, and compare logits, tokens and greedy text.
 
-    Weights of 16 bits are tried twice: as mlx-lm runs them, beside the source; and computed in float32, beside
-    the source with its weights rounded to that type, so that rounding does not hide a fault of the conversion.
+    Weights of 16 bits are tried twice: as mlx-lm runs them, beside the source; and computed in float32,
+    beside the source with its weights rounded to that type. So no rounding hides a fault of the conversion.
 
     Args:
         folder: the MLX model.
