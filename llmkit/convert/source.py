@@ -182,13 +182,7 @@ def _from_named(folder: Path, path: Path) -> SourceModel:
 
 def _tokenizer(folder: Path) -> Any:
     """The folder's tokenizer; None where it has no file of one."""
-    from transformers import AutoTokenizer
+    from llmkit.runtime.spec import ModelSpec
+    from llmkit.runtime.tokenizer import has_tokenizer, load_tokenizer
 
-    from llmkit.runtime.tokenizer import has_tokenizer
-
-    if not has_tokenizer(folder):
-        return None
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # tokenizer classes raise whatever their parser raised
-        raise InputError(f"{folder}: its tokenizer does not load: {one_line(error)}") from error
+    return load_tokenizer(folder, ModelSpec(str(folder))) if has_tokenizer(folder) else None

@@ -152,12 +152,14 @@ def load_tokenizer(folder: str | Path, kind: str = "causal") -> Any:
 
     Raises:
         OptionError: there is no tokenizer.json, or it has no end-of-text token.
+        LLMKitError: it does not load.
     """
-    from transformers import AutoTokenizer
+    from llmkit.runtime import tokenizer as runtime
+    from llmkit.runtime.spec import ModelSpec
 
     if not (Path(folder) / "tokenizer.json").is_file():
         raise OptionError("tokenizer", f"{folder}: no tokenizer.json there; 'train' makes a new tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = runtime.load_tokenizer(Path(folder), ModelSpec(str(folder)))
     if kind == "causal" and tokenizer.eos_token_id is None:
         raise OptionError("tokenizer", f"{folder}: it has no eos_token, which separates documents")
     return tokenizer
