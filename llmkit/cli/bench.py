@@ -20,36 +20,42 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    prompt_tokens: Annotated[int, flag("--prompt-tokens", metavar="N", help="Tokens of a prompt.")] = 256,
-    new_tokens: Annotated[int, flag("--new-tokens", metavar="N", help="Tokens that follow it.")] = 64,
-    batch: Annotated[int, flag("--batch", metavar="N", help="Prompts that run together.")] = 8,
-    mixed: Annotated[bool, flag("--mixed", help="Vary lengths in a batch: a quarter to all.")] = False,
-    guesses: Annotated[bool, flag("--guesses", help="Guess tokens, as `generate` does.")] = False,
-    start: Annotated[bool, flag("--start", help="Time the start of new processes too.")] = False,
-    repeats: Annotated[int, flag("--repeats", metavar="N", help="Rounds that count.")] = 5,
+    prompt_tokens: Annotated[
+        int, flag("--prompt-tokens", metavar="N", help="Length of a prompt, in tokens.")
+    ] = 256,
+    new_tokens: Annotated[int, flag("--new-tokens", metavar="N", help="Number of generated tokens.")] = 64,
+    batch: Annotated[int, flag("--batch", metavar="N", help="Prompts per batch.")] = 8,
+    mixed: Annotated[
+        bool, flag("--mixed", help="Vary lengths in a batch, from a quarter to the full length.")
+    ] = False,
+    guesses: Annotated[bool, flag("--guesses", help="Use speculative decoding, as `generate` does.")] = False,
+    start: Annotated[bool, flag("--start", help="Also measure the start of new processes.")] = False,
+    repeats: Annotated[int, flag("--repeats", metavar="N", help="Number of measured rounds.")] = 5,
     threads: Annotated[
         int | None,
-        flag("--threads", metavar="N", help="Threads of the processor.", default="as torch chooses"),
+        flag(
+            "--threads", metavar="N", help="Number of CPU threads.", default="the number that torch selects"
+        ),
     ] = None,
     compare: Annotated[
         str,
         flag(
             "--compare",
             metavar="NAME,...",
-            help="Programs that take turns: pipeline, generate_batch, ctranslate2, llama.cpp.",
+            help="Programs to compare with: pipeline, generate_batch, ctranslate2, llama.cpp.",
             default="none",
         ),
     ] = "",
     peer_python: Annotated[
         str | None,
-        flag("--peer-python", metavar="PATH", help="Python with llama-cpp-python.", default="this one"),
+        flag("--peer-python", metavar="PATH", help="Python with llama-cpp-python.", default="this Python"),
     ] = None,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     markdown: Annotated[bool, flag("--markdown", help="Print a Markdown table.")] = False,
     model: options.ModelFlags,
     messages: options.MessageFlags,
 ) -> None:
-    """Measure the speed and memory of a model, beside the machine's limits and other programs."""
+    """Measure speed and memory of a model, and compare with limits and other programs."""
     from llmkit.benchmark.results import BenchmarkOptions
 
     if json and markdown:

@@ -48,7 +48,7 @@ class WayFlags:
         flag(
             "--swap",
             metavar="gender|TERMS.tsv",
-            help="Answer each row of FILE as it is and with these terms swapped.",
+            help="Answer each row of FILE unchanged and with these terms swapped.",
             default="none",
         ),
     ] = None
@@ -75,7 +75,7 @@ class WayFlags:
         flag(
             "--classifier",
             metavar="MODEL",
-            help="Model that judges each continuation of --prompts, or vader (a lexicon).",
+            help="Classifier of the continuations of --prompts, or vader (a lexicon).",
             default="none",
         ),
     ] = None
@@ -101,7 +101,7 @@ class MeasureFlags:
         flag(
             "--score",
             metavar="RULE",
-            help="Score texts by the tokens that they share (shared), whole (sum), or per token (mean).",
+            help="Score of a text: over shared tokens (shared), all tokens (sum), or per token (mean).",
             default="the set's own, mostly shared",
         ),
     ] = None
@@ -127,26 +127,31 @@ class MeasureFlags:
     ] = None
     max_new_tokens: Annotated[
         int | None,
-        flag("--max-new-tokens", metavar="N", help="Most tokens of an output.", default="the verb's own"),
+        flag(
+            "--max-new-tokens",
+            metavar="N",
+            help="Maximum number of tokens in an output.",
+            default="the verb's own",
+        ),
     ] = None
     temperature: Annotated[
         float | None,
         flag("--temperature", metavar="T", help="Sample outputs at this temperature.", default="greedy"),
     ] = None
-    samples: Annotated[int, flag("--samples", metavar="N", help="Outputs of each prompt.")] = 1
+    samples: Annotated[int, flag("--samples", metavar="N", help="Number of outputs per prompt.")] = 1
     label: Annotated[
         str | None,
-        flag("--label", metavar="NAME", help="Label of the classifier to measure.", default="each of them"),
+        flag("--label", metavar="NAME", help="Label of the classifier to measure.", default="every label"),
     ] = None
     limit: Annotated[
         int | None,
         flag(
-            "--limit", metavar="N", help="Use N items, spread evenly over a set; of rows the first N.",
+            "--limit", metavar="N", help="Use N items, spread evenly over a set, or the first N rows.",
             default="all",
         ),
     ] = None  # fmt: skip
     batch_size: Annotated[
-        str, flag("--batch-size", metavar="auto|N", help="Texts in a batch; auto: as memory allows.")
+        str, flag("--batch-size", metavar="auto|N", help="Texts per batch; auto uses the available memory.")
     ] = "auto"
     confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 2000
@@ -186,7 +191,7 @@ class BiasOutputFlags:
     report: Annotated[
         Path | None,
         flag(
-            "--report", metavar="FILE.html", help="Write a page with numbers, charts and items.",
+            "--report", metavar="FILE.html", help="Write an HTML page with numbers, charts and items.",
             default="none",
         ),
     ] = None  # fmt: skip
@@ -225,7 +230,7 @@ def run(
     *,
     files: Annotated[
         list[str] | None,
-        argument("FILE...", help="Files of the set as published, or rows whose terms are swapped."),
+        argument("FILE...", help="Files of the published set, or rows for --swap."),
     ] = None,
     way: WayFlags,
     measure: MeasureFlags,

@@ -47,7 +47,7 @@ def run(
     ] = "auto",
     bound: Annotated[
         float | None,
-        flag("--bound", help="Largest relative difference to accept.", default="that of the type"),
+        flag("--bound", help="Maximum accepted relative difference.", default="depends on the type"),
     ] = None,
     reader_python: Annotated[
         str | None,
@@ -55,12 +55,16 @@ def run(
             "--reader-python",
             metavar="PATH",
             help="Python with llama-cpp-python, onnxruntime or mlx-lm, to check the result.",
-            default="this one, if it has it",
+            default="this Python, if it has them",
         ),
     ] = None,
     max_shard_size: Annotated[
         str,
-        flag("--max-shard-size", metavar="SIZE", help="Largest safetensors file; a killed run loses one."),
+        flag(
+            "--max-shard-size",
+            metavar="SIZE",
+            help="Maximum size of a safetensors file; a killed run loses at most one.",
+        ),
     ] = "5GB",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
@@ -105,13 +109,13 @@ def run(
             "--cache-dir",
             metavar="FOLDER",
             help="Folder of downloaded models.",
-            default="that of huggingface_hub",
+            default="the folder of huggingface_hub",
             group="Model",
         ),
     ] = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Convert a model to another format, and prove that the result answers alike."""
+    """Convert a model to another format, and compare its outputs with the source."""
     from llmkit.convert.conversion import convert
     from llmkit.runtime.spec import ModelSpec
 

@@ -56,10 +56,10 @@ EXAMPLES = ["llmkit doctor"]
 @options.expand
 def run(
     *,
-    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
+    json: Annotated[bool, flag("--json", help="Print one JSON object per line.")] = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Show versions, devices, and anything missing with the command that installs it."""
+    """Show versions, devices, and missing packages with their install commands."""
     findings = list(_findings())
     failed = any(finding.ok is False for finding in findings)
     console.will_exit(int(failed))

@@ -31,7 +31,7 @@ def run(
         flag(
             "--pooling",
             metavar="mean|cls|last",
-            help="Make the vector of the mean over the tokens, of the first token, or of the last.",
+            help="Pooling: mean over the tokens, first token (cls), or last token.",
             default="the model's own, or mean",
         ),
     ] = None,
@@ -39,8 +39,8 @@ def run(
         bool | None,
         flag(
             "--normalize/--no-normalize",
-            help="Scale vectors to length 1, or do not.",
-            default="as the model describes it, or --normalize",
+            help="Normalize embeddings to length 1, or do not.",
+            default="as modules.json says, or --normalize",
         ),
     ] = None,
     prompt: Annotated[
@@ -48,7 +48,7 @@ def run(
         flag(
             "--prompt",
             metavar="NAME",
-            help="Put this prompt of the model in front of each text, such as query.",
+            help="Prepend this prompt of the model to each text, such as query.",
             default="the model's default prompt, if it has one",
         ),
     ] = None,
@@ -58,7 +58,7 @@ def run(
     details: Details = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Make a vector of a text, or of each row of a file, with an encoder."""
+    """Compute the embedding of a text, or of each row of a file, with an encoder."""
     write_rows(outputs, wanted=details)
     rows.check_output(outputs)
     rows.report_unused_seed(model.seed, "an embedding draws nothing")

@@ -53,7 +53,7 @@ class TrainedModelFlags(options.ModelFlags):
 
     seed: Annotated[
         int | None,
-        flag("--seed", metavar="N", help="Seed of everything random.", default=str(FinetuneRecipe.seed)),
+        flag("--seed", metavar="N", help="Random seed.", default=str(FinetuneRecipe.seed)),
     ] = None
 
 
@@ -95,7 +95,7 @@ def run(
     ] = "auto",
     messages: options.MessageFlags,
 ) -> None:
-    """Train a model further on rows of examples: a LoRA adapter, or the whole model."""
+    """Finetune a model on rows of examples: a LoRA adapter, or the whole model."""
     (run, recipe, model), more = merged(
         run,
         recipe,

@@ -40,7 +40,7 @@ class GapFlags:
         flag(
             "--prefix",
             metavar="FILE",
-            help="Text before the gap; - is stdin. It needs a model with tokens for it, as code models have.",
+            help="Text before the gap; - is stdin. It needs a code model that supports it.",
             default="none",
         ),
     ] = None
@@ -69,7 +69,7 @@ def run(
         bool | None,
         flag(
             "--chat/--no-chat",
-            help="Put the prompt into the model's chat template, or do not.",
+            help="Apply the model's chat template to the prompt, or do not.",
             default="--chat if the model has one",
             group="Chat",
         ),

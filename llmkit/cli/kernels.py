@@ -38,7 +38,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    action: Annotated[str, argument("list|verify|bench", help="What to do.")] = "list",
+    action: Annotated[str, argument("list|verify|bench", help="Action.")] = "list",
     names: Annotated[
         list[str] | None,
         argument("KERNEL...", help="Names from the list, or FILE.py:FUNCTION."),
@@ -49,8 +49,8 @@ def run(
             "-m",
             "--model",
             metavar="NAME|PATH",
-            help="verify: also inside this model.",
-            default="a small one alone",
+            help="verify: also run the kernel in this model.",
+            default="only a small model",
         ),
     ] = None,
     device: Annotated[str, flag("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")] = "cpu",
@@ -58,17 +58,17 @@ def run(
         str, flag("--dtype", metavar="NAME", help="bench: float32, bfloat16 or float16.")
     ] = "float32",
     quick: Annotated[bool, flag("--quick", help="verify: only the cases that fail most often.")] = False,
-    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
+    json: Annotated[bool, flag("--json", help="Print one JSON object per line.")] = False,
     picture: Annotated[
         Path | None,
-        flag("--picture", metavar="FILE.svg", help="bench: draw the times into this file.", default="none"),
+        flag("--picture", metavar="FILE.svg", help="bench: plot the times into this file.", default="none"),
     ] = None,
     trust_remote_code: Annotated[
         bool, flag("--trust-remote-code", help="Run kernels of any Hub repository.")
     ] = False,
     messages: options.MessageFlags,
 ) -> None:
-    """List, verify or time attention kernels."""
+    """List, verify or benchmark attention kernels."""
     if action == "list" and not names:
         _list(json)
     elif action == "verify" and names and len(names) == 1:

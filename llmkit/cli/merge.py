@@ -28,7 +28,7 @@ def run(
             "-m",
             "--model",
             metavar="NAME|PATH",
-            help="Base model; needed where the adapter's own is quantized.",
+            help="Base model; needed if the adapter's base model is quantized.",
             default="the base that the adapter names",
             group="Model",
         ),
@@ -38,7 +38,7 @@ def run(
         flag(
             "--save-dtype",
             metavar="NAME",
-            help="Precision of the weights: float32, bfloat16, float16, or auto, as the base has it.",
+            help="Dtype of the weights: float32, bfloat16, float16, or auto, the dtype of the base model.",
         ),
     ] = "auto",
     device: Annotated[
@@ -57,14 +57,14 @@ def run(
             "--cache-dir",
             metavar="FOLDER",
             help="Folder of downloaded models.",
-            default="that of huggingface_hub",
+            default="the folder of huggingface_hub",
             group="Model",
         ),
     ] = None,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Merge a LoRA adapter into its base model, and measure what that changes."""
+    """Merge a LoRA adapter into its base model, and measure the change."""
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.merge import check_output, merge
 

@@ -27,13 +27,15 @@ def run(
     *,
     output: Annotated[Path, flag("-o", "--output", metavar="FOLDER", help="Folder of the quantized model.")],
     bits: Annotated[int, flag("--bits", metavar="8|4", help="Bits of a weight.")] = 8,
-    group: Annotated[int, flag("--group", metavar="N", help="Inputs that share a scale in 4 bits.")] = 32,
+    group: Annotated[
+        int, flag("--group", metavar="N", help="Group size in 4 bits: number of inputs that share a scale.")
+    ] = 32,
     calibration: Annotated[
         str | None,
         flag(
             "--calibration",
             metavar="FILE",
-            help="Rows or lines of text; 4-bit weights are rounded so that outputs on them change least.",
+            help="Texts for GPTQ (4 bits): it minimizes the change of the outputs on them.",
             default="none: round to nearest",
         ),
     ] = None,
@@ -42,15 +44,20 @@ def run(
         flag("--field", metavar="NAME", help="Column of the text.", default="`text`, or the only one"),
     ] = None,
     max_shard_size: Annotated[
-        str, flag("--max-shard-size", metavar="SIZE", help="Largest weight file; a killed run loses one.")
+        str,
+        flag(
+            "--max-shard-size",
+            metavar="SIZE",
+            help="Maximum size of a weight file; a killed run loses at most one.",
+        ),
     ] = "5GB",
     encoding: options.Encoding = None,
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace a model that is there.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing model.")] = False,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     model: StoredModelFlags,
     messages: options.MessageFlags,
 ) -> None:
-    """Save a model with its weights in 8 or 4 bits, and measure what that changes."""
+    """Quantize the weights of a model to 8 or 4 bits, and measure the change."""
     from llmkit.cli.common.loading import quick_imports
     from llmkit.convert.output import check_output
     from llmkit.errors import OptionError

@@ -25,7 +25,7 @@ _loading = threading.Lock()  # the libraries are imported, and the weights read,
 
 @options.expand
 def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.MessageFlags) -> None:
-    """Serve models over HTTP, to programs that speak OpenAI's or ollama's API."""
+    """Serve models over HTTP, with OpenAI's and ollama's APIs."""
     from llmkit.runtime.locate import locate
     from llmkit.serving.app import check_settings, serve
 

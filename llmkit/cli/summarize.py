@@ -36,7 +36,7 @@ def run(
         list[str] | None,
         argument(
             "TEXT|FILE...",
-            help="A text, or documents and folders of them (Markdown, HTML, PDF, Word, OpenDocument, EPUB,"
+            help="A text, documents, or folders (Markdown, HTML, PDF, Word, OpenDocument, EPUB,"
             " subtitles, plain text); - is stdin. Without it, --input or stdin is read.",
         ),
     ] = None,
@@ -48,15 +48,17 @@ def run(
         bool,
         flag(
             "--extractive",
-            help="Pick sentences of the text; with -m, weigh them by the model's embeddings.",
+            help="Select sentences of the text; with -m, rank them by the model's embeddings.",
             default="without -m",
         ),
     ] = False,
     min_words: Annotated[
-        int | None, flag("--min-words", metavar="N", help="Fewest words of a summary.", default="none")
+        int | None,
+        flag("--min-words", metavar="N", help="Minimum number of words in a summary.", default="none"),
     ] = None,
     max_words: Annotated[
-        int | None, flag("--max-words", metavar="N", help="Most words of a summary.", default="none")
+        int | None,
+        flag("--max-words", metavar="N", help="Maximum number of words in a summary.", default="none"),
     ] = None,
     ratio: Annotated[
         float | None,
@@ -67,8 +69,8 @@ def run(
         flag(
             "--strategy",
             metavar="map-reduce|refine|truncate",
-            help="How to read a text longer than the model's window: map-reduce summarizes its parts,"
-            " then their summaries; refine reads part after part, each with the summary so far; truncate"
+            help="Method for a text longer than the model's context: map-reduce summarizes its parts,"
+            " then their summaries; refine reads one part at a time, with the summary so far; truncate"
             " reads only the beginning.",
             default="map-reduce",
         ),
@@ -78,15 +80,18 @@ def run(
         flag(
             "--style",
             metavar="paragraph|bullets",
-            help="Form of the summary: a paragraph, or a list with a sentence on each line. A model needs a"
-            " chat template for it.",
+            help="Format of the summary: a paragraph, or a list with one sentence per line. A model needs a"
+            " chat template for bullets.",
             default="paragraph",
         ),
     ] = None,
     window: Annotated[
         int | None,
         flag(
-            "--window", metavar="N", help="Most tokens of text in a part.", default="all that the model sees"
+            "--window",
+            metavar="N",
+            help="Maximum number of text tokens in a part.",
+            default="the model's context length",
         ),
     ] = None,
     prefix: Annotated[
@@ -111,7 +116,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Summarize texts and documents, with a model or by their own sentences."""
+    """Summarize texts and documents, with a model or by selecting sentences."""
     from llmkit.tasks.summarization.extractive import SummaryLength
     from llmkit.tasks.summarization.options import STRATEGIES, SummaryOptions
 

@@ -44,7 +44,7 @@ def run(
         list[str] | None,
         argument(
             "TEXT|FILE...",
-            help="A text, or documents and folders of them (Markdown, HTML, subtitles, gettext, JSON, YAML,"
+            help="A text, documents, or folders (Markdown, HTML, subtitles, gettext, JSON, YAML,"
             " Word, OpenDocument, EPUB, plain text). Without it, --input or stdin is read.",
         ),
     ] = None,
@@ -54,7 +54,7 @@ def run(
             "--from",
             metavar="LANGUAGE",
             help="Language of the text, such as de, deu, zh-Hant or German.",
-            default="the model's, where it has one",
+            default="the model's, if it has one",
         ),
     ] = None,
     target: Annotated[
@@ -63,7 +63,7 @@ def run(
             "--to",
             metavar="LANGUAGE",
             help="Language of the translation.",
-            default="the model's, where it has one",
+            default="the model's, if it has one",
         ),
     ] = None,
     model: RowModelFlags,
@@ -77,8 +77,8 @@ def run(
         flag(
             "--keep",
             metavar="FILE",
-            help="Terms, one a line, that the translation keeps unchanged, and with them {name}, %s, URLs and"
-            " tags; /dev/null keeps only those.",
+            help="File of terms that stay unchanged in the translation, one per line; also protects {name}, %s, URLs"
+            " and tags; /dev/null protects only these.",
             default="none",
         ),
     ] = None,
@@ -87,8 +87,8 @@ def run(
         flag(
             "--glossary",
             metavar="FILE",
-            help="Terms and their translations, a tab between them, that the translation uses; those that"
-            " were not met are listed.",
+            help="File of terms and their translations, separated by a tab; a notice lists terms that"
+            " the translation does not contain.",
             default="none",
         ),
     ] = None,
@@ -117,7 +117,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Translate a text of any length, documents, or a file of texts, and keep their layout."""
+    """Translate a text of any length, documents, or a file of texts, and keep the layout."""
     from llmkit.records.encodings import check_encoding
     from llmkit.tasks.decoding import GenerationOptions
     from llmkit.text.languages import find_pair

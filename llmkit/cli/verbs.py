@@ -11,33 +11,33 @@ ABOUT = "Load, use, train and evaluate the language models that you run yourself
 SECTIONS = {
     "Use a model": {
         "generate": "Continue a prompt, or a file of prompts, with a language model.",
-        "translate": "Translate a text of any length, documents, or a file of texts, and keep their layout.",
-        "chat": "Talk with a chat model in the terminal, or answer a message or a file of conversations.",
-        "qa": "Answer questions from texts and documents, with an extractive or a chat model.",
-        "summarize": "Summarize texts and documents, with a model or by their own sentences.",
-        "embed": "Make a vector of a text, or of each row of a file, with an encoder.",
+        "translate": "Translate a text of any length, documents, or a file of texts, and keep the layout.",
+        "chat": "Chat with a model in the terminal, or answer a message or a file of conversations.",
+        "qa": "Answer questions about texts and documents, with an extractive or a chat model.",
+        "summarize": "Summarize texts and documents, with a model or by selecting sentences.",
+        "embed": "Compute the embedding of a text, or of each row of a file, with an encoder.",
     },
     "Serve a model": {
-        "serve": "Serve models over HTTP, to programs that speak OpenAI's or ollama's API.",
+        "serve": "Serve models over HTTP, with OpenAI's and ollama's APIs.",
     },
     "Train a model": {
         "pretrain": "Train a language model from scratch on a text corpus.",
-        "finetune": "Train a model further on rows of examples: a LoRA adapter, or the whole model.",
-        "merge": "Merge a LoRA adapter into its base model, and measure what that changes.",
-        "quantize": "Save a model with its weights in 8 or 4 bits, and measure what that changes.",
-        "convert": "Convert a model to another format, and prove that the result answers alike.",
+        "finetune": "Finetune a model on rows of examples: a LoRA adapter, or the whole model.",
+        "merge": "Merge a LoRA adapter into its base model, and measure the change.",
+        "quantize": "Quantize the weights of a model to 8 or 4 bits, and measure the change.",
+        "convert": "Convert a model to another format, and compare its outputs with the source.",
     },
     "Evaluate": {
         "eval": "Score predictions or a model, with confidence intervals.",
         "bias": "Measure the bias of a model on published sets, swapped terms or prompts about groups.",
     },
     "Inspect": {
-        "explain": "Score the words of a text by their part in a model's prediction.",
-        "estimate": "Estimate the memory, time and price of a model, before it is downloaded or loaded.",
-        "bench": "Measure the speed and memory of a model, beside the machine's limits and other programs.",
-        "kernels": "List, verify or time attention kernels.",
+        "explain": "Compute the contribution of each word of a text to a model's prediction.",
+        "estimate": "Estimate the memory, time and price of a model before download and loading.",
+        "bench": "Measure speed and memory of a model, and compare with limits and other programs.",
+        "kernels": "List, verify or benchmark attention kernels.",
         "models": "List, describe, download, remove and check models.",
-        "doctor": "Show versions, devices, and anything missing with the command that installs it.",
+        "doctor": "Show versions, devices, and missing packages with their install commands.",
     },
 }
 VERBS = {verb: about for section in SECTIONS.values() for verb, about in section.items()}

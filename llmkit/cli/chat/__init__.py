@@ -41,7 +41,7 @@ def run(
         str | None,
         argument(
             "TEXT|FILE",
-            help="A message to answer, or a file with one. Without it, --input or stdin is read; at a"
+            help="A message to answer, or a file with a message. Without it, --input or stdin is read; on a"
             " terminal a conversation begins.",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def run(
     continue_final_message: options.Continue = False,
     messages: options.MessageFlags,
 ) -> None:
-    """Talk with a chat model in the terminal, or answer a message or a file of conversations."""
+    """Chat with a model in the terminal, or answer a message or a file of conversations."""
     from llmkit.tasks.decoding import GenerationOptions
 
     wanted = GenerationOptions(

@@ -33,12 +33,12 @@ class TextModelFlags(ModelFlags):
         flag(
             "--engine-python",
             metavar="PATH",
-            help="Python that has the package of llamacpp, openvino or vllm.",
-            default="this one",
+            help="Path of a Python that has the package of llamacpp, openvino or vllm.",
+            default="this Python",
         ),
     ] = None
     concurrency: Annotated[
-        int, flag("--concurrency", metavar="N", help="Requests to vllm or a URL at the same time.")
+        int, flag("--concurrency", metavar="N", help="Parallel requests to vllm or a URL.")
     ] = 8
 
     @property
@@ -84,15 +84,16 @@ class RowModelFlags(TextModelFlags):
             "--workers",
             metavar="N",
             help="Workers of --cluster.",
-            default="as many as it has GPUs or cores for",
+            default="use all GPUs or cores",
         ),
     ] = None
     gpus_per_worker: Annotated[
         float | None,
-        flag("--gpus-per-worker", metavar="N", help="GPUs of each worker.", default="1 if there are GPUs"),
+        flag("--gpus-per-worker", metavar="N", help="GPUs per worker.", default="1 if there are GPUs"),
     ] = None
     allow_mixed: Annotated[
-        bool, flag("--allow-mixed", help="Let workers differ in device and versions; results may, too.")
+        bool,
+        flag("--allow-mixed", help="Allow workers with different devices and versions; results may differ."),
     ] = False
 
     @property

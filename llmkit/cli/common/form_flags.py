@@ -22,16 +22,14 @@ class FormFlags:
 
     schema: Annotated[
         str | None,
-        flag(
-            "--schema", metavar="FILE|JSON", help="JSON schema that answers are valid under.", default="none"
-        ),
+        flag("--schema", metavar="FILE|JSON", help="JSON schema of the answers.", default="none"),
     ] = None
     regex: Annotated[
         str | None,
         flag(
             "--regex",
             metavar="TEXT",
-            help="Regular expression that answers match as a whole.",
+            help="Regular expression that matches the whole answer.",
             default="none",
         ),
     ] = None

@@ -71,7 +71,7 @@ class MessageFlags:
 
     quiet: Annotated[bool, flag("-q", "--quiet", help="Show no notices and no progress.")] = False
     verbose: Annotated[
-        bool, flag("-v", "--verbose", help="Show the choices that were made, and messages of libraries.")
+        bool, flag("-v", "--verbose", help="Show the selected settings, and messages of libraries.")
     ] = False
     debug: Annotated[bool, flag("--debug", help="Show the traceback of an error.")] = False
 
@@ -93,7 +93,7 @@ class ModelFlags:
             metavar="NAME|PATH",
             help="Hub id, folder, embedded model (see `llmkit models`), or GGUF file: FILE, MODEL:FILE or"
             " MODEL:Q8_0.",
-            default="an embedded one, where the verb has it",
+            default="an embedded model, if the verb has one",
         ),
     ] = None
     revision: Annotated[
@@ -105,7 +105,7 @@ class ModelFlags:
         flag(
             "--device",
             metavar="NAME",
-            help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.",
+            help="auto, cpu, cuda, cuda:N or mps; auto uses a GPU if there is one.",
         ),
     ] = "auto"
     dtype: Annotated[
@@ -113,7 +113,7 @@ class ModelFlags:
         flag(
             "--dtype",
             metavar="NAME",
-            help="auto, float32, bfloat16 or float16; auto is the fastest that is sound on the device.",
+            help="auto, float32, bfloat16 or float16; auto is the fastest accurate type on the device.",
         ),
     ] = "auto"
     attn: Annotated[
@@ -122,18 +122,18 @@ class ModelFlags:
             "--attn",
             metavar="NAME",
             help="Attention kernel from `llmkit kernels`, or FILE.py:FUNCTION, or a repository of the Hub.",
-            default="sdpa where the model has it",
+            default="sdpa, if the model supports it",
         ),
     ] = None
     no_verify: Annotated[
-        bool, flag("--no-verify", help="Run a kernel from a file without checking its results first.")
+        bool, flag("--no-verify", help="Do not check a kernel from a file before its first use.")
     ] = False
     quantize: Annotated[
         str | None,
         flag(
             "--quantize",
             metavar="int8|int4",
-            help="Keep weights in 8 or 4 bits: less memory, and faster on a CPU.",
+            help="Quantize weights to 8 or 4 bits: less memory, and faster on a CPU.",
             default="as stored",
         ),
     ] = None
@@ -142,7 +142,7 @@ class ModelFlags:
         flag(
             "--linear",
             metavar="NAME",
-            help="Kernel of quantized products: cpu, torch, reference, or FILE.py:FUNCTION.",
+            help="Kernel for quantized matrix products: cpu, torch, reference, or FILE.py:FUNCTION.",
             default="the fastest",
         ),
     ] = None
@@ -154,7 +154,7 @@ class ModelFlags:
         bool, flag("--trust-remote-code", help="Run Python code that comes with the model.")
     ] = False
     allow_bin: Annotated[
-        bool, flag("--allow-bin", help="Read pytorch_model.bin where there is no safetensors file.")
+        bool, flag("--allow-bin", help="Read pytorch_model.bin if there is no safetensors file.")
     ] = False
     offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
         False
@@ -165,12 +165,12 @@ class ModelFlags:
             "--cache-dir",
             metavar="FOLDER",
             help="Folder of downloaded models.",
-            default="that of huggingface_hub",
+            default="the folder of huggingface_hub",
         ),
     ] = None
     seed: Annotated[
         int | None,
-        flag("--seed", metavar="N", help="Seed of everything random.", default="a new one each time"),
+        flag("--seed", metavar="N", help="Random seed.", default="a new seed each time"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -226,7 +226,7 @@ Continue = Annotated[
     bool,
     flag(
         "--continue",
-        help="Let the assistant's last message in each conversation go on, in place of a new answer.",
+        help="Continue the assistant's last message in each conversation, instead of a new answer.",
         group="Chat",
     ),
 ]
@@ -238,7 +238,7 @@ Truncate = Annotated[
         metavar="SIDE",
         help="Shorten a prompt that is longer than the context: left keeps its end, right its start, turns"
         " drops the oldest turns of a conversation.",
-        default="none; too long is an error",
+        default="none: a longer prompt is an error",
         group="Input",
     ),
 ]
@@ -250,13 +250,15 @@ class DecodingFlags:
 
     GROUP = "Decoding"
 
-    max_new_tokens: Annotated[int, flag("--max-new-tokens", metavar="N", help="Most tokens to write.")] = 256
+    max_new_tokens: Annotated[
+        int, flag("--max-new-tokens", metavar="N", help="Maximum number of new tokens.")
+    ] = 256
     temperature: Annotated[
         float | None,
         flag(
             "--temperature",
             metavar="T",
-            help="Sample, with the logits divided by T; below 1 is safer, above 1 more varied.",
+            help="Sample at temperature T: the logits are divided by T; lower is less random.",
             default="the model's; greedy if it has none",
         ),
     ] = None
@@ -265,7 +267,7 @@ class DecodingFlags:
         flag(
             "--top-p",
             metavar="P",
-            help="Sample from the likeliest tokens that together have probability P.",
+            help="Sample from the most likely tokens with total probability P.",
             default="the model's, or 1",
         ),
     ] = None
@@ -274,7 +276,7 @@ class DecodingFlags:
         flag(
             "--top-k",
             metavar="K",
-            help="Sample from the K likeliest tokens; 0 takes all.",
+            help="Sample from the K most likely tokens; 0 means all.",
             default="the model's, or 50",
         ),
     ] = None
@@ -283,7 +285,7 @@ class DecodingFlags:
         flag(
             "--min-p",
             metavar="P",
-            help="Drop tokens less likely than P times the likeliest.",
+            help="Drop tokens with less than P times the highest probability.",
             default="the model's, or 0",
         ),
     ] = None
@@ -292,22 +294,29 @@ class DecodingFlags:
         flag(
             "--repetition-penalty",
             metavar="X",
-            help="Above 1 makes tokens of the text so far less likely.",
+            help="Above 1 makes tokens of the earlier text less likely.",
             default="the model's, or 1",
         ),
     ] = None
     num_beams: Annotated[
         int | None,
-        flag("--num-beams", metavar="N", help="Search with N beams.", default="the model's, or 1"),
+        flag("--num-beams", metavar="N", help="Beam search with N beams.", default="the model's, or 1"),
     ] = None
     num_return_sequences: Annotated[
-        int, flag("--num-return-sequences", metavar="N", help="Results for each prompt.")
+        int, flag("--num-return-sequences", metavar="N", help="Number of results per prompt.")
     ] = 1
     stop: Annotated[
         list[str] | None,
-        flag("--stop", metavar="TEXT", help="End at this text; may be repeated.", default="none"),
+        flag(
+            "--stop",
+            metavar="TEXT",
+            help="Stop string: end the answer at this text; may be repeated.",
+            default="none",
+        ),
     ] = None
-    greedy: Annotated[bool, flag("--greedy", help="Always take the likeliest token; do not sample.")] = False
+    greedy: Annotated[bool, flag("--greedy", help="Always select the most likely token; do not sample.")] = (
+        False
+    )
 
     def values(self) -> dict[str, Any]:
         """Return keyword arguments of `tasks.decoding.GenerationOptions`."""

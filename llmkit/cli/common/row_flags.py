@@ -44,20 +44,25 @@ class InputFlags:
     ] = None
     field: Annotated[
         str | None,
-        flag("--field", metavar="NAME", help="Column of the text.", default="the verb's own, such as text"),
+        flag(
+            "--field",
+            metavar="NAME",
+            help="Column of the text.",
+            default="the default column of the verb, such as text",
+        ),
     ] = None
     template: Annotated[
         str | None,
         flag(
             "--template",
             metavar="TEXT",
-            help="Text over several columns, such as 'Q: {question}'.",
+            help="Text that combines several columns, such as 'Q: {question}'.",
             default="--field",
         ),
     ] = None
     lines: Annotated[
         bool,
-        flag("--lines", help="Read each line of stdin, or of a file of plain text, as a text of its own."),
+        flag("--lines", help="Read each line of stdin, or of a file of plain text, as a separate text."),
     ] = False
     whole: Annotated[bool, flag("--whole", help="Read a file of plain text as one text.")] = False
     limit: Limit = None
@@ -82,14 +87,14 @@ class OutputFlags:
         ),
     ] = None
     json: Annotated[bool, flag("--json", help="Write JSONL to stdout instead of plain text.")] = False
-    resume: Annotated[bool, flag("--resume", help="Go on with an unfinished --output.")] = False
+    resume: Annotated[bool, flag("--resume", help="Continue an unfinished --output.")] = False
     overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing --output.")] = False
     on_error: Annotated[
         str,
         flag(
             "--on-error",
             metavar="fail|skip",
-            help="fail stops at a bad row; skip writes an `error` field for it and goes on.",
+            help="fail stops at a bad row; skip writes an `error` field for it and continues.",
         ),
     ] = "fail"
     result_field: Annotated[
@@ -97,15 +102,13 @@ class OutputFlags:
         flag(
             "--result-field",
             metavar="NAME",
-            help="Column of the result, for an input that has the usual one already.",
+            help="Name of the result column, if the input already has the usual one.",
             default="the verb's",
         ),
     ] = None
     batch_size: Annotated[
         str,
-        flag(
-            "--batch-size", metavar="auto|N", help="Rows in a batch; auto takes as many as fit into memory."
-        ),
+        flag("--batch-size", metavar="auto|N", help="Rows per batch; auto uses the available memory."),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:
@@ -133,7 +136,7 @@ Details = Annotated[
     bool,
     flag(
         "--details",
-        help="Add the finish reason, the numbers of tokens and the seed to each row; without --output, write"
+        help="Add the finish reason, the token counts and the seed to each row; without --output, write"
         " JSONL.",
         group="Output",
     ),
@@ -152,7 +155,7 @@ class DetailFlags:
         flag(
             "--logprobs",
             metavar="N",
-            help="Add the log-probability of each token and of the N likeliest at its place; without"
+            help="Add the log-probabilities of each token and of the N most likely alternatives; without"
             " --output, write JSONL.",
             default="none",
         ),

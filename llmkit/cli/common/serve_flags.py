@@ -25,18 +25,18 @@ class ServerFlags:
     GROUP = "Server"
 
     host: Annotated[str, flag("--host", metavar="NAME", help="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, flag("--port", help="Port to listen on; 0 takes a free one.")] = 8000
+    port: Annotated[int, flag("--port", help="Port to listen on; 0 selects a free port.")] = 8000
     api_key: Annotated[
         Path | None,
         flag(
             "--api-key",
             metavar="FILE",
-            help="File with the keys that open the API, one a line.",
+            help="File with the API keys, one per line.",
             default=f"the environment's {KEY_VARIABLE}, or none",
         ),
     ] = None
     no_api_key: Annotated[
-        bool, flag("--no-api-key", help="Let everybody who reaches the host use it without a key.")
+        bool, flag("--no-api-key", help="Accept requests from other machines without a key.")
     ] = False
     cors_origin: Annotated[
         list[str] | None,
@@ -48,7 +48,10 @@ class ServerFlags:
         ),
     ] = None
     max_queue: Annotated[
-        int, flag("--max-queue", help="Answers of one model that may wait; more are refused with status 429.")
+        int,
+        flag(
+            "--max-queue", help="Maximum number of waiting requests per model; further ones get status 429."
+        ),
     ] = 64
     max_body: Annotated[int, flag("--max-body", metavar="MIB", help="Size limit of a request's body.")] = 10
     prompt_cache: Annotated[
@@ -56,7 +59,7 @@ class ServerFlags:
         flag(
             "--prompt-cache",
             metavar="MIB",
-            help="Memory of each model for the beginnings of earlier prompts; 0 keeps none.",
+            help="Size of the prompt cache per model; 0 disables it.",
         ),
     ] = 512
     keep_alive: Annotated[
@@ -64,8 +67,8 @@ class ServerFlags:
         flag(
             "--keep-alive",
             metavar="SECONDS",
-            help="Load models when they are asked for, and unload those that nobody used for so long.",
-            default="load all at the start, and keep them",
+            help="Load a model at its first request, and unload it after this time without a request.",
+            default="load all models at the start and keep them",
         ),
     ] = None
     request_timeout: Annotated[
@@ -74,7 +77,9 @@ class ServerFlags:
     shutdown_timeout: Annotated[
         float,
         flag(
-            "--shutdown-timeout", metavar="SECONDS", help="Time for running requests after SIGTERM or Ctrl-C."
+            "--shutdown-timeout",
+            metavar="SECONDS",
+            help="Time limit for running requests after SIGTERM or Ctrl-C.",
         ),
     ] = 30.0
     tls_cert: Annotated[
@@ -185,7 +190,7 @@ class ServedModelFlags:
             "--cache-dir",
             metavar="FOLDER",
             help="Folder of downloaded models.",
-            default="that of huggingface_hub",
+            default="the folder of huggingface_hub",
         ),
     ] = None
 

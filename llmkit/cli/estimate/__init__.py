@@ -76,18 +76,18 @@ class MachineFlags:
         flag(
             "--grid",
             metavar="COUNTRY|N",
-            help="Country of the electricity, or grams of CO2 for a kWh.",
+            help="Country of the electricity, or grams of CO2 per kWh.",
             default="none",
         ),
     ] = None
     price: Annotated[
         float | None,
-        flag("--price", metavar="N", help="Price of a device for an hour.", default="none"),
+        flag("--price", metavar="N", help="Price per device and hour.", default="none"),
     ] = None
     check: Annotated[
         bool, flag("--check", help="Run one batch or step here, and compare it with the estimate.")
     ] = False
-    again: Annotated[bool, flag("--again", help="Time the model's layers anew for `--on this`.")] = False
+    again: Annotated[bool, flag("--again", help="Measure the model's layers again for `--on this`.")] = False
 
 
 @options.expand
@@ -101,7 +101,7 @@ def run(
         flag(
             "--prompt-tokens",
             metavar="N",
-            help="Tokens of a prompt, or of a row that is trained on or scored.",
+            help="Length in tokens of a prompt, or of a row to train on or score.",
             default="512, in finetune 1024, or what fits",
         ),
     ] = None,
@@ -120,7 +120,7 @@ def run(
     ] = None,
     rows: Annotated[
         int | None,
-        flag("--rows", metavar="N", help="All rows, for time, energy and price.", default="one batch"),
+        flag("--rows", metavar="N", help="Number of rows, for time, energy and price.", default="one batch"),
     ] = None,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     training: TrainingFlags,
@@ -143,7 +143,7 @@ def run(
         flag(
             "--dtype",
             metavar="NAME",
-            help="auto, float32, bfloat16 or float16; auto is what the verb would take.",
+            help="auto, float32, bfloat16 or float16; auto is the default of the verb.",
         ),
     ] = "auto",
     quantize: Annotated[
@@ -159,7 +159,7 @@ def run(
     ),
     messages: options.MessageFlags,
 ) -> None:
-    """Estimate the memory, time and price of a model, before it is downloaded or loaded."""
+    """Estimate the memory, time and price of a model before download and loading."""
     from llmkit.cli.common.loading import quick_imports
     from llmkit.runtime.spec import ModelSpec
 

@@ -29,7 +29,7 @@ class ScoringFlags:
 
     metric: Annotated[
         str | None,
-        flag("--metric", metavar="NAME,...", help=_METRIC_HELP, default="that of --task"),
+        flag("--metric", metavar="NAME,...", help=_METRIC_HELP, default="the format of --task"),
     ] = None
     reference_field: Annotated[
         str | None,
@@ -108,7 +108,7 @@ class TargetFlags:
             "--to",
             metavar="LANG",
             help="Target language; also chooses BLEU's tokenizer.",
-            default="the model's, where it has one",
+            default="the model's, if it has one",
         ),
     ] = None
 
@@ -125,7 +125,7 @@ class TextFlags:
             "--from",
             metavar="LANG",
             help="Source language of a translation model.",
-            default="the model's, where it has one",
+            default="the model's, if it has one",
         ),
     ] = None
     field: Annotated[
@@ -142,7 +142,7 @@ class TextFlags:
         flag(
             "--template",
             metavar="TEXT",
-            help="Text over several columns, such as 'Q: {question}'.",
+            help="Text that combines several columns, such as 'Q: {question}'.",
             default="--field",
         ),
     ] = None
@@ -156,7 +156,11 @@ class BatchFlags:
 
     batch_size: Annotated[
         str,
-        flag("--batch-size", metavar="auto|N", help="Windows or rows in a batch, or auto: as memory allows."),
+        flag(
+            "--batch-size",
+            metavar="auto|N",
+            help="Windows or rows per batch; auto uses the available memory.",
+        ),
     ] = "auto"
 
     def rows_per_batch(self) -> int | None:
@@ -183,7 +187,7 @@ class LikelihoodFlags:
         flag(
             "--window",
             metavar="TOKENS",
-            help="Tokens that the model sees at a time.",
+            help="Context window, in tokens.",
             default="its context length",
         ),
     ] = None
@@ -192,7 +196,7 @@ class LikelihoodFlags:
         flag(
             "--stride",
             metavar="TOKENS",
-            help="Tokens predicted by each further window.",
+            help="Stride: tokens that each further window scores.",
             default="half the window",
         ),
     ] = None
@@ -205,9 +209,7 @@ class LikelihoodFlags:
     concatenate: Annotated[
         bool, flag("--concatenate", help="Score the rows as one text, with a blank line between them.")
     ] = False
-    lines: Annotated[bool, flag("--lines", help="Score each line of a text file as a text of its own.")] = (
-        False
-    )
+    lines: Annotated[bool, flag("--lines", help="Score each line of a text file as a separate text.")] = False
     given: Annotated[
         str | None,
         flag(
@@ -242,7 +244,7 @@ class TaskFlags:
         flag(
             "--save-predictions",
             metavar="FILE",
-            help="Keep the predictions of --task; a killed run can be resumed.",
+            help="Save the predictions of --task; --resume continues a killed run.",
             default="none",
         ),
     ] = None
@@ -252,11 +254,11 @@ class TaskFlags:
         flag(
             "--on-error",
             metavar="fail|skip",
-            help="skip scores a row that failed as an empty prediction.",
+            help="skip scores a failed row as an empty prediction.",
         ),
     ] = "fail"
     no_answer: Annotated[
-        bool, flag("--no-answer", help="--task qa: leave the answer empty where the text has none.")
+        bool, flag("--no-answer", help="--task qa: return an empty answer if the text has no answer.")
     ] = False
     truncate: options.Truncate = None
 
@@ -334,7 +336,7 @@ class BenchmarkFlags:
         flag("--shots", help="Solved examples in each prompt.", default="the task's own number"),
     ] = None
     chat_prompts: Annotated[
-        bool, flag("--chat-prompts", help="Put the prompts into the model's chat template.")
+        bool, flag("--chat-prompts", help="Apply the model's chat template to the prompts.")
     ] = False
 
 

@@ -32,7 +32,7 @@ class RecordFlags:
         flag(
             "--report",
             metavar="FILE.html",
-            help="Write a page with the scores, and best and worst rows.",
+            help="Write an HTML page with the scores, and the best and worst rows.",
             default="none",
         ),
     ] = None
@@ -45,7 +45,7 @@ class ReportFlags:
     GROUP = "Output"
 
     json: Annotated[bool, flag("--json", help="Print everything as JSON.")] = False
-    bare: Annotated[bool, flag("--bare", help="Print the numbers alone, one a line.")] = False
+    bare: Annotated[bool, flag("--bare", help="Print only the numbers, one per line.")] = False
     table: Annotated[
         str | None,
         flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
@@ -56,7 +56,7 @@ class ReportFlags:
             "-o",
             "--output",
             metavar="FILE",
-            help="Also write the scores to a .json file, or a row for each to a .jsonl, .csv or .parquet.",
+            help="Also write the scores to a .json file, or one row per score to .jsonl, .csv or .parquet.",
             default="none",
         ),
     ] = None

@@ -36,7 +36,7 @@ def run(
     method: MethodFlags,
     report: Annotated[
         Path | None,
-        flag("--report", metavar="FILE", help="Write a page with the scores as pictures.", default="none"),
+        flag("--report", metavar="FILE", help="Write an HTML page with the scores.", default="none"),
     ] = None,
     model: options.ModelFlags,
     inputs: options.InputFlags,
@@ -45,7 +45,7 @@ def run(
         bool | None,
         flag(
             "--chat/--no-chat",
-            help="Put the text into the model's chat template, or do not.",
+            help="Apply the model's chat template to the text, or do not.",
             default="--chat if the model has one",
             group="Chat",
         ),
@@ -53,7 +53,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Score the words of a text by their part in a model's prediction."""
+    """Compute the contribution of each word of a text to a model's prediction."""
     from llmkit.insight.explanation.options import ExplainOptions
 
     asked = ExplainOptions(

@@ -19,7 +19,10 @@ class ExplainedFlags:
     target: Annotated[
         str | None,
         flag(
-            "--target", metavar="TEXT", help="Explain why this text follows.", default="what the model says"
+            "--target",
+            metavar="TEXT",
+            help="Explain why the model predicts this text.",
+            default="the model's own prediction",
         ),
     ] = None
     instead_of: Annotated[
@@ -27,7 +30,7 @@ class ExplainedFlags:
         flag(
             "--instead-of",
             metavar="TEXT",
-            help="Explain why the target follows rather than this text.",
+            help="Explain why the model predicts the target rather than this text.",
             default="none",
         ),
     ] = None
@@ -39,7 +42,7 @@ class ExplainedFlags:
         flag(
             "--task",
             metavar="generate|qa|translate|summarize",
-            help="What the model does with the text; each has the embedded model of its verb.",
+            help="Task of the model; the default model is the embedded one of that verb.",
         ),
     ] = "generate"
     question: Annotated[
@@ -94,7 +97,7 @@ class MethodFlags:
             "--method",
             metavar="NAME",
             help="occlusion removes each word in turn; ig integrates gradients; attnlrp propagates relevance;"
-            " lens shows what each layer would predict; components divides the logit among heads and MLPs.",
+            " lens shows the prediction of each layer; components divides the logit among heads and MLPs.",
             default="occlusion up to 64 words, then ig",
         ),
     ] = None
@@ -103,7 +106,7 @@ class MethodFlags:
         flag(
             "--unit",
             metavar="token|word|sentence",
-            help="Pieces that get a score.",
+            help="Unit of the scores.",
             default="word; sentence to summarize",
         ),
     ] = None
@@ -112,7 +115,7 @@ class MethodFlags:
         flag(
             "--baseline",
             metavar="TOKEN",
-            help="Token in place of a removed piece.",
+            help="Token that replaces a removed piece.",
             default="the pad, end or unknown token",
         ),
     ] = None
@@ -124,10 +127,10 @@ class MethodFlags:
     ] = 32
     check: Annotated[
         bool,
-        flag("--check/--no-check", help="Measure if the highest scores matter most to the model, or do not."),
+        flag("--check/--no-check", help="Measure the faithfulness of the scores, or do not."),
     ] = True
     orders: Annotated[
-        int, flag("--orders", metavar="N", help="Random orders that --check compares the scores with.")
+        int, flag("--orders", metavar="N", help="Number of random orders that --check compares with.")
     ] = 5
 
     def values(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ EXAMPLES = [
 @options.expand
 def run(
     *,
-    action: Annotated[str, argument("|".join(ACTIONS), help="What to do.")] = "list",
+    action: Annotated[str, argument("|".join(ACTIONS), help="Action.")] = "list",
     names: Annotated[
         list[str] | None,
         argument(
@@ -37,26 +37,26 @@ def run(
         flag(
             "--revision",
             metavar="NAME",
-            help="Branch, tag or commit. rm: remove this one alone.",
+            help="Branch, tag or commit. rm: remove only this revision.",
             default="main",
         ),
     ] = None,
     yes: Annotated[bool, flag("-y", "--yes", help="rm: do not ask.")] = False,
     allow_bin: Annotated[
-        bool, flag("--allow-bin", help="pull: take pytorch_model.bin where there is no safetensors file.")
+        bool, flag("--allow-bin", help="pull: download pytorch_model.bin if there is no safetensors file.")
     ] = False,
     trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="pull: take Python code that comes with the model.")
+        bool, flag("--trust-remote-code", help="pull: download Python code of the model.")
     ] = False,
-    offline: Annotated[bool, flag("--offline", help="Do not use the network: pull refuses to run.")] = False,
-    json: Annotated[bool, flag("--json", help="Print one JSON object a line.")] = False,
+    offline: Annotated[bool, flag("--offline", help="Do not use the network; pull gives an error.")] = False,
+    json: Annotated[bool, flag("--json", help="Print one JSON object per line.")] = False,
     cache_dir: Annotated[
         Path | None,
         flag(
             "--cache-dir",
             metavar="FOLDER",
             help="Folder of downloaded models.",
-            default="that of huggingface_hub",
+            default="the folder of huggingface_hub",
         ),
     ] = None,
     messages: options.MessageFlags,

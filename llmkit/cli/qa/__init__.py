@@ -38,7 +38,7 @@ def run(
     *,
     text: Annotated[
         str | None,
-        positional("QUESTION|FILE", help="A question, or a file with one on each line."),
+        positional("QUESTION|FILE", help="A question, or a file with one question per line."),
     ] = None,
     asked: QuestionFlags,
     model: RowModelFlags,
@@ -51,7 +51,7 @@ def run(
     system: options.System = None,
     messages: options.MessageFlags,
 ) -> None:
-    """Answer questions from texts and documents, with an extractive or a chat model."""
+    """Answer questions about texts and documents, with an extractive or a chat model."""
     from llmkit.tasks.details import detail_columns
     from llmkit.tasks.qa.questions import QuestionSource
 

@@ -32,7 +32,7 @@ class QuestionFlags:
         flag(
             "--context",
             metavar="FILE",
-            help="Text or document that holds the answer: a file, a folder, or - for stdin; may be repeated.",
+            help="Text or document with the answer: a file, a folder, or - for stdin; may be repeated.",
             default="stdin, or a column of the rows",
         ),
     ] = None
@@ -44,7 +44,7 @@ class QuestionFlags:
         flag(
             "--passages",
             metavar="N",
-            help="Read only the N passages that match a question best.",
+            help="Read only the N best passages for a question.",
             default="all of one text, 20 of several",
         ),
     ] = None
@@ -53,8 +53,8 @@ class QuestionFlags:
         flag(
             "--rank",
             metavar="MODEL",
-            help="Rank passages by this encoder's embeddings beside BM25.",
-            default="BM25 alone",
+            help="Rank passages with this encoder's embeddings and with BM25.",
+            default="only BM25",
         ),
     ] = None
     index: Annotated[
@@ -62,7 +62,7 @@ class QuestionFlags:
         flag(
             "--index",
             metavar="FOLDER",
-            help="Keep the texts and vectors of --context here; a file that changes is read again.",
+            help="Store the texts and embeddings of --context here; a changed file is read again.",
             default="none",
         ),
     ] = None
@@ -75,28 +75,28 @@ class ExtractionFlags:
     GROUP = "Extractive models"
 
     no_answer: Annotated[
-        bool, flag("--no-answer", help="Give an empty answer where the text has none, as in SQuAD 2.")
+        bool, flag("--no-answer", help="Return an empty answer if the text has no answer, as in SQuAD 2.")
     ] = False
     no_answer_threshold: Annotated[
         float | None,
         flag(
             "--no-answer-threshold",
             metavar="P",
-            help="Give an empty answer if its probability is above P.",
-            default="likelier than every answer",
+            help="Return an empty answer if its probability is above P.",
+            default="above that of every answer",
         ),
     ] = None
     max_answer_tokens: Annotated[
         int | None,
-        flag("--max-answer-tokens", metavar="N", help="Most tokens of an answer.", default="15"),
+        flag("--max-answer-tokens", metavar="N", help="Maximum number of tokens in an answer.", default="15"),
     ] = None
     window: Annotated[
         int | None,
-        flag("--window", metavar="N", help="Tokens that the model sees at a time.", default="384"),
+        flag("--window", metavar="N", help="Context window, in tokens.", default="384"),
     ] = None
     doc_stride: Annotated[
         int | None,
-        flag("--doc-stride", metavar="N", help="Tokens that neighboring windows share.", default="128"),
+        flag("--doc-stride", metavar="N", help="Overlap of neighboring windows, in tokens.", default="128"),
     ] = None
 
     def values(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class AnswerDecodingFlags(options.DecodingFlags):
         flag(
             "--top-k",
             metavar="K",
-            help="Chat models: sample from the K likeliest tokens; 0 takes all. Extractive models: give the"
+            help="Chat models: sample from the K most likely tokens; 0 means all. Extractive models: return the"
             " K best answers.",
             default="the model's, or 50; 1 answer",
         ),
