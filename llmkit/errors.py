@@ -4,7 +4,7 @@
       OutOfMemory            a batch did not fit; callers halve it and try again
       RequestRefused         one request of several cannot be answered
       InputError             bad usage or bad input (exit code 2)
-        OptionError          one option has a bad value, or does not go with another
+        OptionError          one option has a bad value, or cannot be combined with another
         RowError             one row of the input is bad
     NoticeWarning            a warning that the command line shows as a notice
 
@@ -42,7 +42,7 @@ class InputError(LLMKitError):
 
 
 class OptionError(InputError):
-    """An option has a bad value, or does not go with another.
+    """An option has a bad value, or cannot be combined with another.
 
     Attributes:
         option: name of the option in Python, such as ``max_new_tokens``.

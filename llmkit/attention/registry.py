@@ -234,8 +234,7 @@ def find(name: str, *, trust_remote_code: bool = False) -> Kernel:
     known = names()
     raise OptionError(
         "attn",
-        f"{name}: no such kernel; there is {', '.join(known)}, or FILE.py:FUNCTION"
-        + did_you_mean(name, known),
+        f"{name}: no such kernel; use {', '.join(known)}, or FILE.py:FUNCTION" + did_you_mean(name, known),
     )
 
 

@@ -58,7 +58,9 @@ class StepTimes:
         case = _case(plan)
         few = _layers_to_time(plan)
         if not few:
-            self.notice(f"a layer of {plan.source.name} is too large to be timed here; times are floors")
+            self.notice(
+                f"a layer of {plan.source.name} is too large to be measured here; times are lower bounds"
+            )
             return {}
         found = [self._timed(plan, case, layers) for layers in few]
         if len(few) == 1:
@@ -77,7 +79,7 @@ class StepTimes:
         }
 
         def measure() -> dict[str, float]:
-            self.notice(f"timing {layers} layers with random weights, once; the result is kept")
+            self.notice(f"timing {layers} layers with random weights once; the result is stored")
             with tempfile.TemporaryDirectory(prefix="llmkit-estimate-") as name:
                 write_random_model(plan.counts.config, Path(name), plan.dtype, layers=layers)
                 return run_case(_with(case, model=name)).seconds
@@ -88,7 +90,9 @@ class StepTimes:
         """Return False, and tell it, if other programs made the times too long."""
         signs = signs_of_load(None, os.cpu_count() or 1, calibrate())
         if signs:
-            self.notice(f"the machine is busy, so the times are too long, and not kept: {'; '.join(signs)}")
+            self.notice(
+                f"the machine is busy, so the times are too long and are not stored: {'; '.join(signs)}"
+            )
         return not signs
 
 

@@ -59,7 +59,7 @@ def run(
     from llmkit.benchmark.results import BenchmarkOptions
 
     if json and markdown:
-        raise OptionError("markdown", "does not go with `json`; give one of them")
+        raise OptionError("markdown", "cannot be combined with `json`; give one of them")
     spec = model.spec(task="text-generation", verb="generate")
     wanted = BenchmarkOptions(
         prompt_tokens=prompt_tokens,
@@ -83,7 +83,7 @@ def run(
             spec, wanted, progress=lambda done, total: bar.update(done / total, f"{done} of {total} rounds")
         )
     if result.busy:
-        console.notice(f"the machine is busy, so times are not to be trusted: {'; '.join(result.reasons)}")
+        console.notice(f"the machine is busy, so the times are not reliable: {'; '.join(result.reasons)}")
     print(json_module.dumps(result.as_json()) if json else "\n".join(lines(result, markdown=markdown)))
 
 

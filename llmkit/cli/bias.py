@@ -308,12 +308,12 @@ def _write(result: BiasResult, output: BiasOutputFlags, model: str) -> None:
         from llmkit.insight.bias.page import as_page
 
         write_whole(output.report, as_page(result, model=model))
-        console.notice(f"the page is {output.report}")
+        console.notice(f"the report is {output.report}")
     if output.card is not None:
         from llmkit.insight.bias.card import update_card
 
         update_card(output.card, result)
-        console.notice(f"{output.card} has the numbers, and the warning that belongs to them")
+        console.notice(f"{output.card} contains the numbers and their warning")
 
 
 def _as_json(result: BiasResult) -> str:

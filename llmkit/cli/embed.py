@@ -89,7 +89,7 @@ def run(
     finally:
         if embedder.cut:
             texts = console.count(embedder.cut, "text")
-            console.notice(f"{texts} longer than {embedder.window} tokens: the beginning is embedded")
+            console.notice(f"{texts} longer than {embedder.window} tokens: only the beginning is embedded")
 
 
 def _line(field: str) -> Render:

@@ -163,12 +163,15 @@ def refuse_model_flags(
     given += options.given(decoding)
     if extractive and given:
         raise InputError(
-            f"{', '.join(given)}: about a model that writes; --extractive picks sentences; leave one out"
+            f"{', '.join(given)}: applies to a model that writes; --extractive "
+            "selects sentences; leave one out"
         )
     if model.unnamed:
         given += options.given(model, but=["seed", "offline"])
     if given:
-        raise InputError(f"{', '.join(given)}: about a model; name one with -m/--model (see `llmkit models`)")
+        raise InputError(
+            f"{', '.join(given)}: applies only to a model; name one with -m/--model (see `llmkit models`)"
+        )
 
 
 @dataclass
@@ -202,10 +205,10 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
     on_stdin = texts in ([], ["-"])
     if not on_stdin and documents.are_files(texts):
         for given in options.given(inputs, but=["lines", "encoding", *(["limit"] if inputs.lines else [])]):
-            raise InputError(f"{given}: about rows; leave it out for documents")
+            raise InputError(f"{given}: applies to rows; leave it out for documents")
         files, others = named_files(texts)
         if others:
-            console.notice(f"left out, since they are no documents: {console.count(len(others), 'file')}")
+            console.notice(f"skipped, because they are not documents: {console.count(len(others), 'file')}")
         rows_file = next((name for name in files if has_rows(name)), None)
         if rows_file is not None:
             raise InputError(f"{rows_file}: a file of rows, each with a text: give it with --input")
@@ -218,7 +221,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
         text = text_of_data(sys.stdin.buffer.read(), "stdin", format, inputs.encoding)
         return _Opened(rows_of([text], name="stdin"), True)
     if format is not None:
-        raise InputError("--format: about documents; name a file, or give one on stdin")
+        raise InputError("--format: applies to documents; name a file, or give one on stdin")
     return _Opened(*open_argument(None if on_stdin else texts[0], inputs, field="text"))
 
 

@@ -77,8 +77,8 @@ def run(
         flag(
             "--keep",
             metavar="FILE",
-            help="File of terms that stay unchanged in the translation, one per line; also protects {name}, %s, URLs"
-            " and tags; /dev/null protects only these.",
+            help="File of terms that stay unchanged in the translation, one per line; also protects {name},"
+            " %s, URLs and tags; /dev/null protects only these.",
             default="none",
         ),
     ] = None,
@@ -136,7 +136,7 @@ def run(
     if on_stdin or are_files or text is not None:
         about_rows = options.given(inputs, but=["encoding"] if text is None else [])
         if given := [*about_rows, *options.given(forms, details)]:
-            raise InputError(f"{', '.join(given)}: about texts and rows; leave it out for documents")
+            raise InputError(f"{', '.join(given)}: applies to texts and rows; leave it out for documents")
         check_encoding(inputs.encoding)
         named = texts or [] if text is None else []
         paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text, inputs.encoding)
@@ -249,7 +249,7 @@ class _DocumentFlags:
 def _refuse_document_flags(**given: object) -> None:
     for name, value in given.items():
         if value:
-            raise InputError(f"--{name}: about documents; name a file, or give --format for stdin")
+            raise InputError(f"--{name}: applies to documents; name a file, or give --format for stdin")
 
 
 def _documents(
@@ -365,7 +365,7 @@ def _translate(
             places = list(dict.fromkeys(result.guessed))
             shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
             many = console.count(len(result.guessed), "segment")
-            console.notice(f"{file.name}: the place of markup is a guess in {many} ({shown})")
+            console.notice(f"{file.name}: the position of markup is uncertain in {many} ({shown})")
     console.will_exit(3 if failed else 0)
     if journal is None:
         sys.stdout.buffer.write(results[0].data)

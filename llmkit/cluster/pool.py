@@ -194,7 +194,7 @@ class WorkerPool:
         """
         while True:
             if self._closed:
-                raise LLMKitError("the workers were ended")
+                raise LLMKitError("the workers were stopped")
             if self._error is not None:
                 raise self._error
             if holds():
@@ -202,7 +202,7 @@ class WorkerPool:
             alive = any(slot.ready for slot in self._slots)
             if not self._changed.wait(None if alive else _PATIENCE) and not alive:
                 what = "no worker is ready yet" if self.first is None else "no worker is left"
-                self._notice(f"{what}; waiting for the cluster (Ctrl-C keeps what is done)")
+                self._notice(f"{what}; waiting for the cluster (after Ctrl-C, finished rows are kept)")
 
     def _give_back(self, slot: _WorkerPlace, call: object, actor: Any) -> None:
         with self._changed:
@@ -218,7 +218,7 @@ class WorkerPool:
         """
         with self._changed:
             if self._closed:
-                raise LLMKitError("the workers were ended") from error
+                raise LLMKitError("the workers were stopped") from error
             first = slot.actor is actor  # of its calls' threads, this one comes first
             if first:
                 self._blamed.update(self._running(slot))
@@ -274,8 +274,8 @@ class WorkerPool:
             if different is not None and not self._options.allow_mixed:
                 first = self.first.node if self.first else ""
                 self._error = InputError(
-                    f"the workers differ, so that the result would depend on chance: on {first},"
-                    f" {different} on {value.node}; make them alike, or set allow_mixed=True"
+                    f"the workers differ, so the result would not be reproducible: on {first},"
+                    f" {different} on {value.node}; use the same device and versions, or set allow_mixed=True"
                 )
             self.first = self.first or value
             slot.node, slot.ready = value.node, True
@@ -290,7 +290,7 @@ class WorkerPool:
             last = self._error is not None
             self._changed.notify_all()
         if not last:
-            self._notice(f"one worker less: {one_line(error)}")
+            self._notice(f"a worker was lost: {one_line(error)}")
 
     def _reason(self, error: Exception) -> str:
         return one_line(str(error).splitlines()[0] if str(error) else type(error).__name__, 160)

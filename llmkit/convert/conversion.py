@@ -281,12 +281,11 @@ def _accept(result: ConvertResult, *, other_texts: bool) -> None:
             raise LLMKitError(f"{check.differs}; nothing was written")
         if check.same_tokens is False:
             raise LLMKitError(
-                f"{check.reader} cuts the texts into other tokens than the source's tokenizer does;"
-                " nothing was written"
+                f"{check.reader} tokenizes the texts differently from the source; nothing was written"
             )
         if not check.relative_difference <= result.bound:
             raise LLMKitError(
-                f"{check.reader} answers otherwise than the source: relative difference"
+                f"{check.reader} gives other results than the source: relative difference"
                 f" {check.relative_difference:.3g}, and {result.bound:g} is allowed for {result.stored}"
                 f" (largest difference {check.logit_difference:.3g}{_agreement(check)}); nothing was written."
                 " A higher `bound` accepts it"

@@ -253,7 +253,7 @@ def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
 
 def _no_cache(source: SourceModel, kind: str) -> InputError:
     return InputError(
-        f"{source.name}: {kind} keeps another state than keys and values in each layer; it is not written as"
+        f"{source.name}: {kind} has a state other than keys and values in its layers; it is not written as"
         " ONNX"
     )
 

@@ -138,5 +138,5 @@ def _refuse_other_proof(file: Path) -> None:
         return
     except (OSError, ValueError):
         raise OptionError(
-            "output", f"{path} is in the way: it is no proof of a conversion; move it, or name another output"
+            "output", f"{path} exists, and it is no proof of a conversion; move it, or name another output"
         ) from None

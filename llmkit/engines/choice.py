@@ -53,7 +53,7 @@ def check_engine(spec: ModelSpec) -> None:
                     option, "is chosen by the server that `engine` names; leave one of them out"
                 )
         if spec.offline:
-            raise OptionError("offline", "does not go with `engine`, which is asked over the network")
+            raise OptionError("offline", "cannot be combined with `engine`, which is asked over the network")
     for option in _REFUSED.get(engine, ()):
         if getattr(spec, option) != getattr(plain, option):
-            raise OptionError(option, f"does not go with the engine {engine}; leave one of them out")
+            raise OptionError(option, f"cannot be combined with the engine {engine}; leave one of them out")

@@ -45,7 +45,7 @@ def read(
 
     Raises:
         InputError: a file cannot be read, or the files differ in length.
-        OptionError: an option does not go with another.
+        OptionError: an option cannot be combined with another.
         RowError: a row could not be read, or lacks a column.
     """
     if references and reference_field is not None:

@@ -153,10 +153,10 @@ def product(x: torch.Tensor, weight: PackedWeight) -> torch.Tensor:
     )
     if failed == 2:
         raise InputError(
-            f"the native product takes no weights of {weight.bits} bits in groups of {weight.group}"
+            f"the native product does not support weights of {weight.bits} bits in groups of {weight.group}"
         )
     if failed:
-        raise MemoryError("the native product found no memory for its activations")
+        raise MemoryError("the native product could not allocate memory for its activations")
     return output
 
 

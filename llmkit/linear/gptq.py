@@ -96,7 +96,7 @@ def _inverse_factor(hessian: torch.Tensor, damping: float) -> torch.Tensor:
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not int(failed):
             return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
-    raise InputError("the calibration texts say too little about a layer; give more of them")
+    raise InputError("there are too few calibration texts for a layer; give more")
 
 
 def calibrate(

@@ -130,7 +130,7 @@ def choose_kernel(kernel: str | LinearKernel | None, model: nn.Module, bits: int
     used = default(device) if kernel is None else find(kernel) if isinstance(kernel, str) else kernel
     lacking = {8, bits} - set(used.bits)
     if lacking:
-        raise OptionError("linear", f"{used.name} takes no weights of {lacking.pop()} bits")
+        raise OptionError("linear", f"{used.name} does not support weights of {lacking.pop()} bits")
     if device not in used.devices:
         raise OptionError("linear", f"{used.name} runs on {', '.join(used.devices)}, not on {device}")
     return used

@@ -94,7 +94,7 @@ class LinearKernel:
         if not self.bits or not set(self.bits) <= {8, 4}:
             raise InputError(f"kernel {self.name}: bits {list(self.bits)} are not of 8 and 4")
         if not self.dtypes:
-            raise InputError(f"kernel {self.name}: it takes no dtype")
+            raise InputError(f"kernel {self.name}: it supports no dtype")
         if (self.pack is None) != (self.unpack is None):
             raise InputError(f"kernel {self.name}: pack and unpack belong together; declare both")
 
@@ -202,7 +202,7 @@ def find(name: str) -> LinearKernel:
         raise OptionError("linear", f"{name}: name the function in it, as {name}:FUNCTION")
     raise OptionError(
         "linear",
-        f"{name}: no such kernel; there is {', '.join(names())}, or FILE.py:FUNCTION"
+        f"{name}: no such kernel; use {', '.join(names())}, or FILE.py:FUNCTION"
         + did_you_mean(name, names()),
     )
 

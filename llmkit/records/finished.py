@@ -61,9 +61,7 @@ def check(final: Path, header: dict[str, Any], adopt: Collection[str] = ()) -> N
     again = "overwrite=True replaces it"
     found = recall(final)
     if found is None:
-        raise InputError(
-            f"{final} exists, and nothing shows that it is the finished output of a run; {again}"
-        )
+        raise InputError(f"{final} exists, and there is no record of a finished run; {again}")
     if sha256(final, found.finished.bytes) != found.finished.output:
         raise InputError(f"{final} has changed since a run finished it; {again}")
     compared = json.loads(json.dumps(header)) | {key: found.header.get(key) for key in adopt if key in header}

@@ -103,8 +103,7 @@ class OutputPaths:
         found = found or finished.recall(self.final)
         if found is None:
             raise InputError(
-                f"{self.final} exists, and nothing shows that it is the finished output of a run;"
-                " overwrite=True replaces it"
+                f"{self.final} exists, and there is no record of a finished run; overwrite=True replaces it"
             )
         if finished.sha256(self.final, found.finished.bytes) != found.finished.output:
             raise InputError(f"{self.final} has changed since a run finished it; overwrite=True replaces it")
@@ -222,7 +221,7 @@ class OutputPaths:
 
     def _foreign(self, path: Path) -> InputError:
         return InputError(
-            f"{path} is in the way: a run uses this name, and no run of this version wrote the file; move it,"
+            f"{path} exists: a run needs this name, and no run of this version wrote the file; move it,"
             " or write the output elsewhere"
         )
 

@@ -128,7 +128,7 @@ def default_column(row: Row, defaults: tuple[str, ...]) -> str:
     strings = [name for name, value in row.data.items() if isinstance(value, str)]
     if len(strings) == 1:
         return strings[0]
-    raise RowError(row.where, f"which column is the text? {_columns(row.data)}; name it with `field`")
+    raise RowError(row.where, f"no text column: {_columns(row.data)}; name one with `field`")
 
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
@@ -153,7 +153,7 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
         else:
             raise OptionError(
                 "template",
-                f"has a stray {token!r} at character {match.start() + 1};"
+                f"has an unmatched {token!r} at character {match.start() + 1};"
                 " write {name} for a column, and {{ or }} for a brace",
             )
     parts.append((template[end:], None))

@@ -55,7 +55,9 @@ def load(spec: ModelSpec) -> LoadedModel:
     check_options(spec)
     location, adapter = _find(spec)
     if spec.quantize is not None and adapter is not None:
-        raise OptionError("quantize", "does not go with an adapter; merge the adapter into its model first")
+        raise OptionError(
+            "quantize", "cannot be combined with an adapter; merge the adapter into its model first"
+        )
     checkpoint, opened = _inspect(location, spec)
     # The device decides the dtype, and the dtype the size.
     device = choose_device(spec.device, checkpoint.parameters * 4).device

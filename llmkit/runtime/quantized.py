@@ -32,7 +32,9 @@ def check_options(spec: ModelSpec) -> None:
     if spec.quantize is not None and spec.quantize not in BITS:
         raise OptionError("quantize", f"{spec.quantize}: use int8 or int4")
     if spec.quantize is not None and (spec.adapter is not None or spec.four_bits):
-        raise OptionError("quantize", "does not go with an adapter; merge the adapter into its model first")
+        raise OptionError(
+            "quantize", "cannot be combined with an adapter; merge the adapter into its model first"
+        )
 
 
 def saved_settings(checkpoint: Checkpoint) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ class Conversation:
         options: as given, with the seed that was drawn.
 
     Raises:
-        InputError: the model has no chat template, or the options do not go with a conversation.
+        InputError: the model has no chat template, or the options cannot be combined with a conversation.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Conversation:
         engine = as_engine(model)
         options = chat_options(engine, options or self.options)
         if options.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1: a conversation goes on with one answer")
+            raise OptionError("num_return_sequences", "must be 1: a conversation continues with one answer")
         self._generation = Generation(engine, options)
         self.engine = engine
         self.options = dataclasses.replace(options, seed=self._generation.run_state.seed)
@@ -161,7 +161,7 @@ class Conversation:
         if not self.messages or self.messages[-1]["role"] != "assistant":
             raise InputError("there is no answer to go on with")
         if self.options.formed is not None:
-            raise OptionError(self.options.formed, "does not go with an answer that goes on")
+            raise OptionError(self.options.formed, "cannot be combined with an answer that goes on")
         *asked, last = self.messages
         options = dataclasses.replace(self.options, continue_final_message=True)
         going_on = Generation(self.engine, options)

@@ -86,7 +86,11 @@ class GenerationOptions:
             ("stop", all(self.stop), "must not be empty"),
             ("truncate", self.truncate in {None, "left", "right", "turns"}, "must be left, right or turns"),
             ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 100, "must be between 0 and 100"),
-            ("schema_field", self.form is None or self.schema_field is None, "does not go with another form"),
+            (
+                "schema_field",
+                self.form is None or self.schema_field is None,
+                "cannot be combined with another form",
+            ),
         ]
         for option, holds, reason in checks:
             if not holds:
@@ -148,7 +152,9 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
         if sampling.num_beams > 1:
             raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
         if options.stop:
-            raise OptionError("stop", f"does not go with `{options.formed}`: it would cut an answer's form")
+            raise OptionError(
+                "stop", f"cannot be combined with `{options.formed}`: it would cut an answer's form"
+            )
         sampling = replace(sampling, stop=())
     if options.logprobs is not None and sampling.num_beams > 1:
         raise OptionError("num_beams", "must be 1 with `logprobs`: beams have none")

@@ -35,7 +35,7 @@ def fill_in_middle(
         options: see `GenerationOptions`.
 
     Raises:
-        OptionError: the model has no tokens for texts with a gap, or an option does not go with them.
+        OptionError: the model has no tokens for texts with a gap, or an option cannot be combined with them.
         RowError: the texts are longer than the context.
         OutOfMemory: they do not fit into memory.
     """
@@ -64,7 +64,7 @@ class Infilling:
         unfit = {"chat": options.chat, "system": options.system, "truncate": options.truncate}
         unfit["continue_final_message"] = options.continue_final_message or None
         for option in (name for name, value in unfit.items() if value is not None):
-            raise OptionError(option, "does not go with `prefix` and `suffix`; leave it out")
+            raise OptionError(option, "cannot be combined with `prefix` and `suffix`; leave it out")
         if engine.tokenizer is None:
             raise OptionError("suffix", f"needs the tokenizer of {engine.name}, which is not here")
         tokens = gap_tokens(engine.tokenizer)

@@ -115,7 +115,7 @@ class PromptMaker:
         if options.continue_final_message:
             reason = f"needs a chat template, and {self.name} runs without one" if not self.chat else None
             reason = reason or (f"needs {_ELSEWHERE.format(self.name)}" if self._tokenizer is None else None)
-            reason = reason or (f"does not go with `{options.formed}`" if options.formed else None)
+            reason = reason or (f"cannot be combined with `{options.formed}`" if options.formed else None)
             if reason is not None:
                 raise OptionError("continue_final_message", f"{reason}; leave it out")
         if options.truncate == "turns" and not self.chat:
@@ -335,7 +335,7 @@ class PromptMaker:
         if not ids:
             start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
             if start is None:
-                raise RowError(where, "the prompt is empty, and this model has no start token to go on from")
+                raise RowError(where, "the prompt is empty, and this model has no start token")
             ids = [start]
         limit = self.options.max_new_tokens
         if context is not None:

@@ -44,7 +44,7 @@ def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int
     """
     path = Path(os.path.realpath(path))
     if not messages:
-        raise InputError("there is nothing to save yet")
+        raise InputError("the conversation is empty; nothing to save")
     if path.suffix != ".jsonl":
         raise InputError(f"{path}: a transcript is JSONL; give it a name that ends in .jsonl")
     there = load_transcripts(path) if path.exists() and path.stat().st_size else []

@@ -116,7 +116,9 @@ class Translation:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         if keep is not None and (option := options.whole_answers) is not None:
-            raise OptionError(option, "does not go with `keep`, which translates some passages in pieces")
+            raise OptionError(
+                option, "cannot be combined with `keep`, which translates some passages in pieces"
+            )
         self.direction: Direction = find_direction(engine, source, target)
         encode = None if engine.tokenizer is None else partial(self.direction.encode, engine.tokenizer)
         self.generation = Generation(engine, options, encode=encode)
@@ -340,7 +342,7 @@ class Translation:
                 prompts[i] += self.prompts_of(pieces.passages, first, document.where)
             for item in dict.fromkeys(lost[i]):
                 self.notice(
-                    f"{document.where}: the model lost {item}; the text around it is translated by itself"
+                    f"{document.where}: the model lost {item}; the text around it is translated separately"
                 )
         found = self._answers(documents, prompts, budget)
         waiting = [iter(results) for results in found]

@@ -163,11 +163,11 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
         ([], b"caf\xe9\n", "stdin:1: byte 0xe9 is not UTF-8"),
         (["x", "--input", "y.jsonl"], None, "give one of them"),
         (["--input", "no-such-file.jsonl"], None, "no-such-file.jsonl"),
-        (["x", "--field", "a"], None, "--field is about rows of a file"),
-        (["x", "--lines"], None, "--lines is about stdin"),
+        (["x", "--field", "a"], None, "--field applies to rows of a file"),
+        (["x", "--lines"], None, "--lines applies to stdin"),
         (["x", "--batch-size", "0"], None, "--batch-size 0: give a number of rows, or auto"),
         (["x", "--on-error", "retry"], None, "--on-error retry: use fail or skip"),
-        (["x", "--resume"], None, "--resume is about a file"),
+        (["x", "--resume"], None, "--resume applies to an output file"),
         (["x", "--top-p", "7"], None, "--top-p must be above 0"),
         (["x", "--device", "tpu"], None, "--device tpu: not a device"),
         (["x", "--system", "Be brief"], None, "--system needs a chat template"),
@@ -307,7 +307,9 @@ def test_a_signal_leaves_a_run_that_resume_finishes(
         process.send_signal(number)
         assert process.stderr is not None
         told = without_progress(process.stderr.read().decode())
-        assert re.fullmatch(r"llmkit: interrupted: \d+ rows are done and kept; --resume goes on\n", told)
+        assert re.fullmatch(
+            r"llmkit: interrupted: \d+ rows are finished and " "kept; --resume continues\n", told
+        )
         assert process.wait(60) == code
     assert not (tmp_path / "out.jsonl").exists()
     resumed = spawn(*arguments, "--resume")

@@ -43,7 +43,7 @@ MESSAGES = [
     ),
     (
         "generate --input rows.jsonl",
-        "llmkit: error: rows.jsonl:2: which column is the text? its columns are other; name it with --field",
+        "llmkit: error: rows.jsonl:2: no text column: its columns are other; name one with --field",
     ),
     (
         "generate x --max-new-tokens 0",
@@ -64,7 +64,7 @@ MESSAGES = [
     ),
     (
         "generate x --resume",
-        "llmkit: error: --resume is about a file: name it with -o/--output",
+        "llmkit: error: --resume applies to an output file: name it with -o/--output",
     ),
     (
         "generate x -m no/such-model",
@@ -85,7 +85,7 @@ MESSAGES = [
     ),
     (
         "generate x --attn nosuch",
-        "llmkit: error: --attn nosuch: no such kernel; there is reference, cpu, flash, packed, "
+        "llmkit: error: --attn nosuch: no such kernel; use reference, cpu, flash, packed, "
         "eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, flash_attention_4, or "
         "FILE.py:FUNCTION",
     ),
@@ -107,7 +107,7 @@ MESSAGES = [
     ),
     (
         "summarize text.txt --window 100",
-        "llmkit: error: --window: about a model; name one with -m/--model (see `llmkit models`)",
+        "llmkit: error: --window: applies only to a model; name one with -m/--model (see `llmkit models`)",
     ),
     (
         "summarize rows.jsonl",

@@ -230,9 +230,13 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
         (["--style", "verse"], "x", "--style cannot be 'verse'; use paragraph, bullets"),
         (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: about a model"),
-        (["--extractive", "--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
+        (
+            ["--extractive", "--device", "cpu"],
+            "x",
+            "--device: applies only to a model; name one with -m/--model",
+        ),
         (["--extractive", "-m", "no/such-model"], "x.", "no/such-model"),
-        (["--device", "cpu"], "x", "--device: about a model; name one with -m/--model"),
+        (["--device", "cpu"], "x", "--device: applies only to a model; name one with -m/--model"),
     ],
 )
 def test_bad_usage(

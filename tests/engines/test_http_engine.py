@@ -235,7 +235,7 @@ def test_a_slow_server_is_left(serve: Callable[[Handler], Fake]) -> None:
 
     fake = serve(slow)
     try:
-        with pytest.raises(RequestRefused, match=r"gave no answer within 0\.2 seconds, 6 times"):
+        with pytest.raises(RequestRefused, match=r"sent no response within 0\.2 seconds, 6 times"):
             HttpEngine(fake.url, timeout=0.2).generate([asked()])
     finally:
         hold.set()
@@ -312,7 +312,7 @@ def test_a_stream_hands_over_pieces(serve: Callable[[Handler], Fake]) -> None:
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (b"", "ended the stream in its middle"),
+        (b"", "ended the stream before it was complete"),
         (b'data: {"error": {"message": "gone"}}\n\n', "the server ended the answer: gone"),
         (b"data: {broken\n\n", "not JSON"),
     ],

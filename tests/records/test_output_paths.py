@@ -16,7 +16,7 @@ def test_a_file_in_the_way_of_the_converted_rows_stays(tmp_path, link):
     else:
         place.converted.write_text("mine")
     for resume, overwrite in ((False, False), (True, False), (False, True)):
-        with pytest.raises(InputError, match=r"out\.csv\.converted is in the way"):
+        with pytest.raises(InputError, match=r"out\.csv\.converted exists: a run needs this name"):
             place.check(resume=resume, overwrite=overwrite)
     assert place.converted.read_text() == (tmp_path / "thesis.txt").read_text() == "mine"
 

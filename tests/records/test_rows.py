@@ -88,7 +88,7 @@ def test_a_broken_template_names_the_option(template):
         ({"a": {"b": 1}}, {"field": "a"}, "column 'a' holds a dict, not a text"),
         ({"a": True}, {"field": "a"}, "column 'a' holds a bool, not a text"),
         ({"prompt": None, "text": "x"}, {}, "column 'prompt' is null"),
-        ({"a": "x", "b": "y"}, {}, "which column is the text? its columns are a, b; name it with `field`"),
+        ({"a": "x", "b": "y"}, {}, "no text column: its columns are a, b; name it with `field`"),
         ({"n": 1}, {}, "name it with `field`"),
         ({}, {}, "it has no columns"),
         ({"a": "half \ud83d"}, {"field": "a"}, "U+D83D"),

@@ -69,7 +69,7 @@ def test_a_tokenizer_without_a_pad_token_gets_one(tiny_model: TinyModel) -> None
 def test_attention_is_taken_or_refused(tiny_model: TinyModel) -> None:
     loaded = load(ModelSpec(str(tiny_model("llama")), attn="eager"))
     assert loaded.model.config._attn_implementation == "eager"
-    assert "no such kernel; there is reference, cpu, flash, packed, eager" in refused(
+    assert "no such kernel; use reference, cpu, flash, packed, eager" in refused(
         tiny_model("llama"), attn="nonsense"
     )
     assert "`attn` sdpa: " in refused(tiny_model("bloom"), attn="sdpa")

@@ -131,7 +131,7 @@ def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags, 
     given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json, **more}
     for name, value in given.items():
         if value not in (None, False):
-            raise OptionError(name, "is about rows: name them with `input`, or pipe them in")
+            raise OptionError(name, "applies to rows: name them with `input`, or pipe them in")
     outputs.check()
 
 
@@ -153,7 +153,7 @@ def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
         rows.report_unused_seed(wanted.seed, "`temperature` turns sampling on")
     session = ChatSession(conversation, lambda ask: _answer(conversation, ask), open_model)
     read = _line_reader()
-    console.notice(f"{conversation.engine.name}: /help lists the commands, Ctrl-D leaves")
+    console.notice(f"{conversation.engine.name}: /help lists the commands, Ctrl-D exits")
     while True:
         try:
             line = read()
@@ -166,7 +166,7 @@ def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
             return
         except KeyboardInterrupt:
             signals.reset()
-            console.notice("Ctrl-D or /exit leaves")
+            console.notice("Ctrl-D or /exit ends the conversation")
         except LLMKitError as error:
             if console.state.debug:
                 raise
@@ -182,16 +182,16 @@ def _answer(conversation: Conversation, ask: Callable[..., Reply]) -> None:
         except KeyboardInterrupt:
             signals.reset()
             out.end()
-            console.notice("stopped; the message is taken back")
+            console.notice("stopped; the message was removed")
             return
     out.end()
     if not reply.kept:
-        console.notice("stopped; the message is taken back")
+        console.notice("stopped; the message was removed")
     elif reply.finish_reason == "interrupted":
-        console.notice("stopped; the answer so far stays (/retry answers anew, /undo takes it back)")
+        console.notice("stopped; the answer so far stays (/retry generates a new answer, /undo removes it)")
     elif reply.finish_reason == "length":
         limit = conversation.options.max_new_tokens
-        room = f"/continue goes on (or /set max_new_tokens {2 * limit})"
+        room = f"/continue continues it (or /set max_new_tokens {2 * limit})"
         more = room if reply.tokens >= limit else "the context is full"
         console.notice(f"cut after {reply.tokens} tokens; {more}")
 
@@ -259,7 +259,7 @@ def _enter_while_busy() -> Iterator[None]:
 
 def _report_drop(messages: int) -> None:
     console.notice(
-        f"the conversation outgrew the context: the model no longer sees {messages} older messages"
+        f"the conversation is longer than the context: the model no longer sees {messages} older messages"
     )
 
 

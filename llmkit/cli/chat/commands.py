@@ -86,7 +86,7 @@ def _system(session: ChatSession, argument: str) -> None:
 def _undo(session: ChatSession, argument: str) -> None:
     taken = session.conversation.undo()
     start = " ".join(str(taken[0]["content"]).split())
-    console.notice(f"taken back: {start[:60]}{'…' * (len(start) > 60)}")
+    console.notice(f"removed: {start[:60]}{'…' * (len(start) > 60)}")
 
 
 def _clear(session: ChatSession, argument: str) -> None:

@@ -136,7 +136,9 @@ def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: b
     journal = journal_of(paths, output)
     begun = any(journal.parent.glob(f"{glob.escape(journal.name)}*")) if journal.parent.exists() else False
     if begun and not _is_ours(journal):
-        raise InputError(f"{journal} is in the way: no run wrote it; move it, or write the output elsewhere")
+        raise InputError(
+            f"{journal} exists, and no run of llmkit wrote it; move it, or write the output elsewhere"
+        )
     if overwrite:
         # A run that is killed while it loads its model must not leave what looks like its result.
         for path in paths:

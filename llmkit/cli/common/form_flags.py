@@ -78,7 +78,7 @@ class FormFlags:
         names = ("schema", "regex", "grammar", "choice", "schema_field")
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(given[1], f"does not go with `{given[0]}`; give one of them")
+            raise OptionError(given[1], f"cannot be combined with `{given[0]}`; give one of them")
         if given in ([], ["schema_field"]):
             return None
         if self.schema is not None:

@@ -191,7 +191,7 @@ class ModelFlags:
 
         name = DEFAULTS.get(verb or "") if self.model is None else self.model
         if name is None:
-            raise InputError("name a model with -m/--model; `llmkit models` lists those that are here")
+            raise InputError("name a model with -m/--model; `llmkit models` lists the available models")
         return ModelSpec(
             name=name,
             task=task,

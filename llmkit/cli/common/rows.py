@@ -55,7 +55,7 @@ def open_source(
     if text is not None and flags.input is not None:
         raise InputError("a text and --input were given: give one of them")
     if text is not None and flags.lines:
-        raise InputError("a text and --lines were given: --lines is about stdin, which is not read then")
+        raise InputError("a text and --lines were given: --lines applies to stdin, which is not read here")
     if flags.input is not None:
         try:
             source = open_rows(flags.input, lines=flags.lines, whole=flags.whole, encoding=flags.encoding)
@@ -66,12 +66,12 @@ def open_source(
         return source.limited(flags.limit), False
     for flag in ("field", "template", "whole"):
         if getattr(flags, flag):
-            raise InputError(f"--{flag} is about rows of a file: name it with --input")
+            raise InputError(f"--{flag} applies to rows of a file: name it with --input")
     if flags.limit is not None and (text is not None or not flags.lines):
-        raise InputError("--limit is about rows: name a file with --input, or give --lines")
+        raise InputError("--limit applies to rows: name a file with --input, or give --lines")
     if text is not None:
         if flags.encoding is not None:
-            raise InputError("--encoding is about a file or stdin, not about a text on the command line")
+            raise InputError("--encoding applies to a file or stdin, not to a text on the command line")
         return rows_of([text], field=field, name=field), True
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError(f"nothing to work on: {give}")
@@ -185,7 +185,7 @@ def to_file(
         except BaseException as error:
             stopped = not isinstance(error, Exception)  # Ctrl-C or SIGTERM, which say nothing themselves
             if stopped and output.kept:
-                console.notice(f"interrupted: {output.kept} rows are done and kept; --resume goes on")
+                console.notice(f"interrupted: {output.kept} rows are finished and kept; --resume continues")
             raise
     return summary
 
@@ -256,7 +256,7 @@ def report_cut(generation: Generation) -> None:
     """Report answers that were cut before the end of their form."""
     if cut := generation.details.cut:
         console.notice(
-            f"answers that a limit such as `max_new_tokens` cut before the end of their form: {cut}; their"
+            f"answers that a limit such as `max_new_tokens` ended before they were complete: {cut}; their"
             " `finish_reason` is length"
         )
 
@@ -279,7 +279,7 @@ def report_unused_seed(seed: int | None, reason: str) -> None:
         reason: end of the sentence, such as what to set to make the work random.
     """
     if seed is not None:
-        console.notice(f"`seed` has no effect: nothing is drawn at random here; {reason}")
+        console.notice(f"`seed` has no effect: nothing is sampled here; {reason}")
 
 
 def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
@@ -292,7 +292,8 @@ def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
     different = difference(before, workers.hardware)
     if different is not None:
         raise InputError(
-            f"cannot resume: the workers' {different}, so that the rows could differ; `allow_mixed` goes on"
+            f"cannot resume: the workers' {different}, so that the rows could "
+            "differ; `allow_mixed` allows this"
         )
 
 

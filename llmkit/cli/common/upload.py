@@ -20,7 +20,7 @@ def ask(repository: str) -> None:
     if repository.count("/") != 1:
         raise OptionError("push_to_hub", f"must be USER/NAME, not {repository!r}")
     if not sys.stdin.isatty():
-        raise OptionError("push_to_hub", "asks before it uploads, and there is no terminal for the answer")
+        raise OptionError("push_to_hub", "asks for confirmation, and there is no terminal")
     print(
         f"Upload the result to https://huggingface.co/{repository} (private)? [y/N] ", end="", file=sys.stderr
     )

@@ -209,7 +209,7 @@ def _training(task: str, flags: TrainingFlags) -> Any:
         given = set()
     if given:
         name = sorted(given)[0]
-        raise OptionError(name, f"does not go with the task {task}")
+        raise OptionError(name, f"cannot be combined with the task {task}")
     whole = task == "pretrain" or not flags.lora
     if not flags.lora:
         for name in ("lora_rank", "target_modules"):

@@ -91,7 +91,7 @@ def at_endpoint(
     wanted, neutral = flags.likelihood, type(flags.likelihood)()
     for option in ("window", "stride", "bos", "given", "concatenate", "token_losses"):
         if getattr(wanted, option) != getattr(neutral, option):
-            raise OptionError(option, "does not go with a URL as `engine`, which has the tokenizer")
+            raise OptionError(option, "cannot be combined with a URL as `engine`, which has the tokenizer")
     if joined:
         raise OptionError(
             "lines", "must be set with a URL as `engine`: the file is one text, and no windows are made there"
@@ -176,7 +176,7 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     """Return the texts, and True if all are one.
 
     Raises:
-        OptionError: an option does not go with the input, or with another.
+        OptionError: an option cannot be combined with the input, or with another.
     """
     from llmkit.records.flatten import flat
     from llmkit.records.read import open_rows
@@ -188,7 +188,7 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     if options_.lines and not plain:
         raise OptionError("lines", "applies to a text file; each row of another file is a text already")
     if options_.given is not None and options_.concatenate:
-        raise OptionError("concatenate", "does not go with `given`, the context of single texts")
+        raise OptionError("concatenate", "cannot be combined with `given`, the context of single texts")
     whole = plain and not options_.lines
     limit, encoding = flags.reading.limit, flags.reading.encoding
     if whole and limit is not None:

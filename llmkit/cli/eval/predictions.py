@@ -66,7 +66,7 @@ def score_modules(work: Work, names: Sequence[str], sample: Sequence[Example], f
 
     if names and (flags.scoring.by is not None or flags.scoring.baseline):
         option = "by" if flags.scoring.by is not None else "baseline"
-        raise OptionError(option, f"does not go with {names[0]}, which gives no scores of single rows")
+        raise OptionError(option, f"cannot be combined with {names[0]}, which gives no scores of single rows")
     work.modules = [Module(name, sample, trusted=flags.model.trust_remote_code) for name in names]
     score_work(work, flags, progress.Progress("eval"))
 

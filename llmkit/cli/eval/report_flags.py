@@ -75,14 +75,14 @@ class ReportFlags:
 
         Raises:
             InputError: a file exists or cannot be written.
-            OptionError: an option is wrong, or does not go with another.
+            OptionError: an option is wrong, or cannot be combined with another.
         """
         from llmkit.records import output
         from llmkit.records.output_paths import OutputPaths
 
         forms = [name for name in ("json", "bare", "table") if getattr(self, name)]
         if len(forms) > 1:
-            raise OptionError(forms[1], f"does not go with `{forms[0]}`; set one of them")
+            raise OptionError(forms[1], f"cannot be combined with `{forms[0]}`; set one of them")
         if self.table is not None and self.table not in TABLES:
             raise OptionError("table", f"must be one of {', '.join(TABLES)}, not {self.table}")
         taken: dict[Path, str] = {}

@@ -130,7 +130,7 @@ def score_work(work: Work, flags: Flags, bar: progress.Progress) -> None:
     if page is not None and plotted is not None:
         against = ", ".join(work.baselines) or None
         write_whole(page, as_page(evaluation, plotted, source=stem(work.source), baseline=against))
-        console.notice(f"the page is {page}")
+        console.notice(f"the report is {page}")
     console.will_exit(3 if failed else 0)
     report_scores(evaluation, flags.report, work.source)
     if failed:

@@ -78,7 +78,7 @@ def run(
     if yes and action != "rm":
         raise OptionError("yes", "is for models rm, which asks before it deletes")
     if revision is not None and action == "list":
-        raise OptionError("revision", "does not go with models list")
+        raise OptionError("revision", "cannot be combined with models list")
     spec = ModelSpec(
         name="",
         revision=revision,

@@ -76,7 +76,7 @@ def remove(names: Sequence[str], spec: ModelSpec, yes: bool, json: bool) -> None
 
 def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise OptionError("yes", "is needed: models rm asks before it deletes, and there is no terminal")
+        raise OptionError("yes", "is needed: models rm asks for confirmation, and there is no terminal")
     print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

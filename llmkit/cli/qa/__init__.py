@@ -203,7 +203,7 @@ def _extractive(
     from llmkit.tasks.qa.spans import AnswerOptions
 
     for shown in writing.given():
-        raise InputError(f"{shown} is for chat models; an extractive model cuts its answers out")
+        raise InputError(f"{shown} is for chat models; an extractive model selects its answers from the text")
     wanted = AnswerOptions(**extraction.values())
     if writing.decoding.top_k is not None:
         wanted = dataclasses.replace(wanted, top_k=writing.decoding.top_k)
@@ -234,4 +234,4 @@ def _report_seed(task: Task[Any], seed: int | None) -> None:
     if isinstance(task, GenerativeQA):
         rows.report_seed(task.run_state, sampling=not task.generation.sampling.greedy)
     else:
-        rows.report_unused_seed(seed, "an extractive model cuts its answers out")
+        rows.report_unused_seed(seed, "an extractive model selects its answers from the text")

@@ -118,8 +118,8 @@ class AnswerDecodingFlags(options.DecodingFlags):
         flag(
             "--top-k",
             metavar="K",
-            help="Chat models: sample from the K most likely tokens; 0 means all. Extractive models: return the"
-            " K best answers.",
+            help="Chat models: sample from the K most likely tokens; 0 means all. Extractive models: return"
+            " the K best answers.",
             default="the model's, or 50; 1 answer",
         ),
     ] = None

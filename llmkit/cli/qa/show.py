@@ -77,7 +77,9 @@ def report(task: Task[Any]) -> None:
     if not isinstance(task, GenerativeQA):
         return
     if task.shortened:
-        console.notice(f"contexts longer than the model sees, cut to the passages that fit: {task.shortened}")
+        console.notice(
+            f"contexts longer than the model's context, reduced to the passages that fit: {task.shortened}"
+        )
     if task.misquoted:
         console.notice(f"answers without a quotation from the context: {task.misquoted}")
 

@@ -149,11 +149,13 @@ class CTranslate2Engine:
         if sampling.num_beams > 1:
             for option, given in (("temperature", not sampling.greedy), ("stop", bool(sampling.stop))):
                 if given:
-                    raise OptionError(option, "does not go with `num_beams` in ctranslate2; leave one out")
+                    raise OptionError(
+                        option, "cannot be combined with `num_beams` in ctranslate2; leave one out"
+                    )
         if not sampling.greedy and not self._warned:
             self._warned = True
             warnings.warn(
-                "ctranslate2 draws tokens from one random stream: sampled text cannot be had again, with the"
+                "ctranslate2 samples from one random generator: sampled text cannot be had again, with the"
                 " same seed neither",
                 NoticeWarning,
                 stacklevel=3,

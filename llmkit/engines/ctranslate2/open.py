@@ -76,7 +76,9 @@ def _kind(spec: ModelSpec, device: str, stored: str) -> str:
         if spec.quantize not in kinds:
             raise OptionError("quantize", f"must be int8 with ctranslate2, not {spec.quantize}")
         if spec.dtype != "auto":
-            raise OptionError("dtype", "does not go with `quantize` in ctranslate2; leave one of them out")
+            raise OptionError(
+                "dtype", "cannot be combined with `quantize` in ctranslate2; leave one of them out"
+            )
         return spec.quantize
     if spec.dtype == "auto":
         return stored if device == "cuda" and stored in kinds else "float32"

@@ -190,11 +190,11 @@ class Endpoint:
                     raise _failure(self.url, response, await _whole(response))
                 yield response
         except TimeoutError:
-            raise _TryAgainError(f"gave no answer within {self._timeout:g} seconds") from None
+            raise _TryAgainError(f"sent no response within {self._timeout:g} seconds") from None
         except aiohttp.ClientConnectorError as error:
             raise _TryAgainError(f"cannot be reached ({one_line(error.os_error)})", reached=False) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _TryAgainError(f"broke off ({one_line(error) or type(error).__name__})") from None
+            raise _TryAgainError(f"was interrupted ({one_line(error) or type(error).__name__})") from None
 
 
 class _TryAgainError(Exception):
@@ -276,7 +276,7 @@ def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise _TryAgainError("answered with something that is not JSON") from None
+        raise _TryAgainError("sent a response that is not JSON") from None
 
 
 async def _server_sent(response: ClientResponse) -> AsyncIterator[Any]:
@@ -297,4 +297,4 @@ async def _server_sent(response: ClientResponse) -> AsyncIterator[Any]:
             if isinstance(event, dict) and "error" in event:
                 raise RequestRefused(f"the server ended the answer: {_reason(data)}")
             yield event
-    raise _TryAgainError("ended the stream in its middle")
+    raise _TryAgainError("ended the stream before it was complete")

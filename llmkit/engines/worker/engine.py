@@ -186,7 +186,7 @@ class ProgramEngine:
         if not request.sampling.greedy and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self._library.name} does not promise the same sampled text for the same seed",
+                f"{self._library.name} does not guarantee the same sampled text for the same seed",
                 NoticeWarning,
                 stacklevel=3,
             )

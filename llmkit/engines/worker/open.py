@@ -85,7 +85,9 @@ def _gpu(device: str) -> bool:
 def _kind(spec: ModelSpec, library: RowLibrary, outline: LoadedModel) -> str:
     """Return the type of the GGUF file."""
     if spec.quantize is not None and spec.dtype != "auto":
-        raise OptionError("dtype", f"does not go with `quantize` in {library.engine}; leave one of them out")
+        raise OptionError(
+            "dtype", f"cannot be combined with `quantize` in {library.engine}; leave one of them out"
+        )
     stored = str(outline.dtype).removeprefix("torch.")
     asked = spec.quantize or (stored if spec.dtype == "auto" else spec.dtype)
     kind = _KINDS.get(asked, "F16")

@@ -148,7 +148,7 @@ def measure(
         Examples whose prediction is one `Loss`, in the order of the rows. Their data gains it as `losses`.
 
     Raises:
-        OptionError: `given` does not go with `concatenated`.
+        OptionError: `given` cannot be combined with `concatenated`.
         RowError: a row has no text, or no source for an encoder-decoder.
         OutOfMemory: a single window does not fit into memory.
         LLMKitError: a loss is not a finite number.
@@ -157,7 +157,9 @@ def measure(
     from llmkit.evaluation.likelihood.windowing import PassBuilder, run
 
     if concatenated and given is not None:
-        raise OptionError("given", "is the context of single texts and does not go with concatenate=True")
+        raise OptionError(
+            "given", "is the context of single texts and cannot be combined with concatenate=True"
+        )
     builder = PassBuilder(loaded, how)
     texts: Iterator[tuple[Row, str]] = (
         (row, text_of(row, field=field, template=template, defaults=("text",))) for row in rows

@@ -109,7 +109,7 @@ class SpanCases:
         at = context.text.find(text)
         if at < 0:
             raise RowError(
-                where, f"{one_line(text, 60)!r} is not in the text, and the model cuts its answer out of it"
+                where, f"{one_line(text, 60)!r} is not in the text, and the model selects its answer from it"
             )
         first, last = _tokens_of(context, at, at + len(text))
         a, b = int(context.offsets[first, 0]), int(context.offsets[last, 1])

@@ -100,7 +100,7 @@ class RemoteOutput(JournaledOutput):
         found = finished.recall(self._paths.final)
         if found is None or self._size() != found.finished.bytes:
             raise InputError(
-                f"{self._url} exists, and nothing here shows that it is the finished output of a run;"
+                f"{self._url} exists, and there is no record here of a finished run;"
                 " overwrite=True replaces it"
             )
         self._require_same(found)

@@ -105,7 +105,9 @@ class Workload:
                 raise OptionError(name, f"must be 1 or more, not {value}")
         if task not in ("generate", "serve"):
             if new_tokens is not None:
-                raise OptionError("new_tokens", f"does not go with the task {task}, which writes nothing")
+                raise OptionError(
+                    "new_tokens", f"cannot be combined with the task {task}, which writes nothing"
+                )
             new = 0
         prompt = min(_PROMPT[task], positions) if prompt_tokens is None else prompt_tokens
         if task in ("generate", "serve"):

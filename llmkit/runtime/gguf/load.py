@@ -28,7 +28,7 @@ def inspect_gguf(path: Path, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheckpoin
         InputError: damaged, of an architecture that is not read, or for another task.
     """
     if spec.four_bits:
-        raise OptionError("four_bits", "does not go with a GGUF file; convert it to safetensors first")
+        raise OptionError("four_bits", "cannot be combined with a GGUF file; convert it to safetensors first")
     if spec.task not in ("text-generation", "text2text-generation", "feature-extraction"):
         raise InputError(f"{spec.name} is a GGUF model, which generates text and is not for {spec.task}")
     opened = as_checkpoint(path)

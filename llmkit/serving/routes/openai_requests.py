@@ -63,7 +63,7 @@ def chat_request(body: Any) -> Wanted:
     if fields.boolean("add_generation_prompt", not continued) == continued:
         raise bad("add_generation_prompt", "must be the opposite of `continue_final_message`")
     if continued and form is not None:
-        raise bad("continue_final_message", "does not go with `response_format`")
+        raise bad("continue_final_message", "cannot be combined with `response_format`")
     prompt: list[Content] = [messages]
     return _common(
         fields,

@@ -116,7 +116,9 @@ def answer(
     extractive = _extractive_model(model)
     if extractive is not None:
         if options is not None:
-            raise OptionError("options", "need a chat model; an extractive model cuts its answers out")
+            raise OptionError(
+                "options", "need a chat model; an extractive model selects its answers from the text"
+            )
         return _extracted(extractive, rows, extraction or AnswerOptions())
     if extraction is not None and extraction != AnswerOptions(no_answer=extraction.no_answer):
         raise OptionError(

@@ -112,7 +112,9 @@ class GenerativeQA:
             raise OptionError("num_return_sequences", "must be 1: a question has one answer")
         self._formed = options.formed is not None
         if self._formed and no_answer:
-            raise OptionError("no_answer", f"does not go with `{options.formed}`, which gives answers a form")
+            raise OptionError(
+                "no_answer", f"cannot be combined with `{options.formed}`, which gives answers a form"
+            )
         if options.logprobs is not None and not self._formed:
             raise OptionError(
                 "logprobs", "needs a form, such as `choice`: else the reply holds more than the answer"

@@ -98,7 +98,7 @@ class Summarization:
         if decoding.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1: a text has one summary")
         if (option := decoding.whole_answers) is not None:
-            raise OptionError(option, "does not go with a summary, which may be made in several steps")
+            raise OptionError(option, "cannot be combined with a summary, which may be made in several steps")
         own = own_settings(engine)
         if decoding.num_beams is None and not decoding.greedy:
             decoding = replace(decoding, num_beams=own.get("num_beams"))

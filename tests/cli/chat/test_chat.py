@@ -147,12 +147,12 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     ):
         assert f"/{command}" in helped
     chat.type(CTRL_C)
-    chat.until("Ctrl-D or /exit leaves")
+    chat.until("Ctrl-D or /exit ends the conversation")
     chat.until(PROMPT)
     chat.line("/rety", "/rety: no such command; did you mean /retry?")
     chat.line("/retry", "there is no message to answer again")
     chat.type(b"The cat" + CTRL_J + b"sat" + ALT_ENTER)
-    chat.line("down", "cut after 8 tokens; /continue goes on (or /set max_new_tokens 16)")
+    chat.line("down", "cut after 8 tokens; /continue continues it (or /set max_new_tokens 16)")
     chat.line(f"/save {talks}", "has 1 conversation, this one last")
     ((asked, answered),) = transcript(talks)
     assert asked == ("user", "The cat\nsat\ndown")
@@ -160,7 +160,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     assert answered == ("assistant", same["generated_text"])
 
     chat.line("//a path", "cut after")
-    chat.line("/undo", "taken back: /a path")
+    chat.line("/undo", "removed: /a path")
     chat.line("/set temperature hot", "/set temperature hot: give a number, or default")
     chat.line("/set temperature 1", "temperature: 1.0")
     chat.line("/set top-k 0", "top_k: 0")
@@ -261,15 +261,15 @@ def test_a_row_longer_than_the_context_loses_its_oldest_turns_and_says_so(model:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (["--json"], None, "--json is about rows"),
-        (["-o", "out.jsonl"], None, "--output is about rows"),
-        (["--field", "question"], None, "--field is about rows"),
-        (["--resume"], None, "--resume is about a file"),
+        (["--json"], None, "--json applies to rows"),
+        (["-o", "out.jsonl"], None, "--output applies to rows"),
+        (["--field", "question"], None, "--field applies to rows"),
+        (["--resume"], None, "--resume applies to an output file"),
         (["--temperature", "-1"], None, "--temperature must be 0 or more"),
         (
             ["--num-return-sequences", "2", "--temperature", "1"],
             None,
-            "a conversation goes on with one answer",
+            "a conversation continues with one answer",
         ),
         ([*ROWS], '{"messages": []}\n', "stdin:1: `messages` must be a list"),
         ([*ROWS], '{"messages": [{"role": "user"}]}\n', "stdin:1: turn 1"),
