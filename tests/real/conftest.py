@@ -98,5 +98,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if table.rows:
         terminalreporter.write_sep("=", "numbers beside those of other programs")
         terminalreporter.write(table.markdown())
-        models.CACHE.mkdir(parents=True, exist_ok=True)
-        table.write(models.CACHE / "table.md")
+        table.write()

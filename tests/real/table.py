@@ -1,9 +1,16 @@
-"""The table of `make test-real`: each number of llmkit beside the same number from elsewhere."""
+"""The table of `make test-real`: each number of llmkit beside the same number from elsewhere.
+
+    python -m tests.real.table
+
+puts the table of the last run into `docs/real-models.md`.
+"""
 
 from __future__ import annotations
 
 import resource
 from pathlib import Path
+
+from tests.real import models
 
 HEADER = ("check", "ours", "theirs", "difference")
 rows: list[tuple[str, str, str, str]] = []
@@ -36,6 +43,23 @@ def markdown() -> str:
     return f"{text}\nCPU seconds, {sum(seconds.values()):.0f} in all:\n\n{listed}"
 
 
-def write(file: Path) -> None:
-    """Write the table of this run."""
-    file.write_text(markdown(), encoding="utf-8")
+def write() -> None:
+    """Write the table of this run beside the models."""
+    models.CACHE.mkdir(parents=True, exist_ok=True)
+    (models.CACHE / "table.md").write_text(markdown(), encoding="utf-8")
+
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "real-models.md"
+MARK = "<!-- table of make test-real -->"
+
+
+def insert() -> None:
+    """Put the rows of the last run into the page, below its mark, in place of the rows there."""
+    rows = (models.CACHE / "table.md").read_text(encoding="utf-8").partition("\n\n")[0]
+    before, _, after = PAGE.read_text(encoding="utf-8").partition(MARK + "\n")
+    _, _, after = after.lstrip("\n").partition("\n\n")
+    PAGE.write_text(f"{before}{MARK}\n\n{rows}\n\n{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    insert()

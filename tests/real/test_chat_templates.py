@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from llmkit import GenerationOptions
-from llmkit.errors import RowError
 from llmkit.tasks.prompts import PromptMaker
 from llmkit.text.chat.templates import Renderer
 from llmkit.training.finetuning.conversations import target_spans
@@ -101,11 +100,7 @@ def test_opened_thoughts_and_long_conversations(tokenizer: Any) -> None:
     assert prompt.thinking == end.endswith("<think>")
     assert prompt.may_think == (not end.endswith(("<think>", "</think>")))
     long = [SYSTEM, *[USER, {**ANSWER, "content": "word " * 60}] * 20, AGAIN]
-    try:
-        kept = prompts.prepare_one(long)
-    except RowError as error:  # its own system text or its tools take more than the context
-        assert "alone makes a prompt" in str(error)
-        return
+    kept = prompts.prepare_one(long)
     assert kept.ids is not None
     text = tokenizer.decode(kept.ids)
     assert 0 < kept.dropped < 40
