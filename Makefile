@@ -13,8 +13,8 @@ test: $(READY) lint
 test-slow: $(READY)
 	$(BIN)/pytest -q -n 2 -m slow
 
-# Real models from packages of the registry, in the folder LLMKIT_REAL; LLMKIT_DATA names public data sets, and
-# LLMKIT_LLAMA_PYTHON a Python that has llama-cpp-python. LLMKIT_MLX_PYTHON names one that has mlx-lm, for `make test`.
+# Real models from packages of the registry beside other programs, which the first command installs: all in the folder
+# LLMKIT_REAL, with the table of the run. docs/real-models.md lists the variables. LLMKIT_MLX_PYTHON has mlx-lm.
 test-real: $(READY)
 	$(BIN)/python -m tests.real.models
 	$(BIN)/pytest -q -s -m real tests/real

@@ -94,6 +94,13 @@ def _last_break(pattern: re.Pattern[str], text: str, start: int, size: int) -> i
     return ends[-1] if ends else None
 
 
+def _reciprocal_ranks(scores: np.ndarray) -> np.ndarray:
+    """Return 1 / (60 + rank) of each score; equal scores have the same rank."""
+    import numpy as np
+
+    return 1 / (_FUSION + np.searchsorted(np.sort(-scores), -scores))
+
+
 @dataclass
 class Library:
     """Documents, and a search index of their passages.
@@ -124,19 +131,13 @@ class Library:
         import numpy as np
 
         terms = search_terms(question)
-        scores = [self._index.get_scores(terms)] if terms else []
+        scores = self._index.get_scores(terms) if terms else np.zeros(len(self.passages))
         if self.embed is not None:
             (wanted,) = self.embed([question])
-            scores.append(self._vectors @ wanted)
-        if not scores:
-            return list(self.passages)
-        orders = [np.argsort(-one, kind="stable") for one in scores]
-        if len(orders) == 1:
-            return [self.passages[i] for i in orders[0]]
-        fused = np.zeros(len(self.passages))
-        for order in orders:
-            fused[order] += 1 / (_FUSION + np.arange(len(order)))
-        return [self.passages[i] for i in np.argsort(-fused, kind="stable")]
+            # BM25 did not find a passage with a score of 0: it has no rank there, and its place no weight.
+            by_words = np.where(scores > 0, _reciprocal_ranks(scores), 0)
+            scores = by_words + _reciprocal_ranks(self._vectors @ wanted)
+        return [self.passages[i] for i in np.argsort(-scores, kind="stable")]
 
     @cached_property
     def _vectors(self) -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmkit import LoadedModel, ModelSpec, load
-from tests.real import models
+from tests.real import models, table
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,12 +49,26 @@ def chat(chat_folder: Path) -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def llama_python() -> str:
-    """A Python that has llama-cpp-python, which LLMKIT_LLAMA_PYTHON names."""
-    python = os.environ.get("LLMKIT_LLAMA_PYTHON", sys.executable)
-    found = subprocess.run([python, "-c", "import llama_cpp"], capture_output=True)
-    if found.returncode:
-        pytest.skip("LLMKIT_LLAMA_PYTHON names no Python that has llama-cpp-python")
-    return python
+    """A Python that has llama-cpp-python."""
+    return program("llama_cpp")
+
+
+@pytest.fixture(scope="session")
+def lm_eval_python() -> str:
+    """A Python that has lm-evaluation-harness."""
+    return program("lm_eval")
+
+
+def program(module: str) -> str:
+    try:
+        return models.program(module)
+    except models.MissingPackageError as error:
+        pytest.skip(str(error))
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +77,25 @@ def all_threads() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def seconds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Count the CPU seconds of a test; what a shared fixture took counts for its first test."""
+    yield
+    name = request.node.nodeid.rpartition("/")[2]
+    table.seconds[name] = table.cpu_seconds() - sum(table.seconds.values()) - START
+
+
+START = table.cpu_seconds()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of this run, and keep it beside the models."""
+    if table.rows:
+        terminalreporter.write_sep("=", "numbers beside those of other programs")
+        terminalreporter.write(table.markdown())
+        table.write()

@@ -4,13 +4,17 @@ The templates stay out of this repository: their licences differ. Public sources
 github.com/chujiezheng/chat_templates, github.com/axolotl-ai-cloud/axolotl and github.com/huggingface/trl.
 """
 
+import copy
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from llmkit import GenerationOptions
+from llmkit.tasks.prompts import PromptMaker
 from llmkit.text.chat.templates import Renderer
 from llmkit.training.finetuning.conversations import target_spans
 
@@ -50,12 +54,17 @@ RESULT = {"role": "tool", "tool_call_id": "call00001", "name": "get_weather", "c
 pytestmark = pytest.mark.skipif(not FILES, reason="LLMKIT_TEMPLATES names no folder of chat templates")
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
-def tokenizer(request: pytest.FixtureRequest, chat_folder: Path) -> Any:
+@pytest.fixture(scope="module")
+def plain_tokenizer(chat_folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    return AutoTokenizer.from_pretrained(chat_folder)
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def tokenizer(request: pytest.FixtureRequest, plain_tokenizer: Any) -> Any:
     template = request.param.read_text(encoding="utf-8")
-    loaded: Any = AutoTokenizer.from_pretrained(chat_folder)
+    loaded = copy.deepcopy(plain_tokenizer)
     loaded.add_special_tokens({"extra_special_tokens": sorted(set(SPECIAL.findall(template)))})
     loaded.chat_template = template
     return loaded
@@ -73,6 +82,32 @@ def test_the_prompt_is_that_of_transformers_or_shows_more(tokenizer: Any) -> Non
             continue
         if all(message["content"] in theirs for message in messages):
             assert rendered.text == theirs
+
+
+def test_opened_thoughts_and_long_conversations(tokenizer: Any) -> None:
+    """An opened `<think>` makes the answer a thought; a full context loses its oldest turns."""
+    engine: Any = SimpleNamespace(
+        name="model",
+        context_length=512,
+        tokenizer=tokenizer,
+        is_encoder_decoder=False,
+        has_chat_template=True,
+    )
+    prompts = PromptMaker(engine, GenerationOptions(max_new_tokens=8, truncate="turns"))
+    prompt = prompts.prepare_one([USER])
+    assert prompt.ids is not None
+    end = tokenizer.decode(prompt.ids).rstrip()
+    assert prompt.thinking == end.endswith("<think>")
+    assert prompt.may_think == (not end.endswith(("<think>", "</think>")))
+    long = [SYSTEM, *[USER, {**ANSWER, "content": "word " * 60}] * 20, AGAIN]
+    kept = prompts.prepare_one(long)
+    assert kept.ids is not None
+    text = tokenizer.decode(kept.ids)
+    assert 0 < kept.dropped < 40
+    assert kept.dropped % 2 == 0
+    assert len(kept.ids) < 512
+    assert "SYSTEM TEXT" in text
+    assert "SECOND QUESTION" in text
 
 
 def test_the_assistant_learns_its_own_words(tokenizer: Any) -> None:

@@ -95,3 +95,21 @@ def test_two_rankings_become_one() -> None:
     assert fused[0] == texts[0]
     assert set(fused[1:3]) == {texts[1], texts[2]}
     assert set(fused) == set(texts)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("sun?", ["three", "two", "one"]),  # no passage has the word: the vectors alone decide
+        ("a?", ["two", "one", "three"]),  # two passages have it alike: neither is first for its place
+    ],
+)
+def test_a_passage_gains_nothing_from_its_place(question: str, expected: list[str]) -> None:
+    documents = [ContextDocument("f", text) for text in ("one a", "two a", "three")]
+    nearness = {"one a": 0.1, "two a": 0.2, "three": 1.0}
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[nearness.get(text, 1.0)] for text in texts])
+
+    found = [passage.text.split()[0] for passage in Library(documents, embed=embed).best(question)]
+    assert found == expected

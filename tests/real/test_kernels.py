@@ -1,0 +1,147 @@
+"""Every attention kernel, precision and quantization on a real model, beside transformers' own float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
+from llmkit.attention import registry
+from llmkit.linear.modules import QuantizedModule
+from llmkit.linear.quality import Divergence, divergence
+from tests.real import table
+from tests.real.prompts import PROMPTS
+
+KERNELS = [name for name in registry.names() if "cpu" in registry.find(name).devices]
+
+
+@pytest.fixture(scope="module")
+def plain(chat_folder: Path) -> Any:
+    """The model as transformers loads it, with attention computed step by step."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(chat_folder, dtype=torch.float32, attn_implementation="eager")
+
+
+@pytest.fixture(scope="module")
+def texts(chat: LoadedModel, data_folder: Path) -> list[torch.Tensor]:
+    """Two stretches of WikiText-2 validation, 384 tokens each."""
+    text = (data_folder / "lm" / "wiki.valid.raw").read_text(encoding="utf-8")[:6_000]
+    ids = torch.tensor(chat.tokenizer(text)["input_ids"])
+    return [ids[None, start : start + 384] for start in (0, 384)]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_attention_kernel_gives_the_logits_of_plain_attention(
+    name: str, chat: LoadedModel, chat_folder: Path, plain: Any
+) -> None:
+    """A batch with padding on the left, then greedy text."""
+    loaded = load(ModelSpec(str(chat_folder), device="cpu", dtype="float32", attn=name))
+    chosen = [PROMPTS[1], "\n".join(PROMPTS), PROMPTS[13]]
+    encoded: Any = chat.tokenizer(chosen, padding=True, padding_side="left", return_tensors="pt")
+    seen = encoded["attention_mask"].bool()
+    assert not seen.all()
+    encoded["position_ids"] = (seen.cumsum(-1) - 1).clamp(min=0)
+    model: Any = loaded.model
+    with torch.inference_mode():
+        expected = plain(**encoded).logits[seen].log_softmax(-1)
+        found = model(**encoded).logits[seen].log_softmax(-1)
+    largest = float((found - expected).abs().max())
+    options = GenerationOptions(max_new_tokens=24, greedy=True, chat=False)
+    written = [answer.text for answer in generate(loaded, chosen, options)]
+    expected_text = [greedy(plain, chat.tokenizer, prompt, 24) for prompt in chosen]
+    same = sum(a == b for a, b in zip(written, expected_text, strict=True))
+    table.add(f"attention kernel {name}: log-probabilities, greedy text", f"{same} of 3 texts", 3, largest)
+    assert largest < 2e-3
+    assert written == expected_text
+
+
+def greedy(model: Any, tokenizer: Any, prompt: str, tokens: int) -> str:
+    """Return the text that transformers' own loop writes."""
+    ids = tokenizer([prompt], return_tensors="pt")
+    with torch.inference_mode():
+        out = model.generate(
+            **ids, max_new_tokens=tokens, do_sample=False, eos_token_id=[0, 2], pad_token_id=2
+        )
+    return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def measured(plain: Any, changed: Any, texts: list[torch.Tensor]) -> Divergence:
+    return divergence(lambda ids: plain(ids).logits, lambda ids: changed(ids).logits, texts)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("bfloat16", 5e-3), ("float16", 1e-4)])
+def test_half_precision_costs_what_it_costs_transformers(
+    dtype: str, bound: float, chat_folder: Path, plain: Any, texts: list[torch.Tensor]
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    half = AutoModelForCausalLM.from_pretrained(chat_folder, dtype=getattr(torch, dtype))
+    theirs = measured(plain, half, texts)
+    loaded = load(ModelSpec(str(chat_folder), device="cpu", dtype=dtype))
+    ours = measured(plain, loaded.model, texts)
+    table.add(f"{dtype}: KL from float32, bound {bound:g}", ours.mean, theirs.mean, ours.mean - theirs.mean)
+    assert ours.mean < bound
+    assert ours.mean < 1.5 * theirs.mean + 1e-6
+
+
+def rounded(weight: torch.Tensor, bits: int, group: int) -> torch.Tensor:
+    """Round a matrix plainly: the largest weight of a group becomes the largest value of its grid."""
+    most = 2 ** (bits - 1) - 1
+    grouped = weight.view(weight.shape[0], -1, group)
+    scale = grouped.abs().amax(-1, keepdim=True) / most
+    return ((grouped / scale.clamp(min=1e-12)).round() * scale).view_as(weight)
+
+
+@pytest.fixture(scope="module")
+def plainly(plain: Any, texts: list[torch.Tensor], chat_folder: Path) -> Any:
+    """Measure the divergence of plain rounding, of the same matrices, once for each number of bits."""
+    from transformers import AutoModelForCausalLM
+
+    found: dict[str, Divergence] = {}
+
+    def get(bits: str, packed: Any) -> Divergence:
+        if bits not in found:
+            other = AutoModelForCausalLM.from_pretrained(chat_folder, dtype=torch.float32)
+            with torch.no_grad():
+                done: set[int] = set()  # the output layer may share its weight with the embedding
+                for name, module in packed.named_modules():
+                    if isinstance(module, QuantizedModule):
+                        weight = other.get_submodule(name).weight
+                        if weight.data_ptr() not in done:
+                            weight.copy_(rounded(weight, module.bits, module.group))
+                        done.add(weight.data_ptr())
+            found[bits] = measured(plain, other, texts)
+        return found[bits]
+
+    return get
+
+
+@pytest.mark.parametrize("linear", ["reference", "torch", "cpu"])
+@pytest.mark.parametrize(("bits", "bound"), [("int8", 0.01), ("int4", 0.3)])
+def test_quantization_costs_no_more_than_plain_rounding(
+    bits: str,
+    bound: float,
+    linear: str,
+    chat_folder: Path,
+    plain: Any,
+    texts: list[torch.Tensor],
+    plainly: Any,
+) -> None:
+    loaded = load(ModelSpec(str(chat_folder), device="cpu", dtype="float32", quantize=bits, linear=linear))
+    ours = measured(plain, loaded.model, texts)
+    theirs = plainly(bits, loaded.model)
+    table.add(
+        f"{bits}, products by {linear}: KL from float32 beside plain rounding, bound {bound:g}",
+        f"{ours.mean:.4g}, {100 * ours.same_top:.1f} % same token",
+        f"{theirs.mean:.4g}, {100 * theirs.same_top:.1f} %",
+        ours.mean - theirs.mean,
+    )
+    assert ours.mean < bound
+    assert ours.mean < 1.1 * theirs.mean + 2e-3  # the cpu kernel rounds activations to 8 bits too
+    options = GenerationOptions(max_new_tokens=20, greedy=True)
+    (answer,) = generate(loaded, "What is the capital of France?", options)
+    assert "Paris" in answer.text
