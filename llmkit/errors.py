@@ -1,4 +1,4 @@
-"""Errors that llmkit raises on purpose, with the exit code that the command line gives each.
+"""Error classes of llmkit, with their exit codes on the command line.
 
     LLMKitError              something failed while running (exit code 1)
       OutOfMemory            a batch did not fit; callers halve it and try again
@@ -32,7 +32,7 @@ class OutOfMemory(LLMKitError):  # noqa: N818 (a condition to act on, as StopIte
 
 
 class RequestRefused(LLMKitError):  # noqa: N818 (as OutOfMemory)
-    """One request cannot be answered; others may go on. A run of rows then asks row by row."""
+    """One request cannot be answered; other requests may continue. A run of rows then asks row by row."""
 
 
 class InputError(LLMKitError):

@@ -1,1 +1,1 @@
-"""Measure the speed and memory of a model on this machine, beside the machine's limits and other programs."""
+"""Measure the speed and memory of a model on this machine; compare with limits and other programs."""

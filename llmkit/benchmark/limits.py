@@ -198,7 +198,7 @@ def load_average() -> float | None:
 
 
 def calibrate(clock: Callable[[], float] = time.perf_counter, rounds: int = 40) -> list[float]:
-    """Return the seconds of a fixed loop, again and again; on a quiet machine they are all alike."""
+    """Return the times of a fixed loop in seconds; on an idle machine they are nearly equal."""
     taken = []
     for _ in range(rounds):
         started = clock()

@@ -1,4 +1,4 @@
-"""Time llama.cpp. A program of its own: it needs llama-cpp-python, not llmkit.
+"""Time llama.cpp. A standalone program: it needs llama-cpp-python, not llmkit.
 
     python llama_cpp_speed.py '{"model": FILE, "threads": N, "context": N}'
 

@@ -175,7 +175,7 @@ def _memory(found: Quantity, work: ModelWork, options: BenchmarkOptions) -> Quan
 def take_turns(
     systems: Sequence[System], source: PromptSource, repeats: int, progress: Progress
 ) -> dict[str, Runs]:
-    """Let programs answer the same prompts by turns, so that a noisy machine disturbs all of them alike.
+    """Run programs on the same prompts in alternation, so that noise affects all of them equally.
 
     A program other than the first that fails is left out from then on, with a note.
 

@@ -1,4 +1,4 @@
-"""Run one batch or one training step of a model in a process of its own, and measure its memory and time.
+"""Run one batch or one training step of a model in a separate process, and measure its memory and time.
 
 Public: `StepCase`, `StepResult`, `run_case`.
 """

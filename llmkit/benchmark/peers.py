@@ -267,7 +267,7 @@ def _tokenizer_of(context: PeerContext) -> Any:
 
 
 class LlamaCppSystem:
-    """llama.cpp in a process of its own, on a GGUF file of the same weights.
+    """llama.cpp in a separate process, on a GGUF file of the same weights.
 
     Args:
         context: see `PeerContext`.

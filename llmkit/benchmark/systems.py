@@ -91,7 +91,7 @@ class System(Protocol):
         """Answer prompts; None if the program cannot."""
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop the started processes."""
 
 
 class TokenTimer:

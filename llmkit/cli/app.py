@@ -66,7 +66,7 @@ _EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
 
 
 def usage_message(error: Any) -> str:
-    """Return what is wrong with a command line, and the next step, from Typer's error about it."""
+    """Return the message for an invalid command line, with the next step, from Typer's error."""
     context = getattr(error, "ctx", None)
     return _reason(error) + (f" (see {context.command_path} --help)" if context is not None else "")
 

@@ -1,4 +1,4 @@
-"""`llmkit bench`: the speed and memory of a model, beside the machine's limits and other programs."""
+"""`llmkit bench`: measure speed and memory of a model; compare with limits and other programs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ OPTIONAL = {
     "msgpack": "Flax checkpoints: pip install 'llmkit[convert]'",
     "llama-cpp-python": "a check of GGUF files, and the engine llamacpp: pip install 'llmkit[llamacpp]'",
     "openvino-genai": "the engine openvino: pip install 'llmkit[openvino]'",
-    "vllm": "the engine vllm, in an environment of its own: python -m venv ~/vllm && ~/vllm/bin/pip install"
+    "vllm": "the engine vllm, in a separate environment: python -m venv ~/vllm && ~/vllm/bin/pip install"
     " vllm; then --engine vllm --engine-python ~/vllm/bin/python",
     "onnx": "writing ONNX: pip install 'llmkit[onnx]'",
     "onnxscript": "writing ONNX: pip install 'llmkit[onnx]'",

@@ -25,7 +25,7 @@ _LATER = ("session",)  # an ability that workers do not offer
 
 
 class WorkerEngine:
-    """An engine as a worker holds it.
+    """The engine inside a worker.
 
     Args:
         opener: opens the engine.
@@ -157,9 +157,9 @@ class ClusterEngine:
         return None
 
     def token_budget(self) -> int | None:
-        """Return how many tokens one call may hold on the first worker."""
+        """Return the token budget of one call on the first worker."""
         return self._tokens
 
     def identity(self) -> dict[str, Any]:
-        """Return what a worker's engine says, so that the journal is that of a run without a cluster."""
+        """Return the identity of a worker's engine, as a run without a cluster records it."""
         return self.workers.identity()

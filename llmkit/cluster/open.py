@@ -49,7 +49,7 @@ def open_pool(
     *,
     notice: Callable[[str], None] = lambda message: None,
 ) -> WorkerPool:
-    """Start workers that hold what `opener` opens; see `open_cluster_engine`."""
+    """Start workers that load the object of `opener`; see `open_cluster_engine`."""
     ray = connect(options)
     count, resources = _plan(ray, options)
     pool = WorkerPool(ray, opener, options, count, resources, notice)

@@ -1,4 +1,4 @@
-"""Workers of a cluster: start them, give each the next call, and replace those that die.
+"""Workers of a cluster: start them, assign calls, and replace failed workers.
 
 A call whose worker dies runs again on another one, at most three times; then its rows are refused, and
 `on_error` decides. A worker gets up to two calls, so that it never waits for the driver; only the call that
@@ -38,7 +38,7 @@ class _WorkerPlace:
 
 
 class WorkerPool:
-    """Workers that hold the same model.
+    """Workers with the same model.
 
     Args:
         ray: from `connect`.
@@ -90,7 +90,7 @@ class WorkerPool:
         return self._options.allow_mixed
 
     def identity(self) -> dict[str, Any]:
-        """Return what the held object says of itself: the journal is that of a run without a cluster."""
+        """Return the identity of the workers' object; the journal equals that of a run without a cluster."""
         return {name: value for name, value in self.wait().identity.items() if name not in HARDWARE}
 
     @property
@@ -99,7 +99,7 @@ class WorkerPool:
         return CALLS * len(self._slots)
 
     def describe(self) -> str:
-        """Return how many workers are alive, for a progress line."""
+        """Return the number of running workers, for a progress line."""
         alive, wanted = sum(slot.ready for slot in self._slots), len(self._slots)
         return f"{wanted} workers" if alive == wanted else f"{alive} of {wanted} workers"
 
@@ -115,7 +115,7 @@ class WorkerPool:
         return self.first
 
     def call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable] = frozenset()) -> Any:
-        """Call a method of what the workers hold, on one of them. Any thread may call.
+        """Call a method of the workers' object on one worker. Any thread may call.
 
         Args:
             method: its name.

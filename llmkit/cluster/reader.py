@@ -1,4 +1,4 @@
-"""An extractive reader as a worker holds it."""
+"""The extractive reader inside a worker."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class ModelWorker:
         return _reply(opened)
 
     def run(self, method: str, arguments: tuple[Any, ...], threads: int | None) -> Reply:
-        """Call a method of what it holds.
+        """Call a method of the loaded object.
 
         Args:
             method: its name.
@@ -85,7 +85,7 @@ def hardware() -> dict[str, Any]:
 
 
 def weights_hash(held: Any) -> str | None:
-    """Return the SHA-256 of all weights of what a worker holds; None if they are not in this process."""
+    """Return the SHA-256 of all weights of a worker; None if they are not in this process."""
     model = getattr(getattr(held, "loaded", None), "model", None)
     if model is None:
         return None

@@ -1,4 +1,4 @@
-"""Convert a model to another format, with a proof: `convert` gives a `ConvertResult`."""
+"""Convert a model to another format and check it: `convert` returns a `ConvertResult`."""
 
 from llmkit.convert.conversion import convert
 from llmkit.convert.result import ConvertResult

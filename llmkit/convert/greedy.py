@@ -81,7 +81,7 @@ def greedy_of(source: SourceModel, rows: list[list[int]], steps: int = STEPS) ->
 def same_texts(
     reader: str, wanted: Greedy, found: Sequence[Iterable[int]], difference: float
 ) -> tuple[int, str | None]:
-    """Count the texts that go on as the source's do; describe the first that differs without a tie.
+    """Count the texts that continue as the source's; describe the first that differs without a tie.
 
     Two programs may differ where two tokens are nearly equal: at a step where the source's first token
     leads by no more than twice the difference between the programs' logits.

@@ -37,7 +37,7 @@ class Unfinished:
 
 
 def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
-    """Refuse a place that is taken or cannot be written; only what a killed command left is removed.
+    """Raise an error if the output exists or cannot be written; remove only the files of a killed command.
 
     Args:
         output: the file or folder to make.
@@ -75,13 +75,13 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
 
 
 def proof_of(file: Path) -> Path:
-    """Return the path of the proof beside a converted file."""
+    """Return the path of the proof next to a converted file."""
     return file.with_name(file.name + PROOF_SUFFIX)
 
 
 @contextmanager
 def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterator[Unfinished]:
-    """A place beside `output` to write to, moved to `output` at the end if it was accepted.
+    """A temporary path next to `output`; it is renamed to `output` at the end if the check passed.
 
     A killed command's parts are kept for the next one with the same header (see `records.unfinished`).
 

@@ -1,4 +1,4 @@
-"""Quantize a model into a folder, and measure what that changes."""
+"""Quantize a model into a folder, and measure the change."""
 
 from __future__ import annotations
 

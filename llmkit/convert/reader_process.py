@@ -1,4 +1,4 @@
-"""Run an independent reader in a process of its own, in this Python or in another."""
+"""Run an independent reader in a separate process, in this Python or in another."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ConvertResult:
 
 
 def write_proof(path: Path, result: ConvertResult) -> None:
-    """Keep the measurements beside the model, as JSON."""
+    """Write the measurements next to the model, as JSON."""
     import llmkit
 
     record = dataclasses.asdict(result) | {"output": result.output.name, "llmkit": llmkit.__version__}

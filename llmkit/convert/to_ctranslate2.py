@@ -40,7 +40,7 @@ def package() -> Any:
 
 
 def write(source: SourceModel, folder: Path, dtype: str) -> None:
-    """Write the source as CTranslate2 stores it, with the tokenizer's files beside it.
+    """Write the source in CTranslate2's format, with the tokenizer's files.
 
     Args:
         source: a model that generates, with its tokenizer.

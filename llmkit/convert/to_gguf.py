@@ -67,7 +67,7 @@ def own_check(path: Path, rows: list[list[int]], expected: list[torch.Tensor]) -
 def llama_cpp_check(
     path: Path, source: SourceModel, rows: list[list[int]], expected: list[torch.Tensor], python: str
 ) -> Check:
-    """Let llama.cpp read the file, in a process of its own, and compare.
+    """Load the file with llama.cpp, in a separate process, and compare.
 
     Args:
         path: the GGUF file.

@@ -133,7 +133,7 @@ def mlx_checks(
     dtype: str,
     reader_python: str | None,
 ) -> list[Check]:
-    """Let mlx-lm read the folder, in a process of its own, and compare logits, tokens and greedy text.
+    """Load the folder with mlx-lm, in a separate process, and compare logits, tokens and greedy text.
 
     Weights of 16 bits are tried twice: as mlx-lm runs them, beside the source; and computed in float32,
     beside the source with its weights rounded to that type. So no rounding hides a fault of the conversion.

@@ -68,7 +68,7 @@ def type_of(stored: str, wanted: str) -> str:
 def write(
     source: SourceModel, folder: Path, dtype: str, progress: Callable[[int, int], None]
 ) -> WrittenGraphs:
-    """Write the source's graphs into ``onnx/`` of a folder, with its settings and tokenizer beside them.
+    """Write the source's graphs into ``onnx/`` of a folder, with its settings and tokenizer.
 
     Args:
         source: any model of text.
@@ -157,7 +157,7 @@ def checks_of(
     expected: list[torch.Tensor],
     reader_python: str | None,
 ) -> list[Check] | None:
-    """Let onnxruntime run the graphs, in a process of its own, and compare.
+    """Run the graphs with onnxruntime, in a separate process, and compare.
 
     Each row is run alone. A model that generates is also run step by step with the cache, and continues the
     rows greedily in padded batches; an encoder runs padded batches, with token types if it takes them.

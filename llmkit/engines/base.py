@@ -96,7 +96,7 @@ _NEUTRAL: dict[str, Any] = {one.name: one.default for one in fields(Sampling)}
 
 
 class TokenMask(Protocol):
-    """Tokens that one sequence may go on with. Each sequence has a mask of its own."""
+    """Tokens that may follow in one sequence. Each sequence has a separate mask."""
 
     def allowed(self) -> np.ndarray:
         """Return a bool array [vocabulary]: True for the tokens that may come next."""
@@ -106,7 +106,7 @@ class TokenMask(Protocol):
 
 
 class Constraint(Protocol):
-    """A form that answers must have, such as a JSON schema. Needs the ability ``constraint``."""
+    """A constraint on answers, such as a JSON schema. Needs the ability ``constraint``."""
 
     def new_mask(self) -> TokenMask:
         """Return the mask of a new sequence, before its first token."""
@@ -329,7 +329,7 @@ class Engine(Protocol):
         """
 
     def token_budget(self) -> int | None:
-        """Return how many tokens, padding and new ones included, one call may hold; None: any number."""
+        """Return the token budget of one call, with padding and new tokens; None: no limit."""
 
     def identity(self) -> dict[str, Any]:
         """Return all that the answers depend on besides the requests, as JSON, for a journal."""

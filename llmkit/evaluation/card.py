@@ -1,4 +1,4 @@
-"""Write scores into the `model-index` of a model card, which the Hub shows beside the model.
+"""Write scores into the `model-index` of a model card; the Hub shows them on the model's page.
 
 Only the `model-index` block of the card's YAML header is rewritten; every other byte of the file stays as it
 is, comments and order included.

@@ -120,7 +120,7 @@ def interval(values: Matrix, confidence: float) -> tuple[float | None, float | N
 
 
 def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
-    """Return the two-sided p-value: how often chance alone gives a difference as large as the observed one.
+    """Return the two-sided p-value of the observed difference.
 
     One is added to both counts, so the value is never 0 (Phipson and Smyth 2010).
 

@@ -84,7 +84,7 @@ def from_rows(
     reference_field: str | None = None,
     needs_references: bool = True,
 ) -> Iterator[Example]:
-    """Yield examples from rows that hold both predictions and references.
+    """Yield examples from rows with predictions and references.
 
     A row that a verb wrote under ``on_error="skip"`` without a result becomes an example with an empty
     prediction and `failed` set.

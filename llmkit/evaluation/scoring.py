@@ -119,7 +119,7 @@ def check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None
 
 
 class ScoredCorpus:
-    """Rows of one or more systems; their statistics stand side by side in one resampler.
+    """Rows of one or more systems; one resampler holds the statistics of all of them.
 
     Args:
         metrics: metrics to compute.

@@ -1,4 +1,4 @@
-"""ONNX files: names of inputs and outputs, sizes of dimensions, and the weights in the file or beside it.
+"""ONNX files: names of inputs and outputs, sizes of dimensions, and the weights in the file or next to it.
 
 Names are those that transformers.js and other programs look for in a model's ``onnx`` folder.
 """
@@ -35,7 +35,7 @@ class Port:
 
 
 def check_packages() -> None:
-    """Refuse to go on without the packages that write ONNX.
+    """Raise an error if the packages for writing ONNX are missing.
 
     Raises:
         InputError: one of them is not installed.
@@ -61,7 +61,7 @@ def cache_names(layers: int, *, cross: bool, past: bool) -> list[str]:
 
 
 def finish(model: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    """Name a traced graph's inputs, outputs and dimensions, and remove what the tracer noted.
+    """Name a traced graph's inputs, outputs and dimensions, and remove the tracer's metadata.
 
     Args:
         model: an `onnx_ir.Model`; it is changed.
@@ -130,7 +130,7 @@ def _strip(part: Any) -> None:
 
 
 def save(model: Any, path: Path, limit: int = MAX_BYTES) -> bool:
-    """Write a graph: in one file, or with its weights in ``NAME.onnx_data`` beside it where it is too large.
+    """Write a graph: in one file, or with its weights in ``NAME.onnx_data`` if it is too large.
 
     Args:
         model: an `onnx_ir.Model`.
@@ -163,7 +163,7 @@ def other_domains(model: Any) -> list[str]:
 
 
 def settings(beside: Sequence[str], half: bool) -> dict[str, Any]:
-    """Settings for transformers.js in config.json: files with their weights beside them, and types.
+    """Settings for transformers.js in config.json: files with external weights, and types.
 
     Args:
         beside: names of the files whose weights are in another file.

@@ -1,4 +1,4 @@
-"""Time products of few rows, as decoding has them, beside torch's, and beside what memory allows.
+"""Time products of few rows, as in decoding; compare with torch and with the memory limit.
 
 Weights rotate over more than a processor's caches hold, so that each call reads its weight from memory, as a
 model does that is larger than them.

@@ -45,7 +45,7 @@ class _Weight(ctypes.Structure):
 
 
 def pack(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
-    """The native layout: panels of 16 outputs, in which 4 inputs of an output lie beside each other.
+    """The native layout: panels of 16 outputs, in which 4 inputs of an output are adjacent.
 
     Returns:
         ``values`` uint8 (panels, inputs / 4, 16, 4), value + 128; for 4 bits (panels, inputs / 8, 16, 4),

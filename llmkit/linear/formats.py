@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 
 
 class MatrixRows(Protocol):
-    """A matrix of which some rows are looked at at a time: a tensor, or one that still lies in a file."""
+    """A matrix that is read some rows at a time: a tensor, or a matrix in a file."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The product as its formula says, in float64: slow, and what a new kernel can be read beside."""
+"""The product by its formula, in float64: slow, a reference for new kernels."""
 
 from __future__ import annotations
 

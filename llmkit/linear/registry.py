@@ -1,4 +1,4 @@
-"""Kernels for quantized matrix products: what each declares, and how a name or a user's file becomes one."""
+"""Kernels for quantized matrix products: declarations, and lookup by name or user's file."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ _Q = '"'
 
 
 def to_parquet(source: Path, target: IO[bytes]) -> None:
-    """Write Parquet. Values of several types in one column, which Parquet cannot hold, become JSON texts.
+    """Write Parquet. A column with values of several types becomes JSON text.
 
     A whole number in a column of fractions becomes a fraction if that is exact; an object gains the names
     of all objects of its column, as null. Half a surrogate pair becomes a question mark.

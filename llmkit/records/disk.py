@@ -27,7 +27,7 @@ _PROBE = bytes(1 << 20)
 
 @contextlib.contextmanager
 def writing(folder: Path, output: Path, advice: str) -> Iterator[None]:
-    """Turn what a library raises when the disk refuses to write into one line of error.
+    """Turn write errors of libraries into one-line errors.
 
     Args:
         folder: folder that is written to, or its parent; it holds nothing but new files.

@@ -37,7 +37,7 @@ _AT_FDCWD = -100
 
 
 def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]:
-    """Return the names in a folder that are not files of a model, sorted; all, if it holds no model at all.
+    """Return the names in a folder that are not files of a model, sorted; all names if it has no model.
 
     Args:
         folder: an existing folder.
@@ -58,7 +58,7 @@ def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]
 
 
 def refuse_foreign(folder: Path, known: Sequence[str] = MODEL_FILES) -> None:
-    """Refuse to replace a folder that holds other files than those of a model.
+    """Raise an error if a folder to replace has files that are not of a model.
 
     Raises:
         OptionError: naming the first of them.

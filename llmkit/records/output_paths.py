@@ -1,4 +1,4 @@
-"""Paths of an output file and of the files beside it, checks of what exists already, and the lock.
+"""Paths of an output file and its companion files, checks of existing files, and the lock.
 
 Public: `OutputPaths`.
 """

@@ -18,7 +18,7 @@ Fields = dict[str, Any]
 
 
 class Workers(Protocol):
-    """Processes elsewhere that hold the same model and take calls at the same time.
+    """Worker processes with the same model that run calls in parallel.
 
     Attributes:
         turn: lets one thread at a time run a task's own code; `call` gives it up while it waits.
@@ -39,13 +39,13 @@ class Workers(Protocol):
     def allow_mixed(self) -> bool: ...
 
     def describe(self) -> str:
-        """Return how many are alive, for a progress line."""
+        """Return the number of running workers, for a progress line."""
 
     def identity(self) -> dict[str, Any]:
         """Return all that their results depend on, besides the hardware."""
 
     def call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable] = frozenset()) -> Any:
-        """Call a method of what they hold, on one of them."""
+        """Call a method of the workers' object on one worker."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class RunState:
 
 
 class Task(Protocol[T]):
-    """Work on rows: prepare each by itself, then answer them in batches.
+    """Processing of rows: prepare each row separately, then process batches.
 
     Attributes:
         run_state: seed and counters.
@@ -80,7 +80,7 @@ class Task(Protocol[T]):
     run_state: RunState
 
     def prepare(self, rows: Sequence[Row]) -> Sequence[PreparedRow[T] | RowError]:
-        """Make rows ready to run, each by itself; a RowError stands for a row that cannot run."""
+        """Prepare rows one by one; the result of an invalid row is a RowError."""
 
     def fields(self, batch: Sequence[PreparedRow[T]], budget: Budget) -> Sequence[Fields | RowError]:
         """Answer a batch.
@@ -97,7 +97,7 @@ class Task(Protocol[T]):
         """
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much a batch may hold: `batch_size` rows, or as much as the device has room for."""
+        """Return the maximum size of a batch: `batch_size` rows, or as many as fit the device's memory."""
 
     def header(self) -> dict[str, Any]:
         """Return all that the results depend on, besides the rows and the seed, as JSON, for the journal."""

@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_cache() -> None:
-    """Return cached GPU memory to the driver. Call it outside `except`, when no traceback holds tensors."""
+    """Release cached GPU memory. Call it outside `except`, where no traceback references tensors."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Make a model without memory for its weights: for programs that have the weights in a form of their own.
+"""Build a model without memory for its weights, for programs with another weight format.
 
 Public: `outline_of`.
 """

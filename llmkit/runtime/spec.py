@@ -1,4 +1,4 @@
-"""`ModelSpec`: the user's request for a model, without how it is found and loaded."""
+"""`ModelSpec`: the user's request for a model."""
 
 from __future__ import annotations
 

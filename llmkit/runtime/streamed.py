@@ -44,7 +44,7 @@ class _TensorSource(Protocol):
         """Read a tensor."""
 
     def rows(self, name: str) -> MatrixRows:
-        """Return a matrix whose rows are read when they are asked for, or the matrix itself."""
+        """Return a matrix whose rows are read on demand, or the matrix itself."""
 
     def packed(self, name: str) -> tuple[QuantizedWeight, str] | None:
         """Return a matrix as it is packed in the file, and the name of its type; None if it is not."""

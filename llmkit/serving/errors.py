@@ -62,7 +62,7 @@ def bad(param: str | None, reason: str, code: str | None = "invalid_value") -> A
 
 
 def as_api_error(error: BaseException) -> ApiError:
-    """Return any error as one for the client. What is no fault of the request keeps its details here."""
+    """Return an error for the client. Details of server errors are not sent."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, OptionError):

@@ -116,7 +116,7 @@ class Fields:
 
 
 def check_string(value: Any, where: str) -> str:
-    """Return a string that UTF-8 can hold.
+    """Return a string that is valid UTF-8.
 
     Raises:
         ApiError: it is none.

@@ -73,7 +73,7 @@ def middlewares(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what comes from another site's page, or without the key."""
+        """Reject requests from other sites' pages and requests without the key."""
         _check_host(request, settings)
         _check_origin(request, settings)
         if request.method == "OPTIONS":

@@ -55,7 +55,7 @@ class ServerState:
         return found
 
     def let_go(self, request: web.Request) -> None:
-        """Let the models go that a request held."""
+        """Release the models of a request."""
         for model in self.held.pop(id(request), ()):
             model.worker.release()
 

@@ -119,7 +119,7 @@ class Conversation:
 
     @property
     def sampling(self) -> bool:
-        """True if answers are drawn, so that answering again gives another one."""
+        """True if answers are sampled, so that another try gives another answer."""
         return not self._generation.sampling.greedy
 
     @property
@@ -150,14 +150,14 @@ class Conversation:
         return self._answer([*self.messages, {"role": "user", "content": text}], 0, on_text, stopped)
 
     def retry(self, on_text: OnText | None = None, *, stopped: Callable[[], bool] | None = None) -> Reply:
-        """Answer the last message again, from other random numbers; otherwise as `send`."""
+        """Answer the last message again with other random numbers; see `send`."""
         asked = self.messages[: self._last_turn("answer again") + 1]
         return self._answer(asked, self._attempt + 1, on_text, stopped)
 
     def continue_last(
         self, on_text: OnText | None = None, *, stopped: Callable[[], bool] | None = None
     ) -> Reply:
-        """Let the last answer go on where it ends; otherwise as `send`. The reply has the new text alone."""
+        """Continue the last answer; see `send`. The reply contains only the new text."""
         if not self.messages or self.messages[-1]["role"] != "assistant":
             raise InputError("there is no answer to go on with")
         if self.options.formed is not None:
@@ -179,7 +179,7 @@ class Conversation:
         return _reply(result, kept=kept)
 
     def undo(self) -> Messages:
-        """Take the last turn back and return its messages."""
+        """Remove the last turn and return its messages."""
         start = self._last_turn("take back")
         taken, self.messages = self.messages[start:], self.messages[:start]
         self._unseen = self._attempt = 0

@@ -1,4 +1,4 @@
-"""Options of generation, and how they and a model's own settings become one."""
+"""Generation options, merged with the model's generation_config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GREEDY = 1e-4  # below this temperature float32 has no number for the scores, a
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """Options for decoding and prompts. None takes what the model's generation_config says.
+    """Options for decoding and prompts. None uses the value of the model's generation_config.
 
     Attributes:
         max_new_tokens: limit on the tokens of one answer.
@@ -98,7 +98,7 @@ class GenerationOptions:
 
     @property
     def formed(self) -> str | None:
-        """Name of the option that gives answers a form; None leaves them free."""
+        """Name of the option that constrains answers; None if there is none."""
         if self.schema_field is not None:
             return "schema_field"
         return None if self.form is None else self.form.kind
@@ -162,7 +162,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
 
 
 class Formed:
-    """The constraints of answers: one of a form for all of them, and those of rows with schemas of their own.
+    """Constraints of answers: one for all rows, or one per row with its own schema.
 
     Args:
         form: the form; None for free answers.

@@ -1,4 +1,4 @@
-"""Columns about an answer beside its text: finish reason, numbers of tokens, seed, log-probabilities."""
+"""Extra columns of an answer: finish reason, token counts, seed, log-probabilities."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ def logprobs_as_json(found: Sequence[TokenLogprob], tokens: TokenBytes) -> list[
 
 
 def json_number(value: float) -> float:
-    """Return a log-probability that JSON can hold, with 7 digits; minus infinity is OpenAI's -9999."""
+    """Return a log-probability for JSON with 7 digits; minus infinity becomes OpenAI's -9999."""
     return max(float(f"{value:.7g}"), -9999.0)

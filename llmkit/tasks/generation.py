@@ -141,7 +141,7 @@ def generate(
 def stream(
     model: Engine | LoadedModel | str, prompt: str | Messages, options: GenerationOptions | None = None
 ) -> Iterator[Piece]:
-    """Answer one prompt, piece by piece as it is written.
+    """Generate an answer to one prompt as a stream of pieces.
 
     The model runs in a thread of its own. Closing the iterator early stops it after the token under way.
 
@@ -315,7 +315,7 @@ class Generation:
         }
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one batch may hold: `batch_size` rows, or as many tokens as there is room for."""
+        """Return the maximum size of one batch: `batch_size` rows, or as many tokens as there is room for."""
         new_tokens = self.options.max_new_tokens
         if batch_size is not None:
             return Budget(tokens=None, rows=batch_size, new_tokens=new_tokens)

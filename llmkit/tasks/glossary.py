@@ -54,7 +54,7 @@ class _Place:
 
 
 class GlossaryEnforcer:
-    """Translates passages again until they hold the terms of a glossary.
+    """Translate passages again until they contain the terms of a glossary.
 
     Args:
         translation: translates texts.

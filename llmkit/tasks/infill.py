@@ -1,4 +1,4 @@
-"""Fill in the middle: a model writes what stands between the beginning and the end of a text."""
+"""Fill in the middle: generate the text between a prefix and a suffix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fill_in_middle(
     suffix: str,
     options: GenerationOptions | None = None,
 ) -> GenerationResult:
-    """Write what stands between two texts.
+    """Generate the text between a prefix and a suffix.
 
     Args:
         model: a loaded model, an engine, or a name to load.
@@ -115,7 +115,7 @@ class Infilling:
         ]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one batch may hold."""
+        """Return the maximum size of one batch."""
         return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:

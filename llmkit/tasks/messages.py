@@ -1,4 +1,4 @@
-"""Conversations in rows: read, checked, and with what the row's other columns say."""
+"""Conversations in rows: read and check them, and add the row's other columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def messages_of(row: Row) -> Messages:
 
 
 def check_messages(messages: Any, where: str) -> Messages:
-    """Return `messages`, which stand at `where`, in one form; see `read_turns`.
+    """Return `messages` of row `where` in a common format; see `read_turns`.
 
     Raises:
         RowError: they are not a list of messages with a `role` and a `content` each.
@@ -35,7 +35,7 @@ def check_messages(messages: Any, where: str) -> Messages:
 
 
 def with_columns(messages: Messages, row: Row) -> Messages:
-    """Add what the columns `tools` and `system` say to a conversation."""
+    """Add the columns `tools` and `system` to a conversation."""
     try:
         return MessageList(with_system(messages, row.data.get("system")), read_tools(row.data.get("tools")))
     except ValueError as error:
@@ -48,7 +48,7 @@ def tools_of(messages: Any) -> list[dict[str, Any]] | None:
 
 
 def last_answer(messages: Messages, where: str) -> str:
-    """Return the text of a conversation's last message, which is to go on.
+    """Return the text of a conversation's last message, for a continuation.
 
     Raises:
         RowError: it is not the assistant's, or has no text.

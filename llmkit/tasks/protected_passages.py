@@ -14,7 +14,7 @@ def around(passage: str, protected: ProtectedSpans) -> TextLayout:
 
 
 def without_protected(layout: TextLayout, protected: ProtectedSpans) -> TextLayout:
-    """Drop passages that hold nothing but protected terms, and take terms that a border cuts out of both.
+    """Drop passages that contain only protected terms, and remove terms that a boundary splits.
 
     A border between passages can run through a term, as in `<a title="Oh. No">`.
     """

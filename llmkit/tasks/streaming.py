@@ -1,4 +1,4 @@
-"""Turn tokens into text as they are written: whole characters only, up to the first stop string.
+"""Decode tokens to text as a stream: whole characters only, up to the first stop string.
 
 transformers' TextStreamer waits for a space before it shows anything, so Japanese or a row of emoji would
 come out only at the end. This one shows every whole character at once, and its pieces add up to exactly

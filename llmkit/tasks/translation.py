@@ -140,7 +140,7 @@ class Translation:
         self._cut_reported = False
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one call of the model may hold; see `Generation.budget`."""
+        """Return the maximum size of one call of the model; see `Generation.budget`."""
         return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:

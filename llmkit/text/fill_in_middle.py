@@ -1,4 +1,4 @@
-"""Prompts that leave a gap: a model writes what stands between a beginning and an end.
+"""Prompts with a gap: a model generates the text between a prefix and a suffix.
 
 Models that can do this have tokens for it (Bavarian et al. 2022, https://arxiv.org/abs/2207.14255), which are
 known by their names. The order is that of the paper's PSM: beginning, end, middle.
@@ -23,7 +23,7 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class GapTokens:
-    """Token ids that stand before the beginning, the end and the middle of a text."""
+    """Token ids before the prefix, the suffix and the middle of a text."""
 
     prefix: int
     suffix: int

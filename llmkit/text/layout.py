@@ -121,7 +121,7 @@ def lay_out(text: str, language: str | None = None, *, lines: bool = False) -> T
 
 
 def has_letters(text: str) -> bool:
-    """Return True if a text holds a letter, so that there is something to translate."""
+    """Return True if a text contains a letter, and so may need translation."""
     return any(character.isalpha() for character in text)
 
 

@@ -72,7 +72,7 @@ class Passage:
 
 
 def split_passages(text: str, size: int = PASSAGE_CHARACTERS) -> list[tuple[int, int]]:
-    """Cut a text into (start, end) pieces of at most `size` characters that together cover it.
+    """Split a text into (start, end) pieces of at most `size` characters that cover it.
 
     A piece ends after the last blank line in its second half, else after the last line, sentence or word
     there, else at `size`.

@@ -27,7 +27,7 @@ class _Unit:
 
 
 def split_parts(text: str, *, count: Count, room: int, overlap: int = 0) -> list[tuple[int, int]]:
-    """Cut a text into parts of at most `room` tokens that together hold every word of it.
+    """Split a text into parts of at most `room` tokens that contain all its words.
 
     Args:
         text: a text of any length.

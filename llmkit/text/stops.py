@@ -12,7 +12,7 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
 
 
 class StopFilter:
-    """Passes a stream of text through up to the first stop string; holds back a possible beginning of one.
+    """Passes a stream of text through up to the first stop string; buffers a possible beginning of one.
 
     Attributes:
         found: the stop string that ended the text; None before that.
@@ -24,7 +24,7 @@ class StopFilter:
         self.found: str | None = None
 
     def feed(self, text: str) -> str:
-        """Add a piece of the stream; return the text that may be shown now."""
+        """Add a piece of the stream; return the text that can be shown now."""
         if self.found is not None:
             return ""
         self._held += text
@@ -38,7 +38,7 @@ class StopFilter:
         return shown
 
     def close(self) -> str:
-        """Return the text that was held back, at the end of the stream."""
+        """Return the remaining text at the end of the stream."""
         return self._held if self.found is None else ""
 
     def _begins(self, stop: str) -> int:

@@ -80,7 +80,7 @@ def search_terms(text: str) -> list[str]:
 
 
 def is_unspaced(text: str) -> bool:
-    """Return True if `text` holds a character of a script without spaces."""
+    """Return True if `text` contains a character of a script without spaces."""
     return _UNSPACED.search(text) is not None
 
 

@@ -215,11 +215,11 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["-"], " \n", "stdin is empty"),
         (["no-such-file.txt"], None, "no-such-file.txt: no such file"),
         (["rows.jsonl"], None, "give it with --input"),
-        (["x.txt", "--input", "y.jsonl"], None, "--input: about rows"),
-        (["x.txt", "--field", "a"], None, "--field: about rows"),
+        (["x.txt", "--input", "y.jsonl"], None, "--input: applies to rows"),
+        (["x.txt", "--field", "a"], None, "--field: applies to rows"),
         (["x.txt", "gone.txt"], None, "gone.txt: no such file"),
         (["x.txt", "--format", "rtf"], None, "--format rtf"),
-        (["A text.", "--format", "md"], None, "--format: about documents"),
+        (["A text.", "--format", "md"], None, "--format: applies to documents"),
         (["blank.txt"], None, "blank.txt is empty"),
         (["binary.txt"], None, "binary.txt: not text"),
         (["damaged.docx"], None, "damaged.docx"),
@@ -229,7 +229,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["--max-words", "2"], "A sentence of five words.", "no sentence has 2 words or fewer"),
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
         (["--style", "verse"], "x", "--style cannot be 'verse'; use paragraph, bullets"),
-        (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: about a model"),
+        (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: applies only to a model"),
         (
             ["--extractive", "--device", "cpu"],
             "x",
@@ -255,7 +255,7 @@ def test_bad_usage(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--extractive", "--num-beams", "2"], "--num-beams: about a model that writes"),
+        (["--extractive", "--num-beams", "2"], "--num-beams: applies to a model that writes"),
         (["--strategy", "guess"], "--strategy cannot be 'guess'; use map-reduce, refine, truncate"),
         (["--style", "bullets"], "--style needs a chat model"),
         (["--system", "Be brief"], "--system needs a chat template"),

@@ -38,7 +38,7 @@ class WordWrap:
         sys.stdout.flush()
 
     def end(self) -> None:
-        """Write what is held back, and end the line."""
+        """Write the remaining text, and end the line."""
         self._flush()
         print(flush=True)
         self._column = 0

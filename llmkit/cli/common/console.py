@@ -118,13 +118,13 @@ def with_flags(message: str) -> str:
 
 
 def notice(message: str) -> None:
-    """Tell the user something that they should know; `-q` turns it off."""
+    """Print a notice for the user; `-q` disables notices."""
     if not state.quiet:
         say(f"llmkit: {one_line(with_flags(message))}")
 
 
 def suggest(*commands: str) -> None:
-    """Tell what can be done with a result: each a command, or a command and what it does."""
+    """Suggest next commands for a result, each with an optional description."""
     for number, command in enumerate(commands):
         notice(f"{'next' if number == 0 else 'or'}: {command}")
 

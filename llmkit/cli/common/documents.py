@@ -107,7 +107,7 @@ def targets(documents: Sequence[InputDocument], arguments: Sequence[str], output
 
 
 def journal_of(paths: Sequence[Path], output: Path) -> Path:
-    """Return the path of the file that holds the segments while a run lasts."""
+    """Return the path of the file with the segments of an unfinished run."""
     alone = list(paths) == [output]
     return output.with_name(f".{output.name}.segments.jsonl") if alone else output / ".segments.jsonl"
 

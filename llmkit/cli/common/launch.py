@@ -48,7 +48,7 @@ def report_once() -> Iterator[None]:
 
 
 def mute_other_ranks() -> None:
-    """Turn notices off, except on rank 0."""
+    """Disable notices, except on rank 0."""
     if not is_main_process():
         console.state.quiet = True
 

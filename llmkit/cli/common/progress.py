@@ -17,7 +17,7 @@ _FIRST_LINE = 10.0  # seconds
 
 
 class Progress:
-    """Progress of work whose steps are told by `update`; a thread shows the time between two of them.
+    """Progress display; `update` reports a step, and a thread updates the time between steps.
 
     The bar is drawn when the work has lasted half a second, so that short work draws none.
 
@@ -121,7 +121,7 @@ class Progress:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show a line with the time so far while something runs that tells no steps, such as loading a model.
+    """Show the elapsed time during work without steps, such as loading a model.
 
     On a terminal it appears after half a second and goes away at the end; elsewhere it comes after ten
     seconds. It draws no bar, because a signal may end the process at once.

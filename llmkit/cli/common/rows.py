@@ -160,7 +160,7 @@ def check_output(flags: OutputFlags) -> None:
 def to_file(
     task: Task[Any], source: RowSource, flags: OutputFlags, *, verb: str, columns: Sequence[str] = ()
 ) -> Summary | None:
-    """Run `task` over all rows into the file `flags.output`, with a journal beside it while that lasts.
+    """Run `task` over all rows and write `flags.output`, with a journal next to it during the run.
 
     Returns:
         What was done; None where the file was finished already.
@@ -193,7 +193,7 @@ def to_file(
 def header_of(
     task: Task[Any], source: RowSource, flags: OutputFlags, verb: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return everything that the output depends on, and what of it a resumed run takes over.
+    """Return all settings that determine the output, and those that a resumed run reuses.
 
     That is what the user did not choose.
     """
@@ -230,7 +230,7 @@ def to_stream(
 
 
 def report_rows(summary: Summary | None, output: Path | None) -> None:
-    """Report how many rows a file got."""
+    """Report the number of rows in a file."""
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
         console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {_shown(output)}")
@@ -244,7 +244,7 @@ def _shown(path: Path | None) -> str:
 
 
 def report_shortened(prompts: PromptMaker) -> None:
-    """Report how many prompts were longer than the context, and lost a part."""
+    """Report the number of truncated prompts."""
     if prompts.shortened:
         lost = "their oldest turns" if prompts.options.truncate == "turns" else "a part"
         number = console.count(prompts.shortened, "prompt")

@@ -54,7 +54,7 @@ class TrainingFlags:
 
 @dataclasses.dataclass
 class MachineFlags:
-    """The machine, and what it costs."""
+    """The machine and its costs."""
 
     GROUP = "Machine"
 

@@ -43,7 +43,7 @@ def lines(found: Estimate, grid_source: str | None = None) -> list[str]:
 
 
 def check_lines(found: Estimate, measured: StepResult) -> list[str]:
-    """Return lines with what was predicted beside what was measured."""
+    """Return lines that compare predicted and measured values."""
     rows = [("peak memory", size(found.total), size(measured.peak), found.total / measured.peak)]
     for stage in found.stages:
         seconds = measured.seconds.get(stage.name)

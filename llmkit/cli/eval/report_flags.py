@@ -1,4 +1,4 @@
-"""Flags of `llmkit eval` that choose what is written besides the scores."""
+"""Flags of `llmkit eval` for output other than the scores."""
 
 from __future__ import annotations
 

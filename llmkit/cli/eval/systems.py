@@ -55,7 +55,7 @@ def run(flags: Flags) -> None:
 
 
 def names_of(files: list[str]) -> list[str]:
-    """Return a name for each system: its file without folder and suffix, or all of it if two are alike.
+    """Return a name per system: the file name without folder and suffix, or the path if two are equal.
 
     Raises:
         InputError: a file is given twice.

@@ -140,7 +140,7 @@ def _rounded(number: int | None) -> str:
 
 
 def show(names: Sequence[str], spec: ModelSpec, json: bool) -> None:
-    """Print what is known of models without loading them, and their cards.
+    """Print the details of models and their cards, without loading them.
 
     Raises:
         InputError: one of them is not on this machine.

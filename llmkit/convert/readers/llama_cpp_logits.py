@@ -1,4 +1,4 @@
-"""Logits of llama.cpp for some texts. A program of its own: it needs llama-cpp-python and numpy, not llmkit.
+"""Logits of llama.cpp for some texts. A standalone program: it needs llama-cpp-python and numpy, not llmkit.
 
     python llama_cpp_logits.py JOB.json
 

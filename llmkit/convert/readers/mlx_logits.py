@@ -1,4 +1,4 @@
-"""Logits of mlx-lm for some texts. A program of its own: it needs mlx-lm and numpy, not llmkit.
+"""Logits of mlx-lm for some texts. A standalone program: it needs mlx-lm and numpy, not llmkit.
 
     python mlx_logits.py JOB.json
 

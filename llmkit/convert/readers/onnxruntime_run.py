@@ -1,4 +1,4 @@
-"""Answers of onnxruntime for some texts. A program of its own: it needs onnxruntime and numpy, not llmkit.
+"""Answers of onnxruntime for some texts. A standalone program: it needs onnxruntime and numpy, not llmkit.
 
     python onnxruntime_run.py JOB.json
 
@@ -72,7 +72,7 @@ def padded(rows: list[list[int]], pad: int, *, left: bool) -> tuple[Any, Any]:
 
 
 class CausalRun:
-    """A decoder at work on a batch: it holds the mask and the cache."""
+    """A decoder that runs a batch, with its mask and KV cache."""
 
     def __init__(self, graph: RunGraph, rows: int) -> None:
         self.graph = graph

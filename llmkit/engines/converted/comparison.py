@@ -27,7 +27,7 @@ STEPS = 16
 
 
 def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
-    """Return how a decoder's text compares with transformers'; a difference gives a notice.
+    """Compare a decoder's text with that of transformers; a difference gives a notice.
 
     Args:
         engine: the engine, with a tokenizer.

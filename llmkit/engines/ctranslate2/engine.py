@@ -131,7 +131,7 @@ class CTranslate2Engine:
         return self._program.score(texts, sources)
 
     def token_budget(self) -> int | None:
-        """Return how many tokens, padding and new ones included, one batch may hold."""
+        """Return the token budget of one batch, with padding and new tokens."""
         return _TOKENS[self._device]
 
     def identity(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def checked_url(url: str) -> str:
 
 
 class Endpoint:
-    """Sends requests from a thread of its own, `concurrency` at a time.
+    """Sends requests from a separate thread, `concurrency` at a time.
 
     Statuses 408, 409, 425, 429 and 5xx, broken connections and answers that are not JSON are tried again, at
     most five times, after the time that `Retry-After` names, or else after a time that doubles, with jitter.

@@ -1,4 +1,4 @@
-"""Log-probabilities of a prompt's tokens, as OpenAI's `/v1/completions` gives them with `echo`.
+"""Log-probabilities of a prompt's tokens, from OpenAI's `/v1/completions` with `echo`.
 
 vLLM has them. Other servers refuse `echo`, or ignore it; that shows in the answer.
 """

@@ -34,7 +34,7 @@ _ROWS = 16  # of a batch: they are answered one after the other, and the output 
 
 @dataclass(frozen=True)
 class RowLibrary:
-    """A library that answers rows in a process of its own.
+    """A library that processes rows in a separate process.
 
     Attributes:
         engine: name of the engine.

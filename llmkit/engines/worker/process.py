@@ -41,7 +41,7 @@ def check_module(python: str | None, module: str, install: str) -> str:
 
 
 class WorkerProcess:
-    """A program of `programs`, in a process of its own.
+    """A program of `programs`, in a separate process.
 
     Its standard input is a pipe that only this process holds: when this process ends, even killed, the
     program reads the end of the pipe and ends too. It is in a session of its own, where Ctrl-C of a terminal

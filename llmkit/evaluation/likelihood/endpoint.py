@@ -1,4 +1,4 @@
-"""Perplexity of a model behind a URL, where the server gives the log-probabilities of a prompt's tokens.
+"""Perplexity of a model behind a URL, if the server returns prompt log-probabilities.
 
 Each text is one request. The server's tokenizer cuts it, so that no windows are made: a text longer than the
 model's context is refused by the server.

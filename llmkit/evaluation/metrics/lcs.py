@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def positions(tokens: Sequence[str]) -> dict[str, int]:
-    """Return for each token an integer with bit j set if the token stands at position j."""
+    """Return for each token an integer with bit j set if the token is at position j."""
     masks: dict[str, int] = {}
     for index, token in enumerate(tokens):
         masks[token] = masks.get(token, 0) | 1 << index

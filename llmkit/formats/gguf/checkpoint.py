@@ -34,7 +34,7 @@ _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 @dataclass(frozen=True)
 class GGUFCheckpoint:
-    """A GGUF file, with its header read and checked; weights are read when they are asked for.
+    """A GGUF file with a checked header; weights are read on demand.
 
     Attributes:
         header: its metadata and tensors.
@@ -55,7 +55,7 @@ class GGUFCheckpoint:
 
     @property
     def stored(self) -> str:
-        """The float type that holds what the file holds: float32 for quantized weights."""
+        """The float type of the stored values: float32 for quantized weights."""
         return _FLOATS.get(self.kind, "float32")
 
     @property
@@ -167,7 +167,7 @@ class GGUFCheckpoint:
 
 
 def as_checkpoint(path: str | Path) -> GGUFCheckpoint:
-    """Read what kind of model a GGUF file holds.
+    """Read the kind of model in a GGUF file.
 
     Args:
         path: the file, or any shard of it.

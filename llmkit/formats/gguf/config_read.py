@@ -26,7 +26,7 @@ _CLASSES = {
 
 
 def read_config(header: Header) -> dict[str, Any]:
-    """The `config.json` that a GGUF file stands for.
+    """Build the `config.json` of a GGUF file.
 
     Sizes that the metadata and the tensors both tell must agree, so that a damaged file cannot ask for a
     model larger than itself.

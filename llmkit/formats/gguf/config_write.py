@@ -21,7 +21,7 @@ _ACTIVATIONS = {
 
 
 def write_config(config: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor], list[str]]:
-    """Metadata and extra tensors (rotary factors) that say in GGUF what a transformers config says.
+    """Build GGUF metadata and extra tensors (RoPE factors) from a transformers config.
 
     Args:
         config: of a model of one of the families.

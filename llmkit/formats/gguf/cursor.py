@@ -1,4 +1,4 @@
-"""Read numbers and strings from the front of a file, never more than the file holds."""
+"""Read numbers and strings from the beginning of a file, within its size."""
 
 from __future__ import annotations
 

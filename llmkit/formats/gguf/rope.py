@@ -128,7 +128,7 @@ def _recognize_llama3(factors: torch.Tensor, theta: float, head_dim: int, header
 
 
 def rope_to_gguf(config: Any, head_dim: int, arch: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Metadata and tensors that say in GGUF what a transformers config says of rotary positions.
+    """Build GGUF metadata and tensors for the RoPE settings of a transformers config.
 
     Args:
         config: a transformers config with `rope_parameters`.

@@ -1,1 +1,1 @@
-"""Explain one prediction: scores of the parts of a text, with tests of their own soundness."""
+"""Explain one prediction: scores of the parts of a text, with measures of faithfulness."""

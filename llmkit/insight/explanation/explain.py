@@ -1,4 +1,4 @@
-"""`explain`: score the pieces of texts by their part in a prediction."""
+"""`explain`: compute the contribution of each unit of a text to a prediction."""
 
 from __future__ import annotations
 

@@ -287,7 +287,7 @@ class TextCases:
 
 
 def spaced(before: str, text: str, *, chat: bool) -> str:
-    """Return a target with a space in front where it begins a word of its own after a text.
+    """Return a target with a leading space if it begins a new word after a text.
 
     `Paris` after `The capital of France is` becomes ` Paris`. Nothing changes after white space, at the
     beginning of a chat answer, before a mark, and in scripts without spaces.

@@ -69,7 +69,7 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class LensCell:
-    """The prediction that a layer's state at one position would make by itself.
+    """The prediction from a layer's hidden state at one position.
 
     Attributes:
         token: its likeliest token.

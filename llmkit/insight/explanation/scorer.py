@@ -235,7 +235,7 @@ def embed(layer: Any, ids: Sequence[int], device: torch.device) -> torch.Tensor:
 
 
 def choose_baseline(loaded: LoadedModel, wanted: str | None) -> tuple[int, str]:
-    """Return the token that stands in for removed pieces: its id and its text.
+    """Return the token that replaces removed pieces: its id and its text.
 
     The first of the pad, end, unknown, mask, separator and start tokens whose embedding was trained: an
     embedding of zeros is no baseline, for a norm divides by its length.

@@ -23,7 +23,7 @@ DEFAULT_FIELDS = ("text", "prompt", "context", "source", "document")
 
 
 class ExplanationTask:
-    """Explains rows. Each row is computed by itself, so that no other row can change its numbers.
+    """Explain rows. Each row is computed separately, so other rows do not change its scores.
 
     Args:
         loaded: the model.
@@ -97,7 +97,7 @@ class ExplanationTask:
         return found
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return the rows that are committed together; a row's passes are batched by themselves."""
+        """Return the rows that are committed together; only the passes of one row share a batch."""
         return Budget(tokens=None, rows=batch_size or 1, new_tokens=0)
 
     def header(self) -> dict[str, Any]:

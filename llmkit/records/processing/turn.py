@@ -33,7 +33,7 @@ class Turn:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Let other threads run in the meantime; without the turn, do nothing."""
+        """Let other threads run during the wait; do nothing without the turn."""
         if self._owner != threading.get_ident():
             yield
             return

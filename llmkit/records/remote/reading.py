@@ -1,4 +1,4 @@
-"""Read an object in pieces; a connection that is cut is opened again at the same byte."""
+"""Read an object in blocks; reconnect at the same byte after a lost connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of objects in object storage, and the file systems that hold them."""
+"""Names of objects in object storage, and their file systems."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Results that are being written, and what a killed command left of them."""
+"""Unfinished results, and the files that a killed command left."""

@@ -1,4 +1,4 @@
-"""A hidden folder beside an output in which a model is written; a killed command continues in it.
+"""A hidden folder next to the output for a model being written; a killed command continues in it.
 
 `.NAME.unfinished` lies beside the output NAME and holds:
 
@@ -113,7 +113,7 @@ class UnfinishedFolder:
 
 @contextlib.contextmanager
 def unfinished_folder(place: Path, header: dict[str, Any]) -> Iterator[UnfinishedFolder]:
-    """Open the hidden folder beside an output, and remove it at the end.
+    """Open the hidden folder next to an output, and remove it at the end.
 
     After a signal it stays if a part is finished, so that the next command continues.
 
@@ -145,7 +145,7 @@ def unfinished_folder(place: Path, header: dict[str, Any]) -> Iterator[Unfinishe
 
 
 def clear_leftover(place: Path) -> None:
-    """Remove the hidden folder beside an output, if a killed command left it and nothing in it is of use.
+    """Remove the hidden folder of a killed command if it has no reusable files.
 
     Args:
         place: the output, an absolute path without links.

@@ -1,4 +1,4 @@
-"""The bytes of a key-value cache for one token, and how many tokens of it a device is given.
+"""Bytes of the KV cache per token, and the number of its tokens on a device.
 
 Engines, the server's admission and the estimates use the same numbers.
 

@@ -1,4 +1,4 @@
-"""Count what an architecture holds and computes by running it on torch's meta device, which has no storage.
+"""Count parameters and operations of an architecture by running it on torch's meta device.
 
 The numbers come from the model's own code, so that sliding windows, latent caches, recurrent layers and tied
 weights need no formula of their own.

@@ -110,7 +110,7 @@ def estimate(
     process: Callable[[], int] | None = None,
     measure: Measure | None = None,
 ) -> Estimate:
-    """Estimate what a task costs.
+    """Estimate the cost of a task.
 
     Args:
         spec: the model; its weights are not read. `dtype` auto is what the verb would take on the machine,

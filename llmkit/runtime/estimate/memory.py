@@ -141,7 +141,7 @@ class MemoryPlan:
 
     @cached_property
     def weights(self) -> int:
-        """Bytes of all weights as they are held."""
+        """Bytes of all weights in memory."""
         counts = self.counts
         if self.task == "finetune" and self.training.qlora:
             low = counts.linear_weights - counts.vocabulary * counts.width

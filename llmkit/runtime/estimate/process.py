@@ -1,4 +1,4 @@
-"""The memory of this process and of the device: what it took at most, and what is free.
+"""Memory of this process and of the device: peak and free memory.
 
 Public: `measured_peak`, `available`.
 """

@@ -1,4 +1,4 @@
-"""Find what an estimate needs to know of a model: its config, and how its weights are stored.
+"""Find the input of an estimate: the model's config and the storage types of its weights.
 
 Public: `ModelSource`, `find_source`.
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def inspect_gguf(path: Path, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheckpoint]:
-    """Read which model a GGUF file holds, and refuse one that cannot run the task.
+    """Read the model type of a GGUF file; raise an error if it cannot run the task.
 
     Raises:
         InputError: damaged, of an architecture that is not read, or for another task.

@@ -1,4 +1,4 @@
-"""Turn the errors of huggingface_hub into those that say what to do.
+"""Turn errors of huggingface_hub into errors with advice.
 
 Public: `hub_errors`, `NetworkError`.
 """

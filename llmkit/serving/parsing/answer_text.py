@@ -1,4 +1,4 @@
-"""Tokens to pieces of text for a client: whole characters, no stop string, thoughts and log-probabilities.
+"""Tokens to pieces of text for a client: whole characters, no stop string, reasoning and log-probabilities.
 
 A log-probability goes out with the piece that its token belongs to. Those of an end token, and of a stop
 string and what follows it, do not go out.
@@ -81,7 +81,7 @@ class AnswerText:
         return self._delta(end=False)
 
     def end(self) -> Delta:
-        """Return what was held back, once the answer has ended."""
+        """Return the remaining text after the end of the answer."""
         self._streamer.end()
         return self._delta(end=True)
 

@@ -49,7 +49,7 @@ class AnswerBlocks:
         self._open: AnswerBlock | None = None
 
     def feed(self, delta: Delta) -> list[BlockEvent]:
-        """Add a piece; return what happens."""
+        """Add a piece; return the events."""
         found: list[BlockEvent] = []
         if delta.reasoning:
             found += self._piece("thinking", delta.reasoning)

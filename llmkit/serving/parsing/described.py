@@ -37,7 +37,7 @@ class DescribedAnswer:
             self._note(event)
 
     def feed(self, text: str) -> Described:
-        """Add a piece of the answer; return what may go out now."""
+        """Add a piece of the answer; return the part that can be sent now."""
         found: list[Described] = []
         for character in text:
             try:
@@ -50,7 +50,7 @@ class DescribedAnswer:
         return _joined(found)
 
     def close(self) -> Described:
-        """Return what was held back, at the end of the answer."""
+        """Return the remaining text at the end of the answer."""
         try:
             _, events = self._parser.finalize()
         except ValueError:

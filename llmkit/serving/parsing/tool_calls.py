@@ -65,7 +65,7 @@ class ToolCallFilter:
             self._state = _Between(self, bare=True)
 
     def feed(self, text: str) -> list[Piece]:
-        """Add a piece of the answer; return what may go out now."""
+        """Add a piece of the answer; return the part that can be sent now."""
         for character in text:
             if not isinstance(self._state, _PlainText):
                 self._raw += character
@@ -73,7 +73,7 @@ class ToolCallFilter:
         return self._taken()
 
     def close(self) -> list[Piece]:
-        """Return what was held back, at the end of the answer."""
+        """Return the remaining text at the end of the answer."""
         self._state.close()
         return self._taken()
 
@@ -123,7 +123,7 @@ class ToolCallFilter:
         return self._functions.get(name)
 
     def give_up(self, *, unsent: bool) -> None:
-        """Go back to text; what was held since the marker is text too if nothing of it went out."""
+        """Return to text mode; the buffered text since the marker becomes text if none was sent."""
         raw, self._raw = self._raw, ""
         self._state = _PlainText(self, after_call=self._index >= 0)
         if unsent:

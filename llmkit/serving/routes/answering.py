@@ -45,7 +45,7 @@ async def pieces_of(
     usage: Usage,
     silence: float,
 ) -> AsyncIterator[AnswerPiece | None]:
-    """Yield pieces of answers as they come; None now and then where nothing happens.
+    """Yield pieces of answers; yield None from time to time if there are none.
 
     Raises:
         ApiError: an answer failed.
@@ -76,7 +76,7 @@ async def pieces_of(
 
 
 class AnswerForm(Protocol):
-    """The form of answers in one API: of a stream, or of a whole answer whose pieces it gathers.
+    """The answer format of one API: as a stream, or as one collected answer.
 
     Attributes:
         stream_type: media type of a stream.
@@ -88,7 +88,7 @@ class AnswerForm(Protocol):
         """Return the beginning of a stream."""
 
     def sent(self, piece: AnswerPiece) -> bytes:
-        """Return a piece as a stream has it."""
+        """Return a piece in the stream's format."""
 
     def end(self, usage: Usage) -> bytes:
         """Return the end of a stream."""

@@ -59,7 +59,7 @@ class BlockForm:
         return _events(self._answer.begin(usage))
 
     def sent(self, piece: AnswerPiece) -> bytes:
-        """Return the events of what a piece does to the blocks."""
+        """Return the events that a piece causes in the blocks."""
         return b"".join(_events(self._answer.event(one)) for one in self._feed(piece))
 
     def take(self, piece: AnswerPiece) -> None:

@@ -13,7 +13,7 @@ from llmkit.serving.scheduling.prepare import PreparedChoice
 
 
 class Answering:
-    """Answers on their way: a context that cancels what is left when it is closed.
+    """Running answers; closing the context cancels unfinished ones.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""The models of a server, each with a thread of its own; from a client's request to the engine's."""
+"""The models of a server, each with a separate thread; from a client's request to the engine's."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class ServedModel:
         )
 
     def tool_support(self) -> ToolSupport:
-        """Return what the model's chat template does with tools; call it in the background."""
+        """Return the tool support of the model's chat template; call it in the background."""
         if self._tool_support is None:
             self._tool_support = support_of(self.engine.tokenizer)
         return self._tool_support

@@ -88,7 +88,7 @@ class Worker:
             self._changed.notify()
 
     def release(self) -> None:
-        """Undo one `hold`."""
+        """Release one `hold`."""
         with self._changed:
             self._holds -= 1
             self._used = time.monotonic()
@@ -96,7 +96,7 @@ class Worker:
 
     @property
     def loads_on_demand(self) -> bool:
-        """True if the model is loaded when it is asked for, and unloaded when it is idle."""
+        """True if the model is loaded on demand, and unloaded when it is idle."""
         return self._keep_alive is not None
 
     def stop(self, reason: str) -> None:
@@ -343,7 +343,7 @@ class _Watched:
         return getattr(self._engine, name)
 
     def token_budget(self) -> int:
-        """Return how many tokens one call may hold."""
+        """Return the token budget of one call."""
         return min(self._engine.token_budget() or self._TOKENS, self._TOKENS)
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:

@@ -1,4 +1,4 @@
-"""Tools in the texts of a conversation, for chat templates that know no tools.
+"""Tools in the texts of a conversation, for chat templates without tool support.
 
 The notation is that of Hermes (https://github.com/NousResearch/Hermes-Function-Calling), which many models
 have read: the functions in the system message, calls in `<tool_call>`, results in `<tool_response>`.

@@ -103,7 +103,7 @@ FAMILIES = (
 
 
 def family_of(template: str) -> ToolFamily | None:
-    """Return the family whose marks a chat template holds; None for none of them."""
+    """Return the family whose markers a chat template contains; None if there is none."""
     holds = template.__contains__
     if holds(_CALLS[0]):
         return DEEPSEEK_V3 if holds("```json") else DEEPSEEK
@@ -149,7 +149,7 @@ _PROBE = {
 
 
 def support_of(tokenizer: Any) -> ToolSupport:
-    """Find out what a tokenizer's chat template does with tools.
+    """Detect the tool support of a tokenizer's chat template.
 
     Args:
         tokenizer: one with a chat template.

@@ -126,7 +126,7 @@ class Embedding:
         return found
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one batch may hold."""
+        """Return the maximum size of one batch."""
         tokens = self.embedder.tokens_at_once if batch_size is None else None
         return Budget(tokens=tokens, rows=batch_size, new_tokens=0)
 

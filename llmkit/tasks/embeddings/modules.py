@@ -1,4 +1,4 @@
-"""Read how a model's vectors are made of its hidden states, as sentence-transformers writes it down.
+"""Read pooling and normalization from the modules.json of sentence-transformers.
 
 `modules.json` lists the steps: the transformer, pooling, perhaps a dense layer, normalization. Each has a
 folder with a `config.json` (https://sbert.net/docs/sentence_transformer/usage/custom_models.html). Nothing in

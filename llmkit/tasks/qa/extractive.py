@@ -109,7 +109,7 @@ class ExtractiveQA:
         return [self._fields(one.passages, answers) for one, answers in zip(asked, found, strict=True)]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one batch may hold; a context longer than that is read in several passes."""
+        """Return the maximum size of one batch; a context longer than that is read in several passes."""
         tokens = self.reader.tokens_at_once if batch_size is None else None
         return Budget(tokens=tokens, rows=batch_size, new_tokens=0)
 

@@ -147,7 +147,7 @@ class GenerativeQA:
         return fields | self.generation.details_of(result)
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one batch may hold."""
+        """Return the maximum size of one batch."""
         return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:

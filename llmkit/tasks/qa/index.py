@@ -39,7 +39,7 @@ class _IndexEntry:
 
 
 class ContextIndex:
-    """An index of files in a folder of its own.
+    """An index of files, stored in a separate folder.
 
     Args:
         folder: the folder; it is made if it does not exist.

@@ -187,7 +187,7 @@ class Summarization:
         return [self._result(ended[i], answered[i]) for i in range(len(texts))]
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return how much one call of the model may hold; see `Generation.budget`."""
+        """Return the maximum size of one call of the model; see `Generation.budget`."""
         return self.generation.budget(batch_size)
 
     def header(self) -> dict[str, Any]:

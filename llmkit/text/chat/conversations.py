@@ -92,7 +92,7 @@ def read_tools(value: Any) -> list[dict[str, Any]] | None:
 
 
 def read_history(value: Any) -> list[Message]:
-    """Read earlier turns as pairs of what the user and the assistant said.
+    """Read earlier turns as pairs of user and assistant texts.
 
     Raises:
         ValueError: the value has another form.

@@ -25,7 +25,7 @@ def split_reasoning(text: str, *, opened: bool = False) -> tuple[str, str]:
 
 
 class ReasoningFilter:
-    """Splits a stream into thoughts and answer; `feed` and `close` return (is_thought, text) pieces."""
+    """Splits a stream into reasoning and answer; `feed` and `close` return (is_thought, text) pieces."""
 
     def __init__(self, *, opened: bool = False) -> None:
         self._thinking = opened

@@ -63,7 +63,7 @@ def apply_inline(segment: Segment, text: str, alignment: Alignment | None = None
 
 
 def apply_parts(segment: Segment, texts: Sequence[str]) -> Filled:
-    """Write translations of `Segment.parts` in the place of a segment: pieces and styles stay around them.
+    """Replace a segment by translations of `Segment.parts`; pieces and styles stay around them.
 
     Args:
         segment: the segment.

@@ -23,7 +23,7 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Parts that are written only if all their segments are filled; `otherwise` stands there if not."""
+    """Parts that are written only if all their segments are filled; if not, `otherwise` is written."""
 
     parts: Parts
     otherwise: str
@@ -140,7 +140,7 @@ class Document:
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, Encoding]:
-    """Decode a document so that encoding it again gives the same bytes.
+    """Decode a document; encoding the text again returns the same bytes.
 
     Args:
         data: the bytes.

@@ -15,7 +15,7 @@ Parts = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPiece:
-    """A span of a segment's text that stands for source text of its own.
+    """A span of a segment's text that represents protected source text.
 
     Attributes:
         start, end: characters of the segment's text.

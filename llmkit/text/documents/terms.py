@@ -97,7 +97,7 @@ class Glossary:
         return Counter(term for _, _, term in self.places(text))
 
     def unmet(self, text: str, translation: str) -> list[str]:
-        """The source terms in a text whose translation stands fewer times in its translation."""
+        """The source terms whose translation occurs less often in the translated text."""
         written = translation.casefold()
         return [
             term

@@ -265,4 +265,4 @@ def test_picked_sentences_take_no_flags_of_a_model(tmp_path: Path, flag: str, va
     arguments = ("eval", "--task", "summarize", data, f"--{flag.replace('_', '-')}", value)
     refused = run(*arguments)
     assert (refused.code, refused.out) == (2, "")
-    assert f"--{flag.replace('_', '-')}: about a model" in refused.err
+    assert f"--{flag.replace('_', '-')}: applies only to a model" in refused.err

@@ -1,4 +1,4 @@
-"""Answer rows with llama.cpp. A program of its own: it needs llama-cpp-python, not llmkit."""
+"""Process rows with llama.cpp. A standalone program: it needs llama-cpp-python, not llmkit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer rows with OpenVINO, on a GGUF file. A program of its own: it needs openvino-genai, not llmkit."""
+"""Answer rows with OpenVINO, on a GGUF file. A standalone program: it needs openvino-genai, not llmkit."""
 
 from __future__ import annotations
 

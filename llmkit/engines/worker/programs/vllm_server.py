@@ -1,4 +1,4 @@
-"""Run vLLM's server, and end it with llmkit. A program of its own: it needs vllm, not llmkit.
+"""Run vLLM's server, and end it with llmkit. A standalone program: it needs vllm, not llmkit.
 
 The server gets a session of its own, so that all its processes can be ended together.
 """

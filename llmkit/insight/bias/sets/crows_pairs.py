@@ -34,7 +34,7 @@ def read(files: Sequence[Path]) -> list[BiasItem]:
 
 
 def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
-    """Return the share of pairs whose stereotyped sentence is preferred, and what is needed to judge it."""
+    """Define the share of pairs with a preferred stereotyped sentence, and its reference values."""
     return [
         preferred(
             "stereotype preferred",

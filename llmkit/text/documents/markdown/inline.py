@@ -49,7 +49,7 @@ class InlineReader:
         return code_merged(list(walk.atoms(0, len(content))))
 
     def nested(self, content: str, bounds: Sequence[int], kind: str) -> Parts:
-        """A segment of its own inside a piece: an image's description, a footnote in the text."""
+        """A separate segment inside a piece: an image's description, a footnote in the text."""
         inner = InlineReader(self.source, self.env, self.builder, self.where)
         atoms = inner.read(content, bounds)
         return self.builder.add(atoms, MarkdownWriter(kind, self.env), where=self.where, kind=kind)

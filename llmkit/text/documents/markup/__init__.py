@@ -1,1 +1,1 @@
-"""HTML and XML: a tokenizer whose tokens are the source, and what is prose between them."""
+"""HTML and XML: a tokenizer whose tokens are the source, and the prose between them."""

@@ -40,7 +40,7 @@ class _WordRun:
 
 @dataclass
 class RunWriter(StrictWriter):
-    """Writes a paragraph; text that stands in no styled run is put into runs of the usual format.
+    """Writes a paragraph; text outside styled runs gets runs of the default format.
 
     Args:
         wraps: (opening, closing, text) of the paragraph's own usual runs, in order.

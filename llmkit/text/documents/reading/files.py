@@ -22,7 +22,7 @@ _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "gzip d
 
 
 def files_of(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each file that paths name, and True if it was named itself; a folder stands for what is in it.
+    """Yield each file of paths and folders, and True if it was named directly.
 
     The files of a folder come sorted by name; hidden ones are left out.
     """

@@ -61,7 +61,7 @@ class PlainWriter(TextWriter):
 
 
 class BlockWriter(TextWriter):
-    """Writes a line of a literal or folded scalar, where every character stands for itself."""
+    """Writes a line of a literal or folded scalar, without escapes."""
 
 
 def reads_as(document: str, text: str) -> bool:
