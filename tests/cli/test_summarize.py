@@ -229,7 +229,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (["--max-words", "2"], "A sentence of five words.", "no sentence has 2 words or fewer"),
         (["--ratio", "2"], "x", "--ratio must be above 0 and below 1"),
         (["--style", "verse"], "x", "--style cannot be 'verse'; use paragraph, bullets"),
-        (["--temperature", "1", "--strategy", "refine"], "x", "--strategy, --temperature: applies only to a model"),
+        (["--temperature", "1", "--strategy", "refine"], "x", "--temperature: applies only to a model"),
         (
             ["--extractive", "--device", "cpu"],
             "x",

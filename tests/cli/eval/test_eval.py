@@ -398,7 +398,7 @@ def test_report(rows, tmp_path):
     page = tmp_path / "page.html"
     code, _, err = llmkit("--metric", "f1,rouge", rows(), "--report", page)
     assert code == 0
-    assert f"the page is {page}" in err
+    assert f"the report is {page}" in err
     assert "<h2>Worst rows by f1</h2>" in page.read_text() or "All rows by f1" in page.read_text()
     again = ("eval", "--metric", "f1", rows(), "--report", page)
     assert_refused(run(*again), str(page), option="overwrite")
