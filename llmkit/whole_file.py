@@ -1,6 +1,6 @@
 """Write a file so that it is there whole or not at all, and no other file is touched.
 
-The text goes into a new file beside it, of a random name, which then takes the file's name. A killed process
+The text goes into a new file next to it, of a random name, which then takes the file's name. A killed process
 leaves that file; whoever writes the same file next removes it.
 
 Public: `whole_file`, `write_whole`, `SUFFIX`.

@@ -76,7 +76,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the device: operations a second of a matrix product, and bytes a second of a copy."""
+    """Limits of the device: operations a second of a matrix product, and bytes per second of a copy."""
 
     operations: float
     bandwidth: float

@@ -1,6 +1,6 @@
 """Limits of the machine, the work of a token, and signs that other programs are running.
 
-One stream decodes at most bandwidth / (bytes of a step's weights + bytes of the cache) tokens a second. A
+One stream decodes at most bandwidth / (bytes of a step's weights + bytes of the cache) tokens per second. A
 prompt is read at most as fast as its products can be computed.
 """
 
@@ -127,7 +127,7 @@ def _nbytes(modules: Sequence[Any]) -> int:
             found[tensor.data_ptr()] = tensor.nbytes
         weight = getattr(module, "weight", None)
         if weight is not None and weight.is_meta and not any(tensor.dim() > 1 for tensor in own):
-            total += weight.numel() * weight.element_size()  # kept in a layout of its own
+            total += weight.numel() * weight.element_size()  # kept in a separate layout
     return total + sum(found.values())
 
 

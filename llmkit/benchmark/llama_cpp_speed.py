@@ -3,7 +3,7 @@
     python llama_cpp_speed.py '{"model": FILE, "threads": N, "context": N}'
 
 It reads a line of JSON for each run, ``{"prompts": [[token id, ...], ...], "new_tokens": [N, ...]}``, answers
-the prompts one after the other, greedily, and writes a line: `first` and `later` (seconds to the first token
+the prompts one at a time, greedily, and writes a line: `first` and `later` (seconds to the first token
 of the first prompt, and from there to its last) and `seconds` (of all).
 """
 

@@ -65,7 +65,7 @@ class BatchRun:
     """Prompts answered together.
 
     Attributes:
-        tokens: new tokens that were asked for.
+        tokens: new tokens requested.
         seconds: time until all were there.
     """
 
@@ -163,7 +163,7 @@ class EngineSystem:
 
 
 def _request(prompt: BenchmarkPrompt) -> Request:
-    # Without end tokens all programs write as many tokens as they are asked for.
+    # Without end tokens all programs write the requested number of tokens.
     return Request(Sampling(max_new_tokens=prompt.new_tokens, eos_token_ids=()), ids=list(prompt.ids))
 
 

@@ -25,7 +25,7 @@ class _VerbCommand(TyperCommand):
 
 
 class _VerbGroup(TyperGroup):
-    """A command group that imports `llmkit.cli.VERB` when VERB is asked for."""
+    """A command group that imports `llmkit.cli.VERB` when VERB is used."""
 
     def get_help(self, ctx: Any) -> str:
         return verbs.page(None).rstrip("\n")

@@ -138,7 +138,7 @@ class ClusterEngine:
         """Answer one request, and hand over all its tokens at the end.
 
         Raises:
-            OptionError: more than one answer is asked for.
+            OptionError: more than one answer is requested.
         """
         if request.sampling.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1 to stream an answer")

@@ -1,6 +1,6 @@
 """Workers of a cluster: start them, assign calls, and replace failed workers.
 
-A call whose worker dies runs again on another one, at most three times; then its rows are refused, and
+A call whose worker fails runs again on another one, at most three times; then its rows are refused, and
 `on_error` decides. A worker gets up to two calls, so that it never waits for the driver; only the call that
 it was running counts as a possible cause of its death.
 """

@@ -68,7 +68,7 @@ def convert(
 
     The result is written beside `output` and read again: by llmkit and, where one is installed, by a program
     that shares no code with it. Their answers to 20 texts are compared with the source's, in float32. Only a
-    result within the bound is moved to `output`. The measurements lie beside it, in ``proof.json``, or in
+    result within the bound is moved to `output`. The measurements lie next to it, in ``proof.json``, or in
     ``NAME.gguf.proof.json``.
 
     Args:

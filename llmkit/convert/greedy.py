@@ -93,7 +93,7 @@ def same_texts(
         difference: the largest difference of the programs' logits.
 
     Returns:
-        The number of equal texts, and a sentence about the first that goes on otherwise where the source is
+        The number of equal texts, and a sentence about the first that continues otherwise where the source is
         not in doubt, or None.
     """
     same, differs = 0, None

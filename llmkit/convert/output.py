@@ -16,7 +16,7 @@ from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import UnfinishedFolder, clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
 
-# Of the file beside a file that a conversion made.
+# Of the file next to a file that a conversion made.
 PROOF_SUFFIX = ".proof.json"
 _MOST = 1 << 20
 
@@ -41,7 +41,7 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
 
     Args:
         output: the file or folder to make.
-        as_file: a file is to be made, with a proof beside it.
+        as_file: a file is to be made, with a proof next to it.
         overwrite: it may replace what is there.
 
     Raises:
@@ -113,7 +113,7 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
 
 
 def _move_file(work: Unfinished, place: Path) -> None:
-    """Move a file and its proof; at no moment does a proof lie beside a file that it is not about."""
+    """Move a file and its proof; at no moment does a proof lie next to a file that it is not about."""
     _refuse_other_proof(place)
     work.parts.forget_parts()
     proof_of(place).unlink(missing_ok=True)

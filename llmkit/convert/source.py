@@ -150,7 +150,7 @@ def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
 
 
 def _from_named(folder: Path, path: Path) -> SourceModel:
-    """A checkpoint of TensorFlow or Flax, beside its config.json."""
+    """A checkpoint of TensorFlow or Flax, next to its config.json."""
     import torch
 
     from llmkit.formats.flax import read_flax

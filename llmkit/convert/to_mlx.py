@@ -135,8 +135,8 @@ def mlx_checks(
 ) -> list[Check]:
     """Load the folder with mlx-lm, in a separate process, and compare logits, tokens and greedy text.
 
-    Weights of 16 bits are tried twice: as mlx-lm runs them, beside the source; and computed in float32,
-    beside the source with its weights rounded to that type. So no rounding hides a fault of the conversion.
+    Weights of 16 bits are tried twice: as mlx-lm runs them, next to the source; and computed in float32,
+    next to the source with its weights rounded to that type. So no rounding hides a fault of the conversion.
 
     Args:
         folder: the MLX model.

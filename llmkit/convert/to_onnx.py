@@ -53,7 +53,7 @@ def type_of(stored: str, wanted: str) -> str:
 
     Args:
         stored: the source's.
-        wanted: what was asked for; ``auto`` takes float16 as it is and writes all else in float32.
+        wanted: what was requested; ``auto`` takes float16 as it is and writes all else in float32.
 
     Raises:
         OptionError: a type that onnxruntime does not compute in on a CPU.

@@ -37,9 +37,9 @@ class Sampling:
         max_new_tokens: limit on the tokens of an answer.
         min_new_tokens: an answer does not end before it has this many tokens.
         temperature: divides the logits; 0.0 is greedy decoding.
-        top_k: draw from the k likeliest tokens; 0 is all.
-        top_p: draw from the likeliest tokens that together have this probability.
-        min_p: drop tokens less likely than this share of the likeliest one.
+        top_k: draw from the k most likely tokens; 0 is all.
+        top_p: draw from the most likely tokens that together have this probability.
+        min_p: drop tokens less likely than this share of the most likely one.
         repetition_penalty: above 1, tokens of the prompt and the answer become less likely (Keskar et al.
             2019, https://arxiv.org/abs/1909.05858).
         presence_penalty: subtracted from the logit of each token that the answer holds.
@@ -130,10 +130,10 @@ class Request:
         key: (seed, row, sample), which choose the random numbers. With the ability ``row_seeds`` an answer
             depends on its request alone, and not on the batch around it. Of `num_return_sequences` answers,
             the n-th, counted from 0, draws what a request with ``sample + n`` would draw.
-        logprobs: number of likeliest tokens to report at each position; 0 reports the chosen token alone,
+        logprobs: number of most likely tokens to report at each position; 0 reports the chosen token alone,
             None nothing. Needs the ability ``logprobs``.
         constraint: form that the answer must have.
-        answer_prefix: token ids that the answer begins with, before the model goes on freely; they count as
+        answer_prefix: token ids that the answer begins with, before the model continues freely; they count as
             part of it. Needs the ability ``answer_prefix``.
         scope: requests of the same scope may share what was computed for the beginnings of their prompts.
     """
@@ -156,7 +156,7 @@ class TokenLogprob:
     Attributes:
         token: token id.
         logprob: its log-probability.
-        top: the likeliest tokens at its position with theirs, likeliest first.
+        top: the most likely tokens at its position with theirs, most likely first.
     """
 
     token: int
@@ -176,7 +176,7 @@ class Completion:
         prompt_tokens: tokens of the prompt.
         text: the answer without the stop string; None: decode `ids` with the engine's tokenizer and cut the
             text at the first stop string. An engine whose `tokenizer` is None always gives it.
-        logprobs: one for each of `ids`, if they were asked for.
+        logprobs: one for each of `ids`, if requested.
     """
 
     ids: list[int]

@@ -50,7 +50,7 @@ class SchemaOverlap:
             return frozenset()
         if not isinstance(schema, dict) or depth > _DEPTH:
             return _TYPES
-        if "$ref" in schema:  # older drafts ignore what stands beside it
+        if "$ref" in schema:  # older drafts ignore what stands next to it
             return self.types(self.target(schema["$ref"]), depth + 1)
         found = _TYPES
         if "type" in schema:

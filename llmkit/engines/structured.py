@@ -1,7 +1,7 @@
-"""Forms that answers must have: JSON schemas, regular expressions, Lark grammars, choices; by llguidance.
+"""Constraints on answers: JSON schemas, regular expressions, Lark grammars, choices; by llguidance.
 
-llguidance (https://github.com/guidance-ai/llguidance) masks, before each token, those that cannot go on to a
-text of the form. A schema with a keyword that it cannot enforce is refused, and never weakened in silence.
+llguidance (https://github.com/guidance-ai/llguidance) masks the tokens that would violate the constraint. A
+schema with a keyword that it cannot enforce is an error; it is never weakened silently.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _GrammarMask:
 
         fill_next_token_bitmask(self._matcher, self._bits)
         if self._matcher.is_error():
-            # Refused alone: the other rows of the batch go on.
+            # Refused alone: the other rows of the batch continue.
             raise RequestRefused(f"the form became too complex: {_reason(self._matcher.get_error())}")
         flat = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")
         return flat[: self._width].astype(bool)

@@ -30,14 +30,14 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def as_bare(evaluation: Evaluation) -> str:
-    """Return the scores over all rows with four decimals, one a line."""
+    """Return the scores over all rows with four decimals, one per line."""
     return "\n".join(f"{score.score:.4f}" for score in evaluation.scores if score.group is None)
 
 
 def as_table(evaluation: Evaluation) -> str:
     """Return an aligned table, one for each baseline, and everything needed to reproduce the numbers.
 
-    Comparisons have tables of their own, since the columns of both do not fit a line of 80 characters.
+    Comparisons have separate tables, since the columns of both do not fit a line of 80 characters.
     """
     left = 1 if evaluation.by is None else 2  # names are aligned left, numbers right
     alone = replace(evaluation, scores=[replace(score, baselines=()) for score in evaluation.scores])

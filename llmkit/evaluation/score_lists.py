@@ -36,7 +36,7 @@ def score(
         predictions: outputs of the system, one for each row: texts, or labels for `accuracy`.
         references: for each row one reference, or a list of them; None for metrics without references.
         metrics: names from `llmkit.evaluation.METRICS`, as a list or joined by commas. A list may also hold
-            `Metric` objects with options of their own.
+            `Metric` objects with separate options.
         baselines: by name, predictions of other systems for the same rows. Each score is compared with
             theirs: difference, its interval, and two paired p-values.
         groups: one value for each row; rows with the same value are also scored by themselves.

@@ -19,7 +19,7 @@ class NamedArray:
 
     Attributes:
         name: in the file.
-        candidates: names that it may have in PyTorch, the likeliest first.
+        candidates: names that it may have in PyTorch, the most likely first.
         values: the array, in PyTorch's layout.
     """
 

@@ -138,7 +138,7 @@ def save(model: Any, path: Path, limit: int = MAX_BYTES) -> bool:
         limit: bytes of weights that one file may hold.
 
     Returns:
-        True if the weights are in a file beside it.
+        True if the weights are in a file next to it.
     """
     import onnx_ir
 

@@ -69,7 +69,7 @@ def read_table(path: Path, name: str) -> dict[str, StoredTensor]:
         name: the model, for messages.
 
     Raises:
-        InputError: no safetensors file, damaged or cut off.
+        InputError: no safetensors file, damaged or truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

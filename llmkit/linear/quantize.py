@@ -65,7 +65,7 @@ def quantize_model(
         embeddings: quantize token embeddings and the output layer too.
         skip: names of modules, or patterns (``*.mlp.*``), that stay as they are.
         rounding: returns a layer's weight: ``rounding(name, layer, bits, group)``; it may have fewer bits.
-            Of tied layers the first is asked for. None rounds to nearest.
+            For tied layers it is called for the first only. None rounds to nearest.
         progress: called with the number of finished modules and of all modules.
 
     Raises:

@@ -29,7 +29,7 @@ class PackedWeight:
 
     Attributes:
         tensors: what the kernel's `pack` made of it; without one ``weight_packed`` (int32, see
-            `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they lie in a file; of a GGUF file's
+            `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they are in a file; of a GGUF file's
             weight the scale is float16 and there may be a ``weight_offset``, see `LinearKernel.gguf`.
         bits: 8 or 4.
         group: inputs that share a scale; all inputs for 8 bits, if the weight is not a GGUF file's.
@@ -65,7 +65,7 @@ class LinearKernel:
         dtypes: names of the torch types of x that it takes; x is converted to the first where its type is
             missing.
         gguf: it takes the weights of GGUF files as they are: float16 scales by group in 8 bits too, and
-            offsets (see `formats.QuantizedWeight`); else they are rounded anew.
+            offsets (see `formats.QuantizedWeight`); else they are rounded again.
         pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
         unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
         rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs);

@@ -64,7 +64,7 @@ def embedded_models() -> list[EmbeddedModel]:
 
 
 def _folders() -> list[Path]:
-    # An adapter has an adapter_config.json, which names the embedded model that it goes on.
+    # An adapter has an adapter_config.json, which names the embedded model that it continues.
     return sorted(
         {path.parent for name in ("config", "adapter_config") for path in _FOLDER.glob(f"*/{name}.json")}
     )

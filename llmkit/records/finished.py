@@ -1,7 +1,7 @@
 """Proofs that output files are finished: header, size and hash of each, kept in the user's state folder.
 
-A finished file has nothing beside it, so an earlier file of the same name looks the same. The proof, written
-when a run ends, shows which run wrote the file. It lies in `$XDG_STATE_HOME/llmkit/finished`.
+A finished file has nothing next to it, so an earlier file of the same name looks the same. The proof, written
+when a run ends, shows which run wrote the file. It is in `$XDG_STATE_HOME/llmkit/finished`.
 
 Public: `remember`, `recall`, `check`, `forget`.
 """

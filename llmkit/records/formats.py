@@ -83,7 +83,7 @@ def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | No
 
 
 def line_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Rows of plain text: one row a line, blank lines included."""
+    """Rows of plain text: one row per line, blank lines included."""
     for index, raw in enumerate(lines_of(stream)):
         where = f"{name}:{index + 1}"
         if raw is None:

@@ -9,7 +9,7 @@
 
 Each line ends with a checksum of itself, `"crc": "89abcdef"`. When a window is complete, a new file with
 the first three lines replaces the journal atomically. Windows, batches and budgets are appended, so a kill
-can cut only the last line. The reader stops at the first line that is cut off or damaged, and the rows of
+can cut only the last line. The reader stops at the first line that is truncated or damaged, and the rows of
 the lines after it run again.
 
 Public: `Failure`, `Result`, `row_out`, `Finished`, `CommitWindow`, `Journal`, `read`, `difference`; a
@@ -155,7 +155,7 @@ def is_journal(path: Path) -> bool:
 
 
 def read(path: Path) -> Journal:
-    """Read a journal up to the first line that is cut off or damaged.
+    """Read a journal up to the first line that is truncated or damaged.
 
     Raises:
         InputError: the file is not a journal, has another version, or is damaged in its first two lines.

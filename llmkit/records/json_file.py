@@ -88,7 +88,7 @@ class _Text:
             except ValueError as error:
                 raise self.broken(f"{name} is not JSON: {error}") from None
             else:
-                # A number at the end of the text may be cut off: 1, 1e, 1e+ and 1e+5 have the same start.
+                # A number at the end of the text may be truncated: 1, 1e, 1e+ and 1e+5 have the same start.
                 if end + 2 < len(self._text) or self._at_end:
                     self._move(end)
                     return value, problem

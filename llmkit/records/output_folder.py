@@ -88,7 +88,7 @@ def replace_folder(new: Path, place: Path) -> None:
     if not place.exists():
         new.replace(place)
     elif not _exchange(new, place):
-        # A kill between these renames leaves both folders, beside the place.
+        # A kill between these renames leaves both folders, next to the place.
         old = new.with_name(new.name + ".replaced")
         place.replace(old)
         try:

@@ -182,7 +182,7 @@ class OutputPaths:
             os.close(fd)
 
     def _refuse_existing(self) -> None:
-        # A journal beside a finished file comes from a kill after the last rename.
+        # A journal next to a finished file comes from a kill after the last rename.
         if self.partial.exists() or (self.journal.exists() and not self.final.exists()):
             raise OptionError(
                 "output",

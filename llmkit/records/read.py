@@ -230,7 +230,7 @@ def open_rows(
 
     Args:
         source: name of the source.
-        lines: read plain text, under any name, with one row a line (as in .txt).
+        lines: read plain text, under any name, with one row per line (as in .txt).
         whole: read plain text, under any name, as one row.
         split: split of a dataset that has several, if the source names none.
         encoding: encoding of a text file; None is UTF-8.

@@ -46,7 +46,7 @@ def put_adapter(model: PreTrainedModel, folder: Path, spec: ModelSpec) -> PreTra
     try:
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-        # A PeftModel stands in for the model that it wraps.
+        # A PeftModel replaces the model that it wraps.
         wrapped: Any = PeftModel.from_pretrained(model, folder, local_files_only=True)
         return wrapped
     except Exception as error:

@@ -52,7 +52,7 @@ class Checkpoint:
 def adapter_base(folder: Path) -> str | None:
     """Return the base model of the LoRA adapter in `folder`; None if it is not an adapter.
 
-    A folder with a config.json beside the adapter is an adapter too, unless it has a model's weights: some
+    A folder with a config.json next to the adapter is an adapter too, unless it has a model's weights: some
     tools save the base's config with an adapter.
 
     Raises:

@@ -21,7 +21,7 @@ _UNSUPPORTED = (
     *("penalty_alpha", "dola_layers", "num_beam_groups", "diversity_penalty", "constraints"),
     *("force_words_ids", "token_healing", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp"),
     "is_assistant",
-    # `generate` is called with a cache of its own.
+    # `generate` is called with a separate cache.
     *("cache_implementation", "cache_config"),
 )
 

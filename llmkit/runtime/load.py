@@ -181,13 +181,13 @@ def _inspect(location: Location, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheck
 
 
 def _find(spec: ModelSpec) -> tuple[Location, Location | None]:
-    """Return the locations of the model and of the adapter that goes on it."""
+    """Return the locations of the model and of the adapter that continues it."""
     location = locate(spec.name, spec)
     adapter: Location | None = None
     base = adapter_base(location.folder)
     unpinned = replace(spec, revision=None)  # the revision is that of `spec.name`
     if base is not None:
-        # An embedded adapter goes on an embedded model.
+        # An embedded adapter continues an embedded model.
         bundled = unpinned.bundled or location.revision == "embedded"
         adapter, location = location, locate(base, replace(unpinned, bundled=bundled))
     if spec.adapter is not None:

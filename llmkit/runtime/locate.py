@@ -1,6 +1,6 @@
 """Turn a model's name into a folder on this disk: embedded, local, cached, or downloaded from the Hub.
 
-A name may go on with a GGUF file of the folder or repository: ``MODEL:FILE`` or ``MODEL:Q4_K_M``.
+A name may continue with a GGUF file of the folder or repository: ``MODEL:FILE`` or ``MODEL:Q4_K_M``.
 """
 
 from __future__ import annotations

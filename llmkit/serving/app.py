@@ -43,7 +43,7 @@ def make_app(
     """Return the application, with its models being opened.
 
     Args:
-        openers: for each model's name, what opens it; called in a thread of its own.
+        openers: for each model's name, what opens it; called in a separate thread.
         settings: see `ServerSettings`.
         log: takes a line for stderr.
     """

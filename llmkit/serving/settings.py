@@ -20,7 +20,7 @@ class ServerSettings:
         request_timeout: seconds that one request may take.
         shutdown_timeout: seconds that running requests get after SIGTERM.
         keep_alive: seconds after which a model that nobody uses is unloaded; models then are loaded when they
-            are asked for. None loads all at the start and keeps them.
+            are requested first. None loads all at the start and keeps them.
         tls_cert, tls_key: files of a certificate and its key, for HTTPS.
         log_prompts: write the bodies of requests into the log.
         silence: seconds without a token after which a stream gets a comment that keeps it open.

@@ -128,7 +128,7 @@ def _inked(text: str, start: int, end: int) -> Span:
 
 
 def _found_pieces(pieces: Sequence[str], text: str) -> list[Span]:
-    """Find pieces one after the other in the text; a piece that is not there has an empty span."""
+    """Find pieces one at a time in the text; a piece that is not there has an empty span."""
     spans, last = [], 0
     for piece in pieces:
         word = piece.replace(_START_OF_WORD, " ").strip()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _SCHEMAS = 256  # of rows, compiled and kept for rows with the same one
-_GREEDY = 1e-4  # below this temperature float32 has no number for the scores, and the likeliest token wins
+_GREEDY = 1e-4  # below this temperature float32 has no number for the scores, and the most likely token wins
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GenerationOptions:
         num_beams: beams of beam search.
         num_return_sequences: answers to one prompt.
         stop: strings that end an answer; they are left out of it.
-        greedy: take the likeliest token, whatever the other options say.
+        greedy: take the most likely token, whatever the other options say.
         seed: seed of sampling; None draws one.
         truncate: how a prompt longer than the context is cut: ``left`` keeps its end, ``right`` its start,
             and ``turns`` drops a conversation's oldest turns. None refuses it.
@@ -42,7 +42,7 @@ class GenerationOptions:
         details: rows gain `finish_reason`, `prompt_tokens`, `tokens` and `seed`.
         logprobs: rows gain `logprobs`: the log-probability of each token that was written, and this many
             alternatives to it; None leaves them out.
-        continue_final_message: a conversation's last message, the assistant's, goes on.
+        continue_final_message: a conversation's last message, the assistant's, continues.
 
     Raises:
         OptionError: a value is out of range.

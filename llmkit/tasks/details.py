@@ -21,7 +21,7 @@ class AnswerDetails:
     Attributes:
         finish_reason: see `Completion`.
         tokens: tokens that the model wrote.
-        logprobs: one for each of them, if they were asked for.
+        logprobs: one for each of them, if requested.
     """
 
     finish_reason: FinishReason

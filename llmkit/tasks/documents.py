@@ -106,7 +106,7 @@ class DocumentTranslation:
         glossary: counts the terms that were met; translations are made to use them.
 
     Raises:
-        OptionError: several translations were asked for.
+        OptionError: several translations were requested.
     """
 
     def __init__(

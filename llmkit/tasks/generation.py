@@ -143,7 +143,7 @@ def stream(
 ) -> Iterator[Piece]:
     """Generate an answer to one prompt as a stream of pieces.
 
-    The model runs in a thread of its own. Closing the iterator early stops it after the token under way.
+    The model runs in a separate thread. Closing the iterator early stops it after the token under way.
 
     Args:
         model: a loaded model, an engine, or a name to load.
@@ -154,7 +154,7 @@ def stream(
         The pieces, and at the end a piece with the whole result.
 
     Raises:
-        InputError: as `generate`, or more than one answer is asked for.
+        InputError: as `generate`, or more than one answer is requested.
         OutOfMemory: the prompt does not fit into memory.
     """
     refuse_row_options(options)
@@ -282,7 +282,7 @@ class Generation:
             stopped: called after each token; True ends the answer there.
 
         Raises:
-            OptionError: more than one answer is asked for.
+            OptionError: more than one answer is requested.
             OutOfMemory: it does not fit into memory.
         """
         request = self._request(prompt, sample)

@@ -2,7 +2,7 @@
 
 A passage whose translation lacks a term is changed in four ways until one holds it. Where the model aligns
 words, the draft is kept up to the words that came from the term, then comes the term, and the model writes
-the rest anew; or the term takes the place of those words. Else the passage is translated with the term's
+the rest again; or the term takes the place of those words. Else the passage is translated with the term's
 translation in place of the term, and at last piece by piece between the terms.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.translation_types import TranslationInput, TranslationResult
     from llmkit.text.documents.terms import Glossary
 
-_ROUNDS = 4  # terms of a passage that are put in one after the other
+_ROUNDS = 4  # terms of a passage that are put in one at a time
 
 
 @dataclass
@@ -46,7 +46,7 @@ class _Draft:
 
 @dataclass(frozen=True)
 class _Place:
-    """The words from `start` to `end` of a draft that came from a term, and what should stand there."""
+    """The words from `start` to `end` of a draft that came from a term, and the expected words."""
 
     start: int
     end: int
@@ -139,7 +139,7 @@ class GlossaryEnforcer:
         return texts
 
     def _is_word(self, term: str, text: str) -> bool:
-        """Return True if a term's translation stands in a text without letters that a model added to it."""
+        """Return True if a term's translation is in a text without letters that a model added to it."""
         wanted = re.escape(self.glossary.entries[term])
         return is_unspaced(wanted) or re.search(rf"{wanted}(?!\w)", text, re.IGNORECASE) is not None
 

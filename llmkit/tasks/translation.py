@@ -274,7 +274,7 @@ class Translation:
         if self.direction.message is None:
             limits = [engine.context_length, getattr(engine.tokenizer, "model_max_length", None)]
             sees = min([_WINDOW, *(limit for limit in limits if limit is not None)])
-            room = sees - around - 4  # beside its prefix a text has a few tokens more or less than alone
+            room = sees - around - 4  # next to its prefix a text has a few tokens more or less than alone
         else:
             room = max(options.max_new_tokens // 2, 16)
             if engine.context_length is not None:

@@ -36,7 +36,7 @@ def _western(data: bytes) -> str:
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
-    # The last character may be cut off.
+    # The last character may be truncated.
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         decoder.decode(data)

@@ -150,7 +150,7 @@ class Guess:
 
 
 def guess_languages(text: str) -> list[Guess]:
-    """Return the languages that a text may be in, the likeliest first; empty for a text without letters.
+    """Return the languages that a text may be in, the most likely first; empty for a text without letters.
 
     Args:
         text: of it the first 5,000 characters are read.

@@ -171,7 +171,7 @@ class CodeMatch:
 
     Attributes:
         code: as the model writes it.
-        exact: the code has the script and the region that were asked for, if any.
+        exact: the code has the script and the region requested, if any.
     """
 
     code: str

@@ -51,7 +51,7 @@ def exists(name: str) -> bool:
 def refuse_missing(text: str) -> None:
     """Refuse a text that looks like a path that does not exist.
 
-    A single word looks like one if it begins with `/`, `./`, `../` or `~/`, stands in an existing folder, or
+    A single word looks like one if it begins with `/`, `./`, `../` or `~/`, is in an existing folder, or
     ends as the names of files do.
 
     Raises:
@@ -108,7 +108,7 @@ def open_argument(
 
 
 def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSource, bool]:
-    """Open a file of plain text as one text, or with `--lines` as a text a line.
+    """Open a file of plain text as one text, or with `--lines` as a text per line.
 
     Raises:
         InputError: see `open_argument`.

@@ -97,7 +97,7 @@ def _help(one: Parameter) -> str:
 
 
 def _section(name: str, rows: Sequence[tuple[str, str]], width: int, first: int) -> str:
-    """A heading and two columns; a left cell that is too wide stands on a line of its own."""
+    """A heading and two columns; a left cell that is too wide is on a separate line."""
     lines = [f"{name}:"]
     wrap = textwrap.TextWrapper(width=max(width - first, 30), break_long_words=False, break_on_hyphens=False)
     for left, right in rows:

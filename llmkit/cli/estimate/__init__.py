@@ -225,7 +225,7 @@ def _training(task: str, flags: TrainingFlags) -> Any:
 
 
 def _machine(on: str | None, task: str, again: bool) -> dict[str, Any]:
-    """Return the arguments of `estimate` for a machine; measure this one if it is asked for."""
+    """Return the arguments of `estimate` for a machine; measure this one if requested."""
     if on is None:
         return {}
     from llmkit.runtime.estimate.this_machine import find_machine

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
-    """Write the answers to one question, one a line.
+    """Write the answers to one question, one per line.
 
     Args:
         task: answers it.

@@ -2,7 +2,7 @@
 
 An entry's name is made of all that its content depends on: the model's commit (or the fingerprints and times
 of a local folder), an adapter's, the format, the type of the weights, and the versions of the converters.
-`convert` writes it beside its place, checks its answers, and moves it there whole, so that an entry that
+`convert` writes it next to its place, checks its answers, and moves it there whole, so that an entry that
 exists is complete.
 """
 

@@ -59,7 +59,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
 
     Args:
         engine: the engine, with a tokenizer.
-        spec: the model, as the engine was asked for; transformers runs it in float32 on the CPU.
+        spec: the model, as requested from the engine; transformers runs it in float32 on the CPU.
 
     Returns:
         A sentence, and True if all texts are equal.

@@ -223,7 +223,7 @@ class _TryAgainError(Exception):
         message = f"{url} {self.reason}" + ("" if begun else f", {tries} times")
         if not self.reached:
             return InputError(f"{message}; is the server running?")
-        # A request may be what breaks the server, and other requests may go on; a busy one takes none.
+        # A request may be what breaks the server, and other requests may continue; a busy one takes none.
         return LLMKitError(message) if self.status == 429 or begun else RequestRefused(message)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _ABILITIES = frozenset({"top_k", "top_p", "min_p", "num_return_sequences", "stop", "eos_token_ids"})
-_ROWS = 16  # of a batch: they are answered one after the other, and the output grows by whole batches
+_ROWS = 16  # of a batch: they are answered one at a time, and the output grows by whole batches
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ OPENVINO = RowLibrary(
 class ProgramEngine:
     """A GGUF file in another program, behind the `Engine` protocol; see there for the attributes.
 
-    Rows of a batch are answered one after the other.
+    Rows of a batch are answered one at a time.
 
     Args:
         outline: the model without its weights, from `load_outline`.
         library: the program's library.
         process: the program, with the model named to it.
         kind: type of the file's weights.
-        context: positions that were asked for.
+        context: positions requested.
         device: ``cpu`` or ``gpu``.
         notes: sentences on the file.
 
@@ -128,7 +128,7 @@ class ProgramEngine:
         self._warned = library.row_seeds
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Answer requests one after the other."""
+        """Answer requests one at a time."""
         rows = []
         for one in requests:
             self._check(one)

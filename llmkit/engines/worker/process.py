@@ -44,7 +44,7 @@ class WorkerProcess:
     """A program of `programs`, in a separate process.
 
     Its standard input is a pipe that only this process holds: when this process ends, even killed, the
-    program reads the end of the pipe and ends too. It is in a session of its own, where Ctrl-C of a terminal
+    program reads the end of the pipe and ends too. It is in a separate session, where Ctrl-C of a terminal
     does not reach it.
 
     Args:

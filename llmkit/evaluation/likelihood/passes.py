@@ -1,7 +1,7 @@
 """Forward passes that score a text: one class for each kind of model.
 
 A causal model predicts all tokens of a window in one pass. A masked model sees both sides of a token, so each
-token needs a pass of its own, in which it is masked: the pseudo-log-likelihood of Salazar et al. (2020),
+token needs a separate pass, in which it is masked: the pseudo-log-likelihood of Salazar et al. (2020),
 Masked Language Model Scoring, arXiv:1910.14659. An encoder-decoder predicts a target from its source.
 """
 

@@ -90,7 +90,7 @@ def _scorer(model: str, folder: Path, layer: int, device: str) -> Any:
         raise OptionError("bertscore_model", f"{model} does not load: {one_line(error)}") from error
     tokenizer = scorer._tokenizer
     limit = scorer._model.config.max_position_embeddings
-    # A tokenizer without a length of its own has a huge one, which overflows its truncation.
+    # A tokenizer without a separate length has a huge one, which overflows its truncation.
     tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return scorer
 

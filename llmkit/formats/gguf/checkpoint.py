@@ -127,7 +127,7 @@ class GGUFCheckpoint:
         if change == "permute":
             rows = _restore(torch.arange(info.shape[0]), change, info.name, self._heads)
             return take_rows(weight, rows)
-        return weight  # a transposed weight (GPT-2) lies in the file as (outputs, inputs)
+        return weight  # a transposed weight (GPT-2) is in the file as (outputs, inputs)
 
     @property
     def _heads(self) -> tuple[int, int]:

@@ -41,7 +41,7 @@ class Cursor:
         """The next `count` bytes.
 
         Raises:
-            InputError: the file ends before; `what` names the part that is cut off.
+            InputError: the file ends before; `what` names the part that is truncated.
         """
         if count > self.left:
             raise InputError(
@@ -72,7 +72,7 @@ class Cursor:
             limit: the longest length accepted, in bytes.
 
         Raises:
-            InputError: too long, cut off, or not UTF-8.
+            InputError: too long, truncated, or not UTF-8.
         """
         length = int(self.number("Q", what))
         if length > limit:

@@ -131,7 +131,7 @@ def read_header(path: str | Path) -> Header:
         path: the file; of a model in shards (``NAME-00001-of-00003.gguf``), any of them.
 
     Raises:
-        InputError: not a GGUF file, cut off, or damaged; the message says where.
+        InputError: not a GGUF file, truncated, or damaged; the message says where.
     """
     paths = _shards(Path(path))
     first = _read_one(paths[0])

@@ -29,7 +29,7 @@ def read_tensor(info: TensorInfo, dtype: torch.dtype) -> torch.Tensor:
         A tensor of `info.shape`, on the CPU.
 
     Raises:
-        InputError: the file is cut off, the type is not read, or the `gguf` package is missing.
+        InputError: the file is truncated, the type is not read, or the `gguf` package is missing.
     """
     import torch
 
@@ -52,7 +52,7 @@ def unpack(data: bytes, kind: str, shape: tuple[int, int]) -> np.ndarray:
     """Values in float32 (rows, columns) of packed rows.
 
     Args:
-        data: the rows as they lie in the file.
+        data: the rows as they are in the file.
         kind: ggml's name of their type.
         shape: rows and columns.
 

@@ -54,7 +54,7 @@ def write_gguf(
     Args:
         path: the file; it is overwritten.
         config: the model's transformers config.
-        tensors: its state dict. Tied tensors may stand in it twice.
+        tensors: its state dict. Tied tensors may be in it twice.
         tokenizer: the model's tokenizer.
         kind: F32, F16, BF16, Q8_0, Q4_0 or Q4_1. Norms, biases and rows that do not divide into blocks of 32
             stay in F32 or F16; with 4 bits, the embeddings and the head get Q8_0.

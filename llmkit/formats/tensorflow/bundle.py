@@ -82,7 +82,7 @@ def _entries(index: Path) -> dict[str, _BundleEntry]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, and the place after it."""
+    """A number of 7 bits per byte, and the place after it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -174,7 +174,7 @@ def _full_names(index: Path, entries: dict[str, _BundleEntry]) -> dict[str, str]
 
 def _bytes(index: Path, key: str, entry: _BundleEntry) -> bytes:
     stem = index.name.removesuffix(".index")
-    # The number of data files stands in their names.
+    # The number of data files is in their names.
     files = sorted(index.parent.glob(f"{stem}.data-{entry.shard:05d}-of-*"))
     if len(files) != 1:
         raise InputError(f"{index}: not whole: its data file {entry.shard} is missing")

@@ -1,4 +1,4 @@
-"""Write a measurement of bias into a model card: its text, with the warning beside the numbers.
+"""Write a measurement of bias into a model card: its text, with the warning next to the numbers.
 
 The section stands between two comments, and a later measurement of the same set replaces it; every other byte
 of the card stays as it is.

@@ -26,7 +26,7 @@ class Judge:
         name: its name, for signatures.
         labels: its labels.
         judge: returns the probability of each label for each text.
-        exclusive: a text has exactly one label, the likeliest; otherwise each whose probability is at least
+        exclusive: a text has exactly one label, the most likely; otherwise each whose probability is at least
             one half.
     """
 

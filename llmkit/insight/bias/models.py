@@ -1,4 +1,4 @@
-"""Models for measurements of bias: loaded one after the other, and named in results."""
+"""Models for measurements of bias: loaded one at a time, and named in results."""
 
 from __future__ import annotations
 

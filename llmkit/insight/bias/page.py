@@ -55,7 +55,7 @@ def as_page(result: BiasResult, *, model: str) -> str:
 
 
 def _figures(result: BiasResult) -> list[str]:
-    """Return a chart of each measure that has an interval, its groups beside it."""
+    """Return a chart of each measure that has an interval, its groups next to it."""
     found = []
     for name, measures in grouped_by_name(result.measures).items():
         points = [

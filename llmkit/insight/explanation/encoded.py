@@ -64,7 +64,7 @@ def encode(tokenizer: Any, text: str, *, special: bool = True) -> EncodedText:
 
 
 def _aligned(text: str, pieces: Sequence[str], marks: Sequence[int]) -> list[tuple[int, int]]:
-    """Find the pieces of a slow tokenizer in the text, one after the other.
+    """Find the pieces of a slow tokenizer in the text, one at a time.
 
     A piece that normalization changed takes the next character.
     """

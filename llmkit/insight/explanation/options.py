@@ -36,7 +36,7 @@ class ExplainOptions:
         task: ``generate``, ``qa``, ``translate`` or ``summarize``.
         question: the question about the text, for `qa`.
         source, target_language: languages of `translate`.
-        baseline: token that stands in for removed pieces; None takes the pad, end or unknown token.
+        baseline: token that replaces removed pieces; None takes the pad, end or unknown token.
         steps: first number of steps of integrated gradients; doubled where the path needs it until the
             completeness error is below 1 %.
         rule: quadrature of integrated gradients: ``gauss-legendre`` or ``midpoint``.

@@ -1,7 +1,7 @@
 """A self-contained page of explanations: heat maps, matrices, lens grids and parts of the logit.
 
 No script and no network. Blue speaks for the target and orange against it, on the color of the page around
-0; the number stands in the title of each piece, and in the table below.
+0; the number is in the title of each piece, and in the table below.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _matrix(matrix: ScoreMatrix) -> str:
 
 
 def _lens(grid: LensGrid) -> str:
-    """Return layers by positions: the likeliest token of each, the stronger the likelier."""
+    """Return layers by positions: the most likely token of each, the stronger the likelier."""
     first = max(len(grid.tokens) - _COLUMNS, 0)
     head = "".join(f"<th>{escape(_visible(token))}</th>" for token in grid.tokens[first:])
     lines = [f"<tr><th></th>{head}</tr>"]

@@ -72,7 +72,7 @@ class LensCell:
     """The prediction from a layer's hidden state at one position.
 
     Attributes:
-        token: its likeliest token.
+        token: its most likely token.
         probability: the probability of that token.
         target: log-probability of the target's token.
         rank: place of the target's token among all tokens, from 1.
@@ -130,7 +130,7 @@ class Explanation:
         value: that number, in nats.
         probability: probability of the target: with a foil, among the two; of several tokens, their geometric
             mean.
-        baseline: the token that stands in for a removed piece; None for methods that remove nothing.
+        baseline: the token that replaces a removed piece; None for methods that remove nothing.
         baseline_value: `value` if all units are removed; None as above.
         steps: steps of integrated gradients; None for other methods.
         units: the pieces of the text with their scores; empty for the lens and for components.

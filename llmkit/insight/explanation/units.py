@@ -51,7 +51,7 @@ def find_units(text: str, tokens: Sequence[TokenSpan], kind: str, part: str = "t
     starts = _starts(text, kind)
     for token in tokens:
         start, end = _trimmed(text, token)
-        # The word or sentence that the token begins in; None if each token is a unit of its own.
+        # The word or sentence that the token begins in; None if each token is a separate unit.
         alone = kind == "token" or (kind == "word" and is_unspaced(text[start:end]))
         key = None if alone else bisect_right(starts, start)
         # A piece of a character that the group holds already, or white space, opens no group.

@@ -1,6 +1,6 @@
 """A file of rows in object storage: journaled on the local disk, and uploaded when it is finished.
 
-Object storage cannot append and has no fsync, so the partial file and the journal lie on the local disk: in
+Object storage cannot append and has no fsync, so the partial file and the journal are on the local disk: in
 `$LLMKIT_SPOOL`, or else the user's state folder. At the end one upload makes the object; S3, Google Cloud
 Storage, Azure and the Hub show it only when it is whole. A run that is killed, also during the upload, goes
 on from the same spool folder. A driver whose disk does not survive it needs a spool folder that does.

@@ -1,6 +1,6 @@
 """A hidden folder next to the output for a model being written; a killed command continues in it.
 
-`.NAME.unfinished` lies beside the output NAME and holds:
+`.NAME.unfinished` lies next to the output NAME and holds:
 
     run.json          the header: everything that the result depends on
     result/           the files of the result so far
@@ -41,7 +41,7 @@ class UnfinishedFolder:
 
     Attributes:
         place: the output, with links followed.
-        folder: the hidden folder beside it.
+        folder: the hidden folder next to it.
         accepted: set to True, the result stays; otherwise it is removed.
     """
 

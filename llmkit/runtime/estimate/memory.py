@@ -290,7 +290,7 @@ class MemoryPlan:
         )
 
     def _working(self, tokens: int) -> int:
-        """Return the bytes of a pass beside its cache, scaled from the workload's."""
+        """Return the bytes of a pass next to its cache, scaled from the workload's."""
         counted, size = self._counted_pass
         return round(size * tokens / counted)
 

@@ -39,7 +39,7 @@ class ModelSource:
         packed: the weights are stored in fewer bits than a float has, such as GPTQ, FP8 or MXFP4.
         file_kind: kind of the weight file: "safetensors", "GGUF", or "" without one.
         tokenizer_bytes: size of its tokenizer.json.
-        adapter_values: weights of the LoRA adapter that goes on it.
+        adapter_values: weights of the LoRA adapter that continues it.
     """
 
     name: str

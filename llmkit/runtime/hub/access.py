@@ -26,7 +26,7 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
 
     Args:
         name: the repository.
-        revision: the one that was asked for.
+        revision: the requested one.
 
     Raises:
         InputError: there is no such repository or revision, or access is refused.

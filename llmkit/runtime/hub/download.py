@@ -122,7 +122,7 @@ def pull(
 ) -> Pulled:
     """Download a Hub model into the cache: what loading reads, its card and its license.
 
-    A download that was cut off goes on from where it stopped. Every new file's hash is compared with the
+    A download that was truncated continues from where it stopped. Every new file's hash is compared with the
     Hub's; a file that differs is removed.
 
     Args:

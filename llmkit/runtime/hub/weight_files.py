@@ -16,7 +16,7 @@ from llmkit.runtime.gguf.files import choose_gguf, shards_of
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
-# Files that loading reads beside the weights; Python files are added if the user trusts them.
+# Files that loading reads next to the weights; Python files are added if the user trusts them.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.spm", "*.vocab")
 CARD_FILES = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*")
 """The card and the license."""
@@ -44,7 +44,7 @@ def files_to_fetch(name: str, files: Sequence[str], spec: ModelSpec, variant: st
         wanted += [f for f in files if re.fullmatch(r"\d+_\w+/(config\.json|model\.safetensors)", f)]
     if spec.trust_remote_code:
         wanted += [f for f in files if f.endswith(".py")]
-    # Many repositories have a consolidated copy of the same weights beside the sharded ones.
+    # Many repositories have a consolidated copy of the same weights next to the sharded ones.
     named = [f for f in weights if re.fullmatch(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors", f)]
     weights = named or weights
     if not weights and spec.allow_bin:

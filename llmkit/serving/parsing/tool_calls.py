@@ -279,7 +279,7 @@ class _Object:
 
 
 class _Named:
-    """A call whose name stands before its arguments."""
+    """A call whose name is before its arguments."""
 
     def __init__(self, owner: ToolCallFilter, calls: int, first: str) -> None:
         self._owner, self._calls, self._head = owner, calls, ""

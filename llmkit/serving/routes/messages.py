@@ -104,7 +104,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
 
 
 def _is_begun(turns: Sequence[dict[str, Any]]) -> bool:
-    """Tell if the client wrote the beginning of the answer, which then goes on."""
+    """Tell if the client wrote the beginning of the answer, which then continues."""
     last = turns[-1]
     return (
         len(turns) > 1 and last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
@@ -198,7 +198,7 @@ def messages_of(value: Any) -> list[dict[str, Any]]:
 
 
 def _user(content: Any, where: str) -> list[dict[str, Any]]:
-    """Return a user's blocks: the results of tools as messages of their own, and the texts as one."""
+    """Return a user's blocks: the results of tools as separate messages, and the texts as one."""
     if not isinstance(content, list) or not content:
         raise bad(where, "must be a string or a list of blocks")
     results: list[dict[str, Any]] = []
@@ -311,7 +311,7 @@ def _block(block: AnswerBlock, text: str) -> dict[str, Any]:
         return {"type": "thinking", "thinking": text, "signature": ""}
     try:
         given = json.loads(text) if text else {}
-    except ValueError:  # cut off, or badly written
+    except ValueError:  # truncated, or badly written
         given = {"": text}
     return {"type": "tool_use", "id": block.id, "name": block.name, "input": given}
 

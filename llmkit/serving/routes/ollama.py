@@ -269,7 +269,7 @@ def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
         function = call["function"]
         try:
             arguments = json.loads(function["arguments"])
-        except ValueError:  # cut off, or badly written
+        except ValueError:  # truncated, or badly written
             arguments = {"": function["arguments"]}
         found.append({"function": {"name": function["name"], "arguments": arguments}})
     return found

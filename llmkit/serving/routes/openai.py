@@ -92,7 +92,7 @@ class _ChoicesForm:
         return _chunks(chunks + (self._answers.last(piece.index, piece.reason) if piece.reason else []))
 
     def end(self, usage: Usage) -> bytes:
-        """Return the chunk of the usage, if it was asked for, and the end."""
+        """Return the chunk of the usage, if requested, and the end."""
         chunks = [self._answers.usage(usage)] if self._answers.include_usage else []
         return _chunks(chunks) + b"data: [DONE]\n\n"
 

@@ -1,7 +1,7 @@
 """Answers as OpenAI's JSON: whole, or as the chunks of a stream.
 
 A stream's chunks have one id and one `created`; the role comes first, the finish reason in a chunk of its
-own, and the usage, if it was asked for, in a last chunk without choices.
+own, and the usage, if requested, in a last chunk without choices.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ChatAnswers:
     Args:
         model: the model's name.
         tokens: the model's tokens.
-        logprobs: log-probabilities were asked for.
+        logprobs: log-probabilities were requested.
         include_usage: a stream ends with the numbers of tokens.
     """
 

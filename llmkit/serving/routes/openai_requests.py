@@ -58,7 +58,7 @@ def chat_request(body: Any) -> Wanted:
     fields.unsupported(_UNSUPPORTED)
     form = form_of(fields.any("response_format"))
     tools = tool_use(fields)
-    # vLLM's names: the answer goes on with the last message.
+    # vLLM's names: the answer continues with the last message.
     continued = fields.boolean("continue_final_message")
     if fields.boolean("add_generation_prompt", not continued) == continued:
         raise bad("add_generation_prompt", "must be the opposite of `continue_final_message`")

@@ -54,7 +54,7 @@ class Answering:
             rest = self._deadline + GRACE - time.monotonic()
             try:
                 # Not asyncio.wait_for: that of Python 3.11 loses a cancellation which comes together with an
-                # event (https://github.com/python/cpython/issues/86296), and the answer would go on.
+                # event (https://github.com/python/cpython/issues/86296), and the answer would continue.
                 async with asyncio.timeout(min(silence, rest)):
                     index, event = await self._events.get()
             except TimeoutError:

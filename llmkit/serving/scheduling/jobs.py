@@ -17,7 +17,7 @@ GRACE = 0.2
 
 @dataclass(frozen=True)
 class NewTokens:
-    """New tokens of an answer, with their log-probabilities if they were asked for."""
+    """New tokens of an answer, with their log-probabilities if requested."""
 
     ids: Sequence[int]
     logprobs: Sequence[TokenLogprob] = ()
@@ -98,7 +98,7 @@ class AnswerJob:
         return not self.dead
 
     def finish(self, completion: Completion) -> None:
-        """Hand over the end: of an answer that was cut off because nobody waits, a failure."""
+        """Hand over the end: of an answer that was truncated because nobody waits, a failure."""
         if completion.finish_reason == "interrupted":
             self.emit(Failed(ended_early(self)))
         else:

@@ -26,10 +26,10 @@ class Wanted:
         sampling: fields of `GenerationOptions` that were given, such as ``temperature``.
         presence_penalty, frequency_penalty, logit_bias: as `engines.base.Sampling`.
         stop: strings that end an answer.
-        logprobs: likeliest tokens to report at each position; None reports nothing.
+        logprobs: most likely tokens to report at each position; None reports nothing.
         form: form of the answers.
         tools: functions that the model may call.
-        continued: the answer goes on with the conversation's last message, the assistant's.
+        continued: the answer continues with the conversation's last message, the assistant's.
         suffix: text behind the answers, whose prompts then are texts; None: nothing follows.
         stream: send the answers as they are written.
         include_usage: end a stream with the numbers of tokens.

@@ -313,7 +313,7 @@ class Worker:
         self._metrics.add("llmkit_answers_total", model=self.name, reason=completion.finish_reason)
 
     def _recover(self, error: Exception) -> None:
-        """Fail the answers of a step that failed, and go on with a new batch."""
+        """Fail the answers of a step that failed, and continue with a new batch."""
         self._note(error)
         failed, self._running = self._running, []
         for job in failed:

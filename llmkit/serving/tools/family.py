@@ -19,7 +19,7 @@ class ToolFamily:
         name: its name, for messages.
         open: text that begins calls; empty where an object by itself is a call.
         close: text that ends them; empty for none.
-        form: ``object`` (the name is in the JSON), ``named`` (it stands before the arguments) or ``xml``.
+        form: ``object`` (the name is in the JSON), ``named`` (it is before the arguments) or ``xml``.
         name_key, arguments_key: keys of the object.
         list: the calls are one JSON list; else each has its own `open` and `close`.
         item_open, item_close: text around each call inside `open` and `close`.

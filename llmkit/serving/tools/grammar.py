@@ -19,7 +19,7 @@ def calls_grammar(use: ToolUse, family: ToolFamily, tokenizer: Any, form: Form |
     Args:
         use: the functions and the choice.
         family: notation of the calls.
-        tokenizer: tells which markers are tokens of their own.
+        tokenizer: tells which markers are separate tokens.
         form: form of answers that are no call; None: any text.
 
     Returns:

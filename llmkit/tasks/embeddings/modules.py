@@ -119,7 +119,7 @@ def _json(folder: Path, file: str, name: str) -> Any:
 
 
 def _inside(path: str, name: str) -> str:
-    """Return a module's folder, which must stand in the model's."""
+    """Return a module's folder, which must be in the model's."""
     if path.startswith(("/", "\\")) or ".." in Path(path).parts or ":" in path:
         raise InputError(f"{name}: its modules.json names a folder outside the model: {one_line(path, 80)}")
     return path

@@ -63,7 +63,7 @@ def _register() -> None:
     missing = [task for task in PIPELINES if task not in registry.supported_tasks]
     for task in missing:
         getattr(transformers.pipelines, "REMOVED_TASKS", {}).pop(task, None)
-        # Not register_pipeline(), which makes save_pretrained() copy this file beside the model.
+        # Not register_pipeline(), which makes save_pretrained() copy this file next to the model.
         registry.supported_tasks[task] = {
             "impl": PIPELINES[task],
             "pt": (_AUTO_CLASSES[task],),

@@ -83,7 +83,7 @@ class QuestionAnsweringPipeline(_Pipeline):
 
         Returns:
             For one question a dict of ``score``, ``start``, ``end`` and ``answer``, or with `top_k` above 1 a
-            list of such dicts, the likeliest first; for several questions a list of these. A score is the
+            list of such dicts, the most likely first; for several questions a list of these. A score is the
             probability of the span; equal texts add theirs up.
 
         Raises:

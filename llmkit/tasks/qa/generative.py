@@ -1,6 +1,6 @@
 """Rows of questions through a chat model, which answers from the context and must quote it.
 
-The model is asked for a quotation beside its answer, and the quotation is looked up in the context: the
+The model is asked for a quotation next to its answer, and the quotation is looked up in the context: the
 `quotation` of a row is always a piece of the context, cut out from `start` to `end`.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.decoding import GenerationOptions
 
 _UNLIMITED = 8192
-"""Tokens of context for a model without a limit of its own."""
+"""Tokens of context for a model without a separate limit."""
 _QUOTED_WORDS = 4
 _GAP = "\n[...]\n"
 _PROMPT = """\
@@ -86,7 +86,7 @@ class GenerativeQA:
             passages that fit best.
         misquoted: number of answers whose quotation is not in the context.
 
-    Under a form, the whole reply is the answer, and no quotation is asked for.
+    Under a form, the whole reply is the answer, and no quotation is requested.
 
     Raises:
         InputError: the model has no chat template.

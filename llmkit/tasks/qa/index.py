@@ -45,7 +45,7 @@ class ContextIndex:
         folder: the folder; it is made if it does not exist.
 
     Attributes:
-        read, kept: number of files that were read anew, and of those taken from the index.
+        read, kept: number of files that were read again, and of those taken from the index.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
@@ -66,7 +66,7 @@ class ContextIndex:
             (self.folder / "texts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: {error.strerror or error}") from error
-        # An index that is damaged is made anew.
+        # An index that is damaged is made again.
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             data = json.loads(manifest.read_text(encoding="utf-8"))
             if data["version"] == _VERSION:

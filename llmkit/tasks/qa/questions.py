@@ -72,7 +72,7 @@ class QuestionSource:
         """Return the texts to answer the row from.
 
         Raises:
-            RowError: the row has no context, an empty one, or one beside the documents.
+            RowError: the row has no context, an empty one, or one next to the documents.
         """
         own = self.context_field in row.data
         if self.documents:

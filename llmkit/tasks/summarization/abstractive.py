@@ -73,7 +73,7 @@ class Summarization:
     Attributes:
         generation: answers the requests.
         run_state: seed and counters.
-        room: most tokens of text that fit beside the request and the answer.
+        room: most tokens of text that fit next to the request and the answer.
         long_texts: number of texts that did not fit and were summarized in parts.
         parts: number of those parts.
         on_parts: takes the number of parts each time a text is cut into some.
@@ -218,7 +218,7 @@ class Summarization:
         if sees is None:
             named = getattr(engine.tokenizer, "model_max_length", 10**6)
             sees = named if named < 10**6 else _WINDOW
-        # A request's text is measured by itself: beside the request it can have a token or two more.
+        # A request's text is measured by itself: next to the request it can have a token or two more.
         frame = max(self._frame(stage, sees) for stage in ("part", "summaries", "further")) + 4
         answer = 0 if engine.is_encoder_decoder else min(decoding.max_new_tokens, sees // 2)
         room = int(sees - frame - answer)

@@ -22,7 +22,7 @@ class _Adaptation(NamedTuple):
 
     Attributes:
         text_arguments: arguments of tool calls are JSON text, not objects.
-        system_in_user: the system text stands at the beginning of the first user message.
+        system_in_user: the system text is at the beginning of the first user message.
         parts: each content is a list with one part of type "text".
     """
 
@@ -39,7 +39,7 @@ class Renderer:
         messages: the whole conversation.
         tools: JSON schemas of the tools; None if there are none.
         add_generation_prompt: the text of `text` ends where the assistant's answer begins.
-        continue_final_message: it ends with the text of the last message, which is to go on.
+        continue_final_message: it ends with the text of the last message, which is to continue.
 
     Attributes:
         text: the rendered conversation.

@@ -22,7 +22,7 @@ class Filled:
     """A segment's translation as source text.
 
     Attributes:
-        parts: for `Document.render`; None if the translation cannot stand in the document.
+        parts: for `Document.render`; None if the translation cannot be in the document.
         notice: message for the user: a guess was made, or the reason why there are no parts.
     """
 
@@ -215,7 +215,7 @@ def _events(
     """Yield everything in a translation besides its plain text.
 
     At one place, unless the order is the source's: closing markup, a line break without a space, opening
-    markup, then what stands there.
+    markup, then what is there.
     """
 
     def rank(usual: tuple[int, int], order: int) -> tuple[int, int]:

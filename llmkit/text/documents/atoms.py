@@ -19,7 +19,7 @@ class Atom:
     Attributes:
         kind: `text` stands for itself; `char` shows a character written in another way; `piece` is
             protected; `open` and `close` are markup around a style; `break` is a line break.
-        shown: text that a translator sees. A `piece` shown as "" gets a mark of its own (`<x1/>`).
+        shown: text that a translator sees. A `piece` shown as "" gets a separate mark (`<x1/>`).
         source: text in the document.
         name: kind of piece or style; styles close the last open one of their name.
         firm: see `Break`.
@@ -155,7 +155,7 @@ def partner(atoms: Sequence[Atom], first: int) -> int:
 
 
 def split_at_breaks(atoms: Sequence[Atom]) -> Iterator[tuple[list[Atom], Parts]]:
-    """(atoms, source of the line break after them): cut at the pieces `break` that stand in no style."""
+    """(atoms, source of the line break after them): cut at the pieces `break` that are in no style."""
     start = depth = 0
     paired = pair(atoms)
     for i, atom in enumerate(paired):

@@ -94,7 +94,7 @@ class Builder:
         writer: TextWriter,
         where: str,
     ) -> Parts:
-        """The source of a message with branches (ICU), each branch a segment of its own."""
+        """The source of a message with branches (ICU), each branch a separate segment."""
         parts: list[str | int] = []
         cutter = A.Cutter(inside, base)
         for start, end in branches:
@@ -114,7 +114,7 @@ def _merged(atoms: Sequence[Atom]) -> list[Atom]:
 
 
 def _edged(atoms: Sequence[Atom]) -> Iterator[Atom]:
-    """The same atoms with the white space around each text as a text of its own."""
+    """The same atoms with the white space around each text as a separate text."""
     for atom in atoms:
         if atom.kind == "text":
             core = atom.shown.strip()

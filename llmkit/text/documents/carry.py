@@ -33,7 +33,7 @@ class Target:
         pieces: (start, end, piece), in order.
         styles: (start, end, style); they nest.
         guessed: kinds of the styles whose place is a guess.
-        ordered: everything stands in the order of the segment's source.
+        ordered: everything is in the order of the segment's source.
         firm: (start, end) of the segment's firm breaks; None if they have no place yet.
     """
 
@@ -87,7 +87,7 @@ def take_markers(segment: Segment, text: str) -> tuple[str, dict[int, Span]]:
 def carry(segment: Segment, target: Target, alignment: Alignment | None, marked: dict[int, Span]) -> Target:
     """Find the place of each style of a segment in its translation.
 
-    In this order: the same text gives the same places; markers; aligned words; the styled words stand in
+    In this order: the same text gives the same places; markers; aligned words; the styled words are in
     the translation as they are; else a style goes around the full text, or, if there are several, around
     the words at the same share of the text.
 

@@ -107,7 +107,7 @@ def _added(
 
 
 def _protected(text: str, pieces: Sequence[Span]) -> Iterator[str]:
-    """The protected spans of a text that stand in no piece."""
+    """The protected spans of a text that are in no piece."""
     covered = bytearray(len(text))
     for start, end in pieces:
         covered[start:end] = b"\1" * (end - start)

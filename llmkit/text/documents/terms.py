@@ -15,7 +15,7 @@ _MOST_TERMS = 100_000
 
 
 def read_terms(path: str | Path) -> list[str]:
-    """Read terms that a translation keeps: one a line; blank lines and lines that begin with `#` are skipped.
+    """Read terms that a translation keeps: one per line; skip blank lines and lines that begin with `#`.
 
     Raises:
         InputError: the file cannot be read as UTF-8, or has no term.
@@ -64,7 +64,7 @@ def _lines(path: str | Path) -> Iterable[tuple[int, str]]:
 class Glossary:
     """Terms and their translations.
 
-    A term counts where it stands as a word of its own, as in `ProtectedSpans`; it may begin with a capital
+    A term counts where it is a separate word, as in `ProtectedSpans`; it may begin with a capital
     letter at the start of a sentence. A translation counts in any case and with any ending.
 
     Attributes:
@@ -75,7 +75,7 @@ class Glossary:
 
     @cached_property
     def _forms(self) -> dict[str, str]:
-        """Source term by the form in which it may stand in a text."""
+        """Source term by the form in which it may occur in a text."""
         capital = {term[0].upper() + term[1:]: term for term in self.entries}
         return {**capital, **{term: term for term in self.entries}}
 

@@ -139,7 +139,7 @@ class Interval:
 
 
 def intervals(points: Sequence[Interval], *, zero: bool = False, mark: float | None = None) -> str:
-    """Return points with whiskers, one a line.
+    """Return points with whiskers, one per line.
 
     Args:
         points: names, values and finite ends.

@@ -1,6 +1,6 @@
 """Run vLLM's server, and end it with llmkit. A standalone program: it needs vllm, not llmkit.
 
-The server gets a session of its own, so that all its processes can be ended together.
+The server gets a separate session, so that all its processes can be ended together.
 """
 
 from __future__ import annotations

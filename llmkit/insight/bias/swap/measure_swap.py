@@ -147,7 +147,7 @@ def _rows(
 def _references(data: dict[str, Any], task: SwapTask, swapper: Swapper) -> tuple[list[str], list[str]]:
     """Return the references of a row and of its copy; both are empty if one has none.
 
-    A translation's references are in another language: the copy's stand in the column `swapped_references`.
+    A translation's references are in another language: the copy's are in the column `swapped_references`.
     """
     if task.metric is None:
         return [], []

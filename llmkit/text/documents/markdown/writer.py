@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~${}]|&(?=#?\w{1,40};)|!(?=\[)|\^(?=\[)")
 _LINE_START = re.compile(r"(\d{1,9})?([#+\-=>:.)])")
-# How a segment of each kind stands in a document of its own, and the token before its inline token.
+# How a segment of each kind is written in a document of its own, and the token before its inline token.
 _FRAMES = {
     "paragraph": ("", "", "paragraph_open"),
     "heading": ("# ", "", "heading_open"),

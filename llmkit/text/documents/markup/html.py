@@ -202,7 +202,7 @@ class _HtmlReader:
             self.parts.append(source)
 
     def _end_block(self) -> None:
-        """A block of prose, cut at line breaks that stand in no style."""
+        """A block of prose, cut at line breaks that are in no style."""
         atoms, self.block, self.blank = code_merged(self.block), [], True
         for block, between in A.split_at_breaks(atoms):
             self._add(block)

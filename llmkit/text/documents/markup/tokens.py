@@ -47,7 +47,7 @@ class Token:
     Attributes:
         kind: `text`, `open`, `close`, `empty` (a tag without content) or `other` (comment, declaration).
         source: all its characters.
-        name: of the element, in lower case; as it stands in XML.
+        name: of the element, in lower case; as it is in XML.
         start: its place.
     """
 
@@ -62,7 +62,7 @@ def tokenize(source: str, *, xml: bool = False) -> Iterator[Token]:
 
     Args:
         source: HTML or XML.
-        xml: names keep their case, and no element has a content of its own kind.
+        xml: names keep their case, and no element has a separate content kind.
     """
     at = text = 0
     last = source.rfind(">")

@@ -161,7 +161,7 @@ class DocxReader:
         first, last = texts[0], element_end(tokens, texts[-1])
         around = [*tokens[head:first], *tokens[last:-1]]
         if any(token.name not in _NOTHING for token in around if token.kind != "text"):
-            # A tab or a note stands beside the text; no other run may take this one's place.
+            # A tab or a note stands next to the text; no other run may take this one's place.
             self.alone += 1
             format += f" {self.alone}"
         opening = "".join(token.source for token in tokens[: first + 1])

@@ -121,7 +121,7 @@ _FORMAT_ONLY = {"w:r", "w:t", "w:rPr", "w:proofErr", "w:lastRenderedPageBreak"}
 
 
 def _word_structure(text: str) -> list[str]:
-    """Paragraphs, and in each the things that stand in its runs; a format counts once however many runs."""
+    """Paragraphs, and in each the things that are in its runs; a format counts once however many runs."""
     found: list[str] = []
     inside: list[str] = []
     format_start = False

@@ -64,7 +64,7 @@ def _in_order(document: Document) -> Iterator[Segment]:
 def _block(segment: Segment) -> Block:
     text, last, parts = segment.text, 0, []
     for piece in segment.pieces:
-        # A piece without a text of its own stands as a mark, such as <x1/>.
+        # A piece without its own text is shown as a mark, such as <x1/>.
         if text.startswith("<x", piece.start):
             parts.append(text[last : piece.start])
             last = piece.end
