@@ -180,7 +180,7 @@ def test_what_may_pass_is_tried_again_after_the_time_that_is_asked(
 @pytest.mark.parametrize(
     ("content", "status", "tries", "kind", "message"),
     [
-        (b"<html>", 200, 6, RequestRefused, "something that is not JSON, 6 times"),
+        (b"<html>", 200, 6, RequestRefused, "a response that is not JSON, 6 times"),
         (b'{"choices": 3}', 200, 1, RequestRefused, "a form that is not OpenAI's"),
         (b'{"choices": []}', 200, 1, RequestRefused, "gave 0 answers of 1"),
         (b'{"error": {"message": "too long"}}', 400, 1, RequestRefused, "answered 400: too long"),
