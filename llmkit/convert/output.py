@@ -52,9 +52,11 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
     if place.is_symlink():
         raise OptionError("output", f"{output}: a link that leads to itself")
     if place.is_dir() and as_file:
-        raise OptionError("output", f"is the folder {output}, and a file is to be made, such as model.gguf")
+        raise OptionError(
+            "output", f"is the folder {output}, and the output must be a file, such as model.gguf"
+        )
     if place.exists() and not place.is_dir() and not as_file:
-        raise OptionError("output", f"is the file {output}, and a folder is to be made")
+        raise OptionError("output", f"is the file {output}, and the output must be a folder")
     if place.exists() and as_file and not place.is_file():
         raise OptionError("output", f"{output} is not a regular file")
     if place.is_mount():

@@ -75,7 +75,9 @@ def load_source(spec: ModelSpec) -> SourceModel:
     path = Path(spec.name).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
-            raise InputError(f"{path} is a file that is not converted; name a model's folder or a .gguf file")
+            raise InputError(
+                f"{path} is not a model that llmkit converts; name a model's folder or a .gguf file"
+            )
         return _from_gguf(path)
     if path.is_dir() and not list(path.glob("*.safetensors*")):
         own = _from_other(path, spec)
@@ -109,7 +111,7 @@ def _from_hugging_face(spec: ModelSpec) -> SourceModel:
         try:
             model = model.merge_and_unload(safe_merge=True)
         except ValueError as error:
-            raise LLMKitError(f"the adapter does not merge: {one_line(error)}") from None
+            raise LLMKitError(f"the adapter cannot be merged: {one_line(error)}") from None
     gc.collect()
     heads = [name for name in named if "For" in name] if task == "feature-extraction" else []
     notes = [f"the head of {name} is not converted; the result is a {type(model).__name__}" for name in heads]

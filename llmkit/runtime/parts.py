@@ -105,7 +105,7 @@ def _check(report: dict[str, Any], model: PreTrainedModel, name: str) -> None:
     for key, what in (
         ("missing_keys", "lacks weights"),
         ("unexpected_keys", "has weights that its class does not use"),
-        ("mismatched_keys", "has weights of another shape than its config tells"),
+        ("mismatched_keys", "has weights whose shapes differ from its config"),
     ):
         found = sorted(str(one[0] if isinstance(one, tuple) else one) for one in report.get(key) or [])
         if found:

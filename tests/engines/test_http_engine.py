@@ -185,7 +185,7 @@ def test_what_may_pass_is_tried_again_after_the_time_that_is_asked(
         (b'{"choices": []}', 200, 1, RequestRefused, "gave 0 answers of 1"),
         (b'{"error": {"message": "too long"}}', 400, 1, RequestRefused, "answered 400: too long"),
         (b'{"detail": [{"loc": 1}]}', 422, 1, RequestRefused, "answered 422"),
-        (b"", 401, 1, InputError, "refuses the key (401); put the right one into LLMKIT_API_KEY"),
+        (b"", 401, 1, InputError, "rejects the key (401); put the right one into LLMKIT_API_KEY"),
         (b'{"error": "no such model"}', 404, 1, InputError, "no such model"),
         (b"", 302, 1, InputError, "answered 302"),
         (b'{"error": {"message": "slow down"}}', 429, 6, LLMKitError, "answered 429: slow down, 6 times"),

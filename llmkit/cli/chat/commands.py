@@ -185,15 +185,15 @@ def _say(text: str) -> None:
 
 # name -> (function, argument, help text)
 COMMANDS: dict[str, tuple[Callable[[ChatSession, str], None], str, str]] = {
-    "/help": (_help, "", "Show this."),
-    "/save": (_save, "FILE", "Add the conversation to a JSONL file, a line of `messages` each."),
-    "/load": (_load, "FILE", "Go on with the last conversation of such a file."),
-    "/system": (_system, "TEXT", 'Set the system message; "" takes it away; without TEXT, show it.'),
-    "/undo": (_undo, "", "Take the last turn back."),
-    "/clear": (_clear, "", "Begin a new conversation; the system message stays."),
-    "/retry": (_retry, "", "Answer the last message anew."),
-    "/continue": (_continue, "", "Let the last answer go on."),
-    "/model": (_model, "NAME", "Go on with another model; without NAME, show which it is."),
+    "/help": (_help, "", "Show this help."),
+    "/save": (_save, "FILE", "Append the conversation to a JSONL file, one line of `messages` each."),
+    "/load": (_load, "FILE", "Continue the last conversation of a JSONL file."),
+    "/system": (_system, "TEXT", 'Set the system message; "" removes it; without TEXT, show it.'),
+    "/undo": (_undo, "", "Remove the last turn."),
+    "/clear": (_clear, "", "Start a new conversation; the system message stays."),
+    "/retry": (_retry, "", "Generate a new answer to the last message."),
+    "/continue": (_continue, "", "Continue the last answer."),
+    "/model": (_model, "NAME", "Switch to another model; without NAME, show the current one."),
     "/set": (_set, "NAME VALUE", "Change a setting, such as temperature 0.7; without NAME, show all."),
-    "/exit": (_exit, "", "Leave."),
+    "/exit": (_exit, "", "End the conversation."),
 }

@@ -95,7 +95,7 @@ def _on_hub(name: str, action: str) -> tuple[str, str | None]:
     if embedded_folder(model) is not None:
         raise InputError(f"models {action} {name}: {model} is a part of llmkit, not of the cache")
     if not is_hub_id(model):
-        raise InputError(f"models {action} {name}: no name of a model on the Hub, which is USER/MODEL")
+        raise InputError(f"models {action} {name}: not the name of a model on the Hub, which is USER/MODEL")
     return model, variant
 
 

@@ -233,7 +233,7 @@ def _failure(url: str, response: ClientResponse, content: bytes) -> Exception:
     if status in _AGAIN:
         return _TryAgainError(said, retry_after=_retry_after(response), status=status)
     if status in (401, 403):
-        return InputError(f"{url} refuses the key ({status}); put the right one into {KEY_VARIABLE}")
+        return InputError(f"{url} rejects the key ({status}); put the right one into {KEY_VARIABLE}")
     if status == 404 or 300 <= status < 400:
         return InputError(f"{url} {said}; check the URL and the model's name")
     return RequestRefused(f"{url} {said}")

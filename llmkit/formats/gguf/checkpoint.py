@@ -182,9 +182,7 @@ def as_checkpoint(path: str | Path) -> GGUFCheckpoint:
     if "tokenizer.ggml.pre" not in header.metadata and (
         header.metadata.get("tokenizer.ggml.model") == "gpt2"
     ):
-        notes.append(
-            f"{Path(path).name} does not tell how it cuts a text into words; the usual rule is taken"
-        )
+        notes.append(f"{Path(path).name} does not name its pre-tokenizer; the default rule is used")
     checkpoint = GGUFCheckpoint(header, read_config(header), notes)
     for name in checkpoint._weights:
         if to_transformers(_family(header), name) is None:

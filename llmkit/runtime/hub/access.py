@@ -47,7 +47,7 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except HFValidationError as error:
-        raise InputError(f"{name} is no name of a model on the Hub, which is USER/MODEL") from error
+        raise InputError(f"{name} is not the name of a model on the Hub, which is USER/MODEL") from error
     except GatedRepoError as error:
         raise InputError(
             f"{name} is gated: accept its terms at {page}, then log in with `hf auth login` or set HF_TOKEN"

@@ -57,15 +57,14 @@ class ExtractiveQA:
         if options.no_answer and loaded.tokenizer.cls_token_id is None:
             raise OptionError(
                 "no_answer",
-                f"needs a token that stands for it, and the tokenizer of {loaded.spec.name} has none;"
-                " leave it out",
+                f"needs a token for it, and the tokenizer of {loaded.spec.name} has none; leave it out",
             )
         if options.no_answer and always_answers(loaded.folder):
             raise OptionError(
                 "no_answer",
-                f"needs a model that learned to give none, and the card of {loaded.spec.name} names SQuAD 1"
-                " alone, where each question has an answer; use a model of SQuAD 2, such as"
-                " deepset/tinyroberta-squad2, or a chat model",
+                "needs a model trained on questions without an answer, and the card of"
+                f" {loaded.spec.name} names only SQuAD 1, where each question has an answer; use a model"
+                " trained on SQuAD 2, such as deepset/tinyroberta-squad2, or a chat model",
             )
         self.loaded = loaded
         self.options = options
