@@ -83,7 +83,7 @@ def chat(browser: Browser) -> None:
     ask(page, "Write a story about a dog.")
     first = answer(page)
     assert len(first) > 40
-    expect(page.locator(".facts").last).to_contain_text(re.compile(r"40 tokens, [\d.]+ a second · seed 7"))
+    expect(page.locator(".facts").last).to_contain_text(re.compile(r"40 tokens, [\d.]+ tokens/s · seed 7"))
     page.click("button[data-word=regenerate]")
     finished(page)
     assert answer(page) == first  # the same seed
