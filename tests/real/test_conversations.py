@@ -88,11 +88,14 @@ def test_a_long_conversation_loses_its_oldest_turns(
 
 
 def test_a_system_message_changes_the_answer(chat: LoadedModel) -> None:
-    plain = generate(chat, [[QUESTION]], SHORT)[0].text
-    system = {"role": "system", "content": "You are a pirate. Always begin your answer with 'Arr'."}
-    assert plain == "The capital of France is Paris."
-    told = generate(chat, [[system, QUESTION]], SHORT)[0].text
+    """The template has a system message of its own, which names the model; ours takes its place."""
+    asked = {"role": "user", "content": "What is your name?"}
+    system = {"role": "system", "content": "You are a helpful assistant named Zebulon."}
+    assert "SmolLM" in chat_text(chat, [asked])
+    assert "SmolLM" not in chat_text(chat, [system, asked])
+    plain, told = (generate(chat, [one], SHORT)[0].text for one in ([asked], [system, asked]))
     assert told != plain
+    assert "Zebulon" in told
 
 
 @pytest.mark.parametrize("refusal", [NO_SYSTEM, ALTERNATE], ids=["no system role", "alternate roles"])
@@ -160,7 +163,8 @@ def test_several_end_tokens_and_no_generation_config(chat_folder: Path, tmp_path
     config = {"eos_token_id": [2, 0, *period]}
     (model / "generation_config.json").write_text(json.dumps(config))
     (row,) = rows_of(run(*ask, "-m", model).out)
-    assert row["generated_text"] == "The capital of France is"
+    assert row["generated_text"] == "The capital of France is Paris"  # no period
+    assert row["finish_reason"] == "stop"
     stops = ("--stop", "capital", "--stop", " of")
     (row,) = rows_of(run(*ask, *stops, "-m", chat_folder).out)
     assert row["generated_text"] == "The "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.real import table
 from tests.real.conftest import cores
 
 WINDOW = 1024
-PIQA, OPENBOOK, BLIMP, PAGES = 200, 200, 60, 3
+THIN = int(os.environ.get("LLMKIT_REAL_THIN", "1"))
+PIQA, OPENBOOK, BLIMP, PAGES = 200 // THIN, 200 // THIN, 60 // THIN, max(3 // THIN, 1)
 BLIMP_SETS = (
     "anaphor_gender_agreement",
     "determiner_noun_agreement_1",
