@@ -232,4 +232,4 @@ def metrics_line(step: int, logs: dict[str, Any]) -> str:
     first = [key for key in _METRICS if key in logs]
     rest = sorted(logs.keys() - {*_METRICS, "step", "epoch"})
     keys = [*first, *rest, *(["epoch"] if "epoch" in logs else [])]
-    return json.dumps({"step": step, **{key: logs[key] for key in keys}}) + "\n"
+    return json.dumps({"step": step, **{key: logs[key] for key in keys}}, ensure_ascii=False) + "\n"

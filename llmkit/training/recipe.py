@@ -49,14 +49,16 @@ class Schedule:
     """Options of every training run. The recipes inherit from it and add defaults.
 
     Attributes:
-        epochs: passes over the training rows; not used if `max_steps` is given.
+        epochs: passes over the training rows; not used if `max_steps` is given. None, in pretraining only,
+            follows the corpus.
         max_steps: optimizer steps.
         lr: peak learning rate.
         optimizer: "adamw" (betas 0.9 and 0.95), or "muon" (see `optimizer.Muon`).
         scheduler: "cosine" (down to a tenth of the peak), "linear" (down to 0) or "constant".
         warmup: number of steps, or below 1 a share of all steps, in which the rate rises from 0.
         weight_decay: decay of matrices; norms and biases do not decay.
-        batch_size: rows in a forward pass; None (finetuning only) finds the largest that fits.
+        batch_size: rows in a forward pass; None finds the largest that fits, or in pretraining follows the
+            corpus.
         gradient_accumulation: forward passes in a step.
         max_length: maximum number of tokens in a row.
         save_steps: steps between checkpoints; None is `eval_steps`.
@@ -74,7 +76,7 @@ class Schedule:
         encoding: encoding of text files; None is UTF-8.
     """
 
-    epochs: float
+    epochs: float | None
     max_steps: int | None = option(
         None, "Number of steps, in place of `epochs`.", default_text="from `epochs`"
     )
@@ -155,7 +157,7 @@ class Schedule:
                 raise OptionError(one.name, f"must be a finite number, not {value}")
             if isinstance(value, int) and abs(value) > LARGEST and one.name != "seed":
                 raise OptionError(one.name, f"must be at most {LARGEST:,}")
-        if self.epochs > LARGEST:
+        if self.epochs is not None and self.epochs > LARGEST:
             raise OptionError("epochs", f"must be at most {LARGEST:,}")
         check_seed(self.seed)
 
