@@ -15,7 +15,7 @@ class PretrainRecipe(Schedule):
     Attributes:
         arch: architecture (see `architecture.ARCHITECTURES`).
         params: number of parameters, such as "3m" (see `architecture.parse_size`); None follows the corpus,
-            here and for the three other options that may be None (see `fit.fit`).
+            here and for the four other options that may be None (see `fit.fit`).
         tokenizer: "train", or a folder with a tokenizer.json.
         vocab_size: maximum number of ids of a trained tokenizer.
         tokenizer_text: maximum amount of text in megabytes to train the tokenizer on, from the beginnings of
@@ -40,10 +40,12 @@ class PretrainRecipe(Schedule):
         None, "Vocabulary of a trained tokenizer.", default_text="by the corpus, 512 to 8192"
     )
     tokenizer_text: int = option(100, "Maximum amount of text to train the tokenizer on.", metavar="MB")
-    epochs: float | None = option(None, "Passes over the corpus.", default_text="by the corpus, 1 to 12")
-    lr: float | None = option(2e-3, "Peak learning rate.")
+    epochs: float | None = option(None, "Passes over the corpus.", default_text="by the corpus, 1 to 8")
+    lr: float | None = option(3e-3, "Peak learning rate.")
     warmup: float = option(0.05, "Warmup in steps, or below 1 as a share of all steps.")
-    weight_decay: float = option(0.1, "Weight decay of matrices.")
+    weight_decay: float | None = option(
+        None, "Weight decay of matrices.", default_text="1 above 4 passes, otherwise 0.1"
+    )
     batch_size: int | None = option(None, "Blocks in a forward pass.", default_text="by the corpus, 1 to 16")
     max_length: int = option(512, "Tokens in a block, which is also the model's context.")
     eval_split: float = option(0.05, "Share of documents to hold out, or of a single one its end.")
