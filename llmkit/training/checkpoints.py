@@ -141,7 +141,7 @@ def check_run(folder: Path, run: dict[str, Any], notice: Callable[[str], None]) 
             f"the run is extended {' and '.join(longer)}; from here on the learning rate follows the new"
             " length, so the weights are not those of a run that was planned so long"
         )
-        write_run(folder, run)
+        write_run(folder, {**before, **run})
 
 
 def _is_more(value: Any, before: Any) -> bool:
