@@ -2,17 +2,16 @@
 
     python -m tests.benchmarks.bench_book BOOK SAMPLES [--tokenizer FOLDER]
 
-BOOK is a text file; SAMPLES a text file or the JSONL of `llmkit generate -o`, a text in each row. Words are the
-lower-case runs of letters; in a script without spaces each character is one. The four numbers:
+BOOK is a text file; SAMPLES a text file, or the JSONL file of `llmkit generate -o` with a text in each row.
+Words are the lower-case runs of letters; in a script without spaces each character is one. The four numbers:
 
-1. known words: the share of the samples' words that occur in the book, every occurrence counted (0.90 or more);
-   of a book without spaces the share of the samples' character 3-grams, white space left out, that occur in the
-   book (0.70 or more).
-2. distinct words: different words over all words of the samples, divided by the same of the book: the mean over
-   ten of its passages, at even distances, of as many words as the samples have (0.7 or more).
+1. known words: of the samples' words, every occurrence counted, the share that occurs in the book (at least
+   0.90); of a script without spaces, of their runs of three characters, white space left out (at least 0.70).
+2. distinct words: the number of different words of the samples, divided by that of as long a passage of the
+   book, on average over ten passages at even distances (at least 0.7).
 3. longest copy: the most tokens in a row that a sample has in common with the book (at most 30): tokens of
-   the model's tokenizer; without `--tokenizer` words and marks.
-4. number of words, so that the other three can be judged (500 or more).
+   the model's tokenizer, or without `--tokenizer` words and marks.
+4. words: the number of words of the samples, by which the other three can be judged (at least 500).
 """
 
 from __future__ import annotations
@@ -58,19 +57,16 @@ def distinct(book: Sequence[str], sampled: Sequence[str]) -> float:
 
 
 def longest_copy(book: Sequence[Hashable], sample: Sequence[Hashable]) -> tuple[int, int]:
-    """The length of the longest run of a sample that occurs in the book, and where in the sample it begins."""
-    best, begins = 0, 0
-    runs: set[tuple[Hashable, ...]] = set()
-    start = 0
-    while start + best < len(sample):
-        size = best + 1
-        if best + 1 != (len(next(iter(runs))) if runs else 0):
-            runs = {tuple(book[at : at + size]) for at in range(len(book) - size + 1)}
-        if tuple(sample[start : start + size]) in runs:
-            best, begins = size, start
-        else:
-            start += 1
-    return best, begins
+    """The length of the longest run that a sample shares with the book, and its place in the sample."""
+    longest, place = 0, 0
+    for size in range(1, len(sample) + 1):
+        there = {tuple(book[at : at + size]) for at in range(len(book) - size + 1)}
+        found = (at for at in range(len(sample) - size + 1) if tuple(sample[at : at + size]) in there)
+        first = next(found, None)
+        if first is None:
+            break
+        longest, place = size, first
+    return longest, place
 
 
 def read_samples(file: Path) -> list[str]:
