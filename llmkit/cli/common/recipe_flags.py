@@ -142,11 +142,15 @@ class RunFlags:
     ] = None
     sample_every: Annotated[
         int | None,
-        flag("--sample-every", metavar="N", help="Steps between texts that the model writes.", default="none"),
+        flag(
+            "--sample-every", metavar="N", help="Steps between texts that the model writes.", default="none"
+        ),
     ] = None
     prompt: Annotated[
         list[str] | None,
-        flag("--prompt", metavar="TEXT", help="Text that samples go on from; may be repeated.", default="none"),
+        flag(
+            "--prompt", metavar="TEXT", help="Text that samples go on from; may be repeated.", default="none"
+        ),
     ] = None
 
     def options(self, more: dict[str, Any]) -> RunOptions:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from llmkit.training.trainer import Job, SummedLossTrainer
 
 # Sampling of a new model, in its generation_config.json.
-TEMPERATURE, TOP_P = 0.8, 0.9
+TEMPERATURE, TOP_P = 0.9, 0.95
 
 __all__ = ["PretrainPlan", "PretrainRecipe", "PretrainResult", "RunOptions", "plan", "pretrain"]
 

@@ -42,6 +42,7 @@ class PretrainRecipe(Schedule):
     tokenizer_text: int = option(100, "Maximum amount of text to train the tokenizer on.", metavar="MB")
     epochs: float | None = option(None, "Passes over the corpus.", default_text="by the corpus, 1 to 8")
     lr: float | None = option(3e-3, "Peak learning rate.")
+    optimizer: str = option("muon", "Optimizer: adamw or muon.", metavar="NAME")
     warmup: float = option(0.05, "Warmup in steps, or below 1 as a share of all steps.")
     weight_decay: float | None = option(
         None, "Weight decay of matrices.", default_text="1 above 4 passes, otherwise 0.1"
