@@ -1,6 +1,6 @@
 """Texts that a model writes while it is trained; they change nothing of the training.
 
-Public: `SampleText`, `SampleWriter`, `check_samples`.
+Public: `SampleText`, `SampleWriter`, `check_samples`, `unchanged`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SampleWriter:
         """
         if step % self.every:
             return
-        with _unchanged(model, self.seed + step):
+        with unchanged(model, self.seed + step):
             for prompt, ids in self.prompts:
                 yield SampleText(step, steps, prompt, self._sample(model, ids))
 
@@ -97,7 +97,7 @@ class SampleWriter:
 
 
 @contextmanager
-def _unchanged(model: Any, seed: int) -> Iterator[None]:
+def unchanged(model: Any, seed: int) -> Iterator[None]:
     """Evaluate the model with an own random stream, then put its mode and torch's streams back."""
     import torch
 

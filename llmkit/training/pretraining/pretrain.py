@@ -29,7 +29,8 @@ from llmkit.training.pretraining.plan import (
 )
 from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.result import PretrainResult
-from llmkit.training.pretraining.token_file import Documents
+from llmkit.training.pretraining.temperature import LONGEST, TOP_P, USUAL, choose_temperature
+from llmkit.training.pretraining.token_file import Blocks, Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
 from llmkit.training.run import (
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
     from llmkit.training.samples import SampleWriter
     from llmkit.training.trainer import Job, SummedLossTrainer
-
-# Sampling of a new model, in its generation_config.json.
-TEMPERATURE, TOP_P = 0.9, 0.95
 
 __all__ = ["PretrainPlan", "PretrainRecipe", "PretrainResult", "RunOptions", "plan", "pretrain"]
 
@@ -278,19 +276,19 @@ def _samples(inputs: PretrainInputs, options: RunOptions) -> SampleWriter:
         prompts=[(text, tokenizer(text)["input_ids"] or [inputs.boundary]) for text in prompts],
         decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
         seed=inputs.recipe.seed,
-        settings=_generation(inputs.boundary),
+        settings=_generation(inputs.boundary, USUAL),
         context=inputs.recipe.max_length,
     )
 
 
-def _generation(boundary: int) -> dict[str, Any]:
+def _generation(boundary: int, temperature: float) -> dict[str, Any]:
     """Return the settings of generation of a causal model.
 
     A small model sampled from its whole distribution writes rare words that no text has, and its most likely
     text repeats itself.
     """
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), boundary)
-    return {**ids, "do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
+    return {**ids, "do_sample": True, "temperature": temperature, "top_p": TOP_P, "top_k": 0}
 
 
 def _collator(model: Any, inputs: PretrainInputs) -> Any:
@@ -346,6 +344,14 @@ def _measure(model: Any, inputs: PretrainInputs) -> HeldOut:
     return measure_rows(model, inputs.held_out, _collator(model, inputs), inputs.plan.batch_size)
 
 
+def _temperature(model: Any, inputs: PretrainInputs) -> float:
+    """Choose the temperature by a passage from the middle of the corpus."""
+    assert isinstance(inputs.train, Blocks)
+    tokens = inputs.train.tokens
+    middle = tokens[len(tokens) // 2 : len(tokens) // 2 + LONGEST].tolist()
+    return choose_temperature(model, middle, inputs.boundary, inputs.recipe.seed)
+
+
 def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, folder: Path) -> None:
     """Write a standard Hugging Face folder, without its card."""
     import torch
@@ -355,7 +361,8 @@ def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, fold
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True
     if inputs.kind == "causal":
-        model.generation_config = GenerationConfig(**_generation(inputs.boundary))
+        temperature = USUAL if too_short(inputs.plan.steps, 1) else _temperature(model, inputs)
+        model.generation_config = GenerationConfig(**_generation(inputs.boundary, temperature))
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     # Copy the original files: a tokenizer that transformers loaded remembers its path.
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
