@@ -63,8 +63,7 @@ def _sampled(model: Any, boundary: int, temperature: float, length: int) -> list
         min_new_tokens=length,
         eos_token_id=boundary,
         pad_token_id=boundary,
+        use_cache=True,
     )
-    found = model.generate(
-        input_ids=start, attention_mask=torch.ones_like(start), generation_config=config, use_cache=True
-    )
+    found = model.generate(input_ids=start, attention_mask=torch.ones_like(start), generation_config=config)
     return [one for row in found[:, 1:].tolist() for one in row]

@@ -12,7 +12,8 @@ from llmkit.training.run import RunOptions
 from tests.training.finetuning.runs import QUICK, same, train
 from tests.training.helpers import Recorder, refuses
 
-TinyModel, Rows = Callable[..., Path], Callable[..., Path]
+TinyModel = Callable[..., Path]
+Rows = Callable[..., Path]
 
 
 def test_samples_change_nothing(tiny_model: TinyModel, rows: Rows, tmp_path: Path) -> None:

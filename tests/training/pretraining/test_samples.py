@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import GenerationConfig
@@ -11,7 +12,8 @@ from transformers import GenerationConfig
 from tests.training.helpers import Recorder, refuses
 from tests.training.pretraining.runs import TINY, assert_same, metrics, train
 
-SAMPLED = {"sample_every": 3, "prompt": ("Once upon", "")}
+PROMPTS = ("Once upon", "")
+SAMPLED: dict[str, Any] = {"sample_every": 3, "prompt": PROMPTS}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,7 @@ def test_samples_are_reported_and_logged_and_change_nothing(corpus: Path, tmp_pa
     train(corpus, tmp_path / "plain")
     train(corpus, tmp_path / "sampled", progress=progress, **SAMPLED)
     told = [(one.step, one.steps, one.prompt, one.text) for one in progress.samples]
-    assert [one[:3] for one in told] == [
-        (step, 12, prompt) for step in (3, 6, 9, 12) for prompt in SAMPLED["prompt"]
-    ]
+    assert [one[:3] for one in told] == [(step, 12, prompt) for step in (3, 6, 9, 12) for prompt in PROMPTS]
     assert len({one[3] for one in told}) > 4
     rows = [row for row in metrics(tmp_path / "sampled") if "sample" in row]
     assert [(row["step"], row["prompt"], row["sample"]) for row in rows] == [
