@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from llmkit.cli.common.recipe_flags import (
     SECTIONS,
     RunFlags,
     TrainingDisplay,
+    command,
     finished,
     flags_of,
     merged,
@@ -127,15 +127,8 @@ def run(
 def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, more: dict[str, Any]) -> None:
     output = Path(more["output"] or _default_output(files[0]))
     from llmkit.training.finetuning.finetune import asked_for, finetune
-    from llmkit.training.run import RunOptions
 
-    options = RunOptions(
-        eval_data=more["eval_data"],
-        save_dtype=more["save_dtype"],
-        resume=run.resume,
-        overwrite=run.overwrite,
-        keep_checkpoints=run.keep_checkpoints,
-    )
+    options = run.options(more)
     with launch.report_once():
         if finished(run, output, lambda: asked_for(files, spec, recipe, options)):
             return
@@ -147,8 +140,7 @@ def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, m
             spec,
             recipe,
             options,
-            # The card shows the command that starts such a run, not the one that resumed it.
-            command=shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")]),
+            command=command(),
             progress=display,
         )
     if launch.is_main_process():

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common import console, launch, options, upload
 from llmkit.cli.common.options import argument, flag
+from llmkit.cli.common.progress import ReadingDisplay
 from llmkit.cli.common.recipe_flags import (
     SECTIONS,
-    ReadingDisplay,
     RunFlags,
     TrainingDisplay,
+    command,
     finished,
     flags_of,
     merged,
@@ -121,15 +122,8 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
     output = Path(more["output"])
     from llmkit.training.pretraining.architecture import architecture
     from llmkit.training.pretraining.pretrain import asked_for, pretrain
-    from llmkit.training.run import RunOptions
 
-    options = RunOptions(
-        eval_data=more["eval_data"],
-        save_dtype=more["save_dtype"],
-        resume=run.resume,
-        overwrite=run.overwrite,
-        keep_checkpoints=run.keep_checkpoints,
-    )
+    options = run.options(more)
     with launch.report_once():
         if finished(run, output, lambda: asked_for(corpus, recipe, options)):
             return
@@ -141,6 +135,7 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
             recipe,
             options,
             device=more["device"],
+            command=command(),
             progress=display,
         )
     if launch.is_main_process():
@@ -160,8 +155,9 @@ def _train(corpus: list[str], recipe: PretrainRecipe, run: RunFlags, more: dict[
 
 def _describe(plan: PretrainPlan) -> None:
     console.notice(
-        f"{plan.parameters:,} parameters, {plan.documents:,} documents, {plan.tokens:,} tokens, "
-        f"{plan.steps:,} steps of {plan.steps_per_epoch:,} an epoch"
+        f"{plan.parameters:,} parameters, vocabulary of {plan.vocabulary:,}; "
+        f"{console.count(plan.documents, 'document')} of {plan.tokens:,} tokens, "
+        f"{plan.steps:,} steps of {plan.batch_size} blocks, {plan.steps_per_epoch:,} an epoch"
         + (f"; {plan.skipped:,} skipped" if plan.skipped else "")
     )
     console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")

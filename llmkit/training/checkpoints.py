@@ -141,7 +141,7 @@ def check_run(folder: Path, run: dict[str, Any], notice: Callable[[str], None]) 
             f"the run is extended {' and '.join(longer)}; from here on the learning rate follows the new"
             " length, so the weights are not those of a run that was planned so long"
         )
-        write_run(folder, run)
+        write_run(folder, {**before, **run})
 
 
 def _is_more(value: Any, before: Any) -> bool:
@@ -232,4 +232,4 @@ def metrics_line(step: int, logs: dict[str, Any]) -> str:
     first = [key for key in _METRICS if key in logs]
     rest = sorted(logs.keys() - {*_METRICS, "step", "epoch"})
     keys = [*first, *rest, *(["epoch"] if "epoch" in logs else [])]
-    return json.dumps({"step": step, **{key: logs[key] for key in keys}}) + "\n"
+    return json.dumps({"step": step, **{key: logs[key] for key in keys}}, ensure_ascii=False) + "\n"

@@ -49,14 +49,17 @@ class Schedule:
     """Options of every training run. The recipes inherit from it and add defaults.
 
     Attributes:
-        epochs: passes over the training rows; not used if `max_steps` is given.
+        epochs: passes over the training rows; not used if `max_steps` is given. None, in pretraining only,
+            follows the corpus.
         max_steps: optimizer steps.
         lr: peak learning rate.
         optimizer: "adamw" (betas 0.9 and 0.95), or "muon" (see `optimizer.Muon`).
         scheduler: "cosine" (down to a tenth of the peak), "linear" (down to 0) or "constant".
         warmup: number of steps, or below 1 a share of all steps, in which the rate rises from 0.
-        weight_decay: decay of matrices; norms and biases do not decay.
-        batch_size: rows in a forward pass; None (finetuning only) finds the largest that fits.
+        weight_decay: decay of matrices; norms and biases do not decay. None, in pretraining only, follows the
+            corpus.
+        batch_size: rows in a forward pass; None finds the largest that fits, or in pretraining follows the
+            corpus.
         gradient_accumulation: forward passes in a step.
         max_length: maximum number of tokens in a row.
         save_steps: steps between checkpoints; None is `eval_steps`.
@@ -74,7 +77,7 @@ class Schedule:
         encoding: encoding of text files; None is UTF-8.
     """
 
-    epochs: float
+    epochs: float | None
     max_steps: int | None = option(
         None, "Number of steps, in place of `epochs`.", default_text="from `epochs`"
     )
@@ -82,7 +85,7 @@ class Schedule:
     optimizer: str = option("adamw", "Optimizer: adamw or muon.", metavar="NAME")
     scheduler: str = option("cosine", "Learning rate schedule: cosine, linear or constant.", metavar="NAME")
     warmup: float
-    weight_decay: float
+    weight_decay: float | None
     batch_size: int | None
     gradient_accumulation: int = option(1, "Forward passes in a step.")
     max_length: int
@@ -135,7 +138,8 @@ class Schedule:
             if value is not None and not value > 0:
                 raise OptionError(name, f"must be above 0, not {value}")
         for name in ("warmup", "weight_decay", "early_stopping"):
-            if getattr(self, name) < 0:
+            value = getattr(self, name)
+            if value is not None and value < 0:
                 raise OptionError(name, f"must be 0 or more, not {getattr(self, name)}")
         if self.max_length < 8:
             raise OptionError("max_length", f"must be 8 tokens or more, not {self.max_length}")
@@ -155,7 +159,7 @@ class Schedule:
                 raise OptionError(one.name, f"must be a finite number, not {value}")
             if isinstance(value, int) and abs(value) > LARGEST and one.name != "seed":
                 raise OptionError(one.name, f"must be at most {LARGEST:,}")
-        if self.epochs > LARGEST:
+        if self.epochs is not None and self.epochs > LARGEST:
             raise OptionError("epochs", f"must be at most {LARGEST:,}")
         check_seed(self.seed)
 

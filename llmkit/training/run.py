@@ -25,10 +25,12 @@ from llmkit.training import checkpoints
 from llmkit.training.checkpoints import UNFINISHED
 from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
+from llmkit.training.samples import check_samples
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from llmkit.training.samples import SampleText
     from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
 # Files that a run writes into its folder, beside those of the model; overwriting removes these alone.
@@ -50,6 +52,9 @@ class RunOptions:
         resume: continue from the newest whole checkpoint in the output folder.
         overwrite: remove what an earlier run left in the output folder.
         keep_checkpoints: keep the checkpoints (pickle files among them) beside the finished model.
+        sample_every: steps between samples, texts that the model writes in training; None writes none, or
+            with a prompt some as often as `eval_steps`.
+        prompt: texts that samples go on from.
     """
 
     eval_data: str | Path | None = None
@@ -57,6 +62,13 @@ class RunOptions:
     resume: bool = False
     overwrite: bool = False
     keep_checkpoints: bool = False
+    sample_every: int | None = None
+    prompt: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> bool:
+        """True if the run writes samples."""
+        return self.sample_every is not None or bool(self.prompt)
 
     def check(self, output: Path) -> None:
         """Refuse bad options, and an output folder that cannot be used; change nothing.
@@ -66,6 +78,7 @@ class RunOptions:
         """
         check_choice("save_dtype", self.save_dtype, ("auto", *DTYPES))
         check_name("output", output.absolute())
+        check_samples(self.sample_every, self.prompt)
         check_output(output, resume=self.resume, overwrite=self.overwrite)
 
 
@@ -81,6 +94,9 @@ class RunProgress(Protocol):
     def step(self, step: Step) -> None:
         """Report a step or a held-out measurement."""
 
+    def sample(self, sample: SampleText) -> None:
+        """Report a text that the model wrote (see `RunOptions.sample_every`)."""
+
     def notice(self, message: str) -> None:
         """Report a sentence that the user should read."""
 
@@ -95,6 +111,9 @@ class SilentProgress(RunProgress):
         return
 
     def step(self, step: Step) -> None:
+        return
+
+    def sample(self, sample: SampleText) -> None:
         return
 
     def notice(self, message: str) -> None:
@@ -282,19 +301,19 @@ class TrainingRun:
                 )
         return cls(output, start, state.is_main_process)
 
-    def train(self, job: Job, on_step: Callable[[Step], None]) -> SummedLossTrainer:
+    def train(self, job: Job, progress: RunProgress) -> SummedLossTrainer:
         """Run the training and return its trainer, whose model has the best weights by held-out loss.
 
         SIGINT and SIGTERM let the current step end and save a checkpoint before they take effect.
 
         Args:
             job: model, data and arguments of the training.
-            on_step: called with each report.
+            progress: receives each step and sample.
         """
         from llmkit.training.trainer import MetricsCallback, SummedLossTrainer, no_bars, stop_at_signals
 
         with no_bars():
-            callback = MetricsCallback(self.metrics, on_step)
+            callback = MetricsCallback(self.metrics, progress.step, progress.sample)
             trainer = SummedLossTrainer(job, callback)
             with stop_at_signals(callback), _report_lost_processes():
                 trainer.train(resume_from_checkpoint=str(self.start) if self.start else None)

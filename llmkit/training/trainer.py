@@ -30,6 +30,7 @@ from llmkit.training.checkpoints import metrics_line, write_manifest
 from llmkit.training.encoded import IGNORED
 from llmkit.training.heldout import HeldOut
 from llmkit.training.optimizer import Muon, muon_groups
+from llmkit.training.samples import SampleText, SampleWriter
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Job:
         measure: takes the trainer and returns the held-out loss; None without held-out rows.
         patience: held-out measurements without improvement after which training stops; 0 is never.
         optimizer: one of `recipe.OPTIMIZERS`.
+        samples: writes texts at some steps; None writes none.
     """
 
     model: Any
@@ -82,6 +84,7 @@ class Job:
     measure: Callable[[SummedLossTrainer], HeldOut] | None = None
     patience: int = 0
     optimizer: str = "adamw"
+    samples: SampleWriter | None = None
 
 
 class SummedLossTrainer(Trainer):
@@ -218,9 +221,15 @@ class SummedLossTrainer(Trainer):
 class MetricsCallback(TrainerCallback):
     """Write metrics.jsonl, report progress, and stop at a signal with a checkpoint."""
 
-    def __init__(self, metrics: Path, on_step: Callable[[Step], None]) -> None:
+    def __init__(
+        self,
+        metrics: Path,
+        on_step: Callable[[Step], None],
+        on_sample: Callable[[SampleText], None] = lambda sample: None,
+    ) -> None:
         self.metrics = metrics
         self.on_step = on_step
+        self.on_sample = on_sample
         self.stopped = False
         self.trainer: SummedLossTrainer
         self._start = (0, 0.0)
@@ -236,6 +245,7 @@ class MetricsCallback(TrainerCallback):
             self.trainer.job.rows.set_epoch(epoch)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._write_samples(state)
         stopped = torch.tensor(int(self.stopped), device=args.device)
         if args.world_size > 1:  # a signal may reach one process a step before another
             stopped = self.trainer.accelerator.reduce(stopped, "sum")
@@ -253,12 +263,7 @@ class MetricsCallback(TrainerCallback):
             raise LLMKitError(f"the training loss is {loss} at step {state.global_step}; try a smaller `lr`")
         if not state.is_world_process_zero:
             return
-        advice = "resume=True continues from the newest checkpoint"
-        with (
-            writing(self.metrics.parent, self.metrics, advice),
-            self.metrics.open("a", encoding="utf-8") as file,
-        ):
-            file.write(metrics_line(state.global_step, logs))
+        self._append(state.global_step, logs)
         first, since = self._start
         passed, done = time.monotonic() - since, state.global_step - first
         self.on_step(
@@ -274,6 +279,26 @@ class MetricsCallback(TrainerCallback):
                 held_out=self.trainer.last_held_out if "eval_loss" in logs else None,
             )
         )
+
+    def _write_samples(self, state: Any) -> None:
+        writer = self.trainer.job.samples
+        if writer is None or not state.is_world_process_zero:
+            return
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        for sample in writer.write(model, state.global_step, state.max_steps):
+            row = {"prompt": sample.prompt, "sample": sample.text}
+            # A checkpoint keeps the log, and a resumed run takes it from there.
+            state.log_history.append({"step": state.global_step, **row})
+            self._append(state.global_step, row)
+            self.on_sample(sample)
+
+    def _append(self, step: int, row: dict[str, Any]) -> None:
+        advice = "resume=True continues from the newest checkpoint"
+        with (
+            writing(self.metrics.parent, self.metrics, advice),
+            self.metrics.open("a", encoding="utf-8") as file,
+        ):
+            file.write(metrics_line(step, row))
 
 
 def _memory(device: torch.device) -> int:

@@ -22,7 +22,9 @@ TINY = [
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     file = tmp_path / "corpus.txt"
-    file.write_text("\n\n".join(f"Once there were {i} cats in a very old house." for i in range(80)))
+    file.write_text(
+        "\n<|endoftext|>\n".join(f"Once there were {i} cats in a very old house." for i in range(80))
+    )
     return file
 
 
@@ -90,7 +92,10 @@ def test_verbose_says_which_precision_and_why(corpus: Path) -> None:
         (["none.txt", "-o", "out"], "none.txt: no such file", None),
         (["corpus.txt"], "folder", "output"),
         (["corpus.txt", "-o", "out", "--arch", "rnn"], "llama", "arch"),
-        (["corpus.txt", "-o", "out", "--whole"], "1 different document(s)", "eval_split"),
+        (["short.txt", "-o", "out"], "too short to hold out its end", "eval_split"),
+        (["corpus.txt", "-o", "out", "--sample-every", "0"], "above 0", "sample_every"),
+        (["corpus.txt", "-o", "out", "--prompt", "\udcff"], "UTF-8", "prompt"),
+        (["corpus.txt", "-o", "out", "--prompt", "A", "--arch", "t5"], "t5 does not", "sample_every"),
         (["corpus.txt", "-o", "out", "--max-length", "90000"], "fills no block", "max_length"),
         (["corpus.txt", "-o", "corpus.txt"], "is a file", "output"),
         (["corpus.txt", "-o", "."], "not empty", "output"),
@@ -123,6 +128,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(corpus.parent)
     Path("latin1.txt").write_bytes(b"good\nna\xefve\n")
     Path("empty.txt").write_bytes(b"\n")
+    Path("short.txt").write_bytes(b"short")
     Path("bad.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": c}\n')
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -134,7 +140,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     rows = [json.dumps({"text": f"Once there were {i} cats in a very old house."}) for i in range(80)]
     Path("rows.jsonl").write_text("\n".join([*rows[:40], '{"text": ', '{"txt": "a"}', *rows[40:]]))
-    Path("held.txt").write_bytes(b"A very old house.\n\nna\xefve\n\nA cat.")
+    Path("held.txt").write_bytes(b"A very old house.\n<|endoftext|>\nna\xefve\n<|endoftext|>\nA cat.")
     command = ["pretrain", "rows.jsonl", "--eval-data", "held.txt", *TINY, "--on-error", "skip", "--json"]
     counted = run(*command, "--dry-run")
     assert counted.code == 0, counted.err
@@ -148,7 +154,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path, monkeypatch
         assert "skipped: rows.jsonl:41: not JSON" in printed
         assert "skipped: rows.jsonl:42: no column 'text'" in printed
         assert "skipped: held.txt:3: not UTF-8 (byte 3 of the line)" in printed
-    assert "80 documents, " in made.err
+    assert "80 documents of " in made.err
     assert "; 3 skipped" in made.err
 
 
@@ -208,7 +214,7 @@ def test_a_dataset_is_counted_and_trained_on(tmp_path: Path, monkeypatch: pytest
 
 
 def test_token_ids_that_find_no_room_are_an_error_and_leave_nothing(corpus: Path, tmp_path: Path) -> None:
-    corpus.write_text("\n\n".join(f"Once there were {i} cats in an old house." for i in range(2000)))
+    corpus.write_text("<|endoftext|>".join(f"Once there were {i} cats in an old house." for i in range(2000)))
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))

@@ -53,8 +53,8 @@ def test_a_batch_size_is_a_number_or_auto() -> None:
         ("finetune", "Steps between checkpoints", "as --eval-steps"),
         ("finetune", "Dropout on the adapter's input", "0"),
         ("finetune", "Passes over the rows", "3"),
-        ("pretrain", "Passes over the corpus", "4"),
-        ("pretrain", "Peak learning rate", "0.002"),
+        ("pretrain", "Passes over the corpus", "by the corpus, 1 to 8"),
+        ("pretrain", "Peak learning rate", "0.003"),
     ],
 )
 def test_the_help_shows_each_default(verb: str, help: str, default: str) -> None:

@@ -81,7 +81,7 @@ _TABLE: list[tuple[str, str, str, tuple[str, str], Sequence[str]]] = [
     ("quantize", "quantize -m {i}/llama -o out --bits 8 --device cpu --max-shard-size 40KB", "--overwrite",
      ("bits 8", "bits 4"), ["out/config.json+out/model.safetensors.index.json"]),
 ]  # fmt: skip
-_VOLATILE = {"finetune": ["README.md", "report.html"], "pretrain": ["README.md"]}
+_VOLATILE = {"finetune": ["README.md", "report.html"], "pretrain": ["README.md", "report.html"]}
 CASES = [
     Case(name, command, again, older, _VOLATILE.get(name.split()[0], ()), kept)
     for name, command, again, older, kept in _TABLE

@@ -29,6 +29,7 @@ class Recorder(SilentProgress):
         self.on_step = on_step
         self.plans: list[Any] = []
         self.steps: list[Any] = []
+        self.samples: list[Any] = []
         self.notices: list[str] = []
 
     def planned(self, plan: Any) -> None:
@@ -40,6 +41,9 @@ class Recorder(SilentProgress):
             self.on_step(step.step)
             if step.step == self.kill_after:
                 raise KilledError
+
+    def sample(self, sample: Any) -> None:
+        self.samples.append(sample)
 
     def notice(self, message: str) -> None:
         self.notices.append(message)

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.common import console, signals
 from llmkit.cli.common.streams import printable
+
+if TYPE_CHECKING:
+    from llmkit.training.trainer import Step
 
 _TICK = 0.5  # seconds between two looks at the clock
 _FIRST_LINE = 10.0  # seconds
@@ -157,3 +160,39 @@ def _clock(seconds: float) -> str:
     """`0:00:07`."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+class ReadingDisplay(Progress):
+    """Progress of reading a corpus of unknown length."""
+
+    def __init__(self) -> None:
+        super().__init__("read")
+        self._began = time.monotonic()
+
+    def show(self, documents: int, characters: int) -> None:
+        size = characters / 1e6
+        speed = size / max(time.monotonic() - self._began, 1e-9)
+        self.update(characters, f"{documents:,} documents, {size:,.0f} MB, {speed:.1f} MB/s")
+
+
+def step_cells(step: Step) -> tuple[str, ...]:
+    """Return the cells of a row about a step of training."""
+    left = step.seconds_left
+    return (
+        f"{step.step:,}/{step.steps:,}",
+        "-" if step.loss is None else f"{step.loss:.4f}",
+        "-" if step.learning_rate is None else f"{step.learning_rate:.2e}",
+        "-" if step.gradient_norm is None else f"{step.gradient_norm:.2f}",
+        f"{step.tokens_per_second:,.0f}",
+        f"{step.memory / 1e9:.1f} GB",
+        "-" if left is None else f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}",
+    )
+
+
+def step_line(step: Step) -> str:
+    """Return a line about a step of training."""
+    position, loss, rate, norm, speed, memory, left = step_cells(step)
+    return (
+        f"step {position}, loss {loss}, learning rate {rate}, gradient norm {norm}, {speed} tokens/s,"
+        f" {memory}, {left} left"
+    )

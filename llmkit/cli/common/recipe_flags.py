@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import sys
-import time
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,10 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from llmkit.cli.common import console, launch, options, progress, signals, upload
 from llmkit.cli.common.options import flag
 from llmkit.cli.common.recipe_trust import refuse_permissions
+from llmkit.cli.common.streams import one_line
 from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
     from llmkit.training.recipe import Schedule
+    from llmkit.training.run import RunOptions
+    from llmkit.training.samples import SampleText
     from llmkit.training.trainer import Step
 
 Group = TypeVar("Group")
@@ -138,6 +140,27 @@ class RunFlags:
         str | None,
         flag("--push-to-hub", metavar="REPO", help="Upload the result, after a question.", default="none"),
     ] = None
+    sample_every: Annotated[
+        int | None,
+        flag(
+            "--sample-every", metavar="N", help="Steps between texts that the model writes.", default="none"
+        ),
+    ] = None
+    prompt: Annotated[
+        list[str] | None,
+        flag(
+            "--prompt", metavar="TEXT", help="Text that samples go on from; may be repeated.", default="none"
+        ),
+    ] = None
+
+    def options(self, more: dict[str, Any]) -> RunOptions:
+        """Return the run's options, with the verb's own `eval_data` and `save_dtype` in `more`."""
+        from llmkit.training.run import RunOptions
+
+        names = ("resume", "overwrite", "keep_checkpoints", "sample_every")
+        found = {name: getattr(self, name) for name in names}
+        found |= {name: more[name] for name in ("eval_data", "save_dtype")}
+        return RunOptions(**found, prompt=tuple(self.prompt or ()))
 
 
 def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -166,7 +189,8 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
     for group in whole:
         for name, hint in typing.get_type_hints(type(group)).items():
             names[_key(name)] = name
-            types[_key(name)] = set(typing.get_args(hint)) or {hint}
+            kinds = typing.get_args(hint) or (hint,)
+            types[_key(name)] = {typing.get_origin(kind) or kind for kind in kinds}
     del types["config"]
     typed = options.typed()
     found = {
@@ -187,6 +211,11 @@ def merged(run: RunFlags, *groups: Any, **more: Any) -> tuple[list[Any], dict[st
 def _key(parameter: str) -> str:
     """Return the key of a verb's parameter in a recipe file: its flag's name with underscores."""
     return console.with_flags(f"`{parameter}`").strip("`").removeprefix("--").replace("-", "_")
+
+
+def command() -> str:
+    """Return the command that starts such a run, without the flag that resumed it."""
+    return shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")])
 
 
 def finished(run: RunFlags, output: Path, asked: Callable[[], dict[str, Any]]) -> bool:
@@ -230,7 +259,7 @@ class TrainingDisplay:
         self._live: Any = None
         self._rows: list[tuple[str, ...]] = []
         self._progress: progress.Progress | None = None
-        self._reading = ReadingDisplay()
+        self._reading = progress.ReadingDisplay()
         self._waiting = ExitStack()
 
     def read(self, documents: int, characters: int) -> None:
@@ -264,7 +293,14 @@ class TrainingDisplay:
         elif self._live is not None:
             self._draw(step)
         elif self._progress is not None:
-            self._progress.update(step.step, _line(step))
+            self._progress.update(step.step, progress.step_line(step))
+
+    def sample(self, sample: SampleText) -> None:
+        told = f"step {sample.step:,}/{sample.steps:,}, sample: {sample.prompt}{sample.text}"
+        if self._live is not None:
+            self._live.console.print(f"llmkit: {one_line(told)}", highlight=False, markup=False)
+        else:
+            console.notice(told)
 
     @contextmanager
     def interrupted(self, output: Path) -> Iterator[None]:
@@ -306,47 +342,13 @@ class TrainingDisplay:
         from rich.table import Table
 
         head = ("step", "loss", "learning rate", "gradient norm", "tokens/s", "memory", "left")
-        self._rows = [*self._rows[-7:], _cells(step)]
+        self._rows = [*self._rows[-7:], progress.step_cells(step)]
         drawn = Table(box=None, pad_edge=False, header_style="dim")
         for name in head:
             drawn.add_column(name, justify="right")
         for row in self._rows:
             drawn.add_row(*row)
         self._live.update(drawn)
-
-
-class ReadingDisplay(progress.Progress):
-    """Progress of reading a corpus of unknown length."""
-
-    def __init__(self) -> None:
-        super().__init__("read")
-        self._began = time.monotonic()
-
-    def show(self, documents: int, characters: int) -> None:
-        size = characters / 1e6
-        speed = size / max(time.monotonic() - self._began, 1e-9)
-        self.update(characters, f"{documents:,} documents, {size:,.0f} MB, {speed:.1f} MB/s")
-
-
-def _cells(step: Step) -> tuple[str, ...]:
-    left = step.seconds_left
-    return (
-        f"{step.step:,}/{step.steps:,}",
-        "-" if step.loss is None else f"{step.loss:.4f}",
-        "-" if step.learning_rate is None else f"{step.learning_rate:.2e}",
-        "-" if step.gradient_norm is None else f"{step.gradient_norm:.2f}",
-        f"{step.tokens_per_second:,.0f}",
-        f"{step.memory / 1e9:.1f} GB",
-        "-" if left is None else f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}",
-    )
-
-
-def _line(step: Step) -> str:
-    position, loss, rate, norm, speed, memory, left = _cells(step)
-    return (
-        f"step {position}, loss {loss}, learning rate {rate}, gradient norm {norm}, {speed} tokens/s,"
-        f" {memory}, {left} left"
-    )
 
 
 _LABELS = {

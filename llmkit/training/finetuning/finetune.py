@@ -81,8 +81,10 @@ def _finetune(
     progress: RunProgress,
 ) -> FinetuneResult:
     from llmkit.training.finetuning.report import write_report
+    from llmkit.training.finetuning.sample_prompts import sample_writer
 
     inputs = prepare(files, spec, recipe, eval_data=options.eval_data, notice=progress.notice)
+    samples = sample_writer(inputs, options)
     run = TrainingRun.open(
         output,
         _run_options(inputs),
@@ -96,7 +98,7 @@ def _finetune(
     progress.planned(inputs.plan)
     inputs = _with_loss(inputs)
     started = time.monotonic()
-    trainer = run.train(_job(inputs, run), progress.step)
+    trainer = run.train(dataclasses.replace(_job(inputs, run), samples=samples), progress)
     result = _result(inputs, run, trainer, time.monotonic() - started)
     trained: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if result.held_out_before is not None and (result.held_out_loss or 0) >= result.held_out_before:

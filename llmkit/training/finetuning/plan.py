@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
     from llmkit.training.batches import Batches
+    from llmkit.training.finetuning.columns import Columns
 
 # Rows in a step if `batch_size` is None, which chooses how many of them go through the model at a time.
 AUTO_ROWS = 16
@@ -90,6 +91,7 @@ class FinetuneInputs:
         batches: order of the training examples.
         collate: turns a list of examples into the model's inputs.
         fingerprint: hash of the data.
+        columns: objective and columns of the rows.
         layout: layout of the prompts; None if there is nothing to report about it.
         new_ends: training ends answers with tokens at which the given model does not stop.
     """
@@ -103,6 +105,7 @@ class FinetuneInputs:
     batches: Batches
     collate: Callable[[Sequence[Any]], Any]
     fingerprint: str
+    columns: Columns
     layout: PromptLayout | None
     new_ends: bool
 
@@ -176,6 +179,7 @@ def prepare(
         batches=batches,
         collate=_collator(setup),
         fingerprint=setup.fingerprint,
+        columns=setup.source.columns,
         layout=layout,
         new_ends=setup.new_ends,
     )

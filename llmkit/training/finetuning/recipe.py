@@ -53,7 +53,7 @@ class FinetuneRecipe(Schedule):
         default_text="2e-4; 2e-5 for a whole model; for preferences a quarter of it",
     )
     warmup: float = option(0.03, "Warmup in steps, or below 1 as a share of all steps.")
-    weight_decay: float = option(0.0, "Weight decay of matrices.")
+    weight_decay: float | None = option(0.0, "Weight decay of matrices.")
     batch_size: int | None = option(
         8, "Rows in a forward pass; auto takes the most that fit.", metavar="auto|N"
     )

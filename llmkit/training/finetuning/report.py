@@ -1,17 +1,15 @@
-"""Report of a finetuning run: loss curve, HTML page and model card.
+"""Report and model card of a finetuning run.
 
-Public: `write_report`, `curve`, `card`.
+Public: `write_report`, `card`.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.text.html.page import Cell, coded, escape, page, table
-from llmkit.text.html.svg import lines
+from llmkit.training import report
 from llmkit.training.finetuning.preferences import BETA
 from llmkit.training.merged_card import public_name
 
@@ -31,40 +29,17 @@ def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, 
         result: its result.
         command: command that started it.
     """
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     unit = _unit(inputs)
-    kept = result.kept_step if result.held_out_loss is not None else None
-    picture = curve(rows, f"nats per {unit}", kept)
-    metrics.with_name("loss.svg").write_text(picture, encoding="utf-8", errors="replace")
-    name = result.folder.resolve().name
-    body = [f"<h1>{escape(name)}</h1>", f'<p class="soft">{coded(_sentence(inputs, result))}</p>']
-    if command:
-        body.append(f"<pre>{escape(command)}</pre>")
-    body += ["<h2>Loss</h2>", f"<figure>{picture}</figure>", "<h2>Result</h2>"]
-    head = [Cell("", left=True), Cell("")]
-    body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in _results(result, unit)]))
-    body.append("<h2>Data and recipe</h2>")
-    facts = [*_data(inputs), *_recipe(inputs)]
-    body.append(table(head, [[Cell(key, left=True), Cell(value)] for key, value in facts]))
-    metrics.with_name("report.html").write_text(
-        page(name, "\n".join(body)), encoding="utf-8", errors="replace"
+    contents = report.ReportPage(
+        name=result.folder.resolve().name,
+        sentence=_sentence(inputs, result),
+        command=command,
+        unit=unit,
+        kept=result.kept_step if result.held_out_loss is not None else None,
+        results=_results(result, unit),
+        facts=[*_data(inputs), *_recipe(inputs)],
     )
-
-
-def curve(rows: list[dict[str, Any]], up: str = "nats per token", kept: int | None = None) -> str:
-    """Draw the loss over the steps as SVG: in training, and on held-out rows if it was measured.
-
-    Args:
-        rows: measurements, as in metrics.jsonl.
-        up: label of the vertical axis.
-        kept: step whose weights were kept, which is marked.
-    """
-    series = [
-        (name, [(row["step"], row[key]) for row in rows if key in row])
-        for name, key in (("training", "loss"), ("held out", "eval_loss"))
-    ]
-    mark = None if kept is None else (float(kept), f"kept: step {kept:,}")
-    return lines([one for one in series if one[1]], across="step", up=up, mark=mark)
+    report.write_report(metrics, contents)
 
 
 def card(inputs: FinetuneInputs, result: FinetuneResult, command: str) -> str:

@@ -1,6 +1,6 @@
-"""Read the documents of a corpus one at a time, and choose those to hold out.
+"""Read the documents of a corpus one at a time.
 
-Public: `Corpus`, `Skipped`, `Split`, `choose_split`, `END_OF_TEXT`.
+Public: `Corpus`, `Skipped`, `END_OF_TEXT`, `MAX_BOOK`, `MAX_DOCUMENT`.
 
 This module knows nothing about models or tokenizers.
 """
@@ -8,7 +8,6 @@ This module knows nothing about models or tokenizers.
 from __future__ import annotations
 
 import codecs
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +24,10 @@ END_OF_TEXT = "<|endoftext|>"
 _CHUNK = 1 << 20
 MAX_DOCUMENT = 1 << 30
 """Most bytes of a document."""
+MAX_BOOK = 16 << 20
+"""Most bytes of a text file without separators that is read as one document: longer than any novel."""
 # Bytes of a Python string besides its characters; counted so that short documents do not fill the memory.
 _OVERHEAD = 50
-_RANKS = 1 << 64
 # Number of reasons to keep for skipped rows: a corpus may have more bad rows than fit in memory.
 _REASONS = 5
 
@@ -57,8 +57,8 @@ class Corpus:
         sources: tables and datasets as `records.open_rows` takes them (`.jsonl`, `.json`, `.csv`, `.tsv`,
             `.parquet`, each also `.gz`; `-`; `hf:dataset`, by default its split "train"), with a document in
             a column of each row. Any other file is text, or with `.gz` compressed text.
-        separator: text between the documents of a text file. None is ``<|endoftext|>`` if the file has it,
-            and a blank line otherwise.
+        separator: text between the documents of a text file. None is ``<|endoftext|>`` if the file has it;
+            otherwise the file is one document, or if it is longer than `MAX_BOOK`, blank lines separate.
         whole: a text file is one document.
         field: column with the text; None is `text`, or the only column of a source's first row with a string.
         on_error: "skip" leaves out rows without a text, and documents of text files that are not UTF-8.
@@ -142,66 +142,6 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Rule that holds documents out by their rank, a hash of seed and text.
-
-    The rule does not depend on the order of documents or files. Copies of a document fall on the same side.
-
-    Attributes:
-        seed: seed of the hash.
-        below: documents of a lower rank are held out; 0 holds out none.
-        also: one more rank to hold out.
-    """
-
-    seed: int
-    below: int
-    also: int | None = None
-
-    def holds_out(self, text: str) -> bool:
-        if not self.below:
-            return False
-        rank = _rank(self.seed, text)
-        return rank < self.below or rank == self.also
-
-
-def choose_split(head: Iterable[str], share: float, seed: int, *, complete: bool) -> Split:
-    """Choose the threshold that holds out `share` of the documents.
-
-    Args:
-        head: documents of the corpus.
-        share: share of the different documents; 0 holds out none.
-        seed: seed of the choice.
-        complete: `head` is the whole corpus, and the share is met exactly. Otherwise it is met approximately,
-            and at least one document of `head` is held out.
-
-    Raises:
-        OptionError: `head` is the whole corpus, and one side would be empty.
-    """
-    import numpy as np
-
-    if share == 0:
-        return Split(seed, 0)
-    ranks = np.unique(np.fromiter((_rank(seed, text) for text in head), dtype=np.uint64))
-    if not complete:
-        below = int(share * _RANKS)
-        # With few long documents none may be below the threshold; a single one is needed for training.
-        none = len(ranks) > 1 and int(ranks[0]) >= below
-        return Split(seed, below, int(ranks[0]) if none else None)
-    count = max(1, round(share * len(ranks)))
-    if count >= len(ranks):
-        raise OptionError(
-            "eval_split",
-            f"{share}: {len(ranks)} different document(s) cannot be split into a training and a held-out"
-            " part; give more text, another `separator`, or eval_split=0",
-        )
-    return Split(seed, int(ranks[count]))
-
-
-def _rank(seed: int, text: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{text}".encode()).digest()[:8], "big")
-
-
-@dataclass(frozen=True)
 class _SourceOptions:
     """Options of reading a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
 
@@ -250,12 +190,11 @@ def _file_texts(source: str, how: _SourceOptions) -> Iterator[str | RowError]:
     with open_text(source, encoding=how.encoding) as stream:
         separator = how.separator
         if how.whole:
-            texts, separator = _split(_chunks(stream, source, how), "", source), ""
-        else:
-            if separator is None:
-                separator = END_OF_TEXT if _has(stream, END_OF_TEXT.encode()) else "\n\n"
-                stream.seek(0)
-            texts = _split(_chunks(stream, source, how), separator, source)
+            separator = ""
+        elif separator is None:
+            separator = _default_separator(stream)
+            stream.seek(0)
+        texts = _split(_chunks(stream, source, how), separator, source)
         yield from _checked(texts, source, separator, how) if how.lenient else texts
 
 
@@ -277,14 +216,16 @@ def _checked(
         line += text.count("\n") + separator.count("\n")
 
 
-def _has(stream: IO[bytes], mark: bytes) -> bool:
-    end = b""
+def _default_separator(stream: IO[bytes]) -> str:
+    """Return `END_OF_TEXT` if the stream has it; else "" for a text of a book's length, or a blank line."""
+    mark, end, size = END_OF_TEXT.encode(), b"", 0
     while chunk := stream.read(_CHUNK):
         end += chunk
+        size += len(chunk)
         if mark in end:
-            return True
+            return END_OF_TEXT
         end = end[1 - len(mark) :]
-    return False
+    return "" if size <= MAX_BOOK else "\n\n"
 
 
 def _split(chunks: Iterable[str], separator: str, source: str) -> Iterator[str]:

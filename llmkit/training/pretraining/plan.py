@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.training.finetuning.examples import skip_notices
+from llmkit.training.pretraining.fit import fit, too_short
 from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.token_file import Blocks, Documents, Tokens, check_filled, id_dtype
 from llmkit.training.pretraining.tokenize_corpus import (
@@ -54,6 +55,7 @@ class PretrainPlan:
         tokens: training tokens in one pass.
         vocabulary: number of ids.
         blocks: training blocks.
+        batch_size: blocks in a forward pass.
         parameters: number of the model's parameters.
         steps, steps_per_epoch: optimizer steps of the run, and of one pass.
         eval_steps, save_steps: steps between held-out measurements, and between checkpoints.
@@ -67,6 +69,7 @@ class PretrainPlan:
     tokens: int
     vocabulary: int
     blocks: int
+    batch_size: int
     parameters: int
     steps: int
     steps_per_epoch: int
@@ -83,7 +86,7 @@ class PretrainInputs:
 
     Attributes:
         plan: the plan.
-        recipe: the options.
+        recipe: the options, complete (see `fit.fit`).
         config: the model's configuration.
         tokenizer: the tokenizer.
         kind: kind of the architecture: "causal", "masked", "spans" or "infilling".
@@ -92,6 +95,7 @@ class PretrainInputs:
         held_out: held-out documents for a causal model, otherwise corrupted blocks; None if there are none.
         held_out_bytes: size of the held-out documents.
         digest: hash of the corpus.
+        tails: the held-out documents are the ends of the training documents.
     """
 
     plan: PretrainPlan
@@ -104,6 +108,7 @@ class PretrainInputs:
     held_out: Documents | Blocks | Denoising | None
     held_out_bytes: int
     digest: str
+    tails: bool
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class DeviceChoice:
         recipe.check()
         architecture(recipe.arch)
         # Weights, gradient and two moments, each four bytes.
-        device = training_device(requested, 16 * parse_size(recipe.params))
+        device = training_device(requested, 16 * parse_size(recipe.params or "3m"))
         return cls(device, *training_dtype(recipe.dtype, device))
 
 
@@ -157,10 +162,14 @@ def plan(
     """
     choice = DeviceChoice.of(recipe, device)
     sources = identities(corpus, eval_data)
-    opened, shape = _begin(corpus, recipe, eval_data)
-    counts = write(opened, sources, shape.boundary, None, on_read)
+    opened, boundary = _begin(corpus, recipe, eval_data)
+    counts = write(opened, sources, boundary, None, on_read)
     _report_skipped(opened, notice)
-    return _plan(recipe, shape, counts, choice)
+    recipe = fit(recipe, counts.tokens, len(opened.tokenizer))
+    found = _plan(recipe, _Shape.of(opened.tokenizer, recipe), counts, choice)
+    if short := too_short(found.steps, found.steps_per_epoch):
+        notice(short)
+    return found
 
 
 def tokenize(
@@ -183,8 +192,8 @@ def tokenize(
         LLMKitError: the disk is full; the folder is removed.
     """
     sources = identities(corpus, eval_data)
-    opened, shape = _begin(corpus, recipe, eval_data)
-    write(opened, sources, shape.boundary, folder, on_read)
+    opened, boundary = _begin(corpus, recipe, eval_data)
+    write(opened, sources, boundary, folder, on_read)
     _report_skipped(opened, notice)
 
 
@@ -204,7 +213,9 @@ def load(folder: Path, recipe: PretrainRecipe, choice: DeviceChoice) -> Pretrain
 
     counts = counts_in(folder)
     assert counts is not None
-    shape = _Shape.of(load_tokenizer(folder / TOKENIZER, _kind(recipe)), recipe)
+    tokenizer = load_tokenizer(folder / TOKENIZER, _kind(recipe))
+    recipe = fit(recipe, counts.tokens, len(tokenizer))
+    shape = _Shape.of(tokenizer, recipe)
     plan = _plan(recipe, shape, counts, choice)
     dtype = id_dtype(len(shape.tokenizer))
     train = shape.rows(Tokens(folder / TRAIN, dtype), recipe)
@@ -224,6 +235,7 @@ def load(folder: Path, recipe: PretrainRecipe, choice: DeviceChoice) -> Pretrain
         held_out,
         counts.held_out_bytes,
         counts.digest,
+        counts.tails,
     )
 
 
@@ -235,9 +247,11 @@ def _kind(recipe: PretrainRecipe) -> str:
 
 def _begin(
     corpus: Sequence[str | Path], recipe: PretrainRecipe, eval_data: str | Path | None
-) -> tuple[OpenedCorpus, _Shape]:
+) -> tuple[OpenedCorpus, int]:
+    """Return the corpus, and the id between its documents; refuse an impossible model before a long read."""
     opened = open_corpus(corpus, recipe, _kind(recipe), eval_data)
-    return opened, _Shape.of(opened.tokenizer, recipe)
+    provisional = fit(recipe, 0, len(opened.tokenizer))
+    return opened, _Shape.of(opened.tokenizer, provisional).boundary
 
 
 @dataclass(frozen=True)
@@ -272,6 +286,7 @@ class _Shape:
             boundary = around.end[-1]
             begin, padding = (around.begin or around.end[-1:])[0], tokenizer.pad_token_id
             block = recipe.max_length - len(around.begin) - len(around.end)
+        assert recipe.params is not None
         config = build_config(
             recipe.arch,
             recipe.params,
@@ -306,6 +321,8 @@ def count_parameters(config: PreTrainedConfig, kind: str = "causal") -> int:
 
 
 def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, choice: DeviceChoice) -> PretrainPlan:
+    assert recipe.batch_size is not None
+    assert recipe.epochs is not None
     check_filled(counts.tokens, shape.block)
     if counts.held_out_documents and shape.kind != "causal":
         check_filled(counts.held_out_tokens, shape.block, "held-out")
@@ -321,6 +338,7 @@ def _plan(recipe: PretrainRecipe, shape: _Shape, counts: Counts, choice: DeviceC
         tokens=blocks * shape.block,
         vocabulary=shape.config.vocab_size,
         blocks=blocks,
+        batch_size=recipe.batch_size,
         parameters=count_parameters(shape.config, shape.kind),
         steps=steps,
         steps_per_epoch=per_epoch,

@@ -11,9 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.errors import OptionError
+from llmkit.records.disk import writing
 from llmkit.training import checkpoints
 from llmkit.training.checkpoints import UNFINISHED
-from llmkit.training.pretraining.card import card
+from llmkit.training.pretraining.architecture import architecture
+from llmkit.training.pretraining.card import card, write_report
+from llmkit.training.pretraining.fit import too_short
 from llmkit.training.pretraining.plan import (
     AUTO_CLASSES,
     DeviceChoice,
@@ -25,7 +29,8 @@ from llmkit.training.pretraining.plan import (
 )
 from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.result import PretrainResult
-from llmkit.training.pretraining.token_file import Documents
+from llmkit.training.pretraining.temperature import LONGEST, TOP_P, USUAL, choose_temperature
+from llmkit.training.pretraining.token_file import Blocks, Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
 from llmkit.training.run import (
@@ -40,6 +45,7 @@ from llmkit.training.run import (
 
 if TYPE_CHECKING:
     from llmkit.training.heldout import HeldOut
+    from llmkit.training.samples import SampleWriter
     from llmkit.training.trainer import Job, SummedLossTrainer
 
 __all__ = ["PretrainPlan", "PretrainRecipe", "PretrainResult", "RunOptions", "plan", "pretrain"]
@@ -52,6 +58,7 @@ def pretrain(
     options: RunOptions | None = None,
     *,
     device: str = "auto",
+    command: str = "",
     progress: RunProgress | None = None,
 ) -> PretrainResult:
     """Train a model on the corpus and save the weights with the lowest loss on held-out documents.
@@ -67,6 +74,7 @@ def pretrain(
         recipe: options of the model and the training.
         options: held-out file, dtype of saved weights, resuming.
         device: "auto", "cpu", "cuda" or "mps".
+        command: command that started the run, for report and card.
         progress: receives how much is read, the plan, each step and notices.
 
     Returns:
@@ -86,7 +94,7 @@ def pretrain(
     choice = DeviceChoice.of(recipe, device)
     options.check(output)
     with locked_output(output):
-        return _pretrain(files, output, recipe, choice, options, progress)
+        return _pretrain(files, output, recipe, choice, options, command, progress)
 
 
 def _pretrain(
@@ -95,25 +103,38 @@ def _pretrain(
     recipe: PretrainRecipe,
     choice: DeviceChoice,
     options: RunOptions,
+    command: str,
     progress: RunProgress,
 ) -> PretrainResult:
     from llmkit.training.trainer import no_bars
 
     save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
+    if options.samples and architecture(recipe.arch).kind != "causal":
+        raise OptionError("sample_every", f"needs a model that writes text, and {recipe.arch} does not")
     if options.resume:
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe), progress.notice)
     inputs, run = _begin(files, output, recipe, choice, options, progress)
     progress.planned(inputs.plan)
+    if short := too_short(inputs.plan.steps, inputs.plan.steps_per_epoch):
+        progress.notice(short)
     started = time.monotonic()
     with no_bars():
-        trainer = run.train(_job(inputs, run), progress.step)
+        trainer = run.train(_job(inputs, run, options), progress)
     seconds = time.monotonic() - started
     model = _as_saved(trainer, save_dtype)
     result = _result(model, inputs, run, trainer, seconds)
     tokenizer = _token_folder(output) / TOKENIZER
+    if run.main:
+        with writing(output, output / "report.html", "the checkpoints are kept: resume=True tries again"):
+            write_report(run.metrics, inputs, result, command)
+
+    def write(folder: Path) -> None:
+        _write(model, inputs, save_dtype, tokenizer, folder)
+        (folder / "README.md").write_text(card(inputs, result, command), encoding="utf-8", errors="replace")
+
     with no_bars():
         run.finish(
-            lambda folder: _write(model, inputs, result, save_dtype, tokenizer, folder),
+            write,
             last="config.json",
             asked=asked_for(files, recipe, options),
             keep_checkpoints=options.keep_checkpoints,
@@ -202,7 +223,7 @@ def _make_empty(folder: Path, output: Path) -> None:
         raise cannot_write(output, error) from None
 
 
-def _job(inputs: PretrainInputs, run: TrainingRun) -> Job:
+def _job(inputs: PretrainInputs, run: TrainingRun, options: RunOptions) -> Job:
     """Initialize a new model, and gather everything that its training needs."""
     import transformers
 
@@ -219,7 +240,7 @@ def _job(inputs: PretrainInputs, run: TrainingRun) -> Job:
     patch_forward_with_summed_loss(model)
     batches = Batches(
         SingletonBatches(len(inputs.train)),
-        recipe.batch_size,
+        plan.batch_size,
         recipe.gradient_accumulation,
         seed=recipe.seed,
         rank=int(os.environ.get("RANK", "0")),
@@ -242,7 +263,32 @@ def _job(inputs: PretrainInputs, run: TrainingRun) -> Job:
         measure=(lambda trainer: _measure(trainer.model, inputs)) if inputs.held_out else None,
         patience=recipe.early_stopping,
         optimizer=recipe.optimizer,
+        samples=_samples(inputs, options) if options.samples else None,
     )
+
+
+def _samples(inputs: PretrainInputs, options: RunOptions) -> SampleWriter:
+    from llmkit.training.samples import SampleWriter
+
+    tokenizer, prompts = inputs.tokenizer, options.prompt or ("",)
+    return SampleWriter(
+        every=options.sample_every or inputs.plan.eval_steps,
+        prompts=[(text, tokenizer(text)["input_ids"] or [inputs.boundary]) for text in prompts],
+        decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
+        seed=inputs.recipe.seed,
+        settings=_generation(inputs.boundary, USUAL),
+        context=inputs.recipe.max_length,
+    )
+
+
+def _generation(boundary: int, temperature: float) -> dict[str, Any]:
+    """Return the settings of generation of a causal model.
+
+    A small model sampled from its whole distribution writes rare words that no text has, and its most likely
+    text repeats itself.
+    """
+    ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), boundary)
+    return {**ids, "do_sample": True, "temperature": temperature, "top_p": TOP_P, "top_k": 0}
 
 
 def _collator(model: Any, inputs: PretrainInputs) -> Any:
@@ -271,6 +317,7 @@ def _result(
     return PretrainResult(
         folder=run.output,
         steps=trainer.state.global_step,
+        kept_step=trainer.state.best_global_step or trainer.state.global_step,
         tokens=round((trainer.state.epoch or 0) * inputs.plan.tokens),
         parameters=inputs.plan.parameters,
         train_loss=[row["loss"] for row in trainer.state.log_history if "loss" in row][-1],
@@ -294,13 +341,19 @@ def _measure(model: Any, inputs: PretrainInputs) -> HeldOut:
             context=inputs.recipe.max_length,
             utf8_bytes=inputs.held_out_bytes,
         )
-    return measure_rows(model, inputs.held_out, _collator(model, inputs), inputs.recipe.batch_size)
+    return measure_rows(model, inputs.held_out, _collator(model, inputs), inputs.plan.batch_size)
 
 
-def _write(
-    model: Any, inputs: PretrainInputs, result: PretrainResult, dtype: str, tokenizer: Path, folder: Path
-) -> None:
-    """Write a standard Hugging Face folder."""
+def _temperature(model: Any, inputs: PretrainInputs) -> float:
+    """Choose the temperature by a passage from the middle of the corpus."""
+    assert isinstance(inputs.train, Blocks)
+    tokens = inputs.train.tokens
+    middle = tokens[len(tokens) // 2 : len(tokens) // 2 + LONGEST].tolist()
+    return choose_temperature(model, middle, inputs.boundary, inputs.recipe.seed)
+
+
+def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, folder: Path) -> None:
+    """Write a standard Hugging Face folder, without its card."""
     import torch
     from transformers import GenerationConfig
 
@@ -308,11 +361,8 @@ def _write(
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True
     if inputs.kind == "causal":
-        boundary = inputs.boundary
-        model.generation_config = GenerationConfig(
-            bos_token_id=boundary, eos_token_id=boundary, pad_token_id=boundary
-        )
+        temperature = USUAL if too_short(inputs.plan.steps, 1) else _temperature(model, inputs)
+        model.generation_config = GenerationConfig(**_generation(inputs.boundary, temperature))
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     # Copy the original files: a tokenizer that transformers loaded remembers its path.
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
-    (folder / "README.md").write_text(card(inputs, result), encoding="utf-8", errors="replace")

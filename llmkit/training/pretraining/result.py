@@ -12,7 +12,8 @@ class PretrainResult:
 
     Attributes:
         folder: the model's folder.
-        steps: number of optimizer steps; the kept weights may be those of an earlier one.
+        steps: number of optimizer steps.
+        kept_step: step whose weights are kept: the best of those measured, or the last.
         tokens: number of training tokens read.
         parameters: number of parameters, embeddings included, tied ones once.
         train_loss: last reported training loss in nats per token.
@@ -25,6 +26,7 @@ class PretrainResult:
 
     folder: Path
     steps: int
+    kept_step: int
     tokens: int
     parameters: int
     train_loss: float

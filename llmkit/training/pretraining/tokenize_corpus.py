@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.records.disk import writing
 from llmkit.records.read import has_rows, identity_of
-from llmkit.training.pretraining.corpus import Corpus, Skipped, Split, choose_split
+from llmkit.training.pretraining.corpus import Corpus, Skipped
+from llmkit.training.pretraining.fit import vocabulary
+from llmkit.training.pretraining.split import Split, choose_split
 from llmkit.training.pretraining.token_file import TokenWriter, batches, id_dtype
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Counts:
         held_out_documents, held_out_tokens, held_out_bytes: size of the held-out side.
         skipped: bad rows and documents of both sides.
         digest: SHA-256 of the documents, by which a resumed run recognizes its corpus.
+        tails: the held-out documents are the ends of the training documents.
     """
 
     documents: int
@@ -51,6 +54,7 @@ class Counts:
     held_out_bytes: int
     skipped: int
     digest: str
+    tails: bool
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ class OpenedCorpus:
         return [one.skipped for one in (self.corpus, self.held_out) if one is not None]
 
     def documents(self) -> Iterator[tuple[str, bool]]:
-        """Yield all documents, each with True if it is held out."""
+        """Yield all documents, or their beginnings and ends, each with True if it is held out."""
         for text in self.corpus:
-            yield text, self.split.holds_out(text)
+            yield from self.split.parts(text)
         for text in self.held_out or ():
             yield text, True
 
@@ -113,8 +117,8 @@ def open_corpus(
     head, complete = read.head(recipe.tokenizer_text * 10**6)
     split = choose_split(head, 0 if held_out else recipe.eval_split, recipe.seed, complete=complete)
     if recipe.tokenizer == "train":
-        kept = (text for text in head if not split.holds_out(text))
-        tokenizer = train_tokenizer(kept, recipe.vocab_size, recipe.max_length, kind)
+        kept = list(split.training(head))
+        tokenizer = train_tokenizer(kept, vocabulary(recipe, kept), recipe.max_length, kind)
     else:
         tokenizer = load_tokenizer(recipe.tokenizer, kind)
     return OpenedCorpus(read, held_out, split, tokenizer)
@@ -204,6 +208,7 @@ def _encode(opened: OpenedCorpus, boundary: int, folder: Path | None, on_read: O
         *(documents[0], sides[0].count, documents[1], sides[1].count, size),
         skipped=sum(skipped.count for skipped in opened.skipped),
         digest=digest.hexdigest(),
+        tails=bool(opened.split.tail),
     )
 
 

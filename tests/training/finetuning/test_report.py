@@ -14,8 +14,9 @@ import yaml
 from llmkit.runtime.spec import ModelSpec
 from llmkit.training.finetuning.plan import FinetuneInputs, prepare
 from llmkit.training.finetuning.recipe import FinetuneRecipe
-from llmkit.training.finetuning.report import card, curve, write_report
+from llmkit.training.finetuning.report import card, write_report
 from llmkit.training.finetuning.result import FinetuneResult
+from llmkit.training.report import curve
 
 ROWS = [
     {"step": 0, "eval_loss": 4.0},

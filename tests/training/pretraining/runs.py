@@ -23,6 +23,7 @@ TINY = PretrainRecipe(
     max_length=32,
     eval_steps=4,
     dtype="float32",
+    optimizer="adamw",
 )
 
 

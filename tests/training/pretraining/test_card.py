@@ -41,7 +41,8 @@ def test_it_says_what_was_made_and_measured(
     assert f"| held-out loss | {result.held_out_loss:.4f} nats/token |" in body
     # A loss of corrupted blocks is no perplexity.
     assert ("perplexity" in body) == ("bits per byte" in body) == (arch == "llama")
-    assert "learning rate\n0.002 (cosine, warmup 0.05)" in body
+    assert "| learning rate | 0.003 (cosine, warmup 0.05) |" in body
+    assert f"| weights kept | those of step {result.kept_step} of 2 |" in body
 
 
 def test_without_held_out_documents_it_claims_nothing(

@@ -13,7 +13,7 @@ import pytest
 
 from llmkit.errors import InputError
 from llmkit.training.pretraining import corpus as module
-from llmkit.training.pretraining.corpus import Corpus, Split, choose_split
+from llmkit.training.pretraining.corpus import Corpus
 
 TORN = gzip.compress(random.Random(0).randbytes(9999), mtime=0)[:5000]
 
@@ -28,10 +28,14 @@ def test_end_of_text_marks_separate_documents_and_stay_out_of_them(tmp_path: Pat
     assert read(file) == ["one\n\nstill one", "two"]
 
 
-def test_blank_lines_separate_where_there_is_no_mark(tmp_path: Path) -> None:
+def test_a_text_of_a_book_s_length_is_one_document_and_a_longer_one_has_blank_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes("\ufeffone\r\nstill one\r\n\r\ntwo".encode())
-    assert read(file) == ["one\nstill one", "two"]
+    assert read(file) == read(zipped(file)) == ["one\nstill one\n\ntwo"]
+    monkeypatch.setattr(module, "MAX_BOOK", 20)
+    assert read(file) == read(zipped(file)) == ["one\nstill one", "two"]
 
 
 def test_a_given_separator_wins_and_whole_keeps_a_file_together(tmp_path: Path) -> None:
@@ -171,6 +175,7 @@ def test_a_document_that_is_not_utf8_is_left_out_when_asked(
     file = tmp_path / "a.txt"
     file.write_bytes(between.encode().join(documents))
     monkeypatch.setattr(module, "_CHUNK", chunk)
+    monkeypatch.setattr(module, "MAX_BOOK", 0)
     corpus = Corpus([file], on_error="skip")
     assert list(corpus) == ["one\nà", "naïve", "last"]
     assert corpus.skipped.count == 2
@@ -274,70 +279,6 @@ def test_a_big_file_is_not_held_in_memory(tmp_path: Path, name: str) -> None:
     assert peak < 7 << 20 < 20 << 20 < size + (1 << 20)
 
 
-def split(documents: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    chosen = choose_split(documents, share, seed, complete=True)
-    return (
-        [d for d in documents if not chosen.holds_out(d)],
-        [d for d in documents if chosen.holds_out(d)],
-    )
-
-
-DOCUMENTS = [f"document {i}" for i in range(100)]
-
-
-def test_the_split_keeps_documents_whole_and_both_sides_complete() -> None:
-    train, held_out = split(DOCUMENTS, 0.1, seed=1)
-    assert len(held_out) == 10
-    assert sorted(train + held_out) == sorted(DOCUMENTS)
-
-
-def test_the_split_depends_on_the_seed_and_not_on_the_order() -> None:
-    _, held_out = split(DOCUMENTS, 0.1, seed=1)
-    _, shuffled = split(DOCUMENTS[::-1], 0.1, seed=1)
-    _, other = split(DOCUMENTS, 0.1, seed=2)
-    assert set(shuffled) == set(held_out) != set(other)
-
-
-def test_copies_of_a_document_fall_on_one_side() -> None:
-    documents = [f"document {i % 20}" for i in range(100)]
-    train, held_out = split(documents, 0.2, seed=1)
-    assert not set(train) & set(held_out)
-    assert len(train) + len(held_out) == 100
-    assert len(held_out) == 20
-
-
-def test_too_few_documents_to_split_are_refused() -> None:
-    with pytest.raises(InputError, match="1 different document"):
-        split(["same", "same"], 0.05, seed=1)
-    assert split(["one"], 0, seed=1) == (["one"], [])
-    train, held_out = split(["one", "two"], 0.01, seed=1)
-    assert len(train) == len(held_out) == 1
-
-
-def test_of_a_long_corpus_the_share_is_held_out_whatever_its_beginning() -> None:
-    """The share of 20,000 documents, within four standard deviations of a binomial's."""
-    first, other = (choose_split(DOCUMENTS[a:b], 0.1, 1, complete=False) for a, b in ((0, 50), (50, 100)))
-    assert first == other
-    held = sum(first.holds_out(f"document {i}") for i in range(20_000))
-    assert abs(held - 2000) < 4 * (20_000 * 0.1 * 0.9) ** 0.5
-
-
-def test_of_a_long_corpus_at_least_one_document_is_held_out() -> None:
-    chosen = choose_split(DOCUMENTS[:5], 1e-9, 1, complete=False)
-    assert sum(map(chosen.holds_out, DOCUMENTS[:5])) == 1
-    assert choose_split(DOCUMENTS, 0, 1, complete=False) == Split(1, 0)
-
-
-def test_few_long_documents_at_the_beginning_do_not_hold_out_the_rest() -> None:
-    """One is held out where no other lies below the threshold, and of the rest the share asked for."""
-    rest = [f"document {number}" for number in range(4000)]
-    for seed in range(20):
-        chosen = choose_split(DOCUMENTS[:4], 0.05, seed, complete=False)
-        assert any(map(chosen.holds_out, DOCUMENTS[:4]))
-        assert 0.035 < sum(map(chosen.holds_out, rest)) / len(rest) < 0.065
-    assert not choose_split(DOCUMENTS[:1], 1e-9, 1, complete=False).holds_out(DOCUMENTS[0])
-
-
 @pytest.mark.parametrize("text", ["a" * 9000, "a line\n" * 1300], ids=["one-line", "no-separator"])
 @pytest.mark.parametrize("manner", [{}, {"whole": True}, {"separator": "###"}, {"on_error": "skip"}])
 @pytest.mark.parametrize("zipped", [False, True])
@@ -358,6 +299,6 @@ def test_documents_below_the_limit_are_read(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "_CHUNK", 1000)
     file = tmp_path / "a.txt"
     file.write_text("\n\n".join(letter * 7000 for letter in "abc"))
-    assert read(file) == [letter * 7000 for letter in "abc"]
+    assert read(file, separator="\n\n") == [letter * 7000 for letter in "abc"]
     file.write_text("\n".join(letter * 700 for letter in "abc"))
     assert read(file, whole=True) == ["\n".join(letter * 700 for letter in "abc")]

@@ -31,9 +31,11 @@ def test_the_finished_folder_is_a_model_that_has_learned(corpus: Path, tmp_path:
         "config.json",
         "finished.json",
         "generation_config.json",
+        "loss.svg",
         "metrics.jsonl",
         "model.safetensors",
         "README.md",
+        "report.html",
         "tokenizer.json",
         "tokenizer_config.json",
     }

@@ -1,0 +1,85 @@
+"""Choose what a recipe leaves open by the size of the corpus, and say when a plan is too short to learn.
+
+Public: `vocabulary`, `fit`, `too_short`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from llmkit.training.pretraining.recipe import PretrainRecipe
+
+# A novel of 0.6 to 1 MB gets 8,192 ids; with fewer, its words fall into more pieces.
+_VOCABULARY = (512, 8192)
+_BYTES_PER_ID = 64
+# Weights in bytes of training text beyond which a model of one book only learns it by heart.
+_LARGEST = 3_000_000
+_WEIGHTS_PER_TOKEN = 20
+# Passes over little text, after which the held-out loss no longer falls; and tokens for a weight of more.
+_MOST_PASSES = 8
+_TOKENS_PER_WEIGHT = 20
+# Decay of weights; strong decay is what helps where a text repeats.
+_DECAY, _STRONG_DECAY, _MANY_PASSES = 0.1, 1.0, 4
+# Steps that a pass should have; more blocks in a step are faster, and learn less from each.
+_STEPS_IN_PASS = 64
+_LARGEST_BATCH = 16
+_FEWEST_STEPS = 300
+
+
+def vocabulary(recipe: PretrainRecipe, texts: Sequence[str]) -> int:
+    """Return the size of the vocabulary: a power of two that suits the text, and a given size of the model.
+
+    Args:
+        recipe: options; a given `vocab_size` is returned as it is.
+        texts: beginning of the training text.
+    """
+    from llmkit.training.pretraining.architecture import parse_size
+
+    if recipe.vocab_size is not None:
+        return recipe.vocab_size
+    low, high = _VOCABULARY
+    wanted = sum(len(text.encode()) for text in texts) / _BYTES_PER_ID
+    if recipe.params is not None:
+        wanted = min(wanted, parse_size(recipe.params) / 128)
+    return min(high, max(low, 1 << math.floor(math.log2(max(wanted, 1)))))
+
+
+def fit(recipe: PretrainRecipe, tokens: int, vocab_size: int) -> PretrainRecipe:
+    """Return the recipe with a value for each option that it leaves open.
+
+    Args:
+        recipe: options; those that may be None are chosen where they are.
+        tokens: tokens of the training text.
+        vocab_size: number of ids of the tokenizer.
+
+    Returns:
+        The recipe, complete. The embeddings of 256 dimensions are the least that it gives a model; a model
+        with a large vocabulary becomes larger.
+    """
+    from llmkit.training.pretraining.architecture import parse_size
+
+    least = 256 * vocab_size
+    params = recipe.params or str(max(least, min(_LARGEST, _WEIGHTS_PER_TOKEN * tokens)))
+    passes = _TOKENS_PER_WEIGHT * parse_size(params) / max(tokens, 1)
+    epochs = recipe.epochs or float(min(_MOST_PASSES, max(1, round(passes))))
+    decay = _DECAY if epochs <= _MANY_PASSES else _STRONG_DECAY
+    blocks = tokens // recipe.max_length
+    return dataclasses.replace(
+        recipe,
+        params=params,
+        vocab_size=recipe.vocab_size or vocab_size,
+        epochs=epochs,
+        weight_decay=decay if recipe.weight_decay is None else recipe.weight_decay,
+        batch_size=recipe.batch_size or min(_LARGEST_BATCH, max(1, blocks // _STEPS_IN_PASS)),
+    )
+
+
+def too_short(steps: int, steps_per_epoch: int) -> str | None:
+    """Return a sentence if a run has too few steps to learn words; else None."""
+    if steps >= _FEWEST_STEPS:
+        return None
+    passes = math.ceil(_FEWEST_STEPS / steps_per_epoch)
+    advice = "give more text" if passes > 40 else f"give more text, or epochs={passes}"
+    return f"the plan is short: in {steps:,} steps a model hardly learns words; {advice}"
