@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 # Tokens (prompt and answer, all rows of a batch) that keep a CPU busy; more only costs memory.
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 262_144
+# Tokens of a batch in native steps, whose rows wait for room in the cache: the more of them, the longer all rows
+# of a step are in use, and the more is lost if the program is killed.
+_STEP_TOKENS = 32_768
 _LIVE_TOKENS = 8192  # of one answer with its prompt, where the model has no limit of its own
 _ABILITIES = frozenset(
     {
@@ -121,7 +124,7 @@ class TransformersEngine:
                 # Beam search draws from torch's global generator: alone, a row's draw is its own.
                 found = [self._run([request], settings)[0] for request in batch]
             else:
-                found = self._run(batch, settings)
+                found = [one for part in self._parts(batch) for one in self._run(part, settings)]
             answers |= dict(zip(members, found, strict=True))
         return [answers[i] for i in range(len(requests))]
 
@@ -185,7 +188,7 @@ class TransformersEngine:
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one batch may hold on this device."""
         if self.loaded.device.type != "cuda":
-            return _CPU_TOKENS
+            return _CPU_TOKENS if self._steps is None else _STEP_TOKENS
         free, _ = torch.cuda.mem_get_info(self.loaded.device)
         return batch_tokens(free, token_bytes(self.loaded.model.config, self.loaded.dtype), _GPU_TOKENS)
 
@@ -197,6 +200,12 @@ class TransformersEngine:
     def _steps_for(self, settings: Settings) -> StepRunner | None:
         """Return the native steps if they know all of the settings."""
         return None if self._steps is None or row_sampler.reason_against(settings) else self._steps
+
+    def _parts(self, batch: Sequence[Request]) -> list[Sequence[Request]]:
+        """Cut requests that `generate` pads where `token_budget` counts on native steps."""
+        longest = max(len(one.ids or ()) + one.sampling.max_new_tokens for one in batch)
+        most = len(batch) if self._steps is None else max(_CPU_TOKENS // longest, 1)
+        return [batch[i : i + most] for i in range(0, len(batch), most)]
 
     def _run(self, batch: Sequence[Request], settings: Settings) -> list[list[Completion]]:
         """Answer requests that share their settings in one call of the model."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.sampling import Settings
     from llmkit.runtime.load import LoadedModel
 
+REVISION = 2
+"""Changes with the order of the native sums, which a run that is resumed must not mix."""
+
 
 def reason_against(loaded: LoadedModel) -> str | None:
     """Return the reason why a model does not run in native steps, or None if it does."""
@@ -95,7 +98,8 @@ class StepRunner:
             if decoder is None or decoder.native.tokens < needed:
                 decoder = None  # frees the smaller cache first
                 decoder = StepDecoder(self._model, needed)
-            for one in sequences:
+            # The longest answers first: begun last, they would run alone at the end.
+            for one in sorted(sequences, key=lambda one: -one.request.sampling.max_new_tokens):
                 decoder.add(one)
             for _ in decoder.run():
                 pass
@@ -134,7 +138,7 @@ class StepRunner:
 
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
-        return {"decoder": f"native {native_decoder.level()}"}
+        return {"decoder": f"native {native_decoder.level()}, {REVISION}"}
 
     def _needed(self, sizes: list[int]) -> int:
         """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""

@@ -10,11 +10,6 @@
 
 namespace decoder {
 
-#if defined(__AVX512BF16__)
-constexpr bool PAIRS = true;
-#else
-constexpr bool PAIRS = false;
-#endif
 #if defined(__AVX512VNNI__)
 constexpr int WIDE = 3, TALL = 8; // registers of outputs, and rows, in a tile
 #elif defined(__AVX2__)
@@ -26,42 +21,6 @@ constexpr int WIDE = 1, TALL = 4;
 #endif
 constexpr int SHARE = 3;         // panels that a thread takes at a time
 constexpr int64_t DEPTH = 1024;  // words of a panel at a time
-
-namespace {
-// Rows as the weights want them: float32, pairs of bfloat16, or int8 with scales.
-struct Input {
-    char *rows;
-    int64_t step; // bytes from row to row
-    Rows bytes;
-};
-} // namespace
-
-enum Format { FLOATS, WORDS, BYTES };
-inline Format format_of(const Matrix &m) { return m.kind >= 4 ? BYTES : (m.kind == 1 && PAIRS ? WORDS : FLOATS); }
-
-inline h16 to_bf16(v16 x) {
-    i16 bits = (i16)x;
-    i16 rounded = bits + 0x7fff + ((bits >> 16) & 1);
-    i16 none = (bits & 0x7fffffff) > 0x7f800000;
-    return __builtin_convertvector((((none & 0x7fc00000) | (~none & rounded)) >> 16) & 0xffff, h16);
-}
-inline void put(float *into, v16 x) { *(v16u *)into = x; }
-inline void put(uint16_t *into, v16 x) { *(h16 *)into = to_bf16(x); }
-template <typename A, typename B> inline void copy_row(A *into, const B *from, int64_t n) {
-    for (int64_t i = 0; i < n; i += L) put(into + i, load(from + i));
-}
-
-// A row of a matrix's input.
-template <typename T> void prepare(const Matrix &m, const Input &in, int64_t row, const T *x) {
-    switch (format_of(m)) {
-    case FLOATS: copy_row((float *)(in.rows + row * in.step), x, m.inputs); break;
-    case WORDS: copy_row((uint16_t *)(in.rows + row * in.step), x, m.inputs); break;
-    case BYTES: {
-        const Weight &w = *(const Weight *)m.weight;
-        quantize<T>(w, rows_for(in.bytes, w), row, x);
-    }
-    }
-}
 
 #if defined(__AVX512F__)
 // 16 rows of 16 words, to 16 columns.
@@ -85,11 +44,6 @@ inline void turn(const __m512i *in, uint32_t *out) {
         _mm512_store_si512(out + (i + 4) * L, _mm512_shuffle_i32x4(b, d, 0x88));
         _mm512_store_si512(out + (i + 12) * L, _mm512_shuffle_i32x4(b, d, 0xdd));
     }
-}
-inline __m512i words_of(const float *w, bool) { return _mm512_loadu_si512(w); }
-inline __m512i words_of(const uint16_t *w, bool whole) {
-    if (!PAIRS) return (__m512i)load(w);
-    return whole ? _mm512_loadu_si512(w) : _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)w));
 }
 #endif
 

@@ -200,9 +200,9 @@ void work(const Model &m, const Row *rows, int64_t count, const Reading &b, floa
         if (line < 0) return;
         add_to(b.hidden + r * n, b.delta + r * n, n);
         rms_norm(b.hidden + r * n, m.final_norm, b.gate + line * n, n, m.epsilon);
-        if (is_quantized(m.head)) to_int8(m.head, b.input.bytes, line, b.gate + line * n);
+        make_ready(m.head, b.input, line, b.gate + line * n);
     });
-    if (wanted) product(m.head, b.gate, n, b.input.bytes, (int)wanted, logits, thread, threads);
+    if (wanted) product(m.head, b.gate, n, b.input, (int)wanted, logits, thread, threads);
 }
 
 } // namespace decoder

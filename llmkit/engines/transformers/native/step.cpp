@@ -8,52 +8,102 @@
 
 #include "decoder.h"
 
+#include <type_traits>
+
 namespace decoder {
+
+constexpr int MAX_GROUP = 32, MAX_DIM = 256; // as native_decoder.py allows
+
+// A head's query as its keys want it: pairs of bfloat16 where the processor multiplies those, or float32.
+template <typename T> struct Query { typedef float number; };
+template <> struct Query<uint16_t> { typedef std::conditional_t<PAIRS, uint16_t, float> number; };
+
+inline v16 multiply(v16 acc, const float *k, const float *q, int64_t) { return acc + load(k) * load(q); }
+inline v16 multiply(v16 acc, const uint16_t *k, const float *q, int64_t) { return acc + load(k) * load(q); }
+#if defined(__AVX512BF16__)
+inline v16 multiply(v16 acc, const uint16_t *k, const uint16_t *q, int64_t left) {
+    return (v16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)words_of(k, left >= 2 * L), (__m512bh)words_of(q, left >= 2 * L));
+}
+#endif
+
+// The scores of `keys` keys, padded to whole registers with the last key's.
+template <typename T, typename Q>
+void score(const Q *q, const T *k, int64_t keys, int64_t stride, int64_t dim, float scale, float *scores) {
+    constexpr int64_t EACH = sizeof(Q) == 2 ? 2 * L : L;
+    for (int64_t j = 0; j < keys; j += L) {
+        v16 acc[L];
+        for (int i = 0; i < L; i++) acc[i] = v16{};
+        if (j + L <= keys)
+            for (int64_t d = 0; d < dim; d += EACH)
+                for (int i = 0; i < L; i++) acc[i] = multiply(acc[i], k + (j + i) * stride + d, q + d, dim - d);
+        else
+            for (int64_t d = 0; d < dim; d += EACH)
+                for (int i = 0; i < L; i++) acc[i] = multiply(acc[i], k + (j + i < keys ? j + i : keys - 1) * stride + d, q + d, dim - d);
+        *(v16u *)(scores + j) = sums_of(acc) * scale;
+    }
+}
+
+// Turn scores into exp(score - the largest); return the sum.
+inline float soften(float *s, int64_t keys, int64_t width) {
+    for (int64_t j = keys; j < width; j++) s[j] = -3.0e38f;
+    v16 most = load(s);
+    for (int64_t j = L; j < width; j += L) most = most > load(s + j) ? most : load(s + j);
+    float top = most[0];
+    for (int i = 1; i < L; i++) top = most[i] > top ? most[i] : top;
+    v16 total = v16{};
+    for (int64_t j = 0; j < width; j += L) {
+        v16 e = exp_of(load(s + j) - top);
+        if (j + L > keys)
+            for (int i = 0; i < L; i++) e[i] = j + i < keys ? e[i] : 0.0f;
+        *(v16u *)(s + j) = e;
+        total += e;
+    }
+    return sum_of(total);
+}
+
+// Add up P registers of values for H heads at once; by: what each head's sums are multiplied by.
+template <int H, int P, typename T>
+void mix(const T *v, int64_t keys, int64_t stride, int64_t dim, const float *scores, int64_t width, const float *by, float *out) {
+    v16 acc[H][P];
+    for (int h = 0; h < H; h++)
+        for (int p = 0; p < P; p++) acc[h][p] = v16{};
+    for (int64_t j = 0; j < keys; j++) {
+        v16 line[P];
+        for (int p = 0; p < P; p++) line[p] = load(v + j * stride + p * L);
+        for (int h = 0; h < H; h++)
+            for (int p = 0; p < P; p++) acc[h][p] += line[p] * scores[h * width + j];
+    }
+    for (int h = 0; h < H; h++)
+        for (int p = 0; p < P; p++) *(v16u *)(out + h * dim + p * L) = acc[h][p] * by[h];
+}
+
+template <int P, typename T>
+void mix_heads(const T *v, int64_t keys, int64_t stride, int64_t dim, int group, const float *scores, int64_t width, const float *by, float *out) {
+    int h = 0;
+    for (; h + 3 <= group; h += 3) mix<3, P>(v, keys, stride, dim, scores + h * width, width, by + h, out + h * dim);
+    for (; h + 2 <= group; h += 2) mix<2, P>(v, keys, stride, dim, scores + h * width, width, by + h, out + h * dim);
+    for (; h < group; h++) mix<1, P>(v, keys, stride, dim, scores + h * width, width, by + h, out + h * dim);
+}
 
 // One query head group against its keys. scores: [heads of the group][padded keys].
 template <typename T>
 void attend(const float *q, const T *k, const T *v, int64_t keys, int64_t stride, int64_t dim, int group, float scale, float *scores, int64_t width, float *out) {
-    for (int64_t j = 0; j < keys; j++) {
-        const T *key = k + j * stride;
-        for (int h = 0; h < group; h++) {
-            v16 acc = v16{};
-            for (int64_t d = 0; d < dim; d += L) acc += load(key + d) * load(q + h * dim + d);
-            scores[h * width + j] = sum_of(acc) * scale;
-        }
-    }
+    typedef typename Query<T>::number Q;
+    float by[MAX_GROUP];
     for (int h = 0; h < group; h++) {
-        float *s = scores + h * width;
-        for (int64_t j = keys; j < width; j++) s[j] = -3.0e38f;
-        v16 most = load(s);
-        for (int64_t j = L; j < width; j += L) most = most > load(s + j) ? most : load(s + j);
-        float top = most[0];
-        for (int i = 1; i < L; i++) top = most[i] > top ? most[i] : top;
-        v16 total = v16{};
-        for (int64_t j = 0; j < width; j += L) {
-            v16 e = exp_of(load(s + j) - top);
-            if (j + L > keys)
-                for (int i = 0; i < L; i++) e[i] = j + i < keys ? e[i] : 0.0f;
-            *(v16u *)(s + j) = e;
-            total += e;
-        }
-        float by = 1.0f / sum_of(total);
-        for (int64_t d = 0; d < dim; d += 4 * L) {
-            int parts = (int)((dim - d) / L < 4 ? (dim - d) / L : 4);
-            v16 acc[4] = {v16{}, v16{}, v16{}, v16{}};
-            if (parts == 4)
-                for (int64_t j = 0; j < keys; j++)
-                    for (int p = 0; p < 4; p++) acc[p] += load(v + j * stride + d + p * L) * s[j];
-            else
-                for (int64_t j = 0; j < keys; j++)
-                    for (int p = 0; p < parts; p++) acc[p] += load(v + j * stride + d + p * L) * s[j];
-            for (int p = 0; p < parts; p++) *(v16u *)(out + h * dim + d + p * L) = acc[p] * by;
-        }
+        alignas(64) Q own[MAX_DIM];
+        copy_row(own, q + h * dim, dim);
+        score(own, k, keys, stride, dim, scale, scores + h * width);
+        by[h] = 1.0f / soften(scores + h * width, keys, width);
     }
+    int64_t d = 0;
+    for (; d + 4 * L <= dim; d += 4 * L) mix_heads<4>(v + d, keys, stride, dim, group, scores, width, by, out + d);
+    for (; d < dim; d += L) mix_heads<1>(v + d, keys, stride, dim, group, scores, width, by, out + d);
 }
 
 struct Buffers {
     float *hidden, *normed, *qkv[3], *attended, *delta, *gate, *up, *cosines, *sines, *scores, *low;
-    Rows quantized;
+    Input input;
     int64_t width;
 };
 
@@ -101,14 +151,13 @@ void work(const Model &m, const Row *rows, int count, bool several, const Buffer
             const int64_t line = last ? rows[r].logits : r;
             if (line < 0) continue;
             rms_norm(b.hidden + r * n, last ? m.final_norm : layer.input_norm, b.normed + line * n, n, m.epsilon);
-            const Matrix &next = last ? m.head : layer.q;
-            if (is_quantized(next)) to_int8(next, b.quantized, line, b.normed + line * n);
+            make_ready(last ? m.head : layer.q, b.input, line, b.normed + line * n);
         }
         barrier.wait();
         if (last) break;
-        product(layer.q, b.normed, n, b.quantized, count, b.qkv[0], thread, threads, low);
-        product(layer.k, b.normed, n, b.quantized, count, b.qkv[1], thread, threads, low);
-        product(layer.v, b.normed, n, b.quantized, count, b.qkv[2], thread, threads, low);
+        product(layer.q, b.normed, n, b.input, count, b.qkv[0], thread, threads, low);
+        product(layer.k, b.normed, n, b.input, count, b.qkv[1], thread, threads, low);
+        product(layer.v, b.normed, n, b.input, count, b.qkv[2], thread, threads, low);
         barrier.wait();
         for (int64_t i = thread; i < count * m.kv_heads; i += threads) {
             int64_t r = i / m.kv_heads, g = i % m.kv_heads;
@@ -122,30 +171,30 @@ void work(const Model &m, const Row *rows, int count, bool several, const Buffer
             else attention_of<float>(m, layer, rows[r], b, r, g, scores);
         }
         barrier.wait();
-        if (is_quantized(layer.o)) {
-            for (int r = thread; r < count; r += threads) to_int8(layer.o, b.quantized, r, b.attended + r * qn);
+        if (format_of(layer.o) != FLOATS) {
+            for (int r = thread; r < count; r += threads) prepare(layer.o, b.input, r, b.attended + r * qn);
             barrier.wait();
         }
-        product(layer.o, b.attended, qn, b.quantized, count, b.delta, thread, threads, low);
+        product(layer.o, b.attended, qn, b.input, count, b.delta, thread, threads, low);
         barrier.wait();
         for (int r = thread; r < count; r += threads) {
             add_to(b.hidden + r * n, b.delta + r * n, n);
             rms_norm(b.hidden + r * n, layer.post_norm, b.normed + r * n, n, m.epsilon);
-            if (is_quantized(layer.gate)) to_int8(layer.gate, b.quantized, r, b.normed + r * n);
+            make_ready(layer.gate, b.input, r, b.normed + r * n);
         }
         barrier.wait();
-        product(layer.gate, b.normed, n, b.quantized, count, b.gate, thread, threads, low);
-        product(layer.up, b.normed, n, b.quantized, count, b.up, thread, threads, low);
+        product(layer.gate, b.normed, n, b.input, count, b.gate, thread, threads, low);
+        product(layer.up, b.normed, n, b.input, count, b.up, thread, threads, low);
         barrier.wait();
         for (int r = thread; r < count; r += threads) {
             activate(m, b.gate + r * m.inner, b.up + r * m.inner, m.inner);
-            if (is_quantized(layer.down)) to_int8(layer.down, b.quantized, r, b.gate + r * m.inner);
+            make_ready(layer.down, b.input, r, b.gate + r * m.inner);
         }
         barrier.wait();
-        product(layer.down, b.gate, m.inner, b.quantized, count, b.delta, thread, threads, low);
+        product(layer.down, b.gate, m.inner, b.input, count, b.delta, thread, threads, low);
         barrier.wait();
     }
-    if (wanted) product(m.head, b.normed, n, b.quantized, wanted, logits, thread, threads);
+    if (wanted) product(m.head, b.normed, n, b.input, wanted, logits, thread, threads);
 }
 
 } // namespace decoder
@@ -167,22 +216,24 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     const int64_t widest = m.inner > m.hidden ? (m.inner > qn ? m.inner : qn) : (m.hidden > qn ? m.hidden : qn);
     Buffers b{};
     b.width = (longest + L - 1) / L * L;
-    b.quantized.width = (widest + 63) / 64 * 64;
-    b.quantized.blocks = widest / 8 + 1; // the smallest block that a weight may have
+    b.input.bytes.width = (widest + 63) / 64 * 64;
+    b.input.step = widest * (PAIRS ? 2 : 4) + 64; // no power of two: rows would fall on the same lines of the cache
+    b.input.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
     const int64_t floats[] = {count * m.hidden, count * qn, count * kn, count * kn, count * qn, count * m.hidden, count * m.inner, count * m.inner,
-                              count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, threads * count * m.rank, 2 * count * b.quantized.blocks, count * b.quantized.width / 4};
+                              count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, threads * count * m.rank, 2 * count * b.input.bytes.blocks, count * b.input.bytes.width / 4, count * b.input.step / 4};
     float **places[] = {&b.normed, &b.qkv[0], &b.qkv[1], &b.qkv[2], &b.attended, &b.delta, &b.gate, &b.up, &b.cosines, &b.sines, &b.scores, &b.low};
     int64_t total = 0;
     for (int64_t x : floats) total += (x + L - 1) / L * L;
     static thread_local Kept kept;
     float *at = (float *)kept.need(total * sizeof(float));
     if (!at) return 1;
-    for (int i = 0; i < 14; i++) {
+    for (int i = 0; i < 15; i++) {
         if (i < 12) *places[i] = at;
         else if (i == 12) {
-            b.quantized.scale = at;
-            b.quantized.sum = (int32_t *)(at + count * b.quantized.blocks);
-        } else b.quantized.x = (int8_t *)at;
+            b.input.bytes.scale = at;
+            b.input.bytes.sum = (int32_t *)(at + count * b.input.bytes.blocks);
+        } else if (i == 13) b.input.bytes.x = (int8_t *)at;
+        else b.input.rows = (char *)at;
         at += (floats[i] + L - 1) / L * L;
     }
     b.hidden = hidden;
