@@ -2,9 +2,9 @@
 
 LLMKIT_THOUSAND_MODEL names a folder with a causal model, LLMKIT_DATA the data sets (instructions, sections of
 fairy tales and news are the prompts). LLMKIT_LLAMA_SERVER and LLMKIT_THOUSAND_GGUF name llama.cpp's
-`llama-server` and the same weights for it. LLMKIT_THOUSAND_DTYPE (float32, bfloat16 or int8),
-LLMKIT_THOUSAND_ROWS (1,000), LLMKIT_THOUSAND_PIECES (4) and LLMKIT_THOUSAND_SYSTEMS (names with commas) change
-the run, OMP_NUM_THREADS the threads.
+`llama-server` and the same weights for it. OMP_NUM_THREADS sets the threads;
+LLMKIT_THOUSAND_DTYPE (float32, bfloat16 or int8), LLMKIT_THOUSAND_ROWS (1,000) and LLMKIT_THOUSAND_PIECES (4)
+change the run.
 
 An answer has a limit drawn once, and no program sees end tokens, so that all write the same number of tokens.
 A batch of a program that has one limit for all its rows gets that of the batch's longest answer; only the
@@ -53,8 +53,6 @@ def main() -> None:
         prompts = make_prompts(engine.tokenizer, int(os.environ.get("LLMKIT_THOUSAND_ROWS", "1000")))
         systems = {"llmkit generate": _rows(engine)}
         systems |= open_others(spec, dtype, engine, stack)
-        if wanted := os.environ.get("LLMKIT_THOUSAND_SYSTEMS"):
-            systems = {one: systems[one] for one in wanted.split(",") if one in systems}
         pieces = int(os.environ.get("LLMKIT_THOUSAND_PIECES", "4"))
         show(prompts, take_turns(systems, [prompts[i::pieces] for i in range(pieces)]), dtype)
 
@@ -67,8 +65,8 @@ def make_prompts(tokenizer: Any, count: int) -> list[BenchmarkPrompt]:
     texts = [f"{one['instruction']}\n{one['input']}".strip() for one in instructions]
     sources = (("stories", "fairytale_val_sections.jsonl"), ("summ", "xsum_sample.jsonl"))
     for path in sources:
-        lines = folder.joinpath(*path).read_text().splitlines()
-        texts += [max((v for v in json.loads(line).values() if isinstance(v, str)), key=len) for line in lines]
+        rows = map(json.loads, folder.joinpath(*path).read_text().splitlines())
+        texts += [max((one for one in row.values() if isinstance(one, str)), key=len) for row in rows]
     chance.shuffle(texts)
     found = []
     for text in texts[:count]:
@@ -99,8 +97,10 @@ def show(prompts: Sequence[BenchmarkPrompt], seconds: dict[str, list[float]], dt
     """Print tokens per second, how many times as fast llmkit is, and the same for the single pieces."""
     new, read = sum(one.new_tokens for one in prompts), sum(one.length for one in prompts)
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
-    print(f"\n{len(prompts)} prompts, {read:,} tokens, answers of {new:,} tokens; {dtype}, {threads} threads")
-    print("| program | new tokens/s | with prompts | llmkit is faster | by pieces |\n|---|---:|---:|---:|---|")
+    print(f"\n{len(prompts)} prompts of {read:,} tokens, {new:,} new ones; {dtype}, {threads} threads")
+    print(
+        "| program | new tokens/s | with prompts | llmkit is faster | by pieces |\n|---|---:|---:|---:|---|"
+    )
     ours = next(iter(seconds.values()))
     for name, taken in seconds.items():
         ratios = sorted(theirs / own for theirs, own in zip(taken, ours, strict=True))
@@ -145,7 +145,8 @@ def open_others(spec: Any, dtype: str, engine: Any, stack: contextlib.ExitStack)
         found["generate_batch"] = _generate_batch(plain.model)
     folder = Path(stack.enter_context(TemporaryDirectory()))
     with contextlib.suppress(ImportError):
-        kind = "int8" if dtype == "int8" else "float32"  # CTranslate2 has no bfloat16 on this kind of processor
+        # On most processors CTranslate2 has no bfloat16.
+        kind = "int8" if dtype == "int8" else "float32"
         found[f"CTranslate2 {kind}"] = _ctranslate2(spec, kind, folder, engine.tokenizer)
     if server := os.environ.get("LLMKIT_LLAMA_SERVER"):
         for slots in _SLOTS:

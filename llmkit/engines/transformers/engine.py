@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 # Tokens (prompt and answer, all rows of a batch) that keep a CPU busy; more only costs memory.
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 262_144
-# Tokens of a batch in native steps, whose rows wait for room in the cache: the more of them, the longer all rows
-# of a step are in use, and the more is lost if the program is killed.
+# Tokens of a batch in native steps, whose rows wait for room in the cache. With more, steps are full for
+# longer, and a kill loses more.
 _STEP_TOKENS = 32_768
 _LIVE_TOKENS = 8192  # of one answer with its prompt, where the model has no limit of its own
 _ABILITIES = frozenset(

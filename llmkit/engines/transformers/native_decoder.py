@@ -3,7 +3,7 @@
 transformers runs a step as hundreds of small operations, each called from Python; for a small model they cost
 more than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
 result of a sequence does not depend on the sequences beside it, to the bit. Prompts are read by products of
-many rows; bfloat16 weights then meet activations that are rounded to bfloat16, where the processor multiplies
+many rows. bfloat16 weights meet activations that are rounded to bfloat16, where the processor multiplies
 them.
 
 Public: `reason_against`, `NativeDecoder`, `Slot`.
