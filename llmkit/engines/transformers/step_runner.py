@@ -15,6 +15,7 @@ from llmkit.runtime.memory import is_out_of_memory
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llmkit.engines.transformers.draft_model import DraftModel
     from llmkit.engines.transformers.sampling import Settings
     from llmkit.runtime.load import LoadedModel
 
@@ -33,9 +34,9 @@ class StepSession:
         ids: tokens whose keys and values it holds.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, draft: DraftModel | None = None) -> None:
         self.ids: list[int] = []
-        self._model = model
+        self._model, self._draft = model, draft
         self.forget()
 
     def forget(self) -> None:
@@ -51,7 +52,7 @@ class StepSession:
         shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
         self.ids = []
         if self._decoder is None or self._slot is None or self._slot.capacity < size:
-            decoder = StepDecoder(self._model, size + size // 2)
+            decoder = StepDecoder(self._model, size + size // 2, draft=self._draft)
             slot = decoder.native.allocate(decoder.native.tokens)
             assert slot is not None
             if self._decoder is not None and self._slot is not None and shared:
@@ -75,10 +76,18 @@ class StepRunner:
         model: one that `reason_against` has nothing against.
         tokenizer: for stop strings.
         tokens: tokens of a batch that the cache may hold.
+        draft: model that guesses tokens; None looks them up in the text.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        tokens: int,
+        draft: DraftModel | None = None,
+    ) -> None:
         self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
+        self._draft = draft
         self._decoder: StepDecoder | None = None
 
     def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
@@ -94,7 +103,7 @@ class StepRunner:
             needed = self._needed([one.size for one in sequences])
             if decoder is None or decoder.native.tokens < needed:
                 decoder = None  # frees the smaller cache first
-                decoder = StepDecoder(self._model, needed)
+                decoder = StepDecoder(self._model, needed, draft=self._draft)
             for one in sequences:
                 decoder.add(one)
             for _ in decoder.run():
@@ -112,7 +121,7 @@ class StepRunner:
         Raises:
             OutOfMemory: the cache does not fit.
         """
-        session = session or StepSession(self._model)
+        session = session or self.session()
         one = RunningSequence(request, settings, self._tokenizer, on_tokens)
         try:
             decoder, one.slot = session.take(one.prompt, one.size)
@@ -130,11 +139,12 @@ class StepRunner:
 
     def session(self) -> StepSession:
         """Return an empty session."""
-        return StepSession(self._model)
+        return StepSession(self._model, self._draft)
 
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
-        return {"decoder": f"native {native_decoder.level()}"}
+        drafting = {} if self._draft is None else {"draft": self._draft.identity()}
+        return {"decoder": f"native {native_decoder.level()}", **drafting}
 
     def _needed(self, sizes: list[int]) -> int:
         """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""
