@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from scipy.stats import chi2
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.generation import logits_process
 
@@ -138,10 +137,10 @@ def test_limits_stops_and_sessions_are_kept(drafted: TransformersEngine, draft: 
 
 def test_a_constraint_holds_at_each_guess(drafted: TransformersEngine) -> None:
     from llmkit.engines.form import Form
-    from llmkit.engines.structured import compile_form
+    from llmkit.engines.structured import constraint_for
 
     plain = TransformersEngine(drafted.loaded)
-    form = compile_form(Form(regex="(Tom|Lily) (ran|sat)( and (ran|sat)){3}\\."), plain)
+    form = constraint_for(Form("regex", "(Tom|Lily) (ran|sat)( and (ran|sat)){3}\\."), plain)
     for sampling in (SETTINGS["greedy"], SETTINGS["sampling"]):
         for one in requests(plain, sampling)[:3]:
             asked = replace(one, constraint=form)
@@ -156,7 +155,7 @@ def test_a_constraint_holds_at_each_guess(drafted: TransformersEngine) -> None:
 
 # The distribution of drawn tokens: random models of a vocabulary of three.
 
-TOKENS, NEW = 3, 5
+TOKENS, NEW = 3, 4
 PENALTY, TEMPERATURE, TOP_K = 1.5, 0.8, 2
 
 
@@ -169,7 +168,7 @@ def tiny(seed: int) -> Any:
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=1,
-        initializer_range=0.3,
+        initializer_range=0.15,
         bos_token_id=None,
         eos_token_id=None,
     )
@@ -178,9 +177,9 @@ def tiny(seed: int) -> Any:
 
 def settings_of(name: str) -> Settings:
     warpers: tuple[Any, ...] = (logits_process.TemperatureLogitsWarper(TEMPERATURE),)
-    if name == "top-k":
+    if name == "all":
         warpers += (logits_process.TopKLogitsWarper(TOP_K),)
-    penalty = PENALTY if name == "penalty" else 1.0
+    penalty = PENALTY if name == "all" else 1.0
     return Settings(GenerationConfig(), True, False, warpers, penalty, (), frozenset())
 
 
@@ -214,10 +213,11 @@ def surprise(counts: Counter[tuple[int, ...]], expected: dict[tuple[int, ...], f
     elif rest[0]:
         return 0.0
     statistic = sum((seen - want) ** 2 / want for seen, want in cells)
-    return float(chi2.sf(statistic, len(cells) - 1))
+    half = torch.tensor([len(cells) - 1, statistic], dtype=torch.float64) / 2
+    return float(torch.special.gammaincc(half[0], half[1]))
 
 
-@pytest.mark.parametrize("name", ["temperature", "top-k", "penalty"])
+@pytest.mark.parametrize("name", ["temperature", "all"])
 def test_drawn_answers_have_the_distribution_of_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target, other = tiny(1), tiny(2)
     decoder = StepDecoder(target, 32 * 16)
@@ -229,7 +229,7 @@ def test_drawn_answers_have_the_distribution_of_the_model(name: str, monkeypatch
     decoder.drafter = drafter
     sampling, settings = Sampling(max_new_tokens=NEW, temperature=TEMPERATURE), settings_of(name)
     nothing: Any = None
-    rows = [Request(sampling, ids=[0], key=(5, row, 0)) for row in range(3000)]
+    rows = [Request(sampling, ids=[0], key=(5, row, 0)) for row in range(1000)]
     for row in rows:
         decoder.add(RunningSequence(row, settings, nothing))
     counts: Counter[tuple[int, ...]] = Counter(tuple(one.sampler.written) for one in decoder.run())
@@ -256,7 +256,7 @@ def test_the_rule_gives_each_token_its_probability() -> None:
 
 
 def test_the_pace_follows_what_pays() -> None:
-    always, never = Pace(0.3), Pace(0.3)
+    always, never = Pace(0.3, 0.7), Pace(0.3, 0.7)
     counts = []
     for _ in range(200):
         count = always.count()
@@ -274,10 +274,14 @@ def test_the_pace_follows_what_pays() -> None:
 
 
 def test_a_draft_that_cannot_help_is_refused(
-    drafted: TransformersEngine, draft: LoadedModel, tiny_model: Callable[..., Path]
+    drafted: TransformersEngine, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
+    other = load(ModelSpec(str(tiny_model("llama"))))
+    other.model.config.update({"hidden_size": 32, "num_attention_heads": 2, "head_dim": 16})
+    LlamaForCausalLM(other.model.config).save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: open_engine(replace(STORIES, draft=str(tiny_model("llama")))), "token"),
+        (lambda: open_engine(replace(STORIES, draft=str(tmp_path))), "vocabulary of stories"),
         (lambda: open_engine(replace(STORIES, draft=str(tiny_model("gpt2")))), "layers of another kind"),
         (lambda: open_engine(replace(STORIES, draft=str(tiny_model("t5")))), "encoder-decoder"),
         (lambda: open_engine(ModelSpec(str(tiny_model("gpt2")), draft="stories")), "layers of another kind"),
@@ -285,7 +289,7 @@ def test_a_draft_that_cannot_help_is_refused(
         (lambda: open_engine(replace(STORIES, attn="sdpa", draft="stories")), "sdpa"),
         (lambda: load(replace(STORIES, draft="stories")), "writes"),
         (lambda: open_engine(replace(STORIES, engine="ctranslate2", draft="stories")), "ctranslate2"),
-        (lambda: open_engine(replace(STORIES, engine="http://x/v1", draft="stories")), "server"),
+        (lambda: open_engine(ModelSpec("m", engine="http://x/v1", draft="stories")), "server"),
         (lambda: drafted.generate(requests(drafted, Sampling(num_beams=2))), "num_beams"),
         (lambda: drafted.stream(requests(drafted, Sampling(num_beams=2))[0], print), "num_beams"),
     ]

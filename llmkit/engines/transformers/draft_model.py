@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _READ = 512  # tokens of prompts that are read at a time
+_OVERHEAD = 4_000_000  # bytes that could be read in the time that a step takes besides reading weights
 
 
 class DraftModel:
@@ -54,7 +55,8 @@ class DraftModel:
             )
         _check_vocabulary(draft, target)
         self.loaded = draft
-        self.cost = step_bytes(draft.model) / step_bytes(target.model) + VERIFYING
+        steps = [step_bytes(one.model) + _OVERHEAD for one in (draft, target)]
+        self.cost = steps[0] / steps[1] + VERIFYING
         self.positions = draft.context_length
         self.token_bytes = token_bytes(draft.model.config, draft.dtype)
         self.vocabulary = int(base_model(draft.model).get_input_embeddings().weight.shape[0])
@@ -81,8 +83,8 @@ def draft_for(draft: LoadedModel, target: LoadedModel, reason: str | None) -> Dr
             f"needs a model that verifies in native steps, and {target.spec.name} does not: {reason}",
         )
     found = DraftModel(draft, target)
-    share = found.cost - VERIFYING
-    target.notes.append(f"draft {draft.spec.name}: its steps read {share:.0%} of the bytes of the model's")
+    share = step_bytes(draft.model) / step_bytes(target.model)
+    target.notes.append(f"draft {draft.spec.name}: a step reads {share:.0%} of the bytes of the model's")
     return found
 
 
@@ -96,6 +98,7 @@ class DraftRow:
         prompt_tokens: tokens of its prompt.
         sampler: chooses its tokens.
         count: tokens to guess at most, 1 or more.
+        cost: time to guess and to verify one of them, as a share of a step.
     """
 
     slot: Slot
@@ -103,6 +106,7 @@ class DraftRow:
     prompt_tokens: int
     sampler: RowSampler
     count: int
+    cost: float
 
 
 class Drafter:
@@ -160,7 +164,7 @@ class Drafter:
                 guesses = found[i]
                 ahead = [one.token for one in guesses]
                 guesses.append(propose(rows[i].sampler, self._widened(line), ahead))
-                if len(guesses) < rows[i].count and self._goes_on(guesses):
+                if len(guesses) < rows[i].count and _goes_on(guesses, rows[i].cost):
                     on.append(i)
             able = on
             if able:
@@ -182,21 +186,22 @@ class Drafter:
             self.native.prefill([(mirror, row.slot.ids[begin : min(begin + _READ, row.prompt_tokens)])])
         return mirror, [*row.slot.ids[len(mirror.ids) :], row.last]
 
-    def _goes_on(self, guesses: Sequence[Guess]) -> bool:
-        """Return True if one more guess is worth its time."""
-        if guesses[-1].drawn_from is not None:
-            return True  # the pace of the sequence decides
-        hope = 1.0
-        for guess in guesses:
-            hope *= guess.confidence
-        return hope > min(0.9, 1.5 * self.draft.cost)
-
     def _widened(self, line: torch.Tensor) -> torch.Tensor:
         """Bring the draft model's logits to the target's width."""
         missing = self._width - len(line)
         if missing <= 0:
             return line[: self._width]
         return torch.nn.functional.pad(line, (0, missing), value=-torch.inf)
+
+
+def _goes_on(guesses: Sequence[Guess], cost: float) -> bool:
+    """Return True if one more guess is worth its time."""
+    if guesses[-1].drawn_from is not None:
+        return True  # the pace of the sequence decides
+    hope = 1.0
+    for guess in guesses:
+        hope *= guess.confidence
+    return hope > min(0.9, 1.5 * cost)
 
 
 def _check_vocabulary(draft: LoadedModel, target: LoadedModel) -> None:

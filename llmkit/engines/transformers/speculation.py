@@ -5,17 +5,51 @@ Guesses are verified together in one step of the model (`verification`). They co
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+from statistics import median
+
 GUESSES = 5
 """Tokens that are guessed at a time, at most."""
 VERIFYING = 0.12  # a step with one token more takes this share of a step longer
 
 
+class Meter:
+    """Measures the time that guesses take, where they change no token.
+
+    Args:
+        expected: time to propose and to verify one token, as a share of a step of the model.
+    """
+
+    _ENOUGH, _KEPT = 5, 15
+
+    def __init__(self, expected: float) -> None:
+        self._expected = expected
+        self._plain: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=self._KEPT))
+        self._costs: deque[float] = deque(maxlen=self._KEPT)
+
+    @property
+    def cost(self) -> float:
+        """Time to propose and to verify one token, as a share of a step; at first what is expected."""
+        return max(0.02, median(self._costs)) if len(self._costs) >= self._ENOUGH else self._expected
+
+    def note(self, rows: int, guessed: int, seconds: float) -> None:
+        """Take note of a step of some sequences, with the guesses of all of them."""
+        plain = self._plain[rows]
+        if not guessed:
+            plain.append(seconds)
+        elif len(plain) >= self._ENOUGH:
+            self._costs.append((seconds / median(plain) - 1) * rows / guessed)
+
+
 class Pace:
     """Number of tokens to guess, by how many guesses of the same sequence were right.
 
-    It looks at one sequence alone, and at no clock: so a sequence gets the same guesses in every batch.
+    It looks at one sequence alone: with a fixed cost, a sequence gets the same guesses in every batch.
 
     Args:
+        rate: share of guesses that is expected to be right.
+
+    Attributes:
         cost: time to propose and to verify one token, as a share of a step of the model.
     """
 
@@ -23,9 +57,9 @@ class Pace:
     _FIRST, _LONGEST = 16, 256  # tokens without guesses, after guesses that did not pay
     _PROBE = 2
 
-    def __init__(self, cost: float) -> None:
+    def __init__(self, cost: float, rate: float) -> None:
         self.cost = cost
-        self._right, self._tried = 0.7 * self._PRIOR, self._PRIOR
+        self._right, self._tried = rate * self._PRIOR, self._PRIOR
         self._pause, self._next_pause = 0, self._FIRST
         self._probing = False
 

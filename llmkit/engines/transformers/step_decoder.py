@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ from llmkit.engines.transformers.draft_model import Drafter, DraftModel, DraftRo
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
 from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
-from llmkit.engines.transformers.speculation import GUESSES, VERIFYING, Pace, PromptLookup
+from llmkit.engines.transformers.speculation import GUESSES, VERIFYING, Meter, Pace, PromptLookup
 from llmkit.engines.transformers.verification import Guess, verify
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ GUESSING_ROWS = 2
 
 Where a draft model draws guesses, it does so in every batch: the tokens depend on it.
 """
+LOOKED_UP, DRAFTED = 0.5, 0.7  # shares of guesses that are expected to be right
 
 
 class RunningSequence:
@@ -73,7 +74,7 @@ class RunningSequence:
         # Enough tokens to hold the longest stop string, which may begin inside one.
         self._tail = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
         self.lookup = PromptLookup(list(request.ids or ()))
-        self.pace = Pace(VERIFYING)
+        self.pace = Pace(VERIFYING, LOOKED_UP)
 
     @property
     def prompt(self) -> Sequence[int]:
@@ -144,6 +145,11 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     return low
 
 
+def new_meter(draft: DraftModel | None) -> Meter:
+    """Return what is known about the time of guesses before the first one."""
+    return Meter(VERIFYING if draft is None else draft.cost)
+
+
 class StepDecoder:
     """Runs sequences step by step.
 
@@ -153,6 +159,7 @@ class StepDecoder:
         read: tokens of prompts to read before each step, so that long prompts do not hold up the answers of
             others; None reads all that there is room for.
         draft: model that guesses tokens; None looks them up in the sequence.
+        meter: what is known about the time of guesses; None knows nothing yet.
 
     Attributes:
         prefixes: beginnings of earlier prompts; None keeps none.
@@ -160,10 +167,16 @@ class StepDecoder:
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokens: int, read: int | None = None, draft: DraftModel | None = None
+        self,
+        model: PreTrainedModel,
+        tokens: int,
+        read: int | None = None,
+        draft: DraftModel | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.native = NativeDecoder(model, tokens)
         self.drafter = None if draft is None else Drafter(draft, tokens, self.native.width)
+        self.meter = meter or new_meter(draft)
         self.prefixes: PrefixStore | None = None
         self.guessed = self.right = 0
         self._read = read
@@ -173,7 +186,7 @@ class StepDecoder:
     def add(self, sequence: RunningSequence) -> None:
         """Let a sequence wait for its turn."""
         if self.drafter is not None:
-            sequence.pace = Pace(self.drafter.draft.cost)
+            sequence.pace = Pace(self.drafter.draft.cost, DRAFTED)
             if sequence.slot is not None:
                 self.drafter.settle(sequence.slot)
         self._waiting.append(sequence)
@@ -186,6 +199,7 @@ class StepDecoder:
     def step(self) -> list[RunningSequence]:
         """Admit waiting sequences, run one step, and return those that it finished."""
         self._admit()
+        started = perf_counter()
         rows: list[tuple[Slot, list[int]]] = []
         active = [one for one in self._running if one.finished is None]
         guesses = self._guesses(active)
@@ -193,20 +207,32 @@ class StepDecoder:
             assert one.slot is not None
             rows.append((one.slot, [one.sampler.written[-1], *(guess.token for guess in guessed)]))
         if rows:
-            logits = self.native.step(rows)
-            if len(logits) == len(rows):
-                tokens = choose([one.sampler for one in active], logits)
-                for one, token in zip(active, tokens, strict=True):
-                    one.take([token])
-            else:
-                starts = accumulate((len(read) for _, read in rows), initial=0)
-                for one, start, guessed in zip(active, starts, guesses, strict=False):
-                    self._verify(one, guessed, logits[start : start + len(guessed) + 1])
+            self._choose(active, guesses, self.native.step(rows))
+            self.meter.note(len(rows), sum(map(len, guesses)), perf_counter() - started)
         return self._leave()
+
+    def _choose(
+        self, active: Sequence[RunningSequence], guesses: Sequence[Sequence[Guess]], logits: torch.Tensor
+    ) -> None:
+        """Choose the tokens of each sequence from the logits after its last token and after each guess."""
+        if len(logits) == len(active):
+            tokens = choose([one.sampler for one in active], logits)
+            for one, token in zip(active, tokens, strict=True):
+                one.take([token])
+            return
+        start = 0
+        for one, guessed in zip(active, guesses, strict=True):
+            end = start + len(guessed) + 1
+            self._verify(one, guessed, logits[start:end])
+            start = end
 
     def _guesses(self, active: Sequence[RunningSequence]) -> list[list[Guess]]:
         """Guess the next tokens of each sequence."""
         few = len(active) <= GUESSING_ROWS
+        # Where guesses change no token, the clock may decide how many there are.
+        for one in active:
+            if self.drafter is None or not one.settings.drawing:
+                one.pace.cost = self.meter.cost
         if self.drafter is None:
             return [one.looked_up() if few else [] for one in active]
         found: list[list[Guess]] = [[] for _ in active]
@@ -216,7 +242,7 @@ class StepDecoder:
             if (few or one.settings.drawing) and (count := min(one.pace.count(), one.room)) > 0:
                 assert one.slot is not None
                 last = one.sampler.written[-1]
-                rows[i] = DraftRow(one.slot, last, len(one.prompt), one.sampler, count)
+                rows[i] = DraftRow(one.slot, last, len(one.prompt), one.sampler, count, one.pace.cost)
         for i, guesses in zip(rows, self.drafter.propose(list(rows.values())), strict=True):
             found[i] = guesses
         return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import Completion, OnTokens, Request
 from llmkit.engines.transformers import native_decoder
 from llmkit.engines.transformers.native_decoder import Slot
-from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder
+from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder, new_meter
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from llmkit.engines.transformers.draft_model import DraftModel
     from llmkit.engines.transformers.sampling import Settings
+    from llmkit.engines.transformers.speculation import Meter
     from llmkit.runtime.load import LoadedModel
 
 
@@ -34,9 +35,9 @@ class StepSession:
         ids: tokens whose keys and values it holds.
     """
 
-    def __init__(self, model: PreTrainedModel, draft: DraftModel | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, draft: DraftModel | None, meter: Meter) -> None:
         self.ids: list[int] = []
-        self._model, self._draft = model, draft
+        self._model, self._draft, self._meter = model, draft, meter
         self.forget()
 
     def forget(self) -> None:
@@ -52,7 +53,7 @@ class StepSession:
         shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
         self.ids = []
         if self._decoder is None or self._slot is None or self._slot.capacity < size:
-            decoder = StepDecoder(self._model, size + size // 2, draft=self._draft)
+            decoder = StepDecoder(self._model, size + size // 2, draft=self._draft, meter=self._meter)
             slot = decoder.native.allocate(decoder.native.tokens)
             assert slot is not None
             if self._decoder is not None and self._slot is not None and shared:
@@ -87,7 +88,7 @@ class StepRunner:
         draft: DraftModel | None = None,
     ) -> None:
         self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
-        self._draft = draft
+        self._draft, self._meter = draft, new_meter(draft)
         self._decoder: StepDecoder | None = None
 
     def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
@@ -103,7 +104,7 @@ class StepRunner:
             needed = self._needed([one.size for one in sequences])
             if decoder is None or decoder.native.tokens < needed:
                 decoder = None  # frees the smaller cache first
-                decoder = StepDecoder(self._model, needed, draft=self._draft)
+                decoder = StepDecoder(self._model, needed, draft=self._draft, meter=self._meter)
             for one in sequences:
                 decoder.add(one)
             for _ in decoder.run():
@@ -139,7 +140,7 @@ class StepRunner:
 
     def session(self) -> StepSession:
         """Return an empty session."""
-        return StepSession(self._model, self._draft)
+        return StepSession(self._model, self._draft, self._meter)
 
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
