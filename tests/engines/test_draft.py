@@ -22,7 +22,7 @@ from llmkit.engines.transformers.engine import TransformersEngine
 from llmkit.engines.transformers.native_decoder import NativeDecoder
 from llmkit.engines.transformers.row_sampler import RowSampler
 from llmkit.engines.transformers.sampling import Settings
-from llmkit.engines.transformers.speculation import GUESSES, Pace
+from llmkit.engines.transformers.speculation import GUESSES, VERIFYING, Guesser, Meter, Pace
 from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder
 from llmkit.engines.transformers.verification import Guess, verify
 from llmkit.errors import OptionError
@@ -41,11 +41,11 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def draft() -> LoadedModel:
-    """The story model without its last layer."""
+    """The story model in 4 bits without its last two layers."""
     found = load(FORMS["int4"])
     model: Any = found.model
-    model.model.layers = model.model.layers[:-1]
-    model.config.num_hidden_layers -= 1
+    model.model.layers = model.model.layers[:-2]
+    model.config.num_hidden_layers -= 2
     return found
 
 
@@ -76,7 +76,7 @@ def test_greedy_text_is_the_same_to_the_bit(form: str, draft: LoadedModel) -> No
     loaded = load(FORMS[form])
     plain, engine = TransformersEngine(loaded), TransformersEngine(loaded, draft)
     for sampling in GREEDY:
-        for one in requests(plain, sampling):
+        for one in requests(plain, sampling)[::2]:
             asked = replace(one, logprobs=2)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(step_decoder, "GUESSING_ROWS", 0)
@@ -256,21 +256,47 @@ def test_the_rule_gives_each_token_its_probability() -> None:
 
 
 def test_the_pace_follows_what_pays() -> None:
-    always, never = Pace(0.3, 0.7), Pace(0.3, 0.7)
+    always, never, costly = Pace(0.3, 0.7), Pace(0.3, 0.7), Pace(1.1, 1.0)
     counts = []
     for _ in range(200):
-        count = always.count()
+        count, _ = always.next()
         counts.append(count)
         always.note(count, count)
     assert counts[-1] == GUESSES
     wasted = 0
     for _ in range(1000):
-        count = never.count()
+        count, _ = never.next()
         wasted += count
         never.note(count, 0)
     assert 0 < wasted < 40
-    again = [never.count() for _ in range(300)]  # it tries again
-    assert any(again)
+    assert any(never.next()[0] for _ in range(300))  # it tries again
+    assert costly.best() == (0, 1.0)
+
+
+def test_text_is_looked_up_where_it_repeats_and_only_there() -> None:
+    guesser = Guesser([1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3])
+    assert guesser.plan(9)[0] == [4, 5, 6]
+    guesser.note([4, 5, 6, 7], 0, 0)
+    assert len(guesser.plan(9)[0]) > 3
+    assert guesser.plan(2) == ([4, 5], 0)
+    assert guesser.plan(0) == ([], 0)
+    for _ in range(20):  # what follows is another token each time
+        guesser.plan(9)
+        guesser.note([99], 0, 0)
+    assert guesser.plan(9) == ([], 0)
+    for _ in range(20):  # it is seen to be right without a guess
+        guesser.plan(9)
+        guesser.note([4], 0, 0)
+    assert guesser.plan(9)[0]
+
+
+def test_costs_come_from_the_clock_once_they_are_known() -> None:
+    meter = Meter(0.5)
+    for _ in range(20):
+        meter.note(1, 0, 0.010, "lookup")
+        meter.note(1, 4, 0.030, "draft")
+    assert meter.cost("draft") == pytest.approx(0.5)  # three times the time for four tokens more
+    assert meter.cost("lookup") == VERIFYING
 
 
 def test_a_draft_that_cannot_help_is_refused(
@@ -287,6 +313,7 @@ def test_a_draft_that_cannot_help_is_refused(
         (lambda: open_engine(ModelSpec(str(tiny_model("gpt2")), draft="stories")), "layers of another kind"),
         (lambda: open_engine(ModelSpec("translator", draft="stories")), "native steps"),
         (lambda: open_engine(replace(STORIES, attn="sdpa", draft="stories")), "sdpa"),
+        (lambda: open_engine(replace(STORIES, draft="stories")), "smaller"),
         (lambda: load(replace(STORIES, draft="stories")), "writes"),
         (lambda: open_engine(replace(STORIES, engine="ctranslate2", draft="stories")), "ctranslate2"),
         (lambda: open_engine(ModelSpec("m", engine="http://x/v1", draft="stories")), "server"),

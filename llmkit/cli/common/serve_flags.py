@@ -206,9 +206,7 @@ class ServedModelFlags:
         """
         names = self.model or [_DEFAULT]
         if self.draft is not None and len(names) > 1:
-            raise OptionError(
-                "draft", "goes with one `model`, whose vocabulary it has; serve the others without"
-            )
+            raise OptionError("draft", "goes with one `model`, whose vocabulary it has")
         found: dict[str, ModelSpec] = {}
         for name in names:
             shown = Path(name).resolve().name if Path(name).is_dir() else name

@@ -43,7 +43,7 @@ class DraftModel:
         token_bytes: bytes of its cache for one token.
 
     Raises:
-        OptionError: the draft model does not run in native steps, or has another vocabulary.
+        OptionError: the draft model does not run in native steps, has another vocabulary, or is too large.
     """
 
     def __init__(self, draft: LoadedModel, target: LoadedModel) -> None:
@@ -57,9 +57,17 @@ class DraftModel:
         self.loaded = draft
         steps = [step_bytes(one.model) + _OVERHEAD for one in (draft, target)]
         self.cost = steps[0] / steps[1] + VERIFYING
+        if self.cost >= 1:  # then not even right guesses save time
+            raise OptionError(
+                "draft",
+                f"must be much smaller than {target.spec.name}: a step of {draft.spec.name} reads"
+                f" {step_bytes(draft.model) / 1e6:,.0f} MB of weights, and one of the model"
+                f" {step_bytes(target.model) / 1e6:,.0f} MB",
+            )
         self.positions = draft.context_length
         self.token_bytes = token_bytes(draft.model.config, draft.dtype)
-        self.vocabulary = int(base_model(draft.model).get_input_embeddings().weight.shape[0])
+        embedding: Any = base_model(draft.model).get_input_embeddings()
+        self.vocabulary = int(embedding.weight.shape[0])
 
     def identity(self) -> dict[str, Any]:
         """Return what drawn tokens depend on, for a journal."""

@@ -20,7 +20,7 @@ from llmkit.engines.transformers.draft_model import Drafter, DraftModel, DraftRo
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
 from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
-from llmkit.engines.transformers.speculation import GUESSES, VERIFYING, Meter, Pace, PromptLookup
+from llmkit.engines.transformers.speculation import GUESSES, Guesser, Meter, Source
 from llmkit.engines.transformers.verification import Guess, verify
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ GUESSING_ROWS = 2
 
 Where a draft model draws guesses, it does so in every batch: the tokens depend on it.
 """
-LOOKED_UP, DRAFTED = 0.5, 0.7  # shares of guesses that are expected to be right
 
 
 class RunningSequence:
@@ -73,8 +72,7 @@ class RunningSequence:
         self._tokenizer = tokenizer
         # Enough tokens to hold the longest stop string, which may begin inside one.
         self._tail = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
-        self.lookup = PromptLookup(list(request.ids or ()))
-        self.pace = Pace(VERIFYING, LOOKED_UP)
+        self.guesser = Guesser(request.ids or ())
 
     @property
     def prompt(self) -> Sequence[int]:
@@ -90,7 +88,7 @@ class RunningSequence:
         limit = self.request.sampling.max_new_tokens
         written = self.sampler.written
         for count, token in enumerate(tokens, start=1):
-            self.lookup.add(token)
+            self.guesser.lookup.add(token)
             total = len(written) - len(tokens) + count
             if token in self.settings.end_ids or self._reaches_stop(written[:total]):
                 self.finished = "stop"
@@ -109,13 +107,6 @@ class RunningSequence:
     def room(self) -> int:
         """Tokens that may be guessed: the token after them still fits into the answer."""
         return self.request.sampling.max_new_tokens - len(self.sampler.written) - 1
-
-    def looked_up(self) -> list[Guess]:
-        """Guess the next tokens by those that followed the same tokens before."""
-        begin = self.lookup.find() if self.room > 0 else None
-        if begin is None:
-            return []
-        return [Guess(token) for token in self.lookup.guesses(begin, min(self.pace.count(), self.room))]
 
     def completion(self) -> Completion:
         """Return the answer."""
@@ -147,7 +138,7 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 def new_meter(draft: DraftModel | None) -> Meter:
     """Return what is known about the time of guesses before the first one."""
-    return Meter(VERIFYING if draft is None else draft.cost)
+    return Meter(None if draft is None else draft.cost)
 
 
 class StepDecoder:
@@ -186,7 +177,7 @@ class StepDecoder:
     def add(self, sequence: RunningSequence) -> None:
         """Let a sequence wait for its turn."""
         if self.drafter is not None:
-            sequence.pace = Pace(self.drafter.draft.cost, DRAFTED)
+            sequence.guesser.drafts(self.drafter.draft.cost)
             if sequence.slot is not None:
                 self.drafter.settle(sequence.slot)
         self._waiting.append(sequence)
@@ -202,73 +193,87 @@ class StepDecoder:
         started = perf_counter()
         rows: list[tuple[Slot, list[int]]] = []
         active = [one for one in self._running if one.finished is None]
-        guesses = self._guesses(active)
+        guesses, drafted = self._guesses(active)
         for one, guessed in zip(active, guesses, strict=True):
             assert one.slot is not None
             rows.append((one.slot, [one.sampler.written[-1], *(guess.token for guess in guessed)]))
         if rows:
-            self._choose(active, guesses, self.native.step(rows))
-            self.meter.note(len(rows), sum(map(len, guesses)), perf_counter() - started)
+            self._choose(active, guesses, drafted, self.native.step(rows))
+            total = sum(map(len, guesses))
+            if len(drafted) in (0, len(rows)):  # else the time of two sources cannot be told apart
+                source: Source = "draft" if drafted else "lookup"
+                self.meter.note(len(rows), total, perf_counter() - started, source)
         return self._leave()
 
+    def _guesses(self, active: Sequence[RunningSequence]) -> tuple[list[list[Guess]], set[int]]:
+        """Guess the next tokens of each sequence; return them, and the indices of those that are drafted."""
+        few = len(active) <= GUESSING_ROWS
+        found: list[list[Guess]] = [[] for _ in active]
+        rows: dict[int, DraftRow] = {}
+        for i, one in enumerate(active):
+            # Drawn text depends on where tokens are drafted, so that may depend on the sequence alone.
+            fixed = self.drafter is not None and one.settings.drawing
+            if not few and not fixed:
+                continue
+            if not fixed:
+                one.guesser.measured(self.meter)
+            looked_up, count = one.guesser.plan(one.room)
+            found[i] = [Guess(token) for token in looked_up]
+            if count:
+                assert one.slot is not None
+                assert one.guesser.drafting is not None
+                last, cost = one.sampler.written[-1], one.guesser.drafting.cost
+                rows[i] = DraftRow(one.slot, last, len(one.prompt), one.sampler, count, cost)
+        if self.drafter is not None:
+            for i, guesses in zip(rows, self.drafter.propose(list(rows.values())), strict=True):
+                found[i] = guesses
+        return found, set(rows)
+
     def _choose(
-        self, active: Sequence[RunningSequence], guesses: Sequence[Sequence[Guess]], logits: torch.Tensor
+        self,
+        active: Sequence[RunningSequence],
+        guesses: Sequence[Sequence[Guess]],
+        drafted: set[int],
+        logits: torch.Tensor,
     ) -> None:
         """Choose the tokens of each sequence from the logits after its last token and after each guess."""
         if len(logits) == len(active):
             tokens = choose([one.sampler for one in active], logits)
             for one, token in zip(active, tokens, strict=True):
+                one.guesser.note([token], 0, 0)
                 one.take([token])
             return
         start = 0
-        for one, guessed in zip(active, guesses, strict=True):
+        for i, (one, guessed) in enumerate(zip(active, guesses, strict=True)):
             end = start + len(guessed) + 1
-            self._verify(one, guessed, logits[start:end])
+            self._verify(one, guessed, i in drafted, logits[start:end])
             start = end
 
-    def _guesses(self, active: Sequence[RunningSequence]) -> list[list[Guess]]:
-        """Guess the next tokens of each sequence."""
-        few = len(active) <= GUESSING_ROWS
-        # Where guesses change no token, the clock may decide how many there are.
-        for one in active:
-            if self.drafter is None or not one.settings.drawing:
-                one.pace.cost = self.meter.cost
-        if self.drafter is None:
-            return [one.looked_up() if few else [] for one in active]
-        found: list[list[Guess]] = [[] for _ in active]
-        rows: dict[int, DraftRow] = {}
-        for i, one in enumerate(active):
-            # Greedy text is the same with guesses and without. A drawn text must not depend on the batch.
-            if (few or one.settings.drawing) and (count := min(one.pace.count(), one.room)) > 0:
-                assert one.slot is not None
-                last = one.sampler.written[-1]
-                rows[i] = DraftRow(one.slot, last, len(one.prompt), one.sampler, count, one.pace.cost)
-        for i, guesses in zip(rows, self.drafter.propose(list(rows.values())), strict=True):
-            found[i] = guesses
-        return found
-
-    def _verify(self, one: RunningSequence, guesses: Sequence[Guess], logits: torch.Tensor) -> None:
+    def _verify(
+        self, one: RunningSequence, guesses: Sequence[Guess], drafted: bool, logits: torch.Tensor
+    ) -> None:
         """Choose a sequence's tokens up to the first wrong guess; forget what was read after it.
 
         Args:
             one: the sequence.
             guesses: of its next tokens.
+            drafted: a draft model made them.
             logits: those after its last token and after each guess.
         """
         assert one.slot is not None
         begin = len(one.slot.ids) - len(logits)
-        right = chosen = 0
+        chosen: list[int] = []
+        right = 0
         for guess, line in zip([*guesses, None], logits, strict=True):
-            token = verify(one.sampler, line, guess)
-            one.take([token])
-            chosen += 1
-            right += guess is not None and token == guess.token
-            if right < chosen or one.finished is not None:
+            chosen.append(verify(one.sampler, line, guess))
+            one.take(chosen[-1:])
+            right += guess is not None and chosen[-1] == guess.token
+            if right < len(chosen) or one.finished is not None:
                 break
-        one.pace.note(len(guesses), right)
+        one.guesser.note(chosen, len(guesses) if drafted else 0, right)
         self.guessed += len(guesses)
         self.right += right
-        del one.slot.ids[begin + chosen :]
+        del one.slot.ids[begin + len(chosen) :]
         if self.drafter is not None:
             self.drafter.settle(one.slot)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.row_sampler import RowSampler
     from llmkit.engines.transformers.sampling import Settings
 
+_CANDIDATES = 256  # tokens that a draft model draws from
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -55,7 +57,10 @@ def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> 
     if not sampler.settings.drawing:
         token = int(logits.argmax())
         return Guess(token, None, float(logits.softmax(dim=-1)[token]))
-    found = distribution(logits, sampler.settings)
+    # Any distribution will do, and the warpers take long over a whole vocabulary.
+    likeliest, ids = logits.topk(min(_CANDIDATES, len(logits)))
+    found = torch.zeros(len(logits), dtype=torch.float64)
+    found[ids] = distribution(likeliest, sampler.settings)
     token = _invert(found, sampler.proposing_number(len(ahead)))
     return Guess(token, found, float(found[token]))
 
@@ -89,11 +94,13 @@ def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
     scores = logits.unsqueeze(0)
     for warp in settings.warpers:
         scores = warp(nothing, scores)
-    if bool(torch.isfinite(scores.max())):
-        return scores[0].double().softmax(dim=-1)
-    certain = torch.zeros(len(logits), dtype=torch.float64)  # as `row_sampler.choose` does
-    certain[int(logits.argmax())] = 1.0
-    return certain
+    found = torch.zeros(len(logits), dtype=torch.float64)
+    ids = torch.isfinite(scores[0]).nonzero().squeeze(1)
+    if len(ids) and bool(torch.isfinite(scores.max())):
+        found[ids] = scores[0, ids].double().softmax(dim=-1)
+    else:
+        found[int(logits.argmax())] = 1.0  # as `row_sampler.choose` does
+    return found
 
 
 def _invert(weights: torch.Tensor, number: float) -> int:
