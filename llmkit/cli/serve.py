@@ -34,6 +34,8 @@ def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.Mess
     specs = models.specs()
     for spec in specs.values():
         locate(spec.name, spec)  # a mistyped name ends the command here; the weights are read later
+        if spec.draft is not None:
+            locate(spec.draft, dataclasses.replace(spec, bundled=False))
     openers = {name: functools.partial(_open, spec) for name, spec in specs.items()}
     number = serve(openers, settings, console.say)
     raise console.Exit(128 + number)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 ENGINES = ("transformers", "ctranslate2", "llamacpp", "openvino", "vllm")
 """Names that `ModelSpec.engine` may have besides a URL; None is ``transformers``."""
-_SERVER_DECIDES = ("revision", "device", "dtype", "attn", "quantize", "linear", "adapter")
+_SERVER_DECIDES = ("revision", "device", "dtype", "attn", "quantize", "linear", "adapter", "draft")
 # Options of a model that an engine does not take.
 _REFUSED = {
-    "ctranslate2": ("attn", "linear", "four_bits"),
-    "llamacpp": ("attn", "linear", "four_bits"),
-    "openvino": ("attn", "linear", "four_bits"),
-    "vllm": ("device", "attn", "linear", "four_bits", "quantize", "adapter"),
+    "ctranslate2": ("attn", "linear", "draft", "four_bits"),
+    "llamacpp": ("attn", "linear", "draft", "four_bits"),
+    "openvino": ("attn", "linear", "draft", "four_bits"),
+    "vllm": ("device", "attn", "linear", "draft", "four_bits", "quantize", "adapter"),
 }
 _OWN_PYTHON = ("llamacpp", "openvino", "vllm")
 

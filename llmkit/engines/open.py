@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.engines.choice import check_engine, is_url
@@ -17,6 +18,7 @@ def open_engine(spec: ModelSpec) -> Engine:
 
     Raises:
         InputError, LLMKitError: as `runtime.load.load`, or as `HttpEngine` if the spec names a server.
+        OptionError: the draft model does not fit.
     """
     check_engine(spec)
     if is_url(spec.engine):
@@ -39,7 +41,26 @@ def open_engine(spec: ModelSpec) -> Engine:
     from llmkit.engines.transformers.engine import TransformersEngine
     from llmkit.runtime.load import load
 
-    return TransformersEngine(load(spec))
+    loaded = load(replace(spec, draft=None))
+    return TransformersEngine(loaded, None if spec.draft is None else load(draft_spec(spec)))
+
+
+def draft_spec(spec: ModelSpec) -> ModelSpec:
+    """Return the request for the draft model that `spec` names.
+
+    It runs on the same device, in the precision that is best for it; permissions are the same.
+    """
+    from llmkit.runtime.spec import ModelSpec
+
+    assert spec.draft is not None
+    return ModelSpec(
+        spec.draft,
+        device=spec.device,
+        trust_remote_code=spec.trust_remote_code,
+        allow_bin=spec.allow_bin,
+        offline=spec.offline,
+        cache_dir=spec.cache_dir,
+    )
 
 
 def as_engine(model: Engine | LoadedModel | ModelSpec | str) -> Engine:

@@ -52,6 +52,10 @@ def load(spec: ModelSpec) -> LoadedModel:
 
     if spec.engine not in (None, "transformers"):
         raise OptionError("engine", "answers with text, and this needs the model itself; leave it out")
+    if spec.draft is not None:
+        raise OptionError(
+            "draft", "guesses tokens for a model that writes, and this one does not; leave it out"
+        )
     check_options(spec)
     location, adapter = _find(spec)
     if spec.quantize is not None and adapter is not None:

@@ -39,6 +39,8 @@ class ModelSpec:
         concurrency: requests to that server at the same time.
         engine_python: path of a Python that has the engine's library, for ``llamacpp``, ``openvino`` and
             ``vllm``; None is this one.
+        draft: name of a smaller model with the same vocabulary, which guesses tokens that the model verifies;
+            None is none. Only engines take it.
         four_bits: keep the linear layers in 4 bits (NF4; Dettmers et al. 2023, arXiv:2305.14314).
     """
 
@@ -61,4 +63,5 @@ class ModelSpec:
     engine: str | None = None
     concurrency: int = 8
     engine_python: str | None = None
+    draft: str | None = None
     four_bits: bool = False

@@ -40,6 +40,15 @@ class TextModelFlags(ModelFlags):
     concurrency: Annotated[
         int, flag("--concurrency", metavar="N", help="Parallel requests to vllm or a URL.")
     ] = 8
+    draft: Annotated[
+        str | None,
+        flag(
+            "--draft",
+            metavar="NAME|PATH",
+            help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
+            default="none",
+        ),
+    ] = None
 
     @property
     def unnamed(self) -> bool:
@@ -54,7 +63,8 @@ class TextModelFlags(ModelFlags):
             found = replace(found, bundled=False)
         else:
             found = ModelFlags.spec(here, task=task, verb=verb)
-        found = replace(found, engine=engine, engine_python=self.engine_python, concurrency=self.concurrency)
+        found = replace(found, engine=engine, draft=self.draft)
+        found = replace(found, engine_python=self.engine_python, concurrency=self.concurrency)
         check_engine(found)  # before anything is imported or loaded
         return found
 

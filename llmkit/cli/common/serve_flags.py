@@ -174,6 +174,15 @@ class ServedModelFlags:
             default="none",
         ),
     ] = None
+    draft: Annotated[
+        str | None,
+        flag(
+            "--draft",
+            metavar="NAME|PATH",
+            help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
+            default="none",
+        ),
+    ] = None
     device: Annotated[str, flag("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
     dtype: Annotated[str, flag("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")] = (
         "auto"
@@ -198,9 +207,11 @@ class ServedModelFlags:
         """Return the models by the names under which they are served; a folder is served by its own name.
 
         Raises:
-            InputError: two have one name, or an adapter is not written NAME=PATH.
+            InputError: two have one name, an adapter is not written NAME=PATH, or several have one draft.
         """
         names = self.model or [_DEFAULT]
+        if self.draft is not None and len(names) > 1:
+            raise OptionError("draft", "goes with one `model`, whose vocabulary it has")
         found: dict[str, ModelSpec] = {}
         for name in names:
             shown = Path(name).resolve().name if Path(name).is_dir() else name
@@ -222,6 +233,7 @@ class ServedModelFlags:
         found[shown] = ModelSpec(
             name=name,
             adapter=adapter,
+            draft=self.draft,
             device=self.device,
             dtype=self.dtype,
             trust_remote_code=self.trust_remote_code,

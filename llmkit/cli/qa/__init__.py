@@ -153,6 +153,7 @@ def _ranking(
         model=asked.rank,
         engine=None,
         engine_python=None,
+        draft=None,
         revision=None,
         adapter=None,
         quantize=None,

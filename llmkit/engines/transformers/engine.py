@@ -18,6 +18,7 @@ import torch
 
 from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.transformers import row_choices, row_sampler, step_runner
+from llmkit.engines.transformers.draft_model import draft_for
 from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.engines.transformers.row_choices import RowChoices
 from llmkit.engines.transformers.sampling import (
@@ -67,12 +68,16 @@ class TransformersEngine:
 
     Args:
         loaded: from `runtime.load`, for the task ``text-generation`` or ``text2text-generation``.
+        draft: model that guesses its tokens, for models that run in native steps; None is none.
 
     Attributes:
         loaded: the model.
+
+    Raises:
+        OptionError: the draft model does not fit.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, draft: LoadedModel | None = None) -> None:
         self.loaded = loaded
         self.name: str = loaded.spec.name
         self.tokenizer: PreTrainedTokenizerBase | None = loaded.tokenizer
@@ -88,8 +93,9 @@ class TransformersEngine:
         self.defaults: Sampling = model_defaults(loaded)
         reason = step_runner.reason_against(loaded)
         self._steps: StepRunner | None = None
+        self._draft = None if draft is None else draft_for(draft, loaded, reason)
         if reason is None:
-            self._steps = StepRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS)
+            self._steps = StepRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS, self._draft)
         loaded.notes.append(
             "decoding in native steps" if reason is None else f"decoding by generate: {reason}"
         )
@@ -175,7 +181,9 @@ class TransformersEngine:
 
         most = self.context_length or _LIVE_TOKENS
         each = token_bytes(self.loaded.model.config, self.loaded.dtype)
-        return StepBatch(self.loaded.model, self.loaded.tokenizer, prepare, most, each, prompt_cache)
+        return StepBatch(
+            self.loaded.model, self.loaded.tokenizer, prepare, most, each, prompt_cache, self._draft
+        )
 
     def align(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None
@@ -198,8 +206,15 @@ class TransformersEngine:
         return {"engine": "transformers", **decoder, **self.loaded.identity()}
 
     def _steps_for(self, settings: Settings) -> StepRunner | None:
-        """Return the native steps if they know all of the settings."""
-        return None if self._steps is None or row_sampler.reason_against(settings) else self._steps
+        """Return the native steps if they know all of the settings.
+
+        Raises:
+            OptionError: they do not, and a draft model needs them.
+        """
+        unknown = row_sampler.reason_against(settings)
+        if unknown is not None and self._draft is not None:
+            raise OptionError("draft", f"does not go with `{unknown}`; leave one of them out")
+        return None if unknown is not None else self._steps
 
     def _parts(self, batch: Sequence[Request]) -> list[Sequence[Request]]:
         """Cut requests that `generate` pads where `token_budget` counts on native steps."""

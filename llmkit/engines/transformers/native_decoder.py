@@ -6,7 +6,7 @@ result of a sequence does not depend on the sequences beside it, to the bit. Pro
 many rows. bfloat16 weights meet activations that are rounded to bfloat16, where the processor multiplies
 them.
 
-Public: `reason_against`, `NativeDecoder`, `Slot`.
+Public: `reason_against`, `step_bytes`, `NativeDecoder`, `Slot`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,16 @@ def reason_against(model: PreTrainedModel) -> str | None:
     return None
 
 
+def step_bytes(model: PreTrainedModel) -> int:
+    """Return the bytes of the weights that a step reads, for which `reason_against` gives None."""
+    total = 0
+    for linear in map(native_adapter.base_layer, _linears(base_model(model))):
+        quantized = _native_weight(linear) is not None
+        bits = linear.bits if quantized else 8 * linear.weight.element_size()
+        total += linear.out_features * linear.in_features * bits // 8
+    return total
+
+
 def _linears(model: Any) -> list[Any]:
     found = [model.lm_head]
     for layer in model.model.layers:
@@ -156,6 +166,9 @@ class NativeDecoder:
         model: one for which `reason_against` gives None. Its weights are read where they lie.
         tokens: tokens of all sequences together that the cache holds.
 
+    Attributes:
+        width: logits after a token.
+
     Raises:
         MemoryError: the cache does not fit.
     """
@@ -198,6 +211,7 @@ class NativeDecoder:
             layers[0].self_attn.scaling,
             self._rank,
         )
+        self.width: int = self._model.head.outputs
         self._free = [(0, tokens)]
 
     def allocate(self, capacity: int) -> Slot | None:

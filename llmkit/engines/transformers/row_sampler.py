@@ -61,9 +61,7 @@ class RowSampler:
         self.request, self.settings = request, settings
         self.written: list[int] = []
         self.logprobs: list[TokenLogprob] | None = None if request.logprobs is None else []
-        self._numbers: np.ndarray | None = None
-        if settings.drawing:
-            self._numbers = random_stream(*request.key, length=sampling.max_new_tokens)
+        self._streams: dict[int, np.ndarray] = {}
         self._penalty = settings.repetition_penalty
         self._seen = dict.fromkeys(request.ids or ()) if self._penalty != 1.0 else {}
         self._counts: Counter[int] = Counter()
@@ -73,31 +71,57 @@ class RowSampler:
 
     @property
     def number(self) -> float:
-        """The random number of the next token."""
-        assert self._numbers is not None
-        return float(self._numbers[len(self.written)])
+        """The random number that draws the next token."""
+        return self._number(0, 0)
+
+    @property
+    def accepting_number(self) -> float:
+        """The random number that accepts or rejects a drawn guess of the next token."""
+        return self._number(1, 0)
+
+    def proposing_number(self, ahead: int) -> float:
+        """Return the random number that draws a guess, `ahead` tokens after the next one."""
+        return self._number(2, ahead)
+
+    def _number(self, part: int, ahead: int) -> float:
+        if part not in self._streams:
+            length = self.request.sampling.max_new_tokens
+            self._streams[part] = random_stream(*self.request.key, length=length, part=part)
+        return float(self._streams[part][len(self.written) + ahead])
 
     def process(self, logits: torch.Tensor) -> None:
         """Apply all settings that depend on this sequence to its logits, float32 [vocabulary], in place."""
-        sampling = self.request.sampling
-        if self._seen:
-            ids = torch.tensor(list(self._seen))
-            known = logits[ids]
-            logits[ids] = torch.where(known < 0, known * self._penalty, known / self._penalty)
-        if self._counts and (sampling.presence_penalty or sampling.frequency_penalty):
-            ids = torch.tensor(list(self._counts))
-            counts = torch.tensor(list(self._counts.values()), dtype=logits.dtype)
-            logits[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
-        for token, bias in self._bias.items():
-            logits[token] += bias
+        self.weigh(logits)
         for token in self._ngrams.banned():
             logits[token] = -torch.inf
-        if len(self.written) < sampling.min_new_tokens:
-            logits[sorted(self.settings.end_ids)] = -torch.inf
         if self._mask is not None:
             allowed = torch.from_numpy(self._mask.allowed())
             logits[: len(allowed)].masked_fill_(~allowed, -torch.inf)
             logits[len(allowed) :] = -torch.inf
+
+    def weigh(self, logits: torch.Tensor, ahead: Sequence[int] = ()) -> None:
+        """Apply penalties, biases and the least length to logits, float32 [vocabulary], in place.
+
+        Args:
+            logits: those after the sequence and the tokens `ahead`.
+            ahead: tokens that may come next.
+        """
+        sampling = self.request.sampling
+        if self._penalty != 1.0 and (self._seen or ahead):
+            ids = torch.tensor(list(dict.fromkeys([*self._seen, *ahead])))
+            known = logits[ids]
+            logits[ids] = torch.where(known < 0, known * self._penalty, known / self._penalty)
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            times = Counter(self._counts)
+            times.update(ahead)
+            if times:
+                ids = torch.tensor(list(times))
+                counts = torch.tensor(list(times.values()), dtype=logits.dtype)
+                logits[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+        for token, bias in self._bias.items():
+            logits[token] += bias
+        if len(self.written) + len(ahead) < sampling.min_new_tokens:
+            logits[sorted(self.settings.end_ids)] = -torch.inf
 
     def accept(self, token: int) -> None:
         """Take note of the token that was chosen."""

@@ -154,14 +154,14 @@ def _warpers(sampling: Sampling, typical_p: float | None) -> tuple[LogitsProcess
     return tuple(found)
 
 
-def random_stream(seed: int, row: int, sample: int, length: int) -> np.ndarray:
-    """Return `length` uniform numbers in [0, 1) that belong to (seed, row, sample) alone.
+def random_stream(seed: int, row: int, sample: int, length: int, part: int = 0) -> np.ndarray:
+    """Return `length` uniform numbers in [0, 1) that belong to (seed, row, sample, part) alone.
 
     Philox is a counter-based generator made for keyed streams (Salmon et al., 2011,
     https://doi.org/10.1145/2063384.2063405).
     """
     key = np.array([seed % 2**64, (row * 2**20 + sample) % 2**64], dtype=np.uint64)
-    bits = np.random.Philox(key=key).random_raw(length)
+    bits = np.random.Philox(key=key, counter=[0, 0, 0, part]).random_raw(length)
     # 32 bits, so that u * total stays below total in float64 and the last token cannot be overshot.
     return (bits >> np.uint64(32)).astype(np.float64) / 2.0**32
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from llmkit.engines.base import Completion, FinishReason, LiveAnswer, OnTokens, Request, TokenLogprob
 from llmkit.engines.transformers.prefix_store import PrefixStore
-from llmkit.engines.transformers.step_decoder import GUESSES, MAX_ROWS, SHARED, RunningSequence, StepDecoder
+from llmkit.engines.transformers.speculation import GUESSES
+from llmkit.engines.transformers.step_decoder import MAX_ROWS, SHARED, RunningSequence, StepDecoder
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.estimate.cache import server_tokens
 from llmkit.runtime.memory import is_out_of_memory
@@ -15,6 +16,7 @@ from llmkit.runtime.memory import is_out_of_memory
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llmkit.engines.transformers.draft_model import DraftModel
     from llmkit.engines.transformers.sampling import Settings
 
 _READ = 128  # tokens of prompts between two steps
@@ -30,6 +32,7 @@ class StepBatch:
         most_tokens: of one request, prompt and answer together.
         token_bytes: bytes of the cache for one token.
         prompt_cache: bytes for the beginnings of earlier prompts; 0 keeps none.
+        draft: model that guesses tokens; None looks them up in the text.
 
     Raises:
         OutOfMemory: the cache does not fit.
@@ -45,15 +48,17 @@ class StepBatch:
         most_tokens: int,
         token_bytes: int,
         prompt_cache: int = 0,
+        draft: DraftModel | None = None,
     ) -> None:
         import psutil
 
         self._tokenizer, self._settings = tokenizer, settings
         most = most_tokens + GUESSES
+        token_bytes += 0 if draft is None else draft.token_bytes
         tokens = server_tokens(most, MAX_ROWS, int(psutil.virtual_memory().available), token_bytes)
         self.capacity = min(most, tokens) - GUESSES
         try:
-            self._decoder = StepDecoder(model, tokens, _READ)
+            self._decoder = StepDecoder(model, tokens, _READ, draft)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

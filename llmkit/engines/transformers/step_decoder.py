@@ -2,23 +2,26 @@
 
 A token's numbers depend on the tokens before it alone, to the bit: not on what runs beside it, or on the
 pieces that a prompt is read in. So a prefix that several prompts share is read once, and short prompts are
-read together. If few sequences run, tokens are guessed from the sequence's own text and checked several at a
-time (prompt lookup, Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding). Only guesses that
-would have been chosen anyway stay.
+read together. Tokens are guessed, by a draft model or from the sequence's own text, and verified several at a
+time (`verification`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from llmkit.engines.base import Completion, FinishReason, Request
+from llmkit.engines.transformers.draft_model import Drafter, DraftModel, DraftRow
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
 from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
+from llmkit.engines.transformers.speculation import GUESSES, Guesser, Meter, Source
+from llmkit.engines.transformers.verification import Guess, verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,8 +34,11 @@ SHARED = 16
 """Tokens at the beginning of two prompts that are worth copying."""
 MAX_ROWS = 32
 """Sequences that run together; more would wait for the processor, not for memory."""
-GUESSES = 5
-GUESSING_ROWS = 2  # above this many sequences, checking guesses costs more than it saves
+GUESSING_ROWS = 2
+"""Sequences that run together at most while tokens are guessed; with more, verifying costs what it saves.
+
+Where a draft model draws guesses, it does so in every batch: the tokens depend on it.
+"""
 
 
 class RunningSequence:
@@ -66,7 +72,7 @@ class RunningSequence:
         self._tokenizer = tokenizer
         # Enough tokens to hold the longest stop string, which may begin inside one.
         self._tail = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
-        self._lookup = _Lookup(list(request.ids or ()))
+        self.guesser = Guesser(request.ids or ())
 
     @property
     def prompt(self) -> Sequence[int]:
@@ -82,7 +88,7 @@ class RunningSequence:
         limit = self.request.sampling.max_new_tokens
         written = self.sampler.written
         for count, token in enumerate(tokens, start=1):
-            self._lookup.add(token)
+            self.guesser.lookup.add(token)
             total = len(written) - len(tokens) + count
             if token in self.settings.end_ids or self._reaches_stop(written[:total]):
                 self.finished = "stop"
@@ -97,10 +103,10 @@ class RunningSequence:
                 return count
         return len(tokens)
 
-    def guesses(self) -> list[int]:
-        """Tokens that may come next, by what followed the same tokens before."""
-        room = self.request.sampling.max_new_tokens - len(self.sampler.written) - 1
-        return self._lookup.guesses(min(GUESSES, room))
+    @property
+    def room(self) -> int:
+        """Tokens that may be guessed: the token after them still fits into the answer."""
+        return self.request.sampling.max_new_tokens - len(self.sampler.written) - 1
 
     def completion(self) -> Completion:
         """Return the answer."""
@@ -118,31 +124,6 @@ class RunningSequence:
         return any(stop in text for stop in self.settings.stop)
 
 
-class _Lookup:
-    """Guesses the continuation of a sequence by its last tokens' earlier occurrence."""
-
-    _SIZES = (3, 2)
-
-    def __init__(self, ids: list[int]) -> None:
-        self._ids: list[int] = []
-        self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> where it last ended, before the newest token
-        for token in ids:
-            self.add(token)
-
-    def add(self, token: int) -> None:
-        for size in self._SIZES:
-            if len(self._ids) >= size:
-                self._ends[tuple(self._ids[-size:])] = len(self._ids)
-        self._ids.append(token)
-
-    def guesses(self, count: int) -> list[int]:
-        for size in self._SIZES:
-            end = self._ends.get(tuple(self._ids[-size:])) if len(self._ids) >= size else None
-            if end is not None and count > 0:
-                return self._ids[end : end + count]
-        return []
-
-
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     """Return the number of tokens that two prompts have in common at the beginning."""
     low, high = 0, min(len(first), len(second))
@@ -155,6 +136,11 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     return low
 
 
+def new_meter(draft: DraftModel | None) -> Meter:
+    """Return what is known about the time of guesses before the first one."""
+    return Meter(None if draft is None else draft.cost)
+
+
 class StepDecoder:
     """Runs sequences step by step.
 
@@ -163,21 +149,37 @@ class StepDecoder:
         tokens: tokens of all running sequences that the cache holds.
         read: tokens of prompts to read before each step, so that long prompts do not hold up the answers of
             others; None reads all that there is room for.
+        draft: model that guesses tokens; None looks them up in the sequence.
+        meter: what is known about the time of guesses; None knows nothing yet.
 
     Attributes:
         prefixes: beginnings of earlier prompts; None keeps none.
+        guessed, right: tokens that were guessed, and those of them that stayed.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: int, read: int | None = None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: int,
+        read: int | None = None,
+        draft: DraftModel | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         self.native = NativeDecoder(model, tokens)
+        self.drafter = None if draft is None else Drafter(draft, tokens, self.native.width)
+        self.meter = meter or new_meter(draft)
         self.prefixes: PrefixStore | None = None
+        self.guessed = self.right = 0
         self._read = read
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []
-        self._accepted = self._guessed = 0
 
     def add(self, sequence: RunningSequence) -> None:
         """Let a sequence wait for its turn."""
+        if self.drafter is not None:
+            sequence.guesser.drafts(self.drafter.draft.cost)
+            if sequence.slot is not None:
+                self.drafter.settle(sequence.slot)
         self._waiting.append(sequence)
 
     def run(self) -> Iterator[RunningSequence]:
@@ -188,48 +190,92 @@ class StepDecoder:
     def step(self) -> list[RunningSequence]:
         """Admit waiting sequences, run one step, and return those that it finished."""
         self._admit()
+        started = perf_counter()
         rows: list[tuple[Slot, list[int]]] = []
         active = [one for one in self._running if one.finished is None]
-        for one in active:
+        guesses, drafted = self._guesses(active)
+        for one, guessed in zip(active, guesses, strict=True):
             assert one.slot is not None
-            last = one.sampler.written[-1]
-            rows.append((one.slot, [last, *(one.guesses() if self._guessing() else ())]))
+            rows.append((one.slot, [one.sampler.written[-1], *(guess.token for guess in guessed)]))
         if rows:
-            logits = self.native.step(rows)
-            self._choose(active, rows, logits)
+            self._choose(active, guesses, drafted, self.native.step(rows))
+            total = sum(map(len, guesses))
+            if len(drafted) in (0, len(rows)):  # else the time of two sources cannot be told apart
+                source: Source = "draft" if drafted else "lookup"
+                self.meter.note(len(rows), total, perf_counter() - started, source)
         return self._leave()
+
+    def _guesses(self, active: Sequence[RunningSequence]) -> tuple[list[list[Guess]], set[int]]:
+        """Guess the next tokens of each sequence; return them, and the indices of those that are drafted."""
+        few = len(active) <= GUESSING_ROWS
+        found: list[list[Guess]] = [[] for _ in active]
+        rows: dict[int, DraftRow] = {}
+        for i, one in enumerate(active):
+            # Drawn text depends on where tokens are drafted, so that may depend on the sequence alone.
+            fixed = self.drafter is not None and one.settings.drawing
+            if not few and not fixed:
+                continue
+            if not fixed:
+                one.guesser.measured(self.meter)
+            looked_up, count = one.guesser.plan(one.room)
+            found[i] = [Guess(token) for token in looked_up]
+            if count:
+                assert one.slot is not None
+                assert one.guesser.drafting is not None
+                last, cost = one.sampler.written[-1], one.guesser.drafting.cost
+                rows[i] = DraftRow(one.slot, last, len(one.prompt), one.sampler, count, cost)
+        if self.drafter is not None:
+            for i, guesses in zip(rows, self.drafter.propose(list(rows.values())), strict=True):
+                found[i] = guesses
+        return found, set(rows)
 
     def _choose(
         self,
         active: Sequence[RunningSequence],
-        rows: Sequence[tuple[Slot, list[int]]],
+        guesses: Sequence[Sequence[Guess]],
+        drafted: set[int],
         logits: torch.Tensor,
     ) -> None:
-        """Choose tokens from the logits after each token that was read, up to the first wrong guess."""
-        if len(logits) == len(rows):
+        """Choose the tokens of each sequence from the logits after its last token and after each guess."""
+        if len(logits) == len(active):
             tokens = choose([one.sampler for one in active], logits)
             for one, token in zip(active, tokens, strict=True):
+                one.guesser.note([token], 0, 0)
                 one.take([token])
             return
         start = 0
-        for one, (slot, read) in zip(active, rows, strict=True):
-            base = len(slot.ids) - len(read)
-            kept = 0
-            for i in range(len(read)):
-                (token,) = choose([one.sampler], logits[start + i : start + i + 1])
-                kept += 1
-                one.take([token])
-                if one.finished is not None or i + 1 == len(read) or token != read[i + 1]:
-                    break
-            self._accepted += kept - 1
-            self._guessed += len(read) - 1
-            del slot.ids[base + kept :]
-            start += len(read)
+        for i, (one, guessed) in enumerate(zip(active, guesses, strict=True)):
+            end = start + len(guessed) + 1
+            self._verify(one, guessed, i in drafted, logits[start:end])
+            start = end
 
-    def _guessing(self) -> bool:
-        """Guess while few sequences run and enough of the guesses are right."""
-        few = len(self._running) <= GUESSING_ROWS
-        return few and (self._guessed < 50 or self._accepted > 0.25 * self._guessed)
+    def _verify(
+        self, one: RunningSequence, guesses: Sequence[Guess], drafted: bool, logits: torch.Tensor
+    ) -> None:
+        """Choose a sequence's tokens up to the first wrong guess; forget what was read after it.
+
+        Args:
+            one: the sequence.
+            guesses: of its next tokens.
+            drafted: a draft model made them.
+            logits: those after its last token and after each guess.
+        """
+        assert one.slot is not None
+        begin = len(one.slot.ids) - len(logits)
+        chosen: list[int] = []
+        right = 0
+        for guess, line in zip([*guesses, None], logits, strict=True):
+            chosen.append(verify(one.sampler, line, guess))
+            one.take(chosen[-1:])
+            right += guess is not None and chosen[-1] == guess.token
+            if right < len(chosen) or one.finished is not None:
+                break
+        one.guesser.note(chosen, len(guesses) if drafted else 0, right)
+        self.guessed += len(guesses)
+        self.right += right
+        del one.slot.ids[begin + len(chosen) :]
+        if self.drafter is not None:
+            self.drafter.settle(one.slot)
 
     def _admit(self) -> None:
         for one in [one for one in self._waiting if one.cancelled]:  # also those behind one that needs room
@@ -288,6 +334,8 @@ class StepDecoder:
             return False
         if source is not None:
             self.native.copy(source[0], one.slot, source[1])
+            if self.drafter is not None:
+                self.drafter.copy(source[0], one.slot, source[1])
             one.reused = source[1]
         self._reuse(one)
         return True

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import Completion, OnTokens, Request
 from llmkit.engines.transformers import native_decoder
 from llmkit.engines.transformers.native_decoder import Slot
-from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder
+from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder, new_meter
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llmkit.engines.transformers.draft_model import DraftModel
     from llmkit.engines.transformers.sampling import Settings
+    from llmkit.engines.transformers.speculation import Meter
     from llmkit.runtime.load import LoadedModel
 
 REVISION = 2
@@ -36,9 +38,9 @@ class StepSession:
         ids: tokens whose keys and values it holds.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, draft: DraftModel | None, meter: Meter) -> None:
         self.ids: list[int] = []
-        self._model = model
+        self._model, self._draft, self._meter = model, draft, meter
         self.forget()
 
     def forget(self) -> None:
@@ -54,7 +56,7 @@ class StepSession:
         shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
         self.ids = []
         if self._decoder is None or self._slot is None or self._slot.capacity < size:
-            decoder = StepDecoder(self._model, size + size // 2)
+            decoder = StepDecoder(self._model, size + size // 2, draft=self._draft, meter=self._meter)
             slot = decoder.native.allocate(decoder.native.tokens)
             assert slot is not None
             if self._decoder is not None and self._slot is not None and shared:
@@ -78,10 +80,18 @@ class StepRunner:
         model: one that `reason_against` has nothing against.
         tokenizer: for stop strings.
         tokens: tokens of a batch that the cache may hold.
+        draft: model that guesses tokens; None looks them up in the text.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        tokens: int,
+        draft: DraftModel | None = None,
+    ) -> None:
         self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
+        self._draft, self._meter = draft, new_meter(draft)
         self._decoder: StepDecoder | None = None
 
     def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
@@ -97,7 +107,7 @@ class StepRunner:
             needed = self._needed([one.size for one in sequences])
             if decoder is None or decoder.native.tokens < needed:
                 decoder = None  # frees the smaller cache first
-                decoder = StepDecoder(self._model, needed)
+                decoder = StepDecoder(self._model, needed, draft=self._draft, meter=self._meter)
             # The longest answers first: begun last, they would run alone at the end.
             for one in sorted(sequences, key=lambda one: -one.request.sampling.max_new_tokens):
                 decoder.add(one)
@@ -116,7 +126,7 @@ class StepRunner:
         Raises:
             OutOfMemory: the cache does not fit.
         """
-        session = session or StepSession(self._model)
+        session = session or self.session()
         one = RunningSequence(request, settings, self._tokenizer, on_tokens)
         try:
             decoder, one.slot = session.take(one.prompt, one.size)
@@ -134,11 +144,12 @@ class StepRunner:
 
     def session(self) -> StepSession:
         """Return an empty session."""
-        return StepSession(self._model)
+        return StepSession(self._model, self._draft, self._meter)
 
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
-        return {"decoder": f"native {native_decoder.level()}, {REVISION}"}
+        drafting = {} if self._draft is None else {"draft": self._draft.identity()}
+        return {"decoder": f"native {native_decoder.level()}, {REVISION}", **drafting}
 
     def _needed(self, sizes: list[int]) -> int:
         """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""

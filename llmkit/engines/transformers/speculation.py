@@ -1,0 +1,205 @@
+"""Decide which tokens of a sequence to guess, and how many: by its own text, by a draft model, or none.
+
+Guesses are verified together in one step of the model (`verification`). They cost time if they are wrong.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+GUESSES = 5
+"""Tokens that are guessed at a time, at most."""
+VERIFYING = 0.08  # a step with one token more takes this share of a step longer
+_LEAST_GAIN = 1.03  # times as fast as without guesses, at least
+_LOOKED_UP, _DRAFTED = 0.5, 0.7  # shares of guesses that are expected to be right
+
+Source = Literal["lookup", "draft"]
+
+
+class Meter:
+    """Measures the time that guesses take, where they change no token.
+
+    Args:
+        draft: time to draft and to verify one token, as a share of a step of the model, before it is known;
+            None without a draft model.
+    """
+
+    _ENOUGH, _KEPT = 5, 15
+
+    def __init__(self, draft: float | None = None) -> None:
+        self._expected: dict[Source, float] = {"lookup": VERIFYING, "draft": draft or 0.0}
+        self._plain: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=self._KEPT))
+        self._costs: dict[Source, deque[float]] = defaultdict(lambda: deque(maxlen=self._KEPT))
+
+    def cost(self, source: Source) -> float:
+        """Return the time to propose and to verify one token, as a share of a step."""
+        costs = self._costs[source]
+        return max(0.02, median(costs)) if len(costs) >= self._ENOUGH else self._expected[source]
+
+    def note(self, rows: int, guessed: int, seconds: float, source: Source) -> None:
+        """Take note of a step of some sequences, with the guesses of all of them, from one source."""
+        plain = self._plain[rows]
+        if not guessed:
+            plain.append(seconds)
+        elif len(plain) >= self._ENOUGH:
+            self._costs[source].append((seconds / median(plain) - 1) * rows / guessed)
+
+
+class Pace:
+    """Number of tokens to guess, by how many guesses of the same sequence were right.
+
+    It looks at one sequence alone: with a fixed cost, a sequence gets the same guesses in every batch.
+
+    Args:
+        cost: see below.
+        rate: share of guesses that is expected to be right.
+
+    Attributes:
+        cost: time to propose and to verify one token, as a share of a step of the model.
+    """
+
+    _PRIOR, _DECAY = 4.0, 0.85  # guesses that the start counts as; weight of the past after each round
+    _FIRST, _LONGEST = 16, 256  # tokens without guesses, after guesses that did not pay
+    _PROBE = 2
+
+    def __init__(self, cost: float, rate: float) -> None:
+        self.cost = cost
+        self._right, self._tried = rate * self._PRIOR, self._PRIOR
+        self._pause, self._next_pause = 0, self._FIRST
+        self._probing = False
+
+    def best(self) -> tuple[int, float]:
+        """Return the best number of guesses, 0 to `GUESSES`, and how many times as fast they make it.
+
+        With a share a of right guesses, k of them give (1 - a^(k+1)) / (1 - a) tokens for the time of
+        1 + cost k steps (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, section 3.3).
+        """
+        rate = self._right / self._tried
+        count, gain, tokens = 0, _LEAST_GAIN, 1.0
+        for k in range(1, GUESSES + 1):
+            tokens += rate**k
+            if tokens / (1 + self.cost * k) > gain:
+                count, gain = k, tokens / (1 + self.cost * k)
+        return (count, gain) if count else (0, 1.0)
+
+    def next(self) -> tuple[int, float]:
+        """As `best`, with pauses and new tries: for guesses that nobody can judge unless they are made."""
+        if self._pause:
+            self._pause -= 1
+            self._probing = not self._pause
+            return 0, 1.0
+        count, gain = self.best()
+        if not count and self._probing:
+            return self._PROBE, _LEAST_GAIN
+        if not count:
+            self._rest()
+        return count, gain
+
+    def note(self, guessed: int, right: int) -> None:
+        """Take note of a round: of the guesses, the first `right` ones were right."""
+        if not guessed:
+            return
+        missed = int(right < guessed)
+        if self._probing:  # what was long ago says little
+            self._probing = False
+            self._right, self._tried = float(right), float(right + missed)
+            if not right:
+                self._rest()
+                return
+            self._next_pause = self._FIRST
+        self._right = self._DECAY * self._right + right
+        self._tried = self._DECAY * self._tried + right + missed
+
+    def _rest(self) -> None:
+        self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, self._LONGEST)
+
+
+class Guesser:
+    """Plans the guesses of one sequence.
+
+    Args:
+        ids: its prompt.
+
+    Attributes:
+        lookup: finds tokens in its text.
+        looking, drafting: the paces of both sources.
+    """
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.lookup = PromptLookup(ids)
+        self.looking = Pace(VERIFYING, _LOOKED_UP)
+        self.drafting: Pace | None = None
+        self._found: list[int] = []
+
+    def drafts(self, cost: float) -> None:
+        """Let a draft model guess, too."""
+        self.drafting = Pace(cost, _DRAFTED)
+
+    def measured(self, meter: Meter) -> None:
+        """Take the costs from a clock."""
+        self.looking.cost = meter.cost("lookup")
+        if self.drafting is not None:
+            self.drafting.cost = meter.cost("draft")
+
+    def plan(self, room: int) -> tuple[list[int], int]:
+        """Return tokens to guess by the text, and the number of tokens to draft in place of them.
+
+        Args:
+            room: tokens that may be guessed at most.
+        """
+        self._found = self.lookup.guesses(min(GUESSES, room))
+        count, gain = self.looking.best() if self._found else (0, 1.0)
+        if self.drafting is not None and room > 0:
+            drafted, faster = self.drafting.next()
+            if drafted and faster > gain:
+                return [], min(drafted, room)
+        return self._found[:count], 0
+
+    def note(self, chosen: Sequence[int], drafted: int, right: int) -> None:
+        """Take note of a round.
+
+        Args:
+            chosen: its tokens.
+            drafted: tokens that were drafted.
+            right: those of them that stayed.
+        """
+        if self.drafting is not None:
+            self.drafting.note(drafted, right)
+        # The text's continuation is compared also where it was not guessed.
+        seen = list(zip(self._found, chosen, strict=False))
+        wrong = next((i for i, (foreseen, token) in enumerate(seen) if foreseen != token), len(seen))
+        self.looking.note(len(seen), wrong)
+        self._found = []
+
+
+class PromptLookup:
+    """Guesses the continuation of a sequence by its last tokens' earlier occurrence.
+
+    Method: prompt lookup (Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding).
+    """
+
+    _SIZES = (3, 2)
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._ids: list[int] = []
+        self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> where it last ended, before the newest token
+        for token in ids:
+            self.add(token)
+
+    def add(self, token: int) -> None:
+        """Take the sequence's next token."""
+        for size in self._SIZES:
+            if len(self._ids) >= size:
+                self._ends[tuple(self._ids[-size:])] = len(self._ids)
+        self._ids.append(token)
+
+    def guesses(self, most: int) -> list[int]:
+        """Return the tokens that followed the last tokens when they occurred before, `most` at the most."""
+        for size in self._SIZES:
+            end = self._ends.get(tuple(self._ids[-size:])) if len(self._ids) >= size else None
+            if end is not None:
+                return self._ids[end : end + max(0, most)]
+        return []
