@@ -137,8 +137,8 @@ MESSAGES = [
     (
         "finetune scored.jsonl --dry-run",
         "llmkit: error: scored.jsonl:1: its columns are prediction, reference, which fit no "
-        "objective; name them with --map, such as prompt=COLUMN completion=COLUMN (or text=, "
-        "messages=, source= and target=)",
+        "objective; name them with --map and the roles text, messages, prompt and completion, or "
+        "source and target",
     ),
     (
         "finetune rows.jsonl --lr 0 --dry-run",

@@ -24,7 +24,7 @@ from llmkit.engines.transformers.row_sampler import RowSampler
 from llmkit.engines.transformers.sampling import Settings
 from llmkit.engines.transformers.speculation import GUESSES, VERIFYING, Guesser, Meter, Pace
 from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder
-from llmkit.engines.transformers.verification import Guess, verify
+from llmkit.engines.transformers.verification import DraftToken, verify
 from llmkit.errors import OptionError
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
@@ -250,7 +250,7 @@ def test_the_rule_gives_each_token_its_probability() -> None:
             if share:
                 sampler.written.clear()
                 sampler._streams = {0: torch.tensor([number]).numpy(), 1: torch.tensor([accept]).numpy()}
-                token = verify(sampler, wanted.log().float(), Guess(guess, drawn_from))
+                token = verify(sampler, wanted.log().float(), DraftToken(guess, drawn_from))
                 found[token] += share / len(grid) ** 2
     torch.testing.assert_close(found, wanted, atol=0.02, rtol=0)
 

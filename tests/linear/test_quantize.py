@@ -111,7 +111,10 @@ def test_a_width_that_no_group_divides():
     [
         ({"bits": 5}, "`bits` must be 8 or 4"),
         ({"bits": 4, "group": 48}, "`group` must be one of"),
-        ({"bits": 4, "kernel": LinearKernel("x", lambda x, w: x, bits=(8,))}, "no weights of 4 bits"),
+        (
+            {"bits": 4, "kernel": LinearKernel("x", lambda x, w: x, bits=(8,))},
+            "does not support weights of 4 bits",
+        ),
         ({"bits": 8, "kernel": LinearKernel("x", lambda x, w: x, devices=("cuda",))}, "runs on cuda"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from llmkit.engines.transformers import native_decoder
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot, step_bytes
 from llmkit.engines.transformers.speculation import VERIFYING
-from llmkit.engines.transformers.verification import Guess, propose
+from llmkit.engines.transformers.verification import DraftToken, propose
 from llmkit.errors import OptionError
 from llmkit.runtime.estimate.cache import token_bytes
 from llmkit.runtime.peft import base_model
@@ -154,9 +154,9 @@ class Drafter:
         begin, end = self.mirror(source), self.mirror(target)
         self.native.copy(begin, end, min(count, len(begin.ids)))
 
-    def propose(self, rows: Sequence[DraftRow]) -> list[list[Guess]]:
+    def propose(self, rows: Sequence[DraftRow]) -> list[list[DraftToken]]:
         """Guess the next tokens of sequences; fewer than asked for where they are not likely to be right."""
-        found: list[list[Guess]] = [[] for _ in rows]
+        found: list[list[DraftToken]] = [[] for _ in rows]
         able = [i for i, row in enumerate(rows) if self._able(row)]
         if not able:
             return found
@@ -202,7 +202,7 @@ class Drafter:
         return torch.nn.functional.pad(line, (0, missing), value=-torch.inf)
 
 
-def _goes_on(guesses: Sequence[Guess], cost: float) -> bool:
+def _goes_on(guesses: Sequence[DraftToken], cost: float) -> bool:
     """Return True if one more guess is worth its time."""
     if guesses[-1].drawn_from is not None:
         return True  # the pace of the sequence decides

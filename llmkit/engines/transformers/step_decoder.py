@@ -21,7 +21,7 @@ from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot
 from llmkit.engines.transformers.prefix_store import PrefixStore
 from llmkit.engines.transformers.row_sampler import RowSampler, choose
 from llmkit.engines.transformers.speculation import GUESSES, Guesser, Meter, Source
-from llmkit.engines.transformers.verification import Guess, verify
+from llmkit.engines.transformers.verification import DraftToken, verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -205,10 +205,10 @@ class StepDecoder:
                 self.meter.note(len(rows), total, perf_counter() - started, source)
         return self._leave()
 
-    def _guesses(self, active: Sequence[RunningSequence]) -> tuple[list[list[Guess]], set[int]]:
+    def _guesses(self, active: Sequence[RunningSequence]) -> tuple[list[list[DraftToken]], set[int]]:
         """Guess the next tokens of each sequence; return them, and the indices of those that are drafted."""
         few = len(active) <= GUESSING_ROWS
-        found: list[list[Guess]] = [[] for _ in active]
+        found: list[list[DraftToken]] = [[] for _ in active]
         rows: dict[int, DraftRow] = {}
         for i, one in enumerate(active):
             # Drawn text depends on where tokens are drafted, so that may depend on the sequence alone.
@@ -218,7 +218,7 @@ class StepDecoder:
             if not fixed:
                 one.guesser.measured(self.meter)
             looked_up, count = one.guesser.plan(one.room)
-            found[i] = [Guess(token) for token in looked_up]
+            found[i] = [DraftToken(token) for token in looked_up]
             if count:
                 assert one.slot is not None
                 assert one.guesser.drafting is not None
@@ -232,7 +232,7 @@ class StepDecoder:
     def _choose(
         self,
         active: Sequence[RunningSequence],
-        guesses: Sequence[Sequence[Guess]],
+        guesses: Sequence[Sequence[DraftToken]],
         drafted: set[int],
         logits: torch.Tensor,
     ) -> None:
@@ -250,7 +250,7 @@ class StepDecoder:
             start = end
 
     def _verify(
-        self, one: RunningSequence, guesses: Sequence[Guess], drafted: bool, logits: torch.Tensor
+        self, one: RunningSequence, guesses: Sequence[DraftToken], drafted: bool, logits: torch.Tensor
     ) -> None:
         """Choose a sequence's tokens up to the first wrong guess; forget what was read after it.
 

@@ -31,7 +31,7 @@ _CANDIDATES = 256  # tokens that a draft model draws from
 
 
 @dataclass(frozen=True)
-class Guess:
+class DraftToken:
     """A token that may come next.
 
     Attributes:
@@ -45,7 +45,7 @@ class Guess:
     confidence: float = 1.0
 
 
-def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> Guess:
+def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> DraftToken:
     """Guess a token of a sequence by the logits of a draft model.
 
     Args:
@@ -56,16 +56,16 @@ def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> 
     sampler.weigh(logits, ahead)
     if not sampler.settings.drawing:
         token = int(logits.argmax())
-        return Guess(token, None, float(logits.softmax(dim=-1)[token]))
+        return DraftToken(token, None, float(logits.softmax(dim=-1)[token]))
     # Any distribution will do, and the warpers take long over a whole vocabulary.
     likeliest, ids = logits.topk(min(_CANDIDATES, len(logits)))
     found = torch.zeros(len(logits), dtype=torch.float64)
     found[ids] = distribution(likeliest, sampler.settings)
     token = _invert(found, sampler.proposing_number(len(ahead)))
-    return Guess(token, found, float(found[token]))
+    return DraftToken(token, found, float(found[token]))
 
 
-def verify(sampler: RowSampler, logits: torch.Tensor, guess: Guess | None) -> int:
+def verify(sampler: RowSampler, logits: torch.Tensor, guess: DraftToken | None) -> int:
     """Choose the next token of a sequence and tell its sampler; a guess stays if the result is its token.
 
     Args:

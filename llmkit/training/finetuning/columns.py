@@ -136,8 +136,8 @@ def recognize(
     if not fits:
         raise InputError(
             f"its columns are {', '.join(columns) or 'none'}, which fit no objective"
-            f"{_suggestion(tuple(columns))}; name them with `mapping`, such as prompt=COLUMN"
-            " completion=COLUMN (or text=, messages=, source= and target=)"
+            f"{_suggestion(tuple(columns))}; name them with `mapping` and the roles text, messages,"
+            " prompt and completion, or source and target"
         )
     first, second = fits[:2]
     raise InputError(

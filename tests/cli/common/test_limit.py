@@ -86,7 +86,7 @@ def test_training_data() -> None:
         ["rows.jsonl"], mapping={"prompt": "text", "completion": "target"}, limit=3, encoding="gb18030"
     )
     assert len(source.rows) == source.summary.rows == 3
-    assert list(Corpus(["texts.txt"], limit=3, encoding="gb18030")) == WORDS[:3]
+    assert list(Corpus(["texts.txt"], separator="\n\n", limit=3, encoding="gb18030")) == WORDS[:3]
     assert list(Corpus(["rows.jsonl"], field="text", limit=3, encoding="gb18030")) == WORDS[:3]
 
 

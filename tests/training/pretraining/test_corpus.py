@@ -139,7 +139,7 @@ def test_a_pipe_of_text_is_read_once(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "x"}\n\n{oops}\n', r"a\.jsonl:3: not JSON: "),
         ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a\.jsonl:2: no column 'text'; its columns are body"),
         ("a.jsonl", b'{"text": "x"}\n{"text": null}\n', r"a\.jsonl:2: column 'text' is null"),
-        ("a.jsonl", b'{"a": "x", "b": "y"}\n', r"a\.jsonl:1: which column is the text"),
+        ("a.jsonl", b'{"a": "x", "b": "y"}\n', r"a\.jsonl:1: no text column"),
         ("a.jsonl", b'["text"]\n', r"a\.jsonl:1: a JSON array, not an object"),
         ("a.csv", b"text\ngood\nna\xefve\n", r"a\.csv:3: byte 0xef is not UTF-8"),
         ("a.parquet", b"PAR1 nonsense", r"a\.parquet: not a readable Parquet file"),

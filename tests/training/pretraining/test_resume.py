@@ -94,7 +94,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(corpus: Path, tmp
     with pytest.raises(KilledError):
         train(corpus, output, progress=Recorder(2))
     train(corpus, output, resume=True, progress=progress)
-    assert progress.notices == ["no whole checkpoint: starting from the beginning"]
+    assert "no whole checkpoint: starting from the beginning" in progress.notices
     assert [row["step"] for row in metrics(output) if "loss" in row] == list(range(1, 13))
 
 
@@ -117,7 +117,8 @@ def test_what_was_skipped_belongs_to_the_run(tmp_path: Path, stories: list[str])
     progress = Recorder(6)
     with pytest.raises(KilledError):
         train(data, output, recipe, progress=progress)
-    assert [line.partition("data.jsonl")[2][:10] for line in progress.notices] == [":1: not JS"]
+    skipped = [line for line in progress.notices if "data.jsonl" in line]
+    assert [line.partition("data.jsonl")[2][:10] for line in skipped] == [":1: not JS"]
     with refuses("resume", "`on_error` was 'skip' and is now 'fail'"):
         train(data, output, resume=True)
     progress = Recorder()
