@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.engines.choice import check_engine, is_url
+from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
@@ -49,10 +50,14 @@ def draft_spec(spec: ModelSpec) -> ModelSpec:
     """Return the request for the draft model that `spec` names.
 
     It runs on the same device, in the precision that is best for it; permissions are the same.
+
+    Raises:
+        OptionError: the name is empty.
     """
     from llmkit.runtime.spec import ModelSpec
 
-    assert spec.draft is not None
+    if not spec.draft:
+        raise OptionError("draft", "is empty: give a Hub id, a folder, or an embedded model")
     return ModelSpec(
         spec.draft,
         device=spec.device,

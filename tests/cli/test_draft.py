@@ -84,6 +84,7 @@ def test_a_resumed_file_of_drawn_rows_is_that_of_one_run(
         ("summarize", "A text.", "--draft", "stories"),
         ("qa", "--question", "Who?", "--context", "examples/story.txt", "--draft", "stories"),
         ("eval", "--metric", "perplexity", "examples/story.txt", "--draft", "stories"),
+        ("generate", "x", "--draft", ""),
         ("generate", "x", "--draft", "translator"),
         ("generate", "x", "--draft", "reader"),
         ("generate", "x", "--draft", "no/such-model", "--offline"),

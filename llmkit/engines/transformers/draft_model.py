@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _READ = 512  # tokens of prompts that are read at a time
+_PROPOSING = 0.05  # choosing a token takes this share of a step of the target, at most
 _OVERHEAD = 4_000_000  # bytes that could be read in the time that a step takes besides reading weights
 
 
@@ -56,7 +57,7 @@ class DraftModel:
         _check_vocabulary(draft, target)
         self.loaded = draft
         steps = [step_bytes(one.model) + _OVERHEAD for one in (draft, target)]
-        self.cost = steps[0] / steps[1] + VERIFYING
+        self.cost = steps[0] / steps[1] + VERIFYING + _PROPOSING
         if self.cost >= 1:  # then not even right guesses save time
             raise OptionError(
                 "draft",

@@ -13,7 +13,8 @@ from typing import Literal
 GUESSES = 5
 """Tokens that are guessed at a time, at most."""
 VERIFYING = 0.08  # a step with one token more takes this share of a step longer
-_LEAST_GAIN = 1.03  # times as fast as without guesses, at least
+# Times as fast as without guesses, at least. A draft's cost may be an estimate, and so needs a margin.
+_LEAST_LOOKED_UP, _LEAST_DRAFTED = 1.03, 1.1
 _LOOKED_UP, _DRAFTED = 0.5, 0.7  # shares of guesses that are expected to be right
 
 Source = Literal["lookup", "draft"]
@@ -56,6 +57,7 @@ class Pace:
     Args:
         cost: see below.
         rate: share of guesses that is expected to be right.
+        least: guesses must make a sequence so many times as fast.
 
     Attributes:
         cost: time to propose and to verify one token, as a share of a step of the model.
@@ -65,8 +67,8 @@ class Pace:
     _FIRST, _LONGEST = 16, 256  # tokens without guesses, after guesses that did not pay
     _PROBE = 2
 
-    def __init__(self, cost: float, rate: float) -> None:
-        self.cost = cost
+    def __init__(self, cost: float, rate: float, least: float) -> None:
+        self.cost, self._least = cost, least
         self._right, self._tried = rate * self._PRIOR, self._PRIOR
         self._pause, self._next_pause = 0, self._FIRST
         self._probing = False
@@ -78,7 +80,7 @@ class Pace:
         1 + cost k steps (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, section 3.3).
         """
         rate = self._right / self._tried
-        count, gain, tokens = 0, _LEAST_GAIN, 1.0
+        count, gain, tokens = 0, self._least, 1.0
         for k in range(1, GUESSES + 1):
             tokens += rate**k
             if tokens / (1 + self.cost * k) > gain:
@@ -93,7 +95,7 @@ class Pace:
             return 0, 1.0
         count, gain = self.best()
         if not count and self._probing:
-            return self._PROBE, _LEAST_GAIN
+            return self._PROBE, self._least
         if not count:
             self._rest()
         return count, gain
@@ -130,13 +132,13 @@ class Guesser:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.lookup = PromptLookup(ids)
-        self.looking = Pace(VERIFYING, _LOOKED_UP)
+        self.looking = Pace(VERIFYING, _LOOKED_UP, _LEAST_LOOKED_UP)
         self.drafting: Pace | None = None
         self._found: list[int] = []
 
     def drafts(self, cost: float) -> None:
         """Let a draft model guess, too."""
-        self.drafting = Pace(cost, _DRAFTED)
+        self.drafting = Pace(cost, _DRAFTED, _LEAST_DRAFTED)
 
     def measured(self, meter: Meter) -> None:
         """Take the costs from a clock."""
