@@ -54,7 +54,7 @@ def load(spec: ModelSpec) -> LoadedModel:
         raise OptionError("engine", "answers with text, and this needs the model itself; leave it out")
     if spec.draft is not None:
         raise OptionError(
-            "draft", "guesses tokens for a model that writes, and this one does not; leave it out"
+            "draft", "applies where a model writes text, and this needs the model itself; leave it out"
         )
     check_options(spec)
     location, adapter = _find(spec)

@@ -12,7 +12,7 @@ import torch
 
 from llmkit.engines.transformers import native_decoder
 from llmkit.engines.transformers.native_decoder import NativeDecoder, Slot, step_bytes
-from llmkit.engines.transformers.speculation import VERIFYING
+from llmkit.engines.transformers.speculation import VERIFYING, can_pay
 from llmkit.engines.transformers.verification import DraftToken, propose
 from llmkit.errors import OptionError
 from llmkit.runtime.estimate.cache import token_bytes
@@ -58,7 +58,7 @@ class DraftModel:
         self.loaded = draft
         steps = [step_bytes(one.model) + _OVERHEAD for one in (draft, target)]
         self.cost = steps[0] / steps[1] + VERIFYING + _PROPOSING
-        if self.cost >= 1:  # then not even right guesses save time
+        if not can_pay(self.cost):
             raise OptionError(
                 "draft",
                 f"must be much smaller than {target.spec.name}: a step of {draft.spec.name} reads"

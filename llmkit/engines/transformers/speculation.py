@@ -104,19 +104,25 @@ class Pace:
         """Take note of a round: of the guesses, the first `right` ones were right."""
         if not guessed:
             return
-        missed = int(right < guessed)
+        past = self._DECAY
         if self._probing:  # what was long ago says little
+            past = 0.5
+        self._right = past * self._right + right
+        self._tried = past * self._tried + right + int(right < guessed)
+        if self._probing:
             self._probing = False
-            self._right, self._tried = float(right), float(right + missed)
-            if not right:
+            if self.best()[0]:
+                self._next_pause = self._FIRST
+            else:
                 self._rest()
-                return
-            self._next_pause = self._FIRST
-        self._right = self._DECAY * self._right + right
-        self._tried = self._DECAY * self._tried + right + missed
 
     def _rest(self) -> None:
         self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, self._LONGEST)
+
+
+def can_pay(cost: float) -> bool:
+    """Tell if a draft model of some cost could make a sequence faster, if all its guesses were right."""
+    return Pace(cost, 1.0, _LEAST_DRAFTED).best()[0] > 0
 
 
 class Guesser:
