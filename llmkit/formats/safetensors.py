@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -59,6 +60,52 @@ class StoredTensor:
     def values(self) -> int:
         """Number of values in it."""
         return math.prod(self.shape)
+
+
+class StoredMatrix:
+    """A matrix in a file, of which rows are read when they are asked for."""
+
+    def __init__(self, stored: StoredTensor) -> None:
+        self._stored = stored
+        self.shape = stored.shape
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        first = rows.start or 0
+        count = None if rows.stop is None else rows.stop - first
+        return read_rows(self._stored, first, count)
+
+
+class StoredTensors(Mapping[str, "torch.Tensor"]):
+    """The tensors of a folder's safetensors files, by name; each access reads one anew.
+
+    Args:
+        folder: the folder.
+        name: the model, for messages.
+
+    Raises:
+        InputError: a file is damaged or cut off.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._places: dict[str, StoredTensor] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            self._places |= read_table(path, name)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return read_rows(self._places[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def matrix(self, name: str) -> StoredMatrix:
+        """Return a matrix whose rows are read when they are asked for."""
+        return StoredMatrix(self._places[name])
 
 
 def read_table(path: Path, name: str) -> dict[str, StoredTensor]:

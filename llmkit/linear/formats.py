@@ -25,7 +25,7 @@ one."""
 # What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond,
 # clipped.
 _REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8)))
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # weights at a time: their float copies stay in the processor's cache
 
 
 class MatrixRows(Protocol):
@@ -123,9 +123,7 @@ def quantize(
         raise InputError(f"group: {group} does not divide a layer's {inputs} inputs")
     values = torch.empty(outputs, inputs, dtype=torch.int8)
     scales = torch.empty(outputs, inputs // group, dtype=torch.bfloat16)
-    step = max(
-        1, _CHUNK // max(inputs, 1)
-    )  # rows at a time, so that no second float copy of the weight is made
+    step = max(1, _CHUNK // max(inputs, 1))  # rows at a time: no second float copy of the weight is made
     for first in range(0, outputs, step):
         rows = weight[first : first + step].detach().to("cpu", torch.float32)
         if not bool(torch.isfinite(rows).all()):
@@ -213,5 +211,5 @@ def unpack_int32(packed: torch.Tensor, bits: int, inputs: int) -> torch.Tensor:
     unsigned = packed.contiguous().view(torch.uint8)
     if bits == 4:
         unsigned = torch.stack((unsigned & 15, unsigned >> 4), dim=-1).view(packed.shape[0], -1)
-    signed = (unsigned.to(torch.int16) - (1 << (bits - 1))).to(torch.int8)
+    signed = (unsigned - (1 << (bits - 1))).view(torch.int8)  # whole numbers wrap around
     return signed[:, :inputs].contiguous()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from llmkit.errors import InputError, OptionError, one_line
-from llmkit.linear.formats import GROUPS, QuantizedWeight, quantize
+from llmkit.linear.formats import GROUPS, MatrixRows, QuantizedWeight, quantize
 from llmkit.linear.modules import NAMES, QuantizedEmbedding, QuantizedLinear, QuantizedModule, from_stored
 from llmkit.linear.quantize import (
     Quantization,
@@ -211,6 +211,7 @@ def load_quantized_into(
     *,
     kernel: str | LinearKernel | None = None,
     embeddings: bool = True,
+    matrix: Callable[[str], MatrixRows] | None = None,
 ) -> Quantization:
     """Put the weights of a quantized folder into a model.
 
@@ -222,6 +223,8 @@ def load_quantized_into(
         kernel: a kernel or its name; None for the fastest here.
         embeddings: keep token embeddings that are saved as numbers, and output layers tied to them, in 8
             bits.
+        matrix: returns a matrix of `tensors` by its name, whose rows may still lie in the file; None takes
+            those of `tensors`.
 
     Raises:
         InputError: the file's format is none of ours, or its tensors do not fit the model.
@@ -234,6 +237,11 @@ def load_quantized_into(
     found = Quantization(*schemes[0][1:], used.name, bytes_before=size_of(model))
     packed_names = [key.removesuffix(".weight_packed") for key in tensors if key.endswith(".weight_packed")]
     packed: dict[str, PackedWeight] = {}
+    if embeddings:  # first, while little memory is taken: they are the largest
+        for name, weight in _float_tables(model, tensors, matrix or tensors.__getitem__):
+            packed[name] = used.packed(weight)
+            found.layers[name] = (8, weight.group)
+            _swap(model, name, modules[name], used, packed[name], None)
     for name in packed_names:
         layer = modules.get(name)
         if layer is None or not hasattr(layer, "weight"):
@@ -242,11 +250,6 @@ def load_quantized_into(
         packed[name] = used.packed(weight)
         found.layers[name] = (weight.bits, weight.group)
         _swap(model, name, layer, used, packed[name], tensors.get(f"{name}.bias"))
-    if embeddings:
-        for name, weight in _float_tables(model, tensors).items():
-            packed[name] = used.packed(weight)
-            found.layers[name] = (8, weight.group)
-            _swap(model, name, modules[name], used, packed[name], None)
     for target, source in ties.items():
         for one, other in ((target, source), (source, target)):
             name, origin = one.removesuffix(".weight"), other.removesuffix(".weight")
@@ -260,26 +263,23 @@ def load_quantized_into(
     return found
 
 
-def _float_tables(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, QuantizedWeight]:
+def _float_tables(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], matrix: Callable[[str], MatrixRows]
+) -> Iterator[tuple[str, QuantizedWeight]]:
     """Token embeddings that the file has as numbers, in 8 bits: by their saved scales if there are some."""
-    found = {}
     tables = {id(table) for table in token_embeddings(model)}
-    for name, module in model.named_modules():
-        numbers, scale = tensors.get(f"{name}.weight"), tensors.get(f"{name}.weight_scale")
-        if id(module) not in tables or numbers is None:
+    for name, module in list(model.named_modules()):
+        if id(module) not in tables or f"{name}.weight" not in tensors:
             continue
+        numbers, scale = matrix(f"{name}.weight"), tensors.get(f"{name}.weight_scale")
         shape = tuple(module.weight.shape)
         if tuple(numbers.shape) != shape or (scale is not None and tuple(scale.shape) != (shape[0], 1)):
             raise InputError(f"{name}.weight or its scale does not fit the model's {list(shape)}")
         try:
-            found[name] = quantize(numbers, 8, scale=scale)
+            weight = quantize(numbers, 8, scale=scale)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-    return found
-
-
-def _is_packed(key: str) -> bool:
-    return key.rpartition(".")[2] in NAMES
+        yield name, weight
 
 
 def _schemes(settings: Mapping[str, Any]) -> list[tuple[list[str], int, int]]:
@@ -374,12 +374,9 @@ def _swap(
 
 def _load_rest(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     """Load what is not quantized, in the model's dtype."""
-    own = model.state_dict(keep_vars=True)  # tied names included, packed weights too
-    ties = getattr(model, "all_tied_weights_keys", {}) or {}
-    fitting = {}
+    own = _floats(model)
+    ties, fitting = getattr(model, "all_tied_weights_keys", {}) or {}, {}
     for name, tensor in own.items():
-        if _is_packed(name):
-            continue
         if name in tensors:
             fitting[name] = tensors[name].to(tensor.dtype)
         elif name not in {*ties, *ties.values()}:
@@ -390,3 +387,14 @@ def _load_rest(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
         raise InputError(f"the file's weights do not fit the model: {one_line(error)}") from error
     if ties:
         model.tie_weights(recompute_mapping=False)
+
+
+def _floats(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a model's state dict, tied names included, without packed weights, which it would unpack."""
+    found = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        lasting = {k: v for k, v in module._buffers.items() if k not in module._non_persistent_buffers_set}
+        for name, tensor in (module._parameters | lasting).items():
+            if tensor is not None:
+                found[f"{prefix}.{name}" if prefix else name] = tensor
+    return found

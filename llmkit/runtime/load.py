@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.errors import OptionError
+from llmkit.heap import return_free, returning_memory
 from llmkit.runtime.adapter import check_adapter, put_adapter
 from llmkit.runtime.architecture import is_extractive_qa, is_masked_lm, saved_architecture
 from llmkit.runtime.checkpoint import adapter_base, adapter_task, inspect_checkpoint
@@ -19,7 +20,7 @@ from llmkit.runtime.loaded_model import LoadedModel
 from llmkit.runtime.locate import Location, locate
 from llmkit.runtime.outline import outline_of
 from llmkit.runtime.quantized import check_options, quantize_loaded
-from llmkit.runtime.streamed import load_quantizing
+from llmkit.runtime.streamed import load_quantizing, load_tensors
 from llmkit.runtime.tokenizer import check_special_tokens, has_tokenizer, load_tokenizer
 from llmkit.runtime.weights import check_config, load_weights
 
@@ -72,12 +73,14 @@ def load(spec: ModelSpec) -> LoadedModel:
         f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
     ]
     own = adapter is not None and has_tokenizer(adapter.folder)
-    if opened is not None and not own:
-        tokenizer = opened.tokenizer()
-        notes += opened.notes
-    else:
-        tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
-    model = _model(checkpoint, opened, adapter, spec, dtype, placement, notes)
+    with returning_memory():
+        if opened is not None and not own:
+            tokenizer = opened.tokenizer()
+            notes += opened.notes
+        else:
+            tokenizer = load_tokenizer(adapter.folder if adapter and own else checkpoint.folder, spec)
+        return_free()
+        model = _model(checkpoint, opened, adapter, spec, dtype, placement, notes)
     remove_unsupported(model, spec.name)
     complete(model, spec.name)
     notes.append(f"attention {spec.attn or model.config._attn_implementation}")
@@ -154,12 +157,13 @@ def _model(
         if read is not None:
             notes.append(read[1])
             return read[0]
-    if opened is not None:
+    # An adapter for extractive QA brings the head that its base may lack.
+    brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
+    wanted = replace(spec, new_head=spec.new_head or brings_head)
+    model = load_tensors(checkpoint, opened, wanted, dtype, placement)
+    if model is None and opened is not None:
         model = load_gguf_weights(opened, spec, dtype, placement)
-    else:
-        # An adapter for extractive QA brings the head that its base may lack.
-        brings_head = adapter is not None and adapter_task(adapter.folder) == "QUESTION_ANS"
-        wanted = replace(spec, new_head=spec.new_head or brings_head)
+    elif model is None:
         model = load_weights(checkpoint, wanted, dtype, placement)
     if adapter is not None:
         model = put_adapter(model, adapter.folder, spec)

@@ -78,7 +78,8 @@ def load_saved(auto_class: Any, checkpoint: Checkpoint, spec: ModelSpec, dtype: 
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights
 
-    from llmkit.linear.storage import load_quantized_into, read_tensors
+    from llmkit.formats.safetensors import StoredTensors
+    from llmkit.linear.storage import load_quantized_into
 
     if spec.quantize is not None:
         raise OptionError("quantize", f"has no effect: {spec.name} is quantized already; omit it")
@@ -92,7 +93,8 @@ def load_saved(auto_class: Any, checkpoint: Checkpoint, spec: ModelSpec, dtype: 
         del config.quantization_config
     with no_init_weights(), torch.device("cpu"):
         model = auto_class.from_config(config, dtype=dtype, trust_remote_code=spec.trust_remote_code)
-    load_quantized_into(model, read_tensors(folder), settings, kernel=spec.linear)
+    tensors = StoredTensors(folder, spec.name)
+    load_quantized_into(model, tensors, settings, kernel=spec.linear, matrix=tensors.matrix)
     read_generation_config(model, folder, spec.name)
     return model
 

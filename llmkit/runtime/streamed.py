@@ -1,6 +1,6 @@
-"""Quantize a model while its weights are read, one tensor at a time: the float model never exists.
+"""Load a model one tensor at a time: no second copy of its weights exists, and when quantizing no float model.
 
-Public: `load_quantizing`.
+Public: `load_tensors`, `load_quantizing`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, OptionError, one_line
 from llmkit.formats.gguf.packed import in_eight_bits
-from llmkit.formats.safetensors import TYPES, StoredTensor, read_rows
+from llmkit.formats.safetensors import TYPES, StoredMatrix, StoredTensor, read_rows
 from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.quantized import BITS, GROUP, read_generation_config
 from llmkit.runtime.weights import auto_class, check_attention
 
 if TYPE_CHECKING:
     import torch
+    from pathlib import Path
+
     from torch import nn
     from transformers import PreTrainedModel
 
@@ -43,6 +45,9 @@ class _TensorSource(Protocol):
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         """Read a tensor."""
 
+    def mapped(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """Map a tensor from its file if it has the type there, else read it."""
+
     def rows(self, name: str) -> MatrixRows:
         """Return a matrix whose rows are read on demand, or the matrix itself."""
 
@@ -53,29 +58,28 @@ class _TensorSource(Protocol):
         """Return True if two tensors are stored with the same bytes."""
 
 
-class _Lazy:
-    """A matrix in a safetensors file."""
-
-    def __init__(self, stored: StoredTensor) -> None:
-        self._stored = stored
-        self.shape = stored.shape
-
-    def __getitem__(self, rows: slice) -> torch.Tensor:
-        first = rows.start or 0
-        count = None if rows.stop is None else rows.stop - first
-        return read_rows(self._stored, first, count)
-
-
 class _Folder:
     def __init__(self, weights: Mapping[str, StoredTensor]) -> None:
         self._weights = weights
+        self._files: dict[Path, Any] = {}
         self.shapes = {name: one.shape for name, one in weights.items()}
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         return read_rows(self._weights[name]).to(dtype)
 
+    def mapped(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        from safetensors import safe_open
+
+        stored = self._weights[name]
+        if TYPES[stored.dtype][0] != str(dtype).removeprefix("torch."):
+            return self.read(name, dtype)
+        if stored.path not in self._files:
+            self._files[stored.path] = safe_open(stored.path, framework="pt")
+        found: torch.Tensor = self._files[stored.path].get_tensor(name)
+        return found
+
     def rows(self, name: str) -> MatrixRows:
-        return _Lazy(self._weights[name])
+        return StoredMatrix(self._weights[name])
 
     def packed(self, name: str) -> None:
         return None
@@ -93,6 +97,8 @@ class _GGUF:
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         return self._opened.tensor(self._places[name], dtype)
+
+    mapped = read
 
     def rows(self, name: str) -> MatrixRows:
         import torch
@@ -114,6 +120,61 @@ def _same_bytes(one: StoredTensor | TensorInfo, two: StoredTensor | TensorInfo) 
         second.seek(two.offset)
         sizes = [_AT_ONCE] * (one.nbytes // _AT_ONCE) + [one.nbytes % _AT_ONCE]
         return one.nbytes == two.nbytes and all(first.read(size) == second.read(size) for size in sizes)
+
+
+def load_tensors(
+    checkpoint: Checkpoint,
+    opened: GGUFCheckpoint | None,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    placement: Placement,
+) -> PreTrainedModel | None:
+    """Load a model as transformers does, reading each tensor once; for one whose file names what it needs.
+
+    Tensors that the file has in `dtype` are mapped from it. transformers maps the whole file and converts from
+    there, so that both copies count as the process's own.
+
+    Args:
+        checkpoint: from `inspect_checkpoint` or `inspect_gguf`.
+        opened: the GGUF file; None for a folder.
+        spec: the request.
+        dtype: precision to compute in.
+        placement: from `choose_device`.
+
+    Returns:
+        The model; None if it is not on the CPU, runs its own code, is quantized, keeps some layers in float32
+        or does not fit its files: transformers loads these, or says what is wrong.
+
+    Raises:
+        InputError: a damaged file.
+        OptionError: the attention kernel cannot be used.
+    """
+    if spec.trust_remote_code or spec.new_head or spec.four_bits or placement.device_map is not None:
+        return None
+    prepared = _prepare(checkpoint, opened, spec, dtype, placement)
+    if prepared is None or _keeps_float32(prepared[0], dtype):
+        return None
+    model, source = prepared
+    own = model.state_dict(keep_vars=True)
+    names = _names_in_file(own, source)
+    read: dict[int, torch.Tensor] = {}
+    for tensor in own.values():
+        if id(tensor) not in read:
+            read[id(tensor)] = source.mapped(names[id(tensor)], tensor.dtype)
+    model.load_state_dict({name: read[id(tensor)] for name, tensor in own.items()}, assign=True)
+    model.tie_weights(recompute_mapping=False)
+    return _finish(model, checkpoint, opened, spec, placement)
+
+
+def _keeps_float32(model: Any, dtype: torch.dtype) -> bool:
+    """Return True if transformers keeps some layers of a class in float32."""
+    import torch
+
+    if dtype == torch.float32:
+        return False
+    kinds = {type(module) for module in model.modules()}
+    names = ["_keep_in_fp32_modules_strict", *(["_keep_in_fp32_modules"] * (dtype == torch.float16))]
+    return any(getattr(kind, name, None) for kind in kinds for name in names)
 
 
 def load_quantizing(
@@ -143,6 +204,22 @@ def load_quantizing(
         InputError: a damaged file, or weights that are not finite.
         OptionError: the kernel cannot be used.
     """
+    prepared = _prepare(checkpoint, opened, spec, dtype, placement)
+    if prepared is None:
+        return None
+    model, source = prepared
+    note = _fill(model, source, spec)
+    return _finish(model, checkpoint, opened, spec, placement), note
+
+
+def _prepare(
+    checkpoint: Checkpoint,
+    opened: GGUFCheckpoint | None,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    placement: Placement,
+) -> tuple[Any, _TensorSource] | None:
+    """Return the model without its weights, and its tensors; None if they do not fit each other."""
     if placement.device != "cpu" or "quantization_config" in checkpoint.config:
         return None
     if opened is None and not checkpoint.weights:
@@ -152,9 +229,17 @@ def load_quantizing(
     if model is None:
         return None
     _tie(model, source)
-    if not _fits(model, source, checkpoint):
-        return None
-    note = _fill(model, source, spec)
+    return (model, source) if _fits(model, source, checkpoint) else None
+
+
+def _finish(
+    model: Any,
+    checkpoint: Checkpoint,
+    opened: GGUFCheckpoint | None,
+    spec: ModelSpec,
+    placement: Placement,
+) -> PreTrainedModel:
+    """Give a model its generation config and its attention kernel."""
     if opened is None:
         read_generation_config(model, checkpoint.folder, spec.name)
     else:
@@ -166,7 +251,8 @@ def load_quantizing(
         name = register(kernel)
         model.set_attn_implementation(name)
         check_attention(model, kernel, name)
-    return model, note
+    found: PreTrainedModel = model
+    return found
 
 
 def _unfilled(
@@ -220,6 +306,15 @@ def _fits(model: Any, source: _TensorSource, checkpoint: Checkpoint) -> bool:
     )
 
 
+def _names_in_file(own: Mapping[str, torch.Tensor], source: _TensorSource) -> dict[int, str]:
+    """Return the name in the file of each of a model's tensors, by its id; tied ones have one of several."""
+    names: dict[int, str] = {}
+    for name, tensor in own.items():
+        if name in source.shapes:
+            names.setdefault(id(tensor), name)
+    return names
+
+
 def _fill(model: Any, source: _TensorSource, spec: ModelSpec) -> str:
     """Read all weights into a model, and quantize its matrices."""
     from llmkit.linear.quantize import choose_kernel, quantizable, quantize_model
@@ -227,10 +322,7 @@ def _fill(model: Any, source: _TensorSource, spec: ModelSpec) -> str:
     bits = BITS[spec.quantize or ""]
     kernel = choose_kernel(spec.linear, model, bits)
     own = model.state_dict(keep_vars=True)
-    names: dict[int, str] = {}  # a tensor's name in the file; tied ones have one of several
-    for name, tensor in own.items():
-        if name in source.shapes:
-            names.setdefault(id(tensor), name)
+    names = _names_in_file(own, source)
     modules = dict(model.named_modules())
     wanted = {name: id(modules[name].weight) for name in quantizable(model)}
     matrices = set(wanted.values())

@@ -71,6 +71,10 @@ def _import_libraries() -> None:
     """Import the large libraries; until they are in, a signal ends the process at once (see `signals`)."""
     importlib.import_module("torch")
     importlib.import_module("transformers")
+    if signals.owns_process():
+        from llmkit.lean_imports import import_lean
+
+        import_lean()
     signals.unwind()
 
 

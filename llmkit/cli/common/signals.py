@@ -32,6 +32,11 @@ class _Received:
     received: int | None = None
 
 
+def owns_process() -> bool:
+    """Return True if this process runs one command line; False in a program that calls it."""
+    return _Received.begun
+
+
 def end_at_once() -> None:
     """Let the system end the process at the next signal; for start-up, when nothing is to be saved."""
     _Received.begun, _Received.unwinding = True, False
