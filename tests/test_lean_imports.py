@@ -1,0 +1,110 @@
+"""A command imports no compiler; a program that compiles afterwards gets what it would have got."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "triton", "datasets", "pandas")
+
+COMMAND = f"""
+import atexit, sys
+atexit.register(lambda: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr))
+from llmkit.cli.main import main
+main()
+"""
+
+
+def python(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "Once upon a time", "--max-new-tokens", "2"],
+        pytest.param(
+            ["generate", "Once", "--max-new-tokens", "2", "--quantize", "int4"], marks=pytest.mark.slow
+        ),
+        pytest.param(["translate", "--from", "en", "--to", "de", "Good morning."], marks=pytest.mark.slow),
+        pytest.param(
+            ["qa", "--question", "Who came?", "--context", "examples/story.txt"], marks=pytest.mark.slow
+        ),
+    ],
+    ids=["generate", "int4", "translate", "qa"],
+)
+def test_a_command_that_runs_a_model_imports_no_compiler(arguments: list[str]) -> None:
+    done = python(COMMAND, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+LEAN = """
+import sys, torch
+from llmkit.lean_imports import import_lean
+import_lean()
+import transformers.masking_utils
+found = "torch._dynamo" in sys.modules, "torch.distributed.tensor" in sys.modules
+"""
+
+
+def test_one_of_several_processes_imports_everything() -> None:
+    program = f"{LEAN}import transformers.utils as utils; print(found, utils.is_torch_distributed_available())"
+    done = python(program, RANK="0", WORLD_SIZE="2")
+    assert done.stdout == "(True, True) True\n", done.stderr
+    assert python(program).stdout == "(False, False) False\n"
+
+
+COMPILED = (
+    LEAN
+    + """
+from transformers.integrations.eager_paged import eager_paged_attention_forward as disabled
+from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS
+from transformers.integrations import deepgemm
+import torch._dynamo
+from torch._dynamo import trace_rules
+from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex as real
+assert torch._dynamo.__file__ and isinstance(transformers.masking_utils.TransformGetItemToIndex(), real)
+assert disabled._torchdynamo_disable
+assert trace_rules._allowed_callable_ids.function_ids, "nothing was registered"
+print(found, float(torch.compile(lambda x: x.sin() + 1, backend="eager")(torch.zeros(1))))
+calls = []
+@torch._dynamo.disable
+def reference(x):
+    return x + 1
+from llmkit.lean_imports import _disable_later
+@_disable_later
+def own(x):
+    calls.append(torch.compiler.is_compiling())
+    return x + 1
+graphs = []
+def backend(graph, inputs):
+    graphs.append(graph)
+    return graph.forward
+for function in (reference, own):
+    graphs.clear()
+    torch._dynamo.reset()
+    found = torch.compile(lambda x: function(x.sin()).cos(), backend=backend)(torch.zeros(1))
+    print(len(graphs), round(float(found), 4))
+print(calls)
+"""
+)
+
+
+@pytest.mark.slow
+def test_the_compiler_gets_what_the_decorators_said() -> None:
+    """Functions that must not be compiled split the graph as with the compiler's own decorator."""
+    done = python(COMPILED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["(False, False) 1.0", "2 0.5403", "2 0.5403", "[False]"]
