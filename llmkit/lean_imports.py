@@ -1,7 +1,7 @@
 """Import transformers' model code without torch's compiler and without distributed tensors.
 
-transformers 5.23 imports `torch._dynamo` for decorators and one class, and `torch.distributed.tensor` for type
-checks. With sympy and Triton, which they bring, they take 150 MB and a second of each start. A command that
+transformers 5.23 imports `torch._dynamo` for decorators and one class, and `torch.distributed.tensor` for
+type checks. With sympy and Triton, which they bring, they take 150 MB, and time at each start. A command that
 runs a model in one process uses neither.
 
 Public: `import_lean`.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -52,10 +53,11 @@ def import_lean() -> None:
             # Another version needs more of the compiler. A module that failed is imported when it is used.
             return
     _skip_meta()
+    linecache.clearcache()  # sources of transformers that were read for its docstrings, 2 MB
 
 
 def _skip_meta() -> None:
-    """Draw no numbers for tensors on the device meta, which hold none: torch 2.13 needs its compiler for it."""
+    """Draw no numbers for tensors on the device meta, which hold none: torch would import its compiler."""
     import torch
 
     draw = getattr(torch.nn.init, "_no_grad_normal_", None)
@@ -65,7 +67,7 @@ def _skip_meta() -> None:
     def normal(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         return tensor if tensor.is_meta else draw(tensor, *args, **kwargs)
 
-    torch.nn.init._no_grad_normal_ = normal  # type: ignore[attr-defined]
+    torch.nn.init._no_grad_normal_ = normal
 
 
 @contextmanager

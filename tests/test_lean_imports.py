@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "triton", "datasets", "pandas")
+HEAVY = ("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "triton", "pandas")
 
 COMMAND = f"""
 import atexit, sys
@@ -60,7 +60,9 @@ found = "torch._dynamo" in sys.modules, "torch.distributed.tensor" in sys.module
 
 
 def test_one_of_several_processes_imports_everything() -> None:
-    program = f"{LEAN}import transformers.utils as utils; print(found, utils.is_torch_distributed_available())"
+    program = (
+        f"{LEAN}import transformers.utils as utils; print(found, utils.is_torch_distributed_available())"
+    )
     done = python(program, RANK="0", WORLD_SIZE="2")
     assert done.stdout == "(True, True) True\n", done.stderr
     assert python(program).stdout == "(False, False) False\n"

@@ -1,4 +1,4 @@
-"""Load a model one tensor at a time: no second copy of its weights exists, and when quantizing no float model.
+"""Load a model one tensor at a time: without a second copy of its weights, or to quantize without floats.
 
 Public: `load_tensors`, `load_quantizing`.
 """
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmkit.errors import InputError, OptionError, one_line
 from llmkit.formats.gguf.packed import in_eight_bits
 from llmkit.formats.safetensors import TYPES, StoredMatrix, StoredTensor, read_rows
+from llmkit.heap import return_free
 from llmkit.runtime.attention_kernel import find_kernel
 from llmkit.runtime.quantized import BITS, GROUP, read_generation_config
 from llmkit.runtime.weights import auto_class, check_attention
 
 if TYPE_CHECKING:
-    import torch
     from pathlib import Path
 
+    import torch
     from torch import nn
     from transformers import PreTrainedModel
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 1 << 22  # bytes that are compared
+_TOGETHER = 32  # layers after which free memory goes back to the system
 
 
 class _TensorSource(Protocol):
@@ -131,8 +133,8 @@ def load_tensors(
 ) -> PreTrainedModel | None:
     """Load a model as transformers does, reading each tensor once; for one whose file names what it needs.
 
-    Tensors that the file has in `dtype` are mapped from it. transformers maps the whole file and converts from
-    there, so that both copies count as the process's own.
+    Tensors that the file has in `dtype` are mapped from it. transformers maps the whole file and converts
+    from there, so that both copies count as the process's own.
 
     Args:
         checkpoint: from `inspect_checkpoint` or `inspect_gguf`.
@@ -340,7 +342,11 @@ def _fill(model: Any, source: _TensorSource, spec: ModelSpec) -> str:
         packed = _as_packed(source, files[name], kernel, layer, most, kept)
         return packed or _rounded(source, files[name], layer, most, group)
 
-    done = quantize_model(model, bits, GROUP, kernel=kernel, rounding=rounding)
+    def finished(number: int, _: int) -> None:
+        if number % _TOGETHER == 0:
+            return_free()
+
+    done = quantize_model(model, bits, GROUP, kernel=kernel, rounding=rounding, progress=finished)
     packed = f", {sum(kept.values())} of them as packed in the file ({', '.join(kept)})" if kept else ""
     return (
         f"{len(done.layers)} layers in {spec.quantize}{packed}, {done.bytes_before / 1e6:.0f} to"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 from llmkit import InputError, ModelSpec, load
 from llmkit.convert import convert
+from llmkit.formats.safetensors import read_rows, read_table
 from llmkit.linear.modules import QuantizedEmbedding, QuantizedLinear, QuantizedModule
 from llmkit.linear.quantize import quantize_model
 from llmkit.linear.storage import save_quantized
@@ -92,6 +97,89 @@ def test_a_kernel_that_does_not_take_such_weights_gets_its_own(tmp_path: Path) -
     )
     loaded = load(ModelSpec(str(tmp_path / "m.gguf"), quantize="int8", linear=f"{tmp_path / 'k.py'}:mine"))
     assert not any(one.is_gguf for one in loaded.model.modules() if isinstance(one, QuantizedModule))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", [*FAMILIES, "bert-qa", "translator"])
+def test_a_plain_load_gives_what_transformers_gives(family: str, dtype: str, tiny_model: TinyModel) -> None:
+    """Weights, buffers that no file holds, settings and kinds of layers, read one tensor at a time."""
+    task = "question-answering" if family == "bert-qa" else "text-generation"
+    spec = ModelSpec(
+        family if family == "translator" else str(tiny_model(family)), dtype=dtype, task=task, bundled=True
+    )
+    with mock.patch("llmkit.runtime.load.load_tensors", return_value=None):
+        expected: Any = load(spec).model
+    with mock.patch("llmkit.runtime.load.load_weights", side_effect=AssertionError):
+        found: Any = load(spec).model
+    for kind in ("named_parameters", "named_buffers"):
+        own = dict(getattr(found, kind)(remove_duplicate=False))
+        other = dict(getattr(expected, kind)(remove_duplicate=False))
+        assert own.keys() == other.keys()
+        for name, tensor in own.items():
+            assert tensor.dtype == other[name].dtype, name
+            assert torch.equal(tensor, other[name]), name
+            assert tensor.requires_grad == other[name].requires_grad, name
+    assert tied(found) == tied(expected)
+    assert found.config.to_dict() == expected.config.to_dict()
+    assert found.config._attn_implementation == expected.config._attn_implementation
+    if task == "text-generation":
+        assert found.generation_config.to_dict() == expected.generation_config.to_dict()
+    assert str(found) == str(expected)
+
+
+def tied(model: torch.nn.Module) -> list[list[str]]:
+    """Names of the parameters that share memory."""
+    places: dict[int, list[str]] = {}
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        places.setdefault(tensor.data_ptr(), []).append(name)
+    return sorted(sorted(names) for names in places.values() if len(names) > 1)
+
+
+def test_a_stored_precision_is_mapped_and_another_is_read_once(tiny_model: TinyModel) -> None:
+    """Bytes that are read beside the mapped file: none, or those of the file once."""
+    folder = tiny_model("llama")
+    stored = sum(one.nbytes for one in read_table(folder / "model.safetensors", "m").values())
+    for dtype, expected in (("float32", 0), ("bfloat16", stored)):
+        with counting_reads() as read:
+            load(ModelSpec(str(folder), dtype=dtype))
+        assert sum(read) == expected
+
+
+@pytest.mark.parametrize("embeddings", ["float", "int8"])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_quantized_folder_is_read_once(
+    embeddings: str, bits: int, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    loaded = load(ModelSpec(str(tiny_model("llama")), dtype="float32", quantize=f"int{bits}"))
+    save_quantized(loaded.model, tmp_path, embeddings=embeddings)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    stored = sum(
+        one.nbytes for path in tmp_path.glob("*.safetensors") for one in read_table(path, "m").values()
+    )
+    with counting_reads() as read:
+        again = load(ModelSpec(str(tmp_path), dtype="float32"))
+    assert sum(read) <= stored
+    assert torch.equal(logits(again.model, IDS), logits(loaded.model, IDS))
+
+
+@contextmanager
+def counting_reads() -> Iterator[list[int]]:
+    """Give the bytes of each read of a tensor's rows."""
+    from llmkit.formats import safetensors
+    from llmkit.runtime import streamed
+
+    sizes: list[int] = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        found = read_rows(*arguments)
+        sizes.append(found.numel() * found.element_size())
+        return found
+
+    with (
+        mock.patch.object(safetensors, "read_rows", counted),
+        mock.patch.object(streamed, "read_rows", counted),
+    ):
+        yield sizes
 
 
 @pytest.mark.parametrize("spoil", ["infinite", "renamed"])
