@@ -110,3 +110,10 @@ def test_the_compiler_gets_what_the_decorators_said() -> None:
     done = python(COMPILED)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(False, False) 1.0", "2 0.5403", "2 0.5403", "[False]"]
+
+
+def test_an_adapter_loads_in_a_process_with_few_imports() -> None:
+    """Peft uses distributed tensors where torch has them."""
+    done = python(COMMAND, "generate", "Once upon a time", "--model", "storyteller", "--max-new-tokens", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

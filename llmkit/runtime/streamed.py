@@ -282,7 +282,7 @@ def _unfilled(
     except Exception:
         # Loading the whole model meets the same fault, and has the message for it.
         return None
-    return model
+    return model.eval()  # else layers are dropped at random when the attention kernel is checked
 
 
 def _tie(model: Any, source: _TensorSource) -> None:
