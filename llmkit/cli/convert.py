@@ -83,36 +83,11 @@ def run(
         str | None,
         flag("--adapter", help="Folder or Hub id of a LoRA adapter to merge.", default="none", group="Model"),
     ] = None,
-    revision: Annotated[
-        str | None,
-        flag(
-            "--revision", help="Branch, tag or commit on the Hub.", default="the main branch", group="Model"
-        ),
-    ] = None,
-    allow_bin: Annotated[
-        bool,
-        flag(
-            "--allow-bin",
-            help="Read pytorch_model.bin if there is no safetensors file.",
-            group="Model",
-        ),
-    ] = False,
-    trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
-    ] = False,
-    offline: Annotated[
-        bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
-    ] = False,
-    cache_dir: Annotated[
-        Path | None,
-        flag(
-            "--cache-dir",
-            metavar="FOLDER",
-            help="Folder of downloaded models.",
-            default="the folder of huggingface_hub",
-            group="Model",
-        ),
-    ] = None,
+    revision: options.Revision = None,
+    allow_bin: options.AllowBin = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    cache_dir: options.CacheDir = None,
     messages: options.MessageFlags,
 ) -> None:
     """Convert a model to another format, and compare its outputs with the source."""

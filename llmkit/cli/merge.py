@@ -45,22 +45,9 @@ def run(
         str, flag("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", group="Model")
     ] = "auto",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
-    trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
-    ] = False,
-    offline: Annotated[
-        bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
-    ] = False,
-    cache_dir: Annotated[
-        Path | None,
-        flag(
-            "--cache-dir",
-            metavar="FOLDER",
-            help="Folder of downloaded models.",
-            default="the folder of huggingface_hub",
-            group="Model",
-        ),
-    ] = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    cache_dir: options.CacheDir = None,
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     messages: options.MessageFlags,
 ) -> None:

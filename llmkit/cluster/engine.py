@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Completion, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.form import Form
-from llmkit.errors import OptionError
+from llmkit.engines.streaming import check_streamed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,8 +140,7 @@ class ClusterEngine:
         Raises:
             OptionError: more than one answer is requested.
         """
-        if request.sampling.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        check_streamed(request)
         ((completion,),) = self.generate([request])
         if on_piece is not None and completion.text is not None:
             on_piece(completion.text)

@@ -79,6 +79,44 @@ class MessageFlags:
         console.setup(quiet=self.quiet, verbose=self.verbose, debug=self.debug)
 
 
+Revision = Annotated[
+    str | None,
+    flag(
+        "--revision", metavar="NAME", help="Branch, tag or commit on the Hub.", default="main", group="Model"
+    ),
+]
+Adapter = Annotated[
+    str | None,
+    flag(
+        "--adapter",
+        metavar="PATH",
+        help="Folder or Hub id of a LoRA adapter.",
+        default="none",
+        group="Model",
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool, flag("--trust-remote-code", help="Run Python code that comes with the model.", group="Model")
+]
+AllowBin = Annotated[
+    bool,
+    flag("--allow-bin", help="Read pytorch_model.bin if there is no safetensors file.", group="Model"),
+]
+Offline = Annotated[
+    bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
+]
+CacheDir = Annotated[
+    Path | None,
+    flag(
+        "--cache-dir",
+        metavar="FOLDER",
+        help="Folder of downloaded models.",
+        default="the folder of huggingface_hub",
+        group="Model",
+    ),
+]
+
+
 @dataclass
 class ModelFlags:
     """The model, the device, the precision, and permissions for downloads and code."""
@@ -96,10 +134,7 @@ class ModelFlags:
             default="an embedded model, if the verb has one",
         ),
     ] = None
-    revision: Annotated[
-        str | None,
-        flag("--revision", metavar="NAME", help="Branch, tag or commit on the Hub.", default="main"),
-    ] = None
+    revision: Revision = None
     device: Annotated[
         str,
         flag(
@@ -146,28 +181,11 @@ class ModelFlags:
             default="the fastest",
         ),
     ] = None
-    adapter: Annotated[
-        str | None,
-        flag("--adapter", metavar="PATH", help="Folder or Hub id of a LoRA adapter.", default="none"),
-    ] = None
-    trust_remote_code: Annotated[
-        bool, flag("--trust-remote-code", help="Run Python code that comes with the model.")
-    ] = False
-    allow_bin: Annotated[
-        bool, flag("--allow-bin", help="Read pytorch_model.bin if there is no safetensors file.")
-    ] = False
-    offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
-        False
-    )
-    cache_dir: Annotated[
-        Path | None,
-        flag(
-            "--cache-dir",
-            metavar="FOLDER",
-            help="Folder of downloaded models.",
-            default="the folder of huggingface_hub",
-        ),
-    ] = None
+    adapter: Adapter = None
+    trust_remote_code: TrustRemoteCode = False
+    allow_bin: AllowBin = False
+    offline: Offline = False
+    cache_dir: CacheDir = None
     seed: Annotated[
         int | None,
         flag("--seed", metavar="N", help="Random seed.", default="a new seed each time"),

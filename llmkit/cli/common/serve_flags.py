@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from llmkit.cli.common import options
 from llmkit.cli.common.flags import flag
 from llmkit.errors import InputError, OptionError
 
@@ -190,18 +191,8 @@ class ServedModelFlags:
     trust_remote_code: Annotated[
         bool, flag("--trust-remote-code", help="Run Python code that comes with a model.")
     ] = False
-    offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
-        False
-    )
-    cache_dir: Annotated[
-        Path | None,
-        flag(
-            "--cache-dir",
-            metavar="FOLDER",
-            help="Folder of downloaded models.",
-            default="the folder of huggingface_hub",
-        ),
-    ] = None
+    offline: options.Offline = False
+    cache_dir: options.CacheDir = None
 
     def specs(self) -> dict[str, ModelSpec]:
         """Return the models by the names under which they are served; a folder is served by its own name.

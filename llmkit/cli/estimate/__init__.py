@@ -132,31 +132,31 @@ def run(
             "--model",
             metavar="NAME|PATH",
             help="Hub id, folder (config.json is enough), GGUF file, adapter, or embedded model.",
+            group="Model",
         ),
     ],
-    revision: Annotated[
-        str | None,
-        flag("--revision", metavar="NAME", help="Branch, tag or commit on the Hub.", default="main"),
-    ] = None,
+    revision: options.Revision = None,
     dtype: Annotated[
         str,
         flag(
             "--dtype",
             metavar="NAME",
             help="auto, float32, bfloat16 or float16; auto is the default of the verb.",
+            group="Model",
         ),
     ] = "auto",
     quantize: Annotated[
         str | None,
-        flag("--quantize", metavar="int8|int4", help="Weights in 8 or 4 bits.", default="as stored"),
+        flag(
+            "--quantize",
+            metavar="int8|int4",
+            help="Weights in 8 or 4 bits.",
+            default="as stored",
+            group="Model",
+        ),
     ] = None,
-    adapter: Annotated[
-        str | None,
-        flag("--adapter", metavar="PATH", help="Folder or Hub id of a LoRA adapter.", default="none"),
-    ] = None,
-    offline: Annotated[bool, flag("--offline", help="Download nothing; use only files on this machine.")] = (
-        False
-    ),
+    adapter: options.Adapter = None,
+    offline: options.Offline = False,
     messages: options.MessageFlags,
 ) -> None:
     """Estimate the memory, time and price of a model before download and loading."""

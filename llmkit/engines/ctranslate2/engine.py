@@ -20,6 +20,7 @@ from llmkit.engines.base import (
 )
 from llmkit.engines.ctranslate2.program import Call, CTranslate2Program, OnToken
 from llmkit.engines.own_settings import own_settings
+from llmkit.engines.streaming import check_streamed, stream_at_end
 from llmkit.errors import NoticeWarning, OptionError
 from llmkit.runtime.generation_config import end_ids
 
@@ -108,12 +109,9 @@ class CTranslate2Engine:
     ) -> Completion:
         """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
         self._check(request)
-        if request.sampling.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        check_streamed(request)
         if request.sampling.num_beams > 1:
-            (completion,) = self.generate([request])[0]
-            stopped = on_tokens(completion.ids) is False
-            return replace(completion, finish_reason="interrupted") if stopped else completion
+            return stream_at_end(self, request, on_tokens)
         return _Streaming(on_tokens).run(lambda on_token: self._run([request], on_token)[0][0], request)
 
     def session(self) -> Session | None:

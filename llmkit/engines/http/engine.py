@@ -6,19 +6,22 @@ import asyncio
 import hashlib
 import os
 import queue
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.http.endpoint import KEY_VARIABLE, Endpoint, checked_url
-from llmkit.errors import InputError, OptionError, RequestRefused
+from llmkit.engines.streaming import check_streamed
+from llmkit.errors import InputError, RequestRefused
 from llmkit.text.chat.conversations import MessageList
 from llmkit.text.chat.reasoning import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from llmkit.engines.base import LiveBatch, Session
+
+T = TypeVar("T")
 
 # Settings that endpoints know: our name -> the JSON field.
 _FIELDS = {
@@ -109,15 +112,7 @@ class HttpEngine:
         for one in requests:
             check_request(one, self)
 
-        async def ask_all() -> list[list[Completion] | BaseException]:
-            return await asyncio.gather(*map(self._ask, requests), return_exceptions=True)
-
-        found = self._endpoint.run(ask_all())
-        failed = [one for one in found if isinstance(one, BaseException)]
-        # An error of the whole server comes before those of single requests.
-        for error in sorted(failed, key=lambda one: isinstance(one, RequestRefused)):
-            raise error
-        return [one for one in found if not isinstance(one, BaseException)]
+        return self._all(map(self._ask, requests))
 
     def stream(
         self,
@@ -128,8 +123,7 @@ class HttpEngine:
         on_piece: OnPiece | None = None,
     ) -> Completion:
         check_request(request, self)
-        if request.sampling.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1 in a stream")
+        check_streamed(request)
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         answer, usage = _PartialAnswer(), dict[str, Any]()
         failures: list[BaseException] = []
@@ -191,20 +185,23 @@ class HttpEngine:
         """
         from llmkit.engines.http.prompt_logprobs import request_for, scores_of
 
-        async def ask_all() -> list[Any]:
-            bodies = [request_for(self.name, text) for text in texts]
-            posts = (self._endpoint.post("/completions", body) for body in bodies)
-            return await asyncio.gather(*posts, return_exceptions=True)
-
-        found = self._endpoint.run(ask_all())
-        for error in sorted(
-            (one for one in found if isinstance(one, BaseException)),
-            key=lambda one: isinstance(one, RequestRefused),
-        ):
-            raise error
+        bodies = [request_for(self.name, text) for text in texts]
+        found = self._all(self._endpoint.post("/completions", body) for body in bodies)
         return [
             scores_of(answer, text, self._endpoint.url) for answer, text in zip(found, texts, strict=True)
         ]
+
+    def _all(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run calls at the same time; an error of the whole server comes before those of single requests."""
+
+        async def gathered() -> list[T | BaseException]:
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        found = self._endpoint.run(gathered())
+        failed = [one for one in found if isinstance(one, BaseException)]
+        for error in sorted(failed, key=lambda one: isinstance(one, RequestRefused)):
+            raise error
+        return [one for one in found if not isinstance(one, BaseException)]
 
     def _described(self, model: str) -> dict[str, Any]:
         """Return what the server says of the model; of a model that it does not list, the name alone."""

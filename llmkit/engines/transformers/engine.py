@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
+from llmkit.engines.streaming import check_streamed, stream_at_end
 from llmkit.engines.transformers import row_choices, row_sampler, step_runner
 from llmkit.engines.transformers.draft_model import draft_for
 from llmkit.engines.transformers.prefix_cache import PrefixCache
@@ -145,14 +146,11 @@ class TransformersEngine:
         """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
         check_request(request, self)
         sampling = request.sampling
-        if sampling.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        check_streamed(request)
         settings = self._make_settings(_without_limits(sampling))
         self._check(request, settings)
         if sampling.num_beams > 1:
-            (completion,) = self.generate([request])[0]
-            stopped = on_tokens(completion.ids) is False
-            return replace(completion, finish_reason="interrupted") if stopped else completion
+            return stream_at_end(self, request, on_tokens)
         if (steps := self._steps_for(settings)) is not None:
             return steps.stream(request, settings, on_tokens, cast("StepSession | None", session))
         streamer = _Streamer(on_tokens)

@@ -18,7 +18,8 @@ from llmkit.engines.base import (
     check_request,
 )
 from llmkit.engines.own_settings import own_settings
-from llmkit.errors import LLMKitError, NoticeWarning, OptionError, OutOfMemory
+from llmkit.engines.streaming import check_streamed
+from llmkit.errors import LLMKitError, NoticeWarning, OutOfMemory
 from llmkit.runtime.generation_config import end_ids
 
 if TYPE_CHECKING:
@@ -154,8 +155,7 @@ class ProgramEngine:
     ) -> Completion:
         """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
         self._check(request)
-        if request.sampling.num_return_sequences > 1:
-            raise OptionError("num_return_sequences", "must be 1 to stream an answer")
+        check_streamed(request)
         return self._run([request], on_tokens)[0]
 
     def session(self) -> Session | None:

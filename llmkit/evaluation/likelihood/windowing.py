@@ -295,7 +295,7 @@ def run(
     tokens = logits // loaded.model.get_output_embeddings().weight.shape[0]
     if loaded.device.type == "cpu":
         tokens = min(tokens, _CPU_TOKENS)
-    batches = LossBatches(loaded, batch_size, max(how.window, tokens), notice, progress)
+    batches = LossBatches(loaded, batch_size, tokens, notice, progress)
     held: list[list[ScoredText]] = []
     waiting = 0
     for group in groups:

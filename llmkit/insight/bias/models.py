@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, OptionError, RowError
+from llmkit.insight.bias.items import BiasItem, ScoredItem
 
 if TYPE_CHECKING:
     from llmkit.insight.bias.options import BiasOptions
@@ -83,3 +85,12 @@ def earlier_records(path: str | Path, ids: list[str], keys: list[str]) -> list[d
             f" differs is number {at + 1}"
         )  # fmt: skip
     return found
+
+
+def scored_earlier(path: str | Path, items: Sequence[BiasItem], keys: Sequence[str]) -> list[ScoredItem]:
+    """Return items with their scores of an earlier measurement; see `earlier_records`."""
+    records = earlier_records(path, [item.id for item in items], list(keys))
+    return [
+        ScoredItem(item, {key: float(value) for key, value in record["scores"].items()})
+        for item, record in zip(items, records, strict=True)
+    ]

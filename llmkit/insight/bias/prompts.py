@@ -17,7 +17,7 @@ from llmkit.evaluation.likelihood.perplexity import signature
 from llmkit.insight.bias.classify import Judge, open_judge
 from llmkit.insight.bias.estimates import MOST_GROUPS, Definition, IntervalOptions, measured
 from llmkit.insight.bias.items import BiasItem, ScoredItem
-from llmkit.insight.bias.models import earlier_records, is_record_file, name_of, request
+from llmkit.insight.bias.models import is_record_file, name_of, request, scored_earlier
 from llmkit.insight.bias.results import BiasResult
 from llmkit.insight.bias.sets.base import read_json
 from llmkit.insight.bias.swap.outputs import decoding, decoding_signature
@@ -275,11 +275,7 @@ def _baseline(
         assert not isinstance(baseline, Path)
         return _judged(prompts, _continued(baseline, prompts, options)[0], judge, labels, options)
     assert isinstance(baseline, str | Path)
-    records = earlier_records(baseline, [prompt.item.id for prompt in prompts], list(scored[0].scores))
-    return [
-        ScoredItem(prompt.item, {key: float(value) for key, value in record["scores"].items()})
-        for prompt, record in zip(prompts, records, strict=True)
-    ]
+    return scored_earlier(baseline, [prompt.item for prompt in prompts], list(scored[0].scores))
 
 
 def _record(one: ScoredItem) -> dict[str, Any]:

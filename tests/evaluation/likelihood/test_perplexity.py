@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -173,6 +174,23 @@ def test_batches_do_not_move_the_loss(tiny):
         assert [one.token_ids for one in together] == [one.token_ids for one in alone]
         for found, expected in zip(together, alone, strict=True):
             assert found.token_losses == pytest.approx(expected.token_losses, rel=1e-9)
+
+
+def test_a_long_window_makes_no_larger_batches(tiny):
+    """A batch keeps to the budget of the CPU, 1,024 tokens, unless one window alone has more."""
+    loaded = tiny("gpt2")
+    how = replace(windowing(loaded), window=8192)
+    sizes = []
+    forward = loaded.model.forward
+
+    def counted(**options):
+        sizes.append(options["input_ids"].numel())
+        return forward(**options)
+
+    loaded.model.forward = counted
+    list(measure(loaded, rows_of([PAGE[:100]] * 60), how))
+    assert len(sizes) > 1
+    assert max(sizes) <= 1024
 
 
 def test_concatenated_texts_are_one(tiny):

@@ -17,7 +17,7 @@ from llmkit.errors import InputError, OptionError
 from llmkit.evaluation.likelihood.perplexity import signature
 from llmkit.insight.bias.estimates import Definition, IntervalOptions, mean_of, measured
 from llmkit.insight.bias.items import BiasItem, ScoredItem
-from llmkit.insight.bias.models import earlier_records, is_record_file, name_of
+from llmkit.insight.bias.models import is_record_file, name_of, scored_earlier
 from llmkit.insight.bias.results import BiasResult
 from llmkit.insight.bias.swap.outputs import (
     SwapTask,
@@ -318,11 +318,7 @@ def _baseline(
         assert not isinstance(baseline, Path)
         return _scored(baseline, task, terms, rows, options)[0]
     assert isinstance(baseline, str | Path)
-    records = earlier_records(baseline, [row.item.id for row in rows], ["changed", "similarity"])
-    return [
-        ScoredItem(row.item, {key: float(value) for key, value in record["scores"].items()})
-        for row, record in zip(rows, records, strict=True)
-    ]
+    return scored_earlier(baseline, [row.item for row in rows], ["changed", "similarity"])
 
 
 def _record(one: ScoredItem) -> dict[str, Any]:
