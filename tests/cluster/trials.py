@@ -2,7 +2,7 @@
 
     python -m tests.cluster.trials [--rows N] [--tokens N] [--spaces] [--only NAME]
 
-Each line it prints is a trial. It takes about ten minutes on two quiet cores. `--spaces` puts the second node
+Each line it prints is a trial. It takes about 15 minutes on two quiet cores. `--spaces` puts the second node
 into a network namespace, which needs root.
 """
 
@@ -99,14 +99,18 @@ def actors(trial, cluster, ends, expected, flags, name):
 
 
 def node(trial, cluster, ends, expected, flags, name):
-    """Kill the second node."""
+    """Kill the second node while it runs workers."""
     output = trial.folder / f"{name}.jsonl"
-    run = trial.start(output, *flags, "--cluster", cluster, "--workers", "2")
-    assert trial.wait_for(run, output, trial.rows * 0.3)
+    run = trial.start(output, *flags, "--cluster", cluster, "--workers", "4")
+    assert trial.wait_for(run, output, trial.rows * 0.5)  # its workers have started by then
+    lost = len(ends[1].workers())
+    assert lost, "no worker runs on the second node"
     ends[1].kill()
     messages = trial.finish(run)
     trial.same(output, expected)
-    return f"{messages.count('died')} deaths seen"
+    deaths = messages.count("died") + messages.count("was lost")
+    assert deaths, f"no death of a worker was seen: {messages[-1500:]}"
+    return f"{lost} workers lost, {deaths} deaths seen"
 
 
 def driver(trial, cluster, ends, expected, flags, name):
@@ -127,7 +131,7 @@ def driver(trial, cluster, ends, expected, flags, name):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--tokens", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--spaces", action="store_true")
     parser.add_argument("--only", default="")
     told = parser.parse_args()
