@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clients.install import BROWSER, NODE, PACKAGES, interpreter
+from tests.server_process import serving
 
 pytestmark = pytest.mark.clients
 PROGRAMS = Path(__file__).parent / "programs"
@@ -28,32 +26,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("server") / "log"
     models = ["-m", "storyteller", "-m", "stories", "-m", "translator"]
-    command = [sys.executable, "-m", "llmkit", "serve", *models, "--port", str(port), "--offline"]
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, stderr=stream, env={**os.environ, "LLMKIT_API_KEY": KEY})
-        try:
-            _wait(address, process, log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(f"{address}/health").close()
-            return
-        except OSError:
-            time.sleep(0.25)
-    raise AssertionError("the server did not start")
+    with serving(tmp_path_factory.mktemp("server"), *models, "--offline", key=KEY) as address:
+        yield address
 
 
 def run(command: list[str], url: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 from llmkit.text.passages import ContextDocument, Library
 from tests.command import rows_of, run
 from tests.real import table
-from tests.real.server import post, serving
+from tests.server_process import post, serving
 
 # The examples in the documentation of sentence-transformers, with the scores that it prints for this model:
 # its front page, and the page on semantic search.

@@ -12,7 +12,7 @@ import pytest
 from llmkit import GenerationOptions, LoadedModel, generate
 from tests.real import table
 from tests.real.prompts import PROMPTS
-from tests.real.server import events, post, serving
+from tests.server_process import events, post, serving
 
 SAMPLED: dict[str, Any] = {"temperature": 0.8, "top_p": 0.9, "top_k": 40, "seed": 11}
 GREEDY: dict[str, Any] = {"temperature": 0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from llmkit.cli.common.options import ModelFlags, flag
+from llmkit.cli.common.options import Draft, ModelFlags, flag
 from llmkit.engines.choice import check_engine, is_url, runs_here
 from llmkit.errors import OptionError
 
@@ -40,15 +40,7 @@ class TextModelFlags(ModelFlags):
     concurrency: Annotated[
         int, flag("--concurrency", metavar="N", help="Parallel requests to vllm or a URL.")
     ] = 8
-    draft: Annotated[
-        str | None,
-        flag(
-            "--draft",
-            metavar="NAME|PATH",
-            help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
-            default="none",
-        ),
-    ] = None
+    draft: Draft = None
 
     @property
     def unnamed(self) -> bool:

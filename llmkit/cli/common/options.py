@@ -105,6 +105,15 @@ AllowBin = Annotated[
 Offline = Annotated[
     bool, flag("--offline", help="Download nothing; use only files on this machine.", group="Model")
 ]
+Draft = Annotated[
+    str | None,
+    flag(
+        "--draft",
+        metavar="NAME|PATH",
+        help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
+        default="none",
+    ),
+]
 CacheDir = Annotated[
     Path | None,
     flag(

@@ -175,15 +175,7 @@ class ServedModelFlags:
             default="none",
         ),
     ] = None
-    draft: Annotated[
-        str | None,
-        flag(
-            "--draft",
-            metavar="NAME|PATH",
-            help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
-            default="none",
-        ),
-    ] = None
+    draft: options.Draft = None
     device: Annotated[str, flag("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
     dtype: Annotated[str, flag("--dtype", metavar="NAME", help="auto, float32, bfloat16 or float16.")] = (
         "auto"

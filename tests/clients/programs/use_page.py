@@ -233,7 +233,7 @@ def hostile(browser: Browser) -> None:
     assert not [one for one in asked if "example.org" in one]
     page.click("#show-list")
     page.click("#new")
-    assert page.evaluate("document.activeElement.id") == "text"
+    expect(page.locator("#text")).to_be_focused()  # after the list is drawn
     page.context.close()
 
 

@@ -16,12 +16,13 @@ from typing import Any
 
 
 @contextmanager
-def serving(folder: Path, *options: str | Path) -> Iterator[str]:
+def serving(folder: Path, *options: str | Path, key: str | None = None) -> Iterator[str]:
     """Run `llmkit serve` until the block ends; yield its address.
 
     Args:
         folder: for the server's messages.
         options: of the command line.
+        key: that clients must send; None is none.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -30,7 +31,8 @@ def serving(folder: Path, *options: str | Path) -> Iterator[str]:
     command = [sys.executable, "-m", "llmkit", "serve", *map(str, options), "--port", str(port)]
     log = folder / "log"
     with log.open("w") as stream:
-        process = subprocess.Popen(command, stderr=stream, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        variables = {**os.environ, "HF_HUB_OFFLINE": "1"} | ({} if key is None else {"LLMKIT_API_KEY": key})
+        process = subprocess.Popen(command, stderr=stream, env=variables)
         try:
             _wait(address, process, log)
             yield address
