@@ -59,6 +59,7 @@ found = "torch._dynamo" in sys.modules, "torch.distributed.tensor" in sys.module
 """
 
 
+@pytest.mark.slow
 def test_one_of_several_processes_imports_everything() -> None:
     program = (
         f"{LEAN}import transformers.utils as utils; print(found, utils.is_torch_distributed_available())"
