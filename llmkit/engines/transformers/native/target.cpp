@@ -1,0 +1,143 @@
+// One decoding step of an encoder-decoder model for several rows: all layers of the decoder in one call.
+//
+// A row is the newest token of a sequence, which has its own range of the cache of its own keys, and a range of the keys
+// that the encoder's states gave. Beams share the lines of the cache that they have in common. As in step.cpp, a row's
+// result does not depend on the rows beside it, and what lies between products is float32.
+
+#include "seq2seq.h"
+
+namespace decoder {
+
+struct Work {
+    float *hidden, *normed, *qkv[3], *attended, *delta, *up, *gate, *scores;
+    Input input;
+    int64_t width;
+};
+
+// The work of one thread.
+template <typename T>
+void work(const Translator &m, const TargetRow *rows, int count, const Work &b, float *logits, Barrier &barrier, int thread, int threads) {
+    const Side &side = m.target;
+    const int64_t n = m.hidden, dim = side.head_dim, qn = side.heads * dim;
+    float *scores = b.scores + (int64_t)thread * b.width;
+    const float *x = m.before ? b.normed : b.hidden; // what a part reads
+    const Norm *last = nullptr;                      // of the part that wrote `delta`; null before the first
+    auto each_row = [&](auto f) {
+        for (int r = thread; r < count; r += threads) f((int64_t)r);
+        barrier.wait();
+    };
+    // Add what the last part gave, and make its rows ready for the next.
+    auto enter = [&](const Norm &norm, const Matrix &next) {
+        each_row([&](int64_t r) {
+            float *hidden = b.hidden + r * n;
+            if (last) {
+                add_to(hidden, b.delta + r * n, n);
+                if (!m.before) layer_norm(hidden, *last, hidden, n, side.epsilon);
+            }
+            if (m.before) layer_norm(hidden, norm, b.normed + r * n, n, side.epsilon);
+            make_ready(next, b.input, r, x + r * n);
+        });
+        last = &norm;
+    };
+    auto multiply = [&](const Matrix &matrix, const float *in, int64_t step, float *out) {
+        product(matrix, in, step, b.input, count, out, thread, threads);
+    };
+    auto attend_all = [&](const void *keys, const void *values, bool cross, const Matrix &out) {
+        const T *k = (const T *)keys, *v = (const T *)values;
+        for (int64_t i = thread; i < count * side.heads; i += threads) {
+            const int64_t r = i / side.heads, h = i % side.heads, own = r * qn + h * dim;
+            const TargetRow &row = rows[r];
+            const int64_t many = cross ? row.length : row.position + 1, width = (many + L - 1) / L * L;
+            const int64_t at = ((cross ? row.source : row.lines ? 0 : row.offset) * side.heads + h) * dim;
+            const float *bias = cross ? nullptr : bias_of(side, h, row.position);
+            if (!cross && row.lines)
+                attend<T>(b.qkv[0] + own, k + at, v + at, ByTable{row.lines}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
+            else attend<T>(b.qkv[0] + own, k + at, v + at, InOrder{}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
+        }
+        barrier.wait();
+        if (format_of(out) != FLOATS) each_row([&](int64_t r) { prepare(out, b.input, r, b.attended + r * qn); });
+        multiply(out, b.attended, qn, b.delta);
+        barrier.wait();
+    };
+    for (int64_t l = 0; l < side.count; l++) {
+        const TargetLayer &layer = m.decoder[l];
+        enter(layer.norm, layer.q);
+        multiply(layer.q, x, n, b.qkv[0]);
+        multiply(layer.k, x, n, b.qkv[1]);
+        multiply(layer.v, x, n, b.qkv[2]);
+        barrier.wait();
+        each_row([&](int64_t r) {
+            const int64_t at = (rows[r].offset + rows[r].position) * qn;
+            copy_row((T *)layer.keys + at, b.qkv[1] + r * qn, qn);
+            copy_row((T *)layer.values + at, b.qkv[2] + r * qn, qn);
+        });
+        attend_all(layer.keys, layer.values, false, layer.o);
+        enter(layer.cross_norm, layer.cross_q);
+        multiply(layer.cross_q, x, n, b.qkv[0]);
+        barrier.wait();
+        attend_all(layer.cross_keys, layer.cross_values, true, layer.cross_o);
+        const Feed &feed = layer.feed;
+        enter(feed.norm, feed.up);
+        multiply(feed.up, x, n, b.up);
+        if (feed.gate.outputs) multiply(feed.gate, x, n, b.gate);
+        barrier.wait();
+        each_row([&](int64_t r) {
+            activate(side, b.up + r * side.inner, feed.gate.outputs ? b.gate + r * side.inner : nullptr, side.inner);
+            make_ready(feed.down, b.input, r, b.up + r * side.inner);
+        });
+        multiply(feed.down, b.up, side.inner, b.delta);
+        barrier.wait();
+    }
+    enter(side.norm, m.head);
+    multiply(m.head, x, n, logits);
+}
+
+} // namespace decoder
+
+// hidden: float32 [rows, hidden], embeddings of the rows' tokens, lost. logits: float32 [rows, vocabulary]. Every row is
+// of another sequence. Returns 0 when done, 1 when there is no memory.
+extern "C" int NAME(const void *model, const void *rows, int count, float *hidden, float *logits, int threads) {
+    using namespace decoder;
+    const Translator &m = *(const Translator *)model;
+    const TargetRow *row = (const TargetRow *)rows;
+    int64_t longest = 1;
+    for (int r = 0; r < count; r++) longest = wider(longest, wider(row[r].position + 1, row[r].length));
+    const int64_t qn = m.target.heads * m.target.head_dim, inner = m.target.inner, widest = wider(m.hidden, wider(qn, inner));
+    Work b{};
+    b.hidden = hidden;
+    b.width = (longest + L - 1) / L * L;
+    b.input.step = widest * (PAIRS ? 2 : 4) + 64; // no power of two: rows would fall on the same lines of the cache
+    b.input.bytes.width = (widest + 63) / 64 * 64;
+    b.input.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
+    const int64_t scales = count * b.input.bytes.blocks * 4;
+    char *at = nullptr;
+    static thread_local Kept kept;
+    for (int pass = 0; pass < 2; pass++) { // sizes at first, then places
+        char *start = at;
+        auto room = [&](auto *&place, int64_t bytes) {
+            place = (std::remove_reference_t<decltype(place)>)at;
+            at += (bytes + 63) / 64 * 64;
+        };
+        room(b.normed, count * m.hidden * 4), room(b.delta, count * m.hidden * 4);
+        room(b.up, count * inner * 4), room(b.gate, count * inner * 4);
+        for (float *&one : b.qkv) room(one, count * qn * 4);
+        room(b.attended, count * qn * 4), room(b.scores, threads * b.width * 4), room(b.input.rows, count * b.input.step);
+        room(b.input.bytes.x, count * b.input.bytes.width), room(b.input.bytes.scale, scales), room(b.input.bytes.sum, scales);
+        if (pass == 0 && !(at = (char *)kept.need(at - start))) return 1;
+    }
+    Barrier barrier{threads};
+    auto run = [&](int thread, int all) {
+        if (m.cache_kind) work<uint16_t>(m, row, count, b, logits, barrier, thread, all);
+        else work<float>(m, row, count, b, logits, barrier, thread, all);
+    };
+    if (threads == 1) run(0, 1);
+    else {
+#pragma omp parallel num_threads(threads)
+        {
+#pragma omp single
+            barrier.threads = omp_get_num_threads();
+            run(omp_get_thread_num(), barrier.threads);
+        }
+    }
+    return 0;
+}
