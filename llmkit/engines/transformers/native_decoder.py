@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.transformers import native_adapter
+from llmkit.engines.transformers import native_adapter, native_weights
 from llmkit.engines.transformers.native_library import (
     NativeLayer,
-    NativeMatrix,
     NativeModel,
     NativeRow,
     functions,
@@ -35,7 +34,6 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Values of `model_type` whose layers the native step computes."""
 _ACTIVATIONS = {"silu": 0, "swish": 0, "gelu_pytorch_tanh": 1}
 _ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})  # those whose frequencies never change
-_KINDS = ("float32", "bfloat16")
 MAX_GROUP = 32  # query heads that share a key head, at most
 
 
@@ -54,6 +52,35 @@ class Slot:
     ids: list[int]
 
 
+class FreeSpans:
+    """The room that is left in a cache.
+
+    Args:
+        tokens: tokens that the cache holds.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._free = [(0, tokens)]
+
+    def take(self, size: int) -> int | None:
+        """Reserve tokens that lie together; return the first of them, or None where there is no room."""
+        for i, (offset, there) in enumerate(self._free):
+            if there >= size:
+                self._free[i : i + 1] = [(offset + size, there - size)] if there > size else []
+                return offset
+        return None
+
+    def give(self, offset: int, size: int) -> None:
+        """Free tokens that `take` reserved."""
+        spans = sorted([*self._free, (offset, size)])
+        self._free = []
+        for begin, count in spans:
+            if self._free and sum(self._free[-1]) == begin:
+                self._free[-1] = (self._free[-1][0], self._free[-1][1] + count)
+            else:
+                self._free.append((begin, count))
+
+
 def reason_against(model: PreTrainedModel) -> str | None:
     """Return the reason why a model cannot run in the native step, or None if it can.
 
@@ -68,7 +95,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return f"{config.model_type} has layers of another kind"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
-    if str(model.dtype).removeprefix("torch.") not in _KINDS:
+    if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
         return f"it computes in {model.dtype}"
     if getattr(config, "hidden_act", "") not in _ACTIVATIONS:
         return f"its activation is {config.hidden_act}"
@@ -81,7 +108,9 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return f"its widths {widths} are not multiples of 16"
     if config.num_attention_heads > MAX_GROUP * config.num_key_value_heads:
         return f"more than {MAX_GROUP} of its heads share one key"
-    if hasattr(model.lm_head, "lora_A") or not all(_matrix_of(linear) for linear in _linears(model)):
+    if hasattr(model.lm_head, "lora_A") or not all(
+        native_weights.is_native(linear) for linear in _linears(model)
+    ):
         return "its linear layers are wrapped or of another kind"
     if not all(_share_inputs(layer) for layer in model.model.layers):
         return "its layers are quantized in several ways"
@@ -94,12 +123,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
 
 def step_bytes(model: PreTrainedModel) -> int:
     """Return the bytes of the weights that a step reads, for which `reason_against` gives None."""
-    total = 0
-    for linear in map(native_adapter.base_layer, _linears(base_model(model))):
-        quantized = _native_weight(linear) is not None
-        bits = linear.bits if quantized else 8 * linear.weight.element_size()
-        total += linear.out_features * linear.in_features * bits // 8
-    return total
+    return sum(map(native_weights.weight_bytes, _linears(base_model(model))))
 
 
 def _linears(model: Any) -> list[Any]:
@@ -111,17 +135,6 @@ def _linears(model: Any) -> list[Any]:
     return found
 
 
-def _matrix_of(linear: Any) -> bool:
-    import torch
-
-    if not native_adapter.is_plain(linear):
-        return False
-    linear = native_adapter.base_layer(linear)
-    if type(linear) is torch.nn.Linear:
-        return bool(linear.weight.is_contiguous())
-    return _native_weight(linear) is not None
-
-
 def _share_inputs(layer: Any) -> bool:
     """Return True if products that read the same numbers round them to 8 bits alike, or not at all.
 
@@ -129,25 +142,7 @@ def _share_inputs(layer: Any) -> bool:
     """
     attention, mlp = layer.self_attn, layer.mlp
     groups = ((attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj))
-    return all(len({_block(linear) for linear in group}) == 1 for group in groups)
-
-
-def _block(linear: Any) -> int:
-    """The number of inputs that share a scale of the activations; 0 if they are not rounded."""
-    from llmkit.linear import cpu
-
-    base = native_adapter.base_layer(linear)
-    return 0 if _native_weight(base) is None else cpu.block_of(base.packed())
-
-
-def _native_weight(linear: Any) -> int | None:
-    """The address of a quantized layer's weight in the native layout; None if it has another."""
-    from llmkit.linear import cpu
-    from llmkit.linear.modules import QuantizedLinear
-
-    if not isinstance(linear, QuantizedLinear) or linear.kernel.function is not cpu.product:
-        return None
-    return cpu.handle(linear.packed())
+    return all(map(native_weights.read_alike, groups))
 
 
 def level() -> str:
@@ -180,8 +175,7 @@ class NativeDecoder:
         self.model = model
         self.tokens = tokens
         config: Any = model.config
-        self._rank = 0
-        self._held: list[Any] = []  # tensors whose memory the structures below point to
+        self._weights = weights = native_weights.NativeWeights()
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = model.model.layers
@@ -194,9 +188,9 @@ class NativeDecoder:
         rotary = model.model.rotary_emb
         self._model = NativeModel(
             self._layers,
-            self._matrix(model.lm_head),
-            self._float(model.model.norm.weight),
-            self._float(rotary.inv_freq),
+            weights.matrix(model.lm_head),
+            weights.floats(model.model.norm.weight),
+            weights.floats(rotary.inv_freq),
             len(layers),
             config.hidden_size,
             heads,
@@ -209,28 +203,19 @@ class NativeDecoder:
             config.rms_norm_eps,
             rotary.attention_scaling,
             layers[0].self_attn.scaling,
-            self._rank,
+            weights.rank,
         )
         self.width: int = self._model.head.outputs
-        self._free = [(0, tokens)]
+        self._spans = FreeSpans(tokens)
 
     def allocate(self, capacity: int) -> Slot | None:
         """Reserve room for a sequence of `capacity` tokens; None where there is none."""
-        for i, (offset, size) in enumerate(self._free):
-            if size >= capacity:
-                self._free[i : i + 1] = [(offset + capacity, size - capacity)] if size > capacity else []
-                return Slot(offset, capacity, [])
-        return None
+        offset = self._spans.take(capacity)
+        return None if offset is None else Slot(offset, capacity, [])
 
     def release(self, slot: Slot) -> None:
         """Give a sequence's room back."""
-        spans = sorted([*self._free, (slot.offset, slot.capacity)])
-        self._free = []
-        for offset, size in spans:
-            if self._free and sum(self._free[-1]) == offset:
-                self._free[-1] = (self._free[-1][0], self._free[-1][1] + size)
-            else:
-                self._free.append((offset, size))
+        self._spans.give(slot.offset, slot.capacity)
 
     def copy(self, source: Slot, target: Slot, count: int) -> None:
         """Copy the first `count` tokens of a sequence to the beginning of an empty one."""
@@ -304,48 +289,23 @@ class NativeDecoder:
         return logits
 
     def _layer(self, layer: Any, cache: torch.Tensor, window: int) -> NativeLayer:
-        attention, mlp = layer.self_attn, layer.mlp
+        attention, mlp, weights = layer.self_attn, layer.mlp, self._weights
         norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         return NativeLayer(
-            self._matrix(attention.q_proj),
-            self._matrix(attention.k_proj),
-            self._matrix(attention.v_proj),
-            self._matrix(attention.o_proj),
-            self._matrix(mlp.gate_proj),
-            self._matrix(mlp.up_proj),
-            self._matrix(mlp.down_proj),
-            self._float(layer.input_layernorm.weight),
-            self._float(layer.post_attention_layernorm.weight),
-            *(None if norm is None else self._float(norm.weight) for norm in norms),
+            weights.matrix(attention.q_proj),
+            weights.matrix(attention.k_proj),
+            weights.matrix(attention.v_proj),
+            weights.matrix(attention.o_proj),
+            weights.matrix(mlp.gate_proj),
+            weights.matrix(mlp.up_proj),
+            weights.matrix(mlp.down_proj),
+            weights.floats(layer.input_layernorm.weight),
+            weights.floats(layer.post_attention_layernorm.weight),
+            *(None if norm is None else weights.floats(norm.weight) for norm in norms),
             cache[0].data_ptr(),
             cache[1].data_ptr(),
             window,
         )
-
-    def _matrix(self, linear: Any) -> NativeMatrix:
-        base = native_adapter.base_layer(linear)
-        shape = (base.out_features, base.in_features)
-        quantized = _native_weight(base)
-        if quantized is not None:
-            self._held.append(base)
-            matrix = NativeMatrix(quantized, None, *shape, base.bits)
-        else:
-            weight = base.weight.detach()
-            self._held.append(weight)
-            bias = None if base.bias is None else self._float(base.bias)
-            kind = _KINDS.index(str(weight.dtype).removeprefix("torch."))
-            matrix = NativeMatrix(weight.data_ptr(), bias, *shape, kind)
-        thin = native_adapter.low_rank(linear)
-        if thin is not None:
-            matrix.down, matrix.up, matrix.rank = self._float(thin[0]), self._float(thin[1]), len(thin[0])
-            self._rank = max(self._rank, len(thin[0]))
-        return matrix
-
-    def _float(self, tensor: torch.Tensor) -> int:
-        """The address of a float32 copy."""
-        copy = tensor.detach().float().contiguous()
-        self._held.append(copy)
-        return copy.data_ptr()
 
 
 def _windows(config: Any, layers: int) -> list[int]:

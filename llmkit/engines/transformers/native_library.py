@@ -30,19 +30,20 @@ _PACKAGE = Path(__file__).parents[2]
 _LINEAR, _ATTENTION = _PACKAGE / "linear" / "native", _PACKAGE / "attention" / "native"
 
 
-def _source(name: str, *includes: str) -> NativeSource:
+def source(name: str, *includes: str, levels: tuple[Level, ...] = LEVELS) -> NativeSource:
+    """Return a source of this package by its name, and the files that it includes."""
     return NativeSource(
         name,
         Path(__file__).parent / "native",
         (f"{name}.cpp", "decoder.h", *(str(_LINEAR / one) for one in ("product.cpp", "lanes.h")), *includes),
-        LEVELS,
+        levels,
         ("-ffp-contract=fast", f"-I{_LINEAR}", f"-I{_ATTENTION}"),
     )
 
 
 SOURCES = (
-    _source("step"),
-    _source(
+    source("step", "attend.h"),
+    source(
         "prefill",
         "panels.h",
         "shares.h",

@@ -1,0 +1,113 @@
+"""Linear layers as the native steps want them: addresses of weights that stay where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.transformers import native_adapter
+from llmkit.engines.transformers.native_library import NativeMatrix
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = ("float32", "bfloat16")
+"""Types of weights that are not quantized, by their number in `decoder.h`."""
+
+
+def is_native(linear: Any) -> bool:
+    """Return True if the native steps can multiply by a layer's weight."""
+    import torch
+
+    if not native_adapter.is_plain(linear):
+        return False
+    linear = native_adapter.base_layer(linear)
+    if type(linear) is torch.nn.Linear:
+        return bool(linear.weight.is_contiguous())
+    return _quantized(linear) is not None
+
+
+def read_alike(linears: Sequence[Any]) -> bool:
+    """Return True if layers round the numbers that they read to 8 bits alike, or not at all.
+
+    A step rounds numbers once for all layers that read them.
+    """
+    return len({_block(linear) for linear in linears}) == 1
+
+
+def weight_bytes(linear: Any) -> int:
+    """Return the bytes of a layer's weight, for which `is_native` holds."""
+    base = native_adapter.base_layer(linear)
+    bits = base.bits if _quantized(base) is not None else 8 * base.weight.element_size()
+    return int(base.out_features * base.in_features * bits // 8)
+
+
+class NativeWeights:
+    """Makes structures for C, and holds the tensors whose memory they point to.
+
+    Attributes:
+        rank: the largest of the adapters so far.
+    """
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self._held: list[Any] = []
+
+    def matrix(self, linear: Any, bias: torch.Tensor | None = None) -> NativeMatrix:
+        """Return a layer as C sees it.
+
+        Args:
+            linear: a layer for which `is_native` holds.
+            bias: added to the result beside the layer's own, [outputs].
+        """
+        base = native_adapter.base_layer(linear)
+        shape = (base.out_features, base.in_features)
+        if bias is not None and base.bias is not None:
+            bias = bias.float() + base.bias.detach().float()
+        bias = base.bias if bias is None else bias
+        if _quantized(base) is not None:
+            matrix = NativeMatrix(self._with_bias(base, bias), None, *shape, base.bits)
+        else:
+            weight = base.weight.detach()
+            self._held.append(weight)
+            kind = KINDS.index(str(weight.dtype).removeprefix("torch."))
+            address = None if bias is None else self.floats(bias)
+            matrix = NativeMatrix(weight.data_ptr(), address, *shape, kind)
+        thin = native_adapter.low_rank(linear)
+        if thin is not None:
+            matrix.down, matrix.up, matrix.rank = self.floats(thin[0]), self.floats(thin[1]), len(thin[0])
+            self.rank = max(self.rank, len(thin[0]))
+        return matrix
+
+    def _with_bias(self, base: Any, bias: torch.Tensor | None) -> int:
+        """The address of a quantized weight; one with a bias that is not the layer's own has its own."""
+        from llmkit.linear import cpu
+
+        packed = base.packed() if bias is base.bias else replace(base.packed(), bias=bias, memo={})
+        self._held += [base, packed]
+        return cpu.handle(packed)
+
+    def floats(self, tensor: torch.Tensor) -> int:
+        """Return the address of a float32 copy."""
+        copy = tensor.detach().float().contiguous()
+        self._held.append(copy)
+        return copy.data_ptr()
+
+
+def _block(linear: Any) -> int:
+    """The number of inputs that share a scale of the activations; 0 if they are not rounded."""
+    from llmkit.linear import cpu
+
+    base = native_adapter.base_layer(linear)
+    return 0 if _quantized(base) is None else cpu.block_of(base.packed())
+
+
+def _quantized(linear: Any) -> int | None:
+    """The address of a quantized layer's weight in the native layout; None if it has another."""
+    from llmkit.linear import cpu
+    from llmkit.linear.modules import QuantizedLinear
+
+    if not isinstance(linear, QuantizedLinear) or linear.kernel.function is not cpu.product:
+        return None
+    return cpu.handle(linear.packed())

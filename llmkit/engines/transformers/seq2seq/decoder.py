@@ -1,0 +1,321 @@
+"""Run encoder-decoder models in native calls: one that reads sources, and one for each step of their answers.
+
+Each answer has its own range of a cache without padding, and attends to the keys and values of its source,
+which are computed once. A row's numbers do not depend on the rows beside it, to the bit.
+
+Public: `reason_against`, `level`, `TranslatorDecoder`, `SourceSpan`, `TargetSlot`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.transformers import native_weights
+from llmkit.engines.transformers.native_decoder import FreeSpans
+from llmkit.engines.transformers.seq2seq import layers
+from llmkit.engines.transformers.seq2seq.layers import LayerParts, SideParts
+from llmkit.engines.transformers.seq2seq.library import (
+    NativeFeed,
+    NativeNorm,
+    NativeSide,
+    NativeSourceLayer,
+    NativeTargetLayer,
+    NativeTranslator,
+    translator_functions,
+)
+from llmkit.native_build import CannotBuildError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+READ = 512
+"""Tokens of sources that are read at a time; more would not stay near the processor."""
+
+
+@dataclass
+class SourceSpan:
+    """A source's range of the cache of keys and values that answers attend to.
+
+    Attributes:
+        offset: first token of the range.
+        ids: its tokens.
+        readers: answers that attend to it.
+    """
+
+    offset: int
+    ids: Sequence[int]
+    readers: int = 0
+
+
+@dataclass
+class TargetSlot:
+    """An answer's range of the cache.
+
+    Attributes:
+        source: what it attends to.
+        offset: first token of its range.
+        capacity: tokens that it holds.
+        position: tokens that were read.
+        lines: address of the lines of the cache with each position's keys, int64; 0 for those of the range.
+    """
+
+    source: SourceSpan
+    offset: int
+    capacity: int
+    position: int = 0
+    lines: int = 0
+
+
+def reason_against(model: PreTrainedModel) -> str | None:
+    """Return the reason why a model cannot run in native calls, or None if it can.
+
+    It must be of one of `layers.FAMILIES`, on the CPU, in float32 or bfloat16, without adapters, with widths
+    that are multiples of 16.
+    """
+    config: Any = model.config
+    head: Any = getattr(model, "lm_head", None)
+    if config.model_type not in layers.FAMILIES or hasattr(model, "get_base_model") or head is None:
+        return f"{config.model_type} has layers of another kind"
+    if model.device.type != "cpu":
+        return f"it runs on {model.device.type}"
+    if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
+        return f"it computes in {model.dtype}"
+    source, target = layers.parts_of(model)
+    if source.activation is None or target.activation is None:
+        return "its activation is another one"
+    if not all(map(native_weights.is_native, [head, *_linears(source), *_linears(target)])):
+        return "its linear layers are wrapped or of another kind"
+    widths = {int(config.d_model), source.inner, target.inner, _head_dim(source), _head_dim(target)}
+    if any(width % 16 for width in widths) or max(_head_dim(source), _head_dim(target)) > 256:
+        return f"its widths {sorted(widths)} are not multiples of 16"
+    crossed = [one for part in target.layers for one in (part.cross or ())[1:3]]
+    if not all(map(native_weights.read_alike, [crossed, *_groups(source), *_groups(target)])):
+        return "its layers are quantized in several ways"
+    try:
+        translator_functions()
+    except CannotBuildError as error:
+        return f"the native code cannot be built: {error}"
+    return None
+
+
+def level() -> str:
+    """Return the instruction set of the native code.
+
+    Raises:
+        CannotBuildError: there is none that can be built here.
+    """
+    return translator_functions().level
+
+
+class TranslatorDecoder:
+    """A model's weights, and caches for sources and answers.
+
+    Args:
+        model: one for which `reason_against` gives None. Its weights are read where they lie.
+        source_tokens, target_tokens: tokens that the two caches hold.
+
+    Attributes:
+        width: logits after a token.
+
+    Raises:
+        MemoryError: the caches do not fit.
+    """
+
+    def __init__(self, model: PreTrainedModel, source_tokens: int, target_tokens: int) -> None:
+        import torch
+
+        self.model: Any = model
+        self.source_tokens, self.target_tokens = source_tokens, target_tokens
+        self._sides = source, target = layers.parts_of(model)
+        self._weights = native_weights.NativeWeights()
+        count, width = len(target.layers), int(target.layers[0].attention[1].out_features)
+        # [layers, keys and values, tokens, heads * head_dim]
+        self._cross = torch.empty(count, 2, source_tokens, width, dtype=model.dtype)
+        self._own = torch.empty(count, 2, target_tokens, width, dtype=model.dtype)
+        self._encoder = (NativeSourceLayer * len(source.layers))(*map(self._source_layer, source.layers))
+        self._decoder = (NativeTargetLayer * count)(
+            *(self._target_layer(part, i) for i, part in enumerate(target.layers))
+        )
+        bias = getattr(model, "final_logits_bias", None)  # zeros in some models
+        bias = bias.detach().reshape(-1) if bias is not None and bool(bias.any()) else None
+        before = layers.normalizes_before(model)
+        sides = (self._side(source, before, source_tokens), self._side(target, before, target_tokens))
+        self._native = NativeTranslator(
+            self._encoder,
+            self._decoder,
+            *sides,
+            self._weights.matrix(self.model.lm_head, bias),
+            int(self.model.config.d_model),
+            0 if model.dtype == torch.float32 else 1,
+            int(before),
+        )
+        self.width: int = self._native.head.outputs
+        self._free_sources, self._free_targets = FreeSpans(source_tokens), FreeSpans(target_tokens)
+
+    def read(self, sources: Sequence[Sequence[int]]) -> list[SourceSpan] | None:
+        """Read sources; None where there is no room for all of them.
+
+        Args:
+            sources: token ids of each, one or more.
+
+        Raises:
+            MemoryError: there is no memory for the layers' buffers.
+        """
+        spans: list[SourceSpan] = []
+        for ids in sources:
+            offset = self._free_sources.take(len(ids))
+            if offset is None:
+                for span in spans:
+                    self._free_sources.give(span.offset, len(span.ids))
+                return None
+            spans.append(SourceSpan(offset, ids))
+        group: list[SourceSpan] = []
+        for span in spans:
+            if group and sum(len(one.ids) for one in group) + len(span.ids) > READ:
+                self._read(group)
+                group = []
+            group.append(span)
+        if group:
+            self._read(group)
+        return spans
+
+    def open(self, source: SourceSpan, capacity: int) -> TargetSlot | None:
+        """Reserve room for an answer of `capacity` tokens; None where there is none."""
+        offset = self._free_targets.take(capacity)
+        if offset is None:
+            return None
+        source.readers += 1
+        return TargetSlot(source, offset, capacity)
+
+    def close(self, slot: TargetSlot) -> None:
+        """Give an answer's room back, and its source's after the last answer to it."""
+        self._free_targets.give(slot.offset, slot.capacity)
+        slot.source.readers -= 1
+        if not slot.source.readers:
+            self._free_sources.give(slot.source.offset, len(slot.source.ids))
+
+    def step(self, rows: Sequence[tuple[TargetSlot, int]]) -> torch.Tensor:
+        """Read one token of each answer; return the logits after it, float32 [rows, vocabulary].
+
+        Raises:
+            ValueError: an answer is longer than its slot.
+            MemoryError: there is no memory for the layers' buffers.
+        """
+        import torch
+
+        slots = [slot for slot, _ in rows]
+        if any(slot.position >= slot.capacity for slot in slots):
+            raise ValueError("the answer is longer than its slot")
+        flat = [
+            number
+            for one in slots
+            for number in (one.offset, one.position, one.lines, one.source.offset, len(one.source.ids))
+        ]
+        native = (ctypes.c_int64 * len(flat))(*flat)  # `TargetRow` of seq2seq.h
+        with torch.inference_mode():
+            ids = torch.tensor([token for _, token in rows])
+            positions = torch.tensor([slot.position for slot in slots])
+            hidden = layers.embed(self.model, self._sides[1], ids, positions)
+            logits = torch.empty(len(rows), self.width)
+        failed = translator_functions().target(
+            ctypes.byref(self._native),
+            native,
+            len(rows),
+            hidden.data_ptr(),
+            logits.data_ptr(),
+            torch.get_num_threads(),
+        )
+        if failed:
+            raise MemoryError("the native decoder found no memory for its buffers")
+        for slot in slots:
+            slot.position += 1
+        return logits
+
+    def _read(self, spans: Sequence[SourceSpan]) -> None:
+        import torch
+
+        flat = [number for one in spans for number in (one.offset, len(one.ids))]
+        native = (ctypes.c_int64 * len(flat))(*flat)  # `Source` of seq2seq.h
+        with torch.inference_mode():
+            ids = torch.tensor([token for one in spans for token in one.ids])
+            positions = torch.cat([torch.arange(len(one.ids)) for one in spans])
+            hidden = layers.embed(self.model, self._sides[0], ids, positions)
+        failed = translator_functions().source(
+            ctypes.byref(self._native), native, len(spans), hidden.data_ptr(), torch.get_num_threads()
+        )
+        if failed:
+            raise MemoryError("the native encoder found no memory for its buffers")
+
+    def _side(self, side: SideParts, before: bool, reach: int) -> NativeSide:
+        bias = layers.position_bias(self.model, side, reach)
+        scaled = getattr(self.model.config, "scale_decoder_outputs", False) and side is self._sides[1]
+        return NativeSide(
+            len(side.layers),
+            side.heads,
+            _head_dim(side),
+            side.inner,
+            side.activation,
+            reach if bias is not None else 0,
+            None if bias is None else self._weights.floats(bias),
+            self._norm(side.norm, self.model.config.d_model**-0.5 if scaled else 1.0)
+            if before
+            else NativeNorm(),
+            side.scale,
+            side.epsilon,
+        )
+
+    def _source_layer(self, part: LayerParts) -> NativeSourceLayer:
+        return NativeSourceLayer(
+            *map(self._weights.matrix, part.attention), self._norm(part.norm), self._feed(part)
+        )
+
+    def _target_layer(self, part: LayerParts, number: int) -> NativeTargetLayer:
+        assert part.cross is not None
+        return NativeTargetLayer(
+            *map(self._weights.matrix, part.attention),
+            self._norm(part.norm),
+            *map(self._weights.matrix, part.cross),
+            self._norm(part.cross_norm),
+            self._feed(part),
+            *(kind.data_ptr() for kind in self._own[number]),
+            *(kind.data_ptr() for kind in self._cross[number]),
+        )
+
+    def _feed(self, part: LayerParts) -> NativeFeed:
+        matrix = self._weights.matrix
+        gate = () if part.gate is None else (matrix(part.gate),)
+        feed = NativeFeed(matrix(part.up), *gate)
+        feed.down, feed.norm = matrix(part.down), self._norm(part.feed_norm)
+        return feed
+
+    def _norm(self, norm: Any, scale: float = 1.0) -> NativeNorm:
+        bias = getattr(norm, "bias", None)
+        return NativeNorm(
+            self._weights.floats(norm.weight * scale), None if bias is None else self._weights.floats(bias)
+        )
+
+
+def _head_dim(side: SideParts) -> int:
+    return int(side.layers[0].attention[0].out_features) // side.heads
+
+
+def _linears(side: SideParts) -> list[Any]:
+    """The linear layers of a side."""
+    found = []
+    for part in side.layers:
+        found += [*part.attention, *(part.cross or ()), part.up, part.down]
+        found += [] if part.gate is None else [part.gate]
+    return found
+
+
+def _groups(side: SideParts) -> list[list[Any]]:
+    """Linear layers that read the same numbers."""
+    return [
+        group
+        for part in side.layers
+        for group in ([*part.attention[:3]], [part.up, part.up if part.gate is None else part.gate])
+    ]

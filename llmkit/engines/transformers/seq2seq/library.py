@@ -1,0 +1,128 @@
+"""The native code for encoder-decoder models as C sees it: its library, functions and structures."""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from llmkit.engines.transformers import native_library
+from llmkit.engines.transformers.native_library import NativeMatrix
+from llmkit.native_build import CannotBuildError
+
+# Matrix registers do not come into it: products of sources are of 8 bits, or as fast as memory.
+LEVELS = tuple(level for level in native_library.LEVELS if level.name != "amx")
+SOURCES = (
+    native_library.source("source", "seq2seq.h", "attend.h", "panels.h", "shares.h", levels=LEVELS),
+    native_library.source("target", "seq2seq.h", "attend.h", levels=LEVELS),
+)
+_POINTER, _NUMBER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+class NativeNorm(ctypes.Structure):
+    """`Norm` of seq2seq.h."""
+
+    _fields_ = [("weight", _POINTER), ("bias", _POINTER)]
+
+
+class NativeFeed(ctypes.Structure):
+    """`Feed` of seq2seq.h."""
+
+    _fields_ = [*((name, NativeMatrix) for name in ("up", "gate", "down")), ("norm", NativeNorm)]
+
+
+class NativeSourceLayer(ctypes.Structure):
+    """`SourceLayer` of seq2seq.h."""
+
+    _fields_ = [*((name, NativeMatrix) for name in "qkvo"), ("norm", NativeNorm), ("feed", NativeFeed)]
+
+
+class NativeTargetLayer(ctypes.Structure):
+    """`TargetLayer` of seq2seq.h."""
+
+    _fields_ = [
+        *((name, NativeMatrix) for name in "qkvo"),
+        ("norm", NativeNorm),
+        *((f"cross_{name}", NativeMatrix) for name in "qkvo"),
+        ("cross_norm", NativeNorm),
+        ("feed", NativeFeed),
+        *((name, _POINTER) for name in ("keys", "values", "cross_keys", "cross_values")),
+    ]
+
+
+class NativeSide(ctypes.Structure):
+    """`Side` of seq2seq.h."""
+
+    _fields_ = [
+        *((name, _NUMBER) for name in ("count", "heads", "head_dim", "inner", "activation", "reach")),
+        ("bias", _POINTER),
+        ("norm", NativeNorm),
+        ("scale", _REAL),
+        ("epsilon", _REAL),
+    ]
+
+
+class NativeTranslator(ctypes.Structure):
+    """`Translator` of seq2seq.h."""
+
+    _fields_ = [
+        ("encoder", ctypes.POINTER(NativeSourceLayer)),
+        ("decoder", ctypes.POINTER(NativeTargetLayer)),
+        ("source", NativeSide),
+        ("target", NativeSide),
+        ("head", NativeMatrix),
+        *((name, _NUMBER) for name in ("hidden", "cache_kind", "before")),
+    ]
+
+
+@dataclass(frozen=True)
+class TranslatorFunctions:
+    """The native functions for one instruction set.
+
+    Attributes:
+        level: name of the instruction set.
+        source: reads sources: (model, sources, their number, hidden states, threads).
+        target: decodes a token of each sequence: (model, rows, their number, hidden states, logits, threads).
+            Both return 0 when done, 1 when there is no memory.
+    """
+
+    level: str
+    source: Any
+    target: Any
+
+
+@cache
+def translator_functions() -> TranslatorFunctions:
+    """Return the functions of this processor's best instruction set, built if need be.
+
+    Raises:
+        CannotBuildError: there is none that can be built here.
+    """
+    failures: list[CannotBuildError] = []
+    for level in SOURCES[0].available():
+        try:
+            return load(level)
+        except CannotBuildError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def load(level: str) -> TranslatorFunctions:
+    """Return the functions of an instruction set, built if need be.
+
+    Raises:
+        CannotBuildError: it cannot be built here.
+    """
+    with ThreadPoolExecutor(len(SOURCES)) as pool:  # compilers are programs of their own
+        paths = list(pool.map(lambda source: source.build(level), SOURCES))
+    read, decode = (
+        source.load(path, f"llmkit_{source.name}_{level}")
+        for source, path in zip(SOURCES, paths, strict=True)
+    )
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    read.argtypes = [pointer, pointer, number, pointer, number]
+    decode.argtypes = [pointer, pointer, number, pointer, pointer, number]
+    read.restype = decode.restype = number
+    return TranslatorFunctions(level, read, decode)
