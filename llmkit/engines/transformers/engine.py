@@ -1,4 +1,4 @@
-"""The engine that runs a model with transformers, and Llama-like ones on a CPU in native steps.
+"""The engine that runs a model with transformers, and common families on a CPU in native steps.
 
 transformers' text-generation pipeline does not fit here: it refuses encoder-decoder models, draws all rows of
 a batch from one random stream, and pads whatever list it is given as one batch.
@@ -33,9 +33,12 @@ from llmkit.engines.transformers.sampling import (
     stop_at,
     stop_when,
 )
+from llmkit.engines.transformers.seq2seq import runner as seq2seq_runner
+from llmkit.engines.transformers.seq2seq.beams import native_model
+from llmkit.engines.transformers.seq2seq.runner import TranslatorRunner
 from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.engines.transformers.step_runner import StepRunner, StepSession
-from llmkit.engines.transformers.token_logprobs import LogprobRecorder
+from llmkit.engines.transformers.token_logprobs import LogprobRecorder, with_logprobs
 from llmkit.errors import OptionError, OutOfMemory
 from llmkit.runtime.estimate.cache import batch_tokens, token_bytes
 from llmkit.runtime.memory import is_out_of_memory
@@ -92,11 +95,14 @@ class TransformersEngine:
         self.abilities: frozenset[str] = _ABILITIES.union(by_row)
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
-        reason = step_runner.reason_against(loaded)
-        self._steps: StepRunner | None = None
-        self._draft = None if draft is None else draft_for(draft, loaded, reason)
-        if reason is None:
+        causal = step_runner.reason_against(loaded)
+        reason = seq2seq_runner.reason_against(loaded) if loaded.is_encoder_decoder else causal
+        self._steps: StepRunner | TranslatorRunner | None = None
+        self._draft = None if draft is None else draft_for(draft, loaded, causal)
+        if causal is None:
             self._steps = StepRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS, self._draft)
+        elif reason is None:
+            self._steps = TranslatorRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS)
         loaded.notes.append(
             "decoding in native steps" if reason is None else f"decoding by generate: {reason}"
         )
@@ -155,21 +161,21 @@ class TransformersEngine:
             return steps.stream(request, settings, on_tokens, cast("StepSession | None", session))
         streamer = _Streamer(on_tokens)
         choices = self._choices([request], settings)
-        cache = cast("PrefixCache", session)
+        cache = None if isinstance(self._steps, TranslatorRunner) else cast("PrefixCache", session)
         with self._recorder([request]) as recorder:
             (row,) = self._forward([request], settings, choices, streamer=streamer, cache=cache)
         completion = self._completion(row, request, settings)
-        completion = _with_logprobs(completion, choices, recorder, 0)
+        completion = with_logprobs(completion, choices, recorder, 0)
         return replace(completion, finish_reason="interrupted") if streamer.stopped else completion
 
     def session(self) -> Session | None:
         """Return an empty key-value cache for a conversation."""
-        return PrefixCache(self.loaded) if self._steps is None else self._steps.session()
+        steps = self._steps
+        return steps.session() if isinstance(steps, StepRunner) else PrefixCache(self.loaded)
 
     def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
         """Return a batch in native steps that requests may join at any time; None without native steps."""
-        steps = self._steps
-        if steps is None:
+        if not isinstance(self._steps, StepRunner):
             return None
 
         def prepare(request: Request) -> Settings | None:
@@ -194,7 +200,7 @@ class TransformersEngine:
     def token_budget(self) -> int | None:
         """Return how many tokens, padding and new ones included, one batch may hold on this device."""
         if self.loaded.device.type != "cuda":
-            return _CPU_TOKENS if self._steps is None else _STEP_TOKENS
+            return _STEP_TOKENS if isinstance(self._steps, StepRunner) else _CPU_TOKENS
         free, _ = torch.cuda.mem_get_info(self.loaded.device)
         return batch_tokens(free, token_bytes(self.loaded.model.config, self.loaded.dtype), _GPU_TOKENS)
 
@@ -203,12 +209,14 @@ class TransformersEngine:
         decoder = {"decoder": "generate"} if self._steps is None else self._steps.identity()
         return {"engine": "transformers", **decoder, **self.loaded.identity()}
 
-    def _steps_for(self, settings: Settings) -> StepRunner | None:
+    def _steps_for(self, settings: Settings) -> StepRunner | TranslatorRunner | None:
         """Return the native steps if they know all of the settings.
 
         Raises:
             OptionError: they do not, and a draft model needs them.
         """
+        if isinstance(self._steps, TranslatorRunner):
+            return None if self._steps.reason_against_settings(settings) else self._steps
         unknown = row_sampler.reason_against(settings)
         if unknown is not None and self._draft is not None:
             raise OptionError("draft", f"does not go with `{unknown}`; leave one of them out")
@@ -230,7 +238,7 @@ class TransformersEngine:
             output = self._forward(rows, settings, choices)
         each = len(output) // len(batch)
         flat = [
-            _with_logprobs(self._completion(ids, batch[i // each], settings), choices, recorder, i)
+            with_logprobs(self._completion(ids, batch[i // each], settings), choices, recorder, i)
             for i, ids in enumerate(output)
         ]
         return [flat[i : i + each] for i in range(0, len(flat), each)]
@@ -266,8 +274,6 @@ class TransformersEngine:
         cache: PrefixCache | None = None,
     ) -> list[list[int]]:
         """Return the new token ids of each row, padded at the end; with beams, of each returned beam."""
-        from llmkit.engines.transformers.key_value_cache import preallocated_cache
-
         # 1. Prompts: ids and mask, [rows, longest]. `start` tokens precede the first new one in the decoder.
         prompts = [list(row.ids or ()) for row in rows]
         tokenizer, device = self.loaded.tokenizer, self.loaded.device
@@ -286,15 +292,12 @@ class TransformersEngine:
         criteria = [stop_at(limits, start)] if min(limits) < max(limits) else []
         if streamer is not None:
             criteria.append(stop_when(lambda: streamer.stopped))
-        # 3. The key-value cache: the session's, which holds the beginning of the prompt, or a new one.
-        past: Any
-        past = preallocated_cache(self.loaded, max(limits)) if cache is None else cache.take(prompts[0])
-        # 4. The model, [rows * returned beams, start + new] with the prompt in front.
+        # 3. The model, [rows * returned beams, start + new] with the prompt in front.
         if settings.beam_sampling:
             torch.manual_seed(int(random_stream(*rows[0].key, length=1)[0] * 2**32))
-        model: Any = self.loaded.model
+        model: Any
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._model_for(prompts, config, cache) as (model, arguments):
                 output = model.generate(
                     input_ids=ids,
                     attention_mask=mask,
@@ -303,16 +306,26 @@ class TransformersEngine:
                     stopping_criteria=criteria or None,
                     tokenizer=tokenizer,
                     streamer=streamer,
-                    **({} if past is None else {"past_key_values": past}),
+                    **arguments,
                 )
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"a batch of {len(rows)} prompts does not fit into memory") from error
         if cache is not None:
-            cache.keep(past, output[0].tolist())
+            cache.keep(arguments.get("past_key_values"), output[0].tolist())
         new: list[list[int]] = output[:, start:].tolist()
         return new
+
+    def _model_for(self, prompts: Sequence[Sequence[int]], config: Any, cache: PrefixCache | None) -> Any:
+        """Return what generates, and arguments with its key-value cache: a session's, or a new one."""
+        from llmkit.engines.transformers.key_value_cache import preallocated_cache
+
+        if isinstance(self._steps, TranslatorRunner):
+            return native_model(self._steps, prompts, config.num_beams)
+        new = config.max_new_tokens
+        past: Any = preallocated_cache(self.loaded, new) if cache is None else cache.take(prompts[0])
+        return nullcontext((self.loaded.model, {} if past is None else {"past_key_values": past}))
 
     def _processors(
         self, rows: Sequence[Request], settings: Settings, mask: torch.Tensor, start: int, steps: int
@@ -382,15 +395,6 @@ class _Streamer:
 def _without_limits(sampling: Sampling) -> Sampling:
     """Return what requests must have in common to run as one batch."""
     return replace(sampling, max_new_tokens=1, min_new_tokens=0)
-
-
-def _with_logprobs(
-    completion: Completion, choices: RowChoices | None, recorder: LogprobRecorder | None, row: int
-) -> Completion:
-    found = None if choices is None else choices.samplers[row].logprobs
-    if recorder is not None:
-        found = recorder.row(row, completion.ids)
-    return completion if found is None else replace(completion, logprobs=found[: len(completion.ids)])
 
 
 def _sample(request: Request, n: int) -> Request:

@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 
 # Settings of a generation_config that change logits in ways that this module does not know.
 _UNKNOWN = (
-    *(
-        "bad_words_ids",
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-    ),
+    *("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id"),
     *("exponential_decay_length_penalty", "sequence_bias", "guidance_scale", "watermarking_config"),
     *("epsilon_cutoff", "eta_cutoff", "renormalize_logits", "encoder_repetition_penalty", "top_h"),
+    "encoder_no_repeat_ngram_size",
 )
 
 
-def reason_against(settings: Settings) -> str | None:
-    """Return the setting that `RowSampler` does not know, or None if it knows all."""
+def reason_against(settings: Settings, known: frozenset[str] = frozenset()) -> str | None:
+    """Return the setting that `RowSampler` does not know, or None if it knows all.
+
+    Args:
+        settings: from `make_settings`.
+        known: settings that the caller sees to.
+    """
     if settings.config.num_beams > 1:
         return "num_beams"
-    for name in _UNKNOWN:
+    if any(len(word) != 1 for word in settings.config.bad_words_ids or ()):
+        return "bad_words_ids"
+    for name in (one for one in _UNKNOWN if one not in known):
         value = getattr(settings.config, name, None)
         if value not in (None, False, 0, 0.0, [], {}) and not (name == "guidance_scale" and value == 1):
             return name
@@ -67,6 +69,8 @@ class RowSampler:
         self._counts: Counter[int] = Counter()
         self._bias = dict(sampling.logit_bias)
         self._ngrams = _Ngrams(sampling.no_repeat_ngram_size, request.ids or ())
+        words = (word[0] for word in settings.config.bad_words_ids or ())
+        self._banned = [token for token in words if token not in settings.end_ids]
         self._mask: TokenMask | None = None if request.constraint is None else request.constraint.new_mask()
 
     @property
@@ -92,6 +96,8 @@ class RowSampler:
     def process(self, logits: torch.Tensor) -> None:
         """Apply all settings that depend on this sequence to its logits, float32 [vocabulary], in place."""
         self.weigh(logits)
+        if self._banned:
+            logits[self._banned] = -torch.inf
         for token in self._ngrams.banned():
             logits[token] = -torch.inf
         if self._mask is not None:

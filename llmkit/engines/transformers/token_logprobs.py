@@ -7,12 +7,16 @@ which hands over logits after its own processors, or all of them at the end. So 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llmkit.engines.base import TokenLogprob
+from llmkit.engines.base import Completion, TokenLogprob
+
+if TYPE_CHECKING:
+    from llmkit.engines.transformers.row_choices import RowChoices
 
 
 class LogprobRecorder:
@@ -64,3 +68,20 @@ class LogprobRecorder:
             top_ids, values = (one[row, :count].tolist() for one in self._tops[step])
             found.append(TokenLogprob(token, float(value), tuple(zip(top_ids, values, strict=True))))
         return found
+
+
+def with_logprobs(
+    completion: Completion, choices: RowChoices | None, recorder: LogprobRecorder | None, row: int
+) -> Completion:
+    """Return an answer with the log-probabilities of its row, if they were kept.
+
+    Args:
+        completion: the answer.
+        choices: what chose the tokens, or None.
+        recorder: what recorded them, or None.
+        row: the answer's row in both.
+    """
+    found = None if choices is None else choices.samplers[row].logprobs
+    if recorder is not None:
+        found = recorder.row(row, completion.ids)
+    return completion if found is None else replace(completion, logprobs=found[: len(completion.ids)])

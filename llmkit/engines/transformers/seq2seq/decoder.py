@@ -156,23 +156,17 @@ class TranslatorDecoder:
         self.width: int = self._native.head.outputs
         self._free_sources, self._free_targets = FreeSpans(source_tokens), FreeSpans(target_tokens)
 
-    def read(self, sources: Sequence[Sequence[int]]) -> list[SourceSpan] | None:
-        """Read sources; None where there is no room for all of them.
+    def place(self, ids: Sequence[int]) -> SourceSpan | None:
+        """Reserve room for a source of one or more tokens; None where there is none. `read` fills it."""
+        offset = self._free_sources.take(len(ids))
+        return None if offset is None else SourceSpan(offset, ids)
 
-        Args:
-            sources: token ids of each, one or more.
+    def read(self, spans: Sequence[SourceSpan]) -> None:
+        """Read sources.
 
         Raises:
             MemoryError: there is no memory for the layers' buffers.
         """
-        spans: list[SourceSpan] = []
-        for ids in sources:
-            offset = self._free_sources.take(len(ids))
-            if offset is None:
-                for span in spans:
-                    self._free_sources.give(span.offset, len(span.ids))
-                return None
-            spans.append(SourceSpan(offset, ids))
         group: list[SourceSpan] = []
         for span in spans:
             if group and sum(len(one.ids) for one in group) + len(span.ids) > READ:
@@ -181,7 +175,6 @@ class TranslatorDecoder:
             group.append(span)
         if group:
             self._read(group)
-        return spans
 
     def open(self, source: SourceSpan, capacity: int) -> TargetSlot | None:
         """Reserve room for an answer of `capacity` tokens; None where there is none."""
@@ -196,7 +189,25 @@ class TranslatorDecoder:
         self._free_targets.give(slot.offset, slot.capacity)
         slot.source.readers -= 1
         if not slot.source.readers:
-            self._free_sources.give(slot.source.offset, len(slot.source.ids))
+            self.drop(slot.source)
+
+    def drop(self, span: SourceSpan) -> None:
+        """Give the room of a source back to which no answer attends."""
+        self._free_sources.give(span.offset, len(span.ids))
+
+    def grow(self, target_tokens: int) -> None:
+        """Make the answers' cache larger; what it holds stays where it is.
+
+        Raises:
+            MemoryError: it does not fit.
+        """
+        old = self._own
+        self._own = old.new_empty(*old.shape[:2], target_tokens, old.shape[3])
+        self._own[:, :, : old.shape[2]] = old
+        for layer, (keys, values) in zip(self._decoder, self._own, strict=True):
+            layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
+        self._free_targets.give(self.target_tokens, target_tokens - self.target_tokens)
+        self.target_tokens = target_tokens
 
     def step(self, rows: Sequence[tuple[TargetSlot, int]]) -> torch.Tensor:
         """Read one token of each answer; return the logits after it, float32 [rows, vocabulary].
@@ -220,7 +231,7 @@ class TranslatorDecoder:
             ids = torch.tensor([token for _, token in rows])
             positions = torch.tensor([slot.position for slot in slots])
             hidden = layers.embed(self.model, self._sides[1], ids, positions)
-            logits = torch.empty(len(rows), self.width)
+        logits = torch.empty(len(rows), self.width)
         failed = translator_functions().target(
             ctypes.byref(self._native),
             native,

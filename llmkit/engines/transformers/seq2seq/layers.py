@@ -1,4 +1,4 @@
-"""The parts of encoder-decoder models by family: where a layer keeps its projections, norms and embeddings."""
+"""The parts of encoder-decoder models by family: projections, norms, embeddings and positions."""
 
 from __future__ import annotations
 
