@@ -143,7 +143,7 @@ class TranslatorDecoder:
         bias = getattr(model, "final_logits_bias", None)  # zeros in some models
         bias = bias.detach().reshape(-1) if bias is not None and bool(bias.any()) else None
         before = layers.normalizes_before(model)
-        sides = (self._side(source, before, source_tokens), self._side(target, before, target_tokens))
+        sides = (self._side(source, before), self._side(target, before))
         self._native = NativeTranslator(
             self._encoder,
             self._decoder,
@@ -153,6 +153,9 @@ class TranslatorDecoder:
             0 if model.dtype == torch.float32 else 1,
             int(before),
         )
+        self._biases: dict[str, torch.Tensor] = {}
+        self._reach("source", source, source_tokens)
+        self._reach("target", target, target_tokens)
         self.width: int = self._native.head.outputs
         self._free_sources, self._free_targets = FreeSpans(source_tokens), FreeSpans(target_tokens)
 
@@ -206,6 +209,7 @@ class TranslatorDecoder:
         self._own[:, :, : old.shape[2]] = old
         for layer, (keys, values) in zip(self._decoder, self._own, strict=True):
             layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
+        self._reach("target", self._sides[1], target_tokens)
         self._free_targets.give(self.target_tokens, target_tokens - self.target_tokens)
         self.target_tokens = target_tokens
 
@@ -261,23 +265,27 @@ class TranslatorDecoder:
         if failed:
             raise MemoryError("the native encoder found no memory for its buffers")
 
-    def _side(self, side: SideParts, before: bool, reach: int) -> NativeSide:
-        bias = layers.position_bias(self.model, side, reach)
+    def _side(self, side: SideParts, before: bool) -> NativeSide:
         scaled = getattr(self.model.config, "scale_decoder_outputs", False) and side is self._sides[1]
+        scale = self.model.config.d_model**-0.5 if scaled else 1.0
         return NativeSide(
             len(side.layers),
             side.heads,
             _head_dim(side),
             side.inner,
             side.activation,
-            reach if bias is not None else 0,
-            None if bias is None else self._weights.floats(bias),
-            self._norm(side.norm, self.model.config.d_model**-0.5 if scaled else 1.0)
-            if before
-            else NativeNorm(),
-            side.scale,
-            side.epsilon,
+            norm=self._norm(side.norm, scale) if before else NativeNorm(),
+            scale=side.scale,
+            epsilon=side.epsilon,
         )
+
+    def _reach(self, name: str, side: SideParts, tokens: int) -> None:
+        """Let attention of a side to itself know its biases up to a distance of `tokens`."""
+        bias = layers.position_bias(self.model, side, tokens)
+        if bias is not None:
+            native: NativeSide = getattr(self._native, name)
+            self._biases[name] = bias
+            native.bias, native.reach = bias.data_ptr(), tokens
 
     def _source_layer(self, part: LayerParts) -> NativeSourceLayer:
         return NativeSourceLayer(

@@ -1,0 +1,164 @@
+"""Requests of encoder-decoder models: the text of `generate`, alone, in a batch, streamed and with beams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.engines.base import Completion, Request, Sampling
+from llmkit.engines.transformers.engine import TransformersEngine
+from llmkit.engines.transformers.seq2seq import beams, decoder, runner
+from llmkit.errors import OutOfMemory
+from llmkit.runtime.load import load
+from llmkit.runtime.spec import ModelSpec
+
+SETTINGS = {
+    "greedy": Sampling(max_new_tokens=24),
+    "sampling": Sampling(max_new_tokens=24, temperature=1.2, top_k=40),
+    "one token": Sampling(max_new_tokens=1, temperature=1.0),
+    "everything": Sampling(
+        max_new_tokens=24,
+        min_new_tokens=6,
+        temperature=0.9,
+        top_p=0.9,
+        min_p=0.01,
+        repetition_penalty=1.3,
+        no_repeat_ngram_size=3,
+    ),
+}
+BEAMS = {
+    "beams": Sampling(max_new_tokens=40, num_beams=4),
+    "several beams": Sampling(
+        max_new_tokens=12, num_beams=3, num_return_sequences=2, length_penalty=0.5, early_stopping=True
+    ),
+    "drawn beams": Sampling(max_new_tokens=12, num_beams=2, temperature=1.1),
+}
+
+
+def open_translator(**options: Any) -> TransformersEngine:
+    spec = ModelSpec("translator", device="cpu", bundled=True, **{"dtype": "float32", **options})
+    return TransformersEngine(load(spec))
+
+
+@pytest.fixture(scope="module")
+def engine() -> TransformersEngine:
+    found = open_translator()
+    assert isinstance(found._steps, runner.TranslatorRunner)
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain() -> TransformersEngine:
+    """The same model by transformers' own `generate`."""
+    found = open_translator(attn="sdpa")
+    assert found._steps is None
+    return found
+
+
+def requests(engine: TransformersEngine, sampling: Sampling) -> list[Request]:
+    long = "The dog is in the house and the cat is in the garden because it is cold today."
+    texts = ["Where is my book?", long, "Tom", "My sister wants to go home.", "He said that he would come."]
+    assert engine.tokenizer is not None
+    ids: Any = engine.tokenizer([f"de: {text}" for text in texts])["input_ids"]
+    return [Request(sampling, ids=one, key=(3, row, 0)) for row, one in enumerate(ids)]
+
+
+def ids_of(answers: list[list[Completion]]) -> list[list[int]]:
+    return [one.ids for answer in answers for one in answer]
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, *BEAMS])
+def test_the_text_is_that_of_generate(
+    name: str, engine: TransformersEngine, plain: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beams, "_STEPS", 4)  # the cache grows
+    batch = requests(engine, {**SETTINGS, **BEAMS}[name])
+    found, wanted = engine.generate(batch), plain.generate(batch)
+    assert ids_of(found) == ids_of(wanted)
+    assert [[one.finish_reason for one in row] for row in found] == [
+        [one.finish_reason for one in row] for row in wanted
+    ]
+    assert [row[0].prompt_tokens for row in found] == [len(one.ids or ()) for one in batch]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_alone_in_a_batch_and_streamed_are_one_text(
+    name: str, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = requests(engine, SETTINGS[name])
+    together = ids_of(engine.generate(batch))
+    alone = [engine.generate([one])[0][0].ids for one in batch]
+    pieces: list[int] = []
+    streamed = [engine.stream(one, pieces.extend).ids for one in batch]
+    assert together == alone == streamed
+    assert pieces == [token for ids in streamed for token in ids]
+    monkeypatch.setattr(runner, "MAX_ROWS", 2)  # the others join as rows leave
+    monkeypatch.setattr(runner, "_JOINING", 1)
+    assert together == ids_of(engine.generate(batch))
+    monkeypatch.setattr(decoder, "READ", 7)  # tokens of sources at a time
+    assert together == ids_of(engine.generate(batch))
+
+
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"quantize": "int8"}, {"quantize": "int4"}], ids=str)
+def test_rounded_weights_write_one_text_alone_and_in_batches(options: dict[str, str]) -> None:
+    engine = open_translator(**options)
+    assert isinstance(engine._steps, runner.TranslatorRunner)
+    for sampling in (SETTINGS["greedy"], BEAMS["beams"]):
+        batch = requests(engine, sampling) * 8
+        assert ids_of(engine.generate(batch)) == [engine.generate([one])[0][0].ids for one in batch[:5]] * 8
+
+
+def test_samples_of_one_source_read_it_once(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    plain = decoder.TranslatorDecoder.read
+
+    def count(self: Any, spans: Any) -> None:
+        read.append(len(spans))
+        plain(self, spans)
+
+    monkeypatch.setattr(decoder.TranslatorDecoder, "read", count)
+    sampling = Sampling(max_new_tokens=8, temperature=1.5, num_return_sequences=4)
+    texts = [one.ids for one in engine.generate(requests(engine, sampling)[:2])[0]]
+    assert read == [2]
+    assert len({tuple(ids) for ids in texts}) > 1
+
+
+def test_the_models_own_settings_are_kept(tiny_model: Callable[..., Path]) -> None:
+    """Tokens that it forces or forbids, as Marian's and Bart's configurations do."""
+    found = []
+    for attn in (None, "sdpa"):
+        loaded = load(ModelSpec(str(tiny_model("bart")), device="cpu", attn=attn))
+        config: Any = loaded.model.generation_config
+        config.update(forced_bos_token_id=7, forced_eos_token_id=9, bad_words_ids=[[8], [11], [1]])
+        engine = TransformersEngine(loaded)
+        assert (engine._steps is None) == (attn is not None)
+        for bad in ([[8], [11], [1]], [[8, 9]]):  # words of several tokens are left to `generate`
+            engine.loaded.model.generation_config.bad_words_ids = bad
+            engine = TransformersEngine(loaded)
+            batch = [
+                Request(Sampling(max_new_tokens=most, min_new_tokens=2), ids=ids, answer_prefix=prefix)
+                for most, ids, prefix in ((6, [5, 6, 1], None), (9, [30, 1], (20, 21)), (1, [5, 1], None))
+            ]
+            found.append([ids_of(engine.generate([one])) for one in batch])
+    assert found[0] == found[2]
+    assert found[1] == found[3]
+
+
+def test_a_sequence_that_needs_more_than_there_is_is_told_as_such(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 99 bytes")
+
+    wanted = ids_of(engine.generate(requests(engine, SETTINGS["greedy"])))
+    with monkeypatch.context() as patched:
+        patched.setattr(decoder.TranslatorDecoder, "step", fail)
+        for sampling in (SETTINGS["greedy"], BEAMS["beams"]):
+            with pytest.raises(OutOfMemory):
+                engine.generate(requests(engine, sampling))
+    assert ids_of(engine.generate(requests(engine, SETTINGS["greedy"]))) == wanted
