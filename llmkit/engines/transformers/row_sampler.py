@@ -70,7 +70,9 @@ class RowSampler:
         self._bias = dict(sampling.logit_bias)
         self._ngrams = _Ngrams(sampling.no_repeat_ngram_size, request.ids or ())
         words = (word[0] for word in settings.config.bad_words_ids or ())
-        self._banned = [token for token in words if token not in settings.end_ids]
+        self._banned = torch.tensor(
+            [token for token in words if token not in settings.end_ids], dtype=torch.long
+        )
         self._mask: TokenMask | None = None if request.constraint is None else request.constraint.new_mask()
 
     @property
@@ -96,8 +98,8 @@ class RowSampler:
     def process(self, logits: torch.Tensor) -> None:
         """Apply all settings that depend on this sequence to its logits, float32 [vocabulary], in place."""
         self.weigh(logits)
-        if self._banned:
-            logits[self._banned] = -torch.inf
+        if len(self._banned):
+            logits.index_fill_(0, self._banned.to(logits.device), -torch.inf)
         for token in self._ngrams.banned():
             logits[token] = -torch.inf
         if self._mask is not None:
@@ -170,7 +172,7 @@ def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
         if settings.drawing:
             chosen = _draw(scores, settings, [samplers[i].number for i in members])
         else:
-            chosen = scores.argmax(dim=-1).tolist()
+            chosen = _likeliest(scores)
         for i, token in zip(members, chosen, strict=True):
             tokens[i] = token
     for i, (one, token) in enumerate(zip(samplers, tokens, strict=True)):
@@ -178,6 +180,14 @@ def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
             one.note(raw[i], token)
         one.accept(token)
     return tokens
+
+
+def _likeliest(scores: torch.Tensor) -> list[int]:
+    """Choose the first token with the highest score of each row; scores [rows, vocabulary]."""
+    if scores.device.type == "cpu" and scores.dtype == torch.float32:
+        found: list[int] = scores.numpy().argmax(axis=-1).tolist()  # numpy looks at many numbers at once
+        return found
+    return scores.argmax(dim=-1).tolist()
 
 
 def _draw(scores: torch.Tensor, settings: Settings, numbers: Sequence[float]) -> list[int]:

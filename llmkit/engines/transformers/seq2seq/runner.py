@@ -1,4 +1,4 @@
-"""Requests of encoder-decoder models in native calls: batches, whose rows leave when finished, and streams."""
+"""Requests of encoder-decoder models in native calls: streams, and batches that finished rows leave."""
 
 from __future__ import annotations
 

@@ -102,7 +102,9 @@ def test_alone_in_a_batch_and_streamed_are_one_text(
     assert together == ids_of(engine.generate(batch))
 
 
-@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"quantize": "int8"}, {"quantize": "int4"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"dtype": "bfloat16"}, {"quantize": "int8"}, {"quantize": "int4"}], ids=str
+)
 def test_rounded_weights_write_one_text_alone_and_in_batches(options: dict[str, str]) -> None:
     engine = open_translator(**options)
     assert isinstance(engine._steps, runner.TranslatorRunner)
