@@ -18,7 +18,7 @@ import torch
 
 from llmkit.engines.base import Completion, FinishReason, OnPiece, OnTokens, Request, Sampling, check_request
 from llmkit.engines.streaming import check_streamed, stream_at_end
-from llmkit.engines.transformers import row_choices, row_sampler, step_runner
+from llmkit.engines.transformers import row_choices, step_runner
 from llmkit.engines.transformers.draft_model import draft_for
 from llmkit.engines.transformers.prefix_cache import PrefixCache
 from llmkit.engines.transformers.row_choices import RowChoices
@@ -33,9 +33,8 @@ from llmkit.engines.transformers.sampling import (
     stop_at,
     stop_when,
 )
-from llmkit.engines.transformers.seq2seq import runner as seq2seq_runner
+from llmkit.engines.transformers.seq2seq import runner as seq2seq
 from llmkit.engines.transformers.seq2seq.beams import native_model
-from llmkit.engines.transformers.seq2seq.runner import TranslatorRunner
 from llmkit.engines.transformers.step_batch import StepBatch
 from llmkit.engines.transformers.step_runner import StepRunner, StepSession
 from llmkit.engines.transformers.token_logprobs import LogprobRecorder, with_logprobs
@@ -96,13 +95,13 @@ class TransformersEngine:
         self.notes: Sequence[str] = loaded.notes
         self.defaults: Sampling = model_defaults(loaded)
         causal = step_runner.reason_against(loaded)
-        reason = seq2seq_runner.reason_against(loaded) if loaded.is_encoder_decoder else causal
-        self._steps: StepRunner | TranslatorRunner | None = None
+        reason = seq2seq.reason_against(loaded) if loaded.is_encoder_decoder else causal
+        self._steps: StepRunner | seq2seq.TranslatorRunner | None = None
         self._draft = None if draft is None else draft_for(draft, loaded, causal)
         if causal is None:
             self._steps = StepRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS, self._draft)
         elif reason is None:
-            self._steps = TranslatorRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS)
+            self._steps = seq2seq.TranslatorRunner(loaded.model, loaded.tokenizer, _CPU_TOKENS)
         loaded.notes.append(
             "decoding in native steps" if reason is None else f"decoding by generate: {reason}"
         )
@@ -151,17 +150,16 @@ class TransformersEngine:
     ) -> Completion:
         """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
         check_request(request, self)
-        sampling = request.sampling
         check_streamed(request)
-        settings = self._make_settings(_without_limits(sampling))
+        settings = self._make_settings(_without_limits(request.sampling))
         self._check(request, settings)
-        if sampling.num_beams > 1:
+        if request.sampling.num_beams > 1:
             return stream_at_end(self, request, on_tokens)
         if (steps := self._steps_for(settings)) is not None:
             return steps.stream(request, settings, on_tokens, cast("StepSession | None", session))
         streamer = _Streamer(on_tokens)
         choices = self._choices([request], settings)
-        cache = None if isinstance(self._steps, TranslatorRunner) else cast("PrefixCache", session)
+        cache = None if isinstance(self._steps, seq2seq.TranslatorRunner) else cast("PrefixCache", session)
         with self._recorder([request]) as recorder:
             (row,) = self._forward([request], settings, choices, streamer=streamer, cache=cache)
         completion = self._completion(row, request, settings)
@@ -209,18 +207,18 @@ class TransformersEngine:
         decoder = {"decoder": "generate"} if self._steps is None else self._steps.identity()
         return {"engine": "transformers", **decoder, **self.loaded.identity()}
 
-    def _steps_for(self, settings: Settings) -> StepRunner | TranslatorRunner | None:
+    def _steps_for(self, settings: Settings) -> StepRunner | seq2seq.TranslatorRunner | None:
         """Return the native steps if they know all of the settings.
 
         Raises:
             OptionError: they do not, and a draft model needs them.
         """
-        if isinstance(self._steps, TranslatorRunner):
-            return None if self._steps.reason_against_settings(settings) else self._steps
-        unknown = row_sampler.reason_against(settings)
+        if (steps := self._steps) is None:
+            return None
+        unknown = steps.reason_against_settings(settings)
         if unknown is not None and self._draft is not None:
             raise OptionError("draft", f"does not go with `{unknown}`; leave one of them out")
-        return None if unknown is not None else self._steps
+        return None if unknown is not None else steps
 
     def _parts(self, batch: Sequence[Request]) -> list[Sequence[Request]]:
         """Cut requests that `generate` pads where `token_budget` counts on native steps."""
@@ -321,7 +319,7 @@ class TransformersEngine:
         """Return what generates, and arguments with its key-value cache: a session's, or a new one."""
         from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
-        if isinstance(self._steps, TranslatorRunner):
+        if isinstance(self._steps, seq2seq.TranslatorRunner):
             return native_model(self._steps, prompts, config.num_beams)
         new = config.max_new_tokens
         past: Any = preallocated_cache(self.loaded, new) if cache is None else cache.take(prompts[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Completion, OnTokens, Request
-from llmkit.engines.transformers import native_decoder
+from llmkit.engines.transformers import native_decoder, row_sampler
 from llmkit.engines.transformers.native_decoder import Slot
 from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder, new_meter
 from llmkit.errors import OutOfMemory
@@ -93,6 +93,10 @@ class StepRunner:
         self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
         self._draft, self._meter = draft, new_meter(draft)
         self._decoder: StepDecoder | None = None
+
+    def reason_against_settings(self, settings: Settings) -> str | None:
+        """Return the setting that steps do not know, or None if they know all."""
+        return row_sampler.reason_against(settings)
 
     def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
         """Answer requests together, in order.
