@@ -157,6 +157,7 @@ class TranslatorDecoder:
         self._reach("source", source, source_tokens)
         self._reach("target", target, target_tokens)
         self.width: int = self._native.head.outputs
+        self._logits = torch.empty(0, self.width)
         self._free_sources, self._free_targets = FreeSpans(source_tokens), FreeSpans(target_tokens)
 
     def place(self, ids: Sequence[int]) -> SourceSpan | None:
@@ -216,6 +217,8 @@ class TranslatorDecoder:
     def step(self, rows: Sequence[tuple[TargetSlot, int]]) -> torch.Tensor:
         """Read one token of each answer; return the logits after it, float32 [rows, vocabulary].
 
+        They are overwritten by the next step.
+
         Raises:
             ValueError: an answer is longer than its slot.
             MemoryError: there is no memory for the layers' buffers.
@@ -235,7 +238,9 @@ class TranslatorDecoder:
             ids = torch.tensor([token for _, token in rows])
             positions = torch.tensor([slot.position for slot in slots])
             hidden = layers.embed(self.model, self._sides[1], ids, positions)
-        logits = torch.empty(len(rows), self.width)
+        if len(rows) > len(self._logits):  # as large as this, new memory would cost some of the step's time
+            self._logits = torch.empty(len(rows), self.width)
+        logits = self._logits[: len(rows)]
         failed = translator_functions().target(
             ctypes.byref(self._native),
             native,

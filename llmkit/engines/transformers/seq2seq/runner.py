@@ -115,7 +115,7 @@ class TranslatorRunner:
             waiting = deque(sorted(answers, key=lambda one: -len(one.source)))
             running: list[_Answer] = []
             while waiting or running:
-                if not running or MAX_ROWS - len(running) >= _JOINING:
+                if waiting and (not running or MAX_ROWS - len(running) >= _JOINING):
                     running += _admit(decoder, waiting, running)
                 _choose(running, decoder.step([(one.slot, one.last) for one in running]))
                 for one in running:
