@@ -239,7 +239,8 @@ class TranslatorDecoder:
             positions = torch.tensor([slot.position for slot in slots])
             hidden = layers.embed(self.model, self._sides[1], ids, positions)
         if len(rows) > len(self._logits):  # as large as this, new memory would cost some of the step's time
-            self._logits = torch.empty(len(rows), self.width)
+            with torch.inference_mode(False):  # what chooses tokens changes them in place
+                self._logits = torch.empty(len(rows), self.width)
         logits = self._logits[: len(rows)]
         failed = translator_functions().target(
             ctypes.byref(self._native),

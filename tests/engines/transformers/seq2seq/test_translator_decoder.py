@@ -63,7 +63,7 @@ def answers(model: Any, rows: list[list[int]], steps: int, beside: bool) -> torc
         decoder.read(spans)
         slots = [slot for slot in (decoder.open(span, steps) for span in spans) if slot is not None]
         after = [
-            decoder.step([(slot, (7 * i + len(slot.source.ids)) % 290 + 3) for slot in slots])
+            decoder.step([(slot, (7 * i + len(slot.source.ids)) % 290 + 3) for slot in slots]).clone()
             for i in range(steps)
         ]
         found.append(torch.stack(after, dim=1))
@@ -158,12 +158,12 @@ def test_an_answer_longer_than_its_slot_is_refused_and_the_cache_can_grow() -> N
     decoder.read([span])
     slot = decoder.open(span, 2)
     assert slot is not None
-    logits = [decoder.step([(slot, (7 * i + 9) % 290 + 3)]) for i in range(2)]
+    logits = [decoder.step([(slot, (7 * i + 9) % 290 + 3)]).clone() for i in range(2)]
     with pytest.raises(ValueError, match="longer than its slot"):
         decoder.step([(slot, 3)])
     decoder.grow(40)
     slot.capacity = 40
-    logits += [decoder.step([(slot, (7 * i + 9) % 290 + 3)]) for i in range(2, 40)]
+    logits += [decoder.step([(slot, (7 * i + 9) % 290 + 3)]).clone() for i in range(2, 40)]
     torch.testing.assert_close(torch.stack(logits, dim=1), expected(model, rows, 40), rtol=1e-4, atol=1e-4)
 
 
