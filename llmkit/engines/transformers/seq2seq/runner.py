@@ -106,14 +106,14 @@ class TranslatorRunner:
     def _run(
         self, requests: Sequence[Request], settings: Settings, on_tokens: OnTokens | None
     ) -> list[Completion]:
-        answers = [_Translation(one, settings, self._tokenizer, on_tokens) for one in requests]
+        answers = [_TranslationRow(one, settings, self._tokenizer, on_tokens) for one in requests]
         try:
             decoder = self.open_decoder(
                 self._room([len(one.source) for one in answers]), self._room([one.limit for one in answers])
             )
             # The longest sources first: their answers are long, and begun last they would run alone.
             waiting = deque(sorted(answers, key=lambda one: -len(one.source)))
-            running: list[_Translation] = []
+            running: list[_TranslationRow] = []
             while waiting or running:
                 if waiting and (not running or MAX_ROWS - len(running) >= _JOINING):
                     running += _admit(decoder, waiting, running)
@@ -134,7 +134,7 @@ class TranslatorRunner:
         return max(min(sum(sizes), self._tokens), max(sizes))
 
 
-class _Translation:
+class _TranslationRow:
     """A sequence, and the tokens that the model or the request prescribes."""
 
     slot: TargetSlot
@@ -185,10 +185,10 @@ class _Translation:
 
 
 def _admit(
-    decoder: TranslatorDecoder, waiting: deque[_Translation], running: Sequence[_Translation]
-) -> list[_Translation]:
+    decoder: TranslatorDecoder, waiting: deque[_TranslationRow], running: Sequence[_TranslationRow]
+) -> list[_TranslationRow]:
     """Read sources of waiting answers and give them slots, as many as there is room for."""
-    found: list[_Translation] = []
+    found: list[_TranslationRow] = []
     spans: list[SourceSpan] = []
     while waiting and len(running) + len(found) < MAX_ROWS:
         one = waiting[0]
@@ -207,7 +207,7 @@ def _admit(
     return found
 
 
-def _choose(answers: Sequence[_Translation], logits: torch.Tensor) -> None:
+def _choose(answers: Sequence[_TranslationRow], logits: torch.Tensor) -> None:
     """Choose the next token of each answer; logits float32 [answers, vocabulary], changed."""
     free: list[int] = []
     for i, one in enumerate(answers):
