@@ -229,7 +229,7 @@ def test_a_live_batch_gives_each_request_the_text_it_has_alone(engine: Transform
 
 def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: TransformersEngine) -> None:
     batch: Any = engine.live_batch()
-    free = list(batch._decoder.native._free)
+    free = list(batch._decoder.native._spans._free)
     long = requests(engine, Sampling(max_new_tokens=50))[2]
     long = replace(long, ids=list(long.ids or ()) * 5)  # three pieces
     assert len(long.ids) > 2 * step_batch._READ
@@ -240,7 +240,7 @@ def test_an_answer_is_cancelled_while_it_waits_is_read_and_is_written(engine: Tr
         answer.cancelled = True
         assert batch.step() == [answer]
         assert answer.finished == "interrupted"
-        assert batch._decoder.native._free == free
+        assert batch._decoder.native._spans._free == free
 
 
 def test_an_answer_behind_one_that_needs_room_is_cancelled(engine: TransformersEngine) -> None:

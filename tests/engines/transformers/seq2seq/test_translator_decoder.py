@@ -109,13 +109,13 @@ def test_rows_are_computed_alike_alone_and_in_batches(name: str, form: str) -> N
     model, rows = make(name, form), sources(*(1 + (13 * i) % 37 for i in range(64)))
     assert reason_against(model) is None
     alone = answers(model, rows, 4, False)
-    for count in (2, 7, 32, 64):  # more tokens than are read at a time, too
+    for count in (2, 7, 64):  # more tokens than are read at a time, too
         assert torch.equal(answers(model, rows[:count], 4, True), alone[:count])
 
 
 def test_threads_change_no_bit() -> None:
     before, found = torch.get_num_threads(), []
-    for form in FORMS:
+    for form in ("float32", "8 bits"):
         model, rows = make("bart", form), sources(60, 33, 9)
         try:
             for threads in (1, 2, 3):
