@@ -100,8 +100,8 @@ class TranslatorRunner:
         return TranslatorDecoder(self.model, sources, targets)
 
     def keep(self, decoder: TranslatorDecoder) -> None:
-        """Take a decoder back, all of whose answers are closed."""
-        self._decoder = decoder
+        """Take a decoder back, all of whose answers are closed; caches beyond the budget are freed."""
+        self._decoder = decoder if decoder.target_tokens <= self._tokens else None
 
     def _run(
         self, requests: Sequence[Request], settings: Settings, on_tokens: OnTokens | None
