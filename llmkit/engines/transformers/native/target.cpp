@@ -42,20 +42,31 @@ void work(const Translator &m, const TargetRow *rows, int count, const Work &b, 
     auto multiply = [&](const Matrix &matrix, const float *in, int64_t step, float *out) {
         product(matrix, in, step, b.input, count, out, thread, threads);
     };
-    auto attend_all = [&](const void *keys, const void *values, bool cross, const Matrix &out) {
-        const T *k = (const T *)keys, *v = (const T *)values;
-        for (int64_t i = thread; i < count * side.heads; i += threads) {
-            const int64_t r = i / side.heads, h = i % side.heads, own = r * qn + h * dim;
-            const TargetRow &row = rows[r];
-            const int64_t many = cross ? row.length : row.position + 1, width = (many + L - 1) / L * L;
-            const int64_t at = ((cross ? row.source : row.lines ? 0 : row.offset) * side.heads + h) * dim;
-            const float *bias = cross ? nullptr : bias_of(side, h, row.position);
-            if (!cross && row.lines)
-                attend<T>(b.qkv[0] + own, k + at, v + at, ByTable{row.lines}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
-            else attend<T>(b.qkv[0] + own, k + at, v + at, InOrder{}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
+    // Attention of a row's head. A row's own key and value are put into the cache by the thread that needs them next.
+    auto attend_one = [&](int64_t r, int64_t h, const TargetLayer &layer, bool cross) {
+        const TargetRow &row = rows[r];
+        const int64_t own = r * qn + h * dim, many = cross ? row.length : row.position + 1, width = (many + L - 1) / L * L;
+        const int64_t at = ((cross ? row.source : row.lines ? 0 : row.offset) * side.heads + h) * dim;
+        const T *k = (const T *)(cross ? layer.cross_keys : layer.keys) + at, *v = (const T *)(cross ? layer.cross_values : layer.values) + at;
+        const float *bias = cross ? nullptr : bias_of(side, h, row.position);
+        if (!cross) {
+            const int64_t line = (row.offset + row.position) * qn + h * dim;
+            copy_row((T *)layer.keys + line, b.qkv[1] + own, dim);
+            copy_row((T *)layer.values + line, b.qkv[2] + own, dim);
+        }
+        if (!cross && row.lines) attend<T>(b.qkv[0] + own, k, v, ByTable{row.lines}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
+        else attend<T>(b.qkv[0] + own, k, v, InOrder{}, many, qn, dim, 1, side.scale, bias, scores, width, b.attended + own);
+    };
+    // Threads take rows where there are enough of them, else heads.
+    auto attend_all = [&](const TargetLayer &layer, bool cross, const Matrix &out) {
+        const bool whole = count >= threads, ready = format_of(out) != FLOATS;
+        for (int64_t i = thread; i < (whole ? count : count * side.heads); i += threads) {
+            const int64_t r = whole ? i : i / side.heads, first = whole ? 0 : i % side.heads, end = whole ? side.heads : first + 1;
+            for (int64_t h = first; h < end; h++) attend_one(r, h, layer, cross);
+            if (whole && ready) prepare(out, b.input, r, b.attended + r * qn);
         }
         barrier.wait();
-        if (format_of(out) != FLOATS) each_row([&](int64_t r) { prepare(out, b.input, r, b.attended + r * qn); });
+        if (!whole && ready) each_row([&](int64_t r) { prepare(out, b.input, r, b.attended + r * qn); });
         multiply(out, b.attended, qn, b.delta);
         barrier.wait();
     };
@@ -66,16 +77,11 @@ void work(const Translator &m, const TargetRow *rows, int count, const Work &b, 
         multiply(layer.k, x, n, b.qkv[1]);
         multiply(layer.v, x, n, b.qkv[2]);
         barrier.wait();
-        each_row([&](int64_t r) {
-            const int64_t at = (rows[r].offset + rows[r].position) * qn;
-            copy_row((T *)layer.keys + at, b.qkv[1] + r * qn, qn);
-            copy_row((T *)layer.values + at, b.qkv[2] + r * qn, qn);
-        });
-        attend_all(layer.keys, layer.values, false, layer.o);
+        attend_all(layer, false, layer.o);
         enter(layer.cross_norm, layer.cross_q);
         multiply(layer.cross_q, x, n, b.qkv[0]);
         barrier.wait();
-        attend_all(layer.cross_keys, layer.cross_values, true, layer.cross_o);
+        attend_all(layer, true, layer.cross_o);
         const Feed &feed = layer.feed;
         enter(feed.norm, feed.up);
         multiply(feed.up, x, n, b.up);
