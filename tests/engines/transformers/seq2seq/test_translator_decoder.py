@@ -90,7 +90,7 @@ def test_logits_are_those_of_the_model(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["marian", "t5, gated"])
+@pytest.mark.parametrize("name", ["marian", "m2m_100", "t5, gated"])
 def test_rounded_weights_give_logits_as_near_as_transformers_does(name: str) -> None:
     rows = sources(12, 30)
     for form in ("bfloat16", "8 bits"):
