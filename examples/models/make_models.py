@@ -91,6 +91,7 @@ EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
         )
         for name, file in (
             ("Tatoeba, held out", "tatoeba"),
+            ("Tatoeba of every length, held out", "tatoeba_long"),
             ("Multi30k test_2016_flickr", "multi30k"),
             ("FLORES-200 dev", "flores"),
         )
@@ -164,7 +165,9 @@ def prepare(data: Path, work: Path) -> Counts:
         made = {
             "stories": prepare_stories.prepare(data, work / "stories"),
             "storyteller": prepare_storyteller.prepare(world, work / "stories", work / "storyteller"),
-            "translator": prepare_translation.prepare(data, world, work / "translator"),
+            "translator": prepare_translation.prepare(
+                data, prepare_translation.tatoeba_file(), work / "translator"
+            ),
             "reader": prepare_answers.prepare(data, world, work / "stories" / "stories.txt", work / "reader"),
         }
         done.write_text(json.dumps(made, indent=2), encoding="utf-8")
