@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import card_outputs
 import measure_stories
 import prepare_answers
 import prepare_stories
@@ -200,16 +201,9 @@ def make_translator(work: Path) -> None:
     folder = work / "translator"
     train("pretrain", folder / "base", folder / "bilingual.txt", "translator-base")
     rows = folder / "translation.jsonl"
-    train(
-        "finetune",
-        folder / "model",
-        rows,
-        "translator",
-        "-m",
-        str(folder / "base"),
-        "--save-dtype",
-        "float16",
-    )
+    train("finetune", folder / "two-passes", rows, "translator", "-m", str(folder / "base"))
+    more = ("-m", str(folder / "two-passes"), "--save-dtype", "float16")
+    train("finetune", folder / "model", rows, "translator-more", *more)
 
 
 def make_reader(work: Path) -> None:
@@ -284,6 +278,7 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
         llmkit("eval", *evaluation.of(model), str(work / evaluation.file), *into)
         rows += table(evaluation, json.loads(scores.read_text(encoding="utf-8")))
     values["results"] = "\n".join(rows)
+    values["outputs"] = card_outputs.outputs(name, model)
     if name == "stories":
         values |= measure_stories.measured(work / name, folder)
     # The header has YAML's own braces.

@@ -1,11 +1,12 @@
 """Make the translation model's rows: both directions of sentence pairs, some of them held out.
 
-    LLMKIT_DATA=/path/to/data LLMKIT_TATOEBA=/path/to/deu.txt python examples/models/prepare_translation.py OUT
+    LLMKIT_DATA=DATA LLMKIT_TATOEBA=/path/to/deu.txt python examples/models/prepare_translation.py OUT
 
-`deu.txt` is Tatoeba's English-German pairs of every length, from https://www.manythings.org/anki/deu-eng.zip;
-LLMKIT_DATA holds the 50,000 shortest. Writes translation.jsonl (shuffled), bilingual.txt for the tokenizer, and
-pairs to judge either direction by: tatoeba_test.jsonl (held out, short), tatoeba_long_test.jsonl (held out, of every
-length), multi30k_test.jsonl and flores_test.jsonl. No sentence of everyday.tsv is learnt.
+`deu.txt` is Tatoeba's English-German pairs of every length, from
+https://www.manythings.org/anki/deu-eng.zip; LLMKIT_DATA holds the 50,000 shortest of a later release.
+Writes translation.jsonl (shuffled), bilingual.txt for the tokenizer, and pairs to judge either direction by:
+tatoeba_test.jsonl (held out, short), tatoeba_long_test.jsonl (held out, of every length),
+multi30k_test.jsonl and flores_test.jsonl. No sentence of everyday.tsv is learnt.
 """
 
 from __future__ import annotations
