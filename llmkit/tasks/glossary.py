@@ -1,9 +1,10 @@
 """Make translations use the terms of a glossary.
 
-A passage whose translation lacks a term is changed in four ways until one holds it. Where the model aligns
-words, the draft is kept up to the words that came from the term, then comes the term, and the model writes
-the rest again; or the term takes the place of those words. Else the passage is translated with the term's
-translation in place of the term, and at last piece by piece between the terms.
+A passage whose translation lacks a term is changed in five ways until one holds it. A term that the
+translation keeps as it is, as it does with names, is replaced there. Where the model aligns words, the draft
+is kept up to the words that came from the term, then comes the term, and the model writes the rest again; or
+the term takes the place of those words. Else the passage is translated with the term's translation in place
+of the term, and at last piece by piece between the terms.
 """
 
 from __future__ import annotations
@@ -89,7 +90,13 @@ class GlossaryEnforcer:
         texts = [
             [result.text[start:end] for start, end in result.passages] for result in results
         ]  # [document][passage]
-        for way in (self._after_the_draft, self._in_the_draft, self._in_the_source, self._around):
+        for way in (
+            self._where_kept,
+            self._after_the_draft,
+            self._in_the_draft,
+            self._in_the_source,
+            self._around,
+        ):
             drafts = list(self._drafts(documents, texts))
             if not drafts:
                 break
@@ -111,6 +118,19 @@ class GlossaryEnforcer:
                 missing = self.glossary.unmet(source, texts[i][j])
                 if missing:
                     yield i, j, _Draft(AlignedPassage(source, prompt, texts[i][j]), missing, document.where)
+
+    def _where_kept(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
+        """Replace terms that stand untranslated in the drafts."""
+        texts = []
+        for draft in drafts:
+            text = draft.passage.target
+            for start, end, term in self.glossary.places(draft.passage.source):
+                kept = re.escape(draft.passage.source[start:end])
+                found = re.search(rf"(?<!\w){kept}(?!\w)", text) if term in draft.missing else None
+                if found is not None:
+                    text = text[: found.start()] + self.glossary.entries[term] + text[found.end() :]
+            texts.append(text)
+        return texts
 
     def _after_the_draft(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
         """Force the terms into the drafts, one in each round, from the first on."""

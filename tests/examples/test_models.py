@@ -21,13 +21,12 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 def test_pairs_that_share_a_sentence_stay_on_one_side(
-    example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+    example: Callable[[str], Any],
 ) -> None:
     prepare = example("prepare_translation")
-    monkeypatch.setattr(prepare, "HELD_OUT_SHARE", 0.5)
     pairs = [(f"Word {i}.", f"Wort {i // 2}.") for i in range(60)]  # two English sentences for a German one
     pairs += [(f"WORD {2 * i}.", f"Anders {i}.") for i in range(30)]  # joined by case alone
-    train, test = prepare.hold_out(pairs)
+    train, test = prepare.hold_out(pairs, lambda group: prepare.is_drawn(group, 0.5))
     assert sorted(train + test) == sorted(pairs)
     assert min(len(train), len(test)) > 10
     for side in (0, 1):
@@ -129,6 +128,7 @@ def test_a_story_is_asked_for_by_what_is_in_it(example: Callable[[str], Any]) ->
 
 def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) -> None:
     from llmkit.cli import finetune, pretrain
+    from llmkit.cli.common.options import ModelFlags
 
     make = example("make_models")
     recipes = {file.stem for file in FOLDER.glob("*.yaml")}
@@ -137,7 +137,7 @@ def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) 
         assert f'"{name}"' in source
         options = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
         flags = pretrain.PretrainFlags if "arch" in options else finetune.FinetuneFlags
-        assert {key.replace("-", "_") for key in options} <= set(flags.__dataclass_fields__)
+        assert {key.replace("-", "_") for key in options} <= {*flags.__dataclass_fields__, *ModelFlags.__dataclass_fields__}
     assert {file.stem for file in (FOLDER / "cards").glob("*.md")} == set(make.EVALUATIONS)
 
 
