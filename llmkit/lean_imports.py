@@ -1,10 +1,11 @@
-"""Import transformers' model code without torch's compiler and without distributed tensors.
+"""Import torch and transformers' model code without parts that a command does not use.
 
-transformers 5.23 imports `torch._dynamo` for decorators and one class, and `torch.distributed.tensor` for
-type checks. With sympy and Triton, which they bring, they take 150 MB, and time at each start. A command that
-runs a model in one process uses neither.
+torch imports shapes of its operations' results for tensors without memory (device meta) and for its compiler:
+18 MB, and a sixth of its time. transformers 5.23 imports `torch._dynamo` for decorators and one class, and
+`torch.distributed.tensor` for type checks. With sympy and Triton, which they bring, they take 150 MB, and
+time at each start. A command that runs a model in one process uses none of these.
 
-Public: `import_lean`.
+Public: `import_torch`, `import_lean`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeVar
 
+_SHAPES = "torch._meta_registrations"
+_SHAPE_USERS = ("torch._decomp", "torch._prims", "torch._refs", "torch._dynamo")
+"""Modules that expect `_SHAPES` to be imported, or bring parts of it."""
 _COMPILER = "torch._dynamo"
 _INDEXING = f"{_COMPILER}._trace_wrapped_higher_order_op"
 _SHARED = ("transformers.modeling_utils", "transformers.generation.utils")
@@ -29,6 +33,68 @@ _SHARED = ("transformers.modeling_utils", "transformers.generation.utils")
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 """Variables that programs such as torchrun set for each process."""
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def import_torch() -> None:
+    """Import torch without the shapes of results on the device meta; they come when they are first needed.
+
+    That is when a tensor is made under ``torch.device("meta")``, or a module is imported that uses them, such
+    as the compiler. Operations on tensors that were made with ``device="meta"`` alone may lack a shape until
+    then. Nothing is changed if torch is there already, or the process is one of several.
+    """
+    if "torch" in sys.modules or any(name in os.environ for name in _LAUNCHED):
+        importlib.import_module("torch")
+        return
+    sys.modules[_SHAPES] = ModuleType(_SHAPES)
+    try:
+        torch: Any = importlib.import_module("torch")
+    finally:
+        del sys.modules[_SHAPES]
+    vars(torch).pop(_SHAPES.rpartition(".")[2], None)
+    finder = _BeforeUse()
+    sys.meta_path.insert(0, finder)
+    context: Any = importlib.import_module("torch.utils._device").DeviceContext
+    started = context.__init__
+
+    def start(self: Any, device: Any) -> None:
+        if torch.device(device).type == "meta":
+            context.__init__ = started
+            finder.import_shapes()
+        started(self, device)
+
+    context.__init__ = start
+
+
+class _BeforeUse(MetaPathFinder, Loader):
+    """Import `_SHAPES` before the modules that use it, which import parts of it in another order."""
+
+    def __init__(self) -> None:
+        self._spec: ModuleSpec | None = None
+
+    def import_shapes(self) -> None:
+        """Import them now, if nothing has yet."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            importlib.import_module(_SHAPES)
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname not in _SHAPE_USERS:
+            return None
+        self.import_shapes()
+        module = sys.modules.get(fullname)
+        if module is None:
+            return None
+        # importlib prefers a module's own spec, and would run the module again.
+        self._spec, module.__spec__ = module.__spec__, None
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module that has been imported meanwhile."""
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own spec back; it has run."""
+        module.__spec__ = self._spec
 
 
 def import_lean() -> None:

@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-HEAVY = ("torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "triton", "pandas")
+HEAVY = (
+    "torch._dynamo",
+    "torch._inductor",
+    "torch._refs",
+    "torch.distributed.tensor",
+    "sympy",
+    "triton",
+    "pandas",
+)
 
 COMMAND = f"""
 import atexit, sys
@@ -50,9 +58,45 @@ def test_a_command_that_runs_a_model_imports_no_compiler(arguments: list[str]) -
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+SHAPES = """
+import sys
+from llmkit.lean_imports import import_torch
+import_torch()
+import torch
+assert "torch._refs" not in sys.modules and not hasattr(torch, "_meta_registrations")
+{use}
+x, w = torch.empty(1, 2, 9, device="meta"), torch.empty(3, 2, 3, device="meta")
+print(list(torch.conv1d(x, w).shape))
+from torch._decomp import __spec__, meta_table
+names = torch._C._dispatch_get_all_op_names()
+meta = sum(torch._C._dispatch_has_kernel_for_dispatch_key(name, "Meta") for name in names)
+print(len(meta_table), meta, __spec__.origin == torch._decomp.__file__)
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        'with torch.device("meta"): pass',
+        pytest.param("import torch._decomp", marks=pytest.mark.slow),
+        pytest.param("import torch._refs.nn.functional", marks=pytest.mark.slow),
+        pytest.param("from torch._prims import broadcast_in_dim", marks=pytest.mark.slow),
+    ],
+)
+def test_shapes_come_when_they_are_used(use: str) -> None:
+    """Whatever asks for them first, they are those of a plain import."""
+    done = python(SHAPES.format(use=use))
+    assert done.returncode == 0, done.stderr
+    plain = SHAPES.replace("import_torch()\n", "").replace("assert", "assert 1 or").format(use="")
+    assert done.stdout == python(plain).stdout
+    assert done.stdout.startswith("[1, 3, 7]")
+
+
 LEAN = """
-import sys, torch
-from llmkit.lean_imports import import_lean
+import sys
+from llmkit.lean_imports import import_lean, import_torch
+import_torch()
+import torch
 import_lean()
 import transformers.masking_utils
 found = "torch._dynamo" in sys.modules, "torch.distributed.tensor" in sys.modules

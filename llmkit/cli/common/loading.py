@@ -69,12 +69,13 @@ def open_engine(spec: ModelSpec, cluster: ClusterOptions | None = None) -> Engin
 
 def _import_libraries() -> None:
     """Import the large libraries; until they are in, a signal ends the process at once (see `signals`)."""
-    importlib.import_module("torch")
-    importlib.import_module("transformers")
     if signals.owns_process():
-        from llmkit.lean_imports import import_lean
+        from llmkit.lean_imports import import_lean, import_torch
 
+        import_torch()
+        importlib.import_module("transformers")
         import_lean()
+    importlib.import_module("transformers")
     signals.unwind()
 
 
