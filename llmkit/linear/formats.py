@@ -25,7 +25,10 @@ one."""
 # What the largest weight of a group becomes: -8, the side with one value more, or 7, or a little beyond,
 # clipped.
 _REACHES = (*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8)))
-_CHUNK = 1 << 16  # weights at a time: their float copies stay in the processor's cache
+# Weights at a time: their float copies stay in the processor's cache. Operations on fewer than 32,768 numbers
+# run on one thread in torch; waking the others for each costs more than all the work, most of all on a busy
+# machine.
+_CHUNK = 32_000
 
 
 class MatrixRows(Protocol):
@@ -126,7 +129,7 @@ def quantize(
     step = max(1, _CHUNK // max(inputs, 1))  # rows at a time: no second float copy of the weight is made
     for first in range(0, outputs, step):
         rows = weight[first : first + step].detach().to("cpu", torch.float32)
-        if not bool(torch.isfinite(rows).all()):
+        if rows.numel() and not bool(torch.isfinite(rows.abs().amax())):  # NaN is the largest of all
             raise InputError("the model has weights that are not finite numbers and cannot be quantized")
         rows = rows.view(rows.shape[0], -1, group)
         if scale is not None:
@@ -142,9 +145,17 @@ def round_to(rows: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor
     """The nearest int8 values of groups of float32 weights (..., group) for bfloat16 scales (...)."""
     import torch
 
-    by = scale.to(torch.float32)[..., None]
-    exact = torch.where(by == 0, 0.0, rows / by)
-    return exact.round_().clamp_(*((-127, 127) if bits == 8 else (-8, 7))).to(torch.int8)
+    rounded = torch.empty_like(rows)
+    _rounded(rows, scale.to(torch.float32)[..., None], bits, rounded)
+    return rounded.to(torch.int8)
+
+
+def _rounded(rows: torch.Tensor, by: torch.Tensor, bits: int, out: torch.Tensor) -> None:
+    """Write the nearest values of `rows` for the scales `by` into `out`, in float32; a scale of 0 gives 0."""
+    import torch
+
+    torch.div(rows, by.masked_fill(by == 0, torch.inf), out=out)
+    out.round_().clamp_(*((-127, 127) if bits == 8 else (-8, 7)))
 
 
 def scale_8(rows: torch.Tensor) -> torch.Tensor:
@@ -163,17 +174,33 @@ def scale_4(rows: torch.Tensor, importance: torch.Tensor | None = None) -> torch
     """
     import torch
 
-    top = rows.gather(-1, rows.abs().argmax(-1, keepdim=True))[..., 0]
+    top = _largest(rows)
     best = torch.full_like(top, torch.inf)
     chosen = torch.zeros_like(top, dtype=torch.bfloat16)
+    error = torch.empty_like(rows)
     for reach in _REACHES:
         scale = (top / reach).to(torch.bfloat16)
-        error = rows - round_to(rows, scale, 4) * scale.to(torch.float32)[..., None]
-        squared = (error.square() if importance is None else error.square() * importance).sum(-1)
+        by = scale.to(torch.float32)[..., None]
+        _rounded(rows, by, 4, error)
+        torch.sub(rows, error.mul_(by), out=error).square_()
+        squared = (error if importance is None else error.mul_(importance)).sum(-1)
         better = squared < best
         best = torch.where(better, squared, best)
         chosen = torch.where(better, scale, chosen)
     return chosen
+
+
+def _largest(rows: torch.Tensor) -> torch.Tensor:
+    """The number of the largest magnitude in each group (..., group); the first of several."""
+    import torch
+
+    high, low = rows.amax(-1), rows.amin(-1)
+    top = torch.where(high > -low, high, low)
+    both = (high == -low) & (high != 0)
+    if bool(both.any()):
+        tied = rows[both]
+        top[both] = tied.gather(-1, tied.abs().argmax(-1, keepdim=True))[..., 0]
+    return top
 
 
 def pack_int32(values: torch.Tensor, bits: int) -> torch.Tensor:

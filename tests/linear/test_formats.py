@@ -54,6 +54,32 @@ def test_four_bits_beat_the_plain_scale(group):
     assert (found.dequantize() - weight).square().mean() < 0.9 * theirs
 
 
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "tiny"])
+def test_four_bits_are_those_of_the_formula(kind):
+    """The formula, a step at a time: the same bits, ties of a group's largest weights included."""
+    weight = torch.randn(700, 96, generator=torch.Generator().manual_seed(0))
+    if kind == "ties":
+        weight = weight.mul(2).round()
+    if kind == "zeros":
+        weight[:, :40] = 0
+    if kind == "tiny":
+        weight *= 1e-40  # scales round to 0
+    rows = weight.view(700, 3, 32)
+    top = rows.gather(-1, rows.abs().argmax(-1, keepdim=True))[..., 0]
+    best, scale = torch.full_like(top, torch.inf), torch.zeros(top.shape, dtype=torch.bfloat16)
+    for reach in [*(-8.6 + 0.2 * step for step in range(8)), *(6.6 + 0.2 * step for step in range(8))]:
+        one = (top / reach).to(torch.bfloat16)
+        by = one.to(torch.float32)[..., None]
+        values = torch.where(by == 0, 0.0, rows / by).round().clamp(-8, 7)
+        squared = (rows - values * by).square().sum(-1)
+        scale, best = torch.where(squared < best, one, scale), torch.minimum(squared, best)
+    by = scale.to(torch.float32)[..., None]
+    values = torch.where(by == 0, 0.0, rows / by).round().clamp(-8, 7).to(torch.int8)
+    found = quantize(weight, 4)
+    assert torch.equal(found.values, values.view(700, 96))
+    assert torch.equal(found.scale.view(torch.int16), scale.view(torch.int16))
+
+
 def test_scales_that_are_given():
     weight = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
     first = quantize(weight, 8)
