@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # as typing has it, whose import takes longer than the re
 if TYPE_CHECKING:
     from typing import Any
 
+    from llmkit.convert.quantize import QuantizeResult as QuantizeResult
+    from llmkit.convert.quantize import quantize as quantize
     from llmkit.errors import InputError as InputError
     from llmkit.errors import LLMKitError as LLMKitError
     from llmkit.errors import NoticeWarning as NoticeWarning
@@ -94,6 +96,7 @@ HOMES = {
     "Piece": "llmkit.tasks.generation",
     "PretrainRecipe": "llmkit.training.pretraining.recipe",
     "PretrainResult": "llmkit.training.pretraining.result",
+    "QuantizeResult": "llmkit.convert.quantize",
     "Reply": "llmkit.tasks.chat",
     "RowError": "llmkit.errors",
     "RunOptions": "llmkit.training.run",
@@ -115,6 +118,7 @@ HOMES = {
     "merge": "llmkit.training.merge",
     "pipeline": "llmkit.tasks.pipeline",
     "pretrain": "llmkit.training.pretraining.pretrain",
+    "quantize": "llmkit.convert.quantize",
     "score": "llmkit.evaluation.score_lists",
     "stream": "llmkit.tasks.generation",
     "summarize": "llmkit.tasks.summarization.summarize",

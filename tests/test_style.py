@@ -96,6 +96,7 @@ FUNCTIONS = [
     "merge",
     "pipeline",
     "pretrain",
+    "quantize",
     "score",
     "stream",
     "summarize",

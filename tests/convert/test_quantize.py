@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit import ModelSpec, load
-from llmkit.convert.quantize import quantize
+from llmkit import ModelSpec, load, quantize
 from llmkit.engines.base import Request, Sampling
 from llmkit.engines.open import as_engine
 from llmkit.errors import OptionError
