@@ -154,9 +154,17 @@ class GlossaryEnforcer:
                 new, source = " ".join(result.text.split()), drafts[i].passage.source
                 before, after = self.glossary.unmet(source, texts[i]), self.glossary.unmet(source, new)
                 put_in = set(before) - set(after)
-                if len(after) < len(before) and all(self._is_word(term, new) for term in put_in):
+                written = len(after) < len(before) and all(self._is_word(term, new) for term in put_in)
+                if written and self._adds_only(put_in, texts[i], new):
                     texts[i] = new
         return texts
+
+    def _adds_only(self, terms: set[str], draft: str, new: str) -> bool:
+        """Return False if a text has more words than its draft and the terms, as one that repeats itself."""
+        added = [self.glossary.entries[term] for term in terms]
+        if is_unspaced(draft):
+            return len(new) <= len(draft) + sum(map(len, added))
+        return len(new.split()) < len(draft.split()) + sum(len(term.split()) for term in added)
 
     def _is_word(self, term: str, text: str) -> bool:
         """Return True if a term's translation is in a text without letters that a model added to it."""
