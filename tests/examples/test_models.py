@@ -238,7 +238,10 @@ def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) 
         assert f'"{name}"' in source
         options = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
         flags = pretrain.PretrainFlags if "arch" in options else finetune.FinetuneFlags
-        assert {key.replace("-", "_") for key in options} <= {*flags.__dataclass_fields__, *ModelFlags.__dataclass_fields__}
+        assert {key.replace("-", "_") for key in options} <= {
+            *flags.__dataclass_fields__,
+            *ModelFlags.__dataclass_fields__,
+        }
     assert {file.stem for file in (FOLDER / "cards").glob("*.md")} == set(make.EVALUATIONS)
 
 
