@@ -17,7 +17,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 
-from tests.tiny import make_model
+from tests.tiny import make_adapter, make_model
 
 # Failed assertions there show their values, as in a file named test_*.py.
 pytest.register_assert_rewrite("tests.engines.contract")
@@ -45,6 +45,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         return made[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def stories_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random LoRA adapter on the embedded model `stories`, with its tokenizer."""
+    return make_adapter(tmp_path_factory.mktemp("adapter"))
 
 
 @pytest.fixture(scope="session")

@@ -143,3 +143,24 @@ def make_model(family: str, folder: Path, *, seed: int = 0, **tokenizer_options:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_adapter(folder: Path, base: str = "stories") -> Path:
+    """Write a random LoRA adapter on an embedded model, with the model's tokenizer, into `folder`."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from llmkit.models.bundled import embedded_folder
+
+    source = embedded_folder(base)
+    torch.manual_seed(0)
+    options = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32), options)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder, save_embedding_layers=False)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import average
 import card_outputs
 import measure_stories
+import measure_storyteller
 import prepare_answers
 import prepare_stories
 import prepare_storyteller
@@ -37,8 +39,6 @@ Scores = dict[tuple[str, str], tuple[float, list[float] | None]]
 
 FILES = (
     "README.md",
-    "adapter_config.json",
-    "adapter_model.safetensors",
     "chat_template.jinja",
     "config.json",
     "generation_config.json",
@@ -49,8 +49,8 @@ FILES = (
 _SAMPLED = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
 DECODING: dict[str, dict[str, Any]] = {
     "stories": {**_SAMPLED, "repetition_penalty": 1.05},
-    # An adapter's folder has no such file yet. A penalty would fall on the words that were asked for.
-    "storyteller": {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, **_SAMPLED},
+    # A penalty would fall on the words that were asked for, and so would a higher temperature.
+    "storyteller": {**_SAMPLED, "temperature": 0.4, "repetition_penalty": 1.0},
     "translator": {"num_beams": 4, "max_new_tokens": 64},
 }
 
@@ -151,21 +151,12 @@ def prepare(data: Path, work: Path) -> Counts:
     done = work / "counts.json"
     if not done.is_file():
         world = work / "world"
-        run(
-            [
-                sys.executable,
-                str(HERE / "world" / "tell.py"),
-                "--seed",
-                "1",
-                "--stories",
-                str(WORLD_STORIES),
-                "-o",
-                str(world),
-            ]
-        )
+        options = ["--seed", "1", "--stories", str(WORLD_STORIES), "-o", str(world)]
+        run([sys.executable, str(HERE / "world" / "tell.py"), *options])
+        storyteller = prepare_storyteller.prepare
         made = {
             "stories": prepare_stories.prepare(data, work / "stories"),
-            "storyteller": prepare_storyteller.prepare(world, work / "stories", work / "storyteller"),
+            "storyteller": storyteller(data, work / "stories", work / "storyteller", world),
             "translator": prepare_translation.prepare(
                 data, prepare_translation.tatoeba_file(), work / "translator"
             ),
@@ -194,7 +185,16 @@ def make_storyteller(work: Path, on_new: bool) -> None:
     """On the stories model made in this run, or else on the packaged one."""
     folder = work / "storyteller"
     base = str(work / "stories" / "model") if on_new else "stories"
-    train("finetune", folder / "model", folder / "talks.jsonl", "storyteller", "-m", base)
+    first = folder / "first"
+    train("finetune", first, folder / "talks.jsonl", "storyteller", "-m", base)
+    for name in ("last", "world"):
+        rows = folder / f"talks_{name}.jsonl"
+        train("finetune", folder / name, rows, "storyteller-last", "-m", str(first))
+    mean = folder / "mean"
+    average.average([folder / "last", folder / "world"], mean)
+    rows = folder / "talks_turns.jsonl"
+    train("finetune", folder / "turns", rows, "storyteller-turns", "-m", str(mean))
+    average.average([mean, folder / "turns"], folder / "model")
 
 
 def make_translator(work: Path) -> None:
@@ -269,7 +269,7 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
     values: dict[str, Any] = dict(counts[name])
     if name == "storyteller":
         ask_for_words(model, work, "asked")
-        values |= plain(work)
+        values |= plain(work) | measure_storyteller.measured(work / name)
     rows = []
     for number, evaluation in enumerate(EVALUATIONS[name]):
         print(f"{name}: {evaluation.dataset}", flush=True)
@@ -290,10 +290,9 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
 
 
 def plain(work: Path) -> dict[str, float]:
-    """How many of the words asked for `stories` has in its story without the adapter, decoded alike."""
+    """How many of the words asked for `stories` has in the story that it goes on with, decoded alike."""
     folder = work / "storyteller"
-    base = json.loads((folder / "model" / "adapter_config.json").read_text(encoding="utf-8"))
-    ask_for_words(base["base_model_name_or_path"], work, "plain", "--repetition-penalty", "1")
+    ask_for_words("stories", work, "plain", "--repetition-penalty", "1")
     scores = folder / "scores-plain.json"
     into = ("-o", str(scores), "--overwrite", "-q")
     llmkit("eval", "--metric", "accuracy", str(folder / "plain.jsonl"), *into)
@@ -368,8 +367,6 @@ def package(name: str, work: Path) -> None:
         made = work / name / "model" / file
         if made.is_file():
             shutil.copyfile(made, target / file)
-    if name == "storyteller":
-        amend(target / "adapter_config.json", {"base_model_name_or_path": "stories"})
 
 
 def amend(file: Path, values: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """Make the storyteller's rows: conversations in which a story is asked for, told, and gone on with.
 
-    LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py WORLD STORIES OUT
+    LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py STORIES OUT WORLD
 
-WORLD is a folder that `world/tell.py` wrote, STORIES one of `prepare_stories.py`. Writes talks.jsonl, and
-talks_test.jsonl: requests (`prompt`) made from held-out stories, with the words that are asked for (`words`).
+STORIES is a folder of `prepare_stories.py`, WORLD one of `world/tell.py`. Writes talks.jsonl, and two files
+for the last steps: talks_last.jsonl, and talks_world.jsonl with stories of the world too. In talks_test.jsonl
+are held-out requests (`prompt`) with the words asked for (`words`), in talks_dev.jsonl the same for stories
+that the others leave out. talks_turns.jsonl has conversations that go on after a story.
 """
 
 from __future__ import annotations
@@ -12,161 +14,321 @@ import json
 import random
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent / "world"))
-from talks import ABOUT, NEXT, WITH
+import small_talk
+from prepare_stories import data_folder
+from story_words import Wish, Words
 
-WORLD_TALKS = 8_000
-# Each real story is asked for so often, each time for other things in it where there are some.
-REQUESTS = 2
-# In training, what is asked for is spoken of before so much of the story is over.
-EARLY = 0.4
-# A story that is told in two turns is cut after the sentence nearest to here.
-CUT_AT = 0.5
-SHARE_CUT = 0.4
-KINDS = "boy|girl|dog|cat|bird|bear|bunny|rabbit|fish|mouse|frog|puppy|kitten|duck|princess|man|woman"
-# Nouns that nobody asks for a story about.
-VAGUE = frozenset(
-    ("time", "day", "way", "lot", "idea", "end", "thing", "part", "side", "place", "moment", "bit")
+HERE = Path(__file__).parent
+ROWS = 24_000
+# Rows of the last steps, in which what is asked for is told of soon, in shorter stories.
+LAST_ROWS = 9_000
+# Rows in which something follows a story, and the words of a story that another follows.
+TURN_ROWS = 1_500
+BRIEF = 100
+# Shares of the rows; the rest asks for one story.
+SHARE_TALK = 0.10
+SHARE_WORLD = 0.65
+# What is asked for is told of before so much of the story is over, and a story has at most so many words.
+EARLY, LAST_EARLY = 0.6, 0.3
+LONGEST, LAST_LONGEST = 220, 160
+# How many stories are put aside to choose settings by.
+DEVELOPMENT = 150
+# Of the wishes, how many are exchanged for something else.
+SHARE_EXCHANGED = 0.5
+# In the last rows all are, and this share of what else is there: knowing a story by heart shall help little.
+SHARE_OTHERS_EXCHANGED = 0.6
+ABOUT = (
+    "Tell me a story about {}.", "Tell me a story about {}.", "Tell me a story about {}!",
+    "Can you tell me a story about {}?", "Please tell me a story about {}.", "Write a story about {}.",
+    "I want to hear a story about {}.", "Do you know a story about {}?", "Make up a story about {}.",
+    "A story about {}, please.", "A story about {}", "Tell me about {}.", "I want a story about {}.",
+    "Could you tell me a short story about {}?", "Write a short story about {}.", "story about {}",
+    "Tell a tale about {}.", "Let me hear a story about {}.", "Give me a story about {}.", "{}, please.",
+    "Tell me something about {}.", "I would like to hear about {}.", "Tell me a bedtime story about {}.",
+)  # fmt: skip
+WITH = (
+    "Tell me a story with {}.", "Can you tell a story with {} in it?", "Write a short story with {}.",
+    "I would like a story with {}.", "Please tell me a story with {}.", "Write a story that has {} in it.",
+    "Tell me a story in which there is {}.", "{}",
+)  # fmt: skip
+LISTED = (
+    "Write a story with the words {}.", "Write a story with these words: {}.",
+    "Use these words in a story: {}.", "Tell me a story that has the words {}.", "Words: {}.",
+)  # fmt: skip
+ANY = (
+    "Tell me a story.", "Tell me a story!", "Can you tell me a story?", "Please tell me a story.",
+    "A story, please.", "I want to hear a story.", "Write a story.", "Tell me another story.",
+    "Another one, please.", "Story please", "Tell me a bedtime story.", "Tell me a short story.",
+    "One more story!", "Tell me something nice.",
+)  # fmt: skip
+NEXT = (
+    "What happens next?", "And then?", "What happened then?", "Go on, please.", "How does it go on?",
+    "Tell me more.", "Go on", "Continue.", "Please continue the story.", "More!",
+)  # fmt: skip
+WHO = (
+    "Who is in the story?",
+    "Who was in the story?",
+    "Who are the people in the story?",
+    "Who is it about?",
 )
-AFTER_NOUNS = frozenset(
-    (
-        "and",
-        "was",
-        "in",
-        "that",
-        "to",
-        "on",
-        "with",
-        "who",
-        "named",
-        "for",
-        "were",
-        "had",
-        "said",
-        "at",
-        "called",
-    )
-)
+Messages = list[tuple[str, str]]
 
 
-def nouns(stories: list[str]) -> Counter[str]:
-    """Words that end what an article begins, more often than not, with the number of stories they are in."""
-    ends: Counter[str] = Counter()
-    seen: Counter[str] = Counter()
-    known: Counter[str] = Counter()
-    for story in stories:
-        here = set()
-        for word, after in re.findall(r"\b(?:a|an|the|his|her) ([a-z]{3,9})\b(\W+\w+|\W*$)", story):
-            seen[word] += 1
-            ends[word] += not re.fullmatch(r" [a-z]+", after) or after[1:] in AFTER_NOUNS
-            here.add(word)
-        known.update(here)
-    # Of what is talked of in many stories: `dog`, and neither `red` nor `hedgerow`.
-    return Counter(
-        {
-            word: count
-            for word, count in known.items()
-            if count > 9 and ends[word] > 0.6 * seen[word] and word[-1] != "s" and word not in VAGUE
-        }
-    )
-
-
-def wished(story: str, known: Counter[str], *, salient: bool) -> list[tuple[str, str]]:
-    """What one could have wished for to be told this story: (word, as the request has it).
+class Teller:
+    """Makes conversations of stories.
 
     Args:
-        story: its text.
-        known: see `nouns`.
-        salient: what the story is about, by how often it says it and how soon; otherwise what is rarest.
+        stories: those that may be told.
+        words: their nouns and names.
+        chance: source of every choice.
+        last: whether the rows are those of the last steps.
+        made_up: whether the stories are of the story world; nobody knows them by heart.
     """
-    named = re.search(rf"\b({KINDS}) named ([A-Z][a-z]+)\b", story)
-    found = {}
-    counts = Counter(re.findall(r"\b[a-z]{3,9}\b", story))
-    least = 3 if salient else 2
-    for adjective, word in re.findall(r"\b(?:a|an|the) ([a-z]+ )?([a-z]{3,9})\b", story):
-        late = salient and story.find(word) > EARLY * len(story)
-        if known[word] and counts[word] >= least and not late and adjective.strip() not in known:
-            phrase = adjective + word
-            found.setdefault(word, f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}")
-    if salient:
-        chosen = sorted(found, key=lambda word: (-counts[word], word))[:3]
-    else:
-        chosen = sorted(found, key=lambda word: (known[word], word))[:2]
-    wishes = [(word, found[word]) for word in chosen if not named or word != named[1]]
-    if named:
-        wishes.append((named[2], f"a {named[1]} named {named[2]}"))
-    return wishes
+
+    def __init__(
+        self, stories: list[str], words: Words, chance: random.Random, *, last: bool, made_up: bool = False
+    ) -> None:
+        longest = LAST_LONGEST if last else LONGEST
+        self.stories = [story for story in stories if len(story.split()) <= longest]
+        self.words, self.chance, self.last = words, chance, last
+        self.made_up = made_up
+        self.names = sorted(words.names)
+
+    def told(self, story: str) -> tuple[str, str, list[str]] | None:
+        """A request, the story that answers it, and the words that it asks for; None if there are none."""
+        early = LAST_EARLY if self.last else EARLY
+        wishes = [wish for wish in self.words.wishes(story) if wish.place < early]
+        if not wishes:
+            return None
+        number = self.chance.choices((1, 2, 3, 4), (4, 6, 1, 0) if self.last else (4, 5, 2, 1))[0]
+        chosen = []
+        for _ in range(min(number, len(wishes))):
+            # What the story says often is what it is about; what it says once can be asked for too.
+            most = 2 if self.last else 100
+            (wish,) = self.chance.choices(wishes, [0.7 + min(wish.times, most) for wish in wishes])
+            wishes.remove(wish)
+            other = None
+            if (self.last and not self.made_up) or self.chance.random() < SHARE_EXCHANGED:
+                other = self.words.exchanged(story, wish, self.chance)
+            if other:
+                story, wish = other
+            chosen.append(wish)
+        if self.last and not self.made_up:
+            story = self.changed(story, {wish.word for wish in chosen})
+        return self.request(chosen), story, [wish.word for wish in chosen]
+
+    def changed(self, story: str, kept: set[str]) -> str:
+        """The story with other things than those that were asked for exchanged too."""
+        for wish in self.words.wishes(story):
+            if wish.word not in kept and self.chance.random() < SHARE_OTHERS_EXCHANGED:
+                other = self.words.exchanged(story, wish, self.chance)
+                if other:
+                    story = other[0]
+        return story
+
+    def request(self, wishes: list[Wish]) -> str:
+        """A sentence that asks for a story."""
+        if self.chance.random() < 0.12:
+            asked = self.chance.choice(LISTED).format(_listed([wish.word for wish in wishes], self.chance))
+        else:
+            asked = self.chance.choice(ABOUT if self.chance.random() < 0.7 else WITH)
+            asked = asked.format(_listed([wish.phrase for wish in wishes], self.chance))
+        return small_talk.varied(asked, self.chance) if self.chance.random() < 0.3 else asked
+
+    def conversation(self, story: str) -> Messages | None:
+        """A story that is asked for, and mostly nothing else."""
+        found = self.told(story)
+        if not found:
+            return None
+        asked, text, words = found
+        turns = [(asked, text)]
+        kind = self.chance.random()
+        if kind < 0.10 and (halves := parted(text)):
+            turns = [(asked, halves[0]), (self.chance.choice(NEXT), halves[1])]
+        elif kind < 0.14:
+            turns.insert(0, small_talk.exchange(self.names, self.chance))
+        elif kind < 0.18 and words[0] in small_talk.NOUNS:
+            before, (yes, _) = small_talk.offered(words[0], self.names, self.chance)
+            turns = [before, (yes, text)]
+        elif kind < 0.22:
+            turns = [(self.chance.choice(ANY), text)]
+        elif kind < 0.26 and (people := self.people(text)):
+            turns.append((self.chance.choice(WHO), people))
+        elif kind < 0.30:
+            turns.append((self.chance.choice(small_talk.THANKS), self.chance.choice(small_talk.WELCOME)))
+        return turns
+
+    def turns(self, number: int) -> list[Messages]:
+        """Conversations that go on after a story: with a request, with small talk, or with its other half."""
+        brief = [story for story in self.stories if len(story.split()) <= BRIEF]
+        made: list[Messages] = []
+        while len(made) < number:
+            first = self.told(self.chance.choice(brief))
+            second = self.told(self.chance.choice(self.stories))
+            if not first or not second:
+                continue
+            (asked, story, _), (again, other, _) = first, second
+            halves = parted(other)
+            kind = self.chance.random()
+            if kind < 0.10:
+                again = self.chance.choice(ANY)
+            if kind < 0.50:
+                made.append([(asked, story), (again, other)])
+            elif kind < 0.66 and halves:
+                made.append([(again, halves[0]), (self.chance.choice(NEXT), halves[1])])
+            elif kind < 0.78:
+                made.append([(asked, story), small_talk.exchange(self.names, self.chance)])
+            elif kind < 0.83:
+                made.append([small_talk.exchange(self.names, self.chance), (again, other)])
+            else:
+                made.append([(again, other)])
+        return made
+
+    def people(self, story: str) -> str | None:
+        """An answer to who is in the story."""
+        found = [name for name in re.findall(r"\b[A-Z][a-z]+\b", story) if name in self.words.names]
+        names = list(dict.fromkeys(found))[:3]
+        if not names:
+            return None
+        return f"{_joined(names)} {'is' if len(names) == 1 else 'are'} in the story."
+
+    def rows(self, number: int) -> list[Messages]:
+        """Conversations of every story, until there are so many, each time about something else."""
+        made: list[Messages] = []
+        while len(made) < number:
+            for story in self.chance.sample(self.stories, len(self.stories)):
+                if turns := self.conversation(story):
+                    made.append(turns)
+        return made[:number]
+
+
+def _joined(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _listed(items: list[str], chance: random.Random) -> str:
+    return ", ".join(items) if chance.random() < 0.15 else _joined(items)
 
 
 def parted(story: str) -> tuple[str, str] | None:
+    """A story in two, after the sentence nearest to its middle."""
     ends = [match.end() for match in re.finditer(r"[.!?]\"?(?=\s)", story)]
     ends = [end for end in ends if 0.3 < end / len(story) < 0.7]
     if not ends:
         return None
-    at = min(ends, key=lambda end: abs(end / len(story) - CUT_AT))
+    at = min(ends, key=lambda end: abs(end / len(story) - 0.5))
     return story[:at], story[at:].strip()
 
 
-def asked_for(
-    stories: list[str], known: Counter[str], chance: random.Random, *, salient: bool
-) -> Iterator[tuple[str, str, list[str]]]:
-    """Stories with a request for each, and the words that it asks for."""
+def requests_for(stories: list[str], words: Words, chance: random.Random) -> list[dict[str, Any]]:
+    """Requests for what is rarest in each story, as those of requests.jsonl were made."""
+    rows = []
     for story in stories:
-        wishes = wished(story, known, salient=salient)
-        if wishes:
-            chosen = chance.sample(wishes, min(len(wishes), chance.choice((1, 2, 2))))
-            asked = chance.choice(ABOUT + WITH).format(" and ".join(as_asked for _, as_asked in chosen))
-            yield story, asked, [word for word, _ in chosen]
+        wishes = [wish for wish in words.wishes(story) if wish.times > 1]
+        named = [wish for wish in wishes if " named " in wish.phrase]
+        rest = [wish for wish in wishes if wish.word in words.nouns]
+        rare = sorted(rest, key=lambda wish: (words.nouns[wish.word], wish.word))[:2] + named[:1]
+        if rare:
+            chosen = chance.sample(rare, min(len(rare), chance.choice((1, 2, 2))))
+            asked = chance.choice(ABOUT[:10] + WITH[:5]).format(" and ".join(one.phrase for one in chosen))
+            rows.append({"prompt": asked, "words": [one.word for one in chosen]})
+    return rows
 
 
-def conversation(story: str, asked: str, chance: random.Random) -> dict[str, Any]:
-    """The story told at once, or in two turns."""
-    halves = parted(story) if chance.random() < SHARE_CUT else None
-    turns = [asked, *((halves[0], chance.choice(NEXT), halves[1]) if halves else (story,))]
-    roles = ("user", "assistant") * 2
-    return {"messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=False)]}
+def talk(teller: Teller, data: Path, number: int) -> list[Messages]:
+    """Exchanges in which no story is told: of the lists here, and with instructions by other people."""
+    chance = teller.chance
+    instructions = json.loads((data / "chat" / "instruction-data.json").read_text(encoding="utf-8"))
+    made: list[Messages] = []
+    for _ in range(number):
+        if chance.random() < 0.25:
+            row = chance.choice(instructions)
+            asked = f"{row['instruction']} {row['input']}".strip()
+            made.append([(" ".join(asked.split()[:40]), small_talk.declined(chance))])
+        else:
+            turns = [small_talk.exchange(teller.names, chance)]
+            if chance.random() < 0.2:
+                turns.append(small_talk.exchange(teller.names, chance))
+            made.append(turns)
+    return made
 
 
-def prepare(world: Path, stories: Path, output: Path) -> dict[str, int]:
-    """Write the files under `output` and return how many rows each has."""
+def conversation(turns: Messages) -> dict[str, Any]:
+    """The row of a conversation."""
+    roles = ("user", "assistant")
+    return {
+        "messages": [{"role": r, "content": t} for turn in turns for r, t in zip(roles, turn, strict=True)]
+    }
+
+
+def made(data: Path, told: list[str], made_up: list[str], counts: dict[str, int]) -> dict[str, list[Any]]:
+    """The rows to train on: `talks`, and `talks_last` for the last steps.
+
+    Args:
+        data: the folder of the corpora.
+        told: the real stories.
+        made_up: stories of the world, for a share of the rows; none without.
+        counts: gets the number of rows of each kind.
+    """
     chance = random.Random(0)
-    told, held_out = (
-        (stories / f"{name}.txt").read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
-        for name in ("stories", "stories_heldout")
+    put_aside = set(chance.sample(told, min(DEVELOPMENT, len(told) // 20)))
+    words = Words(told)
+    told = [story for story in told if story not in put_aside]
+    asked = {row["prompt"] for row in held_out()}
+    files = {}
+    for name, number in (("talks", ROWS), ("talks_last", LAST_ROWS)):
+        last = name == "talks_last"
+        teller = Teller(told, words, chance, last=last)
+        simulated: list[Messages] = []
+        if made_up:
+            told_there = Teller(made_up, words, chance, last=last, made_up=True)
+            simulated = told_there.rows(round(SHARE_WORLD * number))
+        spoken = talk(teller, data, round(SHARE_TALK * number))
+        real = teller.rows(number - len(spoken) - len(simulated))
+        rows = [conversation(turns) for turns in real + spoken + simulated]
+        files[name] = [row for row in rows if not asked & said(row)]
+        chance.shuffle(files[name])
+        kinds = {"real": len(real), "spoken": len(spoken), "simulated": len(simulated)}
+        counts |= {f"{kind}_{name}": count for kind, count in kinds.items()}
+    follow = Teller(told, words, random.Random(4), last=True).turns(TURN_ROWS)
+    files["talks_turns"] = [row for row in map(conversation, follow) if not asked & said(row)]
+    files["talks_dev"] = requests_for(sorted(put_aside), words, random.Random(2))
+    return files
+
+
+def said(row: dict[str, Any]) -> set[str]:
+    """The messages of a row."""
+    return {message["content"] for message in row["messages"]}
+
+
+def held_out() -> list[dict[str, Any]]:
+    """The requests that judge the model."""
+    return [json.loads(line) for line in (HERE / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def prepare(data: Path, stories: Path, output: Path, world: Path) -> dict[str, int]:
+    """Write the files under `output` and return how many rows each has."""
+    told, made_up = (
+        file.read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
+        for file in (stories / "stories.txt", world / "stories.txt")
     )
-    known = nouns(told)
-    asked = {
-        (story, request)
-        for _ in range(REQUESTS)
-        for story, request, _ in asked_for(told, known, chance, salient=True)
-    }
-    talks = [conversation(story, request, chance) for story, request in sorted(asked)]
-    lines = (world / "talks.jsonl").read_text(encoding="utf-8").splitlines()
-    simulated = [json.loads(line) for line in chance.sample(lines, min(WORLD_TALKS, len(lines)))]
-    rows = talks + simulated
-    chance.shuffle(rows)
-    # Drawn by themselves, so that what is learnt does not change what is asked. Requests are short: one may
-    # have been learnt, and then it judges nothing.
-    learnt = {row["messages"][0]["content"] for row in rows}
-    requests = {
-        asked: {"prompt": asked, "words": words}
-        for _, asked, words in asked_for(held_out, known, random.Random(1), salient=False)
-        if asked not in learnt
-    }
+    counts: dict[str, int] = {}
+    files = {**made(data, told, [], counts), "talks_test": held_out()}
+    files["talks_world"] = made(data, told, made_up, simulated := {})["talks_last"]
+    counts["simulated"] = simulated["simulated_talks_last"]
+    counts |= {"held_out": len(files["talks_test"]), "development": len(files["talks_dev"])}
     output.mkdir(parents=True, exist_ok=True)
-    for name, made in (("talks", rows), ("talks_test", list(requests.values()))):
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+    for name, rows in files.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (output / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    return {"real": len(talks), "simulated": len(simulated), "held_out": len(requests)}
+    return counts
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        sys.exit("usage: python prepare_storyteller.py WORLD STORIES OUTPUT")
-    for name, count in prepare(*map(Path, sys.argv[1:])).items():
+        sys.exit("usage: python prepare_storyteller.py STORIES OUTPUT WORLD")
+    for name, count in prepare(data_folder(), *map(Path, sys.argv[1:])).items():
         print(f"{name}: {count:,}")

@@ -65,10 +65,12 @@ def test_quantized_text_is_the_same_alone_and_in_a_batch(bits: int, folders: dic
     assert together == [engine.generate([one])[0][0].ids for one in batch]
 
 
-def test_options_that_cannot_be_used_are_refused_by_name(tmp_path: Path, folders: dict[int, Any]) -> None:
+def test_options_that_cannot_be_used_are_refused_by_name(
+    tmp_path: Path, folders: dict[int, Any], stories_adapter: Path
+) -> None:
     for changes, option in (
         ({"quantize": "int2"}, "quantize"),
-        ({"quantize": "int8", "name": "storyteller"}, "quantize"),
+        ({"quantize": "int8", "name": str(stories_adapter), "bundled": False}, "quantize"),
         ({"quantize": "int8", "linear": "nosuch"}, "linear"),
         ({"quantize": "int8", "name": str(folders[8].folder), "bundled": False}, "quantize"),
     ):

@@ -192,10 +192,9 @@ def test_logprobs_are_those_of_the_models_forward_pass(which: str, request: pyte
         assert [value for _, value in one.top] == pytest.approx(row.topk(2).values.tolist(), abs=1e-3)
 
 
-def test_a_model_with_an_adapter_writes_the_text_of_generate() -> None:
+def test_a_model_with_an_adapter_writes_the_text_of_generate(stories_adapter: Path) -> None:
     specs = (
-        ModelSpec("storyteller", dtype="float32", device="cpu", bundled=True, attn=attn)
-        for attn in (None, "sdpa")
+        ModelSpec(str(stories_adapter), dtype="float32", device="cpu", attn=attn) for attn in (None, "sdpa")
     )
     ours, theirs = (TransformersEngine(load(spec)) for spec in specs)
     assert ours._steps is not None

@@ -57,7 +57,7 @@ def test_each_row_of_a_batch_has_its_own_form(engine: Engine) -> None:
     schemas = [PERSON, LIST, NAMED, PERSON]
     forms: list[Constraint | None] = [structured.json_schema(one, engine) for one in schemas]
     forms += [
-        structured.regex(r"\d{4}-\d{2}", engine),
+        structured.regex(r"[0-9]{4}-[0-9]{2}", engine),
         structured.choices(["a dog", "a cat", 'a "bird"\n'], engine),
         structured.grammar('start: "x" ("y" | "z") "!"', engine),
     ]
@@ -65,7 +65,7 @@ def test_each_row_of_a_batch_has_its_own_form(engine: Engine) -> None:
     found = texts(engine, asked)
     for schema, text in zip(schemas, found, strict=False):
         jsonschema.validate(json.loads(text), schema)
-    assert re.fullmatch(r"\d{4}-\d{2}", found[4])
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}", found[4])
     assert found[5] in ("a dog", "a cat", 'a "bird"\n')
     assert found[6] in ("xy!", "xz!")
     assert found == [texts(engine, [one])[0] for one in asked]

@@ -3,6 +3,7 @@
 import importlib
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,24 +107,124 @@ def test_a_cropped_context_keeps_its_answer(example: Callable[[str], Any], words
     assert (made["context"] == PASSAGE) == (words == 500)
 
 
-def test_a_story_is_asked_for_by_what_is_in_it(example: Callable[[str], Any]) -> None:
-    prepare = example("prepare_storyteller")
-    stories = [
-        f"Once there was a girl named Lily{i}. She saw a red kite. Then the kite was gone,"
-        " and she had a small kite. It was a warm day. A rock was there. Lily sat on the rock."
-        for i in range(12)
+def kites() -> list[str]:
+    return [
+        f"Once upon a time there was a girl named {name}. She saw a red {thing}. Then the {thing} was gone,"
+        f" and she had a small {thing}. It was a warm day. A rock was there. {name} sat on the rock."
+        for name in ("Lily", "Anna", "Mia", "Sue")
+        for thing in ("kite", "apple", "ball")
     ]
-    known = prepare.nouns(stories)
-    assert {"kite", "rock"} <= set(known)
-    assert not {"red", "warm", "small", "day"} & set(known)
-    wishes = dict(prepare.wished(stories[3], known, salient=False))
-    assert wishes["kite"] in ("a red kite", "a kite")
-    assert wishes["rock"] == "a rock"
-    # What it is about, it says three times and soon.
-    about = dict(prepare.wished(stories[3], known, salient=True))
-    assert set(about) == {"kite"}
+
+
+def test_a_story_is_asked_for_by_what_is_in_it(example: Callable[[str], Any]) -> None:
+    words = example("story_words").Words(kites())
+    assert set(words.nouns) == {"kite", "apple", "ball", "rock", "girl"}
+    assert words.names == {"Lily": "f", "Anna": "f", "Mia": "f", "Sue": "f"}
+    wishes = {wish.word: wish for wish in words.wishes(kites()[0])}
+    assert {word: wish.phrase for word, wish in wishes.items()} == {
+        "kite": "a red kite",
+        "rock": "the rock",
+        "Lily": "a girl named Lily",
+    }
+    assert wishes["kite"].times == 3
+    assert wishes["rock"].place > 0.5
+
+
+def test_what_is_asked_for_is_exchanged_in_the_request_and_the_story(example: Callable[[str], Any]) -> None:
+    words = example("story_words").Words(kites())
+    story = kites()[0]
+    wishes = {wish.word: wish for wish in words.wishes(story)}
+    for seed in range(20):
+        for word in ("kite", "Lily"):
+            text, wish = words.exchanged(story, wishes[word], random.Random(seed))
+            assert wish.word in (("apple", "ball") if word == "kite" else ("Anna", "Mia", "Sue"))
+            assert word not in text
+            assert text.count(wish.word) == story.count(word)
+            assert wish.phrase.replace(wish.word, word) == wishes[word].phrase
+            assert not re.search(r"\ba apple|\ban (?!apple)", text)
+    # Nothing takes the place of a part of another thing.
+    assert words.exchanged("He had a kite apple.", wishes["kite"], random.Random(0)) is None
+
+
+def test_the_storyteller_learns_no_request_that_judges_it(
+    example: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = example("prepare_storyteller")
+    monkeypatch.setattr(prepare, "ROWS", 300)
+    stories = [story.replace("warm", f"warm{i}") for i, story in enumerate(kites() * 10)]
+    (tmp_path / "stories.txt").write_text("\n<|endoftext|>\n".join(stories) + "\n")
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat/instruction-data.json").write_text(
+        json.dumps([{"instruction": "Add.", "input": "1 2"}])
+    )
+    monkeypatch.setattr(prepare, "LAST_ROWS", 100)
+    (tmp_path / "world").mkdir()
+    made_up = [story.replace("warm", f"cold{i}") for i, story in enumerate(kites() * 10)]
+    (tmp_path / "world/stories.txt").write_text("\n<|endoftext|>\n".join(made_up) + "\n")
+    counts = prepare.prepare(tmp_path, tmp_path, tmp_path / "out", tmp_path / "world")
+    files = {
+        file.stem: [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (tmp_path / "out").iterdir()
+    }
+    rows, tests = files["talks"] + files["talks_last"] + files["talks_world"], files["talks_test"]
+    assert (counts["held_out"], counts["real_talks"], counts["spoken_talks"]) == (151, 270, 30)
+    assert (counts["real_talks_last"], counts["spoken_talks_last"], counts["simulated"]) == (90, 10, 65)
+    assert "cold" in str(files["talks_world"])
+    assert "cold" not in str(files["talks"] + files["talks_last"])
+    assert len(tests) == 151
+    said = {message["content"] for row in rows for message in row["messages"]}
+    assert said.isdisjoint(row["prompt"] for row in tests)
+    aside = random.Random(0).sample(stories, 6)
+    assert not [story for story in aside if any(story[60:] in text for text in said)]
+    for row in rows:
+        roles = [message["role"] for message in row["messages"]]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
     first, second = prepare.parted(stories[0])
     assert f"{first} {second}" == stories[0]
+
+
+def test_small_talk_leaves_no_gap(example: Callable[[str], Any]) -> None:
+    talk, chance = example("small_talk"), random.Random(0)
+    for _ in range(2000):
+        said = [
+            *talk.exchange(["Ann"], chance),
+            *talk.offered("owl", ["Ann"], chance)[0],
+            talk.declined(chance),
+        ]
+        for text in said:
+            assert text
+            assert not set("{}") & set(text)
+            assert not re.search(r"\b[Aa] (?=[aeiou])", text)
+
+
+def test_an_average_lies_between(example: Callable[[str], Any], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        save_file({"w": torch.full((2,), value, dtype=torch.float16)}, tmp_path / name / "model.safetensors")
+        (tmp_path / name / "config.json").write_text(name)
+    example("average").average([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    (found,) = load_file(tmp_path / "out/model.safetensors").values()
+    assert found.dtype == torch.float16
+    assert found.tolist() == [1.5, 1.5]
+    assert (tmp_path / "out/config.json").read_text() == "a"
+
+
+def test_a_hero_who_stays_and_words_said_again(example: Callable[[str], Any]) -> None:
+    found = example("coherence")
+    story = "Once there was a boy named Ben. Mom saw Ben. It rained. {} The end."
+    assert found.hero(story) == "Ben"
+    assert found.hero_stays(story.format("Ben was glad.")) is True
+    assert found.hero_stays(story.format("Tim was glad.")) is False
+    assert found.hero_stays("A dog ran. It was glad.") is None
+    words = "one two three four five six seven eight"
+    assert found.repeated(f"{words} {words}") == (1, 9)
+    assert found.repeated(words) == (0, 1)
+    row = found.measured([story.format("Ben was glad."), story.format("Tim was glad."), f"{words} {words}"])
+    assert (row["stories"], row["named"], row["hero_stays"]) == (3, 2, 0.5)
+    assert row["hero_stays_interval"] == [0.0, 1.0]
 
 
 def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) -> None:

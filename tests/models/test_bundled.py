@@ -1,11 +1,9 @@
 """The models in the box: what each must be to ship, and that each verb runs on its own."""
 
-import json
-
 import pytest
 import yaml
 
-from llmkit.models.bundled import DEFAULTS, EmbeddedModel, embedded_folder, embedded_models
+from llmkit.models.bundled import DEFAULTS, EmbeddedModel, embedded_models
 
 # Bytes at most: what the package may weigh.
 LIMITS = {"stories": 10e6, "storyteller": 10e6, "translator": 30e6, "reader": 10e6}
@@ -42,10 +40,3 @@ def test_its_card_tells_licence_data_recipe_results_and_limits(model: EmbeddedMo
             assert any(number in card.split("---\n", 2)[2] for number in shown)
     assert "BASELINE" not in card
     assert "{" not in card.split("---\n", 2)[2].replace("{`", "")
-
-
-def test_an_adapter_names_its_base_as_the_box_does() -> None:
-    folder = embedded_folder("storyteller")
-    assert folder is not None
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    assert config["base_model_name_or_path"] == "stories"

@@ -1,8 +1,8 @@
-"""Tell stories of small worlds: what happened, questions about it, requests for it, and the same in German.
+"""Tell stories of small worlds: what happened, questions about it, and the same in German.
 
     python examples/models/world/tell.py --seed 1 --stories 20000 -o FOLDER
 
-Writes stories.txt, questions.jsonl, gists.jsonl, talks.jsonl and pairs.jsonl. The same seed writes the same
+Writes stories.txt, questions.jsonl, gists.jsonl and pairs.jsonl. The same seed writes the same
 files, byte for byte.
 """
 
@@ -22,7 +22,6 @@ from make import told
 from prepare_stories import SEPARATOR
 from questions import questions_of
 from story import Story
-from talks import talks_of
 
 
 def stories(seed: int, count: int) -> Iterator[tuple[Story, random.Random]]:
@@ -35,7 +34,7 @@ def stories(seed: int, count: int) -> Iterator[tuple[Story, random.Random]]:
 def write(seed: int, count: int, folder: Path) -> dict[str, int]:
     """Write the files and return how many lines each has."""
     folder.mkdir(parents=True, exist_ok=True)
-    counts = dict.fromkeys(("stories", "questions", "gists", "talks", "pairs"), 0)
+    counts = dict.fromkeys(("stories", "questions", "gists", "pairs"), 0)
     seen: set[bytes] = set()
     files = {
         name: (folder / f"{name}.jsonl").open("w", encoding="utf-8") for name in counts if name != "stories"
@@ -52,8 +51,6 @@ def write(seed: int, count: int, folder: Path) -> dict[str, int]:
             for question in questions_of(story, rng):
                 row("questions", question)
             row("gists", {"source": story.text, "target": story.gist})
-            for talk in talks_of(story, f"{seed}/{number}", rng):
-                row("talks", talk)
             for sentence in story.sentences:
                 if sentence.leans:
                     continue

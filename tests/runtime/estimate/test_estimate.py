@@ -202,8 +202,12 @@ def test_every_kind_of_model_and_task(model: str, task: str, stages: list[str]) 
     assert all(term.bytes > 0 for term in found.memory)
     assert found.fit is not None
     assert found.fit.fits
-    if model == "storyteller":
-        assert "adapter" in sizes(found)
+
+
+@pytest.mark.slow
+def test_an_adapter_s_memory_is_a_term_of_its_own(stories_adapter: Path) -> None:
+    found = estimate(ModelSpec(str(stories_adapter)), machine_named("cpu"), task="generate", prompt_tokens=16)
+    assert "adapter" in sizes(found)
 
 
 def test_a_config_with_too_many_layers_is_refused() -> None:

@@ -34,15 +34,14 @@ def test_headers_give_dtype_and_size() -> None:
     assert found.tokenizer_bytes == (STORIES / "tokenizer.json").stat().st_size
 
 
-def test_an_adapter_is_counted_on_its_base() -> None:
-    found = find_source(ModelSpec("storyteller"))
-    folder = embedded_folder("storyteller")
-    assert folder is not None
+def test_an_adapter_is_counted_on_its_base(stories_adapter: Path) -> None:
+    folder = stories_adapter
+    found = find_source(ModelSpec(str(folder)))
     assert found.config.model_type == "llama"
     assert found.adapter_values > 0
     assert find_source(ModelSpec("stories", adapter=str(folder))).adapter_values == found.adapter_values
     with pytest.raises(OptionError):
-        find_source(ModelSpec("storyteller", adapter=str(folder)))
+        find_source(ModelSpec(str(folder), adapter=str(folder)))
 
 
 def test_a_gguf_file_gives_its_architecture(tmp_path: Path) -> None:
