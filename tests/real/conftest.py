@@ -60,6 +60,12 @@ def lm_eval_python() -> str:
     return program("lm_eval")
 
 
+@pytest.fixture(scope="session")
+def mlx_python() -> str:
+    """A Python that has mlx-lm."""
+    return program("mlx_lm")
+
+
 def program(module: str) -> str:
     try:
         return models.program(module)

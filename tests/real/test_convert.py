@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -36,16 +35,15 @@ def test_a_real_model_answers_alike_in_float32(to: str, chat_folder: Path, tmp_p
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_real_model_answers_alike_in_mlx(
-    dtype: str, chat_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtype: str, chat_folder: Path, mlx_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a CPU mlx multiplies numbers of 16 bits very slowly, so a few texts stand for them."""
-    python = os.environ.get("LLMKIT_MLX_PYTHON")
-    if python is None:
-        pytest.skip("LLMKIT_MLX_PYTHON is not set")
     texts = proof.TEXTS if dtype == "float32" else proof.TEXTS[3:6]  # code, German, Chinese
     for module in (proof, to_mlx):
         monkeypatch.setattr(module, "TEXTS", texts)
-    result = convert(ModelSpec(str(chat_folder)), "mlx", tmp_path / "out", dtype=dtype, reader_python=python)
+    result = convert(
+        ModelSpec(str(chat_folder)), "mlx", tmp_path / "out", dtype=dtype, reader_python=mlx_python
+    )
     noted("SmolLM2", result)
     _, stored, *exact = result.checks
     assert stored.reader == "mlx-lm"
