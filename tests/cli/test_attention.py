@@ -1,7 +1,6 @@
 """Each verb on each attention implementation that its model family has: the answers are the same.
 
-Rows of unlike lengths share a batch, so that padding is masked in each. flex_attention is left out: on a CPU
-it is compiled by a C++ compiler, for minutes, and not for every model.
+Rows of unlike lengths share a batch, so that padding is masked in each. flex_attention runs on a GPU only.
 """
 
 from __future__ import annotations

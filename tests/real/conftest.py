@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def lm_eval_python() -> str:
     return program("lm_eval")
 
 
+@pytest.fixture(scope="session")
+def mlx_python() -> str:
+    """A Python that has mlx-lm."""
+    return program("mlx_lm")
+
+
 def program(module: str) -> str:
     try:
         return models.program(module)
@@ -67,8 +74,9 @@ def program(module: str) -> str:
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores for this process: those of the machine, shared with other workers."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, found // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,20 +90,28 @@ def all_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def seconds(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Count the CPU seconds of a test; what a shared fixture took counts for its first test."""
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Keep a record of each test beside the models."""
+    name, number = item.nodeid.rpartition("tests/real/")[2], item.session.items.index(item)
+    table.current = table.Record(name, (item.location[1] or 0, number))
+    cpu, wall = table.cpu_seconds(), time.monotonic()
     yield
-    name = request.node.nodeid.rpartition("/")[2]
-    table.seconds[name] = table.cpu_seconds() - sum(table.seconds.values()) - START
+    table.current.cpu, table.current.wall = table.cpu_seconds() - cpu, time.monotonic() - wall
+    table.current.write()
 
 
-START = table.cpu_seconds()
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note the outcome of the test that runs in this process."""
+    if report.outcome != "passed" and report.nodeid.endswith(table.current.test or "none"):
+        table.current.outcome = report.outcome
+        if report.skipped and isinstance(report.longrepr, tuple):
+            table.current.reason = report.longrepr[2]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of this run, and keep it beside the models."""
-    if table.rows:
+    """Print the table, if tests of this folder ran."""
+    reports = [one for name in ("passed", "failed") for one in terminalreporter.getreports(name)]
+    if any("tests/real/" in one.nodeid for one in reports):
         terminalreporter.write_sep("=", "numbers beside those of other programs")
-        terminalreporter.write(table.markdown())
-        table.write()
+        terminalreporter.write(table.report())

