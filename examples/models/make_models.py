@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def main() -> None:
     wanted = [name for name in EVALUATIONS if name in (flags.names or EVALUATIONS)]
     data, work = prepare_stories.data_folder(), flags.work
     work.mkdir(parents=True, exist_ok=True)
-    counts = prepare(data, work)
+    counts = prepare(data, work, wanted)
     # The storyteller goes on the stories model; the others wait for nobody.
     lines = (("stories", "storyteller"), ("translator", "reader"))
 
@@ -146,25 +146,30 @@ def main() -> None:
         print("storyteller goes on stories: make it anew too")
 
 
-def prepare(data: Path, work: Path) -> Counts:
-    """The corpora of all models, once; returns the numbers that their cards tell."""
-    done = work / "counts.json"
-    if not done.is_file():
-        world = work / "world"
+def prepare(data: Path, work: Path, wanted: Sequence[str]) -> Counts:
+    """The corpora of models, each once; returns the numbers that their cards tell."""
+    world, stories = work / "world", work / "stories"
+    if not world.is_dir():
         options = ["--seed", "1", "--stories", str(WORLD_STORIES), "-o", str(world)]
         run([sys.executable, str(HERE / "world" / "tell.py"), *options])
-        storyteller = prepare_storyteller.prepare
-        made = {
-            "stories": prepare_stories.prepare(data, work / "stories"),
-            "storyteller": storyteller(data, work / "stories", work / "storyteller", world),
-            "translator": prepare_translation.prepare(
-                data, prepare_translation.tatoeba_file(), work / "translator"
-            ),
-            "reader": prepare_answers.prepare(data, world, work / "stories" / "stories.txt", work / "reader"),
-        }
-        done.write_text(json.dumps(made, indent=2), encoding="utf-8")
-    found: Counts = json.loads(done.read_text(encoding="utf-8"))
-    return found
+    text = stories / "stories.txt"
+    makers: dict[str, Callable[[], dict[str, int]]] = {
+        "stories": lambda: prepare_stories.prepare(data, stories),
+        "storyteller": lambda: prepare_storyteller.prepare(data, stories, work / "storyteller", world),
+        "translator": lambda: prepare_translation.prepare(
+            data, prepare_translation.tatoeba_file(), work / "translator"
+        ),
+        "reader": lambda: prepare_answers.prepare(data, world, text, work / "reader"),
+    }
+    counts: Counts = {}
+    for name, make in makers.items():
+        # The storyteller and the reader learn from the stories too.
+        if name in wanted or name == "stories":
+            done = work / f"counts-{name}.json"
+            if not done.is_file():
+                done.write_text(json.dumps(make(), indent=2), encoding="utf-8")
+            counts[name] = json.loads(done.read_text(encoding="utf-8"))
+    return counts
 
 
 def make_stories(work: Path) -> None:
