@@ -57,7 +57,7 @@ class Record:
     def write(self) -> None:
         """Write the record beside the models, in place of an earlier one of the same test."""
         RECORDS.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^A-Za-z0-9]+", "-", self.test).strip("-")
+        name = re.sub(r"[^A-Za-z0-9]+", "-", self.test).strip("-")[:150]
         (RECORDS / f"{name}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
