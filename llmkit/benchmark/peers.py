@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ _ROWS = 8
 _ACCEPTED = 1.0
 """Relative difference of a converted model's answers: its speed is measured, and few bits change answers."""
 _GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
+
+_FILE_TYPES = {2: "int4", 3: "int4", 7: "int8"}
+"""Precision by `general.file_type` of a GGUF file: mostly Q4_0, Q4_1 and Q8_0."""
 
 
 @dataclass
@@ -266,29 +270,34 @@ def _tokenizer_of(context: PeerContext) -> Any:
     return load_tokenizer(location.folder, context.spec)
 
 
-class LlamaCppSystem:
-    """llama.cpp in a separate process, on a GGUF file of the same weights.
+class GGUFSystem:
+    """A program in a Python of its own, on a GGUF file of the same weights.
 
     Args:
+        name: of the program.
+        module: Python module that it needs.
+        package: package that has the module.
+        script: file beside this one that runs it.
         context: see `PeerContext`.
     """
 
-    def __init__(self, context: PeerContext) -> None:
+    def __init__(self, name: str, module: str, package: str, script: str, context: PeerContext) -> None:
         from llmkit.convert.reader_process import reader_with
 
         if context.is_encoder_decoder:
-            raise LLMKitError("its Python package runs no encoder-decoder models")
-        python = reader_with("llama_cpp", context.options.peer_python)
-        if python is None:
-            raise LLMKitError("not installed; `peer_python` names a Python that has llama-cpp-python")
-        file = _gguf_file(context)
+            raise LLMKitError("its Python package runs no encoder-decoder models from GGUF files")
         options = context.options
+        named = [reader_with(module, python) for python in options.peer_python or (None,)]
+        python = next((one for one in named if one is not None), None)
+        if python is None:
+            raise LLMKitError(f"not installed; `peer_python` names a Python that has {package}")
+        file = _gguf_file(context)
         job = {"model": str(file), "threads": context.threads}
         job["context"] = options.prompt_tokens + options.new_tokens + 8
-        program = Path(__file__).with_name("llama_cpp_speed.py")
-        self.name = "llama.cpp"
+        program = Path(__file__).with_name(script)
+        self.name = name
         # llmkit's command line makes waiting OpenMP threads sleep, which llama.cpp is not made for.
-        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         self._process = subprocess.Popen(
             [python, str(program), json.dumps(job)],
             env=environment,
@@ -298,7 +307,7 @@ class LlamaCppSystem:
             text=True,
         )
         version = self._answer()["version"]
-        self.notes = [f"llama-cpp-python {version}, {file.name}", "a batch runs one prompt after the other"]
+        self.notes = [f"{package} {version}, {file.name}", "a batch runs one prompt after the other"]
 
     def single(self, prompt: BenchmarkPrompt) -> SingleRun:
         found = self._ask([prompt])
@@ -336,13 +345,18 @@ class LlamaCppSystem:
 def _gguf_file(context: PeerContext) -> Path:
     """Return the model's own GGUF file, or write one in the precision that llmkit runs in."""
     from llmkit.convert.conversion import convert
+    from llmkit.formats.gguf.header import read_header
     from llmkit.runtime.locate import locate
 
-    location = locate(context.spec.name, context.spec)
-    if location.is_gguf and context.spec.quantize is None:
-        return location.folder
+    location, wanted = locate(context.spec.name, context.spec), context.spec.quantize
+    if location.is_gguf:
+        kind = read_header(location.folder).metadata.get("general.file_type")
+        if wanted is None or (isinstance(kind, int) and wanted == _FILE_TYPES.get(kind)):
+            return location.folder
     kind = _GGUF_TYPES[context.spec.quantize or context.dtype]
     file = context.folder / f"{kind}.gguf"
+    if file.exists():  # another program has it already
+        return file
     return convert(context.source, "gguf", file, gguf_type=kind, bound=_ACCEPTED).output
 
 
@@ -354,5 +368,6 @@ _OPENERS: dict[str, Callable[[PeerContext], System]] = {
     "pipeline": PipelineSystem,
     "generate_batch": GenerateBatchSystem,
     "ctranslate2": CTranslate2System,
-    "llama.cpp": LlamaCppSystem,
+    "llama.cpp": partial(GGUFSystem, "llama.cpp", "llama_cpp", "llama-cpp-python", "llama_cpp_speed.py"),
+    "openvino": partial(GGUFSystem, "openvino", "openvino_genai", "openvino-genai", "openvino_speed.py"),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmkit.errors import OptionError, did_you_mean
 
-PEERS = ("pipeline", "generate_batch", "ctranslate2", "llama.cpp")
+PEERS = ("pipeline", "generate_batch", "ctranslate2", "llama.cpp", "openvino")
 """Programs that can run beside llmkit: two ways of transformers, CTranslate2, and llama.cpp."""
 _LARGEST = {
     "prompt_tokens": 1 << 20,
@@ -35,7 +35,8 @@ class BenchmarkOptions:
         guesses: let llmkit guess tokens from the text, as `generate` does. Without, each token is one step,
             as with the other programs.
         compare: names from `PEERS`.
-        peer_python: path of a Python that has llama-cpp-python; None is the one that runs.
+        peer_python: paths of Pythons that have llama-cpp-python or openvino-genai; the one that runs has
+            them too if it does.
         start: (name, command) of programs whose time to the first byte of output is measured.
         seed: chooses the words of the prompts.
     """
@@ -48,7 +49,7 @@ class BenchmarkOptions:
     mixed: bool = False
     guesses: bool = False
     compare: tuple[str, ...] = ()
-    peer_python: str | None = None
+    peer_python: tuple[str, ...] = ()
     start: tuple[tuple[str, tuple[str, ...]], ...] = ()
     seed: int = 0
 
@@ -69,12 +70,11 @@ class BenchmarkOptions:
                 raise OptionError("compare", f"knows no {name!r}{hint}")
             if name in self.compare[:i]:
                 raise OptionError("compare", f"names {name} twice")
-        if self.peer_python is not None and "llama.cpp" not in self.compare:
-            raise OptionError("peer_python", "is for llama.cpp; name that in `compare`")
-        if self.peer_python is not None and shutil.which(self.peer_python) is None:
-            raise OptionError(
-                "peer_python", f"{self.peer_python}: no such program; give the path of a Python"
-            )
+        if self.peer_python and not {"llama.cpp", "openvino"}.intersection(self.compare):
+            raise OptionError("peer_python", "is for llama.cpp and openvino; name one in `compare`")
+        for python in self.peer_python:
+            if shutil.which(python) is None:
+                raise OptionError("peer_python", f"{python}: no such program; give the path of a Python")
 
 
 @dataclass(frozen=True)

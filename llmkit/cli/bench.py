@@ -42,14 +42,19 @@ def run(
         flag(
             "--compare",
             metavar="NAME,...",
-            help="Programs to compare with: pipeline, generate_batch, ctranslate2, llama.cpp.",
+            help="Programs to compare with: pipeline, generate_batch, ctranslate2, llama.cpp, openvino.",
             default="none",
         ),
     ] = "",
     peer_python: Annotated[
-        str | None,
-        flag("--peer-python", metavar="PATH", help="Python with llama-cpp-python.", default="this Python"),
-    ] = None,
+        str,
+        flag(
+            "--peer-python",
+            metavar="PATH,...",
+            help="Pythons with llama-cpp-python or openvino-genai.",
+            default="this Python",
+        ),
+    ] = "",
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     markdown: Annotated[bool, flag("--markdown", help="Print a Markdown table.")] = False,
     model: options.ModelFlags,
@@ -69,8 +74,8 @@ def run(
         threads=threads,
         mixed=mixed,
         guesses=guesses,
-        compare=tuple(name.strip() for name in compare.split(",") if name.strip()),
-        peer_python=peer_python,
+        compare=_names(compare),
+        peer_python=_names(peer_python),
         start=_commands(spec) if start else (),
         seed=model.seed or 0,
     )
@@ -102,3 +107,8 @@ def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     flags += [switch for name, switch in switches.items() if getattr(spec, name)]
     first = (*llmkit, "generate", *flags, "Once upon a time")
     return ("help page", (*llmkit, "--help")), ("first token of a process", first)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return what stands between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -12,7 +12,6 @@ from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import Details, write_rows
 from llmkit.errors import InputError, RowError
-from llmkit.records.read import has_rows
 from llmkit.records.task import Task, fields_of_one
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class _Opened:
 def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _Opened:
     """Open the texts: a text, documents, stdin, or rows."""
     from llmkit.records.encodings import check_encoding
-    from llmkit.records.read import rows_of
+    from llmkit.records.read import has_rows, rows_of
     from llmkit.tasks.summarization.files import READ, file_rows, named_files, text_of_data, text_of_file
 
     check_encoding(inputs.encoding)

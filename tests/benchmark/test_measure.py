@@ -140,8 +140,8 @@ def test_prompts_have_the_lengths_that_were_asked_for() -> None:
         ({"threads": 0}, "threads"),
         ({"compare": ("vllm",)}, "compare"),
         ({"compare": ("pipeline", "pipeline")}, "compare"),
-        ({"peer_python": "python"}, "peer_python"),
-        ({"peer_python": "/no/such/python", "compare": ("llama.cpp",)}, "peer_python"),
+        ({"peer_python": ("python",)}, "peer_python"),
+        ({"peer_python": ("/no/such/python",), "compare": ("llama.cpp",)}, "peer_python"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], option: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmkit.benchmark import peers
-from llmkit.benchmark.peers import LlamaCppSystem, PeerContext, open_peers
+from llmkit.benchmark.peers import GGUFSystem, PeerContext, open_peers
 from llmkit.benchmark.results import BenchmarkOptions
 from llmkit.benchmark.systems import BenchmarkPrompt, SingleRun
 from llmkit.errors import LLMKitError
@@ -29,6 +29,28 @@ class Llama:
         assert self.ready and self.fresh and ids
         self.fresh = False
         yield from range(10**6)
+"""
+
+# A stand-in for openvino-genai: it answers after a millisecond with as many tokens as were wanted.
+OPENVINO = """
+__version__ = "2.3"
+class GenerationConfig:
+    pass
+class Metrics:
+    def get_ttft(self):
+        self.mean = 1.0
+        return self
+class Answer:
+    perf_metrics = Metrics()
+class LLMPipeline:
+    def __init__(self, path, device, **properties):
+        open(path, "rb").close()
+        assert (device, properties) == ("CPU", {"INFERENCE_NUM_THREADS": 1})
+    def generate(self, ids, config):
+        assert config.ignore_eos and not config.do_sample
+        answer = Answer()
+        answer.tokens = [[0] * (config.max_new_tokens if ids.shape[1] else 0)]
+        return answer
 """
 
 
@@ -105,10 +127,10 @@ def test_llama_cpp_runs_in_the_python_that_is_named(
 ) -> None:
     (tmp_path / "llama_cpp.py").write_text(LLAMA)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    opened, skipped = open_peers(context("llama.cpp", peer_python=sys.executable))
+    opened, skipped = open_peers(context("llama.cpp", peer_python=(sys.executable,)))
     assert skipped == []
     (llama,) = opened
-    assert isinstance(llama, LlamaCppSystem)
+    assert isinstance(llama, GGUFSystem)
     assert "llama-cpp-python 1.2, F32.gguf" in llama.notes
     single = llama.single(prompts(12)[0])
     assert isinstance(single, SingleRun)
@@ -117,3 +139,23 @@ def test_llama_cpp_runs_in_the_python_that_is_named(
     assert llama.many(prompts(12, 7)).tokens == 8
     with pytest.raises(LLMKitError, match="ended with exit code 1"):
         llama.many(prompts(0))  # the stand-in fails
+
+
+def test_openvino_runs_in_a_python_that_is_named(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "openvino_genai.py").write_text(OPENVINO)
+    (tmp_path / "openvino.py").write_text("Tensor = lambda values: values")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (openvino,), skipped = open_peers(context("openvino", peer_python=("false", sys.executable)))
+    assert skipped == []
+    assert "openvino-genai 2.3, F32.gguf" in openvino.notes
+    single = openvino.single(prompts(12)[0])
+    assert isinstance(single, SingleRun)
+    assert (single.prompt_tokens, single.later_tokens) == (12, 3)
+    assert 0.001 <= single.first < 1
+    many = openvino.many(prompts(12, 7))
+    assert many is not None
+    assert many.tokens == 8
+    with pytest.raises(LLMKitError, match="ended with exit code 1"):
+        openvino.many(prompts(0))  # too few tokens

@@ -4,7 +4,7 @@ LLMKIT_THOUSAND_MODEL names a folder with a causal model, LLMKIT_DATA the data s
 fairy tales and news are the prompts). LLMKIT_LLAMA_SERVER and LLMKIT_THOUSAND_GGUF name llama.cpp's
 `llama-server` and the same weights for it. OMP_NUM_THREADS sets the threads;
 LLMKIT_THOUSAND_DTYPE (float32, bfloat16 or int8), LLMKIT_THOUSAND_ROWS (1,000) and LLMKIT_THOUSAND_PIECES (4)
-change the run.
+change the run; LLMKIT_THOUSAND_PROGRAMS names parts of the names of the other programs that run (all).
 
 An answer has a limit drawn once, and no program sees end tokens, so that all write the same number of tokens.
 A batch of a program that has one limit for all its rows gets that of the batch's longest answer; only the
@@ -152,7 +152,8 @@ def open_others(spec: Any, dtype: str, engine: Any, stack: contextlib.ExitStack)
         for slots in _SLOTS:
             answer = stack.enter_context(_llama_server(server, slots))
             found[f"llama-server, {slots} slots"] = answer
-    return found
+    parts = os.environ.get("LLMKIT_THOUSAND_PROGRAMS", "").split(",")
+    return {name: answer for name, answer in found.items() if any(part in name for part in parts)}
 
 
 def _pipeline(loaded: Any) -> Answer:
@@ -241,7 +242,19 @@ def _ctranslate2(spec: Any, kind: str, folder: Path, tokenizer: Any) -> Answer:
 def _llama_server(server: str, slots: int) -> Iterator[Answer]:
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     size = slots * (LONGEST + ANSWERS[1] + 8)
-    command = [server, "-m", os.environ["LLMKIT_THOUSAND_GGUF"], "--port", "{port}", "-np", str(slots)]
+    # llmkit makes waiting threads sleep, which llama.cpp is not made for.
+    command = [
+        "env",
+        "-u",
+        "OMP_WAIT_POLICY",
+        server,
+        "-m",
+        os.environ["LLMKIT_THOUSAND_GGUF"],
+        "--port",
+        "{port}",
+        "-np",
+        str(slots),
+    ]
     command += ["-c", str(size), "-t", threads, "-tb", threads]
     with running(command, "/health") as process:
         yield lambda prompts: asyncio.run(_ask_all(process.url, prompts, slots))

@@ -29,6 +29,8 @@ HEAVY = (
     "pydantic",
     "typer",
     "rich",
+    "llmkit.records.read",
+    "llmkit.text.documents",
 )
 
 PROBE = """

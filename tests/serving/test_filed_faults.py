@@ -248,7 +248,7 @@ def test_answers_leave_nothing_behind(client: Client) -> None:
     assert kept() <= before + 1
     batch: Any = client.state.models["stories"].worker._batch
     assert batch._answers == {}
-    assert sum(size for _, size in batch._decoder.native._free) == batch._decoder.native.tokens
+    assert sum(size for _, size in batch._decoder.native._spans._free) == batch._decoder.native.tokens
 
 
 def test_a_stream_tells_its_usage(client: Client) -> None:

@@ -103,7 +103,7 @@ def test_a_killed_client_frees_its_row(
         assert len(steps) - cancelled[0] <= 2  # the step under way, and the one that lets it go
         batch: Any = worker._batch
         assert batch._answers == {}
-        assert sum(size for _, size in batch._decoder.native._free) == batch._decoder.native.tokens
+        assert sum(size for _, size in batch._decoder.native._spans._free) == batch._decoder.native.tokens
 
 
 def test_a_killed_client_leaves_the_queue(serve: Callable[..., Any], one_by_one: None) -> None:

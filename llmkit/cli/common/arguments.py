@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.cli.common import rows
 from llmkit.errors import InputError
-from llmkit.records.read import has_rows, is_lines
 from llmkit.records.remote.urls import url_of
-from llmkit.text.documents.formats import FORMATS, format_of
 
 if TYPE_CHECKING:
     from llmkit.cli.common.options import InputFlags
@@ -62,6 +60,9 @@ def refuse_missing(text: str) -> None:
 
 
 def _looks_like_path(text: str) -> bool:
+    from llmkit.records.read import is_lines
+    from llmkit.text.documents.formats import format_of
+
     if "://" in text or not re.fullmatch(r"\S+", text):
         return False
     if _PLACE.fullmatch(text) and re.search(r"\w", text):
@@ -113,7 +114,8 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
     Raises:
         InputError: see `open_argument`.
     """
-    from llmkit.records.read import open_rows
+    from llmkit.records.read import has_rows, open_rows
+    from llmkit.text.documents.formats import FORMATS, format_of
 
     if inputs.input is not None:
         raise InputError("a file and --input were given: give one of them")

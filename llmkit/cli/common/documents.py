@@ -13,9 +13,7 @@ from typing import Any
 from llmkit.cli.common import console
 from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
-from llmkit.records.read import has_rows
 from llmkit.records.remote.urls import url_of
-from llmkit.text.documents.formats import FORMATS, format_of
 from llmkit.whole_file import write_whole
 
 _LONGEST = 1 << 26  # bytes of a line of segments
@@ -52,6 +50,9 @@ def find(arguments: Sequence[str], format: str | None) -> list[InputDocument]:
         InputError: a file of rows, an unknown `--format`, a folder without documents, or two files for one
             output.
     """
+    from llmkit.records.read import has_rows
+    from llmkit.text.documents.formats import FORMATS, format_of
+
     if format is not None and format not in FORMATS:
         raise InputError(f"--format {format}: use one of {', '.join(FORMATS)}")
     found: list[InputDocument] = []
@@ -77,6 +78,8 @@ def find(arguments: Sequence[str], format: str | None) -> list[InputDocument]:
 
 
 def _in_folder(folder: Path, format: str | None) -> list[InputDocument]:
+    from llmkit.text.documents.formats import FORMATS, format_of
+
     found, others = [], 0
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -98,6 +101,8 @@ def targets(documents: Sequence[InputDocument], arguments: Sequence[str], output
 
     A single file goes to `output` itself if that has a suffix of a known format and is no folder.
     """
+    from llmkit.text.documents.formats import format_of
+
     if url_of(output) is not None:
         raise InputError(f"--output {url_of(output)}: documents go to a local folder; rows go to storage")
     alone = len(arguments) == 1 and not Path(arguments[0]).is_dir()
