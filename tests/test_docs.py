@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +20,18 @@ from tests import docs
 from tests.command import ROOT, Result, run
 
 README = ROOT / "README.md"
-WITH_COMMANDS = [page for page in docs.PAGES if docs.commands(page) and page.name != "README.zh.md"]
-WITH_PROGRAMS = [page for page in docs.PAGES if docs.blocks(page, "python") and page.name != "README.zh.md"]
+# Pages whose models are trained or opened in processes of their own: four seconds each.
+LONG = {"finetuning.md", "quantize.md", "explain.md", "engines.md"}
+
+
+def with_blocks(blocks: Callable[[Path], object]) -> list[Any]:
+    """The pages to run, the long ones by `make test-slow`."""
+    pages = [page for page in docs.PAGES if blocks(page) and page.name != "README.zh.md"]
+    return [pytest.param(one, marks=pytest.mark.slow if one.name in LONG else ()) for one in pages]
+
+
+WITH_COMMANDS = with_blocks(docs.commands)
+WITH_PROGRAMS = with_blocks(lambda page: docs.blocks(page, "python"))
 
 
 def name_of(page: Path) -> str:

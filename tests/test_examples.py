@@ -11,7 +11,10 @@ import pytest
 
 from tests.command import ROOT
 
-EXAMPLES = sorted(p for p in (ROOT / "examples").iterdir() if p.suffix in {".py", ".sh"})
+EXAMPLES = [
+    pytest.param(path, marks=pytest.mark.slow if path.name == "batch.sh" else ())
+    for path in sorted(p for p in (ROOT / "examples").iterdir() if p.suffix in {".py", ".sh"})
+]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -328,6 +328,7 @@ def test_a_signal_saves_and_resume_goes_on(
     assert kept[-1] >= max(steps)  # the step that was running is in it
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_adapter(data: Path, model: Path, tmp_path: Path) -> None:
     """kill -9 wherever it strikes; the rest of the run, and its result, are those of a run left alone."""
     options = ["--max-steps", "70", "--eval-steps", "20", "--batch-size", "2", "--max-length", "64"]

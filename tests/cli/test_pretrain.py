@@ -158,6 +158,7 @@ def test_bad_rows_are_skipped_and_counted_when_asked(tmp_path: Path, monkeypatch
     assert "; 3 skipped" in made.err
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_a_checkpoint_and_goes_on(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     options = ["-o", str(output), *TINY, "--max-steps", "150", "--eval-steps", "150"]

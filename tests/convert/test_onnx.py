@@ -81,6 +81,7 @@ def test_a_decoder_has_the_names_and_sizes_that_transformers_js_looks_for(conver
     assert list(shapes(graph.get_outputs()))[:3] == ["logits", "present.0.key", "present.0.value"]
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_has_both_graphs(converted: Converted) -> None:
     folder, result = converted("bart")
     assert sorted(path.name for path in (folder / "onnx").iterdir()) == [

@@ -125,6 +125,7 @@ def test_without_the_data_folder_the_program_says_what_to_set() -> None:
     assert done.stderr == "set LLMKIT_DATA to the data folder, the one that holds stories/tinystories.txt\n"
 
 
+@pytest.mark.slow
 def test_no_held_out_story_stands_in_the_real_training_text(
     example: Any, data_folder: Path, tmp_path: Path
 ) -> None:

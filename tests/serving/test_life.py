@@ -253,6 +253,7 @@ def test_an_unknown_model_and_an_empty_key_file_end_the_command(tmp_path: Path) 
     assert_refused(run("serve", "--api-key", keys), "keys")
 
 
+@pytest.mark.slow
 def test_a_terminated_server_finishes_what_runs() -> None:
     command = [sys.executable, "-m", "llmkit", "serve", "-m", "stories", "--port", "0", "--offline"]
     process = subprocess.Popen(
