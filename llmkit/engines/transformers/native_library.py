@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
 
+T = TypeVar("T")
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 _WIDE = ("-march=x86-64-v4", "-mprefer-vector-width=512")
 _PAIRS = ("-mavx512vnni", "-mavx512bf16")
@@ -128,13 +130,36 @@ def functions() -> Functions:
     Raises:
         CannotBuildError: there is none that can be built here.
     """
+    return best(SOURCES, load)
+
+
+def best(sources: Sequence[NativeSource], load: Callable[[str], T]) -> T:
+    """Return what `load` gives for this processor's best instruction set for which sources can be built.
+
+    Raises:
+        CannotBuildError: there is none that can be built here.
+    """
     failures: list[CannotBuildError] = []
-    for level in SOURCES[0].available():
+    for level in sources[0].available():
         try:
             return load(level)
         except CannotBuildError as error:
             failures.append(error)
     raise failures[0]
+
+
+def build_all(sources: Sequence[NativeSource], level: str) -> list[Any]:
+    """Return the main function of each source for an instruction set; sources are built at the same time.
+
+    Raises:
+        CannotBuildError: one cannot be built here.
+    """
+    with ThreadPoolExecutor(len(sources)) as pool:  # compilers are programs of their own
+        paths = list(pool.map(lambda source: source.build(level), sources))
+    return [
+        source.load(path, f"llmkit_{source.name}_{level}")
+        for source, path in zip(sources, paths, strict=True)
+    ]
 
 
 def load(level: str) -> Functions:
@@ -143,13 +168,8 @@ def load(level: str) -> Functions:
     Raises:
         CannotBuildError: it cannot be built here.
     """
-    with ThreadPoolExecutor(len(SOURCES)) as pool:  # compilers are programs of their own
-        paths = list(pool.map(lambda source: source.build(level), SOURCES))
-    found = [
-        source.load(path, f"llmkit_{source.name}_{level}")
-        for source, path in zip(SOURCES, paths, strict=True)
-    ]
-    if SOURCES[1].load(paths[1], f"llmkit_prefill_{level}_check")():
+    found = build_all(SOURCES, level)
+    if SOURCES[1].load(SOURCES[1].build(level), f"llmkit_prefill_{level}_check")():
         raise CannotBuildError(f"products of the level {level} are not those of others")
     pointer, number = ctypes.c_void_p, ctypes.c_int
     for function in found:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from llmkit.engines.transformers import native_library
 from llmkit.engines.transformers.native_library import NativeMatrix
-from llmkit.native_build import CannotBuildError
 
 # Matrix registers do not come into it: products of sources are of 8 bits, or as fast as memory.
 LEVELS = tuple(level for level in native_library.LEVELS if level.name != "amx")
@@ -100,13 +98,7 @@ def translator_functions() -> TranslatorFunctions:
     Raises:
         CannotBuildError: there is none that can be built here.
     """
-    failures: list[CannotBuildError] = []
-    for level in SOURCES[0].available():
-        try:
-            return load(level)
-        except CannotBuildError as error:
-            failures.append(error)
-    raise failures[0]
+    return native_library.best(SOURCES, load)
 
 
 def load(level: str) -> TranslatorFunctions:
@@ -115,12 +107,7 @@ def load(level: str) -> TranslatorFunctions:
     Raises:
         CannotBuildError: it cannot be built here.
     """
-    with ThreadPoolExecutor(len(SOURCES)) as pool:  # compilers are programs of their own
-        paths = list(pool.map(lambda source: source.build(level), SOURCES))
-    read, decode = (
-        source.load(path, f"llmkit_{source.name}_{level}")
-        for source, path in zip(SOURCES, paths, strict=True)
-    )
+    read, decode = native_library.build_all(SOURCES, level)
     pointer, number = ctypes.c_void_p, ctypes.c_int
     read.argtypes = [pointer, pointer, number, pointer, number]
     decode.argtypes = [pointer, pointer, number, pointer, pointer, number]
