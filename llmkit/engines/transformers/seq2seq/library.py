@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.engines.transformers import native_library
 from llmkit.engines.transformers.native_library import NativeMatrix
 
-# Matrix registers do not come into it: products of sources are of 8 bits, or as fast as memory.
+# Matrix registers (AMX) are not used: products of sources are in 8 bits, or memory limits them.
 LEVELS = tuple(level for level in native_library.LEVELS if level.name != "amx")
 SOURCES = (
     native_library.source("source", "seq2seq.h", "attend.h", "panels.h", "shares.h", levels=LEVELS),
