@@ -154,12 +154,14 @@ def prepare(data: Path, work: Path, wanted: Sequence[str]) -> Counts:
         run([sys.executable, str(HERE / "world" / "tell.py"), *options])
     text = stories / "stories.txt"
     makers: dict[str, Callable[[], dict[str, int]]] = {
-        "stories": lambda: prepare_stories.prepare(data, stories),
+        "stories": lambda: prepare_stories.prepare(data, prepare_stories.more_stories(), stories),
         "storyteller": lambda: prepare_storyteller.prepare(data, stories, work / "storyteller", world),
         "translator": lambda: prepare_translation.prepare(
             data, prepare_translation.tatoeba_file(), work / "translator"
         ),
-        "reader": lambda: prepare_answers.prepare(data, world, text, work / "reader"),
+        "reader": lambda: prepare_answers.prepare(
+            data, prepare_answers.questions_folder(), world, text, work / "reader"
+        ),
     }
     counts: Counts = {}
     for name, make in makers.items():

@@ -1,10 +1,14 @@
 """Make the answer reader's rows: cloze questions first, then real ones; and what it is judged on.
 
-    LLMKIT_DATA=/path/to/data python examples/models/prepare_answers.py WORLD STORIES OUT
+    LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python examples/models/prepare_answers.py WORLD STORIES OUT
 
-WORLD is a folder that `world/tell.py` wrote, STORIES the stories.txt of `prepare_stories.py`. Writes
-cloze.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are held out:
-squad_test.jsonl (articles), fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4, 5, 11, 12).
+WORLD is a folder that `world/tell.py` wrote, STORIES the stories.txt of `prepare_stories.py`.
+LLMKIT_QUESTIONS names a folder with more questions: `*.json` in SQuAD's form, those of SQuAD's development
+set with `dev` in their name, and qamr.jsonl with a question about a sentence (`context`) in each row.
+
+Writes cloze.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are held out:
+squad_test.jsonl and squad2_test.jsonl (articles), fairytale_test.jsonl, babi1_test.jsonl and
+babi_test.jsonl (tasks 4, 5, 11, 12).
 """
 
 from __future__ import annotations
@@ -15,11 +19,14 @@ import os
 import random
 import re
 import sys
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloze import cloze, passages
 
+from llmkit.text.overlap import shared_marks
 from llmkit.text.sentences import split_sentences
 
 Rows = list[dict[str, Any]]
@@ -27,10 +34,15 @@ Rows = list[dict[str, Any]]
 HELD_OUT_SHARE = 0.15
 PASSAGE_WORDS = 90
 CONTEXT_WORDS = 130
-CLOZE_ROWS = {"squad": 16_000, "fairytale": 10_000, "novels": 10_000, "stories": 4_000}
+# A paragraph that shares a run of so many words with a held-out one is not learnt.
+COPIED_WORDS = 10
+CLOZE_ROWS = {"wikipedia": 30_000, "fairytale": 8_000, "novels": 8_000, "stories": 4_000}
 NOVELS = ("sherlock", "wizard_of_oz", "anna_karenina", "war-and-peace")
 WORLD_ROWS = 2_500
 BABI_ROWS = {1: 1_500, 4: 500, 5: 800, 11: 800, 12: 800}
+# Questions put to a passage that does not answer them, as a share of those that have an answer.
+SHARE_ELSEWHERE = 0.2
+QAMR_ROWS, QAMR_SENTENCES = 8_000, 4
 
 
 def row(question: str, context: str, texts: list[str], starts: list[int]) -> dict[str, Any]:
@@ -41,23 +53,118 @@ def row(question: str, context: str, texts: list[str], starts: list[int]) -> dic
     }
 
 
-def squad(data: Path) -> tuple[Rows, Rows, list[str]]:
-    """Rows of the articles learnt from and of those held out, and the paragraphs of the former."""
-    train: Rows = []
-    test: Rows = []
-    learnt: list[str] = []
-    for article in json.loads((data / "qa/squad_v1.1_dev_part.json").read_text(encoding="utf-8"))["data"]:
-        digest = int.from_bytes(hashlib.sha256(article["title"].encode()).digest()[:8], "big") / 2**64
-        held = digest < HELD_OUT_SHARE
-        for paragraph in article["paragraphs"]:
-            if not held:
-                learnt.append(paragraph["context"])
-            for asked in paragraph["qas"]:
-                texts = [answer["text"] for answer in asked["answers"]]
-                starts = [answer["answer_start"] for answer in asked["answers"]]
-                made = row(asked["question"], paragraph["context"], texts, starts)
-                (test if held else train).append(made)
-    return train, test, learnt
+def is_held_out(title: str) -> bool:
+    """Return True for the articles of SQuAD's development set that judge the reader."""
+    digest = hashlib.sha256(title.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < HELD_OUT_SHARE
+
+
+@dataclass
+class Wikipedia:
+    """Questions on articles, in SQuAD's form.
+
+    Attributes:
+        train: of each article learnt from, its rows.
+        test: rows that have an answer, of the articles held out.
+        test_2: rows of such articles with questions that have none.
+    """
+
+    train: dict[str, Rows]
+    test: Rows
+    test_2: Rows
+
+    @classmethod
+    def read(cls, data: Path, more: Path) -> Wikipedia:
+        first = data / "qa/squad_v1.1_dev_part.json"
+        found = cls(defaultdict(list), [], [])
+        asked_before: set[tuple[str, str]] = set()
+        for file in (first, *sorted(more.glob("*.json"))):
+            for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
+                held = "dev" in file.name and is_held_out(article["title"])
+                for paragraph in article["paragraphs"]:
+                    for asked in paragraph["qas"]:
+                        texts = [answer["text"] for answer in asked["answers"]]
+                        starts = [answer["answer_start"] for answer in asked["answers"]]
+                        made = row(asked["question"].strip(), paragraph["context"], texts, starts)
+                        if held:
+                            (found.test if file == first else found.test_2).append(made)
+                            continue
+                        key = (article["title"], made["question"])
+                        if key not in asked_before and _is_whole(made):
+                            asked_before.add(key)
+                            found.train[article["title"]].append(made)
+        found._drop_copies()
+        return found
+
+    def _drop_copies(self) -> None:
+        held = {run for one in (*self.test, *self.test_2) for run in _runs(one["context"])}
+        copied: dict[str, bool] = {}
+        for title, rows in self.train.items():
+            for one in rows:
+                context = one["context"]
+                if context not in copied:
+                    copied[context] = not held.isdisjoint(_runs(context))
+            self.train[title] = [one for one in rows if not copied[one["context"]]]
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs learnt from, each once."""
+        return list(dict.fromkeys(one["context"] for rows in self.train.values() for one in rows))
+
+
+def _runs(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[at : at + COPIED_WORDS]) for at in range(len(words) - COPIED_WORDS + 1)}
+
+
+def _is_whole(one: dict[str, Any]) -> bool:
+    """Return True if the first answer, if there is one, stands where the row says."""
+    texts, starts = one["answers"]["text"], one["answers"]["answer_start"]
+    return not texts or (bool(texts[0].strip()) and one["context"][starts[0] :].startswith(texts[0]))
+
+
+def elsewhere(rows: Rows, share: float, chance: random.Random) -> Rows:
+    """Put questions to another passage of the same article or story, which does not have the answer.
+
+    Args:
+        rows: of one article.
+        share: of its answered questions that are put elsewhere.
+        chance: source of every choice.
+    """
+    passages = sorted({one["context"] for one in rows})
+    made: Rows = []
+    for one in rows:
+        texts = [text.casefold() for text in one["answers"]["text"]]
+        if not texts or chance.random() >= share:
+            continue
+        others = [text for text in chance.sample(passages, min(8, len(passages))) if text != one["context"]]
+        others = [text for text in others if not any(answer in text.casefold() for answer in texts)]
+        if others:
+            # The passage that has most words of the question is the hardest to refuse.
+            near = max(others, key=lambda text: sum(shared_marks(one["question"], text, _ends(text))))
+            made.append(row(one["question"], near if chance.random() < 0.5 else others[0], [], []))
+    return made
+
+
+def _ends(text: str) -> list[int]:
+    return [match.end() for match in re.finditer(r"\w+", text)]
+
+
+def qamr(file: Path, chance: random.Random) -> Rows:
+    """Questions about a sentence, asked of a passage of several sentences by different people."""
+    rows: Rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    sentences = sorted({one["context"] for one in rows})
+    made = []
+    for one in chance.sample(rows, min(QAMR_ROWS, len(rows))):
+        text = one["answers"]["text"][0]
+        others = [
+            s for s in chance.sample(sentences, QAMR_SENTENCES) if s != one["context"] and text not in s
+        ]
+        at = chance.randint(0, len(others))
+        before = "".join(f"{sentence} " for sentence in others[:at])
+        context = " ".join([*others[:at], one["context"], *others[at:]])
+        made.append(row(one["question"], context, [text], [len(before) + one["answers"]["answer_start"][0]]))
+    return made
 
 
 def fairytale(data: Path, part: str) -> tuple[Rows, list[str]]:
@@ -92,6 +199,8 @@ def fairytale(data: Path, part: str) -> tuple[Rows, list[str]]:
 def cropped(one: dict[str, Any], words: int, chance: random.Random) -> dict[str, Any]:
     """The row with only so many words of its context, in whole sentences, the first answer among them."""
     context, answers = one["context"], one["answers"]
+    if not answers["text"]:
+        return row(one["question"], chance.choice([*passages(context, words), context]), [], [])
     start = answers["answer_start"][0]
     end = start + len(answers["text"][0])
     places = split_sentences(context, "en")
@@ -145,31 +254,37 @@ def cloze_rows(texts: dict[str, list[str]], chance: random.Random) -> Rows:
     return rows
 
 
-def prepare(data: Path, world: Path, stories: Path, output: Path) -> dict[str, int]:
+def prepare(data: Path, more: Path, world: Path, stories: Path, output: Path) -> dict[str, int]:
     """Write the files under `output` and return how many rows each has."""
     chance = random.Random(0)
-    squad_train, squad_test, paragraphs = squad(data)
+    wikipedia = Wikipedia.read(data, more)
     fairy_train, sections = fairytale(data, "train")
     fairy_test, _ = fairytale(data, "val")
     texts = {
-        "squad": paragraphs,
+        "wikipedia": wikipedia.paragraphs,
         "fairytale": sections,
         "novels": [(data / f"lm/{name}.txt").read_text(encoding="utf-8") for name in NOVELS],
         "stories": stories.read_text(encoding="utf-8").split("\n<|endoftext|>\n"),
     }
     asked = map(json.loads, (world / "questions.jsonl").read_text(encoding="utf-8").splitlines())
     # It also asks what its stories do not say.
-    answered = [one for one in asked if one["answers"]["text"]]
-    told = chance.sample(answered, min(WORLD_ROWS, len(answered)))
+    told = chance.sample(list(asked), WORLD_ROWS)
+    articles = [one for rows in wikipedia.train.values() for one in rows]
+    unanswered = [
+        one for rows in wikipedia.train.values() for one in elsewhere(rows, SHARE_ELSEWHERE, chance)
+    ]
+    unanswered += elsewhere(fairy_train, SHARE_ELSEWHERE, chance)
     # A longer context is more windows, most of them without the answer: much time for little.
-    train = [cropped(one, CONTEXT_WORDS, chance) for one in squad_train + fairy_train + told]
+    train = [cropped(one, CONTEXT_WORDS, chance) for one in articles + fairy_train + told + unanswered]
+    train += qamr(more / "qamr.jsonl", chance)
     for task, count in BABI_ROWS.items():
         train += chance.sample(babi(data, task, "train"), count)
     chance.shuffle(train)
     written = {
         "cloze": cloze_rows(texts, random.Random(1)),
         "answers": train,
-        "squad_test": squad_test,
+        "squad_test": wikipedia.test,
+        "squad2_test": wikipedia.test_2,
         "fairytale_test": fairy_test,
         "babi1_test": babi(data, 1, "test"),
         "babi_test": [one for task in (4, 5, 11, 12) for one in babi(data, task, "test")],
@@ -179,13 +294,31 @@ def prepare(data: Path, world: Path, stories: Path, output: Path) -> dict[str, i
         lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows)
         (output / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     # The questions too, for the tokenizer to know how they begin.
-    english = [*paragraphs, *sections, *texts["stories"][:1000], *(one["question"] for one in squad_train)]
+    english = [
+        *wikipedia.paragraphs,
+        *sections,
+        *texts["stories"][:1000],
+        *(one["question"] for one in articles),
+    ]
     (output / "english.txt").write_text("\n\n".join(english) + "\n", encoding="utf-8")
-    return {name: len(rows) for name, rows in written.items()}
+    counts = {name: len(rows) for name, rows in written.items()}
+    without = sum(not one["answers"]["text"] for one in train)
+    return {**counts, "articles": len(articles), "elsewhere": len(unanswered), "without_answer": without}
+
+
+def questions_folder() -> Path:
+    """The folder that LLMKIT_QUESTIONS names."""
+    folder = Path(os.environ.get("LLMKIT_QUESTIONS", ""))
+    if not (folder / "qamr.jsonl").is_file():
+        sys.exit("set LLMKIT_QUESTIONS to a folder with qamr.jsonl and JSON files in SQuAD's form")
+    return folder
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or "LLMKIT_DATA" not in os.environ:
-        sys.exit("usage: LLMKIT_DATA=FOLDER python prepare_answers.py WORLD STORIES OUTPUT")
-    for name, count in prepare(Path(os.environ["LLMKIT_DATA"]), *map(Path, sys.argv[1:])).items():
+        sys.exit(
+            "usage: LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python prepare_answers.py WORLD STORIES OUTPUT"
+        )
+    folders = Path(os.environ["LLMKIT_DATA"]), questions_folder(), *map(Path, sys.argv[1:])
+    for name, count in prepare(*folders).items():
         print(f"{name}: {count:,}")

@@ -1,9 +1,11 @@
 """Make the story model's corpus: stories.txt to train on, stories_heldout.txt and heldout.jsonl to judge by.
 
-    LLMKIT_DATA=/path/to/data python examples/models/prepare_stories.py OUT
+    LLMKIT_DATA=DATA LLMKIT_TINYSTORIES=FILE python examples/models/prepare_stories.py OUT
 
-The three TinyStories files overlap: one is all lower case and contains most of the other two. Each story is
-kept once, cased where a cased copy exists and true-cased from the cased stories' statistics otherwise.
+The three TinyStories files of LLMKIT_DATA overlap: one is all lower case and contains most of the other two.
+Each story is kept once, cased where a cased copy exists and true-cased from the cased stories' statistics
+otherwise. LLMKIT_TINYSTORIES names a text file with more stories of the data set, with a line
+`<|endoftext|>` after each; none of them is held out.
 """
 
 from __future__ import annotations
@@ -161,7 +163,7 @@ def _words(story: str) -> list[tuple[str, re.Match[str], bool]]:
     return found
 
 
-def prepare(data: Path, output: Path) -> dict[str, int]:
+def prepare(data: Path, more: Path, output: Path) -> dict[str, int]:
     """Write stories.txt and stories_heldout.txt under `output` and return how many stories went where."""
     folder = data / "stories"
     cased = cased_stories(folder)
@@ -169,6 +171,8 @@ def prepare(data: Path, output: Path) -> dict[str, int]:
     restore = TrueCaser(cased)
     wanted = [story for story in cased if not UNWANTED.search(story)]
     others = [restore(story) for story in lower if not UNWANTED.search(story)]
+    added = [clean(story) for story in more.read_text(encoding="utf-8").split(SEPARATOR) if story.strip()]
+    extra = [story for story in added if not UNWANTED.search(story)]
 
     # A story is held out by a hash of its text, so that more data never moves one to the training side.
     share = HELD_OUT_SHARE * (len(wanted) + len(others)) / len(wanted)
@@ -178,7 +182,7 @@ def prepare(data: Path, output: Path) -> dict[str, int]:
     held_grams = {gram for story in held for gram in ngrams(story) if counts[gram] <= 5}
     chosen = set(held)
     train, seen, leaks = [], set(), 0
-    for story in wanted + others:
+    for story in wanted + others + extra:
         if story in chosen or key(story) in seen:
             continue
         seen.add(key(story))
@@ -196,7 +200,8 @@ def prepare(data: Path, output: Path) -> dict[str, int]:
     return {
         "cased": len(cased),
         "lower_case_only": len(lower),
-        "left_out_for_content": len(cased) - len(wanted) + len(lower) - len(others),
+        "more": len(added),
+        "left_out_for_content": sum(map(len, (cased, lower, added))) - sum(map(len, (wanted, others, extra))),
         "left_out_as_near_copies_of_held_out": leaks,
         "train": len(train),
         "held_out": len(held),
@@ -211,8 +216,16 @@ def data_folder() -> Path:
     return Path(value)
 
 
+def more_stories() -> Path:
+    """The file that LLMKIT_TINYSTORIES names."""
+    file = Path(os.environ.get("LLMKIT_TINYSTORIES", ""))
+    if not file.is_file():
+        sys.exit("set LLMKIT_TINYSTORIES to a text file of TinyStories, such as TinyStories-valid.txt")
+    return file
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} OUTPUT_FOLDER")
-    for name, count in prepare(data_folder(), Path(sys.argv[1])).items():
+    for name, count in prepare(data_folder(), more_stories(), Path(sys.argv[1])).items():
         print(f"{name}: {count}")

@@ -70,12 +70,12 @@ def longest_copy(book: Sequence[Hashable], sample: Sequence[Hashable]) -> tuple[
 
 
 def read_samples(file: Path) -> list[str]:
-    """The texts of a file of samples: one, or the `output` of each row."""
+    """The texts of a file of samples: one, or each `generated_text` of the rows."""
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".jsonl":
         return [text]
-    rows = [json.loads(line) for line in text.splitlines()]
-    return [str(next(row[name] for name in ("output", "text") if name in row)) for row in rows]
+    found = [json.loads(line)["generated_text"] for line in text.splitlines()]
+    return [one for texts in found for one in ([texts] if isinstance(texts, str) else texts)]
 
 
 def report(book: str, samples: Sequence[str], tokenizer: str | None = None) -> Iterable[str]:

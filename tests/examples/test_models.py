@@ -107,6 +107,68 @@ def test_a_cropped_context_keeps_its_answer(example: Callable[[str], Any], words
     assert (made["context"] == PASSAGE) == (words == 500)
 
 
+def article(title: str, context: str, *asked: tuple[str, str]) -> dict[str, Any]:
+    """An article of one paragraph in SQuAD's form; questions with their answers, empty if there are none."""
+    rows = [
+        {"question": q, "answers": [{"text": a, "answer_start": context.index(a)}] if a else []}
+        for q, a in asked
+    ]
+    return {"title": title, "paragraphs": [{"context": context, "qas": rows}]}
+
+
+def test_no_question_is_learnt_on_text_that_judges(example: Callable[[str], Any], tmp_path: Path) -> None:
+    prepare = example("prepare_answers")
+    held = next(name for name in map(str, range(99)) if prepare.is_held_out(name))
+    kept = next(name for name in map(str, range(99)) if not prepare.is_held_out(name))
+    first = article(held, PASSAGE, ("Who?", "Christopher Columbus"))
+    learnt = article(kept, "Ada wrote a poem.", ("Who wrote?", "Ada"))
+    files = {
+        "qa/squad_v1.1_dev_part.json": [first, learnt],
+        "more/a_dev.json": [
+            article(held, PASSAGE, ("Who swam?", "")),
+            article(kept, "Ada wrote a poem.", ("Who wrote?", "Ada"), ("Who read?", "")),
+        ],
+        # Not of the development set: its title says nothing, but it has the held-out text.
+        "more/b.json": [
+            article(held, "Bees fly.", ("Who flies?", "Bees")),
+            article("other", "So: " + PASSAGE, ("Where?", "India")),
+        ],
+    }
+    for name, articles in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps({"data": articles}))
+    found = prepare.Wikipedia.read(tmp_path, tmp_path / "more")
+    assert [row["question"] for row in found.test] == ["Who?"]
+    assert [row["question"] for row in found.test_2] == ["Who swam?"]
+    learned = {title: [row["question"] for row in rows] for title, rows in found.train.items()}
+    assert learned == {kept: ["Who wrote?", "Who read?"], held: ["Who flies?"], "other": []}
+    assert found.paragraphs == ["Ada wrote a poem.", "Bees fly."]
+
+
+def test_a_question_is_put_to_a_passage_without_its_answer(example: Callable[[str], Any]) -> None:
+    prepare = example("prepare_answers")
+    texts = ["Ada wrote a poem.", "Bob heard of Ada.", "The poem was long."]
+    rows = [prepare.row("Who wrote the poem?", texts[0], ["Ada"], [0])]
+    rows += [prepare.row("Who?", text, [], []) for text in texts[1:]]
+    made = [row for seed in range(20) for row in prepare.elsewhere(rows, 1, random.Random(seed))]
+    assert {(row["question"], row["context"]) for row in made} == {("Who wrote the poem?", texts[2])}
+    assert all(row["answers"] == {"text": [], "answer_start": []} for row in made)
+    assert prepare.elsewhere(rows, 0, random.Random(0)) == []
+
+
+def test_a_sentence_s_question_is_asked_of_several(example: Callable[[str], Any], tmp_path: Path) -> None:
+    prepare = example("prepare_answers")
+    rows = [prepare.row(f"Who is {i}?", f"It is {name}.", [name], [6]) for i, name in enumerate("ABCDEFG")]
+    (tmp_path / "qamr.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = prepare.qamr(tmp_path / "qamr.jsonl", random.Random(0))
+    assert len(made) == 7
+    for row in made:
+        (answer,), (at,) = row["answers"]["text"], row["answers"]["answer_start"]
+        assert row["context"][at] == answer
+        assert row["question"] == f"Who is {'ABCDEFG'.index(answer)}?"
+        assert row["context"].count("It is") >= 4
+
+
 def kites() -> list[str]:
     return [
         f"Once upon a time there was a girl named {name}. She saw a red {thing}. Then the {thing} was gone,"

@@ -61,13 +61,18 @@ def test_each_story_is_kept_once_and_on_one_side(
     prepare_stories = example("prepare_stories")
     # The planted stories are all near copies of one another.
     monkeypatch.setattr(prepare_stories, "OVERLAP_LIMIT", 1.0)
-    counts = prepare_stories.prepare(data, tmp_path / "out")
+    known = (data / "stories" / "tinystories.txt").read_text().partition("\n<|endoftext|>\n")[0]
+    new = "A mole said: “I dig.” He dug for seven days and found a wide and silent lake below the hill."
+    more = tmp_path / "more.txt"
+    more.write_text("\n<|endoftext|>\n".join([known, new, new.replace("mole", "gun")]) + "\n<|endoftext|>\n")
+    counts = prepare_stories.prepare(data, more, tmp_path / "out")
     train, held_out = read(tmp_path / "out/stories.txt"), read(tmp_path / "out/stories_heldout.txt")
-    assert counts["cased"] == 31
-    assert counts["lower_case_only"] == counts["left_out_for_content"] == 1
+    assert (counts["cased"], counts["lower_case_only"], counts["more"]) == (31, 1, 3)
+    assert counts["left_out_for_content"] == 2
     assert (len(train), len(held_out)) == (counts["train"], counts["held_out"])
     keys = [prepare_stories.key(s) for s in train + held_out]
-    assert len(keys) == len(set(keys)) == 31
+    assert len(keys) == len(set(keys)) == 32
+    assert prepare_stories.clean(new) in train
     assert not any("gun" in s or "ut off" in s or "was cut" in s for s in train + held_out)
 
 
@@ -130,7 +135,8 @@ def test_no_held_out_story_stands_in_the_real_training_text(
     example: Any, data_folder: Path, tmp_path: Path
 ) -> None:
     prepare_stories = example("prepare_stories")
-    counts = prepare_stories.prepare(data_folder, tmp_path)
+    (tmp_path / "more.txt").write_text("")
+    counts = prepare_stories.prepare(data_folder, tmp_path / "more.txt", tmp_path)
     train, held_out = read(tmp_path / "stories.txt"), read(tmp_path / "stories_heldout.txt")
     assert counts["train"] > 4000
     assert 0.03 < len(held_out) / (len(train) + len(held_out)) < 0.07
