@@ -95,6 +95,19 @@ def told(rows: Path) -> list[str]:
     return found
 
 
+def numbers(rows: Path) -> dict[str, Any]:
+    """The numbers of a card, by the names that its template has for them, of a file that `told` reads."""
+    found = measured(told(rows))
+    low, high = found["hero_stays_interval"]
+    return {
+        "hero": found["hero_stays"],
+        "hero_low": low,
+        "hero_high": high,
+        "named": found["named"],
+        "repeated": found["repeated_8grams"],
+    }
+
+
 def openings(number: int) -> str:
     """Rows of so many prompts, the openings of `measure_stories.py` in turn."""
     return "".join(json.dumps({"prompt": OPENINGS[i % len(OPENINGS)]}) + "\n" for i in range(number))

@@ -1,40 +1,38 @@
-"""Make the models in the box anew: corpora, training, measurements, cards. This is what `make models` runs.
+"""Make the models in the package: corpora, training, measurements, cards. This is what `make models` runs.
 
-    LLMKIT_DATA=/path/to/data python examples/models/make_models.py [--work FOLDER] [--keep] [NAME...]
+    python examples/models/make_models.py [--work FOLDER] [--keep] [NAME...]
 
-Everything is made in FOLDER (build/models), two models at a time with a thread each. What was stopped goes on
-where it was when the command is given again. Each finished model is measured, its scores are compared with
-those of the card in the package, and it takes the packaged model's place, unless --keep is given.
+The environment variables LLMKIT_DATA, LLMKIT_TINYSTORIES, LLMKIT_TATOEBA and LLMKIT_QUESTIONS name the
+data (see docs/models.md). Everything is made in FOLDER (build/models), two models at a time with a thread
+each. A run that was stopped goes on when the command is given again. Each finished model is measured, its
+scores are compared with those of the card in the package, and it takes the packaged model's place, unless
+--keep is given. FOLDER/seconds.jsonl has the seconds of each training and of the measurements.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import average
-import card_outputs
-import measure_stories
-import measure_storyteller
 import prepare_answers
 import prepare_stories
 import prepare_storyteller
 import prepare_translation
+from commands import llmkit, run
+from judge import EVALUATIONS, Counts, judge
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "llmkit" / "models"
 WORLD_STORIES = 20_000
-Counts = dict[str, dict[str, int]]
 Scores = dict[tuple[str, str], tuple[float, list[float] | None]]
 
 FILES = (
@@ -52,58 +50,6 @@ DECODING: dict[str, dict[str, Any]] = {
     # A penalty would fall on the words that were asked for, and so would a higher temperature.
     "storyteller": {**_SAMPLED, "temperature": 0.4, "repetition_penalty": 1.0},
     "translator": {"num_beams": 4, "max_new_tokens": 64},
-}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A score in a card.
-
-    Attributes:
-        dataset: as the card calls the test set.
-        arguments: of `llmkit eval`, without the model.
-        file: the rows, under the work folder.
-    """
-
-    dataset: str
-    file: str
-    arguments: tuple[str, ...]
-
-    def of(self, model: str) -> tuple[str, ...]:
-        """The arguments, with the model where it is to run."""
-        runs = "--task" in self.arguments or "perplexity" in self.arguments
-        return (*self.arguments, "-m", model) if runs else self.arguments
-
-
-def _translated(source: str, target: str) -> tuple[str, ...]:
-    languages = ("--task", "translate", "--from", source, "--to", target)
-    return (*languages, "--field", source, "--reference-field", target, "--metric", "bleu,chrf")
-
-
-_ASKED = ("--task", "qa", "--metric", "squad")
-EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
-    "stories": (Evaluation("TinyStories, held out", "stories/heldout.jsonl", ("--metric", "perplexity")),),
-    "storyteller": (
-        Evaluation("words asked for, held-out requests", "storyteller/asked.jsonl", ("--metric", "accuracy")),
-    ),
-    "translator": tuple(
-        Evaluation(
-            f"{name}, {source} to {target}", f"translator/{file}_test.jsonl", _translated(source, target)
-        )
-        for name, file in (
-            ("Tatoeba, held out", "tatoeba"),
-            ("Tatoeba of every length, held out", "tatoeba_long"),
-            ("Multi30k test_2016_flickr", "multi30k"),
-            ("FLORES-200 dev", "flores"),
-        )
-        for source, target in (("en", "de"), ("de", "en"))
-    ),
-    "reader": (
-        Evaluation("SQuAD 1.1, held-out articles", "reader/squad_test.jsonl", _ASKED),
-        Evaluation("FairytaleQA validation, answers in the text", "reader/fairytale_test.jsonl", _ASKED),
-        Evaluation("bAbI 1 test", "reader/babi1_test.jsonl", _ASKED),
-        Evaluation("bAbI 4, 5, 11 and 12 test", "reader/babi_test.jsonl", _ASKED),
-    ),
 }
 
 
@@ -135,11 +81,11 @@ def main() -> None:
     for name in wanted:
         before = scores_of(PACKAGE / name / "README.md")
         complete(name, work)
-        if flags.keep:
-            judge(name, str(work / name / "model"), work, counts)
-        else:
+        if not flags.keep:
             package(name, work)
-            judge(name, name, work, counts)
+        with timed(work, name, "measurements"):
+            judge(name, str(work / name / "model") if flags.keep else name, work, counts)
+        if not flags.keep:
             shutil.copyfile(work / name / "model" / "README.md", PACKAGE / name / "README.md")
         compare(name, before, scores_of(work / name / "model" / "README.md"))
     if "stories" in wanted and "storyteller" not in wanted and not flags.keep:
@@ -237,17 +183,21 @@ def train(verb: str, output: Path, data: Path, recipe: str, *arguments: str) -> 
     resume = ["--resume"] if (output / "checkpoints" / "run.json").is_file() else []
     log = output.with_suffix(".log")
     print(f"{verb} {recipe}.yaml; see {log}", flush=True)
-    llmkit(
-        verb,
-        str(data),
-        "--config",
-        str(HERE / f"{recipe}.yaml"),
-        "-o",
-        str(output),
-        *arguments,
-        *resume,
-        log=log,
-    )
+    recipe_options = ("--config", str(HERE / f"{recipe}.yaml"), "-o", str(output))
+    with timed(output.parents[1], output.parent.name, recipe):
+        llmkit(verb, str(data), *recipe_options, *arguments, *resume, log=log)
+
+
+@contextmanager
+def timed(work: Path, name: str, step: str) -> Iterator[None]:
+    """Add the seconds of a step to seconds.jsonl; one that was stopped and went on has several lines."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        line = {"model": name, "step": step, "seconds": round(time.monotonic() - start)}
+        with (work / "seconds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def complete(name: str, work: Path) -> None:
@@ -260,82 +210,6 @@ def complete(name: str, work: Path) -> None:
         tasks = {f"translation_{a}_to_{b}": {"prefix": prepare_translation.PREFIXES[b]} for a, b in pairs}
         amend(folder / "config.json", {"task_specific_params": tasks})
     shutil.copyfile(HERE / "cards" / f"{name}.md", folder / "README.md")
-
-
-def judge(name: str, model: str, work: Path, counts: Counts) -> None:
-    """Measure the model and put what comes out into its card.
-
-    Args:
-        name: of the model.
-        model: what `llmkit eval -m` takes; its name where it is packaged, so that the card has no paths.
-        work: the work folder; the card is there.
-        counts: of the corpora.
-    """
-    folder = work / name / "model"
-    card = folder / "README.md"
-    values: dict[str, Any] = dict(counts[name])
-    if name == "storyteller":
-        ask_for_words(model, work, "asked")
-        values |= plain(work) | measure_storyteller.measured(work / name)
-    rows = []
-    for number, evaluation in enumerate(EVALUATIONS[name]):
-        print(f"{name}: {evaluation.dataset}", flush=True)
-        scores = work / name / f"scores-{number}.json"
-        into = ("--card", str(card), "--dataset", evaluation.dataset, "-o", str(scores), "--overwrite", "-q")
-        llmkit("eval", *evaluation.of(model), str(work / evaluation.file), *into)
-        rows += table(evaluation, json.loads(scores.read_text(encoding="utf-8")))
-    values["results"] = "\n".join(rows)
-    values["outputs"] = card_outputs.outputs(name, model)
-    if name == "stories":
-        values |= measure_stories.measured(work / name, folder)
-    # The header has YAML's own braces.
-    _, header, body = card.read_text(encoding="utf-8").split("---\n", 2)
-    filled = re.sub(
-        r"\{(\w+)(:[^}]+)?\}", lambda match: format(values[match[1]], (match[2] or ":")[1:]), body
-    )
-    card.write_text(f"---\n{header}---\n{filled}", encoding="utf-8")
-
-
-def plain(work: Path) -> dict[str, float]:
-    """How many of the words asked for `stories` has in the story that it goes on with, decoded alike."""
-    folder = work / "storyteller"
-    ask_for_words("stories", work, "plain", "--repetition-penalty", "1")
-    scores = folder / "scores-plain.json"
-    into = ("-o", str(scores), "--overwrite", "-q")
-    llmkit("eval", "--metric", "accuracy", str(folder / "plain.jsonl"), *into)
-    (found,) = json.loads(scores.read_text(encoding="utf-8"))["scores"]
-    return {"plain": found["score"], "plain_low": found["low"], "plain_high": found["high"]}
-
-
-def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
-    """Have the held-out requests answered, and write for each word asked for whether it is there.
-
-    Args:
-        model: what answers.
-        work: the work folder.
-        name: of the file, under the storyteller's folder.
-        decoding: flags of `llmkit generate`.
-    """
-    folder = work / "storyteller"
-    answers = folder / f"{name}_answers.jsonl"
-    options = (*decoding, "--max-new-tokens", "200", "--seed", "0", "-o", str(answers), "--overwrite", "-q")
-    llmkit("generate", "--input", str(folder / "talks_test.jsonl"), "-m", model, *options)
-    rows = []
-    for row in map(json.loads, answers.read_text(encoding="utf-8").splitlines()):
-        for word in row["words"]:
-            there = re.search(rf"\b{re.escape(word)}s?\b", row["generated_text"], re.IGNORECASE) is not None
-            rows.append({"word": word, "prediction": "there" if there else "missing", "reference": "there"})
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-
-
-def table(evaluation: Evaluation, found: dict[str, Any]) -> list[str]:
-    """A line for each score, for the card's table of results."""
-    return [
-        f"| {evaluation.dataset} | {found['rows']:,} | {score['name']} | {score['score']:.4g} |"
-        f" {score['low']:.4g} to {score['high']:.4g} |"
-        for score in found["scores"]
-    ]
 
 
 def compare(name: str, before: Scores, after: Scores) -> None:
@@ -380,21 +254,6 @@ def amend(file: Path, values: dict[str, Any]) -> None:
     """Set values in a JSON file."""
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     file.write_text(json.dumps({**before, **values}, indent=2) + "\n", encoding="utf-8")
-
-
-def llmkit(*arguments: str, log: Path | None = None) -> None:
-    run([sys.executable, "-m", "llmkit", *arguments], log)
-
-
-def run(command: list[str], log: Path | None = None) -> None:
-    """Run a program on one thread; its messages go to `log`, and its failure ends ours."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if log is None:
-        subprocess.run(command, check=True, env=environment)
-        return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        subprocess.run(command, check=True, env=environment, stdout=file, stderr=file)
 
 
 if __name__ == "__main__":
