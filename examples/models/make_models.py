@@ -22,17 +22,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import average
 import prepare_answers
 import prepare_stories
 import prepare_storyteller
 import prepare_translation
-from commands import llmkit, run
+from commands import llmkit
 from judge import EVALUATIONS, Counts, judge
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "llmkit" / "models"
-WORLD_STORIES = 20_000
 Scores = dict[tuple[str, str], tuple[float, list[float] | None]]
 
 FILES = (
@@ -94,19 +92,16 @@ def main() -> None:
 
 def prepare(data: Path, work: Path, wanted: Sequence[str]) -> Counts:
     """The corpora of models, each once; returns the numbers that their cards tell."""
-    world, stories = work / "world", work / "stories"
-    if not world.is_dir():
-        options = ["--seed", "1", "--stories", str(WORLD_STORIES), "-o", str(world)]
-        run([sys.executable, str(HERE / "world" / "tell.py"), *options])
+    stories = work / "stories"
     text = stories / "stories.txt"
     makers: dict[str, Callable[[], dict[str, int]]] = {
         "stories": lambda: prepare_stories.prepare(data, prepare_stories.more_stories(), stories),
-        "storyteller": lambda: prepare_storyteller.prepare(data, stories, work / "storyteller", world),
+        "storyteller": lambda: prepare_storyteller.prepare(data, stories, work / "storyteller"),
         "translator": lambda: prepare_translation.prepare(
             data, prepare_translation.tatoeba_file(), work / "translator"
         ),
         "reader": lambda: prepare_answers.prepare(
-            data, prepare_answers.questions_folder(), world, text, work / "reader"
+            data, prepare_answers.questions_folder(), text, work / "reader"
         ),
     }
     counts: Counts = {}
@@ -140,14 +135,9 @@ def make_storyteller(work: Path, on_new: bool) -> None:
     base = str(work / "stories" / "model") if on_new else "stories"
     first = folder / "first"
     train("finetune", first, folder / "talks.jsonl", "storyteller", "-m", base)
-    for name in ("last", "world"):
-        rows = folder / f"talks_{name}.jsonl"
-        train("finetune", folder / name, rows, "storyteller-last", "-m", str(first))
-    mean = folder / "mean"
-    average.average([folder / "last", folder / "world"], mean)
-    rows = folder / "talks_turns.jsonl"
-    train("finetune", folder / "turns", rows, "storyteller-turns", "-m", str(mean))
-    average.average([mean, folder / "turns"], folder / "model")
+    rows = folder / "talks_last.jsonl"
+    last = ("-m", str(first), "--save-dtype", "float16")
+    train("finetune", folder / "model", rows, "storyteller-last", *last)
 
 
 def make_translator(work: Path) -> None:

@@ -1,8 +1,8 @@
 """Make the answer reader's rows: cloze questions first, then real ones; and what it is judged on.
 
-    LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python examples/models/prepare_answers.py WORLD STORIES OUT
+    LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python examples/models/prepare_answers.py STORIES OUT
 
-WORLD is a folder that `world/tell.py` wrote, STORIES the stories.txt of `prepare_stories.py`.
+STORIES is the stories.txt of `prepare_stories.py`.
 LLMKIT_QUESTIONS names a folder with more questions: `*.json` in SQuAD's form, those of SQuAD's development
 set with `dev` in their name, and qamr.jsonl with a question about a sentence (`context`) in each row.
 
@@ -38,7 +38,6 @@ CONTEXT_WORDS = 130
 COPIED_WORDS = 10
 CLOZE_ROWS = {"wikipedia": 30_000, "fairytale": 8_000, "novels": 8_000, "stories": 4_000}
 NOVELS = ("sherlock", "wizard_of_oz", "anna_karenina", "war-and-peace")
-WORLD_ROWS = 2_500
 BABI_ROWS = {1: 1_500, 4: 500, 5: 800, 11: 800, 12: 800}
 # Questions put to a passage that does not answer them, as a share of those that have an answer.
 SHARE_ELSEWHERE = 0.2
@@ -254,7 +253,7 @@ def cloze_rows(texts: dict[str, list[str]], chance: random.Random) -> Rows:
     return rows
 
 
-def prepare(data: Path, more: Path, world: Path, stories: Path, output: Path) -> dict[str, int]:
+def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, int]:
     """Write the files under `output` and return how many rows each has."""
     chance = random.Random(0)
     wikipedia = Wikipedia.read(data, more)
@@ -266,16 +265,13 @@ def prepare(data: Path, more: Path, world: Path, stories: Path, output: Path) ->
         "novels": [(data / f"lm/{name}.txt").read_text(encoding="utf-8") for name in NOVELS],
         "stories": stories.read_text(encoding="utf-8").split("\n<|endoftext|>\n"),
     }
-    asked = map(json.loads, (world / "questions.jsonl").read_text(encoding="utf-8").splitlines())
-    # It also asks what its stories do not say.
-    told = chance.sample(list(asked), WORLD_ROWS)
     articles = [one for rows in wikipedia.train.values() for one in rows]
     unanswered = [
         one for rows in wikipedia.train.values() for one in elsewhere(rows, SHARE_ELSEWHERE, chance)
     ]
     unanswered += elsewhere(fairy_train, SHARE_ELSEWHERE, chance)
     # A longer context is more windows, most of them without the answer: much time for little.
-    train = [cropped(one, CONTEXT_WORDS, chance) for one in articles + fairy_train + told + unanswered]
+    train = [cropped(one, CONTEXT_WORDS, chance) for one in articles + fairy_train + unanswered]
     train += qamr(more / "qamr.jsonl", chance)
     for task, count in BABI_ROWS.items():
         train += chance.sample(babi(data, task, "train"), count)
@@ -315,10 +311,8 @@ def questions_folder() -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or "LLMKIT_DATA" not in os.environ:
-        sys.exit(
-            "usage: LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python prepare_answers.py WORLD STORIES OUTPUT"
-        )
+    if len(sys.argv) != 3 or "LLMKIT_DATA" not in os.environ:
+        sys.exit("usage: LLMKIT_DATA=DATA LLMKIT_QUESTIONS=FOLDER python prepare_answers.py STORIES OUTPUT")
     folders = Path(os.environ["LLMKIT_DATA"]), questions_folder(), *map(Path, sys.argv[1:])
     for name, count in prepare(*folders).items():
         print(f"{name}: {count:,}")

@@ -1,11 +1,10 @@
 """Make the storyteller's rows: conversations in which a story is asked for, told, and gone on with.
 
-    LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py STORIES OUT WORLD
+    LLMKIT_DATA=/path/to/data python examples/models/prepare_storyteller.py STORIES OUT
 
-STORIES is a folder of `prepare_stories.py`, WORLD one of `world/tell.py`. Writes talks.jsonl, and two files
-for the last steps: talks_last.jsonl, and talks_world.jsonl with stories of the world too. In talks_test.jsonl
-are held-out requests (`prompt`) with the words asked for (`words`), in talks_dev.jsonl the same for stories
-that the others leave out. talks_turns.jsonl has conversations that go on after a story.
+STORIES is a folder of `prepare_stories.py`. Writes talks.jsonl, and talks_last.jsonl for the last steps. In
+talks_test.jsonl are held-out requests (`prompt`) with the words asked for (`words`), in talks_dev.jsonl the
+same for stories that the others leave out.
 """
 
 from __future__ import annotations
@@ -22,15 +21,13 @@ from prepare_stories import data_folder
 from story_words import Wish, Words
 
 HERE = Path(__file__).parent
-ROWS = 24_000
+ROWS = 22_000
 # Rows of the last steps, in which what is asked for is told of soon, in shorter stories.
-LAST_ROWS = 9_000
-# Rows in which something follows a story, and the words of a story that another follows.
-TURN_ROWS = 1_500
-BRIEF = 100
-# Shares of the rows; the rest asks for one story.
+LAST_ROWS = 10_000
+# The most words of a story that another follows.
+BRIEF = 120
+# Share of the rows without a story.
 SHARE_TALK = 0.10
-SHARE_WORLD = 0.65
 # What is asked for is told of before so much of the story is over, and a story has at most so many words.
 EARLY, LAST_EARLY = 0.6, 0.3
 LONGEST, LAST_LONGEST = 220, 160
@@ -39,7 +36,7 @@ DEVELOPMENT = 150
 # Of the wishes, how many are exchanged for something else.
 SHARE_EXCHANGED = 0.5
 # In the last rows all are, and this share of what else is there: knowing a story by heart shall help little.
-SHARE_OTHERS_EXCHANGED = 0.6
+SHARE_OTHERS_EXCHANGED = 0.2
 ABOUT = (
     "Tell me a story about {}.", "Tell me a story about {}.", "Tell me a story about {}!",
     "Can you tell me a story about {}?", "Please tell me a story about {}.", "Write a story about {}.",
@@ -84,17 +81,14 @@ class Teller:
         stories: those that may be told.
         words: their nouns and names.
         chance: source of every choice.
-        last: whether the rows are those of the last steps.
-        made_up: whether the stories are of the story world; nobody knows them by heart.
+        last: the rows are those of the last steps.
     """
 
-    def __init__(
-        self, stories: list[str], words: Words, chance: random.Random, *, last: bool, made_up: bool = False
-    ) -> None:
+    def __init__(self, stories: list[str], words: Words, chance: random.Random, *, last: bool) -> None:
         longest = LAST_LONGEST if last else LONGEST
         self.stories = [story for story in stories if len(story.split()) <= longest]
+        self.brief = [story for story in self.stories if len(story.split()) <= BRIEF]
         self.words, self.chance, self.last = words, chance, last
-        self.made_up = made_up
         self.names = sorted(words.names)
 
     def told(self, story: str) -> tuple[str, str, list[str]] | None:
@@ -111,12 +105,12 @@ class Teller:
             (wish,) = self.chance.choices(wishes, [0.7 + min(wish.times, most) for wish in wishes])
             wishes.remove(wish)
             other = None
-            if (self.last and not self.made_up) or self.chance.random() < SHARE_EXCHANGED:
+            if self.last or self.chance.random() < SHARE_EXCHANGED:
                 other = self.words.exchanged(story, wish, self.chance)
             if other:
                 story, wish = other
             chosen.append(wish)
-        if self.last and not self.made_up:
+        if self.last:
             story = self.changed(story, {wish.word for wish in chosen})
         return self.request(chosen), story, [wish.word for wish in chosen]
 
@@ -159,33 +153,14 @@ class Teller:
             turns.append((self.chance.choice(WHO), people))
         elif kind < 0.30:
             turns.append((self.chance.choice(small_talk.THANKS), self.chance.choice(small_talk.WELCOME)))
+        elif kind < 0.42 and (first := self.told(self.chance.choice(self.brief))):
+            # Another story after one, or small talk.
+            turns.insert(0, first[:2])
+            if self.chance.random() < 0.15:
+                turns[1] = (self.chance.choice(ANY), text)
+            elif self.chance.random() < 0.25:
+                turns[1] = small_talk.exchange(self.names, self.chance)
         return turns
-
-    def turns(self, number: int) -> list[Messages]:
-        """Conversations that go on after a story: with a request, with small talk, or with its other half."""
-        brief = [story for story in self.stories if len(story.split()) <= BRIEF]
-        made: list[Messages] = []
-        while len(made) < number:
-            first = self.told(self.chance.choice(brief))
-            second = self.told(self.chance.choice(self.stories))
-            if not first or not second:
-                continue
-            (asked, story, _), (again, other, _) = first, second
-            halves = parted(other)
-            kind = self.chance.random()
-            if kind < 0.10:
-                again = self.chance.choice(ANY)
-            if kind < 0.50:
-                made.append([(asked, story), (again, other)])
-            elif kind < 0.66 and halves:
-                made.append([(again, halves[0]), (self.chance.choice(NEXT), halves[1])])
-            elif kind < 0.78:
-                made.append([(asked, story), small_talk.exchange(self.names, self.chance)])
-            elif kind < 0.83:
-                made.append([small_talk.exchange(self.names, self.chance), (again, other)])
-            else:
-                made.append([(again, other)])
-        return made
 
     def people(self, story: str) -> str | None:
         """An answer to who is in the story."""
@@ -264,13 +239,12 @@ def conversation(turns: Messages) -> dict[str, Any]:
     }
 
 
-def made(data: Path, told: list[str], made_up: list[str], counts: dict[str, int]) -> dict[str, list[Any]]:
+def made(data: Path, told: list[str], counts: dict[str, int]) -> dict[str, list[Any]]:
     """The rows to train on: `talks`, and `talks_last` for the last steps.
 
     Args:
         data: the folder of the corpora.
-        told: the real stories.
-        made_up: stories of the world, for a share of the rows; none without.
+        told: the stories.
         counts: gets the number of rows of each kind.
     """
     chance = random.Random(0)
@@ -280,21 +254,13 @@ def made(data: Path, told: list[str], made_up: list[str], counts: dict[str, int]
     asked = {row["prompt"] for row in held_out()}
     files = {}
     for name, number in (("talks", ROWS), ("talks_last", LAST_ROWS)):
-        last = name == "talks_last"
-        teller = Teller(told, words, chance, last=last)
-        simulated: list[Messages] = []
-        if made_up:
-            told_there = Teller(made_up, words, chance, last=last, made_up=True)
-            simulated = told_there.rows(round(SHARE_WORLD * number))
+        teller = Teller(told, words, chance, last=name == "talks_last")
         spoken = talk(teller, data, round(SHARE_TALK * number))
-        real = teller.rows(number - len(spoken) - len(simulated))
-        rows = [conversation(turns) for turns in real + spoken + simulated]
+        real = teller.rows(number - len(spoken))
+        rows = [conversation(turns) for turns in real + spoken]
         files[name] = [row for row in rows if not asked & said(row)]
         chance.shuffle(files[name])
-        kinds = {"real": len(real), "spoken": len(spoken), "simulated": len(simulated)}
-        counts |= {f"{kind}_{name}": count for kind, count in kinds.items()}
-    follow = Teller(told, words, random.Random(4), last=True).turns(TURN_ROWS)
-    files["talks_turns"] = [row for row in map(conversation, follow) if not asked & said(row)]
+        counts |= {f"real_{name}": len(real), f"spoken_{name}": len(spoken)}
     files["talks_dev"] = requests_for(sorted(put_aside), words, random.Random(2))
     return files
 
@@ -309,16 +275,11 @@ def held_out() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (HERE / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def prepare(data: Path, stories: Path, output: Path, world: Path) -> dict[str, int]:
+def prepare(data: Path, stories: Path, output: Path) -> dict[str, int]:
     """Write the files under `output` and return how many rows each has."""
-    told, made_up = (
-        file.read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
-        for file in (stories / "stories.txt", world / "stories.txt")
-    )
+    told = (stories / "stories.txt").read_text(encoding="utf-8").strip().split("\n<|endoftext|>\n")
     counts: dict[str, int] = {}
-    files = {**made(data, told, [], counts), "talks_test": held_out()}
-    files["talks_world"] = made(data, told, made_up, simulated := {})["talks_last"]
-    counts["simulated"] = simulated["simulated_talks_last"]
+    files = {**made(data, told, counts), "talks_test": held_out()}
     counts |= {"held_out": len(files["talks_test"]), "development": len(files["talks_dev"])}
     output.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
@@ -328,7 +289,7 @@ def prepare(data: Path, stories: Path, output: Path, world: Path) -> dict[str, i
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("usage: python prepare_storyteller.py STORIES OUTPUT WORLD")
+    if len(sys.argv) != 3:
+        sys.exit("usage: python prepare_storyteller.py STORIES OUTPUT")
     for name, count in prepare(data_folder(), *map(Path, sys.argv[1:])).items():
         print(f"{name}: {count:,}")

@@ -220,19 +220,14 @@ def test_the_storyteller_learns_no_request_that_judges_it(
         json.dumps([{"instruction": "Add.", "input": "1 2"}])
     )
     monkeypatch.setattr(prepare, "LAST_ROWS", 100)
-    (tmp_path / "world").mkdir()
-    made_up = [story.replace("warm", f"cold{i}") for i, story in enumerate(kites() * 10)]
-    (tmp_path / "world/stories.txt").write_text("\n<|endoftext|>\n".join(made_up) + "\n")
-    counts = prepare.prepare(tmp_path, tmp_path, tmp_path / "out", tmp_path / "world")
+    counts = prepare.prepare(tmp_path, tmp_path, tmp_path / "out")
     files = {
         file.stem: [json.loads(line) for line in file.read_text().splitlines()]
         for file in (tmp_path / "out").iterdir()
     }
-    rows, tests = files["talks"] + files["talks_last"] + files["talks_world"], files["talks_test"]
+    rows, tests = files["talks"] + files["talks_last"], files["talks_test"]
     assert (counts["held_out"], counts["real_talks"], counts["spoken_talks"]) == (151, 270, 30)
-    assert (counts["real_talks_last"], counts["spoken_talks_last"], counts["simulated"]) == (90, 10, 65)
-    assert "cold" in str(files["talks_world"])
-    assert "cold" not in str(files["talks"] + files["talks_last"])
+    assert (counts["real_talks_last"], counts["spoken_talks_last"]) == (90, 10)
     assert len(tests) == 151
     said = {message["content"] for row in rows for message in row["messages"]}
     assert said.isdisjoint(row["prompt"] for row in tests)
@@ -241,6 +236,8 @@ def test_the_storyteller_learns_no_request_that_judges_it(
     for row in rows:
         roles = [message["role"] for message in row["messages"]]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
+    # A second story is asked for too.
+    assert any(sum("Once upon" in text["content"] for text in row["messages"]) == 2 for row in rows)
     first, second = prepare.parted(stories[0])
     assert f"{first} {second}" == stories[0]
 
@@ -259,21 +256,6 @@ def test_small_talk_leaves_no_gap(example: Callable[[str], Any]) -> None:
             assert not re.search(r"\b[Aa] (?=[aeiou])", text)
 
 
-def test_an_average_lies_between(example: Callable[[str], Any], tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    for name, value in (("a", 1.0), ("b", 2.0)):
-        (tmp_path / name).mkdir()
-        save_file({"w": torch.full((2,), value, dtype=torch.float16)}, tmp_path / name / "model.safetensors")
-        (tmp_path / name / "config.json").write_text(name)
-    example("average").average([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
-    (found,) = load_file(tmp_path / "out/model.safetensors").values()
-    assert found.dtype == torch.float16
-    assert found.tolist() == [1.5, 1.5]
-    assert (tmp_path / "out/config.json").read_text() == "a"
-
-
 def test_a_hero_who_stays_and_words_said_again(example: Callable[[str], Any]) -> None:
     found = example("coherence")
     story = "Once there was a boy named Ben. Mom saw Ben. It rained. {} The end."
@@ -287,6 +269,27 @@ def test_a_hero_who_stays_and_words_said_again(example: Callable[[str], Any]) ->
     row = found.measured([story.format("Ben was glad."), story.format("Tim was glad."), f"{words} {words}"])
     assert (row["stories"], row["named"], row["hero_stays"]) == (3, 2, 0.5)
     assert row["hero_stays_interval"] == [0.0, 1.0]
+
+
+def test_questions_are_told_apart_by_the_word_that_they_ask_with(example: Callable[[str], Any]) -> None:
+    measure = example("measure_reader")
+    asked = {
+        "Who came?": "who",
+        "To whom did it go?": "who",
+        "How much was it?": "how many",
+        "How did it go?": "how",
+        "In what year, and where?": "what",
+        "Name the king.": "other",
+    }
+    assert {question: measure.word_of(question) for question in asked} == asked
+    scores = [
+        {"name": "squad_f1", "group": group, "rows": 1200, "score": 50.04, "low": low, "high": 60.0}
+        for group, low in ((None, 40), ("why", 40.0), ("who", 41.0), ("when", None), ("other", 42.0))
+    ]
+    assert (
+        measure.table(scores)
+        == "| who | 1,200 | 50.0 | 41.0 to 60.0 |\n| why | 1,200 | 50.0 | 40.0 to 60.0 |"
+    )
 
 
 def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) -> None:
@@ -308,9 +311,9 @@ def test_every_recipe_is_one_that_the_verbs_take(example: Callable[[str], Any]) 
 def test_the_card_s_table_and_the_comparison_read_the_scores(
     example: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make = example("make_models")
+    make, judge = example("make_models"), example("judge")
     found = {"rows": 1200, "scores": [{"name": "BLEU", "score": 43.217, "low": 40.5, "high": 46.04}]}
-    row = make.table(make.Evaluation("Tatoeba", "x.jsonl", ()), found)
+    row = judge.table(judge.Evaluation("Tatoeba", "x.jsonl", ()), found)
     assert row == ["| Tatoeba | 1,200 | BLEU | 43.22 | 40.5 to 46.04 |"]
     cards = {}
     for side, value in (("old", 43.2), ("new", 46.5)):
