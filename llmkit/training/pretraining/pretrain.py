@@ -29,7 +29,7 @@ from llmkit.training.pretraining.plan import (
 )
 from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.result import PretrainResult
-from llmkit.training.pretraining.temperature import LONGEST, TOP_P, USUAL, choose_temperature
+from llmkit.training.pretraining.sampling import LONGEST, USUAL, Sampling, choose_sampling
 from llmkit.training.pretraining.token_file import Blocks, Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
@@ -281,14 +281,14 @@ def _samples(inputs: PretrainInputs, options: RunOptions) -> SampleWriter:
     )
 
 
-def _generation(boundary: int, temperature: float) -> dict[str, Any]:
+def _generation(boundary: int, sampling: Sampling) -> dict[str, Any]:
     """Return the settings of generation of a causal model.
 
     A small model sampled from its whole distribution writes rare words that no text has, and its most likely
     text repeats itself.
     """
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), boundary)
-    return {**ids, "do_sample": True, "temperature": temperature, "top_p": TOP_P, "top_k": 0}
+    return {**ids, "do_sample": True, **dataclasses.asdict(sampling), "top_k": 0}
 
 
 def _collator(model: Any, inputs: PretrainInputs) -> Any:
@@ -344,12 +344,12 @@ def _measure(model: Any, inputs: PretrainInputs) -> HeldOut:
     return measure_rows(model, inputs.held_out, _collator(model, inputs), inputs.plan.batch_size)
 
 
-def _temperature(model: Any, inputs: PretrainInputs) -> float:
-    """Choose the temperature by a passage from the middle of the corpus."""
+def _sampling(model: Any, inputs: PretrainInputs) -> Sampling:
+    """Choose the settings of sampling by the corpus, or by the middle of a long one."""
     assert isinstance(inputs.train, Blocks)
     tokens = inputs.train.tokens
-    middle = tokens[len(tokens) // 2 : len(tokens) // 2 + LONGEST].tolist()
-    return choose_temperature(model, middle, inputs.boundary, inputs.recipe.seed)
+    start = max(0, len(tokens) - LONGEST) // 2
+    return choose_sampling(model, tokens[start : start + LONGEST], inputs.boundary, inputs.recipe.seed)
 
 
 def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, folder: Path) -> None:
@@ -361,8 +361,8 @@ def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, fold
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True
     if inputs.kind == "causal":
-        temperature = USUAL if too_short(inputs.plan.steps, 1) else _temperature(model, inputs)
-        model.generation_config = GenerationConfig(**_generation(inputs.boundary, temperature))
+        sampling = USUAL if too_short(inputs.plan.steps, 1) else _sampling(model, inputs)
+        model.generation_config = GenerationConfig(**_generation(inputs.boundary, sampling))
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     # Copy the original files: a tokenizer that transformers loaded remembers its path.
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)

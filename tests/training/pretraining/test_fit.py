@@ -43,7 +43,7 @@ def test_what_is_given_stays() -> None:
 def test_the_vocabulary_follows_the_text_and_a_given_size_of_the_model() -> None:
     assert vocabulary(PretrainRecipe(), ["word " * 10]) == 512
     assert vocabulary(PretrainRecipe(), ["word " * 30_000]) == 2048
-    assert vocabulary(PretrainRecipe(), ["國" * 300_000]) == 8192
+    assert vocabulary(PretrainRecipe(), ["國" * 300_000]) == 4096
     assert vocabulary(PretrainRecipe(), ["word " * 10**6]) == 8192
     assert vocabulary(PretrainRecipe(params="200k"), ["word " * 10**6]) == 1024
 
