@@ -340,12 +340,17 @@ class JournaledOutput:
 
 
 class StreamOutput:
-    """Write rows to a text stream, in input order, a window at a time. It cannot be resumed.
+    """Write rows to a text stream, in input order, as soon as all rows before them are done.
+
+    It cannot be resumed.
 
     Args:
         stream: the stream, such as `sys.stdout`.
         render: takes an output row and the reason of its failure (None for a good row) and returns its
             text, without the line's end; None writes JSON.
+
+    Attributes:
+        written: number of rows that the stream has.
     """
 
     done_rows = failed = kept = 0
@@ -354,6 +359,7 @@ class StreamOutput:
     def __init__(
         self, stream: TextIO, render: Callable[[dict[str, Any], str | None], str] | None = None
     ) -> None:
+        self.written = 0
         self._stream = stream
         self._render = render or (lambda row, failure: dumps(row))
 
@@ -365,7 +371,7 @@ class StreamOutput:
         return {}
 
     def commit(self, results: Sequence[tuple[int, Result]]) -> None:
-        """Do nothing: results are written with their window."""
+        """Do nothing: `write` gets the rows in their order."""
 
     def sync(self) -> None:
         """Do nothing: a stream is never resumed."""
@@ -373,14 +379,15 @@ class StreamOutput:
     def set_budget(self, budget: Budget) -> None:
         """Do nothing: a stream is never resumed."""
 
-    def end_window(self, rows: Sequence[dict[str, Any]], failures: Sequence[str | None]) -> None:
-        """Write and flush a complete window; see `JournaledOutput.end_window`."""
+    def write(self, rows: Sequence[dict[str, Any]], failures: Sequence[str | None]) -> None:
+        """Write and flush the next rows; see `JournaledOutput.end_window`."""
         for row, failure in zip(rows, failures, strict=True):
             self._stream.write(self._render(row, failure) + "\n")
         self._stream.flush()
+        self.written += len(rows)
 
     def finish(self) -> None:
-        """Do nothing: every window was flushed."""
+        """Do nothing: all rows were flushed."""
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -15,7 +15,7 @@ from llmkit.records.output import JournaledOutput, StreamOutput
 from llmkit.records.processing.batch_run import OnProgress, Prepare, ResultNames, RowRun, Work
 from llmkit.records.processing.pipeline import run_ahead
 from llmkit.records.processing.turn import Turn
-from llmkit.records.processing.windows import windows
+from llmkit.records.processing.windows import growing_windows, windows
 from llmkit.records.read import RowSource
 
 
@@ -44,6 +44,7 @@ def process(
     output: JournaledOutput | StreamOutput,
     budget: Budget,
     window: int = 1024,
+    early: bool = False,
     on_error: Literal["fail", "skip"] = "fail",
     columns: Sequence[str] = (),
     result_field: str | None = None,
@@ -54,6 +55,8 @@ def process(
     turn: Turn | None = None,
 ) -> Summary:
     """Add the fields that `work` returns to each row of `source`, and write the rows in input order.
+
+    A stream gets each row as soon as it and all rows before it are done; a file, window by window.
 
     Memory holds one window of rows. It ends before `window` rows once they have 64 Mi characters. Within it,
     rows run longest first in batches cut by `budget`; each finished batch is committed whole. The batches are
@@ -74,6 +77,8 @@ def process(
         output: an output that was entered.
         budget: limits of a batch; an output that is resumed after an out-of-memory error has its own.
         window: most rows read and sorted at a time. A resumed run must use the same.
+        early: begin with small windows, so that the first rows are complete soon; see `growing_windows`.
+            Only for an output that is not resumed.
         on_error: "skip" writes a failed row with the reason; "fail" ends the run there.
         columns: names of the fields that `work` returns, as far as they are known, the main one first.
         result_field: another name for the main field; another field `x` becomes `RESULT_FIELD_x`.
@@ -114,10 +119,14 @@ def process(
         read_share=source.fraction() if output.done_rows else 0.0,
         turn=turn or Turn(),
     )
-    if at_once > 1:
-        run_ahead(run, windows(rows, window, source.size_of), at_once=at_once)
+    if early:
+        chunks = growing_windows(rows, window, source.size_of, budget)
     else:
-        for chunk in windows(rows, window, source.size_of):
+        chunks = windows(rows, window, source.size_of)
+    if at_once > 1:
+        run_ahead(run, chunks, at_once=at_once)
+    else:
+        for chunk in chunks:
             run.run_window(chunk)
     output.finish()
     return Summary(run.done, run.failed, run.resumed, time.monotonic() - started)

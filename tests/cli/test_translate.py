@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,32 @@ def test_stdin_is_one_text_and_with_lines_many(marian: Path) -> None:
     assert whole.out.rstrip("\n") == run("translate", "-m", marian, *PAIR, *SHORT, TEXT).out.rstrip("\n")
     lines = run("translate", "-m", marian, *PAIR, *SHORT, "--lines", stdin=TEXT)
     assert lines.out == whole.out
+
+
+def test_interrupted_lines_leave_the_finished_ones_on_stdout(
+    marian: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.tasks.translation import Translation
+
+    lines = [f"The {'old ' * (i % 7)}cat {i}." for i in range(300)]
+    command = ("translate", "-m", marian, *PAIR, *SHORT, "--lines", "--batch-size", "8")
+    whole = run(*command, "--limit", "64", stdin="\n".join(lines)).out
+    fields, done = Translation.fields, 0
+
+    def stopped(self: Translation, batch: Any, budget: Any) -> Any:
+        nonlocal done
+        if done > 40:
+            raise KeyboardInterrupt
+        done += len(batch)
+        return fields(self, batch, budget)
+
+    monkeypatch.setattr(Translation, "fields", stopped)
+    result = run(*command, stdin="\n".join(lines))
+    written = result.out.count("\n")
+    assert result.code == 130
+    assert 20 < written <= done
+    assert whole.startswith(result.out)
+    assert f"interrupted: {written} rows" in result.err
 
 
 def test_each_language_gives_its_own_translation(nllb: Path) -> None:

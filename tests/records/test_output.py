@@ -522,15 +522,15 @@ def test_a_file_size_limit_is_told(fake, source, target, tmp_path):
 
 def test_a_stream_gets_json_lines_or_what_render_makes():
     stream = io.StringIO()
-    StreamOutput(stream).end_window([{"b": "é\ud83d", "a": 1}, {}], [None, None])
+    StreamOutput(stream).write([{"b": "é\ud83d", "a": 1}, {}], [None, None])
     assert stream.getvalue() == '{"b": "é\\ud83d", "a": 1}\n{}\n'
     stream = io.StringIO()
     rendered = StreamOutput(stream, lambda row, failure: failure or row["b"])
-    rendered.end_window([{"b": "two\nlines"}, {"b": "", "error": "is a column"}, {}], [None, None, "bad"])
+    rendered.write([{"b": "two\nlines"}, {"b": "", "error": "is a column"}, {}], [None, None, "bad"])
     assert stream.getvalue() == "two\nlines\n\nbad\n"
 
 
-def test_a_stream_is_flushed_at_each_windows_end(fake, source):
+def test_a_stream_is_flushed_when_all_rows_before_are_done(fake, source):
     flushed = []
 
     class Stream(io.StringIO):
@@ -545,4 +545,5 @@ def test_a_stream_is_flushed_at_each_windows_end(fake, source):
         budget=Budget(None, 8, 0),
         window=32,
     )
-    assert flushed == [32, 64, 70]
+    assert flushed[0] < 32
+    assert {32, 64, 70} <= set(flushed)

@@ -478,6 +478,76 @@ def test_long_rows_make_a_window_shorter(fake, source, tmp_path, monkeypatch):
     assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
+def window_sizes(texts, budget):
+    """Rows of each window that `process` takes for a stream whose reader waits."""
+    found = []
+
+    def look(rows):
+        found.append(len(rows))
+        return prepare(rows)
+
+    rows, _ = to_stream(rows_of(texts), upper, prepare=look, budget=budget, window=1024, early=True)
+    assert [row["text"] for row in rows] == texts
+    return found
+
+
+def test_windows_grow_from_a_quarter_of_a_batch_to_four():
+    assert window_sizes(["x"] * 100, Budget(None, 8, 0)) == [2, 4, 8, 16, 32, 32, 6]
+    # A row of 40 characters, with its column, has about 10 tokens: 20 rows of 10 + 10 tokens have 400.
+    assert window_sizes(["x" * 36] * 200, Budget(400, None, 10)) == [5, 10, 20, 40, 80, 45]
+    assert window_sizes(["x"] * 9, Budget(None, 1, 0)) == [1, 1, 1, 2, 4]
+    assert window_sizes(["x"] * 3000, Budget(None, None, 0)) == [1024, 1024, 952]
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_an_interrupted_stream_has_most_of_the_finished_rows(at_once):
+    stream, done = io.StringIO(), []
+    rng = random.Random(0)
+    texts = ["x" * rng.randrange(1, 50) + str(i) for i in range(2000)]
+
+    def work(batch, budget=None):
+        if len(done) > 500:
+            raise KeyboardInterrupt
+        done.extend(batch)
+        return upper(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        process(
+            rows_of(texts),
+            prepare=prepare,
+            work=work,
+            output=StreamOutput(stream),
+            budget=Budget(None, 16, 0),
+            early=True,
+            at_once=at_once,
+        )
+    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [row["text"] for row in rows] == texts[: len(rows)]
+    assert len(rows) > len(done) // 2
+
+
+def test_a_row_is_written_as_soon_as_all_rows_before_it_are_done():
+    stream, seen = io.StringIO(), []
+
+    def work(batch, budget=None):
+        seen.append(stream.getvalue().count("\n"))
+        return upper(batch)
+
+    def look(rows):
+        return [RowError(rows[0].where, "is bad"), *prepare(rows[1:])]
+
+    process(
+        rows_of(["bad", "1234", "123", "1", "12"]),
+        prepare=look,
+        work=work,
+        output=StreamOutput(stream),
+        budget=Budget(None, 1, 0),
+        on_error="skip",
+    )
+    assert seen == [1, 2, 3, 3]
+    assert stream.getvalue().count("\n") == 5
+
+
 def test_the_errors_of_the_work_pass_through(fake, source, tmp_path):
     def broken(batch, budget=None):
         raise LLMKitError("the device is gone")

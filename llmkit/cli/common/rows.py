@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from llmkit.cli.common import console, progress
+from llmkit.cli.common import console, progress, signals
 from llmkit.cli.common.options import InputFlags, OutputFlags
 from llmkit.errors import InputError
 
@@ -138,7 +138,14 @@ def run_rows(
     if flags.output is None:
         plain = None if flags.json else render or _plain(flags.result_field or field, answers, single)
         budget = task.budget(flags.rows_per_batch())
-        summary = _process(task, source, flags, StreamOutput(sys.stdout, plain), budget, verb, (field, *more))
+        stream = StreamOutput(sys.stdout, plain)
+        try:
+            summary = _process(task, source, flags, stream, budget, verb, (field, *more), early=True)
+        except (KeyboardInterrupt, signals.Terminated):
+            if not single:
+                there = console.count(stream.written, "row")
+                console.notice(f"interrupted: {there} on stdout; with -o FILE, a run can be resumed")
+            raise
     else:
         summary = to_file(task, source, flags, verb=verb, columns=(field, *more))
         report_rows(summary, flags.output)
@@ -318,6 +325,8 @@ def _process(
     budget: Budget,
     verb: str,
     columns: Sequence[str],
+    *,
+    early: bool = False,
 ) -> Summary:
     from llmkit.records.process import process
 
@@ -330,6 +339,7 @@ def _process(
             output=output,
             budget=budget,
             window=WINDOW,
+            early=early,
             on_error="skip" if flags.on_error == "skip" else "fail",
             columns=columns,
             result_field=flags.result_field,

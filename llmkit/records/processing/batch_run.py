@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from llmkit.errors import OptionError, OutOfMemory, RequestRefused, RowError
@@ -59,6 +60,7 @@ class OpenWindow:
         share_before, share_after: share of the input that was read before and after it; None if unknown.
         total: number of all rows, if this is the last window.
         results: the results so far, by row index.
+        shown: rows at its beginning that a stream has.
     """
 
     rows: list[Row]
@@ -68,6 +70,7 @@ class OpenWindow:
     share_after: float | None
     total: int | None
     results: dict[int, Result] = field(default_factory=dict)
+    shown: int = 0
 
 
 @dataclass
@@ -164,6 +167,7 @@ class RowRun:
     def settle(self, window: OpenWindow, new: dict[int, Result], fields: list[dict[str, Any]] | None) -> None:
         """Count new results of a window and report the progress."""
         window.results.update(new)
+        self._show(window)
         self.done += len(new)
         self.failed += sum(isinstance(result, Failure) for result in new.values())
         before, after = window.share_before, window.share_after
@@ -175,12 +179,20 @@ class RowRun:
             self.share = before + (after - before) * len(window.results) / len(window.rows)
         self.progress(self.done, self.failed, fields, self.share)
 
+    def _show(self, window: OpenWindow) -> None:
+        """Give a stream the rows that are next in the order of the input."""
+        if not isinstance(self.output, StreamOutput):
+            return
+        done = takewhile(lambda row: row.index in window.results, window.rows[window.shown :])
+        rows, failures = _as_written(list(done), window.results)
+        window.shown += len(rows)
+        if rows:
+            self.output.write(rows, failures)
+
     def end(self, window: OpenWindow) -> None:
-        """Write a complete window."""
-        results = [window.results[row.index] for row in window.rows]
-        failures = [result.reason if isinstance(result, Failure) else None for result in results]
-        rows = [row_out(row, result) for row, result in zip(window.rows, results, strict=True)]
-        self.output.end_window(rows, failures)
+        """Write a complete window to a file; a stream has its rows."""
+        if not isinstance(self.output, StreamOutput):
+            self.output.end_window(*_as_written(window.rows, window.results))
 
     def settled(self, answers: Mapping[int, dict[str, Any] | RowError]) -> dict[int, Result]:
         """Return answers by row index as results; under "fail", raise for the first failed row."""
@@ -240,3 +252,12 @@ class RowRun:
         except ValueError:
             return RowError(row.where, "its result holds NaN or Infinity, which JSON cannot hold")
         return fields
+
+
+def _as_written(
+    rows: Sequence[Row], results: Mapping[int, Result]
+) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """Return rows with their results, and for each the reason of its failure or None."""
+    found = [results[row.index] for row in rows]
+    failures = [result.reason if isinstance(result, Failure) else None for result in found]
+    return [row_out(row, result) for row, result in zip(rows, found, strict=True)], failures
