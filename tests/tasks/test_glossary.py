@@ -53,6 +53,8 @@ def test_all_terms_are_met_and_the_rest_of_a_sentence_stays() -> None:
     assert not any(glossary.unmet(text, one) for text, one in zip(TEXTS, found, strict=True))
     assert found[0] == "Meine Mama ist mit meinem Köter in Neustadt. Wo ist mein Band?"
     assert found[-1] == plain[-1]
+    # The article stays; it attends to the noun as well.
+    assert (plain[1], found[1]) == ("Der Hund schläft.", "Der Köter schläft.")
 
 
 @pytest.mark.parametrize("family", ["marian", "nllb"])
