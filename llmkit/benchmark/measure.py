@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 Progress = Callable[[int, int], None]
+_ENOUGH_LOADING = 20.0
+"""Seconds of loading after which a model is not loaded again: quantizing a large one takes minutes."""
 
 
 def benchmark(
@@ -126,13 +128,17 @@ def _benchmark(
         systems=(*results, *skipped),
         busy=bool(reasons),
         reasons=tuple(reasons),
-        notes=(*engine.notes, *_about_limits(work)),
+        notes=(*engine.notes, *_about_loading(own[0], options), *_about_limits(work)),
         versions=_versions(),
     )
 
 
 def _load_and_warm(spec: ModelSpec, options: BenchmarkOptions) -> tuple[TransformersEngine, list[Quantity]]:
-    """Load a model as often as there are rounds; return the last, and measurements of loading and memory."""
+    """Load a model once, and again in each round while that is fast.
+
+    Returns:
+        The model that was loaded last, and measurements of loading and memory.
+    """
     from llmkit.engines.open import open_engine
 
     loading: list[float] = []
@@ -149,13 +155,21 @@ def _load_and_warm(spec: ModelSpec, options: BenchmarkOptions) -> tuple[Transfor
             system.single(source.one())
             system.many(source.batch())
             memory = float(machine.peak_memory())
-        if number + 1 < options.repeats:
-            system = engine = None  # type: ignore[assignment]
-            gc.collect()
+        if number + 1 == options.repeats or sum(loading) >= _ENOUGH_LOADING:
+            break
+        system = engine = None  # type: ignore[assignment]
+        gc.collect()
     return engine, [
         Quantity("load", "s", tuple(loading)),
         Quantity("peak memory", "bytes", (memory,)),
     ]
+
+
+def _about_loading(load: Quantity, options: BenchmarkOptions) -> list[str]:
+    times, seconds = len(load.samples), load.median
+    if times == options.repeats:
+        return []
+    return [f"loaded {times} instead of {options.repeats} times, since a load takes {seconds:.0f} s"]
 
 
 def _about_limits(work: ModelWork | None) -> list[str]:

@@ -171,6 +171,29 @@ def test_a_model_is_measured(tiny_model: TinyModel) -> None:
     assert prefill.samples == pytest.approx([16 / seconds for seconds in first.samples])
 
 
+def test_a_model_that_loads_slowly_is_loaded_once(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.benchmark import measure
+
+    class Minutes:
+        """A clock on which all takes minutes."""
+
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            self.now += 90.0
+            return self.now
+
+    monkeypatch.setattr(measure, "time", Minutes())
+    options = BenchmarkOptions(prompt_tokens=16, new_tokens=4, batch=2, repeats=3)
+    result = benchmark(ModelSpec(str(tiny_model("llama"))), options)
+    load = result.systems[0].find("load")
+    assert load is not None
+    assert load.samples == (90.0,)
+    assert any("loaded 1 instead of 3 times" in note and "90 s" in note for note in result.notes)
+
+
 def test_prompts_longer_than_the_context_are_refused(tiny_model: TinyModel) -> None:
     with pytest.raises(OptionError) as refused:
         benchmark(ModelSpec(str(tiny_model("llama"))), BenchmarkOptions(prompt_tokens=126, new_tokens=4))
