@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from llmkit.errors import InputError
 from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import check_key, read_json
+from llmkit.serving.scheduling.jobs import TextBatch
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.state import STATE
 
@@ -76,14 +78,15 @@ async def translate_texts(request: web.Request) -> web.Response:
     for code in dict.fromkeys(codes):
         mine = [text for text, one in zip(texts, codes, strict=True) if one == code]
 
-        def run(engine: Any, mine: list[str] = mine, code: str | None = code) -> Any:
-            return translate(engine, mine, source=code, target=target)
+        def run(engine: Any, texts: Sequence[str], code: str | None = code) -> Any:
+            return translate(engine, texts, source=code, target=target)
 
         if _same(code, target):
             translated.append((code, iter(mine)))
             continue
         try:
-            results = await model.call(run, state.seconds(request))
+            batch = TextBatch(("libretranslate", code, target), mine, run)
+            results = await model.call_texts(batch, state.seconds(request))
         except InputError as error:
             raise ApiError(400, str(error), code="invalid_value") from error
         translated.append((code, iter([one.texts[0] for one in results])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import read_json
+from llmkit.serving.scheduling.jobs import TextBatch
 from llmkit.serving.state import STATE
 
 _CHARACTERS = 200_000
@@ -32,11 +34,11 @@ async def translations(request: web.Request) -> web.Response:
     source, target = fields.text("source"), fields.text("target")
     keep = fields.strings("keep", 1000) or None
     options = _options(fields)
-    found = await run_task(
-        request,
-        fields,
-        lambda engine: translate(engine, texts, source=source, target=target, options=options, keep=keep),
-    )
+
+    def run(engine: Any, texts: Sequence[str]) -> Any:
+        return translate(engine, texts, source=source, target=target, options=options, keep=keep)
+
+    found = await _run_texts(request, fields, texts, run, options, ("translate", source, target, repr(keep)))
     data = [
         {"index": i, "text": one.texts[0], "finish_reason": one.finish_reason}
         for i, one in enumerate(found[1])
@@ -59,11 +61,11 @@ async def summaries(request: web.Request) -> web.Response:
     summary = SummaryOptions(length=SummaryLength(min_words=least, max_words=most), style=style)
     extractive = fields.boolean("extractive")
     options = None if extractive else _options(fields)
-    found = await run_task(
-        request,
-        fields,
-        lambda engine: summarize(None if extractive else engine, texts, summary=summary, options=options),
-    )
+
+    def run(engine: Any, texts: Sequence[str]) -> Any:
+        return summarize(None if extractive else engine, texts, summary=summary, options=options)
+
+    found = await _run_texts(request, fields, texts, run, options, ("summarize", extractive, repr(summary)))
     data = [
         {"index": i, "text": one.text, "finish_reason": one.finish_reason} for i, one in enumerate(found[1])
     ]
@@ -129,8 +131,37 @@ def _options(fields: Fields) -> Any:
     return GenerationOptions(**{name: value for name, value in given.items() if value is not None})
 
 
+async def _run_texts(
+    request: web.Request,
+    fields: Fields,
+    texts: Sequence[str],
+    function: Callable[[Any, Sequence[str]], Any],
+    options: Any,
+    key: tuple[Any, ...],
+) -> tuple[str, list[Any]]:
+    """Run a task over texts, together with those of other requests if nothing is random; see `run_task`.
+
+    Args:
+        request, fields: see `run_task`.
+        texts: the texts.
+        function: the task; takes the engine and texts.
+        options: its `GenerationOptions`, or None.
+        key: all else that its results depend on.
+    """
+    batch = TextBatch((*key, repr(options)), texts, function)
+    random = options is not None and options.temperature
+    return await run_task(
+        request, fields, lambda engine: function(engine, texts), batch=None if random else batch
+    )
+
+
 async def run_task(
-    request: web.Request, fields: Fields, function: Any, *, reader: str | None = None
+    request: web.Request,
+    fields: Fields,
+    function: Any,
+    *,
+    reader: str | None = None,
+    batch: TextBatch | None = None,
 ) -> tuple[str, list[Any]]:
     """Run a task in the model's thread; return the model's name and the results.
 
@@ -139,6 +170,7 @@ async def run_task(
         fields: the fields; what was not read is refused.
         function: the task.
         reader: task of models that write no text and can do this.
+        batch: the same work as texts, if it may run together with that of other requests.
     """
     state = request.app[STATE]
     model = await state.open(request, fields.text("model"))
@@ -146,7 +178,12 @@ async def run_task(
     loaded = model.worker.reader
     if loaded is None or loaded.spec.task != reader:
         _ = model.engine  # refuses a model that writes no text
-    results: list[Any] = await model.call(function, state.seconds(request))
+    seconds = state.seconds(request)
+    results: list[Any]
+    if batch is not None:
+        results = await model.call_texts(batch, seconds)
+    else:
+        results = await model.call(function, seconds)
     return model.name, results
 
 

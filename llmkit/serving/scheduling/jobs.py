@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,22 @@ class AnswerJob:
             self.emit(Ended(completion, 0 if self.answer is None else self.answer.reused))
 
 
+@dataclass(frozen=True)
+class TextBatch:
+    """Texts of a call that may be answered together with those of other calls.
+
+    Attributes:
+        key: all else that the results depend on; calls with equal keys may run as one.
+        texts: the texts.
+        function: takes the engine and texts, and returns a result for each. The result of a text does not
+            depend on the texts beside it.
+    """
+
+    key: Hashable
+    texts: Sequence[str]
+    function: Callable[[Any, Sequence[str]], Sequence[Any]]
+
+
 class CallJob:
     """A function that runs in the model's thread, between steps.
 
@@ -112,6 +128,7 @@ class CallJob:
         function: takes the engine, or the model that finds answers in texts.
         done: takes the result, or the error, in the model's thread.
         deadline: as of a `AnswerJob`; a call that runs already is not ended.
+        batch: the same work as texts, if other calls may join it.
     """
 
     def __init__(
@@ -119,8 +136,10 @@ class CallJob:
         function: Callable[[Any], Any],
         done: Callable[[Any, BaseException | None], None],
         deadline: float,
+        batch: TextBatch | None = None,
     ) -> None:
         self.function = function
+        self.batch = batch
         self.deadline = deadline
         self.cancelled = False
         self._done = done

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.parsing.answer_text import AnswerText
-from llmkit.serving.scheduling.jobs import GRACE, CallJob, too_late
+from llmkit.serving.scheduling.jobs import GRACE, CallJob, TextBatch, too_late
 from llmkit.serving.scheduling.prepare import PreparedChoice, prepare
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.scheduling.worker import Worker
@@ -119,12 +119,25 @@ class ServedModel:
             self._tool_support = support_of(self.engine.tokenizer)
         return self._tool_support
 
-    async def call(self, function: Callable[[Any], Any], seconds: float) -> Any:
+    async def call_texts(self, batch: TextBatch, seconds: float) -> Any:
+        """Return a result for each text; calls that wait at the same time may run together; see `call`.
+
+        A model that samples by default runs them one by one: its random numbers depend on the text's number.
+        """
+        alone = self.worker.reader is not None or self.engine.samples_by_default
+        return await self.call(
+            lambda engine: batch.function(engine, batch.texts), seconds, None if alone else batch
+        )
+
+    async def call(
+        self, function: Callable[[Any], Any], seconds: float, batch: TextBatch | None = None
+    ) -> Any:
         """Run a function in the model's thread and return its result.
 
         Args:
             function: takes the engine, or the `LoadedModel` of a model that writes no text.
             seconds: time limit.
+            batch: the same work as texts, if other calls may join it.
 
         Raises:
             ApiError: the queue is full, or the time is over.
@@ -146,6 +159,7 @@ class ServedModel:
             function,
             lambda result, error: _ignore(loop.call_soon_threadsafe(settle, result, error)),
             time.monotonic() + seconds,
+            batch,
         )
         self.worker.submit([call])
         try:

@@ -13,7 +13,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.engines.base import Completion, LiveBatch, Request
 from llmkit.errors import OptionError
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.serving.settings import ServerSettings
 
+_TEXTS_TOGETHER = 64
+"""Texts of calls that run as one."""
+_WATCHED_TOKENS = 2048
+_CALL_TOKENS = 8192
+"""Tokens of a batch of a call: beside answers that wait for their next step, and where there are none."""
 STUCK_SECONDS = 30.0
 """Time without a step after which a model with work counts as stuck."""
 
@@ -72,7 +78,7 @@ class Worker:
         self._running: list[AnswerJob] = []
         self._changed = threading.Condition()
         self._stopping = False
-        self._alone: AnswerJob | CallJob | None = None  # runs by itself, without a batch
+        self._alone: Sequence[AnswerJob | CallJob] = ()  # run by themselves, without a batch
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"llmkit-{name}", daemon=True)
 
@@ -103,7 +109,7 @@ class Worker:
         """Fail what waits and runs, and end the thread after the step under way."""
         with self._changed:
             self._stopping = True
-            jobs = [*self._waiting, *self._running, *([self._alone] if self._alone else [])]
+            jobs = [*self._waiting, *self._running, *self._alone]
             self._waiting.clear()
             self._changed.notify()
         for job in jobs:
@@ -138,7 +144,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Jobs that run."""
-        return len(self._running) + (self._alone is not None)
+        return len(self._running) + len(self._alone)
 
     @property
     def idle(self) -> bool:
@@ -230,7 +236,7 @@ class Worker:
             return
         try:
             if self.reader is not None and isinstance(job, CallJob):
-                self._alone = job
+                self._alone = [job]
                 job.done(job.function(self.reader))
                 return
             if self.failure is not None or self.engine is None:
@@ -238,16 +244,60 @@ class Worker:
             if isinstance(job, AnswerJob) and self._batch is not None and self._batch.takes(job.request):
                 self._join(job, self._batch)
                 return
-            self._alone, self._beat = job, time.monotonic()
             if isinstance(job, CallJob):
-                job.done(job.function(_Watched(self.engine, lambda: self._between(job))))
-            else:
-                self._stream(job, self.engine)
+                self._call([job, *self._alike(job)], self.engine)
+                return
+            self._alone, self._beat = [job], time.monotonic()
+            self._stream(job, self.engine)
         except Exception as error:
             self._note(error)
             fail(job, error)
         finally:
-            self._alone = None
+            self._alone = ()
+
+    def _alike(self, job: CallJob) -> list[CallJob]:
+        """Take the waiting calls whose texts can be answered together with those of `job`."""
+        found: list[CallJob] = []
+        if job.batch is None:
+            return found
+        count = len(job.batch.texts)
+        with self._changed:
+            for one in list(self._waiting):
+                batch = one.batch if isinstance(one, CallJob) else None
+                if batch is None or batch.key != job.batch.key or one.dead:
+                    continue
+                count += len(batch.texts)
+                if count > _TEXTS_TOGETHER:
+                    break
+                found.append(cast("CallJob", one))
+                self._waiting.remove(one)
+        return found
+
+    def _call(self, jobs: Sequence[CallJob], engine: Engine) -> None:
+        """Run calls as one; if that fails, each by itself, so that each has its own error."""
+        self._alone, self._beat = jobs, time.monotonic()
+        most = _WATCHED_TOKENS if self._batch is not None else _CALL_TOKENS
+        watched = _Watched(engine, lambda: self._between(jobs), most)
+        if len(jobs) > 1:
+            batches = [job.batch for job in jobs if job.batch is not None]
+            try:
+                results = batches[0].function(watched, [text for batch in batches for text in batch.texts])
+            except Exception:
+                for job in jobs:
+                    self._call([job], engine)
+                return
+            found = iter(results)
+            for job, batch in zip(jobs, batches, strict=True):
+                job.done(list(islice(found, len(batch.texts))))
+            return
+        (job,) = jobs
+        try:
+            if job.dead:
+                raise ended_early(job)
+            job.done(job.function(watched))
+        except Exception as error:
+            self._note(error)
+            fail(job, error)
 
     def _join(self, job: AnswerJob, batch: LiveBatch) -> None:
         sampling, length = job.request.sampling, len(job.request.ids or ())
@@ -278,13 +328,13 @@ class Worker:
             job.emit(NewTokens((), completion.logprobs))
         self._end(job, completion)
 
-    def _between(self, call: CallJob) -> None:
-        """Give the others a step between two calls of the engine, and end a call that nobody waits for."""
+    def _between(self, calls: Sequence[CallJob]) -> None:
+        """Give the others a step between two calls of the engine, and end calls that nobody waits for."""
         self._beat = time.monotonic()
         if self._running:
             self._step()
-        if call.dead:
-            raise ended_early(call)
+        if all(call.dead for call in calls):
+            raise ended_early(calls[0])
 
     def _step(self) -> None:
         batch = self._batch
@@ -332,19 +382,17 @@ class Worker:
 
 
 class _Watched:
-    """An engine that works in small batches and reports before each of them."""
+    """An engine that works in small batches, of at most `most` tokens, and reports before each of them."""
 
-    _TOKENS = 2048
-
-    def __init__(self, engine: Any, report: Callable[[], None]) -> None:
-        self._engine, self._report = engine, report
+    def __init__(self, engine: Any, report: Callable[[], None], most: int) -> None:
+        self._engine, self._report, self._most = engine, report, most
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
     def token_budget(self) -> int:
         """Return the token budget of one call."""
-        return min(self._engine.token_budget() or self._TOKENS, self._TOKENS)
+        return min(self._engine.token_budget() or self._most, self._most)
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Answer requests together; see `Engine.generate`."""
