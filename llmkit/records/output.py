@@ -383,8 +383,8 @@ class StreamOutput:
         """Write and flush the next rows; see `JournaledOutput.end_window`."""
         for row, failure in zip(rows, failures, strict=True):
             self._stream.write(self._render(row, failure) + "\n")
+            self.written += 1
         self._stream.flush()
-        self.written += len(rows)
 
     def finish(self) -> None:
         """Do nothing: all rows were flushed."""

@@ -1,8 +1,10 @@
 """Cut texts into passages, and rank the passages for a question.
 
 Ranking is BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009), in
-Lucene's form, by the bm25s library. With the vectors of an encoder, both rankings become one by reciprocal
-rank fusion (Cormack et al., SIGIR 2009, https://doi.org/10.1145/1571941.1572114).
+Lucene's form, by the bm25s library. With the vectors of an encoder, the score of a passage is the weighted
+mean of its BM25 score and its cosine, each scaled from its minimum to the largest of the question
+(TM2C2 in Bruch, Gai and Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, ACM TOIS 42, 2023,
+https://doi.org/10.1145/3596512).
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 # Long enough for a fact and its context, short enough that several fit into a prompt.
 PASSAGE_CHARACTERS = 1000
-_FUSION = 60  # the constant of reciprocal rank fusion, as in its paper
+ENCODER_SHARE = 0.8
+"""Weight of the cosine. Scaled cosines of different passages differ little, so both scores count about the
+same. `python -m tests.benchmarks rank` compares weights."""
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?。！？।؟]\s*"), re.compile(r"\s+"))
 
 
@@ -94,11 +98,10 @@ def _last_break(pattern: re.Pattern[str], text: str, start: int, size: int) -> i
     return ends[-1] if ends else None
 
 
-def _reciprocal_ranks(scores: np.ndarray) -> np.ndarray:
-    """Return 1 / (60 + rank) of each score; equal scores have the same rank."""
-    import numpy as np
-
-    return 1 / (_FUSION + np.searchsorted(np.sort(-scores), -scores))
+def _normalized(scores: np.ndarray, least: float) -> np.ndarray:
+    """Return scores scaled so that `least`, their theoretical minimum, is 0 and the largest one 1."""
+    most = float(scores.max())
+    return (scores - least) / (most - least) if most > least else scores * 0.0
 
 
 @dataclass
@@ -134,9 +137,8 @@ class Library:
         scores = self._index.get_scores(terms) if terms else np.zeros(len(self.passages))
         if self.embed is not None:
             (wanted,) = self.embed([question])
-            # BM25 did not find a passage with a score of 0: it has no rank there, and its place no weight.
-            by_words = np.where(scores > 0, _reciprocal_ranks(scores), 0)
-            scores = by_words + _reciprocal_ranks(self._vectors @ wanted)
+            near = _normalized(self._vectors @ wanted, -1.0)
+            scores = (1 - ENCODER_SHARE) * _normalized(scores, 0.0) + ENCODER_SHARE * near
         return [self.passages[i] for i in np.argsort(-scores, kind="stable")]
 
     @cached_property
