@@ -1,8 +1,8 @@
 """Share of questions whose passage ranks first: BM25, an encoder's cosines, and ways to join the two.
 
 `LLMKIT_DATA` names the folder of data sets, `LLMKIT_ENCODER` a folder with an encoder. SQuAD: paragraphs of
-`LLMKIT_RANK_ARTICLES` articles, two questions on each. FairytaleQA: sections of as many stories of its
-validation part, and the questions on one section. A library is one article or one story, or all of them.
+`LLMKIT_RANK_ARTICLES` articles (5), two questions on each. FairytaleQA: the first `LLMKIT_RANK_SECTIONS`
+sections (100) of its validation part, and their questions. A library is one article or story, or all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from llmkit.text.passages import ContextDocument, Library
 
 Corpus = tuple[list[tuple[str, str]], list[tuple[str, int]]]
 """(Article, text) of each passage; and each question with the number of its passage."""
+ARTICLES = (0, 3, 6, 9, 14, 19, 24, 29, 34, 39)
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -25,18 +26,17 @@ def squad(data: Path, articles: int) -> Corpus:
     """Return paragraphs of SQuAD and two questions on each."""
     found = json.loads((data / "qa" / "squad_v1.1_dev_part.json").read_text(encoding="utf-8"))["data"]
     texts, questions = [], []
-    for article in found[::3][:articles]:
+    for article in (found[i] for i in ARTICLES[:articles]):
         for paragraph in article["paragraphs"]:
             questions += [(qa["question"], len(texts)) for qa in paragraph["qas"][:2]]
             texts.append((article["title"], paragraph["context"]))
     return texts, questions
 
 
-def fairytales(data: Path, stories: int) -> Corpus:
+def fairytales(data: Path, sections: int) -> Corpus:
     """Return sections of FairytaleQA and the questions on each."""
     rows = [json.loads(line) for line in _lines(data / "stories" / "fairytale_val_sections.jsonl")]
-    names = list(dict.fromkeys(row["story"] for row in rows))[:stories]
-    rows = [row for row in rows if row["story"] in names]
+    rows = rows[:sections]
     places = {(row["story"].removesuffix("-story"), row["section"]): i for i, row in enumerate(rows)}
     questions = []
     for line in _lines(data / "qa" / "fairytale_val_qa.jsonl"):
@@ -91,10 +91,12 @@ def main() -> None:
     from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 
     embedder = SentenceEmbedder(load(ModelSpec(folder, task="feature-extraction", device="cpu")))
-    count, default = int(os.environ.get("LLMKIT_RANK_ARTICLES", "10")), passages.ENCODER_SHARE
+    articles = int(os.environ.get("LLMKIT_RANK_ARTICLES", "5"))
+    sections = int(os.environ.get("LLMKIT_RANK_SECTIONS", "100"))
+    default = passages.ENCODER_SHARE
     for name, corpus in (
-        ("SQuAD", squad(Path(data), count)),
-        ("FairytaleQA", fairytales(Path(data), count)),
+        ("SQuAD", squad(Path(data), articles)),
+        ("FairytaleQA", fairytales(Path(data), sections)),
     ):
         texts = list(dict.fromkeys([text for _, text in corpus[0]] + [text for text, _ in corpus[1]]))
         vectors = dict(zip(texts, embedder(texts), strict=True))
