@@ -34,10 +34,11 @@ _LINEAR, _ATTENTION = _PACKAGE / "linear" / "native", _PACKAGE / "attention" / "
 
 def source(name: str, *includes: str, levels: tuple[Level, ...] = LEVELS) -> NativeSource:
     """Return a source of this package by its name, and the files that it includes."""
+    products = (str(_LINEAR / one) for one in ("product.cpp", "lanes.h"))
     return NativeSource(
         name,
         Path(__file__).parent / "native",
-        (f"{name}.cpp", "decoder.h", *(str(_LINEAR / one) for one in ("product.cpp", "lanes.h")), *includes),
+        (f"{name}.cpp", "decoder.h", "call.h", *products, *includes),
         levels,
         ("-ffp-contract=fast", f"-I{_LINEAR}", f"-I{_ATTENTION}"),
     )

@@ -6,7 +6,7 @@
 // Threads take shares of the outputs, of rows, or of attention's tiles, one after the other, so that one that is held
 // up holds up no share but its own.
 
-#include "decoder.h"
+#include "call.h"
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ struct Reading {
     Input input, inner;       // of the products before and after attention or activation
     char *own;                // each thread's panels and scratch
     int *tickets;
-    const Piece *pieces;
+    Piece *pieces;
     int count_pieces;
 };
 
@@ -215,52 +215,28 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     const Model &m = *(const Model *)model;
     const Row *row = (const Row *)rows;
     const int64_t qn = m.heads * m.head_dim, kn = m.kv_heads * m.head_dim;
-    int64_t widest = m.hidden > qn ? m.hidden : qn;
-    widest = m.inner > widest ? m.inner : widest;
+    const int64_t tickets = (m.count * PHASES + 4) * L;
     Reading b{};
-    b.input.step = m.hidden * 4 + 64; // no power of two: rows would fall on the same lines of the cache
-    b.inner.step = widest * 4 + 64;
-    b.input.bytes.width = b.inner.bytes.width = (widest + 63) / 64 * 64;
-    b.input.bytes.blocks = b.inner.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
-    const int64_t wide = b.input.bytes.width, scales = count * (widest / 8 + 1) * 4;
-    const int64_t last = m.inner > m.hidden ? m.inner : m.hidden; // the last hidden states end in `gate`
-    const int64_t tickets = (m.count * PHASES + 4) * L * 4;
-    char *at = nullptr;
-    static thread_local Kept kept;
-    for (int pass = 0; pass < 2; pass++) { // sizes at first, then places
-        char *start = at;
-        auto room = [&](auto *&place, int64_t bytes) {
-            place = (std::remove_reference_t<decltype(place)>)at;
-            at += (bytes + 63) / 64 * 64;
-        };
-        room(b.qkv[0], count * qn * 4), room(b.qkv[1], count * kn * 4), room(b.qkv[2], count * kn * 4);
-        room(b.delta, count * m.hidden * 4), room(b.gate, count * last * 4), room(b.up, count * m.inner * 4);
-        room(b.cosines, count * m.rotary * 2), room(b.sines, count * m.rotary * 2);
-        for (float *&low : b.low) room(low, count * m.rank * 4);
-        room(b.queries, count * qn * 4), room(b.attended, count * qn * 4);
-        for (Input *in : {&b.input, &b.inner}) {
-            room(in->rows, (count + L - 1) / L * L * in->step), room(in->bytes.x, count * wide);
-            room(in->bytes.scale, scales), room(in->bytes.sum, scales);
-        }
-        room(b.own, threads * OWN_BYTES), room(b.tickets, tickets);
-        room(b.pieces, count * sizeof(Piece));
-        if (pass == 0 && !(at = (char *)kept.need(at - start))) return 1;
-    }
     b.hidden = hidden;
-    memset(b.tickets, 0, tickets);
-    Piece *pieces = (Piece *)b.pieces;
+    static thread_local Kept kept;
+    const bool there = lay_out(kept, [&](Places &place) {
+        place(b.qkv[0], count * qn), place(b.qkv[1], count * kn), place(b.qkv[2], count * kn);
+        place(b.delta, count * m.hidden), place(b.up, count * m.inner);
+        place(b.gate, count * wider(m.inner, m.hidden)); // the last hidden states end there
+        place(b.cosines, count * m.rotary / 2), place(b.sines, count * m.rotary / 2);
+        for (float *&low : b.low) place(low, count * m.rank);
+        place(b.queries, count * qn * 4), place(b.attended, count * qn * 4);
+        place(b.input, count, m.hidden, 4), place(b.inner, count, wider(qn, m.inner), 4);
+        place(b.own, threads * OWN_BYTES), place(b.tickets, tickets), place(b.pieces, count);
+    });
+    if (!there) return 1;
+    memset(b.tickets, 0, tickets * sizeof(int));
     for (int r = 0; r < count; r++) {
-        Piece *before = r ? pieces + b.count_pieces - 1 : nullptr;
+        Piece *before = r ? b.pieces + b.count_pieces - 1 : nullptr;
         if (r && before->offset == row[r].offset && before->position + before->count == row[r].position) before->count++;
-        else pieces[b.count_pieces++] = {r, 1, row[r].offset, row[r].position};
+        else b.pieces[b.count_pieces++] = {r, 1, row[r].offset, row[r].position};
     }
-    Barrier barrier{threads};
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp single
-        barrier.threads = omp_get_num_threads();
-        work(m, row, count, b, logits, wanted, barrier, omp_get_thread_num(), barrier.threads);
-    }
+    in_threads(threads, [&](Barrier &barrier, int thread, int all) { work(m, row, count, b, logits, wanted, barrier, thread, all); });
     kept.keep_at_most(64 << 20);
     return 0;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attend.h"
+#include "call.h"
 
 namespace decoder {
 
@@ -102,7 +103,5 @@ inline void activate(const Side &side, float *x, const float *by, int64_t n) {
 inline const float *bias_of(const Side &side, int64_t head, int64_t position) {
     return side.bias ? side.bias + head * (2 * side.reach + L) + side.reach - position : nullptr;
 }
-
-inline int64_t wider(int64_t a, int64_t b) { return a > b ? a : b; }
 
 } // namespace decoder

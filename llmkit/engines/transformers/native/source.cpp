@@ -125,46 +125,28 @@ extern "C" int NAME(const void *model, const void *sources, int count, float *hi
     int64_t tokens = 0, longest = 1;
     for (int i = 0; i < count; i++) tokens += source[i].length, longest = wider(longest, source[i].length);
     const int64_t kn = m.target.heads * m.target.head_dim, qn = m.source.heads * m.source.head_dim, inner = m.source.inner;
-    const int64_t widest = wider(m.hidden, wider(qn, inner));
+    const int64_t tickets = ((m.source.count + m.target.count) * PHASES + 4) * L;
     Work b{};
     b.hidden = hidden;
     b.width = (longest + L - 1) / L * L;
-    b.input.step = m.hidden * 4 + 64; // no power of two: rows would fall on the same lines of the cache
-    b.inner.step = wider(qn, inner) * 4 + 64;
-    b.input.bytes.width = b.inner.bytes.width = (widest + 63) / 64 * 64;
-    b.input.bytes.blocks = b.inner.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
-    const int64_t scales = tokens * (widest / 8 + 1) * 4, tickets = ((m.source.count + m.target.count) * PHASES + 4) * L * 4;
-    char *at = nullptr;
     static thread_local Kept kept;
-    for (int pass = 0; pass < 2; pass++) { // sizes at first, then places
-        char *start = at;
-        auto room = [&](auto *&place, int64_t bytes) {
-            place = (std::remove_reference_t<decltype(place)>)at;
-            at += (bytes + 63) / 64 * 64;
-        };
-        room(b.normed, tokens * m.hidden * 4), room(b.delta, tokens * m.hidden * 4);
-        room(b.up, tokens * inner * 4), room(b.gate, tokens * inner * 4);
-        for (float *&one : b.qkv) room(one, tokens * wider(qn, kn) * 4);
-        room(b.attended, tokens * qn * 4), room(b.scores, threads * b.width * 4);
-        for (Input *in : {&b.input, &b.inner}) {
-            room(in->rows, (tokens + L - 1) / L * L * in->step), room(in->bytes.x, tokens * in->bytes.width);
-            room(in->bytes.scale, scales), room(in->bytes.sum, scales);
-        }
-        room(b.tokens, tokens * sizeof(Token)), room(b.own, threads * PANEL_BYTES), room(b.tickets, tickets);
-        if (pass == 0 && !(at = (char *)kept.need(at - start))) return 1;
-    }
-    memset(b.tickets, 0, tickets);
+    const bool there = lay_out(kept, [&](Places &place) {
+        place(b.normed, tokens * m.hidden), place(b.delta, tokens * m.hidden);
+        place(b.up, tokens * inner), place(b.gate, tokens * inner);
+        for (float *&one : b.qkv) place(one, tokens * wider(qn, kn));
+        place(b.attended, tokens * qn), place(b.scores, threads * b.width);
+        place(b.input, tokens, m.hidden, 4), place(b.inner, tokens, wider(qn, inner), 4);
+        place(b.tokens, tokens), place(b.own, threads * PANEL_BYTES), place(b.tickets, tickets);
+    });
+    if (!there) return 1;
+    memset(b.tickets, 0, tickets * sizeof(int));
     Token *token = b.tokens;
     for (int64_t i = 0, first = 0; i < count; first += source[i++].length)
         for (int64_t p = 0; p < source[i].length; p++) *token++ = {first, source[i].length, p, source[i].offset + p};
-    Barrier barrier{threads};
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp single
-        barrier.threads = omp_get_num_threads();
-        if (m.cache_kind) work<uint16_t>(m, tokens, b, barrier, omp_get_thread_num());
-        else work<float>(m, tokens, b, barrier, omp_get_thread_num());
-    }
+    in_threads(threads, [&](Barrier &barrier, int thread, int) {
+        if (m.cache_kind) work<uint16_t>(m, tokens, b, barrier, thread);
+        else work<float>(m, tokens, b, barrier, thread);
+    });
     kept.keep_at_most(64 << 20);
     return 0;
 }

@@ -7,6 +7,7 @@
 // embedding and softmax are float32. This file is compiled once for each instruction set; it includes nothing of torch.
 
 #include "attend.h"
+#include "call.h"
 
 namespace decoder {
 
@@ -122,39 +123,19 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
         several |= r > 0 && row[r].offset == row[r - 1].offset;
     }
     const int64_t qn = m.heads * m.head_dim, kn = m.kv_heads * m.head_dim;
-    const int64_t widest = m.inner > m.hidden ? (m.inner > qn ? m.inner : qn) : (m.hidden > qn ? m.hidden : qn);
     Buffers b{};
-    b.width = (longest + L - 1) / L * L;
-    b.input.bytes.width = (widest + 63) / 64 * 64;
-    b.input.step = widest * (PAIRS ? 2 : 4) + 64; // no power of two: rows would fall on the same lines of the cache
-    b.input.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
-    const int64_t floats[] = {count * m.hidden, count * qn, count * kn, count * kn, count * qn, count * m.hidden, count * m.inner, count * m.inner,
-                              count * m.rotary, count * m.rotary, threads * (m.heads / m.kv_heads) * b.width, threads * count * m.rank, 2 * count * b.input.bytes.blocks, count * b.input.bytes.width / 4, count * b.input.step / 4};
-    float **places[] = {&b.normed, &b.qkv[0], &b.qkv[1], &b.qkv[2], &b.attended, &b.delta, &b.gate, &b.up, &b.cosines, &b.sines, &b.scores, &b.low};
-    int64_t total = 0;
-    for (int64_t x : floats) total += (x + L - 1) / L * L;
-    static thread_local Kept kept;
-    float *at = (float *)kept.need(total * sizeof(float));
-    if (!at) return 1;
-    for (int i = 0; i < 15; i++) {
-        if (i < 12) *places[i] = at;
-        else if (i == 12) {
-            b.input.bytes.scale = at;
-            b.input.bytes.sum = (int32_t *)(at + count * b.input.bytes.blocks);
-        } else if (i == 13) b.input.bytes.x = (int8_t *)at;
-        else b.input.rows = (char *)at;
-        at += (floats[i] + L - 1) / L * L;
-    }
     b.hidden = hidden;
-    Barrier barrier{threads};
-    if (threads == 1) work(m, row, count, several, b, logits, wanted, barrier, 0, 1);
-    else {
-#pragma omp parallel num_threads(threads)
-        {
-#pragma omp single
-            barrier.threads = omp_get_num_threads();
-            work(m, row, count, several, b, logits, wanted, barrier, omp_get_thread_num(), barrier.threads);
-        }
-    }
+    b.width = (longest + L - 1) / L * L;
+    static thread_local Kept kept;
+    const bool there = lay_out(kept, [&](Places &place) {
+        place(b.normed, count * m.hidden), place(b.delta, count * m.hidden);
+        place(b.qkv[0], count * qn), place(b.qkv[1], count * kn), place(b.qkv[2], count * kn), place(b.attended, count * qn);
+        place(b.gate, count * m.inner), place(b.up, count * m.inner);
+        place(b.cosines, count * m.rotary / 2), place(b.sines, count * m.rotary / 2);
+        place(b.scores, threads * (m.heads / m.kv_heads) * b.width), place(b.low, threads * count * m.rank);
+        place(b.input, count, wider(m.inner, wider(m.hidden, qn)), PAIRS ? 2 : 4);
+    });
+    if (!there) return 1;
+    in_threads(threads, [&](Barrier &barrier, int thread, int all) { work(m, row, count, several, b, logits, wanted, barrier, thread, all); });
     return 0;
 }

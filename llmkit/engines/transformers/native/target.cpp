@@ -108,42 +108,22 @@ extern "C" int NAME(const void *model, const void *rows, int count, float *hidde
     const TargetRow *row = (const TargetRow *)rows;
     int64_t longest = 1;
     for (int r = 0; r < count; r++) longest = wider(longest, wider(row[r].position + 1, row[r].length));
-    const int64_t qn = m.target.heads * m.target.head_dim, inner = m.target.inner, widest = wider(m.hidden, wider(qn, inner));
+    const int64_t qn = m.target.heads * m.target.head_dim, inner = m.target.inner;
     Work b{};
     b.hidden = hidden;
     b.width = (longest + L - 1) / L * L;
-    b.input.step = widest * (PAIRS ? 2 : 4) + 64; // no power of two: rows would fall on the same lines of the cache
-    b.input.bytes.width = (widest + 63) / 64 * 64;
-    b.input.bytes.blocks = widest / 8 + 1; // the smallest block that a weight may have
-    const int64_t scales = count * b.input.bytes.blocks * 4;
-    char *at = nullptr;
     static thread_local Kept kept;
-    for (int pass = 0; pass < 2; pass++) { // sizes at first, then places
-        char *start = at;
-        auto room = [&](auto *&place, int64_t bytes) {
-            place = (std::remove_reference_t<decltype(place)>)at;
-            at += (bytes + 63) / 64 * 64;
-        };
-        room(b.normed, count * m.hidden * 4), room(b.delta, count * m.hidden * 4);
-        room(b.up, count * inner * 4), room(b.gate, count * inner * 4);
-        for (float *&one : b.qkv) room(one, count * qn * 4);
-        room(b.attended, count * qn * 4), room(b.scores, threads * b.width * 4), room(b.input.rows, count * b.input.step);
-        room(b.input.bytes.x, count * b.input.bytes.width), room(b.input.bytes.scale, scales), room(b.input.bytes.sum, scales);
-        if (pass == 0 && !(at = (char *)kept.need(at - start))) return 1;
-    }
-    Barrier barrier{threads};
-    auto run = [&](int thread, int all) {
+    const bool there = lay_out(kept, [&](Places &place) {
+        place(b.normed, count * m.hidden), place(b.delta, count * m.hidden);
+        place(b.up, count * inner), place(b.gate, count * inner);
+        for (float *&one : b.qkv) place(one, count * qn);
+        place(b.attended, count * qn), place(b.scores, threads * b.width);
+        place(b.input, count, wider(m.hidden, wider(qn, inner)), PAIRS ? 2 : 4);
+    });
+    if (!there) return 1;
+    in_threads(threads, [&](Barrier &barrier, int thread, int all) {
         if (m.cache_kind) work<uint16_t>(m, row, count, b, logits, barrier, thread, all);
         else work<float>(m, row, count, b, logits, barrier, thread, all);
-    };
-    if (threads == 1) run(0, 1);
-    else {
-#pragma omp parallel num_threads(threads)
-        {
-#pragma omp single
-            barrier.threads = omp_get_num_threads();
-            run(omp_get_thread_num(), barrier.threads);
-        }
-    }
+    });
     return 0;
 }
