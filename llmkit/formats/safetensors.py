@@ -134,7 +134,20 @@ def read_table(path: Path, name: str) -> dict[str, StoredTensor]:
             raise InputError(f"{name}: {path.name} is not a safetensors file, or is cut off") from error
     if any(one.offset + one.nbytes > size for one in found.values()):
         raise InputError(f"{name}: {path.name} is cut off; download or copy it again")
+    if not _covers(found, 8 + length, size):
+        raise InputError(
+            f"{name}: {path.name} is damaged: its tensors overlap or leave gaps; download or copy it again"
+        )
     return found
+
+
+def _covers(places: Mapping[str, StoredTensor], start: int, size: int) -> bool:
+    """Return True if tensors lie one behind the other up to the end of the file, as the format wants."""
+    for one in sorted(places.values(), key=lambda one: (one.offset, one.nbytes)):
+        if one.offset != start:
+            return False
+        start += one.nbytes
+    return start == size
 
 
 def _place(entry: Any, path: Path, start: int) -> StoredTensor:
@@ -142,6 +155,8 @@ def _place(entry: Any, path: Path, start: int) -> StoredTensor:
     first, last = map(int, entry["data_offsets"])
     if first < 0 or last < first or any(n < 0 for n in shape):
         raise ValueError("offsets or a shape below zero")
+    if math.prod(max(n, 1) for n in shape) >= 1 << 63:
+        raise ValueError("a shape beyond what torch counts")
     if dtype in TYPES and math.prod(shape) * TYPES[dtype][1] != last - first:
         raise ValueError("a tensor of another size than its shape")
     return StoredTensor(dtype, shape, path, start + first, last - first)

@@ -70,14 +70,19 @@ class _Folder:
         return read_rows(self._weights[name]).to(dtype)
 
     def mapped(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         stored = self._weights[name]
         if TYPES[stored.dtype][0] != str(dtype).removeprefix("torch."):
             return self.read(name, dtype)
-        if stored.path not in self._files:
-            self._files[stored.path] = safe_open(stored.path, framework="pt")
-        found: torch.Tensor = self._files[stored.path].get_tensor(name)
+        try:
+            if stored.path not in self._files:
+                self._files[stored.path] = safe_open(stored.path, framework="pt")
+            found: torch.Tensor = self._files[stored.path].get_tensor(name)
+        except SafetensorError as error:
+            raise InputError(
+                f"{stored.path} is damaged: {one_line(error)}; download or copy it again"
+            ) from error
         return found
 
     def rows(self, name: str) -> MatrixRows:

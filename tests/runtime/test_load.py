@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,35 @@ def test_a_cut_off_weight_file(folder: Path, keep: int) -> None:
     weights.write_bytes(weights.read_bytes()[:keep])
     assert "model.safetensors is" in refused(folder)
     assert "cut off" in refused(folder)
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], bytes, str]] = {
+    "gap": (lambda head: _move(head, 8), b"\0" * 8, "overlap or leave gaps"),
+    "overlap": (lambda head: head.update({_UP: head[_UP.replace("1", "0")]}), b"", "overlap or leave gaps"),
+    "huge": (lambda head: head.update(x=_HUGE), b"", "is not a safetensors file"),
+    "metadata": (lambda head: head.update(__metadata__={"format": 1}), b"", "is damaged: Error while"),
+}
+_UP = "model.layers.1.mlp.up_proj.weight"
+_HUGE = {"dtype": "F32", "shape": [1 << 62, 1 << 62, 0], "data_offsets": [0, 0]}
+
+
+def _move(head: dict[str, Any], by: int) -> None:
+    for name, one in head.items():
+        if name != "__metadata__":
+            one["data_offsets"] = [offset + by for offset in one["data_offsets"]]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_header_that_breaks_the_format(folder: Path, damage: str) -> None:
+    change, before, said = DAMAGES[damage]
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(data[8:end])
+    change(head)
+    text = json.dumps(head).encode()
+    weights.write_bytes(len(text).to_bytes(8, "little") + text + before + data[end:])
+    assert said in refused(folder, dtype="float32")
 
 
 def test_an_index_cannot_name_files_elsewhere(folder: Path) -> None:
