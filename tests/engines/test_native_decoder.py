@@ -104,6 +104,12 @@ def test_a_sequence_is_computed_alike_alone_and_beside_others(dtype: torch.dtype
     assert torch.equal(together, torch.cat(alone))
 
 
+def test_layers_of_another_type_beside_one_are_not_claimed() -> None:
+    model = make("qwen3", torch.bfloat16)
+    model.model.layers[1].mlp.up_proj.float()
+    assert "several types" in (reason_against(model) or "")
+
+
 FORMS = ("float32", "bfloat16", "8 bits", "4 bits")
 
 

@@ -113,7 +113,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
     ):
         return "its linear layers are wrapped or of another kind"
     if not all(_share_inputs(layer) for layer in model.model.layers):
-        return "its layers are quantized in several ways"
+        return "its layers have weights of several types"
     try:
         functions()
     except CannotBuildError as error:
@@ -136,22 +136,10 @@ def _linears(model: Any) -> list[Any]:
 
 
 def _share_inputs(layer: Any) -> bool:
-    """Return True if products that read the same numbers round them to 8 bits alike, or not at all.
-
-    The step rounds them once, for the first of these products.
-    """
+    """Return True if products that read the same numbers want them in one form."""
     attention, mlp = layer.self_attn, layer.mlp
     groups = ((attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj))
     return all(map(native_weights.read_alike, groups))
-
-
-def level() -> str:
-    """Return the instruction set that the step runs with.
-
-    Raises:
-        CannotBuildError: there is none that can be built here.
-    """
-    return functions().level
 
 
 class NativeDecoder:

@@ -24,16 +24,13 @@ def is_native(linear: Any) -> bool:
         return False
     linear = native_adapter.base_layer(linear)
     if type(linear) is torch.nn.Linear:
-        return bool(linear.weight.is_contiguous())
+        return bool(linear.weight.is_contiguous()) and _name(linear.weight.dtype) in KINDS
     return _quantized(linear) is not None
 
 
 def read_alike(linears: Sequence[Any]) -> bool:
-    """Return True if layers round the numbers that they read to 8 bits alike, or not at all.
-
-    A step rounds numbers once for all layers that read them.
-    """
-    return len({_block(linear) for linear in linears}) == 1
+    """Return True if layers want the numbers that they read in one form, which a step makes once for all."""
+    return len({_form(linear) for linear in linears}) == 1
 
 
 def weight_bytes(linear: Any) -> int:
@@ -71,7 +68,7 @@ class NativeWeights:
         else:
             weight = base.weight.detach()
             self._held.append(weight)
-            kind = KINDS.index(str(weight.dtype).removeprefix("torch."))
+            kind = KINDS.index(_name(weight.dtype))
             address = None if bias is None else self.floats(bias)
             matrix = NativeMatrix(weight.data_ptr(), address, *shape, kind)
         thin = native_adapter.low_rank(linear)
@@ -95,12 +92,16 @@ class NativeWeights:
         return copy.data_ptr()
 
 
-def _block(linear: Any) -> int:
-    """The number of inputs that share a scale of the activations; 0 if they are not rounded."""
+def _form(linear: Any) -> str | int:
+    """The type of a layer's weight; if it is quantized, the inputs that share a scale of the activations."""
     from llmkit.linear import cpu
 
     base = native_adapter.base_layer(linear)
-    return 0 if _quantized(base) is None else cpu.block_of(base.packed())
+    return _name(base.weight.dtype) if _quantized(base) is None else cpu.block_of(base.packed())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _quantized(linear: Any) -> int | None:

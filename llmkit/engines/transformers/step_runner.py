@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.base import Completion, OnTokens, Request
 from llmkit.engines.transformers import native_decoder, row_sampler
 from llmkit.engines.transformers.native_decoder import Slot
+from llmkit.engines.transformers.native_library import functions
 from llmkit.engines.transformers.step_decoder import RunningSequence, StepDecoder, new_meter
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
@@ -153,7 +154,7 @@ class StepRunner:
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
         drafting = {} if self._draft is None else {"draft": self._draft.identity()}
-        return {"decoder": f"native {native_decoder.level()}, {REVISION}", **drafting}
+        return {"decoder": f"native {functions().level}, {REVISION}", **drafting}
 
     def _needed(self, sizes: list[int]) -> int:
         """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""

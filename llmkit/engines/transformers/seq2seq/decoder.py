@@ -3,7 +3,7 @@
 Each answer has its own range of a cache without padding, and attends to the keys and values of its source,
 which are computed once. A row's numbers do not depend on the rows beside it, to the bit.
 
-Public: `reason_against`, `level`, `TranslatorDecoder`, `SourceSpan`, `TargetSlot`.
+Public: `reason_against`, `TranslatorDecoder`, `SourceSpan`, `TargetSlot`.
 """
 
 from __future__ import annotations
@@ -94,21 +94,12 @@ def reason_against(model: PreTrainedModel) -> str | None:
         return f"its widths {sorted(widths)} are not multiples of 16"
     crossed = [one for part in target.layers for one in (part.cross or ())[1:3]]
     if not all(map(native_weights.read_alike, [crossed, *_groups(source), *_groups(target)])):
-        return "its layers are quantized in several ways"
+        return "its layers have weights of several types"
     try:
         translator_functions()
     except CannotBuildError as error:
         return f"the native code cannot be built: {error}"
     return None
-
-
-def level() -> str:
-    """Return the instruction set of the native code.
-
-    Raises:
-        CannotBuildError: there is none that can be built here.
-    """
-    return translator_functions().level
 
 
 class TranslatorDecoder:

@@ -14,6 +14,7 @@ from llmkit.engines.transformers import row_sampler
 from llmkit.engines.transformers.row_sampler import choose
 from llmkit.engines.transformers.seq2seq import decoder as native
 from llmkit.engines.transformers.seq2seq.decoder import SourceSpan, TargetSlot, TranslatorDecoder
+from llmkit.engines.transformers.seq2seq.library import translator_functions
 from llmkit.engines.transformers.step_decoder import RunningSequence
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.memory import is_out_of_memory
@@ -81,7 +82,7 @@ class TranslatorRunner:
 
     def identity(self) -> dict[str, Any]:
         """Return what the numbers depend on besides the model, for a journal."""
-        return {"decoder": f"native {native.level()}, {REVISION}"}
+        return {"decoder": f"native {translator_functions().level}, {REVISION}"}
 
     def open_decoder(self, sources: int, targets: int) -> TranslatorDecoder:
         """Return a decoder whose caches hold these numbers of tokens or more, all of them free.
@@ -101,7 +102,8 @@ class TranslatorRunner:
 
     def keep(self, decoder: TranslatorDecoder) -> None:
         """Take a decoder back, all of whose answers are closed; caches beyond the budget are freed."""
-        self._decoder = decoder if decoder.target_tokens <= self._tokens else None
+        held = max(decoder.source_tokens, decoder.target_tokens)
+        self._decoder = decoder if held <= self._tokens else None
 
     def _run(
         self, requests: Sequence[Request], settings: Settings, on_tokens: OnTokens | None

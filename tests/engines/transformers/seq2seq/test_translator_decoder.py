@@ -188,7 +188,18 @@ def test_wrapped_layers_and_other_types_are_not_claimed() -> None:
     assert "float16" in (reason_against(make("bart").to(torch.float16)) or "")
     mixed = make("bart", "8 bits")
     mixed.model.encoder.layers[0].self_attn.k_proj = make("bart").model.encoder.layers[0].self_attn.k_proj
-    assert "several ways" in (reason_against(mixed) or "")
+    assert "several types" in (reason_against(mixed) or "")
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.float16], ids=str)
+def test_layers_of_another_type_beside_one_are_not_claimed(other: torch.dtype) -> None:
+    """One form of what they read is made for all of them."""
+    model = make("bart", "bfloat16")
+    model.model.decoder.layers[1].encoder_attn.v_proj.to(other)
+    assert ("several types" if other == torch.float32 else "another kind") in (reason_against(model) or "")
+    fitting = make("bart", "bfloat16")
+    fitting.model.decoder.layers[1].fc2.to(torch.float32)  # as T5 keeps it
+    assert reason_against(fitting) is None
 
 
 @pytest.mark.slow
