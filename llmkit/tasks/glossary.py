@@ -10,6 +10,7 @@ of the term, and at last piece by piece between the terms.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -52,6 +53,29 @@ class _Place:
     start: int
     end: int
     wanted: str
+
+
+def replace_kept(text: str, kept: Sequence[tuple[str, str]]) -> str:
+    """Replace words of a text, each as often as it is given; a word inside its own translation stays.
+
+    Args:
+        text: the text.
+        kept: a word and its translation, for each place to replace.
+    """
+    translations, left = dict(kept), Counter(word for word, _ in kept)
+    if not translations:
+        return text
+    # Of those that begin at one place, the longest is found.
+    known = sorted({*translations, *translations.values()}, key=len, reverse=True)
+
+    def put(found: re.Match[str]) -> str:
+        word = found[0]
+        if not left[word]:
+            return word
+        left[word] -= 1
+        return translations[word]
+
+    return re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)", put, text)
 
 
 class GlossaryEnforcer:
@@ -123,13 +147,13 @@ class GlossaryEnforcer:
         """Replace terms that stand untranslated in the drafts."""
         texts = []
         for draft in drafts:
-            text = draft.passage.target
-            for start, end, term in self.glossary.places(draft.passage.source):
-                kept = re.escape(draft.passage.source[start:end])
-                found = re.search(rf"(?<!\w){kept}(?!\w)", text) if term in draft.missing else None
-                if found is not None:
-                    text = text[: found.start()] + self.glossary.entries[term] + text[found.end() :]
-            texts.append(text)
+            source = draft.passage.source
+            kept = [
+                (source[start:end], self.glossary.entries[term])
+                for start, end, term in self.glossary.places(source)
+                if term in draft.missing
+            ]
+            texts.append(replace_kept(draft.passage.target, kept))
         return texts
 
     def _after_the_draft(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
@@ -160,7 +184,7 @@ class GlossaryEnforcer:
         return texts
 
     def _adds_only(self, terms: set[str], draft: str, new: str) -> bool:
-        """Return False if a text has more words than its draft and the terms, as one that repeats itself."""
+        """Return False if a text is longer than its draft with terms in place of words: it repeats itself."""
         added = [self.glossary.entries[term] for term in terms]
         if is_unspaced(draft):
             return len(new) <= len(draft) + sum(map(len, added))

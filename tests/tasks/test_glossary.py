@@ -10,7 +10,7 @@ from llmkit.engines.base import Engine
 from llmkit.engines.open import open_engine
 from llmkit.runtime.spec import ModelSpec
 from llmkit.tasks.decoding import GenerationOptions
-from llmkit.tasks.glossary import GlossaryEnforcer
+from llmkit.tasks.glossary import GlossaryEnforcer, replace_kept
 from llmkit.tasks.translation import Translation
 from llmkit.text.documents.terms import Glossary
 from tests.conftest import TinyModel
@@ -55,6 +55,23 @@ def test_all_terms_are_met_and_the_rest_of_a_sentence_stays() -> None:
     assert found[-1] == plain[-1]
     # The article stays; it attends to the noun as well.
     assert (plain[1], found[1]) == ("Der Hund schläft.", "Der Köter schläft.")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "found"),
+    [
+        ("Tom ist Tom.", [("Tom", "Tim")], "Tim ist Tom."),
+        ("Paris ist Paris.", [("Paris", "Paris (Stadt)")] * 2, "Paris (Stadt) ist Paris (Stadt)."),
+        ("Paris (Stadt) ist Paris.", [("Paris", "Paris (Stadt)")], "Paris (Stadt) ist Paris (Stadt)."),
+        ("Tom und Tim.", [("Tom", "Tim"), ("Tim", "Tom")], "Tim und Tom."),
+        ("Tomate", [("Tom", "Tim")], "Tomate"),
+        ("Tom", [], "Tom"),
+    ],
+)
+def test_words_that_a_translation_keeps_are_replaced_once(
+    text: str, kept: list[tuple[str, str]], found: str
+) -> None:
+    assert replace_kept(text, kept) == found
 
 
 @pytest.mark.parametrize("family", ["marian", "nllb"])
