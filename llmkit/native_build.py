@@ -24,9 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import NoticeWarning
+from llmkit.user_folder import cache_folder
 
 FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-fno-math-errno", "-Wno-psabi")
 _TELLING = threading.Lock()  # taken for good by the first build that tells
+_TEMPORARY = threading.Lock()
+_OWN: list[Path] = []  # this process's folder, if the user's cache cannot be written
 _X86 = ("x86_64", "AMD64")
 _ARM = ("aarch64", "arm64")
 
@@ -97,8 +100,8 @@ class NativeSource:
         parts = [*((self.folder / name).read_bytes() for name in self.files), *map(str.encode, command)]
         key = hashlib.sha256(b"\0".join(parts)).hexdigest()
         name = f"{self.name}-{level}-{platform.machine()}-{key[:16]}.so"
-        for folder in (self.folder, _cache()):
-            if (folder / name).is_file():
+        for folder in (self.folder, cache_folder("native"), *_OWN):
+            if (folder / name).is_file() and (folder == self.folder or _is_own(folder, folder / name)):
                 return folder / name
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
@@ -146,21 +149,30 @@ def _tell() -> None:
 def _partial_file() -> tuple[str, Path]:
     """A file to compile into, and the folder where the library goes."""
     try:
-        folder = _cache()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = cache_folder("native")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_own(folder):
+            raise PermissionError(f"{folder} is another user's")
         handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
-        os.close(handle)
     except OSError:
-        # A cache that cannot be written costs a second in each process.
-        folder = Path(tempfile.mkdtemp(prefix="llmkit-native-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        partial = str(folder / "partial.so")
+        # A cache that cannot be written costs some seconds in each process.
+        with _TEMPORARY:
+            if not _OWN:
+                _OWN.append(Path(tempfile.mkdtemp(prefix="llmkit-native-")))
+                atexit.register(shutil.rmtree, _OWN[0], ignore_errors=True)
+        folder = _OWN[0]
+        handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
+    os.close(handle)
     return partial, folder
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "llmkit" / "native"
+def _is_own(*paths: Path) -> bool:
+    """Return True if nobody but this user and the system's owner can have made files, which are run."""
+    own = {0, os.getuid()} if hasattr(os, "getuid") else None
+    try:
+        return all(own is None or path.stat().st_uid in own for path in paths)
+    except OSError:
+        return False
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
@@ -30,3 +31,38 @@ def test_compiling_is_told_once_at_a_terminal(
         assert source.build("portable") != built
         assert source.load(source.build("portable"), "llmkit_one_portable")() == 8
     assert [one.category for one in seen] == [NoticeWarning] * told
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NativeSource:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native_build, "_OWN", [])
+    (tmp_path / "one.cpp").write_text('extern "C" int NAME() { return 7; }\n')
+    return NativeSource("one", tmp_path, ("one.cpp",), (PORTABLE,))
+
+
+def test_a_user_without_a_home_gets_a_library_for_the_process(
+    source: NativeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    built = source.build("portable")
+    assert built.parent == native_build._OWN[0]
+    written = built.stat().st_mtime_ns
+    assert source.build("portable") == built
+    assert built.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["file", "folder"])
+def test_a_library_of_another_user_is_not_run(
+    whole: bool, source: NativeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = source.build("portable")
+    user = os.getuid()
+    if user:
+        monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    else:
+        os.chown(built.parent if whole else built, 12345, -1)
+    again = source.build("portable")
+    assert native_build._is_own(again, again.parent) == (not user)
+    assert (again == built) == (not user and not whole)

@@ -157,8 +157,8 @@ def _places() -> Iterator[Finding]:
     yield Finding("embedded models", ", ".join(names) or "none", bool(names), advice="" if names else missing)
     cache = Path(constants.HF_HUB_CACHE)
     yield Finding("model cache", str(cache) if cache.is_dir() else f"{cache} (does not exist yet)")
-    home = cache if cache.is_dir() else Path.home()
-    yield Finding("free disk there", f"{shutil.disk_usage(home).free / 2**30:.1f} GiB")
+    there = next(folder for folder in (cache, *cache.absolute().parents) if folder.is_dir())
+    yield Finding("free disk there", f"{shutil.disk_usage(there).free / 2**30:.1f} GiB")
     token = "found" if get_token() else "none"
     yield Finding("Hub token", token, advice="" if token == "found" else "for gated models: hf auth login")
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE"):

@@ -19,6 +19,7 @@ from typing import Any
 from llmkit.errors import InputError
 from llmkit.records import journal
 from llmkit.records.journal import Journal
+from llmkit.user_folder import state_folder
 
 _MOST = 1000
 
@@ -87,8 +88,7 @@ def sha256(path: Path, size: int) -> str | None:
 
 
 def _path(final: Path) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "llmkit" / "finished" / hashlib.sha256(os.fsencode(final)).hexdigest()
+    return state_folder("finished") / hashlib.sha256(os.fsencode(final)).hexdigest()
 
 
 def _prune(folder: Path) -> None:

@@ -5,12 +5,11 @@ A kernel from a file is verified once: the user's cache keeps the hash of each f
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit import __version__
 from llmkit.errors import OptionError
+from llmkit.user_folder import cache_folder
 
 if TYPE_CHECKING:
     from llmkit.attention.registry import Kernel
@@ -43,7 +42,7 @@ def _prove(kernel: Kernel, device: str) -> None:
     from llmkit.attention.verify import verify
     from llmkit.attention.verify_model import small_model, verify_inside
 
-    mark = _cache() / f"{kernel.interface_name}-{device.partition(':')[0]}-{__version__}"
+    mark = cache_folder("kernels") / f"{kernel.interface_name}-{device.partition(':')[0]}-{__version__}"
     if mark.exists():
         return
     results = [
@@ -65,8 +64,3 @@ def _prove(kernel: Kernel, device: str) -> None:
         mark.touch()
     except OSError:
         pass  # it is verified again the next time
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "llmkit" / "kernels"

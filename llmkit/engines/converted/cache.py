@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError, one_line
+from llmkit.user_folder import cache_folder
 
 if TYPE_CHECKING:
     from llmkit.convert.result import ConvertResult
@@ -116,8 +116,7 @@ def place_of(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) 
     key["times"] = [*_times(outline.folder), *(_times(outline.adapter) if outline.adapter else [])]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]+", "-", Path(outline.spec.name).name)[:60] or "model"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "llmkit" / "engines" / f"{name}-{digest}"
+    folder = cache_folder("engines") / f"{name}-{digest}"
     return folder / f"{kind}.gguf" if to == "gguf" else folder / kind
 
 

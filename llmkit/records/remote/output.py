@@ -21,6 +21,7 @@ from llmkit.records import finished, output
 from llmkit.records.output import JournaledOutput
 from llmkit.records.remote.reading import persistently
 from llmkit.records.remote.urls import file_system, url_of
+from llmkit.user_folder import state_folder
 
 
 def open_output(
@@ -154,8 +155,7 @@ def _refuse_existing(url: str, *, resume: bool, overwrite: bool) -> None:
 
 def _spool(url: str) -> Path:
     """Return the path on the local disk at which the file of a URL is written."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(os.environ.get("LLMKIT_SPOOL") or Path(base) / "llmkit" / "spool")
+    folder = Path(os.environ.get("LLMKIT_SPOOL") or state_folder("spool"))
     folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
     name = url.rpartition("/")[2]
     if not name:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llmkit.user_folder import cache_folder
 from llmkit.whole_file import write_whole
 
 _MOST = 1 << 20  # bytes of a file of measurements
@@ -40,7 +41,7 @@ def remembered(
         Finite numbers by name.
     """
     whole = json.dumps({**machine_key(), **key}, sort_keys=True)
-    path = _cache() / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:24]}.json"
+    path = cache_folder("estimate") / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:24]}.json"
     if not again and (found := _read(path, whole)) is not None:
         return found
     values = measure()
@@ -91,8 +92,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line), "")
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "llmkit" / "estimate"
