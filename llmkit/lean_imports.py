@@ -3,33 +3,46 @@
 torch imports shapes of its operations' results for tensors without memory (device meta) and for its compiler:
 18 MB, and a sixth of its time. transformers 5.23 imports `torch._dynamo` for decorators and one class, and
 `torch.distributed.tensor` for type checks. With sympy and Triton, which they bring, they take 150 MB, and
-time at each start. A command that runs a model in one process uses none of these.
+time at each start. A command that runs a model in one process uses none of these. What does use them imports
+them then, and finds them as ever.
 
-Public: `import_torch`, `import_lean`.
+Public: `import_torch`, `import_lean`, `empty_meta`.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    import torch
+
+_TESTED = {"torch": "2.13.", "transformers": "5.23."}
+"""Versions whose imports are known; others are imported as they are."""
 _SHAPES = "torch._meta_registrations"
 _SHAPE_USERS = ("torch._decomp", "torch._prims", "torch._refs", "torch._dynamo")
 """Modules that expect `_SHAPES` to be imported, or bring parts of it."""
+_META_FACTORIES = ("empty.memory_format", "empty_strided")
+"""Operations that make all tensors on the device meta; other factories call them."""
 _COMPILER = "torch._dynamo"
 _INDEXING = f"{_COMPILER}._trace_wrapped_higher_order_op"
 _SHARED = ("transformers.modeling_utils", "transformers.generation.utils")
 """Modules that import all others that the model classes share."""
+_ATTRIBUTES = {
+    "torch": ("_decomp", "_meta_registrations", "_prims", "_refs"),
+    "torch.distributed": ("_functional_collectives", "checkpoint", "elastic", "fsdp", "nn", "tensor"),
+}
+"""Modules that programs use as attributes without importing them: usually torch or transformers has."""
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 """Variables that programs such as torchrun set for each process."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,11 +51,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def import_torch() -> None:
     """Import torch without the shapes of results on the device meta; they come when they are first needed.
 
-    That is when a tensor is made under ``torch.device("meta")``, or a module is imported that uses them, such
-    as the compiler. Operations on tensors that were made with ``device="meta"`` alone may lack a shape until
-    then. Nothing is changed if torch is there already, or the process is one of several.
+    That is when a tensor is made on the device meta, or a module is used that needs them, such as the
+    compiler. Nothing is changed if torch is there already, if its version is not tested, or if the process is
+    one of several.
     """
-    if "torch" in sys.modules or any(name in os.environ for name in _LAUNCHED):
+    if "torch" in sys.modules or not _is_tested("torch"):
         importlib.import_module("torch")
         return
     sys.modules[_SHAPES] = ModuleType(_SHAPES)
@@ -51,46 +64,101 @@ def import_torch() -> None:
     finally:
         del sys.modules[_SHAPES]
     vars(torch).pop(_SHAPES.rpartition(".")[2], None)
-    finder = _BeforeUse()
-    sys.meta_path.insert(0, finder)
-    context: Any = importlib.import_module("torch.utils._device").DeviceContext
-    started = context.__init__
-
-    def start(self: Any, device: Any) -> None:
-        if torch.device(device).type == "meta":
-            context.__init__ = started
-            finder.import_shapes()
-        started(self, device)
-
-    context.__init__ = start
+    sys.meta_path.insert(0, _AroundImport(_SHAPE_USERS, before=_import_shapes))
+    _watch_meta(torch)
+    _import_attributes("torch")
 
 
-class _BeforeUse(MetaPathFinder, Loader):
-    """Import `_SHAPES` before the modules that use it, which import parts of it in another order."""
+def _is_tested(package: str) -> bool:
+    """Return True if a package's version is tested, and this process runs alone."""
+    if any(name in os.environ for name in _LAUNCHED):
+        return False
+    try:
+        return version(package).startswith(_TESTED[package])
+    except PackageNotFoundError:
+        return False
 
-    def __init__(self) -> None:
+
+def _import_shapes() -> None:
+    importlib.import_module(_SHAPES)
+
+
+class _Watch:
+    library: Any = None  # its kernels stay registered for as long as it is held
+    paused = False
+
+
+def _watch_meta(torch: Any) -> None:
+    """Import `_SHAPES` when the first tensor on the device meta is made."""
+    _Watch.library = torch.library.Library("aten", "IMPL", "Meta")
+    for name in _META_FACTORIES:
+        kernel = torch.library.get_kernel(f"aten::{name}", "Meta")
+
+        def make(keys: Any, *args: Any, kernel: Any = kernel, **kwargs: Any) -> Any:
+            if not _Watch.paused:
+                _import_shapes()
+            return kernel.call_boxed(keys, *args, **kwargs)
+
+        _Watch.library.impl(name, make, with_keyset=True, allow_override=True)
+
+
+def empty_meta(sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor without memory that no operation reads: for it, shapes of results are not imported."""
+    import torch
+
+    _Watch.paused = True
+    try:
+        return torch.empty(tuple(sizes), dtype=dtype, device="meta")
+    finally:
+        _Watch.paused = False
+
+
+def _import_attributes(package: str) -> None:
+    """Import the modules of `_ATTRIBUTES` when a program takes them from their package."""
+    module: Any = sys.modules[package]
+    inherited = vars(module).get("__getattr__")
+
+    def find(name: str) -> Any:
+        if name in _ATTRIBUTES[package]:
+            return importlib.import_module(f"{package}.{name}")
+        if inherited is not None:
+            return inherited(name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    module.__getattr__ = find
+
+
+class _AroundImport(MetaPathFinder, Loader):
+    """Call functions before and after the first import of one of some modules.
+
+    Args:
+        names: of the modules.
+        before: called first.
+        after: called with the module.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        before: Callable[[], object] = lambda: None,
+        after: Callable[[Any], object] = lambda module: None,
+    ) -> None:
+        self._names, self._before, self._after = names, before, after
         self._spec: ModuleSpec | None = None
 
-    def import_shapes(self) -> None:
-        """Import them now, if nothing has yet."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-            importlib.import_module(_SHAPES)
-
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if fullname not in _SHAPE_USERS:
-            return None
-        self.import_shapes()
-        module = sys.modules.get(fullname)
-        if module is None:
-            return None
-        # importlib prefers a module's own spec, and would run the module again.
-        self._spec, module.__spec__ = module.__spec__, None
-        return ModuleSpec(fullname, self)
+        # Nothing is imported here: Python holds a lock for all threads, and a program may only ask.
+        return ModuleSpec(fullname, self) if fullname in self._names else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module that has been imported meanwhile."""
-        return sys.modules[spec.name]
+        """Import the module as the other finders find it."""
+        with suppress(ValueError):  # another thread has done so
+            sys.meta_path.remove(self)
+        self._before()
+        module = importlib.import_module(spec.name)
+        self._after(module)
+        self._spec = module.__spec__
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own spec back; it has run."""
@@ -102,15 +170,17 @@ def import_lean() -> None:
 
     `torch.compile` works as ever afterwards: the compiler is imported when it is first used, and is given
     then what the decorators would have given it. transformers takes torch for one without `torch.distributed`
-    until the process ends. So nothing is changed in a process that is one of several, or that has imported
-    the compiler or transformers' model code already.
+    until the process ends. So nothing is changed in a process that is one of several, that has imported the
+    compiler or transformers' model code already, or where a version is not tested.
     """
     import torch
 
-    if any(name in os.environ for name in _LAUNCHED):
+    if not (_is_tested("torch") and _is_tested("transformers")):
         return
     if any(name in sys.modules for name in (_COMPILER, *_SHARED)):
         return
+    if torch.distributed.is_available():
+        _import_attributes("torch.distributed")
     with _replaced(torch.distributed, "is_available", lambda: False), _stand_ins():
         try:
             for name in _SHARED:
@@ -149,11 +219,20 @@ def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
 @contextmanager
 def _stand_ins() -> Iterator[None]:
     """Put small modules in the places of the compiler's, for imports alone."""
-    later = _Registration()
+    in_graph: list[Callable[..., Any]] = []
+
+    def allow_in_graph(fn: F) -> F:
+        in_graph.append(fn)
+        return fn
+
+    def register(module: Any) -> None:
+        for fn in in_graph:
+            module.allow_in_graph(fn)
+
     compiler: Any = ModuleType(_COMPILER)
     compiler.disable = _disable_later
     compiler.assume_constant_result = _mark_constant
-    compiler.allow_in_graph = later.allow_in_graph
+    compiler.allow_in_graph = allow_in_graph
     indexing: Any = ModuleType(_INDEXING)
     indexing.TransformGetItemToIndex = _transform_later
     modules = {_COMPILER: compiler, _INDEXING: indexing}
@@ -163,36 +242,7 @@ def _stand_ins() -> Iterator[None]:
     finally:
         for name in modules:
             sys.modules.pop(name, None)
-        sys.meta_path.insert(0, later)
-
-
-class _Registration(MetaPathFinder):
-    """Functions that the compiler is to be given as soon as it has been imported."""
-
-    def __init__(self) -> None:
-        self._functions: list[Callable[..., Any]] = []
-
-    def allow_in_graph(self, fn: F) -> F:
-        """Stand for `torch._dynamo.allow_in_graph`, a decorator."""
-        self._functions.append(fn)
-        return fn
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Find the compiler as the other finders do, and add to what its loader does."""
-        if fullname != _COMPILER:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                execute(module)
-                for fn in self._functions:
-                    module.allow_in_graph(fn)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        sys.meta_path.insert(0, _AroundImport((_COMPILER,), after=register))
 
 
 def _disable_later(fn: Callable[..., Any] | None = None, recursive: bool = True, **options: Any) -> Any:

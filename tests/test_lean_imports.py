@@ -63,7 +63,7 @@ import sys
 from llmkit.lean_imports import import_torch
 import_torch()
 import torch
-assert "torch._refs" not in sys.modules and not hasattr(torch, "_meta_registrations")
+assert "torch._refs" not in sys.modules and "_meta_registrations" not in vars(torch)
 {use}
 x, w = torch.empty(1, 2, 9, device="meta"), torch.empty(3, 2, 3, device="meta")
 print(list(torch.conv1d(x, w).shape))
@@ -77,19 +77,37 @@ print(len(meta_table), meta, __spec__.origin == torch._decomp.__file__)
 @pytest.mark.parametrize(
     "use",
     [
-        'with torch.device("meta"): pass',
+        "",
+        pytest.param("torch._decomp", marks=pytest.mark.slow),
         pytest.param("import torch._decomp", marks=pytest.mark.slow),
+        pytest.param(
+            "import importlib.util as u; assert u.find_spec('torch._decomp')", marks=pytest.mark.slow
+        ),
         pytest.param("import torch._refs.nn.functional", marks=pytest.mark.slow),
         pytest.param("from torch._prims import broadcast_in_dim", marks=pytest.mark.slow),
     ],
 )
 def test_shapes_come_when_they_are_used(use: str) -> None:
-    """Whatever asks for them first, they are those of a plain import."""
+    """Whatever asks for them first, a tensor in the end, they are those of a plain import."""
     done = python(SHAPES.format(use=use))
     assert done.returncode == 0, done.stderr
     plain = SHAPES.replace("import_torch()\n", "").replace("assert", "assert 1 or").format(use="")
     assert done.stdout == python(plain).stdout
     assert done.stdout.startswith("[1, 3, 7]")
+
+
+ATTRIBUTES = """
+import torch
+print(torch.distributed.tensor.DTensor.__name__, torch.distributed.fsdp.FullyShardedDataParallel.__name__)
+print(callable(torch._refs.add), callable(torch._prims.add), hasattr(torch.distributed, "nothing"))
+"""
+
+
+@pytest.mark.slow
+def test_modules_that_were_not_imported_are_found_as_attributes() -> None:
+    assert (
+        python(LEAN + ATTRIBUTES).stdout == python("import transformers.modeling_utils" + ATTRIBUTES).stdout
+    )
 
 
 LEAN = """
@@ -101,6 +119,14 @@ import_lean()
 import transformers.masking_utils
 found = "torch._dynamo" in sys.modules, "torch.distributed.tensor" in sys.modules
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_a_version_that_is_not_tested_is_imported_as_it_is(package: str) -> None:
+    setting = f"import llmkit.lean_imports as lean; lean._TESTED[{package!r}] = '1.'"
+    program = f"{setting}{LEAN}print(found, transformers.utils.is_torch_distributed_available())"
+    assert python(program).stdout == "(True, True) True\n"
 
 
 @pytest.mark.slow
@@ -155,6 +181,21 @@ def test_the_compiler_gets_what_the_decorators_said() -> None:
     done = python(COMPILED)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(False, False) 1.0", "2 0.5403", "2 0.5403", "[False]"]
+
+
+REMOTE = """
+import sys
+from llmkit.cli.common import loading, signals
+from llmkit.runtime.spec import ModelSpec
+signals.end_at_once()
+loading._import_libraries(ModelSpec("one", trust_remote_code=True))
+print("torch._refs" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_with_its_own_code_gets_all_imports() -> None:
+    assert python(REMOTE).stdout == "True\n"
 
 
 def test_an_adapter_loads_in_a_process_with_few_imports() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from llmkit.errors import InputError
+from llmkit.lean_imports import empty_meta
 from llmkit.linear.formats import QuantizedWeight, pack_int32, unpack_int32
 from llmkit.linear.registry import LinearKernel, PackedWeight
 
@@ -68,7 +69,7 @@ class QuantizedModule(nn.Module):
         Models look at the type of a layer's weight; one that computes with it fails, since it is on ``meta``.
         `quantized` has the numbers.
         """
-        return torch.empty(self.sizes, dtype=self.dtype, device="meta")
+        return empty_meta(self.sizes, self.dtype)
 
     def extra_repr(self) -> str:
         outputs, inputs = self.sizes

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from llmkit.lean_imports import empty_meta
+
 SMALLEST = 128
 """A layer with fewer inputs or outputs stays as it is."""
 
@@ -43,7 +45,7 @@ class PrepackedLinear(nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """A tensor with the weight's shape and dtype and without content; `dense` has the numbers."""
-        return torch.empty(self.out_features, self.in_features, dtype=torch.bfloat16, device="meta")
+        return empty_meta((self.out_features, self.in_features), torch.bfloat16)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"

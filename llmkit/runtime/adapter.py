@@ -5,7 +5,6 @@ Public: `check_adapter`, `put_adapter`.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +40,9 @@ def put_adapter(model: PreTrainedModel, folder: Path, spec: ModelSpec) -> PreTra
     Raises:
         InputError: the adapter does not fit.
     """
-    import torch
     from peft import PeftModel
     from transformers import GenerationConfig
 
-    if torch.distributed.is_available():
-        # peft 0.21 looks for it without importing it; transformers imports it, unless imported lean.
-        importlib.import_module("torch.distributed.tensor")
     try:
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)

@@ -37,7 +37,7 @@ def quick_imports() -> Iterator[None]:
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load a model for its logits or embeddings, and report its notes under `-v`."""
     with progress.waiting(f"loading {spec.name}"), quick_imports():
-        _import_libraries()
+        _import_libraries(spec)
         from llmkit.runtime.load import load
 
         loaded = load(spec)
@@ -52,7 +52,7 @@ def open_engine(spec: ModelSpec, cluster: ClusterOptions | None = None) -> Engin
         if is_url(spec.engine):
             signals.unwind()
         else:
-            _import_libraries()
+            _import_libraries(spec)
         engine: Engine
         if cluster is not None:
             from llmkit.cluster.open import open_cluster_engine
@@ -67,9 +67,9 @@ def open_engine(spec: ModelSpec, cluster: ClusterOptions | None = None) -> Engin
     return engine
 
 
-def _import_libraries() -> None:
+def _import_libraries(spec: ModelSpec) -> None:
     """Import the large libraries; until they are in, a signal ends the process at once (see `signals`)."""
-    if signals.owns_process():
+    if signals.owns_process() and not spec.trust_remote_code:  # a model's own code may want any part of them
         from llmkit.lean_imports import import_lean, import_torch
 
         import_torch()
