@@ -11,7 +11,7 @@ from typing import Any
 from llmkit.errors import OptionError, did_you_mean
 
 PEERS = ("pipeline", "generate_batch", "ctranslate2", "llama.cpp", "openvino")
-"""Programs that can run beside llmkit: two ways of transformers, CTranslate2, and llama.cpp."""
+"""Programs that can run beside llmkit: two ways of transformers, CTranslate2, llama.cpp, OpenVINO."""
 _LARGEST = {
     "prompt_tokens": 1 << 20,
     "new_tokens": 1 << 16,

@@ -10,34 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.engines.base import Completion, Request, Sampling
+from llmkit.engines.base import Request, Sampling
 from llmkit.engines.transformers import step_batch, step_decoder
 from llmkit.engines.transformers.engine import TransformersEngine
 from llmkit.engines.transformers.native_decoder import NativeDecoder
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
+from tests.engines.native_contract import SETTINGS, NativeContract, ids_alone, ids_of, requests_for
 
-SETTINGS = {
-    "greedy": Sampling(max_new_tokens=24),
-    "sampling": Sampling(max_new_tokens=24, temperature=1.2, top_k=40),
-    "one token": Sampling(max_new_tokens=1, temperature=1.0),
-    "everything": Sampling(
-        max_new_tokens=24,
-        min_new_tokens=6,
-        temperature=0.9,
-        top_p=0.9,
-        min_p=0.01,
-        repetition_penalty=1.3,
-        no_repeat_ngram_size=3,
-    ),
-    "penalties": Sampling(
-        max_new_tokens=24,
-        temperature=0.8,
-        presence_penalty=0.7,
-        frequency_penalty=0.4,
-        logit_bias=((300, 2.0), (12, -100.0)),
-    ),
-}
+TEXTS = ("Once upon a time", "Tom", "The dog saw a cat. " * 12, "One day, Lily went to the", "He was")
 
 
 @pytest.fixture(scope="module")
@@ -57,41 +38,18 @@ def plain() -> TransformersEngine:
 
 
 def requests(engine: TransformersEngine, sampling: Sampling) -> list[Request]:
-    texts = ["Once upon a time", "Tom", "The dog saw a cat. " * 12, "One day, Lily went to the", "He was"]
-    assert engine.tokenizer is not None
-    ids: Any = engine.tokenizer(texts)["input_ids"]
-    return [Request(sampling, ids=one, key=(3, row, 0)) for row, one in enumerate(ids)]
+    return requests_for(engine, TEXTS, sampling)
 
 
-def ids_of(answers: list[list[Completion]]) -> list[list[int]]:
-    return [one.ids for answer in answers for one in answer]
+class TestNative(NativeContract):
+    """What native steps promise, with guessed tokens, rows that leave, and prompts read in pieces."""
 
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_the_text_is_that_of_generate(
-    name: str, engine: TransformersEngine, plain: TransformersEngine
-) -> None:
-    batch = requests(engine, SETTINGS[name])
-    assert ids_of(engine.generate(batch)) == ids_of(plain.generate(batch))
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_alone_in_a_batch_streamed_and_guessed_are_one_text(
-    name: str, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = requests(engine, SETTINGS[name])
-    together = ids_of(engine.generate(batch))
-    alone = [engine.generate([one])[0][0].ids for one in batch]
-    pieces: list[int] = []
-    streamed = [engine.stream(one, pieces.extend).ids for one in batch]
-    assert together == alone == streamed
-    assert pieces == [token for ids in streamed for token in ids]
-    monkeypatch.setattr(step_decoder, "GUESSING_ROWS", 0)
-    assert together == [engine.generate([one])[0][0].ids for one in batch]
-    monkeypatch.setattr(step_decoder, "MAX_ROWS", 2)  # the others join as rows leave
-    assert together == ids_of(engine.generate(batch))
-    monkeypatch.setattr(step_decoder, "READ", 7)  # tokens of prompts at a time
-    assert together == ids_of(engine.generate(batch))
+    texts = TEXTS
+    changes = (
+        (step_decoder, "GUESSING_ROWS", 0),
+        (step_decoder, "MAX_ROWS", 2),  # the others join as rows leave
+        (step_decoder, "READ", 7),  # tokens of prompts at a time
+    )
 
 
 def test_a_shared_beginning_is_read_once_and_changes_nothing(
@@ -114,7 +72,7 @@ def test_a_shared_beginning_is_read_once_and_changes_nothing(
         return prefill(self, rows)
 
     monkeypatch.setattr(native, "prefill", counting)
-    alone = [engine.generate([one])[0][0].ids for one in batch]
+    alone = ids_alone(engine, batch)
     separately, read[:] = sum(read), []
     assert ids_of(engine.generate(batch)) == alone
     assert sum(read) == separately - 3 * len(begin)
@@ -201,11 +159,6 @@ def test_a_model_with_an_adapter_writes_the_text_of_generate(stories_adapter: Pa
     assert theirs._steps is None
     batch = requests(ours, SETTINGS["greedy"])
     assert ids_of(ours.generate(batch)) == ids_of(theirs.generate(batch))
-
-
-def test_a_limit_of_one_token_is_kept(engine: TransformersEngine) -> None:
-    (request, *_) = requests(engine, Sampling(max_new_tokens=1))
-    assert [len(one.ids) for one in engine.generate([request])[0]] == [1]
 
 
 def test_a_live_batch_gives_each_request_the_text_it_has_alone(engine: TransformersEngine) -> None:

@@ -37,13 +37,17 @@ def reason_against(settings: Settings, known: frozenset[str] = frozenset()) -> s
     """
     if settings.config.num_beams > 1:
         return "num_beams"
-    if any(len(word) != 1 for word in settings.config.bad_words_ids or ()):
+    if not all(map(_is_one_token, settings.config.bad_words_ids or ())):
         return "bad_words_ids"
     for name in (one for one in _UNKNOWN if one not in known):
         value = getattr(settings.config, name, None)
         if value not in (None, False, 0, 0.0, [], {}) and not (name == "guidance_scale" and value == 1):
             return name
     return None
+
+
+def _is_one_token(word: object) -> bool:
+    return isinstance(word, list | tuple) and len(word) == 1 and isinstance(word[0], int) and word[0] >= 0
 
 
 class RowSampler:
@@ -69,10 +73,8 @@ class RowSampler:
         self._counts: Counter[int] = Counter()
         self._bias = dict(sampling.logit_bias)
         self._ngrams = _Ngrams(sampling.no_repeat_ngram_size, request.ids or ())
-        words = (word[0] for word in settings.config.bad_words_ids or ())
-        self._banned = torch.tensor(
-            [token for token in words if token not in settings.end_ids], dtype=torch.long
-        )
+        words = {word[0] for word in settings.config.bad_words_ids or ()}
+        self._banned = torch.tensor(sorted(words.difference(settings.end_ids)), dtype=torch.long)
         self._mask: TokenMask | None = None if request.constraint is None else request.constraint.new_mask()
 
     @property
@@ -99,7 +101,8 @@ class RowSampler:
         """Apply all settings that depend on this sequence to its logits, float32 [vocabulary], in place."""
         self.weigh(logits)
         if len(self._banned):
-            logits.index_fill_(0, self._banned.to(logits.device), -torch.inf)
+            known = self._banned[self._banned < len(logits)]  # a config may name tokens that there are not
+            logits.index_fill_(0, known.to(logits.device), -torch.inf)
         for token in self._ngrams.banned():
             logits[token] = -torch.inf
         if self._mask is not None:

@@ -238,12 +238,10 @@ def _logit_differences(model: Any) -> list[tuple[float, float]]:
     """
     import torch
 
-    first = next(model.parameters())
+    device = next(model.parameters()).device
     size = model.config.get_text_config().vocab_size
-    before, other, text = (
-        torch.arange(i, i + n, device=first.device) % size for i, n in ((3, 5), (8, 5), (3, 9))
-    )
-    restarting = torch.cat([torch.arange(len(ids), device=first.device) for ids in (before, text)])[None]
+    before, other, text = (torch.arange(i, i + n, device=device) % size for i, n in ((3, 5), (8, 5), (3, 9)))
+    restarting = torch.cat([torch.arange(len(ids), device=device) for ids in (before, text)])[None]
 
     def logits(*texts: Any, **options: Any) -> Any:
         found = model(input_ids=torch.cat(texts)[None], use_cache=False, **options).logits[0]

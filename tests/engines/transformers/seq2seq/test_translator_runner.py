@@ -6,28 +6,25 @@ from typing import Any
 
 import pytest
 
-from llmkit.engines.base import Completion, Engine, Request, Sampling
+from llmkit.engines.base import Engine, Request, Sampling
 from llmkit.engines.transformers.engine import TransformersEngine
 from llmkit.engines.transformers.seq2seq import beams, decoder, runner
 from llmkit.errors import OutOfMemory
 from llmkit.runtime.load import load
 from llmkit.runtime.spec import ModelSpec
 from tests.engines.contract import EngineContract
+from tests.engines.native_contract import SETTINGS, NativeContract, ids_alone, ids_of, requests_for
 
-SETTINGS = {
-    "greedy": Sampling(max_new_tokens=24),
-    "sampling": Sampling(max_new_tokens=24, temperature=1.2, top_k=40),
-    "one token": Sampling(max_new_tokens=1, temperature=1.0),
-    "everything": Sampling(
-        max_new_tokens=24,
-        min_new_tokens=6,
-        temperature=0.9,
-        top_p=0.9,
-        min_p=0.01,
-        repetition_penalty=1.3,
-        no_repeat_ngram_size=3,
-    ),
-}
+TEXTS = tuple(
+    f"de: {text}"
+    for text in (
+        "Where is my book?",
+        "The dog is in the house and the cat is in the garden because it is cold today.",
+        "Tom",
+        "My sister wants to go home.",
+        "He said that he would come.",
+    )
+)
 BEAMS = {
     "beams": Sampling(max_new_tokens=40, num_beams=4),
     "several beams": Sampling(
@@ -58,15 +55,7 @@ def plain() -> TransformersEngine:
 
 
 def requests(engine: TransformersEngine, sampling: Sampling) -> list[Request]:
-    long = "The dog is in the house and the cat is in the garden because it is cold today."
-    texts = ["Where is my book?", long, "Tom", "My sister wants to go home.", "He said that he would come."]
-    assert engine.tokenizer is not None
-    ids: Any = engine.tokenizer([f"de: {text}" for text in texts])["input_ids"]
-    return [Request(sampling, ids=one, key=(3, row, 0)) for row, one in enumerate(ids)]
-
-
-def ids_of(answers: list[list[Completion]]) -> list[list[int]]:
-    return [one.ids for answer in answers for one in answer]
+    return requests_for(engine, TEXTS, sampling)
 
 
 class TestContract(EngineContract):
@@ -77,36 +66,24 @@ class TestContract(EngineContract):
         return engine
 
 
-@pytest.mark.parametrize("name", [*SETTINGS, *BEAMS])
-def test_the_text_is_that_of_generate(
+class TestNative(NativeContract):
+    """What native steps promise, with rows that leave, and sources read in groups."""
+
+    texts = TEXTS
+    changes = (
+        (runner, "MAX_ROWS", 2),
+        (runner, "_JOINING", 1),  # the others join as rows leave
+        (decoder, "READ", 7),  # tokens of sources at a time
+    )
+
+
+@pytest.mark.parametrize("name", BEAMS)
+def test_beams_are_those_of_generate(
     name: str, engine: TransformersEngine, plain: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(beams, "_STEPS", 4)  # the cache grows
-    batch = requests(engine, {**SETTINGS, **BEAMS}[name])
-    found, wanted = engine.generate(batch), plain.generate(batch)
-    assert ids_of(found) == ids_of(wanted)
-    assert [[one.finish_reason for one in row] for row in found] == [
-        [one.finish_reason for one in row] for row in wanted
-    ]
-    assert [row[0].prompt_tokens for row in found] == [len(one.ids or ()) for one in batch]
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_alone_in_a_batch_and_streamed_are_one_text(
-    name: str, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = requests(engine, SETTINGS[name])
-    together = ids_of(engine.generate(batch))
-    alone = [engine.generate([one])[0][0].ids for one in batch]
-    pieces: list[int] = []
-    streamed = [engine.stream(one, pieces.extend).ids for one in batch]
-    assert together == alone == streamed
-    assert pieces == [token for ids in streamed for token in ids]
-    monkeypatch.setattr(runner, "MAX_ROWS", 2)  # the others join as rows leave
-    monkeypatch.setattr(runner, "_JOINING", 1)
-    assert together == ids_of(engine.generate(batch))
-    monkeypatch.setattr(decoder, "READ", 7)  # tokens of sources at a time
-    assert together == ids_of(engine.generate(batch))
+    batch = requests(engine, BEAMS[name])
+    assert engine.generate(batch) == plain.generate(batch)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +94,7 @@ def test_rounded_weights_write_one_text_alone_and_in_batches(options: dict[str, 
     assert isinstance(engine._steps, runner.TranslatorRunner)
     for sampling in (SETTINGS["greedy"], BEAMS["beams"]):
         batch = requests(engine, sampling) * 8
-        assert ids_of(engine.generate(batch)) == [engine.generate([one])[0][0].ids for one in batch[:5]] * 8
+        assert ids_of(engine.generate(batch)) == ids_alone(engine, batch[:5]) * 8
 
 
 def test_samples_of_one_source_read_it_once(
@@ -140,11 +117,14 @@ def test_samples_of_one_source_read_it_once(
 @pytest.mark.parametrize("bad", [[[200], [300], [2]], [[200, 300]]], ids=str)
 def test_the_models_own_settings_are_kept(bad: list[list[int]]) -> None:
     """Tokens that it forces or forbids, as Marian's and Bart's configurations do."""
+    single = len(bad[0]) == 1
     found = []
     for attn in (None, "sdpa"):
         loaded = load(ModelSpec("translator", device="cpu", dtype="float32", bundled=True, attn=attn))
         config: Any = loaded.model.generation_config
         config.update(forced_bos_token_id=70, forced_eos_token_id=90, bad_words_ids=bad)
+        if attn is None and single:
+            config.bad_words_ids = [*bad, [10**6]]  # there is no such token; `generate` refuses it
         engine = TransformersEngine(loaded)
         assert (engine._steps is None) == (attn is not None)
         batch = [
