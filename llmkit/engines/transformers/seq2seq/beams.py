@@ -85,6 +85,7 @@ def native_model(
     rows = len(sources) * copies
     decoder = runner.open_decoder(sum(map(len, sources)), rows * _STEPS)
     spans = [span for span in map(decoder.place, sources) if span is not None]
+    assert len(spans) == len(sources)  # else rows would get the sources of others
     decoder.read(spans)
     cache = BeamCache(decoder, [span for span in spans for _ in range(copies)])
     native = copy.copy(model)
