@@ -222,14 +222,14 @@ def test_a_cut_off_weight_file(folder: Path, keep: int) -> None:
     assert "cut off" in refused(folder)
 
 
+_UP = "model.layers.1.mlp.up_proj.weight"
+_HUGE: dict[str, Any] = {"dtype": "F32", "shape": [1 << 62, 1 << 62, 0], "data_offsets": [0, 0]}
 DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], bytes, str]] = {
     "gap": (lambda head: _move(head, 8), b"\0" * 8, "overlap or leave gaps"),
     "overlap": (lambda head: head.update({_UP: head[_UP.replace("1", "0")]}), b"", "overlap or leave gaps"),
     "huge": (lambda head: head.update(x=_HUGE), b"", "is not a safetensors file"),
     "metadata": (lambda head: head.update(__metadata__={"format": 1}), b"", "is damaged: Error while"),
 }
-_UP = "model.layers.1.mlp.up_proj.weight"
-_HUGE = {"dtype": "F32", "shape": [1 << 62, 1 << 62, 0], "data_offsets": [0, 0]}
 
 
 def _move(head: dict[str, Any], by: int) -> None:
