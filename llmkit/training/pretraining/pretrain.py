@@ -29,7 +29,7 @@ from llmkit.training.pretraining.plan import (
 )
 from llmkit.training.pretraining.recipe import PretrainRecipe
 from llmkit.training.pretraining.result import PretrainResult
-from llmkit.training.pretraining.sampling import LONGEST, USUAL, Sampling, choose_sampling
+from llmkit.training.pretraining.sampling import LONGEST, USUAL, SamplingSettings, choose_sampling
 from llmkit.training.pretraining.token_file import Blocks, Documents
 from llmkit.training.pretraining.tokenize_corpus import TOKENIZER, counts_in, identities
 from llmkit.training.recipe import arguments
@@ -281,7 +281,7 @@ def _samples(inputs: PretrainInputs, options: RunOptions) -> SampleWriter:
     )
 
 
-def _generation(boundary: int, sampling: Sampling) -> dict[str, Any]:
+def _generation(boundary: int, sampling: SamplingSettings) -> dict[str, Any]:
     """Return the settings of generation of a causal model.
 
     A small model sampled from its whole distribution writes rare words that no text has, and its most likely
@@ -344,7 +344,7 @@ def _measure(model: Any, inputs: PretrainInputs) -> HeldOut:
     return measure_rows(model, inputs.held_out, _collator(model, inputs), inputs.plan.batch_size)
 
 
-def _sampling(model: Any, inputs: PretrainInputs) -> Sampling:
+def _sampling(model: Any, inputs: PretrainInputs) -> SamplingSettings:
     """Choose the settings of sampling by the corpus, or by the middle of a long one."""
     assert isinstance(inputs.train, Blocks)
     tokens = inputs.train.tokens

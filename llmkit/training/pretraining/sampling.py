@@ -1,6 +1,6 @@
 """Choose the sampling settings at which a new model's text is most like the text that it learned.
 
-Public: `choose_sampling`, `Sampling`, `USUAL`, `LONGEST`.
+Public: `choose_sampling`, `SamplingSettings`, `USUAL`, `LONGEST`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingSettings:
     """Settings of sampling, as in transformers' generation configuration."""
 
     temperature: float
     top_p: float
 
 
-USUAL = Sampling(0.8, 0.9)
+USUAL = SamplingSettings(0.8, 0.9)
 """Settings where nothing is measured."""
 _TEMPERATURES, _TOP_P = (0.5, 0.6, 0.7, 0.8, 0.9), (0.8, 0.9, 0.95)
 # Least number of different tokens of the model's text, as a share of those of as much of the corpus.
@@ -32,7 +32,7 @@ LONGEST = 1_000_000
 """Most tokens of text to compare with."""
 
 
-def choose_sampling(model: Any, text: Sequence[int], boundary: int, seed: int) -> Sampling:
+def choose_sampling(model: Any, text: Sequence[int], boundary: int, seed: int) -> SamplingSettings:
     """Return the settings at which samples have most pairs of tokens in common with the text.
 
     A low temperature and a low top-p keep to what the corpus has, and a model that learned little then
@@ -62,7 +62,7 @@ def choose_sampling(model: Any, text: Sequence[int], boundary: int, seed: int) -
     wanted = _VARIED * sum(len(np.unique(ids[start : start + size])) for start in starts) / _PASSAGES
     known = np.unique(_pairs(ids[None]))
     best, best_score = USUAL, (-1.0, -1.0)
-    for settings in itertools.starmap(Sampling, itertools.product(_TEMPERATURES, _TOP_P)):
+    for settings in itertools.starmap(SamplingSettings, itertools.product(_TEMPERATURES, _TOP_P)):
         with unchanged(model, seed):
             sampled = _sampled(model, boundary, settings, length)
         varied = len(np.unique(sampled)) / wanted
@@ -77,7 +77,7 @@ def _pairs(ids: np.ndarray) -> np.ndarray:
     return ((ids[:, :-1] << 32) | ids[:, 1:]).ravel()
 
 
-def _sampled(model: Any, boundary: int, settings: Sampling, length: int) -> np.ndarray:
+def _sampled(model: Any, boundary: int, settings: SamplingSettings, length: int) -> np.ndarray:
     """Return the tokens of samples [samples, length], which go on at the boundary between documents."""
     import numpy as np
     import torch

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from llmkit.training.pretraining.sampling import USUAL, Sampling, choose_sampling
+from llmkit.training.pretraining.sampling import USUAL, SamplingSettings, choose_sampling
 
 # 20 tokens in a fixed order, again and again.
 TEXT = [number % 20 for number in range(4000)]
@@ -38,13 +38,13 @@ def test_samples_are_varied_and_have_the_text_s_pairs() -> None:
         (0.7, 0.9): (16, True),
         (0.9, 0.9): (19, False),
     }
-    assert choose_sampling(Writer(written), TEXT, 0, 1) == Sampling(0.7, 0.9)
+    assert choose_sampling(Writer(written), TEXT, 0, 1) == SamplingSettings(0.7, 0.9)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_most_varied_are_chosen_if_none_is_varied_enough() -> None:
     written = {(0.5, 0.8): (4, True), (0.9, 0.8): (7, False), (0.9, 0.9): (6, True)}
-    assert choose_sampling(Writer(written), TEXT, 0, 1) == Sampling(0.9, 0.8)
+    assert choose_sampling(Writer(written), TEXT, 0, 1) == SamplingSettings(0.9, 0.8)
 
 
 def test_with_too_little_text_they_are_the_usual_ones() -> None:
