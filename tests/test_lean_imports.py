@@ -189,6 +189,7 @@ from llmkit.cli.common import loading, signals
 from llmkit.runtime.spec import ModelSpec
 signals.end_at_once()
 loading._import_libraries(ModelSpec("one", trust_remote_code=True))
+import torch
 print("torch._refs" in sys.modules)
 """
 
