@@ -128,7 +128,7 @@ def test_resume_compares_options_and_input_of_a_finished_file(fake, source, targ
 def test_an_overwriting_run_that_is_killed_before_its_first_row_unproves_the_old_file(fake, source, target):
     fake.run(source, target)
     check(target, overwrite=True)  # and killed while the model loads
-    with pytest.raises(InputError, match="no record of a finished run"):
+    with pytest.raises(InputError, match="without a record of a finished run"):
         check(target, resume=True)
     assert fake.run(source, target, overwrite=True).rows == 70
     check(target, resume=True)
@@ -138,7 +138,7 @@ def test_where_no_proof_can_be_kept_resume_says_so(fake, source, target, tmp_pat
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert fake.run(source, target).rows == 70
-    with pytest.raises(InputError, match="no record of a finished run"):
+    with pytest.raises(InputError, match="without a record of a finished run"):
         fake.run(source, target, resume=True)
 
 
