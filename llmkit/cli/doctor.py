@@ -1,4 +1,4 @@
-"""`llmkit doctor`: show versions and devices, and how to install missing packages."""
+"""`llmkit doctor`: show versions, devices, and install commands of missing packages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `ok` is None for facts that cannot be wrong."""
+    """One line of the report; `ok` is None for a fact without a check."""
 
     what: str
     value: str

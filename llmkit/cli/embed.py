@@ -93,7 +93,7 @@ def run(
 
 
 def _line(field: str) -> Render:
-    """Return a function that shows a vector as a JSON list on a line; an empty line for a row without one."""
+    """Return a function that shows a vector as a JSON list on a line; without a vector, an empty line."""
 
     def show(row: dict[str, Any], failure: str | None) -> str:
         if failure is not None:

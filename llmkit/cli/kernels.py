@@ -150,7 +150,7 @@ def _load(name: str, device: str, dtype: str) -> Any:
 
 
 def _find(name: str, trust_remote_code: bool) -> Kernel:
-    """Return the kernel that an argument names; errors name no option, since it is an argument."""
+    """Return the kernel that an argument names; its errors name no option, because it is an argument."""
     from llmkit.attention.registry import find
 
     try:

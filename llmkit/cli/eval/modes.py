@@ -86,7 +86,7 @@ def choose(flags: Flags) -> Mode:
 
     Raises:
         InputError: there is no such metric.
-        OptionError: the metrics do not go together.
+        OptionError: the metrics cannot be combined.
     """
     if flags.benchmarks.benchmark is not None:
         return MODES["benchmark"]
@@ -105,7 +105,7 @@ def choose(flags: Flags) -> Mode:
 
 
 def refuse(mode: Mode, flags: Flags) -> None:
-    """Raise an OptionError for an option that was given and does not apply to the run."""
+    """Raise an OptionError for a given option that does not apply to the run."""
     for group in dataclasses.fields(flags):
         if group.name in mode.groups | _EVERYWHERE | {"files"}:
             continue
@@ -116,7 +116,7 @@ def refuse(mode: Mode, flags: Flags) -> None:
 
 
 def given(group: object) -> list[str]:
-    """Return the options of a group that have another value than their default."""
+    """Return the options of a group whose values differ from their defaults."""
     fields = dataclasses.fields(group)  # type: ignore[arg-type]
     return [field.name for field in fields if getattr(group, field.name) != field.default]
 
