@@ -149,7 +149,9 @@ class OutputPaths:
     def open_new_journal(self) -> int:
         """Create the next journal; call it while holding the lock.
 
-        Links are not followed. A file of a killed run is removed first. Returns:
+        Links are not followed. A file of a killed run is removed first.
+
+        Returns:
             Its file descriptor, for appending.
 
         Raises:

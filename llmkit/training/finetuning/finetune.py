@@ -55,7 +55,8 @@ def finetune(
 
     Raises:
         InputError: an option or a row is bad, or the output is not empty and neither `resume` nor `overwrite`
-            is set. LLMKitError: the loss became infinite, or the disk is full.
+            is set.
+        LLMKitError: the loss became infinite, or the disk is full.
     """
     from llmkit.runtime.spec import ModelSpec
 
