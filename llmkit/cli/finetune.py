@@ -165,7 +165,7 @@ def _next(output: Path, recipe: FinetuneRecipe, plan: FinetunePlan) -> list[str]
         use = f'llmkit translate -m {name} --from {source} --to {target} "..."'
     elif plan.objective == "messages":
         use = f"llmkit chat -m {name}"
-    merge = f"llmkit merge {name} -o {name}-merged (puts the adapter into a copy of its base)"
+    merge = f"llmkit merge {name} -o {name}-merged (merges the adapter into a copy of its base)"
     return [use, merge] if recipe.lora else [use]
 
 

@@ -25,7 +25,7 @@ _MASK_ADVICE = {
     "additive": "add attention_mask to its scores before the softmax",
     "padding": "leave out the keys where attention_mask is False, and under is_causal those after the query",
     "none": "leave out the keys after the query under is_causal",
-    "block": "hand attention_mask to flex_attention as its block_mask",
+    "block": "pass attention_mask to flex_attention as its block_mask",
 }
 
 

@@ -145,7 +145,7 @@ def run(
     generation = with_own_limit(generation, length, engine)
     summarization = Summarization(engine, generation, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(summarization.run_state, sampling=not summarization.generation.sampling.greedy)
-    console.detail(f"{summarization.room} tokens of text fit beside the request and the answer")
+    console.detail(f"{summarization.room} tokens of text fit with the request and the answer")
     with _Steps(summarization, single=opened.single):
         _run(summarization, opened, outputs)
 
@@ -261,7 +261,7 @@ def _run_embedded(
     if embedder.cut:
         sentences = "1 sentence" if embedder.cut == 1 else f"{embedder.cut} sentences"
         console.detail(
-            f"longer than the {embedder.window} tokens that the model sees, compared by their beginning:"
+            f"longer than the {embedder.window} tokens of the model's context, compared by their beginning:"
             f" {sentences}"
         )
 
@@ -333,7 +333,7 @@ class _Steps:
             console.notice(f"the parts' summaries are longer than that too: {parts} parts")
         else:
             refine = self.task.options.strategy == "refine"
-            how = "read one after the other" if refine else "summarized and then put together"
+            how = "read one after another" if refine else "summarized, and their summaries combined"
             console.notice(f"the text is longer than {self.task.room} tokens: {parts} parts, {how}")
         self._bar = progress.Progress("summarize", total=1.0)
 

@@ -107,7 +107,7 @@ def same_texts(
         step = min(len(got), len(own) - 1) if step is None else step
         if wanted.leads[i][step] > 2 * difference and differs is None:
             differs = (
-                f"{reader} continues text {i + 1} otherwise than transformers at token {step + 1}, where the"
+                f"{reader} differs from transformers in greedy text {i + 1} at token {step + 1}, where the"
                 f" first choice leads by {wanted.leads[i][step]:.3g}"
             )
     return same, differs

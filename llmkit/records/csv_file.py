@@ -18,7 +18,7 @@ from llmkit.records.encodings import not_utf8
 from llmkit.records.formats import MAX_LINE, TOO_LONG, lines_of
 from llmkit.records.rows import Row
 
-_UNCLOSED = "a quote that opens here is never closed"
+_UNCLOSED = "a quote that begins here is never closed"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _OTHER_DELIMITERS = (";", "\t", "|")
 # A field that a writer had to quote, because it contains quotes.
@@ -196,7 +196,7 @@ def _problem(fields: list[str], columns: int) -> str | None:
             data = field.encode("utf-8", "surrogateescape")
             return not_utf8(data, len(field[: bad.start()].encode("utf-8")))
     if len(fields) != columns:
-        return f"{len(fields)} fields where the header has {columns}"
+        return f"{len(fields)} fields, but the header has {columns}"
     return None
 
 

@@ -132,7 +132,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_beams": (int, "a whole number"),
     "greedy": (_on_or_off, "on or off"),
     "seed": (int, "a whole number"),
-    "stop": (_stops, "texts to end at, with spaces between them"),
+    "stop": (_stops, "stop texts, separated by spaces"),
 }
 
 

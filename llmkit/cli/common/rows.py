@@ -150,7 +150,7 @@ def run_rows(
         summary = to_file(task, source, flags, verb=verb, columns=(field, *more))
         report_rows(summary, flags.output)
     if summary is not None and summary.failed:
-        why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
+        why = "" if flags.output is None and not flags.json else "; their `error` field gives the reason"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
         raise console.Exit(3)
 
@@ -255,7 +255,7 @@ def report_shortened(prompts: PromptMaker) -> None:
     if prompts.shortened:
         lost = "their oldest turns" if prompts.options.truncate == "turns" else "a part"
         number = console.count(prompts.shortened, "prompt")
-        sees = f"the {prompts.context_length} tokens that {prompts.name} sees"
+        sees = f"the {prompts.context_length} tokens of the context of {prompts.name}"
         console.notice(f"{number} longer than {sees}: the model did not see {lost}")
 
 

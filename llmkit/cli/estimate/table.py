@@ -67,8 +67,8 @@ def _memory(found: Estimate) -> Iterator[str]:
         yield f"  {term.name:<36} {size(term.bytes):>10}"
     together = sum(term.bytes for term in found.memory)
     if found.loading > together:
-        yield f"  {'together, while running':<36} {size(together):>10}"
-        yield f"  {'more: while the weights are loaded':<36} {size(found.loading):>10}"
+        yield f"  {'together, during the run':<36} {size(together):>10}"
+        yield f"  {'additional, during loading':<36} {size(found.loading):>10}"
     yield f"  {'peak':<36} {size(found.total):>10}"
     yield f"  not counted: {', '.join(found.left_out)}"
 

@@ -64,7 +64,7 @@ MODES = {
 }
 
 _APPLIES = {
-    "scoring": "does not apply to `benchmark`, which brings its own texts and metrics, or to several systems",
+    "scoring": "does not apply to `benchmark`, which has its own texts and metrics, or to several systems",
     "columns": "applies to predictions in files",
     "target": "does not apply to `benchmark`",
     "metrics": "applies to metrics of predictions",
@@ -73,11 +73,11 @@ _APPLIES = {
     "batches": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "likelihood": "needs a `metric` that runs a model over texts: {models}",
     "benchmarks": "needs `benchmark`",
-    "reading": "does not apply to `benchmark`, which brings its own texts",
+    "reading": "does not apply to `benchmark`, which has its own texts",
     "model": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "decoding": "needs `task`",
     "forms": "needs `task`",
-    "records": "does not apply to `benchmark`, whose rows stay in the harness, or to several systems",
+    "records": "does not apply to `benchmark`, which keeps its rows in the harness, or to several systems",
 }
 
 

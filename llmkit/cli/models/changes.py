@@ -166,5 +166,5 @@ def _print_check(
         told += (
             [f"{console.count(unknown, 'file')} without a known hash, headers are valid"] if unknown else []
         )
-        told += ["there are no weights"] if facts.format is None else []
+        told += ["it has no weights"] if facts.format is None else []
         print(f"{name}  ok  {'; '.join(told)}")

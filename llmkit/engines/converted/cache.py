@@ -102,7 +102,7 @@ def differences(result: ConvertResult) -> list[str]:
             continue
         other = check.texts - check.same_greedy
         why = f"the first: {check.differs}" if check.differs else "all where two tokens are nearly equal"
-        found.append(f"{other} of {check.texts} texts go on otherwise than with transformers, {why}")
+        found.append(f"{other} of {check.texts} texts differ from those of transformers, {why}")
     return found
 
 

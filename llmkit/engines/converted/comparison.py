@@ -43,7 +43,7 @@ def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
     free = psutil.virtual_memory().available
     if needed > free:
         return (
-            f"not compared with transformers: that takes {needed / 2**30:.1f} GiB of memory, and"
+            f"not compared with transformers: this needs {needed / 2**30:.1f} GiB of memory, and"
             f" {free / 2**30:.1f} are free"
         )
     sentence, same = compared(engine, outline.spec)
@@ -90,7 +90,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
         return f"the same greedy text as transformers in float32 for {same} of {len(prompts)} texts", True
     by = ", ".join(f"{lead:.2g}" for lead in sorted(leads))
     return (
-        f"{len(leads)} of {len(prompts)} greedy texts go on otherwise than with transformers in float32,"
+        f"{len(leads)} of {len(prompts)} greedy texts differ from those of transformers in float32,"
         f" where its first choice leads by {by} in log-probability",
         False,
     )

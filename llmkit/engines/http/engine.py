@@ -247,7 +247,7 @@ class HttpEngine:
                     pass
                 answers.append(answer)
         except (KeyError, TypeError, AttributeError):
-            raise RequestRefused(f"{self._endpoint.url} answered in a form that is not OpenAI's") from None
+            raise RequestRefused(f"{self._endpoint.url} sent a response not in OpenAI's form") from None
         if len(answers) != request.sampling.num_return_sequences:
             raise RequestRefused(
                 f"{self._endpoint.url} gave {len(answers)} answers of {request.sampling.num_return_sequences}"

@@ -22,7 +22,7 @@ def reason_against(model: Any) -> str | None:
 
     for config in model.peft_config.values():
         if type(config) is not LoraConfig:
-            return f"an adapter of type {config.peft_type} is on it"
+            return f"it has an adapter of type {config.peft_type}"
         if config.modules_to_save or getattr(config, "trainable_token_indices", None):
             return "its adapter replaces whole layers"
     return None

@@ -91,7 +91,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
     model = base_model(model)
     config: Any = model.config
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
-        return f"{config.model_type} has layers of another kind"
+        return f"{config.model_type} has layers of an unsupported kind"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
@@ -110,7 +110,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
     if hasattr(model.lm_head, "lora_A") or not all(
         native_weights.is_native(linear) for linear in _linears(model)
     ):
-        return "its linear layers are wrapped or of another kind"
+        return "its linear layers are wrapped or of an unsupported kind"
     if not all(_share_inputs(layer) for layer in model.model.layers):
         return "its layers have weights of several types"
     try:

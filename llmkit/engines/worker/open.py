@@ -42,7 +42,7 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> ProgramEngine:
         )
     if outline.folder.is_file() and spec.quantize is None and spec.dtype == "auto":
         path, kind = outline.folder, outline.folder.stem
-        notes: tuple[str, ...] = ("the GGUF file is run as it is",)
+        notes: tuple[str, ...] = ("the GGUF file runs unchanged",)
         place = place_of(outline, "gguf", "own", ())
     else:
         kind = _kind(spec, library, outline)

@@ -46,7 +46,7 @@ class ResultNames:
         name = next((name for name in fields if name in row.data), None)
         if name is None:
             return None
-        return f"the input has a column {name!r} already, and a result would replace it"
+        return f"the input already has a column {name!r}, which a result would replace"
 
 
 @dataclass

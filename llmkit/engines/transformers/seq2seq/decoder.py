@@ -79,16 +79,16 @@ def reason_against(model: PreTrainedModel) -> str | None:
     config: Any = model.config
     head: Any = getattr(model, "lm_head", None)
     if config.model_type not in layers.FAMILIES or hasattr(model, "get_base_model") or head is None:
-        return f"{config.model_type} has layers of another kind"
+        return f"{config.model_type} has layers of an unsupported kind"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
         return f"it computes in {model.dtype}"
     source, target = layers.parts_of(model)
     if source.activation is None or target.activation is None:
-        return "its activation is another one"
+        return "its activation is not supported"
     if not all(map(native_weights.is_native, [head, *_linears(source), *_linears(target)])):
-        return "its linear layers are wrapped or of another kind"
+        return "its linear layers are wrapped or of an unsupported kind"
     widths = {int(config.d_model), source.inner, target.inner, _head_dim(source), _head_dim(target)}
     if any(width % 16 for width in widths) or max(_head_dim(source), _head_dim(target)) > 256:
         return f"its widths {sorted(widths)} are not multiples of 16"
