@@ -150,7 +150,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise OptionError(
                 "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
             )
-        # An existing folder is removed; its replacement is made beside it.
+        # An existing folder is removed; its replacement is made next to it.
         if folder.exists():
             if any(folder.iterdir()):
                 refuse_foreign(folder)
@@ -288,7 +288,7 @@ def _largest_difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> f
 
 
 def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
-    """Write a folder beside the output, then rename it."""
+    """Write a folder next to the output, then rename it."""
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)

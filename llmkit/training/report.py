@@ -40,7 +40,7 @@ class ReportPage:
 
 
 def write_report(metrics: Path, contents: ReportPage) -> None:
-    """Write loss.svg and report.html beside metrics.jsonl.
+    """Write loss.svg and report.html next to metrics.jsonl.
 
     Args:
         metrics: the run's measurements, one JSON object per line.

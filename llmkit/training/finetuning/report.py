@@ -21,7 +21,7 @@ _TAGS = {"causal": "text-generation", "preference": "text-generation", "spans": 
 
 
 def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, command: str) -> None:
-    """Write loss.svg and report.html beside metrics.jsonl.
+    """Write loss.svg and report.html next to metrics.jsonl.
 
     Args:
         metrics: the run's measurements, one JSON object per line.

@@ -2,7 +2,7 @@
 
 Public: `Corpus`, `Skipped`, `END_OF_TEXT`, `MAX_BOOK`, `MAX_DOCUMENT`.
 
-This module knows nothing about models or tokenizers.
+This module does not depend on models or tokenizers.
 """
 
 from __future__ import annotations
