@@ -102,9 +102,7 @@ def run(
             default="by the file's name",
         ),
     ] = None,
-    reflow: Annotated[
-        bool, flag("--reflow", help="Plain text has paragraphs whose lines are broken to a width.")
-    ] = False,
+    reflow: Annotated[bool, flag("--reflow", help="Plain text: join the lines of each paragraph.")] = False,
     keys: Annotated[
         str | None,
         flag(

@@ -125,7 +125,7 @@ class RunFlags:
     resume: Annotated[bool, flag("--resume", help="Continue from the newest complete checkpoint.")] = False
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run in the folder.")] = False
     keep_checkpoints: Annotated[
-        bool, flag("--keep-checkpoints", help="Keep the checkpoints beside the finished model.")
+        bool, flag("--keep-checkpoints", help="Keep the checkpoints with the finished model.")
     ] = False
     config: Annotated[
         Path | None,
@@ -136,18 +136,18 @@ class RunFlags:
     processes: Annotated[int, flag("--processes", metavar="N", help="Train in N processes here.")] = 1
     push_to_hub: Annotated[
         str | None,
-        flag("--push-to-hub", metavar="REPO", help="Upload the result, after a question.", default="none"),
+        flag("--push-to-hub", metavar="REPO", help="Upload the result, after asking.", default="none"),
     ] = None
     sample_every: Annotated[
         int | None,
         flag(
-            "--sample-every", metavar="N", help="Steps between texts that the model writes.", default="none"
+            "--sample-every", metavar="N", help="Steps between samples of the model's text.", default="none"
         ),
     ] = None
     prompt: Annotated[
         list[str] | None,
         flag(
-            "--prompt", metavar="TEXT", help="Text that samples go on from; may be repeated.", default="none"
+            "--prompt", metavar="TEXT", help="Text for samples to continue; may be repeated.", default="none"
         ),
     ] = None
 
