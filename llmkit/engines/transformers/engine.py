@@ -88,8 +88,7 @@ class TransformersEngine:
         self.is_encoder_decoder: bool = loaded.is_encoder_decoder
         self.has_chat_template: bool = loaded.has_chat_template
         self.config: Any = loaded.model.config
-        # A repetition penalty applies only to an encoder-decoder's answer, which `RowSampler` does not
-        # support.
+        # `RowSampler` does not support a repetition penalty on an encoder-decoder's answer alone.
         alone = ("alignment", "answer_prefix", "logprobs")
         by_row = alone if loaded.is_encoder_decoder else row_choices.ABILITIES
         self.abilities: frozenset[str] = _ABILITIES.union(by_row)
@@ -134,8 +133,7 @@ class TransformersEngine:
                 flat = steps.generate(rows, settings)
                 found = [flat[i : i + copies] for i in range(0, len(flat), copies)]
             elif settings.beam_sampling:
-                # Sampled beams use torch's global generator: only if a row runs alone is its result
-                # independent of others.
+                # Sampled beams use torch's global generator, so each row runs alone.
                 found = [self._run([request], settings)[0] for request in batch]
             else:
                 found = [one for part in self._parts(batch) for one in self._run(part, settings)]
