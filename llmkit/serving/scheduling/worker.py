@@ -1,7 +1,6 @@
 """One thread for each model. Requests wait in its queue, and join and leave its batch between steps.
 
-Only this thread uses the model: it opens the model, runs its steps, and runs complete tasks (`CallJob`).
-Other threads only put jobs into the queue and mark them as cancelled.
+Only this thread uses the model. Other threads put jobs (tasks are `CallJob`s) into the queue, or cancel them.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Worker:
     Args:
         name: the model's name, for metrics.
         open_engine: opens the model: an `Engine`, or the `LoadedModel` of a model that does not write text.
-        settings: limits of the queue and the memory, and the time that an idle model stays loaded.
+        settings: limits of queue and memory, and the time that an idle model stays loaded.
         metrics: counts tokens and times.
         log: receives a line about an error that a request did not cause.
 
