@@ -44,7 +44,7 @@ class _VerbGroup(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        # Typer suggests near names from `self.commands`, which holds only the verbs imported so far.
+        # Typer suggests similar names from `self.commands`, which contains only the verbs imported so far.
         if args[0] not in verbs.VERBS and not args[0].startswith("-"):
             ctx.fail(f"no such verb: {args[0]}{did_you_mean(args[0], verbs.VERBS)}")
         return super().resolve_command(ctx, args)
@@ -80,7 +80,7 @@ def _reason(error: Any) -> str:
     if name == "MissingParameter":
         is_argument = error.param.param_type_name == "argument"
         return f"{error.param.metavar if is_argument else error.param.opts[-1]} is missing"
-    # pydantic reads the values, and its error is the cause of Typer's.
+    # pydantic parses the values, and its error is the cause of Typer's error.
     details = error.__cause__.errors()[0] if hasattr(error.__cause__, "errors") else {}
     if details.get("type") in _NUMBERS:
         return f"{error.param.opts[-1]} must be {_NUMBERS[details['type']]}, not {details['input']!r}"

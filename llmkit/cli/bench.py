@@ -110,5 +110,5 @@ def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Return what stands between commas."""
+    """Split a value at its commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

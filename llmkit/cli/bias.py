@@ -202,7 +202,7 @@ class BiasOutputFlags:
     overwrite: Annotated[bool, flag("--overwrite", help="Replace existing files.")] = False
 
     def check(self) -> None:
-        """Refuse files that cannot be written, before anything runs.
+        """Refuse files that cannot be written, before the measurement starts.
 
         Raises:
             InputError: a file exists, or the card does not.
@@ -277,10 +277,10 @@ def _load(spec: ModelSpec) -> LoadedModel:
 
 
 def _model(way: WayFlags, measure: MeasureFlags, model: options.ModelFlags) -> ModelSpec | None:
-    """Return the model to measure; None where published answers are scored.
+    """Return the model to measure; None if published answers are scored.
 
     Raises:
-        InputError: none is named, and the verb has no embedded one.
+        InputError: no model is named, and the verb has no embedded model.
     """
     if measure.predictions is not None and model.model is None:
         return None
@@ -289,7 +289,7 @@ def _model(way: WayFlags, measure: MeasureFlags, model: options.ModelFlags) -> M
 
 
 def _other(name: str | None, model: options.ModelFlags) -> ModelSpec | str | None:
-    """Return the request for a classifier or another model, loaded as the model is."""
+    """Return the request for a classifier or another model, with the model's loading options."""
     if name is None or name == "vader" or name.endswith(".jsonl"):
         return name
     here = dataclasses.replace(model, model=name, adapter=None, revision=None, attn=None)
@@ -297,7 +297,7 @@ def _other(name: str | None, model: options.ModelFlags) -> ModelSpec | str | Non
 
 
 def _write(result: BiasResult, output: BiasOutputFlags, model: str) -> None:
-    """Write the files; before stdout, whose reader may leave."""
+    """Write the files. This precedes stdout, which its reader can close at any time."""
     if output.output is not None:
         write_whole(output.output, _as_json(result) + "\n")
     if output.per_record is not None:

@@ -1,4 +1,4 @@
-"""`llmkit doctor`: show versions and devices, and how to install missing packages."""
+"""`llmkit doctor`: show versions, devices, and install commands of missing packages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `ok` is None for facts that cannot be wrong."""
+    """One line of the report; `ok` is None for a fact without a check."""
 
     what: str
     value: str
@@ -141,7 +141,7 @@ def _devices() -> Iterator[Finding]:
     if torch.backends.mps.is_available():
         yield Finding("mps", "Metal", True)
     if not torch.cuda.is_available():
-        built = "torch is built for the CPU" if torch.version.cuda is None else "torch sees no CUDA device"
+        built = "this torch is a CPU build" if torch.version.cuda is None else "torch sees no CUDA device"
         seen = shutil.which("nvidia-smi") is not None
         advice = "this machine has nvidia-smi: install a CUDA build of torch" if seen else ""
         yield Finding("cuda", f"none: {built}", advice=advice)

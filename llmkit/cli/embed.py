@@ -61,7 +61,7 @@ def run(
     """Compute the embedding of a text, or of each row of a file, with an encoder."""
     write_rows(outputs, wanted=details)
     rows.check_output(outputs)
-    rows.report_unused_seed(model.seed, "an embedding draws nothing")
+    rows.report_unused_seed(model.seed, "embeddings do not use random numbers")
     spec = model.spec(task="feature-extraction", verb="embed")
     source, single = open_argument(text, inputs, field="text")
     from llmkit.cli.common.loading import load_model
@@ -71,7 +71,7 @@ def run(
     embedder = SentenceEmbedder(load_model(spec), pooling=pooling, normalize=normalize, prompt=prompt)
     modules = embedder.modules
     made = f"{modules.pooling} pooling{', length 1' if modules.normalize else ''}"
-    described = "as modules.json describes it" if modules.described else "without a modules.json"
+    described = "described in modules.json" if modules.described else "without a modules.json"
     console.detail(f"{made}, at most {embedder.window} tokens, {described}")
     task = Embedding(embedder, field=inputs.field, template=inputs.template, details=details)
     more = ("tokens",) if details else ()
@@ -93,7 +93,7 @@ def run(
 
 
 def _line(field: str) -> Render:
-    """Return a function that shows a vector as a JSON list on a line; an empty line for a row without one."""
+    """Return a function that shows a vector as a JSON list on a line; without a vector, an empty line."""
 
     def show(row: dict[str, Any], failure: str | None) -> str:
         if failure is not None:

@@ -165,7 +165,7 @@ def _next(output: Path, recipe: FinetuneRecipe, plan: FinetunePlan) -> list[str]
         use = f'llmkit translate -m {name} --from {source} --to {target} "..."'
     elif plan.objective == "messages":
         use = f"llmkit chat -m {name}"
-    merge = f"llmkit merge {name} -o {name}-merged (puts the adapter into a copy of its base)"
+    merge = f"llmkit merge {name} -o {name}-merged (merges the adapter into a copy of its base)"
     return [use, merge] if recipe.lora else [use]
 
 
@@ -185,7 +185,7 @@ def _split_pairs(data: list[str], pairs: list[str]) -> tuple[list[str], tuple[tu
 
 
 def _default_output(file: str) -> Path:
-    """Return `data-finetuned` in the working directory for `data.jsonl`; its own folder may be read-only."""
+    """Return `data-finetuned` in the working directory for `data.jsonl`; the data may be read-only."""
     name = Path(file.split(":")[1] if file.startswith("hf:") else file).name
     return Path(f"{name.split('.')[0] or 'model'}-finetuned")
 

@@ -185,7 +185,7 @@ def _run(task: Generation | Infilling, source: RowSource, outputs: options.Outpu
 
 
 def _fill(task: Infilling, prefix: str, suffix: str) -> None:
-    """Write the text of a gap to stdout as it is written, or the whole text, to the character."""
+    """Write the text of a gap to stdout as it is generated, or the whole text, exact to the character."""
     prompt = task.prompt(prefix, suffix)
     whole = task.options.full_text
     sys.stdout.write(prefix if whole else "")
@@ -196,12 +196,12 @@ def _fill(task: Infilling, prefix: str, suffix: str) -> None:
 
 
 def _stream(generation: Generation, prompt: Prompt) -> None:
-    """Write one answer to stdout as it is written; a reasoning model's thoughts go to stderr."""
+    """Write one answer to stdout as it is generated; a reasoning model's thoughts go to stderr."""
     completes = not generation.prompts.chat
     if completes and generation.options.full_text:
         print(prompt.text, end="", flush=True)
     elif completes and sys.stdout.isatty() and sys.stderr.isatty() and not console.state.quiet:
-        # Shown on the terminal only: stdout holds the model's text and nothing else.
+        # Shown on the terminal only: stdout gets the model's text and nothing else.
         console.dim(prompt.text or "")
 
     begun = completes
@@ -211,7 +211,8 @@ def _stream(generation: Generation, prompt: Prompt) -> None:
         if is_reasoning:
             console.say(piece, end="")
             return
-        # Many models begin an answer with the space or the line break that their template leaves open.
+        # Many models begin an answer with a space or a line break, because their template does not end in
+        # one.
         piece = piece if begun else piece.lstrip()
         begun = begun or bool(piece)
         print(piece, end="", flush=True)

@@ -25,7 +25,7 @@ _MASK_ADVICE = {
     "additive": "add attention_mask to its scores before the softmax",
     "padding": "leave out the keys where attention_mask is False, and under is_causal those after the query",
     "none": "leave out the keys after the query under is_causal",
-    "block": "hand attention_mask to flex_attention as its block_mask",
+    "block": "pass attention_mask to flex_attention as its block_mask",
 }
 
 
@@ -150,7 +150,7 @@ def _load(name: str, device: str, dtype: str) -> Any:
 
 
 def _find(name: str, trust_remote_code: bool) -> Kernel:
-    """Return the kernel that an argument names; errors name no option, since it is an argument."""
+    """Return the kernel that an argument names; its errors name no option, because it is an argument."""
     from llmkit.attention.registry import find
 
     try:

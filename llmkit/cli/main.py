@@ -1,6 +1,6 @@
 """Entry point: signals, closed pipes, errors and exit codes. `llmkit.cli.app` parses the command line.
 
-A verb's module is imported when the verb is called, and not before; Typer is not imported for a help page.
+A verb's module is imported only when the verb is called; Typer is not imported for a help page.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from llmkit.errors import LLMKitError, one_line
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the code that the manual promises."""
+    """Run the command line and exit with the documented code."""
     signals.end_at_once()
     streams.set_up()
-    # Read once, when torch loads OpenMP. Threads that spin at every barrier make small models crawl as soon
-    # as anything else runs on the machine; `python -m tests.benchmarks threads` shows by how much.
+    # Read once, when torch loads OpenMP. Threads that spin at every barrier make small models very slow when
+    # other programs run on the machine; `python -m tests.benchmarks threads` measures this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = signals.exit_code(run_command(sys.argv[1:]))
-    # All is saved by now: a second Ctrl-C finds nothing to interrupt.
+    # Everything is saved now, so a second Ctrl-C may end the process.
     signals.exit_at_once()
     try:
         sys.stdout.flush()
@@ -34,8 +34,8 @@ def main() -> NoReturn:
         _drop_stdout()
         code = code or 1
     if "torch" in sys.modules:
-        # torch's and datasets' threads hold nothing that we want back, and tearing them down takes time; but
-        # layers offloaded to disk are removed at exit, and os._exit would skip that.
+        # Stopping the threads of torch and datasets takes time and saves nothing, so os._exit skips it. But
+        # it would also skip the exit functions, which remove layers offloaded to disk.
         atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)
@@ -57,7 +57,7 @@ def run_command(arguments: list[str]) -> int:
         return 143
     except Exception as error:
         if signals.received():
-            # The signal's exception arose in a library, which made another error of it.
+            # The signal's exception arose in a library, which turned it into another error.
             return signals.exit_code(1)
         if console.state.debug:
             raise
@@ -102,11 +102,11 @@ def _report(error: Exception) -> int:
 
 
 def _closed_pipe(code: int) -> int:
-    """End quietly when the reader has what it wanted (`| head`); also at interpreter exit."""
+    """End quietly if the reader closed the pipe (`| head`); also at interpreter exit."""
     _drop_stdout()
     return code
 
 
 def _drop_stdout() -> None:
-    """Let what is still buffered for stdout go nowhere, so that the exit does not fail on it again."""
+    """Discard the buffered output for stdout, so that the exit does not fail on it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -113,7 +113,7 @@ def run(
 
 
 def _unescaped(separator: str | None) -> str | None:
-    r"""Replace the escapes \n, \t and \\, which a shell and unquoted YAML leave as they are."""
+    r"""Replace the escapes \n, \t and \\, which a shell and unquoted YAML do not change."""
     signs = {"n": "\n", "t": "\t", "\\": "\\"}
     return separator and re.sub(r"\\([nt\\])", lambda found: signs[found[1]], separator)
 

@@ -17,7 +17,7 @@ EXAMPLES = [
 
 
 class StoredModelFlags(options.ModelFlags):
-    """The model to quantize; it is run for the comparison alone."""
+    """The model to quantize; it runs only for the comparison."""
 
     LEFT_OUT = frozenset({"attn", "no_verify", "quantize", "adapter", "seed"})
 
@@ -94,7 +94,7 @@ def run(
         print(f"KL divergence from the original: {result.divergence:.2e} nats a token")
         print(f"same most likely token: {100 * result.same_top:.1f} % of {result.tokens} tokens")
     else:
-        print("change: not measured; only models that continue a text are")
+        print("change: not measured (only for models that continue a text)")
 
 
 def _texts(path: str, field: str | None, encoding: str | None) -> list[str]:

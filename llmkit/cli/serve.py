@@ -1,4 +1,4 @@
-"""`llmkit serve`: models behind a port, for programs that speak OpenAI's or ollama's API."""
+"""`llmkit serve`: serve models at a port, for programs that use OpenAI's or ollama's API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = [
     "llmkit serve -m stories -m storyteller --port 9000",
     "LLMKIT_API_KEY=$(openssl rand -hex 16) llmkit serve --host 0.0.0.0",
 ]
-_loading = threading.Lock()  # the libraries are imported, and the weights read, by one thread at a time
+_loading = threading.Lock()  # only one thread at a time imports the libraries and reads the weights
 
 
 @options.expand
@@ -33,7 +33,7 @@ def run(*, server: ServerFlags, models: ServedModelFlags, messages: options.Mess
     check_settings(settings, no_api_key=server.no_api_key)
     specs = models.specs()
     for spec in specs.values():
-        locate(spec.name, spec)  # a mistyped name ends the command here; the weights are read later
+        locate(spec.name, spec)  # a wrong name ends the command here; the weights are read later
         if spec.draft is not None:
             locate(spec.draft, dataclasses.replace(spec, bundled=False))
     openers = {name: functools.partial(_open, spec) for name, spec in specs.items()}
@@ -61,5 +61,5 @@ def _open(spec: ModelSpec) -> Engine | LoadedModel:
 
 
 def _is_encoder(name: str) -> bool:
-    """Tell if a class is a model without a head, such as BertModel; MarianMTModel has one."""
+    """Return True if a class is a model without a head, such as BertModel; MarianMTModel has a head."""
     return name.endswith("Model") and not name.endswith(("MTModel", "HeadModel", "HeadsModel"))

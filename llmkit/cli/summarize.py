@@ -1,4 +1,4 @@
-"""`llmkit summarize`: a summary of a text or document of any length, of several, or of a file of texts."""
+"""`llmkit summarize`: summarize a text or document of any length, several of them, or a file of texts."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def run(
     generation = with_own_limit(generation, length, engine)
     summarization = Summarization(engine, generation, wanted, field=inputs.field, template=inputs.template)
     rows.report_seed(summarization.run_state, sampling=not summarization.generation.sampling.greedy)
-    console.detail(f"{summarization.room} tokens of text fit beside the request and the answer")
+    console.detail(f"{summarization.room} tokens of text fit with the request and the answer")
     with _Steps(summarization, single=opened.single):
         _run(summarization, opened, outputs)
 
@@ -157,7 +157,7 @@ def refuse_model_flags(
     *,
     extractive: bool,
 ) -> None:
-    """Refuse flags for a model that writes: it writes no picked sentences, if there is one at all."""
+    """Refuse flags for a model that writes if sentences are selected, with or without a model."""
     given = [f"--{name}" for name, value in about_model.items() if value is not None]
     given += options.given(decoding)
     if extractive and given:
@@ -179,9 +179,9 @@ class _Opened:
 
     Attributes:
         source: rows with texts, or with the names of files.
-        single: there is just one text.
+        single: there is only one text.
         files: the rows name files.
-        format: format of all files; None takes each by its name.
+        format: format of all files; None uses the format of each file's name.
         encoding: encoding of text files.
     """
 
@@ -261,7 +261,7 @@ def _run_embedded(
     if embedder.cut:
         sentences = "1 sentence" if embedder.cut == 1 else f"{embedder.cut} sentences"
         console.detail(
-            f"longer than the {embedder.window} tokens that the model sees, compared by their beginning:"
+            f"longer than the {embedder.window} tokens of the model's context, compared by their beginning:"
             f" {sentences}"
         )
 
@@ -281,7 +281,7 @@ def _run(task: Task[Any], opened: _Opened, outputs: options.OutputFlags) -> None
 
 
 def _under_its_name(row: dict[str, Any], failure: str | None) -> str:
-    """Return a file's summary under its name, as `head` shows several files."""
+    """Return a file's summary below its name, in the form of `head` for several files."""
     name = streams.one_line(str(row["file"]))
     if failure is not None:
         console.error(f"{name}: {failure}")
@@ -299,7 +299,7 @@ def _one(task: Task[Any], row: Row, outputs: options.OutputFlags) -> None:
 
 
 class _Steps:
-    """Reports how many parts were made: for one text as it goes, for many at the end."""
+    """Reporter of the number of parts: during the work for one text, at the end for several."""
 
     def __init__(self, task: Summarization, *, single: bool) -> None:
         self.task = task
@@ -333,7 +333,7 @@ class _Steps:
             console.notice(f"the parts' summaries are longer than that too: {parts} parts")
         else:
             refine = self.task.options.strategy == "refine"
-            how = "read one after the other" if refine else "summarized and then put together"
+            how = "read one after another" if refine else "summarized, and their summaries combined"
             console.notice(f"the text is longer than {self.task.room} tokens: {parts} parts, {how}")
         self._bar = progress.Progress("summarize", total=1.0)
 

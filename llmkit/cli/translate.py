@@ -1,4 +1,4 @@
-"""`llmkit translate`: from one language into another, a text, documents, or a file of texts."""
+"""`llmkit translate`: translate a text, documents, or a file of texts into another language."""
 
 from __future__ import annotations
 
@@ -102,9 +102,7 @@ def run(
             default="by the file's name",
         ),
     ] = None,
-    reflow: Annotated[
-        bool, flag("--reflow", help="Plain text has paragraphs whose lines are broken to a width.")
-    ] = False,
+    reflow: Annotated[bool, flag("--reflow", help="Plain text: join the lines of each paragraph.")] = False,
     keys: Annotated[
         str | None,
         flag(
@@ -174,7 +172,7 @@ def _rows(
     *,
     single: bool,
 ) -> None:
-    """Translate one text to stdout, or each row; `make` loads the model once the text was checked."""
+    """Translate one text to stdout, or each row; `make` loads the model after the text is checked."""
     from llmkit.tasks.details import detail_columns
 
     one = single and outputs.output is None and not outputs.json and wanted.num_return_sequences == 1
@@ -199,7 +197,7 @@ def _rows(
 
 
 def _report(translation: Translation) -> None:
-    """Report how the languages were understood."""
+    """Report the languages in use."""
     direction = translation.direction
     for note in direction.notes:
         console.notice(note)
@@ -264,7 +262,7 @@ def _documents(
     """Translate documents into a folder or a file, or one document to stdout."""
     outputs.check()
     if outputs.json:
-        raise InputError("--json: documents come back as documents; leave it out")
+        raise InputError("--json: documents are written as documents; leave it out")
     found = documents.find(paper.arguments, paper.format)
     paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
     if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):
@@ -329,7 +327,7 @@ def _read_all(found: Sequence[documents.InputDocument], paper: _DocumentFlags) -
 
 
 def _text_bytes(paper: _DocumentFlags) -> bytes:
-    """Return the bytes of the document that is no file: the argument, or stdin, a little beyond the limit."""
+    """Return the bytes of a document that is not a file: the argument, or stdin to just above the limit."""
     if paper.text is not None:
         return f"{paper.text}\n".encode()
     return sys.stdin.buffer.read(_MAX_DOCUMENT + 1)

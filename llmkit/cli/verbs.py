@@ -1,4 +1,4 @@
-"""The verbs, each a module of `llmkit.cli` that is imported when the verb is called, and not before."""
+"""The verbs: modules of `llmkit.cli`, each imported only when the verb is called."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def page(verb: str | None) -> str:
 
 
 def asked_page(arguments: list[str]) -> str | None:
-    """Return the help page if a command line asks for one and nothing else.
+    """Return the help page if a command line asks only for help.
 
-    `llmkit help` and `llmkit help VERB` ask for one too. Such a line needs no parser: Typer, and pydantic
-    under it, take most of the time of a help page.
+    `llmkit help` and `llmkit help VERB` ask for help too. Such a line needs no parser: importing Typer and
+    pydantic would take most of the time.
     """
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]

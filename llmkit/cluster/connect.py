@@ -14,12 +14,12 @@ from llmkit.cluster.options import ClusterOptions
 from llmkit.errors import LLMKitError, OptionError, one_line
 
 _OBJECT_STORE = 200 << 20
-"""Bytes of shared memory for objects on this machine. Requests and answers are small."""
-_SECONDS = 10.0  # for an answer of a cluster's port
+"""Bytes of shared memory for objects on this machine; it can be small, because requests and answers are."""
+_SECONDS = 10.0  # timeout in seconds for a connection to a cluster's port
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # after a lost connection, a call would start another cluster
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # otherwise a call after a lost connection would start another cluster
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_open_telemetry": "0",
     "GLOG_minloglevel": "2",
@@ -52,15 +52,15 @@ def connect(options: ClusterOptions) -> Any:
         raise LLMKitError(f"Ray failed: {one_line(error)}") from error
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)  # Ray sets its own, which would end the process without a word
+            signal.signal(number, handler)  # Ray's own would end the process silently
     return ray
 
 
 def _knock(address: str) -> None:
-    """Check that something listens at an address; Ray itself would try for minutes.
+    """Check that a server listens at an address; Ray itself would try for minutes.
 
     Raises:
-        OptionError: nothing does.
+        OptionError: no server listens.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
@@ -82,7 +82,7 @@ def _settings(options: ClusterOptions) -> dict[str, Any]:
     if options.address is None:
         return {
             **common,
-            "address": "local",  # else Ray joins any cluster that it finds on this machine
+            "address": "local",  # otherwise Ray joins any cluster on this machine
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE,
             "namespace": "llmkit",
@@ -94,12 +94,12 @@ def _settings(options: ClusterOptions) -> dict[str, Any]:
 
 
 def _runtime_env() -> dict[str, Any]:
-    """Return what the workers of another machine need: this package, and the user's settings of the Hub."""
+    """Return the runtime environment for other machines: this package, and the user's settings of the Hub."""
     import llmkit
 
     kept = ("HF_HUB_OFFLINE", "HF_HOME", "LLMKIT_CLUSTER_PATH")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
-    # Folders on a disk that all nodes see; a package that is installed on each node needs none.
+    # Folders on a shared disk; not needed for a package that is installed on each node.
     path = os.environ.get("LLMKIT_CLUSTER_PATH")
     if path is not None:
         return {"env_vars": {**variables, "PYTHONPATH": path}}
@@ -108,7 +108,7 @@ def _runtime_env() -> dict[str, Any]:
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that `connect` started ends."""
+    """Leave the cluster; a cluster that `connect` started ends."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()

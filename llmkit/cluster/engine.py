@@ -21,7 +21,7 @@ _FACTS = (
     *("name", "tokenizer", "context_length", "is_encoder_decoder", "has_chat_template", "config"),
     *("abilities", "defaults", "samples_by_default", "batch_rows", "notes"),
 )
-_LATER = ("session",)  # an ability that workers do not offer
+_LATER = ("session",)  # an ability that workers do not support
 
 
 class WorkerEngine:
@@ -37,11 +37,11 @@ class WorkerEngine:
         self._constraints: dict[str, Any] = {}
 
     def identity(self) -> dict[str, Any]:
-        """Return all that the answers depend on besides the requests."""
+        """Return everything that the answers depend on, except the requests."""
         return self._engine.identity()
 
     def facts(self) -> dict[str, Any]:
-        """Return the engine's attributes, for the driver, which loads no model."""
+        """Return the engine's attributes for the driver, which does not load the model."""
         facts = {name: getattr(self._engine, name) for name in _FACTS}
         return {**facts, "token_budget": self._engine.token_budget()}
 
@@ -73,11 +73,10 @@ class WorkerEngine:
 class ClusterEngine:
     """An `Engine` whose calls run on workers; several threads may use it.
 
-    Its answers are those of the engine that the workers hold. A thread that has its turn gives it up while a
-    worker computes.
+    Its answers are those of the engine in the workers. A thread releases its turn while a worker computes.
 
     Args:
-        pool: workers that hold a `WorkerEngine`.
+        pool: workers, each with a `WorkerEngine`.
 
     Attributes:
         workers: the workers, for `RunState.workers`.
@@ -107,13 +106,13 @@ class ClusterEngine:
         """Answer requests on one worker; see `Engine.generate`.
 
         Raises:
-            RequestRefused: the workers that ran them died.
+            RequestRefused: the workers that ran them failed.
         """
         sent, same = [], dict[Sampling, Sampling]()
         for request in requests:
             check_request(request, self)
             form: Any = None if request.constraint is None else request.constraint.identity()
-            # Equal settings are pickled once.
+            # Equal settings become one object, so that they are pickled once.
             sampling = same.setdefault(request.sampling, request.sampling)
             sent.append(replace(request, sampling=sampling, constraint=form))
         keys = frozenset(request.key for request in requests)
@@ -135,7 +134,7 @@ class ClusterEngine:
         session: Session | None = None,
         on_piece: OnPiece | None = None,
     ) -> Completion:
-        """Answer one request, and hand over all its tokens at the end.
+        """Answer one request, and pass on all its tokens at the end.
 
         Raises:
             OptionError: more than one answer is requested.
@@ -148,11 +147,11 @@ class ClusterEngine:
         return replace(completion, finish_reason="interrupted") if stopped else completion
 
     def session(self) -> Session | None:
-        """Return None: workers keep nothing from one request to the next."""
+        """Return None: workers keep no state between requests."""
         return None
 
     def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
-        """Return None: batches are planned here."""
+        """Return None: the driver plans the batches."""
         return None
 
     def token_budget(self) -> int | None:

@@ -28,15 +28,15 @@ def open_cluster_engine(
 ) -> ClusterEngine:
     """Open a model on each worker of a cluster, and return an engine that uses them.
 
-    The workers end, and a cluster that this started ends, with the process.
+    The workers, and a cluster that this function started, end with the process.
 
     Args:
         model: the model, or a function that opens an engine; it is pickled.
         options: the cluster.
-        notice: takes sentences for the user.
+        notice: called with a sentence for the user.
 
     Raises:
-        OptionError: Ray is not installed, the cluster cannot be reached, or it has not the GPUs.
+        OptionError: Ray is not installed, the cluster cannot be reached, or it does not have the GPUs.
         InputError, LLMKitError: as `open_engine`, on the first worker.
     """
     opener = model if callable(model) else partial(open_engine, model)
@@ -49,7 +49,7 @@ def open_pool(
     *,
     notice: Callable[[str], None] = lambda message: None,
 ) -> WorkerPool:
-    """Start workers that load the object of `opener`; see `open_cluster_engine`."""
+    """Start workers that create the object of `opener`; see `open_cluster_engine`."""
     ray = connect(options)
     count, resources = _plan(ray, options)
     pool = WorkerPool(ray, opener, options, count, resources, notice)
@@ -63,21 +63,21 @@ def _end(pool: WorkerPool) -> None:
 
 
 def _plan(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, Any]]:
-    """Return the number of workers, and what each of them needs."""
+    """Return the number of workers, and the resources of each."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = [node.get("GPU", 0) for node in nodes]
     each = options.gpus_per_worker
     if each is None:
         each = 1 if sum(gpus) else 0
     if each > max(gpus, default=0):
-        raise OptionError("gpus_per_worker", f"is {each:g}, and no machine of the cluster has so many")
+        raise OptionError("gpus_per_worker", f"is {each:g}, but no machine of the cluster has that many")
     if each:
         serve = sum(int(have // each) for have in gpus)
         return _count(options, serve), {"num_gpus": each, "num_cpus": 1}
     torch = sys.modules.get("torch")
     threads = 1 if torch is None else torch.get_num_threads()
     serve = sum(int(node.get("CPU", 0) // threads) for node in nodes)
-    # A user who gives a number knows how many the cores serve.
+    # Do not limit a number that the user chose by the number of cores.
     cores = 0 if options.wanted is not None else min(threads, max(node.get("CPU", 0) for node in nodes))
     return _count(options, serve), {"num_cpus": cores}
 

@@ -10,7 +10,7 @@ from llmkit.errors import OptionError
 
 _ADDRESS = re.compile(r"(ray://)?[^\s/:@]+:\d{1,5}|(ray://)?\[[0-9A-Fa-f:]+\]:\d{1,5}")
 MOST_WORKERS = 256
-"""Most workers of one driver: it has two threads for each. More rows need more drivers (docs/scale.md)."""
+"""Maximum number of workers of one driver, with two threads for each. See docs/scale.md for more."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class ClusterOptions:
     """A cluster and its workers.
 
     Attributes:
-        cluster: ``auto`` (the cluster of this Ray job, else this machine), a number of workers here,
+        cluster: ``auto`` (the cluster of this Ray job, otherwise this machine), a number of workers here,
             ``HOST:PORT`` of a cluster that this machine belongs to, or ``ray://HOST:PORT``.
-        workers: number of workers; None takes as many as the cluster's GPUs, or its cores, serve.
-        gpus_per_worker: GPUs of a worker; None is 1 if the cluster has GPUs, else 0.
+        workers: number of workers; None uses all GPUs of the cluster, or all its cores.
+        gpus_per_worker: GPUs of a worker; None is 1 if the cluster has GPUs, otherwise 0.
         allow_mixed: let workers differ in their device, processor or versions.
 
     Raises:
@@ -36,7 +36,7 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         count = self._count
         if count is not None and self.workers is not None:
-            raise OptionError("workers", f"is {self.workers}, and cluster={count} is a number too; drop one")
+            raise OptionError("workers", f"is {self.workers}, but cluster={count} is also a number; omit one")
         for option, value in (("cluster", count), ("workers", self.workers)):
             if value is not None and not 1 <= value <= MOST_WORKERS:
                 raise OptionError(option, f"must be between 1 and {MOST_WORKERS} workers, not {value}")
@@ -55,7 +55,7 @@ class ClusterOptions:
 
     @property
     def wanted(self) -> int | None:
-        """Number of workers that the user chose; None if it was left open."""
+        """Number of workers that the user chose; None if it is not set."""
         return self.workers if self._count is None else self._count
 
     @property

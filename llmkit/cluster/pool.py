@@ -1,8 +1,8 @@
 """Workers of a cluster: start them, assign calls, and replace failed workers.
 
 A call whose worker fails runs again on another one, at most three times; then its rows are refused, and
-`on_error` decides. A worker gets up to two calls, so that it never waits for the driver; only the call that
-it was running counts as a possible cause of its death.
+`on_error` decides. A worker has up to two calls, so that it never waits for the driver; only its running call
+counts as a possible cause of its failure.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from llmkit.records.journal import difference
 from llmkit.records.processing.turn import Turn
 
 CALLS = 2
-"""Calls that a worker has at a time: one runs, one waits."""
+"""Number of calls of a worker at a time: one runs, one waits."""
 _TRIES_AGAIN = 3
 _STARTS = 3
-_PATIENCE = 60.0  # seconds without any worker until the user reads of it
+_PATIENCE = 60.0  # seconds without any worker before a notice
 
 
 @dataclass(eq=False)
 class _WorkerPlace:
-    """A place for a worker: its actor, and the references of the calls that it has, oldest first."""
+    """A slot for a worker: its actor, and the references of its calls, oldest first."""
 
     actor: Any = None
     node: str = ""
@@ -42,16 +42,16 @@ class WorkerPool:
 
     Args:
         ray: from `connect`.
-        opener: opens what a worker holds; it is pickled.
+        opener: creates the object in a worker; it is pickled.
         options: the cluster.
         count: number of workers.
         resources: options of each actor, such as ``num_gpus``.
-        notice: takes sentences for the user.
+        notice: called with a sentence for the user.
 
     Attributes:
-        first: description of the first worker that was ready; the others are compared with it.
-        turn: see `Turn`; a caller that holds it gives it up while a worker computes.
-        deaths: workers that died so far.
+        first: description of the first ready worker; the others are compared with it.
+        turn: see `Turn`; a caller releases it while a worker computes.
+        deaths: number of workers that failed so far.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class WorkerPool:
         self._error: LLMKitError | None = None
         self._closed = False
         self._suspects: set[Hashable] = set()
-        self._blamed: set[object] = set()  # calls that ran when their worker died
+        self._blamed: set[object] = set()  # calls that were running when their worker failed
         self.turn = Turn()
         self.deaths = 0
         self.first: WorkerDescription | None = None
@@ -90,12 +90,12 @@ class WorkerPool:
         return self._options.allow_mixed
 
     def identity(self) -> dict[str, Any]:
-        """Return the identity of the workers' object; the journal equals that of a run without a cluster."""
+        """Return the identity of the workers' object, which equals that of a run without a cluster."""
         return {name: value for name, value in self.wait().identity.items() if name not in HARDWARE}
 
     @property
     def calls(self) -> int:
-        """Calls that all workers have at most at the same time."""
+        """Maximum number of calls of all workers at the same time."""
         return CALLS * len(self._slots)
 
     def describe(self) -> str:
@@ -120,10 +120,11 @@ class WorkerPool:
         Args:
             method: its name.
             arguments: its arguments.
-            keys: identify the rows of the call. Rows whose call was given up get one more try each.
+            keys: identify the rows of the call. Each row of a call that failed too often gets one more
+                attempt.
 
         Raises:
-            RequestRefused: its workers died.
+            RequestRefused: its workers failed.
             LLMKitError: as the method; no worker is left.
         """
         most = 0 if keys and keys <= self._suspects else _TRIES_AGAIN
@@ -158,7 +159,7 @@ class WorkerPool:
             return value
 
     def close(self) -> None:
-        """End all workers; calls under way fail."""
+        """End all workers; running calls fail."""
         with self._changed:
             self._closed = True
             actors = [slot.actor for slot in self._slots]
@@ -167,12 +168,12 @@ class WorkerPool:
             try:
                 self._ray.kill(actor)
             except Exception:
-                pass  # it is dead, or the cluster is gone
+                pass  # the worker has ended, or the cluster has
 
     def _submit(self, method: str, arguments: tuple[Any, ...]) -> tuple[_WorkerPlace, Any, object, Any]:
-        """Wait for a worker with the fewest calls, and give it one more.
+        """Wait for the worker with the fewest calls, and give it the call.
 
-        The lock is held until Ray has the call, so that `calls` is in the order in which they run.
+        The lock is kept until Ray has the call, so that `calls` has the order of execution.
         """
         call = object()
         with self._changed:
@@ -187,7 +188,7 @@ class WorkerPool:
         return min(ready, key=lambda slot: len(slot.calls), default=None)
 
     def _wait_for(self, holds: Callable[[], bool]) -> None:
-        """Wait, while holding the condition, until something holds.
+        """Wait on the condition until a predicate is true.
 
         Raises:
             LLMKitError: no worker can be started, or the pool was closed.
@@ -211,7 +212,7 @@ class WorkerPool:
                 self._changed.notify()
 
     def _died(self, slot: _WorkerPlace, call: object, actor: Any, error: Exception) -> bool:
-        """Replace a worker that died; return True if it was running this call.
+        """Replace a failed worker; return True if it was running this call.
 
         Raises:
             LLMKitError: the pool is closed.
@@ -219,7 +220,7 @@ class WorkerPool:
         with self._changed:
             if self._closed:
                 raise LLMKitError("the workers were stopped") from error
-            first = slot.actor is actor  # of its calls' threads, this one comes first
+            first = slot.actor is actor  # this thread is the first of those with a call of this worker
             if first:
                 self._blamed.update(self._running(slot))
                 slot.calls.clear()
@@ -233,7 +234,7 @@ class WorkerPool:
         return running
 
     def _running(self, slot: _WorkerPlace) -> list[object]:
-        """Return the call that a dead worker was running: the oldest that has no answer."""
+        """Return the call that a failed worker was running: the oldest without an answer."""
         for call, ref in slot.calls.items():
             try:
                 self._ray.get(ref, timeout=0)
@@ -250,7 +251,7 @@ class WorkerPool:
         threading.Thread(target=self._join, args=(slot, slot.actor), daemon=True).start()
 
     def _join(self, slot: _WorkerPlace, actor: Any) -> None:
-        """Wait until a new worker is ready, and let it join if it is like the others."""
+        """Wait until a new worker is ready, and add it if it equals the others."""
         for start in range(_STARTS):
             try:
                 if start:
@@ -282,7 +283,7 @@ class WorkerPool:
             self._changed.notify_all()
 
     def _fail(self, slot: _WorkerPlace, error: LLMKitError) -> None:
-        """Note a worker that cannot start; without any other one, the run ends."""
+        """Record a worker that cannot start; without other workers, the run ends."""
         with self._changed:
             slot.gone = True
             if all(other.gone for other in self._slots):
@@ -306,6 +307,6 @@ def _cause(error: Any) -> str:
 
 
 def _threads() -> int | None:
-    """Return the number of torch's threads here, which the journal holds; None without torch."""
+    """Return the number of torch's threads in this process, for the journal; None without torch."""
     torch = sys.modules.get("torch")
     return None if torch is None else torch.get_num_threads()

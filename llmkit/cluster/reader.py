@@ -27,7 +27,7 @@ class WorkerReader:
         self._reader = SpanReader(self.loaded.model, self.loaded.tokenizer, options, self.loaded.device)
 
     def identity(self) -> dict[str, Any]:
-        """Return all that the answers depend on besides the questions."""
+        """Return everything that the answers depend on, except the questions."""
         return self.loaded.identity()
 
     def answer(self, readings: Sequence[Reading]) -> list[Answers]:

@@ -1,4 +1,4 @@
-"""The part that runs on a worker: it opens a model, describes it, and computes."""
+"""Code in a worker: open a model, describe it, and compute."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 from llmkit.errors import LLMKitError, OptionError, RowError
 
 HARDWARE = ("python", "machine", "cpu", "gpu", "sha256")
-"""Keys of `WorkerDescription.identity` that what a worker holds does not give."""
+"""Keys of `WorkerDescription.identity` that describe the worker, not its object."""
 Reply = tuple[str, Any]
 """("done", value), or the name of an error's class and its arguments.
 
-Errors come as data: exceptions with arguments of their own cannot be pickled and read back.
+Errors are sent as data, because exceptions with other constructor arguments cannot be unpickled.
 """
 
 
 @dataclass(frozen=True)
 class WorkerDescription:
-    """A worker, as the driver compares it with the others.
+    """Description of a worker, which the driver compares with the others.
 
     Attributes:
-        identity: all that its results depend on besides the requests, and its processor or GPU.
-        facts: attributes of what it holds, for the driver.
+        identity: everything that its results depend on, except the requests, and its processor or GPU.
+        facts: attributes of its object, for the driver.
         node: name of its machine, for messages.
     """
 
@@ -39,7 +39,7 @@ class ModelWorker:
     """Body of an actor.
 
     Args:
-        opener: opens what it holds, such as an engine; the object has `identity`, and `facts` if the driver
+        opener: creates its object, such as an engine. The object has `identity`, and `facts` if the driver
             needs more.
     """
 
@@ -49,7 +49,7 @@ class ModelWorker:
 
     def describe(self) -> Reply:
         """Open the model and return a `WorkerDescription`."""
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the driver tokenizes
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # because the driver tokenizes
 
         def opened() -> WorkerDescription:
             self._held = self._opener()

@@ -1,4 +1,4 @@
-"""Convert a model to another format, and prove that the result answers as the source does."""
+"""Convert a model to another format, and prove that the result gives the source's outputs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Conversion:
     Attributes:
         to: the format.
         output: the file or folder to make.
-        kind: a GGUF type or the name of a torch dtype; ``auto`` takes the source's.
-        bound: the largest relative difference accepted; None takes the type's own.
+        kind: a GGUF type or the name of a torch dtype; ``auto`` uses the source's.
+        bound: maximum relative difference; None uses the default of the type.
         reader_python: a Python that has independent readers.
-        max_shard_size: size of a safetensors file, such as ``5GB``.
+        max_shard_size: maximum size of a safetensors file, such as ``5GB``.
         progress: called with the number of tensors done and their total.
     """
 
@@ -66,31 +66,30 @@ def convert(
 ) -> ConvertResult:
     """Convert a model.
 
-    The result is written beside `output` and read again: by llmkit and, where one is installed, by a program
-    that shares no code with it. Their answers to 20 texts are compared with the source's, in float32. Only a
-    result within the bound is moved to `output`. The measurements lie next to it, in ``proof.json``, or in
+    The result is written next to `output` and read again: by llmkit and, if one is installed, by an
+    independent program. Their outputs for 20 texts are compared with the source's, in float32. Only a result
+    within the bound is moved to `output`. The measurements are next to it, in ``proof.json`` or
     ``NAME.gguf.proof.json``.
 
     Args:
-        spec: the model: a folder, Hub id or embedded model, with an adapter on it or not, a GGUF file, or a
+        spec: the model: a folder, Hub id or embedded model, with or without an adapter, a GGUF file, or a
             folder with a TensorFlow or Flax checkpoint. Its dtype and device are not used.
         to: a format of `FORMATS`.
         output: a file for GGUF, otherwise a folder.
-        gguf_type: for GGUF: ``auto`` (as the source is stored), or one of `GGUF_TYPES`.
-        dtype: for other formats: ``auto`` (as the source is stored), or one of `DTYPES`.
-        bound: the largest relative difference accepted (see `Check`); None takes the type's own.
+        gguf_type: for GGUF: ``auto`` (the source's stored type), or one of `GGUF_TYPES`.
+        dtype: for other formats: ``auto`` (the source's stored type), or one of `DTYPES`.
+        bound: maximum relative difference (see `Check`); None uses the default of the type.
         reader_python: path of a Python that has the independent reader (llama-cpp-python for GGUF); None
-            tries the Python that runs.
-        max_shard_size: the largest safetensors file. A killed conversion continues with the next file.
-        overwrite: replace what is there.
-        accept_other_texts: accept a result whose greedy text differs from the source's where no two tokens
-            are nearly equal; `Check.differs` names it.
+            tries the running Python.
+        max_shard_size: maximum size of a safetensors file. A killed conversion continues with the next file.
+        overwrite: replace an existing output.
+        accept_other_texts: accept a result whose greedy text differs from the source's at a step without
+            nearly equal logits; `Check.differs` describes it.
         progress: called with the number of tensors done and their total.
 
     Raises:
-        InputError: no such model, a model that the format cannot hold, or an output in the way.
-        LLMKitError: a reader's answers are further from the source's than the bound; nothing is moved to
-            `output`.
+        InputError: there is no such model, the format does not support it, or the output exists. LLMKitError:
+            a reader's outputs differ from the source's by more than the bound; nothing is moved to `output`.
     """
     from llmkit.convert.source import load_source
 
@@ -145,7 +144,7 @@ def _proof_path(path: Path, to: str) -> Path:
 
 
 def _header(job: Conversion, source: SourceModel) -> dict[str, Any]:
-    """Return everything that the weights in the result depend on."""
+    """Return all settings that the weights in the result depend on."""
     import torch
     import transformers
 
@@ -165,7 +164,7 @@ def _header(job: Conversion, source: SourceModel) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Probe:
-    """Texts to compare answers on.
+    """Texts for the comparison.
 
     Attributes:
         rows: token ids of each text.
@@ -178,7 +177,7 @@ class _Probe:
 
 @dataclass(frozen=True)
 class _FormatResult:
-    """Facts on a written model; the fields are those of `ConvertResult`."""
+    """Facts about a written model; the fields are those of `ConvertResult`."""
 
     stored: str
     nbytes: int
@@ -298,7 +297,7 @@ def _agreement(check: Check) -> str:
 
 
 def _carry(source: SourceModel, path: Path, output: Path) -> None:
-    """Copy the source's card and licence."""
+    """Copy the source's card and license."""
     import shutil
 
     if source.folder is None or not path.is_dir():
@@ -309,7 +308,7 @@ def _carry(source: SourceModel, path: Path, output: Path) -> None:
 
 
 def _general(source: SourceModel, output: Path) -> dict[str, str]:
-    """Name and licence for the file, from the source's card."""
+    """Return name and license for the file, from the source's card."""
     general = {"name": output.stem}
     card = source.folder / "README.md" if source.folder is not None else None
     if card is not None and card.is_file():

@@ -1,4 +1,4 @@
-"""Compare the greedy text of a converted model with its source's."""
+"""Compare the greedy text of a converted model with that of its source."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STEPS = 16
 
 @dataclass(frozen=True)
 class Greedy:
-    """Tokens that follow some prompts greedily.
+    """Greedy continuations of some prompts.
 
     Attributes:
         prompts: token ids; for an encoder-decoder those of the encoder.
-        steps: number of tokens that follow each.
-        following: the source's tokens, up to and with the first that ends a text.
-        leads: for each of them, by how much its logit is above all others'.
+        steps: number of tokens to generate for each.
+        following: the source's tokens, up to and including the first end token.
+        leads: for each of them, the margin of its logit over the second highest.
         ends: ids that end a text.
     """
 
@@ -31,7 +31,7 @@ class Greedy:
     ends: list[int]
 
     def cut(self, ids: Iterable[int]) -> list[int]:
-        """Return ids up to and with the first that ends a text."""
+        """Return ids up to and including the first end token."""
         found: list[int] = []
         for one in ids:
             found.append(int(one))
@@ -41,11 +41,11 @@ class Greedy:
 
 
 def greedy_of(source: SourceModel, rows: list[list[int]], steps: int = STEPS) -> Greedy:
-    """Let transformers generate greedily from each row alone, without the settings of generation_config.json.
+    """Generate greedily with transformers from each row alone, without generation_config.json.
 
     Args:
         source: a model that generates.
-        rows: token ids of the texts. They are cut where the model has too few positions.
+        rows: token ids of the texts. They are cut if the model has too few positions.
         steps: number of tokens to generate.
     """
     import torch
@@ -81,26 +81,25 @@ def greedy_of(source: SourceModel, rows: list[list[int]], steps: int = STEPS) ->
 def same_texts(
     reader: str, wanted: Greedy, found: Sequence[Iterable[int]], difference: float
 ) -> tuple[int, str | None]:
-    """Count the texts that continue as the source's; describe the first that differs without a tie.
+    """Count the texts with the source's continuation; describe the first that differs without a tie.
 
-    Two programs may differ where two tokens are nearly equal: at a step where the source's first token
-    leads by no more than twice the difference between the programs' logits.
+    Two programs may differ if two tokens are nearly equal: at a step where the margin of the source's first
+    token is at most twice the difference between the programs' logits.
 
     Args:
         reader: the program, for messages.
-        wanted: the source's.
-        found: the reader's ids for each prompt, with or without the one that ends the text.
+        wanted: the source's continuations.
+        found: the reader's ids for each prompt, with or without the end token.
         difference: the largest difference of the programs' logits.
 
     Returns:
-        The number of equal texts, and a sentence about the first that continues otherwise where the source is
-        not in doubt, or None.
+        The number of equal texts, and a sentence about the first that differs without a tie, or None.
     """
     same, differs = 0, None
     for i, (ids, own) in enumerate(zip(found, wanted.following, strict=True)):
         got = wanted.cut(ids)
         if own[-1:] and own[-1] in wanted.ends and got == own[:-1]:
-            got = own  # programs that leave out the end token
+            got = own  # for programs that leave out the end token
         same += got == own
         if got == own:
             continue
@@ -108,7 +107,7 @@ def same_texts(
         step = min(len(got), len(own) - 1) if step is None else step
         if wanted.leads[i][step] > 2 * difference and differs is None:
             differs = (
-                f"{reader} continues text {i + 1} otherwise than transformers at token {step + 1}, where the"
+                f"{reader} differs from transformers in greedy text {i + 1} at token {step + 1}, where the"
                 f" first choice leads by {wanted.leads[i][step]:.3g}"
             )
     return same, differs

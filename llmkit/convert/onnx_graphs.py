@@ -1,7 +1,7 @@
-"""Cut a model into the graphs that ONNX programs run, and trace them with transformers' exporter.
+"""Split a model into the graphs that ONNX programs run, and trace them with transformers' exporter.
 
-A model that generates has one decoder graph for the prompt and for the steps after it: the cache is an
-input, and a prompt comes with an empty one. The weights are therefore in the file once.
+A model that generates has one decoder graph for the prompt and for the steps after it: the cache is an input,
+and it is empty for a prompt. So the file contains the weights once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _ROWS = {0: "batch_size"}
 _TEXT = {0: "batch_size", 1: "sequence_length"}
 _SOURCE_TEXT = {0: "batch_size", 1: "encoder_sequence_length"}
 _PAST, _NEW = "past_sequence_length", "sequence_length"
-# Sizes of the sample that is traced. Two rows of unlike length: a batch of one would fix the batch size, and
-# rows without padding would lose the mask. No two sizes are equal, so that none is taken for another.
+# Sizes of the traced sample. It has two rows of different length: a batch of one would fix the batch size,
+# and rows without padding would lose the mask. All sizes differ, so that the exporter does not treat two
+# dimensions as one.
 _BATCH, _STEP, _CACHED, _ENCODED = 2, 3, 5, 7
 
 
@@ -61,7 +62,7 @@ def graphs_of(source: SourceModel, model: Any) -> list[Graph]:
         model: the model to trace, in the dtype to write.
 
     Raises:
-        InputError: a model with a state that is no cache of keys and values.
+        InputError: the model has a state other than a cache of keys and values.
     """
     if not model.can_generate():
         if model.config.is_encoder_decoder:
@@ -82,7 +83,7 @@ def trace(graph: Graph) -> Any:
         an `onnx_ir.Model` whose inputs and outputs have the names of `Port.traced`.
 
     Raises:
-        InputError: the model does something that cannot be traced or that ONNX does not have.
+        InputError: the model has an operation that cannot be traced or that ONNX does not support.
     """
     from transformers.exporters.configs import OnnxConfig
     from transformers.exporters.exporter_onnx import OnnxExporter
@@ -95,11 +96,11 @@ def trace(graph: Graph) -> Any:
     try:
         with _silent():
             config = OnnxConfig(dynamic=True, dynamic_shapes=shapes)
-            exporter: Any = OnnxExporter()  # takes any module, whatever its annotations say
+            exporter: Any = OnnxExporter()  # accepts any module, although its annotations do not
             return exporter.export(graph.module, dict(graph.sample), config).program
     except (KeyboardInterrupt, MemoryError):
         raise
-    except Exception as error:  # tracing runs the model, and raises whatever goes wrong in it
+    except Exception as error:  # tracing runs the model, so any exception is possible
         raise InputError(
             f"{graph.file}: this model cannot be traced for ONNX: {one_line(_root(error))}"
         ) from error
@@ -113,7 +114,7 @@ def _root(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the exporter's reports from the user's terminal and from standard output."""
+    """Hide the exporter's reports from the terminal and from standard output."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -166,7 +167,7 @@ def _encoder(source: SourceModel, model: Any) -> Graph:
 
 
 def _texts(model: Any, length: int) -> dict[str, torch.Tensor]:
-    """Two rows of ids, the second with padding at its end."""
+    """Return two rows of ids, the second with padding at its end."""
     vocab_size = model.config.get_text_config().vocab_size
     ids = torch.arange(_BATCH * length).reshape(_BATCH, length) * 7 % vocab_size
     mask = torch.ones_like(ids)
@@ -232,7 +233,7 @@ def _present_ports(names: list[str]) -> Iterator[Port]:
 
 
 def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
-    """Keys and values of `_CACHED` positions, as the model makes them."""
+    """Return keys and values of `_CACHED` positions, in the model's own form."""
     from transformers import DynamicCache
 
     kind = model.config.model_type
@@ -241,7 +242,7 @@ def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
         with torch.no_grad():
             model(input_ids=_texts(model, _CACHED)["input_ids"], past_key_values=cache, use_cache=True)
         past = [value for layer in cache.layers for value in (layer.keys, layer.values)]
-    except Exception as error:  # other kinds of cache fail in their own ways
+    except Exception as error:  # other kinds of cache raise other exceptions
         raise _no_cache(source, kind) from error
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", len(cache.layers))
     if len(cache.layers) != layers or any(one is None or one.dim() != 4 for one in past):
@@ -259,7 +260,7 @@ def _no_cache(source: SourceModel, kind: str) -> InputError:
 
 
 class _SourceEncoder(nn.Module):
-    """The encoder of an encoder-decoder."""
+    """Encoder of an encoder-decoder."""
 
     def __init__(self, encoder: Any) -> None:
         super().__init__()
@@ -280,11 +281,11 @@ def _source_encoder(model: Any) -> Graph:
 
 
 class _CrossDecoder(nn.Module):
-    """The decoder of an encoder-decoder, with four tensors of cache a layer: its own, and the encoder's.
+    """Decoder of an encoder-decoder, with four cache tensors per layer: its own two, and the encoder's two.
 
-    The first step computes the encoder's keys and values, and later steps get them as inputs. One graph
-    does both without a branch: only the encoder positions that are not in the cache yet are projected, and
-    what they give is appended to the cache. That is all of them in the first step, and none later.
+    The first step computes the encoder's keys and values, and later steps receive them as inputs. One graph
+    does both without a branch: it projects only the encoder positions that are not in the cache yet, and
+    appends the result to the cache. These are all positions in the first step, and none later.
     """
 
     def __init__(self, model: Any) -> None:
@@ -323,14 +324,14 @@ class _CrossDecoder(nn.Module):
 
 @contextlib.contextmanager
 def _from_position(model: Any, start: Any) -> Iterator[None]:
-    """Let attention to the encoder project its positions from `start` on only."""
+    """Make attention to the encoder project only its positions from `start` on."""
 
     def cut(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         states = kwargs.get("key_value_states")
         return args, kwargs if states is None else kwargs | {"key_value_states": states[:, start:]}
 
     takers = [module for module in model.modules() if _takes(module, "key_value_states")]
-    # A layer of T5 hands the states on to its attention: only the innermost module cuts.
+    # A layer of T5 passes the states on to its attention: only the innermost module cuts them.
     inner = [one for one in takers if not any(other in takers for other in list(one.modules())[1:])]
     hooks = [one.register_forward_pre_hook(cut, with_kwargs=True) for one in inner]
     try:
@@ -348,13 +349,14 @@ def _cross_decoder(source: SourceModel, model: Any) -> Graph:
             found = model(**texts, decoder_input_ids=ids, use_cache=True)
         own, cross = found.past_key_values.self_attention_cache, found.past_key_values.cross_attention_cache
         layers = list(zip(own.layers, cross.layers, strict=True))
-        # Part of the encoder's positions are in the cache, so that the graph is good for none and for all.
+        # A part of the encoder's positions is in the sample's cache, so that the graph works for none and for
+        # all.
         past = [
             value
             for mine, other in layers
             for value in (mine.keys, mine.values, other.keys[:, :, :4], other.values[:, :, :4])
         ]
-    except Exception as error:  # other kinds of cache fail in their own ways
+    except Exception as error:  # other kinds of cache raise other exceptions
         raise _no_cache(source, model.config.model_type) from error
     sample = {
         "encoder_attention_mask": texts["attention_mask"],

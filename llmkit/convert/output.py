@@ -1,4 +1,4 @@
-"""Put a converted model in its place when it is whole, and not before."""
+"""Move a converted model to its output path only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import UnfinishedFolder, clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
 
-# Of the file next to a file that a conversion made.
+# Suffix of the proof next to a converted file.
 PROOF_SUFFIX = ".proof.json"
 _MOST = 1 << 20
 
 
 @dataclass
 class Unfinished:
-    """Place in which a converted model is written first.
+    """Temporary path of a converted model.
 
     Attributes:
-        path: a file's name, or a folder: empty, or with the parts that an earlier command finished.
+        path: path of a file, or a folder, which is empty or contains parts that an earlier command finished.
         parts: those parts.
-        accepted: set to True, it is moved to its place; otherwise it is removed.
+        accepted: True moves it to the output path; otherwise it is removed.
     """
 
     path: Path
@@ -41,16 +41,16 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
 
     Args:
         output: the file or folder to make.
-        as_file: a file is to be made, with a proof next to it.
-        overwrite: it may replace what is there.
+        as_file: the output is a file, with a proof next to it.
+        overwrite: an existing output may be replaced.
 
     Raises:
-        InputError: of the other kind, in the way, or not writable.
+        InputError: it is of the other kind, it exists, or it cannot be written.
     """
     check_name("output", output.absolute())
     place = Path(os.path.realpath(output))
     if place.is_symlink():
-        raise OptionError("output", f"{output}: a link that leads to itself")
+        raise OptionError("output", f"{output}: a link that points to itself")
     if place.is_dir() and as_file:
         raise OptionError(
             "output", f"is the folder {output}, and the output must be a file, such as model.gguf"
@@ -90,10 +90,10 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
     Args:
         output: the file or folder to make.
         header: everything that the result depends on, as JSON.
-        as_file: a file is to be made.
+        as_file: the output is a file.
 
     Raises:
-        LLMKitError: the disk refuses.
+        LLMKitError: the disk refuses to write.
         InputError: another process is writing there.
     """
     place = Path(os.path.realpath(output))
@@ -101,7 +101,7 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
     with (
         writing(place.parent, output, nothing),
         unfinished_folder(place, header) as folder,
-        writing(folder.folder, output, nothing),  # before the folder is removed: it shows the limit
+        writing(folder.folder, output, nothing),  # while the folder exists: it shows the limit
     ):
         path = folder.result / place.name if as_file else folder.result
         work = Unfinished(path, folder)
@@ -115,7 +115,7 @@ def unfinished(output: Path, header: dict[str, Any], *, as_file: bool) -> Iterat
 
 
 def _move_file(work: Unfinished, place: Path) -> None:
-    """Move a file and its proof; at no moment does a proof lie next to a file that it is not about."""
+    """Move a file and its proof; at no moment is a proof next to another file."""
     _refuse_other_proof(place)
     work.parts.forget_parts()
     proof_of(place).unlink(missing_ok=True)
@@ -124,10 +124,10 @@ def _move_file(work: Unfinished, place: Path) -> None:
 
 
 def _refuse_other_proof(file: Path) -> None:
-    """Refuse to replace a file with the proof's name that is no proof.
+    """Refuse to replace a file with the proof's name that is not a proof.
 
     Raises:
-        OptionError: naming it.
+        OptionError: there is such a file.
     """
     path = proof_of(file)
     try:
@@ -140,5 +140,5 @@ def _refuse_other_proof(file: Path) -> None:
         return
     except (OSError, ValueError):
         raise OptionError(
-            "output", f"{path} exists, and it is no proof of a conversion; move it, or name another output"
+            "output", f"{path} exists, and it is not a proof of a conversion; move it, or name another output"
         ) from None

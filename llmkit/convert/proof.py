@@ -39,24 +39,24 @@ TOKENS = 64
 
 @dataclass(frozen=True)
 class Check:
-    """Distance of one reader's answers to the converted file from the source's.
+    """Difference between one reader's outputs for the converted file and the source's.
 
     Attributes:
         reader: the program that read the file, such as ``llama.cpp``.
         texts: number of texts compared.
         tokens: number of tokens in them.
         logit_difference: the largest absolute difference of an output.
-        relative_difference: root mean square of the differences, as a share of the standard deviation of the
+        relative_difference: root mean square of the differences, divided by the standard deviation of the
             source's outputs.
-        top_token_agreement: share of tokens at which both put the same token (or class) first; None for
-            outputs that are hidden states.
+        top_token_agreement: share of tokens at which both have the same most likely token (or class); None
+            for outputs that are hidden states.
         mean_kl: mean Kullback-Leibler divergence in nats of the reader's next-token probabilities from the
             source's; None for outputs that are not logits.
-        same_tokens: whether the reader's own tokenizer gave the source's ids for all texts; None where the
-            reader got ids.
-        same_greedy: number of texts that both continue with the same greedy tokens; None where the reader
-            generated none. Texts may differ where two tokens are nearly equal.
-        differs: a sentence about a text that differs where no two tokens are nearly equal; None for none.
+        same_tokens: True if the reader's own tokenizer gave the source's ids for all texts; None if the
+            reader received ids.
+        same_greedy: number of texts that both continue with the same greedy tokens; None if the reader
+            generated none. Texts may differ if two tokens are nearly equal.
+        differs: a sentence about a text that differs although no two tokens are nearly equal; or None.
     """
 
     reader: str
@@ -72,7 +72,7 @@ class Check:
 
 
 def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
-    """Token ids of the texts; without a tokenizer, as many rows of ids spread over the vocabulary.
+    """Return token ids of the texts; without a tokenizer, as many rows of ids over the whole vocabulary.
 
     Args:
         tokenizer: a transformers tokenizer or None.
@@ -84,7 +84,7 @@ def probe_ids(tokenizer: Any, config: Any) -> list[list[int]]:
     config = config.get_text_config()
     vocab_size = config.vocab_size
     positions = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    # Two positions are left for a start and an end that a reader adds.
+    # Two positions are free for a start and an end token that a reader adds.
     limit = min([TOKENS, *(one - 2 for one in positions if isinstance(one, int) and one > 2)])
     if tokenizer is not None:
         rows = [[int(i) for i in tokenizer(text)["input_ids"][:limit]] for text in TEXTS]
@@ -109,7 +109,7 @@ def outputs_of(
     """Return the output of a model for each row alone: (tokens, classes) in float32.
 
     Args:
-        model: a transformers model. An encoder-decoder gets the row for its decoder too.
+        model: a transformers model. An encoder-decoder also gets the row for its decoder.
         rows: token ids.
         decoder: other rows for the decoder.
         token_type_ids: token types of the rows, for an encoder.
@@ -131,7 +131,7 @@ def outputs_of(
 
 
 def pick_output(outputs: Any) -> torch.Tensor:
-    """The output that is compared: logits, or start and end logits, or the last hidden states."""
+    """Return the output to compare: logits, or start and end logits, or the last hidden states."""
     import torch
 
     for name in ("logits", "prediction_logits"):
@@ -152,13 +152,13 @@ def compare(
     logits: bool,
     same_tokens: bool | None = None,
 ) -> Check:
-    """Measure how far `found` is from `expected`.
+    """Measure the difference between `found` and `expected`.
 
     Args:
         reader: the program that gave `found`.
         expected: the source's outputs, (tokens, classes) for each text.
-        found: the reader's.
-        logits: whether they are next-token logits.
+        found: the reader's outputs.
+        logits: True if they are next-token logits.
         same_tokens: see `Check`.
     """
     import torch

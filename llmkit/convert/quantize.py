@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 _TOKENS = 256
-"""Tokens of a text that calibration and comparison read at most."""
+"""Maximum number of tokens of a text for calibration and comparison."""
 _CALIBRATION = 128
-"""Texts that calibration reads at most."""
+"""Maximum number of texts for calibration."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class QuantizeResult:
 
     Attributes:
         folder: the model's folder.
-        bits, group: number of bits of a weight, and inputs that share a scale (4 bits).
+        bits, group: number of bits of a weight, and number of inputs that share a scale (4 bits).
         kernel: the kernel that computed the comparison.
         layers: number of quantized layers.
-        kept: for each linear layer or embedding that stays as it is the reason.
+        kept: reason for each linear layer or embedding that is not quantized.
         nbytes: size of the weights on disk.
         bytes_before, bytes_after: size of all weights in memory.
         divergence: mean Kullback-Leibler divergence in nats of the next-token probabilities from the original
             model's; None for a model that gives no next-token probabilities.
-        same_top: share of tokens at which both models put the same token first; None likewise.
-        tokens: tokens that were compared.
+        same_top: share of tokens at which both models have the same most likely token; None as above.
+        tokens: number of tokens compared.
     """
 
     folder: Path
@@ -71,24 +71,24 @@ def quantize(
     """Save a model with its weights in 8 or 4 bits.
 
     The folder is in compressed-tensors' ``pack-quantized`` format, which transformers reads with that
-    package. The model is loaded twice, since the quantized one is compared with the original.
+    package. The model is loaded twice, because the quantized one is compared with the original.
 
     Args:
         model: a name, or a request for a model.
         output: folder to make.
         bits: 8 or 4.
         group: inputs that share a scale in 4 bits: 16, 32, 64 or 128.
-        calibration: texts like those that the model will read; 4-bit weights are then rounded so that the
-            outputs on them change least (GPTQ; Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
-        texts: texts for the comparison; None takes 20 short ones in several languages.
-        max_shard_size: the largest weight file. A killed run computes the layers again, and keeps the files
-            that were finished.
-        overwrite: replace a model that is there.
-        progress: called with the layers done and their number.
+        calibration: texts of the model's use; 4-bit weights are then rounded so that the outputs for them
+            change least (GPTQ; Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
+        texts: texts for the comparison; None uses 20 short ones in several languages.
+        max_shard_size: maximum size of a weight file. A rerun after a kill computes the layers again, but
+            keeps the finished files.
+        overwrite: replace an existing model.
+        progress: called with the number of layers done and their total.
 
     Raises:
-        OptionError: a value that cannot be used, or an output that is there.
-        InputError: no such model, or one without layers that can be quantized.
+        OptionError: a value is bad, or the output exists.
+        InputError: there is no such model, or it has no layers to quantize.
     """
     from llmkit.convert.output import check_output, unfinished
     from llmkit.convert.proof import TEXTS
@@ -133,7 +133,7 @@ def quantize(
 def _header(
     spec: ModelSpec, loaded: LoadedModel, options: dict[str, Any], calibration: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Return everything that the weights of the quantized model depend on."""
+    """Return all settings that the weights of the quantized model depend on."""
     import torch
 
     texts = None if calibration is None else "\0".join(calibration[:_CALIBRATION])
@@ -163,7 +163,7 @@ def _quantized(
         return quantize_model(loaded.model, bits, group, kernel=loaded.spec.linear, progress=progress)
     batches = _batches(loaded, calibration[:_CALIBRATION])
     if not batches:
-        raise OptionError("calibration", "holds no text of two tokens or more")
+        raise OptionError("calibration", "contains no text of two tokens or more")
     return calibrate(loaded.model, batches, group, kernel=loaded.spec.linear, progress=progress)
 
 
@@ -181,7 +181,7 @@ def _compared(original: LoadedModel, changed: LoadedModel, texts: Sequence[str])
 
 
 def _batches(loaded: LoadedModel, texts: Sequence[str]) -> list[torch.Tensor]:
-    """Token ids of each text, [1, tokens]."""
+    """Return the token ids of each text, [1, tokens]."""
     import torch
 
     limit = min(loaded.context_length or _TOKENS, _TOKENS)

@@ -1,4 +1,4 @@
-"""Keep transformers' bars and reports from the user while a model is written or read."""
+"""Hide transformers' progress bars and reports while a model is written or read."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def run_reader(program: str, job: dict[str, Any], python: str, folder: str) -> N
 
 
 def reader_with(module: str, reader_python: str | None) -> str | None:
-    """A Python that has `module`: the one that is named, or this one; None where neither has it."""
+    """Return a Python that has `module`: the given one, or this one; None if neither has it."""
     if reader_python is not None:
         try:
             probe = subprocess.run(

@@ -17,14 +17,14 @@ class ConvertResult:
     Attributes:
         output: the file or folder.
         to: the format.
-        source: what was converted, and in which format it was.
+        source: name and format of the converted model.
         stored: type of most weights in the result, such as ``bfloat16`` or ``Q8_0``.
         parameters: number of weights.
         nbytes: size of the result's weights on disk.
-        checks: how far each reader's answers are from the source's.
-        bound: the largest relative difference that was allowed.
-        not_checked: readers that would have been asked, had they been installed, with how to get them.
-        notes: what the user should know.
+        checks: difference of each reader's outputs from the source's.
+        bound: maximum relative difference.
+        not_checked: readers that are not installed, with their installation commands.
+        notes: sentences for the user.
     """
 
     output: Path

@@ -1,4 +1,4 @@
-"""The model that is converted, whatever format it is in."""
+"""The model to convert, in any format."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class SourceModel:
     """A model to convert, in float32 on the CPU.
 
     Attributes:
-        name: what the user called it.
-        format: the format it was in.
+        name: the user's name for it.
+        format: its original format.
         model: the transformers model, in eval mode.
-        tokenizer: its tokenizer; None where it has none.
-        stored: name of the torch dtype that holds what its file holds.
-        folder: the folder with its card and licence; None for a single file.
-        notes: what the user should know.
+        tokenizer: its tokenizer, or None.
+        stored: name of the torch dtype of its stored weights.
+        folder: the folder with its card and license; None for a single file.
+        notes: sentences for the user.
     """
 
     name: str
@@ -54,7 +54,7 @@ class SourceModel:
 
     @property
     def ends(self) -> list[int]:
-        """Ids at which generation stops, the end token first."""
+        """Ids at which generation stops; the end token is the first."""
         return end_ids(getattr(self.model, "generation_config", None), self.tokenizer)
 
     @property
@@ -64,13 +64,13 @@ class SourceModel:
 
 
 def load_source(spec: ModelSpec) -> SourceModel:
-    """Load what `spec` names: a Hugging Face folder, a GGUF file, a TensorFlow or a Flax checkpoint.
+    """Load the model of `spec`: a Hugging Face folder, a GGUF file, a TensorFlow or a Flax checkpoint.
 
     Args:
         spec: its dtype and device are not used.
 
     Raises:
-        InputError: no such model, or a file that is damaged or not understood.
+        InputError: there is no such model, or a file is damaged or has an unknown format.
     """
     path = Path(spec.name).expanduser()
     if path.is_file():
@@ -137,7 +137,7 @@ def _from_gguf(path: Path) -> SourceModel:
 
 
 def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
-    """A folder without safetensors: TensorFlow's, Flax's, or with a GGUF file; None for none of them."""
+    """Load a folder without safetensors: TensorFlow's, Flax's, or with a GGUF file; None for any other."""
     file = one_gguf(folder)
     if file is not None:
         return _from_gguf(file)
@@ -152,7 +152,7 @@ def _from_other(folder: Path, spec: ModelSpec) -> SourceModel | None:
 
 
 def _from_named(folder: Path, path: Path) -> SourceModel:
-    """A checkpoint of TensorFlow or Flax, next to its config.json."""
+    """Load a checkpoint of TensorFlow or Flax, next to its config.json."""
     import torch
 
     from llmkit.formats.flax import read_flax
@@ -183,7 +183,7 @@ def _from_named(folder: Path, path: Path) -> SourceModel:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer; None where it has no file of one."""
+    """Return the folder's tokenizer; None if it has no tokenizer file."""
     from llmkit.runtime.spec import ModelSpec
     from llmkit.runtime.tokenizer import has_tokenizer, load_tokenizer
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from llmkit.convert.source import SourceModel
 
 BOUNDS = {"float32": 0.002, "float16": 0.02, "bfloat16": 0.1, "int8": 0.2}
-# Settings that CTranslate2's converter reads and transformers 5 no longer has.
+# Settings that CTranslate2's converter reads, but transformers 5 no longer has.
 _GONE = {"bart": {"normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}}
 
 
 def package() -> Any:
-    """The `ctranslate2` package.
+    """Return the package `ctranslate2`.
 
     Raises:
         InputError: it is not installed.
@@ -44,11 +44,11 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
 
     Args:
         source: a model that generates, with its tokenizer.
-        folder: where to; it exists and is empty.
+        folder: existing empty folder for the files.
         dtype: float32, float16, bfloat16 or int8.
 
     Raises:
-        InputError: a model that CTranslate2's converter does not know.
+        InputError: CTranslate2's converter does not support the model.
     """
     ctranslate2 = package()
     kind = source.model.config.model_type
@@ -66,7 +66,7 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
                 converter.convert(str(folder), quantization=dtype, force=True)
         except LLMKitError:
             raise
-        except Exception as error:  # the converter raises whatever goes wrong in it
+        except Exception as error:  # the converter can raise any exception
             raise InputError(f"CTranslate2 does not convert this {kind} model: {one_line(error)}") from error
         source.tokenizer.save_pretrained(folder)
         for file in ("generation_config.json",):
@@ -75,13 +75,13 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
 
 
 def _prepare(source: SourceModel, plain: Path) -> None:
-    """Give the converter what it expects: settings of transformers 4, and an unknown token that is a text."""
+    """Prepare the model for the converter: settings of transformers 4, and an unknown token as a text."""
     path = plain / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= _GONE.get(config["model_type"], {})
     path.write_text(json.dumps(config), encoding="utf-8")
     if source.tokenizer.unk_token is None:
-        # Without one it writes null, and its own loader refuses that.
+        # Without an unknown token it writes null, which its own loader refuses.
         tokenizer = copy.deepcopy(source.tokenizer)
         tokenizer.unk_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         tokenizer.save_pretrained(plain)
@@ -92,10 +92,10 @@ def check(
 ) -> Check:
     """Run the result in CTranslate2 and compare: logits, or log-probabilities for an encoder-decoder.
 
-    It continues the rows greedily too.
+    It also continues the rows greedily.
 
     Raises:
-        LLMKitError: CTranslate2 does not run what its converter wrote.
+        LLMKitError: CTranslate2 does not run the converted model.
     """
     greedy = greedy_of(source, rows)
     try:
@@ -117,7 +117,7 @@ def _run(
     dtype: str,
     greedy: Greedy,
 ) -> tuple[Check, list[list[int]]]:
-    """The comparison of outputs, and the ids that follow each row greedily."""
+    """Return the comparison of outputs, and the greedy continuation of each row."""
     import numpy as np
     import torch
 

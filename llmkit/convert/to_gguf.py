@@ -1,4 +1,4 @@
-"""Write a GGUF file and read it back: by llmkit's own reader, and by llama.cpp where it is installed."""
+"""Write a GGUF file and read it again: with llmkit's own reader, and with llama.cpp if it is installed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from llmkit.convert.source import SourceModel
 
 TYPE_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-# The largest relative difference accepted for each type. A wrong layout gives about 1.4.
-# llama.cpp computes with activations in 8 bits where weights are quantized, and in BF16 where they are.
+# Maximum relative difference for each type. A wrong layout gives about 1.4. llama.cpp computes with
+# activations in 8 bits for quantized weights, and in BF16 for BF16 weights.
 BOUNDS = {"F32": 0.002, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2, "Q4_0": 0.6, "Q4_1": 0.6}
 
 
@@ -51,7 +51,7 @@ def write(
 
 
 def own_check(path: Path, rows: list[list[int]], expected: list[torch.Tensor]) -> Check:
-    """Read the file as llmkit reads any GGUF, and compare."""
+    """Read the file with llmkit's GGUF reader, and compare."""
     import torch
 
     from llmkit.runtime.parts import model_from_parts
@@ -71,7 +71,7 @@ def llama_cpp_check(
 
     Args:
         path: the GGUF file.
-        source: the model it was made from.
+        source: the converted model.
         rows: the source's token ids of the texts.
         expected: the source's outputs for them.
         python: a Python that has llama-cpp-python.

@@ -1,4 +1,4 @@
-"""Write a model in MLX's layout, read it back, and let mlx-lm prove it where it is installed."""
+"""Write a model in MLX's layout, read it again, and check it with mlx-lm if it is installed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from llmkit.convert.source import SourceModel
 
-# The largest relative difference accepted for each type.
-# mlx-lm computes another GELU in some models, and rounds Gemma 3's embedding scale to bfloat16.
+# Maximum relative difference for each type. mlx-lm computes another GELU in some models, and rounds Gemma 3's
+# embedding scale to bfloat16.
 BOUNDS = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.1, "int8": 0.2, "int4": 0.6}
 
 
@@ -39,15 +39,15 @@ def write(
 
     Args:
         source: a model that generates.
-        folder: where to; it exists.
+        folder: existing folder for the files.
         dtype: a key of `BOUNDS`. With int8 and int4, norms and biases keep the source's 16 bits, or get
             float16.
         progress: called with the number of tensors done and their total.
         parts: files that need not be written again; None writes all.
-        max_shard_size: of a weight file, such as ``5GB``.
+        max_shard_size: maximum size of a weight file, such as ``5GB``.
 
     Raises:
-        InputError: an architecture that is not written for MLX.
+        InputError: llmkit does not write the architecture for MLX.
     """
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -65,7 +65,7 @@ def write(
             source.tokenizer.save_pretrained(folder)
     path = folder / "config.json"
     config = mlx.config_of(json.loads(path.read_text(encoding="utf-8")), source.name)
-    # Learned positions stay as they are: there are few, and each is added to every layer's input.
+    # Learned positions are not quantized: there are few, and they affect the input of every layer.
     tables = {
         f"{name}.weight"
         for name, module in model.named_modules()
@@ -91,14 +91,14 @@ def write(
 
 
 def _tied(source: SourceModel, tensors: dict[str, torch.Tensor], family: mlx.MLXFamily) -> set[str]:
-    """Names of the head's weight where mlx-lm takes the embeddings."""
+    """Return the names of the head's weight if mlx-lm uses the embeddings in its place."""
     model: Any = source.model
     head, table = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     same = head.data_ptr() == table.data_ptr()
     if family.head == "tied" and not same:
         raise InputError(
-            f"{source.name}: mlx-lm's {model.config.model_type} has no head apart from its embeddings, and"
-            " this model has one"
+            f"{source.name}: mlx-lm's {model.config.model_type} uses the embeddings as its head, but"
+            " this model has a separate head"
         )
     if family.head == "own" or not same:
         return set()
@@ -135,22 +135,22 @@ def mlx_checks(
 ) -> list[Check]:
     """Load the folder with mlx-lm, in a separate process, and compare logits, tokens and greedy text.
 
-    Weights of 16 bits are tried twice: as mlx-lm runs them, next to the source; and computed in float32,
-    next to the source with its weights rounded to that type. So no rounding hides a fault of the conversion.
+    Weights of 16 bits are compared twice: in mlx-lm's own precision with the source; and in float32 with the
+    source whose weights are rounded to that type. So rounding cannot hide a fault of the conversion.
 
     Args:
         folder: the MLX model.
-        source: the model it was made from.
+        source: the converted model.
         rows: the source's token ids of the texts.
         expected: the source's outputs for them.
-        dtype: a key of `BOUNDS`: how the folder stores its weights.
-        reader_python: a Python that has mlx-lm; None tries the one that runs.
+        dtype: a key of `BOUNDS`: stored type of the folder's weights.
+        reader_python: a Python that has mlx-lm; None tries the running Python.
 
     Returns:
-        a check for each precision; empty where mlx-lm is not installed.
+        A check for each precision; empty if mlx-lm is not installed.
 
     Raises:
-        LLMKitError: mlx-lm does not read the folder, or continues a text otherwise.
+        LLMKitError: mlx-lm does not read the folder, or its continuation of a text differs.
     """
     import numpy as np
     import torch

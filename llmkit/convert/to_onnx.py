@@ -1,4 +1,4 @@
-"""Write a model as ONNX for onnxruntime and transformers.js, and let onnxruntime prove it."""
+"""Write a model as ONNX for onnxruntime and transformers.js, and check it with onnxruntime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from llmkit.convert.source import SourceModel
 
-# The largest relative difference accepted for each type.
+# Maximum relative difference for each type.
 BOUNDS = {"float32": 1e-4, "float16": 0.02}
 # transformers.js looks for a file by its type.
 _ENDINGS = {"float32": "", "float16": "_fp16"}
@@ -34,11 +34,11 @@ class WrittenGraphs:
     """Graphs that were written.
 
     Attributes:
-        files: their paths by what they are: encoder, decoder.
+        files: their paths by role: encoder, decoder.
         typed: an encoder takes token types.
         nbytes: size of all files.
         opset: version of ONNX's operators.
-        notes: what the user should know.
+        notes: sentences for the user.
     """
 
     files: dict[str, Path]
@@ -49,14 +49,14 @@ class WrittenGraphs:
 
 
 def type_of(stored: str, wanted: str) -> str:
-    """The type to write.
+    """Return the type to write.
 
     Args:
-        stored: the source's.
-        wanted: what was requested; ``auto`` takes float16 as it is and writes all else in float32.
+        stored: the source's type.
+        wanted: the requested type; ``auto`` keeps float16 and writes all others in float32.
 
     Raises:
-        OptionError: a type that onnxruntime does not compute in on a CPU.
+        OptionError: onnxruntime does not compute in the type on a CPU.
     """
     if wanted == "auto":
         return "float16" if stored == "float16" else "float32"
@@ -71,8 +71,8 @@ def write(
     """Write the source's graphs into ``onnx/`` of a folder, with its settings and tokenizer.
 
     Args:
-        source: any model of text.
-        folder: where to; it exists.
+        source: any text model.
+        folder: existing folder for the files.
         dtype: a key of `BOUNDS`.
         progress: called with the number of graphs done and their total.
 
@@ -111,7 +111,7 @@ def write(
 
 
 def _in_dtype(model: Any, dtype: str) -> Any:
-    """The model for float32, otherwise a copy. Tables outside the weights, as of rotary angles, stay."""
+    """Return the model for float32, otherwise a copy. Other tables, such as rotary angles, do not change."""
     import torch
 
     if dtype == "float32":
@@ -141,7 +141,7 @@ def _write_settings(source: SourceModel, folder: Path, dtype: str, settings: dic
 
 
 def _show_template(tokenizer: Any, folder: Path) -> None:
-    """Put the chat template into tokenizer_config.json too: transformers.js 4.3 reads it there only."""
+    """Add the chat template to tokenizer_config.json: transformers.js 4.3 reads it only from there."""
     template, path = getattr(tokenizer, "chat_template", None), folder / "tokenizer_config.json"
     if isinstance(template, dict):
         template = [{"name": name, "template": text} for name, text in template.items()]
@@ -164,16 +164,16 @@ def checks_of(
 
     Args:
         written: the graphs.
-        source: the model they were made from.
+        source: the converted model.
         rows: token ids of the texts.
         expected: the source's outputs for them.
-        reader_python: a Python that has onnxruntime; None tries the one that runs.
+        reader_python: a Python that has onnxruntime; None tries the running Python.
 
     Returns:
-        the checks; None where onnxruntime is not installed.
+        The checks; None if onnxruntime is not installed.
 
     Raises:
-        LLMKitError: onnxruntime does not run a graph, or continues a text otherwise.
+        LLMKitError: onnxruntime does not run a graph, or its continuation of a text differs.
     """
     import numpy as np
     import torch
@@ -221,7 +221,7 @@ def checks_of(
 
 
 def _types(rows: list[list[int]]) -> list[list[int]]:
-    """Token types of rows: a question and a text of the same length."""
+    """Return token types of rows: a question and a text of the same length."""
     return [[int(i >= len(row) // 2) for i in range(len(row))] for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Write a Hugging Face folder and read it back."""
+"""Write a Hugging Face folder and read it again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llmkit.convert.source import SourceModel
 
-# The largest relative difference accepted for each type: rounding alone.
+# Maximum relative difference for each type, from rounding alone.
 BOUNDS = {"float32": 1e-5, "float16": 0.02, "bfloat16": 0.1}
 
 
@@ -31,10 +31,10 @@ def write(
 
     Args:
         source: any model.
-        folder: where to; it exists.
+        folder: existing folder for the files.
         dtype: float32, float16 or bfloat16.
         parts: weight files that an earlier command finished; None writes all.
-        max_shard_size: of a weight file, such as ``5GB``.
+        max_shard_size: maximum size of a weight file, such as ``5GB``.
     """
     import torch
     from transformers.core_model_loading import revert_weight_conversion
@@ -61,7 +61,7 @@ def write(
 
 
 def _tied(source: SourceModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Let tensors that were one stay one after rounding, so that they are written once."""
+    """Keep shared tensors shared after rounding, so that they are written once."""
     first: dict[int, torch.Tensor] = {}
     for name, value in source.model.state_dict().items():
         state[name] = first.setdefault(value.data_ptr(), state[name]) if value.numel() else state[name]

@@ -1,10 +1,10 @@
 """The protocol between text tasks and engines that generate text.
 
-A task makes `Request`s and gets `Completion`s back. An `Engine` is anything that turns one into the other, in
-a batch or as a stream. Neither knows the other's library: this module imports no torch and no transformers.
+A task makes `Request`s and gets `Completion`s back. An `Engine` turns one into the other, in a batch or as a
+stream. Tasks do not depend on the engine's library: this module imports neither torch nor transformers.
 
-No engine has to do everything. `Engine.abilities` names what it can do, and `check_request` refuses the rest
-with an `OptionError` that names the option. Every engine calls it before it computes.
+An engine need not support everything. `Engine.abilities` lists its features, and `check_request` refuses all
+others with an `OptionError` that names the option. Every engine calls it before it computes.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "interrupted"]
 OnTokens = Callable[[Sequence[int]], bool | None]
-"""Takes token ids as they are written; returning False ends the answer there."""
+"""Function that receives token ids as they are generated; if it returns False, the answer ends."""
 OnPiece = Callable[[str], None]
-"""Takes pieces of text as they are written, from an engine whose tokenizer is elsewhere."""
+"""Function that receives pieces of text as they are generated, for an engine without a local tokenizer."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings that choose tokens, as plain numbers.
+    """Sampling settings, as plain numbers.
 
-    Every field but `max_new_tokens` and `temperature` is an ability: an engine that does not list the name of
-    the field refuses any value but the default.
+    Every field except `max_new_tokens` and `temperature` is an ability: an engine that does not list its name
+    accepts only the default value.
 
     Attributes:
         max_new_tokens: limit on the tokens of an answer.
-        min_new_tokens: an answer does not end before it has this many tokens.
+        min_new_tokens: an answer has at least this many tokens.
         temperature: divides the logits; 0.0 is greedy decoding.
-        top_k: draw from the k most likely tokens; 0 is all.
-        top_p: draw from the most likely tokens that together have this probability.
-        min_p: drop tokens less likely than this share of the most likely one.
+        top_k: sample from the k most likely tokens; 0 is all.
+        top_p: sample from the most likely tokens that together have this probability.
+        min_p: drop tokens whose probability is below this share of the highest one.
         repetition_penalty: above 1, tokens of the prompt and the answer become less likely (Keskar et al.
             2019, https://arxiv.org/abs/1909.05858).
-        presence_penalty: subtracted from the logit of each token that the answer holds.
-        frequency_penalty: subtracted from the logit of a token once for each time that the answer holds it.
+        presence_penalty: subtracted from the logit of each token in the answer.
+        frequency_penalty: subtracted from the logit of a token once for each occurrence in the answer.
         num_beams: beams of beam search; 1 is none.
         num_return_sequences: completions of one request.
         length_penalty: beam search divides a beam's score by its length to this power.
         early_stopping: beam search ends once it has `num_beams` complete beams. "never" waits until no better
-            beam can come.
-        no_repeat_ngram_size: an answer holds no n-gram of this size twice; 0 allows it.
+            beam is possible.
+        no_repeat_ngram_size: an answer contains no n-gram of this size twice; 0 allows it.
         logit_bias: (token id, number added to its logit).
-        stop: strings that end an answer. A completion's `ids` may run past one; its `text` does not.
-        eos_token_ids: tokens that end an answer; None takes the model's own.
-        first_token: token that an answer begins with; None takes the model's own, if it has one.
-        decoder_start_token: token that an encoder-decoder's decoder starts from; None takes the model's own.
+        stop: strings that end an answer. A completion's `ids` may extend past it; its `text` does not.
+        eos_token_ids: tokens that end an answer; None uses those of the model.
+        first_token: token that an answer begins with; None uses the model's own, if it has one.
+        decoder_start_token: first token of an encoder-decoder's decoder; None uses the model's own.
     """
 
     max_new_tokens: int = 256
@@ -96,13 +96,13 @@ _NEUTRAL: dict[str, Any] = {one.name: one.default for one in fields(Sampling)}
 
 
 class TokenMask(Protocol):
-    """Tokens that may follow in one sequence. Each sequence has a separate mask."""
+    """Allowed next tokens of one sequence. Each sequence has a separate mask."""
 
     def allowed(self) -> np.ndarray:
         """Return a bool array [vocabulary]: True for the tokens that may come next."""
 
     def accept(self, token: int) -> None:
-        """Move on by the token that was chosen."""
+        """Advance by the chosen token."""
 
 
 class Constraint(Protocol):
@@ -119,8 +119,8 @@ class Constraint(Protocol):
 class Request:
     """One prompt with its settings.
 
-    Exactly one of `ids`, `messages` and `text` is given. An engine with a tokenizer takes `ids`; one without
-    takes the other two, and tokenizes them elsewhere.
+    Exactly one of `ids`, `messages` and `text` is given. An engine with a tokenizer takes `ids`. An engine
+    without a tokenizer takes the other two.
 
     Attributes:
         sampling: settings.
@@ -128,14 +128,14 @@ class Request:
         messages: conversation, as dicts with ``role`` and ``content``.
         text: prompt to continue.
         key: (seed, row, sample), which choose the random numbers. With the ability ``row_seeds`` an answer
-            depends on its request alone, and not on the batch around it. Of `num_return_sequences` answers,
-            the n-th, counted from 0, draws what a request with ``sample + n`` would draw.
-        logprobs: number of most likely tokens to report at each position; 0 reports the chosen token alone,
+            depends only on its request, not on the other requests of the batch. Answer n of
+            `num_return_sequences`, counted from 0, uses the random numbers of a request with ``sample + n``.
+        logprobs: number of most likely tokens to report at each position; 0 reports only the chosen token,
             None nothing. Needs the ability ``logprobs``.
-        constraint: form that the answer must have.
-        answer_prefix: token ids that the answer begins with, before the model continues freely; they count as
-            part of it. Needs the ability ``answer_prefix``.
-        scope: requests of the same scope may share what was computed for the beginnings of their prompts.
+        constraint: required form of the answer.
+        answer_prefix: token ids at the beginning of the answer, which the model continues; they are part of
+            the answer. Needs the ability ``answer_prefix``.
+        scope: requests of the same scope may share keys and values of common prompt prefixes.
     """
 
     sampling: Sampling
@@ -156,7 +156,7 @@ class TokenLogprob:
     Attributes:
         token: token id.
         logprob: its log-probability.
-        top: the most likely tokens at its position with theirs, most likely first.
+        top: the most likely tokens at its position with their log-probabilities, most likely first.
     """
 
     token: int
@@ -169,13 +169,13 @@ class Completion:
     """One answer to a request.
 
     Attributes:
-        ids: token ids that the model wrote, the end token included; no padding. An engine without a tokenizer
+        ids: generated token ids, with the end token and without padding. An engine without a tokenizer
             may use any numbers, one for each token.
-        finish_reason: ``stop`` if an end token or a stop string ended it, ``length`` if a limit did,
-            ``interrupted`` if `OnTokens` did.
+        finish_reason: ``stop`` after an end token or a stop string, ``length`` at a limit, ``interrupted`` if
+            `OnTokens` ended it.
         prompt_tokens: tokens of the prompt.
         text: the answer without the stop string; None: decode `ids` with the engine's tokenizer and cut the
-            text at the first stop string. An engine whose `tokenizer` is None always gives it.
+            text at the first stop string. An engine whose `tokenizer` is None always sets it.
         logprobs: one for each of `ids`, if requested.
     """
 
@@ -187,17 +187,17 @@ class Completion:
 
 
 class Session(Protocol):
-    """State that an engine keeps from one streamed request to the next, such as a key-value cache.
+    """State that an engine keeps between streamed requests, such as a key-value cache.
 
     Attributes:
-        ids: tokens whose state it holds. A prompt that shares their beginning does not compute it again.
+        ids: tokens whose state is kept. A prompt that begins with some of them does not compute these again.
     """
 
     ids: list[int]
 
 
 class LiveAnswer(Protocol):
-    """An answer of a `LiveBatch` on its way.
+    """A running answer of a `LiveBatch`.
 
     Attributes:
         cancelled: set it, from any thread, to end the answer at the next step.
@@ -207,65 +207,66 @@ class LiveAnswer(Protocol):
 
     @property
     def reused(self) -> int:
-        """Tokens of the prompt that were not read, because an earlier prompt began with them."""
+        """Number of prompt tokens that were not computed, because an earlier prompt began with them."""
 
     @property
     def finished(self) -> FinishReason | None:
-        """Why it ended; None before that."""
+        """Reason of the end; None while the answer runs."""
 
     @property
     def logprobs(self) -> Sequence[TokenLogprob]:
-        """Log-probabilities of the tokens so far, if the request asks for them."""
+        """Log-probabilities of the tokens so far, if requested."""
 
     def completion(self) -> Completion:
-        """Return the whole answer, once it is finished."""
+        """Return the complete answer, after its end."""
 
 
 class LiveBatch(Protocol):
-    """Answers that requests join and leave between steps. One thread at a time may use it.
+    """A batch that requests join and leave between steps. One thread at a time may use it.
 
-    After an exception in `step` the batch is not to be used again.
+    Do not use the batch again after an exception in `step`.
 
     Attributes:
-        rows: answers that run together at most.
-        capacity: tokens, of prompt and answer together, that one request may have at most.
+        rows: maximum number of answers that run together.
+        capacity: maximum number of tokens, prompt and answer together, of one request.
     """
 
     rows: int
     capacity: int
 
     def takes(self, request: Request) -> bool:
-        """Tell if the request can join; one that cannot is answered by `Engine.stream`."""
+        """Return True if the request can join; otherwise use `Engine.stream`."""
 
     def add(self, request: Request, on_tokens: OnTokens) -> LiveAnswer:
         """Let a request join at the next step.
 
         Raises:
-            OptionError: it asks for something that the engine cannot do.
+            OptionError: the engine does not support an option of the request.
         """
 
     def step(self) -> list[LiveAnswer]:
-        """Write the next token, or the next few, of each answer; return those that ended."""
+        """Generate the next token, or the next few, of each answer; return the answers that ended."""
 
 
 class Engine(Protocol):
-    """Anything that generates text. One thread at a time may use it.
+    """Protocol of programs that generate text. One thread at a time may use an engine.
 
     Attributes:
         name: name of the model, for messages.
-        tokenizer: the model's tokenizer; None if it is elsewhere.
-        context_length: positions that the model has; None if nothing limits them, or the limit is not known.
-        is_encoder_decoder: True if the prompt goes to an encoder, so that only the answer fills the context.
+        tokenizer: the model's tokenizer; None if a server has it.
+        context_length: number of positions of the model; None if it is unlimited or unknown.
+        is_encoder_decoder: True if an encoder reads the prompt, so only the answer uses the context.
         has_chat_template: True if the model answers conversations.
-        config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if it is elsewhere.
+        config: the checkpoint's config (`model_type`, `task_specific_params`, ...); None if a server has it.
         abilities: fields of `Sampling` that may differ from their default, and ``row_seeds``, ``session``,
             ``constraint``, ``logprobs``, ``answer_prefix``, ``alignment`` (see `AligningEngine`), ``score``
             (see `ScoringEngine`).
-        defaults: the model's own settings. Its `temperature` is the one for sampling, whether or not the
-            model samples by default, and its `max_new_tokens` a length that the model declares for answers.
-        samples_by_default: True if the model's own settings draw tokens at random.
-        batch_rows: number of requests that one call of `generate` best has; None: any that fit into memory.
-        notes: choices that were made for the user when the model was opened, a sentence each.
+        defaults: the model's own settings. Its `temperature` is the one for sampling, even if the model does
+            not sample by default. Its `max_new_tokens` is the answer length that the model declares.
+        samples_by_default: True if the model's own settings enable sampling.
+        batch_rows: best number of requests for one call of `generate`; None is any number that fits into
+            memory.
+        notes: automatic choices when the model was opened, one sentence each.
     """
 
     name: str
@@ -287,7 +288,7 @@ class Engine(Protocol):
             For each request, in order, its `num_return_sequences` completions, best first.
 
         Raises:
-            OptionError: a request asks for something that the engine cannot do.
+            OptionError: the engine does not support an option of a request.
             OutOfMemory: they do not fit into memory together.
             RequestRefused: a server cannot answer one of them.
         """
@@ -300,39 +301,39 @@ class Engine(Protocol):
         session: Session | None = None,
         on_piece: OnPiece | None = None,
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written.
+        """Answer one request and pass on its tokens as they are generated.
 
-        Beam search knows its answer only at the end, and hands all tokens over at once.
+        Beam search knows its answer only at the end, so it passes on all tokens at once.
 
         Args:
             request: with `num_return_sequences` 1.
-            on_tokens: takes the new token ids; returning False ends the answer there.
-            session: from `session`, used again by this request.
-            on_piece: takes the text of the new tokens before `on_tokens` takes their ids, if the engine's
-                tokenizer is elsewhere; other engines do not call it.
+            on_tokens: receives the new token ids; if it returns False, the answer ends.
+            session: a session of this engine, to continue.
+            on_piece: receives the text of the new tokens before `on_tokens` receives their ids, if a server
+                has the tokenizer; other engines do not call it.
 
         Raises:
             OptionError, OutOfMemory: as `generate`.
         """
 
     def session(self) -> Session | None:
-        """Return a new session; None if the engine has none."""
+        """Return a new session; None if the engine does not support sessions."""
 
     def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
-        """Return a new batch that requests may join at any time; None if the engine has none.
+        """Return a new batch that requests may join at any time; None if the engine does not support this.
 
         Args:
-            prompt_cache: bytes for the beginnings of earlier prompts, which later ones may share.
+            prompt_cache: bytes for prefixes of earlier prompts, which later prompts can reuse.
 
         Raises:
             OutOfMemory: its cache does not fit into memory.
         """
 
     def token_budget(self) -> int | None:
-        """Return the token budget of one call, with padding and new tokens; None: no limit."""
+        """Return the token budget of one call, with padding and new tokens; None is no limit."""
 
     def identity(self) -> dict[str, Any]:
-        """Return all that the answers depend on besides the requests, as JSON, for a journal."""
+        """Return everything that the answers depend on, except the requests, as JSON for a journal."""
 
 
 class AligningEngine(Protocol):
@@ -341,12 +342,12 @@ class AligningEngine(Protocol):
     def align(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], start: int | None = None
     ) -> list[np.ndarray]:
-        """Say from which tokens of its prompt each token of an answer came.
+        """Align each token of an answer with tokens of its prompt.
 
         Args:
             prompts: token ids, special tokens included.
-            answers: token ids, special tokens included, as the decoder would write them.
-            start: token that the decoder starts from; None takes the model's own.
+            answers: token ids in the form of the decoder's output, special tokens included.
+            start: first token of the decoder; None uses the model's own.
 
         Returns:
             For each pair weights of at least 0, [answer tokens, prompt tokens]; a row sums to 1.
@@ -365,8 +366,8 @@ class ScoringEngine(Protocol):
         """Return the natural log-probability of each token of texts, given the tokens before it.
 
         Args:
-            texts: token ids. A decoder does not predict the first, and has no number for it; an
-                encoder-decoder predicts all, after the token that its decoder starts from.
+            texts: token ids. A decoder-only model does not predict the first token, so it has no value for
+                it. An encoder-decoder predicts all tokens, after its decoder's start token.
             sources: token ids that an encoder-decoder's encoder reads, special tokens included.
 
         Raises:
@@ -378,7 +379,7 @@ def check_request(request: Request, engine: Engine) -> None:
     """Refuse a request that an engine cannot answer.
 
     Raises:
-        OptionError: it names the option.
+        OptionError: with the option's name.
     """
     for name, neutral in _NEUTRAL.items():
         wanted = getattr(request.sampling, name) != neutral
@@ -390,6 +391,6 @@ def check_request(request: Request, engine: Engine) -> None:
 
 
 def program_of(engine: Engine) -> str:
-    """Return the name that the user chose: of a program, or of a model where the program is no choice."""
+    """Return the name that the user chose: of the program, or of the model if only one program can run it."""
     program = str(engine.identity()["engine"])
     return engine.name if program in ("transformers", "http") else f"the engine {program}"

@@ -1,4 +1,4 @@
-"""Names of engines, and the options that each takes. Imports no engine."""
+"""Names of engines, and the options that each supports. Imports no engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 ENGINES = ("transformers", "ctranslate2", "llamacpp", "openvino", "vllm")
-"""Names that `ModelSpec.engine` may have besides a URL; None is ``transformers``."""
+"""Values of `ModelSpec.engine`, besides a URL; None is ``transformers``."""
 _SERVER_DECIDES = ("revision", "device", "dtype", "attn", "quantize", "linear", "adapter", "draft")
-# Options of a model that an engine does not take.
+# Options of a model that an engine does not support.
 _REFUSED = {
     "ctranslate2": ("attn", "linear", "draft", "four_bits"),
     "llamacpp": ("attn", "linear", "draft", "four_bits"),
@@ -23,20 +23,20 @@ _OWN_PYTHON = ("llamacpp", "openvino", "vllm")
 
 
 def is_url(engine: str | None) -> bool:
-    """Tell if an engine is a server that is named by its URL."""
+    """Return True if an engine is the URL of a server."""
     return engine is not None and "://" in engine
 
 
 def runs_here(engine: str | None) -> bool:
-    """Tell if an engine is transformers in this process, which has the model's own logits."""
+    """Return True if an engine is transformers in this process, which gives the model's logits."""
     return engine in (None, "transformers")
 
 
 def check_engine(spec: ModelSpec) -> None:
-    """Refuse an unknown engine, and options that the engine of `spec` does not take.
+    """Refuse an unknown engine, and options that the engine of `spec` does not support.
 
     Raises:
-        OptionError: it names the option.
+        OptionError: with the option's name.
     """
     from llmkit.runtime.spec import ModelSpec
 

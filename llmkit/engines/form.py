@@ -1,4 +1,4 @@
-"""`Form`: a form that answers must have, as plain data."""
+"""`Form`: required form of answers, as plain data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Form:
-    """A form that answers must have; `engines.structured` makes a constraint of it.
+    """Required form of answers; `engines.structured` turns it into a constraint.
 
     Attributes:
         kind: ``json`` (any object), ``schema`` (JSON schema), ``regex``, ``grammar`` (Lark) or ``choice``.

@@ -1,4 +1,4 @@
-"""Open an engine: the one place that chooses which one runs a model."""
+"""Open an engine: the only place that chooses the engine of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_engine(spec: ModelSpec) -> Engine:
-    """Load the model that `spec` names into the engine that runs it.
+    """Load the model of `spec` into its engine.
 
     Raises:
         InputError, LLMKitError: as `runtime.load.load`, or as `HttpEngine` if the spec names a server.
@@ -49,7 +49,7 @@ def open_engine(spec: ModelSpec) -> Engine:
 def draft_spec(spec: ModelSpec) -> ModelSpec:
     """Return the request for the draft model that `spec` names.
 
-    It runs on the same device, in the precision that is best for it; permissions are the same.
+    It runs on the same device, with the same permissions, in the best precision for it.
 
     Raises:
         OptionError: the name is empty.
@@ -69,7 +69,7 @@ def draft_spec(spec: ModelSpec) -> ModelSpec:
 
 
 def as_engine(model: Engine | LoadedModel | ModelSpec | str) -> Engine:
-    """Return the engine of a model: of one that is loaded, or of one that a spec or a name names.
+    """Return the engine of a model, which is loaded, or given by a spec or a name.
 
     Raises:
         InputError, LLMKitError: as `open_engine`.

@@ -1,4 +1,4 @@
-"""A model's own settings, cut to what an engine can do. The rest is named, and not dropped without a word."""
+"""A model's own settings, limited to those that an engine supports. A notice names the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmkit.errors import NoticeWarning
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
-# Settings of generation_config that transformers applies and other programs do not know.
+# Settings of generation_config that transformers applies and other programs do not support.
 _OTHERS = (
     *("typical_p", "epsilon_cutoff", "eta_cutoff", "encoder_repetition_penalty", "guidance_scale"),
     *("encoder_no_repeat_ngram_size", "sequence_bias", "exponential_decay_length_penalty"),
@@ -24,13 +24,13 @@ _OTHERS = (
 def own_settings(
     loaded: LoadedModel, abilities: Collection[str], engine: str, *, applied: Collection[str] = ()
 ) -> Sampling:
-    """Return a model's own settings without those that an engine lacks; a notice names these.
+    """Return a model's own settings without those that the engine does not support; a notice names these.
 
     Args:
         loaded: the model, or its outline.
         abilities: the engine's.
         engine: its name, for the notice.
-        applied: settings of generation_config beside `Sampling` that the engine applies.
+        applied: settings of generation_config outside `Sampling` that the engine applies.
     """
     from llmkit.engines.transformers.sampling import model_defaults
 
@@ -44,7 +44,7 @@ def own_settings(
         for name in (*_OTHERS, "bad_words_ids", "suppress_tokens")
         if name not in applied and getattr(config, name, None) not in (None, getattr(usual, name, None))
     ]
-    # Where nothing is drawn, these mean nothing.
+    # Without sampling, these have no effect.
     silent = () if config.do_sample else ("top_k", "top_p", "min_p", "typical_p")
     shown = [name for name in (*lacking, *others) if name not in silent]
     if shown:

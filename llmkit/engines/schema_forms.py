@@ -1,13 +1,13 @@
-"""Rewrite JSON schemas into ones that say the same in keywords that llguidance enforces.
+"""Rewrite JSON schemas into equivalent schemas with keywords that llguidance enforces.
 
-- `format` with a name that no JSON Schema draft defines says nothing, and is left out.
-- `oneOf` becomes `anyOf` where no value can match two of its branches, or where the others can be ruled out.
-- `not` becomes what is left, where keywords can say it.
-- `if` becomes `anyOf`: it holds and `then` does, or it does not and `else` does.
-- `dependencies`, `dependentRequired` and `dependentSchemas` become `anyOf`: the property is absent, or what
-  depends on it holds.
+- `format` with a name that no JSON Schema draft defines has no effect, and is removed.
+- `oneOf` becomes `anyOf` if no value can match two of its branches, or if each branch can exclude the others.
+- `not` becomes its complement, if keywords can express it.
+- `if` becomes `anyOf`: `if` and `then` are valid, or `if` is not valid and `else` is.
+- `dependencies`, `dependentRequired` and `dependentSchemas` become `anyOf`: the property is absent, or its
+  dependencies are met.
 
-What cannot be rewritten stays, and is refused. Semantics: https://json-schema.org/draft/2020-12.
+A schema that cannot be rewritten stays, and is refused. Semantics: https://json-schema.org/draft/2020-12.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORMATS = {
     *("ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference", "uuid", "uri-template"),
     *("json-pointer", "relative-json-pointer", "regex"),
 }
-# Keywords that hold a schema, a list of schemas, or schemas by name.
+# Keywords whose value is a schema, a list of schemas, or schemas by name.
 _ONE = (
     *("additionalItems", "additionalProperties", "contains", "else", "if", "items", "not"),
     *("propertyNames", "then", "unevaluatedItems", "unevaluatedProperties"),
@@ -34,11 +34,11 @@ _LISTS = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
 _NAMED = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties")
 _DEPENDENCIES = ("dependencies", "dependentRequired", "dependentSchemas")
 _MOST_BRANCHES = 64
-_MOST_RULED_OUT = 6  # branches of a `oneOf`, each of which rules out the others
+_MOST_RULED_OUT = 6  # maximum number of branches of a `oneOf`, each of which excludes the others
 
 
 def enforceable(schema: Any) -> Any:
-    """Return a schema that the same JSON values are valid under, in fewer keywords.
+    """Return a schema with fewer keywords under which the same JSON values are valid.
 
     Args:
         schema: any schema; it is not changed.
@@ -54,7 +54,7 @@ class _Rewriter:
     def __init__(self, root: Any, references: set[str]) -> None:
         self._overlap = SchemaOverlap(root)
         self._negation = Negation(self._overlap)
-        # A rewritten keyword is gone, so that nothing may point into it.
+        # A rewritten keyword no longer exists, so no reference may point into it.
         self._kept = {
             name
             for name in ("if", "not", "oneOf", *_DEPENDENCIES)
@@ -62,7 +62,7 @@ class _Rewriter:
         }
 
     def rewritten(self, schema: Any) -> Any:
-        """Return a schema rewritten, with all that it holds."""
+        """Return a schema rewritten, with all its parts."""
         if not isinstance(schema, dict):
             return schema
         found = dict(schema)
@@ -97,7 +97,7 @@ class _Rewriter:
         _add_choice(found, branches)
 
     def _others_ruled_out(self, branches: list[Any]) -> list[Any] | None:
-        """Return branches each of which rules out those that it overlaps; None if they cannot."""
+        """Return branches that each exclude the branches that they overlap; None if this is not possible."""
         if len(branches) > _MOST_RULED_OUT:
             return None
         found = []
@@ -146,7 +146,7 @@ class _Rewriter:
 
 
 def _add_choice(found: dict[str, Any], branches: list[Any]) -> None:
-    """Add the condition that a value matches one of the branches at least."""
+    """Add the condition that a value matches at least one of the branches."""
     if "anyOf" not in found:
         found["anyOf"] = branches
     else:
@@ -154,10 +154,10 @@ def _add_choice(found: dict[str, Any], branches: list[Any]) -> None:
 
 
 def _required_alone(branches: list[Any]) -> list[Any] | None:
-    """Return branches of which no two can match, for lists of required properties; None for others.
+    """Return mutually exclusive branches, for lists of required properties; None for others.
 
     Exactly one of ``{"required": ["a"]}`` and ``{"required": ["b"]}`` matches an object that has a and not b,
-    or b and not a. Any other value than an object would match both.
+    or b and not a. A value that is not an object would match both.
     """
     lists = []
     for one in branches:

@@ -1,4 +1,4 @@
-"""Write the negation of a JSON schema as a schema without `not`, for the keywords where there is one."""
+"""Write the negation of a JSON schema as a schema without `not`, for keywords that allow it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from llmkit.engines.schema_overlap import SchemaOverlap, types_of
 
 NOTES = frozenset({"$comment", "$schema", "default", "description", "examples", "title"})
-"""Keywords that no validity depends on."""
+"""Keywords that do not affect validity."""
 _TYPES = ("array", "boolean", "null", "number", "object", "string")
-_WORK = 5_000  # schemas negated in one document
+_WORK = 5_000  # maximum number of schemas negated in one document
 _DEPTH = 8
-_MOST_CHARACTERS = 500  # of the texts that a regular expression rules out
-# Keyword with a number: type that it is about, keyword of the negation, number to add.
+_MOST_CHARACTERS = 500  # total length of the texts that a regular expression excludes
+# Keyword with a number: type that it applies to, keyword of the negation, number to add.
 _LIMITS = {
     "minLength": ("string", "maxLength", -1),
     "maxLength": ("string", "minLength", 1),
@@ -38,12 +38,12 @@ class Negation:
         self._left = _WORK
 
     def of(self, schema: Any, depth: int = 0, names: frozenset[str] | None = None) -> Any:
-        """Return a schema that exactly the values are valid under that `schema` refuses; None if unknown.
+        """Return a schema that accepts exactly the values that `schema` refuses; None if unknown.
 
         Args:
             schema: the schema.
             depth: schemas around it.
-            names: all properties that the objects may have that it is about; None: any.
+            names: all properties that its objects may have; None is any.
         """
         self._left -= 1
         if isinstance(schema, bool):
@@ -123,7 +123,7 @@ def _not_type(value: Any) -> Any:
 
 
 def _not_values(values: Any) -> Any:
-    """Return the schema of all values but these; None if a number, a list or an object is among them."""
+    """Return the schema of all other values; None if a number, a list or an object is among `values`."""
     if not isinstance(values, list):
         return None
     kinds = types_of(values)
@@ -141,9 +141,9 @@ def _not_values(values: Any) -> Any:
 
 
 def _other_texts(texts: list[str]) -> str:
-    """Return a regular expression of the texts that are none of these, without looking around.
+    """Return a regular expression for all other texts, without lookaround.
 
-    A text differs from all of them where it leaves their tree of beginnings, or ends inside it.
+    A text differs from all of them if it leaves the tree of their prefixes, or ends inside it.
     """
     branches: dict[str, list[str]] = {}
     for text in texts:

@@ -1,11 +1,11 @@
-"""Prove that no JSON value is valid under two schemas. Some proofs are missed; none is wrong."""
+"""Prove that no JSON value is valid under two schemas. Some proofs are not found, but none is wrong."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _TYPES = frozenset({"array", "boolean", "null", "number", "object", "string"})
-_WORK = 20_000  # comparisons of schemas, after which no more is proved
+_WORK = 20_000  # maximum number of comparisons of schemas
 _DEPTH = 12
 
 
@@ -13,7 +13,7 @@ class SchemaOverlap:
     """Proofs about schemas of one document.
 
     Args:
-        root: the document, which references point into.
+        root: the document that references point into.
     """
 
     def __init__(self, root: Any) -> None:
@@ -45,12 +45,12 @@ class SchemaOverlap:
         return common == {"object"} and self._objects_disjoint(first, second, depth)
 
     def types(self, schema: Any, depth: int) -> frozenset[str]:
-        """Return types that a valid value may have, with "number" for integers: rather more than fewer."""
+        """Return a superset of the types of valid values, with "number" for integers."""
         if schema is False:
             return frozenset()
         if not isinstance(schema, dict) or depth > _DEPTH:
             return _TYPES
-        if "$ref" in schema:  # older drafts ignore what stands next to it
+        if "$ref" in schema:  # older drafts ignore keywords next to it
             return self.types(self.target(schema["$ref"]), depth + 1)
         found = _TYPES
         if "type" in schema:
@@ -67,7 +67,7 @@ class SchemaOverlap:
         return found
 
     def values(self, schema: Any, depth: int) -> list[Any] | None:
-        """Return a list that holds all valid values, or None if none is known."""
+        """Return a list of all valid values, or None if they are not known."""
         if not isinstance(schema, dict) or depth > _DEPTH:
             return None
         if "$ref" in schema:
@@ -105,7 +105,7 @@ class SchemaOverlap:
         return False
 
     def _parts(self, schema: Any, depth: int) -> list[dict[str, Any]]:
-        """Return schemas all of which a valid value is valid under, as far as they are known."""
+        """Return known schemas under all of which a valid value is valid."""
         if not isinstance(schema, dict) or depth > _DEPTH:
             return []
         if "$ref" in schema:

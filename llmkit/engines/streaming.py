@@ -1,4 +1,4 @@
-"""Parts of `Engine.stream` that engines share."""
+"""Helpers for `Engine.stream`, shared by engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_streamed(request: Request) -> None:
 
 
 def stream_at_end(engine: Engine, request: Request, on_tokens: OnTokens) -> Completion:
-    """Answer one request whole, and hand over its tokens then: beam search knows no answer before its end."""
+    """Answer one request completely, then pass on its tokens: beam search has no answer before its end."""
     ((completion,),) = engine.generate([request])
     stopped = on_tokens(completion.ids) is False
     return replace(completion, finish_reason="interrupted") if stopped else completion

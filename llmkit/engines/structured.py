@@ -1,7 +1,7 @@
 """Constraints on answers: JSON schemas, regular expressions, Lark grammars, choices; by llguidance.
 
 llguidance (https://github.com/guidance-ai/llguidance) masks the tokens that would violate the constraint. A
-schema with a keyword that it cannot enforce is an error; it is never weakened silently.
+schema with a keyword that it cannot enforce is an error, because constraints are never weakened silently.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from llmkit.text.chat.reasoning import CLOSE, OPEN
 if TYPE_CHECKING:
     from llmkit.engines.base import Constraint, Engine, TokenMask
 
-# Flexible whitespace lets a model fill the space between tokens with spaces for ever.
+# With flexible whitespace a model could generate spaces between tokens forever.
 _JSON: Any = {"whitespace_flexible": False}
 _MAX_BYTES = 1_000_000
 _KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # by tokenizer
 
 
 class GrammarConstraint:
-    """A grammar that every answer follows from its first token to its end.
+    """A grammar for complete answers.
 
     Args:
         grammar: in llguidance's own notation.
-        tokens: llguidance's view of the tokenizer, as wide as the logits.
+        tokens: llguidance's view of the tokenizer, with the width of the logits.
         width: width of the logits.
-        form: where the grammar comes from.
+        form: source of the grammar.
 
     Raises:
         OptionError: the grammar cannot be enforced; the message names the reason.
@@ -65,12 +65,12 @@ class _GrammarMask:
         self._bits = np.zeros((1, (width + 31) // 32), dtype=np.int32)
 
     def allowed(self) -> np.ndarray:
-        """Return a bool array [vocabulary]: True for tokens that may come next."""
+        """Return a bool array [vocabulary]: True for allowed next tokens."""
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._bits)
         if self._matcher.is_error():
-            # Refused alone: the other rows of the batch continue.
+            # Only this row is refused; the other rows of the batch continue.
             raise RequestRefused(f"the form became too complex: {_reason(self._matcher.get_error())}")
         flat = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")
         return flat[: self._width].astype(bool)
@@ -81,12 +81,12 @@ class _GrammarMask:
 
 
 class AfterThoughts:
-    """A constraint that begins where a reasoning model's thoughts end.
+    """A constraint that applies after a reasoning model's thoughts.
 
     Args:
-        constraint: holds after the thoughts.
-        engine: its tokenizer tells where they end.
-        begun: the prompt opened the thoughts. Else the model may open them by their token, if it has one.
+        constraint: constraint after the thoughts.
+        engine: engine whose tokenizer defines their end.
+        begun: the prompt opened the thoughts. Otherwise the model may open them by a token, if it has one.
     """
 
     def __init__(self, constraint: Constraint, engine: Engine, *, begun: bool = True) -> None:
@@ -95,7 +95,7 @@ class AfterThoughts:
         self._anything[_end_tokens(engine)] = False
         special: Any = engine.tokenizer
         opens = special.get_vocab().get(OPEN)
-        # A special token is no part of the text, so that nobody could tell the thoughts from the answer.
+        # A special token is not part of the text, so the thoughts could not be separated from the answer.
         self._opens = None if opens in special.all_special_ids else opens
 
     def new_mask(self) -> TokenMask:
@@ -114,12 +114,12 @@ class AfterThoughts:
 class _AfterThoughtsMask:
     def __init__(self, mask: TokenMask, tokenizer: Any, anything: np.ndarray, opens: int | None) -> None:
         self._mask, self._tokenizer, self._anything = mask, tokenizer, anything
-        self._opens = opens  # token that may come first, and open the thoughts
+        self._opens = opens  # optional first token, which opens the thoughts
         self._ids: list[int] = []
         self._thinking = opens is None
 
     def allowed(self) -> np.ndarray:
-        """Return a bool array [vocabulary]: anything but an end inside thoughts."""
+        """Return a bool array [vocabulary]: inside thoughts all tokens except end tokens."""
         if self._thinking:
             return self._anything
         found = self._mask.allowed()
@@ -168,7 +168,7 @@ def json_schema(schema: Any, engine: Engine) -> Constraint:
         engine: the model that will write.
 
     Raises:
-        OptionError: the schema holds a keyword that cannot be enforced, or is none.
+        OptionError: the schema has a keyword that cannot be enforced, or it is not a JSON schema.
         InputError: llguidance is not installed.
     """
     _check_installed()
@@ -182,7 +182,7 @@ def json_schema(schema: Any, engine: Engine) -> Constraint:
     try:
         grammar = LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
     except ValueError as error:
-        raise OptionError("schema", f"is no JSON schema: {_reason(error)}") from error
+        raise OptionError("schema", f"is not a JSON schema: {_reason(error)}") from error
     return _constraint(grammar, engine, Form("schema", schema))
 
 
@@ -195,7 +195,7 @@ def regex(expression: str, engine: Engine) -> Constraint:
     """Return the form of texts that match a regular expression as a whole.
 
     Raises:
-        OptionError: it is no expression of Rust's `regex` syntax.
+        OptionError: it is not a valid expression in Rust's `regex` syntax.
         InputError: llguidance is not installed.
     """
     _check_installed()
@@ -223,7 +223,7 @@ def choices(texts: Sequence[str], engine: Engine) -> Constraint:
     """Return the form of texts that are one of `texts`.
 
     Raises:
-        OptionError: there is none, or one is empty.
+        OptionError: the list is empty, or a text is empty.
         InputError: llguidance is not installed.
     """
     _check_installed()
@@ -249,7 +249,7 @@ def _check_installed() -> None:
 
 
 def _option(form: Form) -> str:
-    """Return the option that a form comes from."""
+    """Return the option that set a form."""
     return "schema" if form.kind == "json" else form.kind
 
 
@@ -260,12 +260,12 @@ def _constraint(text: str, engine: Engine, form: Form) -> Constraint:
 
 
 def _width(engine: Engine) -> int:
-    """Return the width of the logits, which may be more than the tokenizer has tokens."""
+    """Return the width of the logits, which may exceed the number of the tokenizer's tokens."""
     return int(engine.config.get_text_config().vocab_size)
 
 
 def _tokens(engine: Engine, form: Form) -> Any:
-    """Return llguidance's view of an engine's tokenizer; making it takes a second for large vocabularies."""
+    """Return llguidance's view of an engine's tokenizer; it takes a second for large vocabularies."""
     tokenizer: Any = engine.tokenizer
     found = _KNOWN.get(tokenizer)
     if found is None:

@@ -6,8 +6,8 @@ Predictions::
     result = llmkit.score(predictions, references, metrics=["bleu", "rouge"], stemmer=True)
     print(result["rougeL"].score, result["rougeL"].low, result["rougeL"].high)
 
-Metrics of predictions use no network, and import neither torch nor transformers nor evaluate (`bertscore`
-does). Perplexity, multiple choice and minimal pairs run a model.
+Metrics of predictions do not use the network, and do not import torch, transformers or evaluate (except
+`bertscore`). Perplexity, multiple choice and minimal pairs run a model.
 
 The names below are imported when first used, so that `llmkit eval --help` starts fast.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 
-TYPE_CHECKING = False  # as in typing
+TYPE_CHECKING = False  # for type checkers
 if TYPE_CHECKING:
     from typing import Any
 

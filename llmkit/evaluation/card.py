@@ -1,7 +1,7 @@
 """Write scores into the `model-index` of a model card; the Hub shows them on the model's page.
 
-Only the `model-index` block of the card's YAML header is rewritten; every other byte of the file stays as it
-is, comments and order included.
+Only the `model-index` block of the card's YAML header is rewritten; all other bytes of the file do not
+change, including comments and order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_card(path: Path) -> None:
 
 
 def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
-    """Write the scores over all rows into a card; a metric that is already there gets the new value.
+    """Write the scores over all rows into a card; an existing metric gets the new value.
 
     Args:
         path: the card, a README.md.

@@ -1,4 +1,4 @@
-"""Columns that llmkit's verbs read and write, and the columns of references that go with them."""
+"""Columns that llmkit's verbs read and write, and the columns of their references."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 REFERENCES = ("references", "reference", "answers")
-"""Columns with references, whatever the task."""
+"""Columns with references, for any task."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Build metrics, and choose the options that the user left open."""
+"""Build metrics, and choose the options that the user did not set."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def configure(
     *,
     language: str | None = None,
 ) -> tuple[list[Metric], list[str]]:
-    """Build metrics, choosing the options that were left open.
+    """Build metrics, and choose the options that the user did not set.
 
     Args:
         names: names of the metrics.
         options: options that the user gave, by `MetricOption.name`.
         sample: some of the rows to be scored.
-        language: the target language; None judges by the references of the sample.
+        language: the target language; None uses the script of the sample's references.
 
     Returns:
         The metrics, and a sentence for each choice that differs from the default of the reference

@@ -1,6 +1,6 @@
 """Metrics from modules of Hugging Face's `evaluate`, by path or from the Hub.
 
-Such a module takes all rows at once and returns numbers. Nothing can be resampled, so its scores have no
+Such a module takes all rows at once and returns numbers. They cannot be resampled, so its scores have no
 intervals.
 """
 
@@ -27,7 +27,7 @@ class Module:
 
     Args:
         name: path of a file or folder, or `evaluate:NAME`.
-        sample: some of the rows; they decide between one reference a row and a list of references.
+        sample: some of the rows; they decide between one reference per row and a list of references.
         trusted: allow code from the Hub.
 
     Raises:
@@ -45,7 +45,7 @@ class Module:
         self._version = evaluate.__version__
         try:
             self._module: Any = evaluate.load(name.removeprefix(PREFIX))
-        except Exception as error:  # a module may raise anything, and `evaluate` does not catch it
+        except Exception as error:  # a module may raise any exception, and `evaluate` does not catch it
             raise InputError(f"the metric {name} does not load: {_reason(error)}") from error
         self._single = all(len(row.references) == 1 for row in sample) and self._takes_one()
         self._rows = 0

@@ -1,7 +1,7 @@
 """Benchmarks of EleutherAI's lm-evaluation-harness on a model loaded by llmkit.
 
-The harness brings tasks and prompts. llmkit brings the model with its device, precision and attention, and
-the intervals of scores that are means over samples.
+The harness provides tasks and prompts. llmkit provides the model with its device, precision and attention,
+and the intervals of scores that are means over samples.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _run_harness(
             f"`benchmark` needs EleutherAI's harness: pip install 'llmkit[benchmarks]' ({error})"
         ) from error
 
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results; the harness prints to it
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, but the harness prints to it
         manager = TaskManager(include_path=folder, verbosity="ERROR")
         _check_names(names, manager.all_tasks)
         automatic = "auto" if loaded.device.type == "cuda" else _CPU_BATCH
@@ -126,7 +126,7 @@ def _run_harness(
                 verbosity="ERROR",
             )
         except Exception as error:
-            # Data sets, templates and metrics of the harness may raise anything.
+            # Data sets, templates and metrics of the harness may raise any exception.
             raise LLMKitError(f"the harness failed on {', '.join(names)}: {one_line(error)}") from error
     return found
 
@@ -198,5 +198,5 @@ def _is_mean(name: str, value: float, samples: Sequence[Mapping[str, Any]]) -> b
 
 
 def _is_share(name: str, samples: Sequence[Mapping[str, Any]]) -> bool:
-    """Return True if every sample has 0 or 1 for a score, so that its mean is a share."""
+    """Return True if each sample's score is 0 or 1, so that the mean is a share."""
     return all(float(sample[name]) in (0.0, 1.0) for sample in samples)

@@ -5,7 +5,7 @@ are summed, and the score is a function of the sum. BLEU sums n-gram counts; a m
 So `scoring` keeps no rows in memory, and `resampling` draws a thousand samples of a corpus without scoring
 any text twice.
 
-This module knows nothing of files, models or any particular metric.
+This module does not depend on files, models or any particular metric.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Example:
 
     Attributes:
         prediction: output of the system; a text, or any label for `accuracy`.
-        references: correct answers, one or more of the same kind; empty where the metric allows it.
+        references: correct answers, one or more of the same kind; may be empty if the metric allows it.
         data: the whole row, for metrics that read another column of it.
         where: place of the row, for error messages.
         failed: True if the system gave no output for this row; `prediction` is then empty.
@@ -48,23 +48,23 @@ class Example:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric with its options chosen.
+    """A metric with its options.
 
     Attributes:
         name: name of the metric for the user.
         scores: names of its scores, in the order of the columns of `corpus`.
         signature: options and versions that reproduce the scores, as `key:value` joined by `|`. `scoring`
-            puts the number of references in front.
-        statistics: computes the sufficient statistics of an example, always of one length.
+            adds the number of references at the beginning.
+        statistics: computes the sufficient statistics of an example, always with the same length.
         corpus: maps sums of statistics (samples x statistics) to scores (samples x `scores`).
-        record: as `corpus`, for a single example; None uses `corpus`.
+        record: like `corpus`, for a single example; None uses `corpus`.
         details: maps the summed statistics to further numbers of each score (precision, brevity penalty).
         unsummable: computes numbers of an example that cannot be summed, for `from_all_rows`.
         from_all_rows: maps all `unsummable` numbers (rows x numbers) to further scores without an interval.
         prefetch: receives some examples before `statistics` receives each of them, for batched computation.
         scale: score of a perfect system, 1 or 100; None if there is none (perplexity).
         shares: scores that are shares of rows, each with the index of the statistic that counts these rows.
-        needs_references: False if the metric looks at the prediction alone.
+        needs_references: False if the metric uses only the prediction.
         lower_is_better: True for errors and losses.
         task: the Hub's name of the task that the metric usually judges.
     """
@@ -94,7 +94,7 @@ class MetricOption:
         name: name of the option; metrics that share an option share its name.
         type: type of its value.
         help: one sentence about it.
-        parameter: keyword argument of the metric's function, where it is not called `name`.
+        parameter: keyword argument of the metric's function, if it is not `name`.
         metavar: placeholder for the value in the help text.
         default: the default in words.
     """
@@ -108,10 +108,9 @@ class MetricOption:
 
 
 Adapt = Callable[[Mapping[str, Any], Sequence[Example], str | None], tuple[dict[str, Any], list[str]]]
-"""Chooses options that the user left open.
-
-Takes the keyword arguments that the user gave, a sample of the rows and the target language (or None).
-Returns keyword arguments to add, and a sentence for each choice that the user should know.
+"""Function that chooses options that the user did not set. Its arguments are the user's keyword arguments, a
+sample of the rows and the target language (or None). It returns keyword arguments to add, and a sentence for
+each choice to report.
 """
 
 
@@ -120,16 +119,16 @@ class Declaration:
     """The facts about a metric that the command line, `evaluate` modules and model cards use.
 
     Attributes:
-        summary: a few words for the help text.
+        summary: short description for the help text.
         task: the Hub's name of the task that the metric usually judges.
-        needs_references: False if the metric looks at the prediction alone.
+        needs_references: False if the metric uses only the prediction.
         lower_is_better: True for errors and losses.
         options: options that the user can set.
-        adapt: chooses options that the user left open.
-        uses_language: True if `adapt` looks at the target language.
+        adapt: chooses options that the user did not set.
+        uses_language: True if `adapt` uses the target language.
         takes_labels: True if predictions may be whole numbers as well as texts.
-        reads: None if the metric scores predictions. For a metric that runs a model over texts, the options
-            of reading that apply to it.
+        reads: None if the metric scores predictions. For a metric that runs a model over texts, the reading
+            options that apply to it.
     """
 
     summary: str
@@ -144,7 +143,7 @@ class Declaration:
 
 
 def declare(declaration: Declaration) -> Callable[[Callable[P, Metric]], Callable[P, Metric]]:
-    """Attach a declaration to a function that builds a metric; the metric takes its facts from there."""
+    """Attach a declaration to a function that builds a metric; the metric copies its facts."""
 
     def decorate(build: Callable[P, Metric]) -> Callable[P, Metric]:
         @functools.wraps(build)
@@ -192,7 +191,7 @@ def texts(example: Example) -> tuple[str, list[str]]:
 
 
 def means(sums: Matrix) -> Matrix:
-    """Return means: the last statistic is a one, the others are the values. Serves as `Metric.corpus`."""
+    """Return means, for `Metric.corpus`: the last statistic is a one, the others are the values."""
     return sums[:, :-1] / sums[:, -1:]
 
 

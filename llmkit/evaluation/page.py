@@ -35,14 +35,14 @@ _PIECES = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 @dataclass
 class PlottedRows:
-    """Rows for a page; `add` takes each row after it was scored.
+    """Rows for a page; `add` receives each row after scoring.
 
     Attributes:
         seed: seed of the sample of rows.
         lower_is_better: the first score is an error or a loss.
         count: number of rows so far.
         scores: sampled scores of single rows, by name.
-        others: the same of the first baseline.
+        others: the same for the first baseline.
     """
 
     seed: int = 0
@@ -143,7 +143,7 @@ def _scores(evaluation: Evaluation) -> list[str]:
         for score in overall
         if score.low is not None and score.high is not None and math.isfinite(score.high)
     ]
-    # Scores of one scale share an axis; one without a scale, such as a perplexity, has its own.
+    # Scores of one scale share an axis; a score without a scale, such as a perplexity, has its own.
     scales: dict[object, list[str]] = {}
     for score in overall:
         scales.setdefault(score.name if score.scale is None else score.scale, []).append(score.name)
@@ -221,7 +221,7 @@ def _row(record: Record) -> str:
 
 
 def _inputs(example: Example) -> list[tuple[str, Any]]:
-    """Return the columns that a row was made from: all texts but the prediction and the references."""
+    """Return the input columns of a row: all texts except the prediction and the references."""
     known = {example.prediction, *(str(one) for one in example.references)}
     return [
         (name, value)
@@ -242,7 +242,7 @@ def marked(prediction: str, reference: str) -> tuple[str, str]:
 
 
 def _nearest(prediction: str, references: Sequence[str]) -> str | None:
-    """Return the reference that shares most words with the prediction."""
+    """Return the reference that shares the most words with the prediction."""
     if not references:
         return None
     words = set(prediction.split())
@@ -287,7 +287,7 @@ def _put(into: dict[str, list[float]], scores: dict[str, float], slot: int) -> N
 
 
 def _keep_highest(heap: list[tuple[float, int, Record]], value: float, number: int, record: Record) -> None:
-    """Keep the `SHOWN` highest values; of equal ones the earlier."""
+    """Keep the `SHOWN` highest values; of equal values, the earlier ones."""
     item = (value, -number, record)
     if len(heap) < SHOWN:
         heapq.heappush(heap, item)

@@ -37,7 +37,7 @@ def as_bare(evaluation: Evaluation) -> str:
 def as_table(evaluation: Evaluation) -> str:
     """Return an aligned table, one for each baseline, and everything needed to reproduce the numbers.
 
-    Comparisons have separate tables, since the columns of both do not fit a line of 80 characters.
+    Comparisons have separate tables, because the columns of both do not fit into 80 characters.
     """
     left = 1 if evaluation.by is None else 2  # names are aligned left, numbers right
     alone = replace(evaluation, scores=[replace(score, baselines=()) for score in evaluation.scores])

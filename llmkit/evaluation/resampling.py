@@ -1,12 +1,12 @@
 """Intervals and p-values: bootstrap samples, random swaps, and Wilson's interval of a share.
 
 Memory does not grow with the number of rows: the statistics of a row are added to the running sums of every
-sample, as often as that sample drew the row. Samples of a corpus of at most `BLOCK` rows are drawn with
-replacement. For a longer corpus that would need its size beforehand, so the count of each row is drawn from
-Poisson(1) instead, the limit of the usual counts (Hanley and MacGibbon 2006; Chamandy et al., "Estimating
+sample, once for each time that the sample drew the row. Samples of a corpus of at most `BLOCK` rows are drawn
+with replacement. For a longer corpus this would need its size in advance. So the count of each row is drawn
+from Poisson(1), the limit of the usual counts (Hanley and MacGibbon 2006; Chamandy et al., "Estimating
 uncertainty for massive data streams", 2012).
 
-This module knows nothing of metrics: it turns statistics into sums of statistics.
+This module does not depend on metrics: it turns statistics into sums of statistics.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sums:
         rows: number of rows.
         total: sums over all rows; the statistics of all systems side by side (columns).
         samples: sums over each bootstrap sample (samples x columns).
-        swapped: for every system but the first, sums over the corpus with the outputs of the first system
+        swapped: for every system except the first, sums over the corpus with the outputs of the first system
             and this one swapped in a random half of the rows (samples x columns of the two).
     """
 
@@ -50,7 +50,7 @@ class Resampler:
     Args:
         samples: number of bootstrap samples, and of random swaps.
         seed: seed of the samples; they do not depend on the contents of the rows.
-        systems: a row holds the statistics of that many systems, equally many of each.
+        systems: number of systems in a row, each with the same number of statistics.
         swaps: swap the outputs of the first system with those of each other one.
     """
 
@@ -143,7 +143,7 @@ def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
 def wilson(share: float, rows: float, confidence: float) -> tuple[float, float]:
     """Return Wilson's score interval of a share.
 
-    Unlike the bootstrap it is not empty where all rows or none count: 6 of 6 gives 0.61 to 1. See Wilson
+    Unlike the bootstrap interval it has a width if all rows or none count: 6 of 6 gives 0.61 to 1. See Wilson
     (1927), Probable Inference, the Law of Succession, and Statistical Inference, J. Am. Stat. Assoc. 22.
 
     Args:
@@ -151,7 +151,7 @@ def wilson(share: float, rows: float, confidence: float) -> tuple[float, float]:
         rows: number of rows, at least 1.
         confidence: confidence of the interval, between 0 and 1.
     """
-    from statistics import NormalDist  # its import takes milliseconds, which `--help` saves
+    from statistics import NormalDist  # imported here, because `--help` must start fast
 
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     center = (share + z * z / (2 * rows)) / (1 + z * z / rows)

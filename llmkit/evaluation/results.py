@@ -109,12 +109,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Record:
-    """A row that was scored.
+    """A scored row.
 
     Attributes:
         row: the row.
-        scores: scores of the row by itself.
-        baseline: the row as the first baseline answered it; None without a baseline.
+        scores: scores of this row alone.
+        baseline: the same row of the first baseline; None without a baseline.
         baseline_scores: scores of `baseline`.
     """
 

@@ -15,7 +15,7 @@ from llmkit.records.read import open_rows
 from llmkit.records.rows import Row, nearest
 
 PEEK = 100
-"""Rows that are read ahead to find the column of the predictions."""
+"""Number of rows to read in advance to find the column of the predictions."""
 _ROW_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
 
@@ -34,14 +34,14 @@ def read(
 
     Args:
         source: a source for `llmkit.records.read.open_rows`. With `references` or `plain`, stdin (`-`) and a
-            file whose suffix is no format of rows are plain lines.
+            file whose suffix is not a format of rows are plain lines.
         references: files of plain lines, each with one reference for every prediction.
         prediction_field: column with the prediction; see `from_rows`. In plain lines it is the line.
         reference_field: column with the references; see `from_rows`.
         needs_references: False allows rows without references.
-        plain: read `source` as with `references`.
+        plain: read `source` in the same way as with `references`.
         encoding: encoding of text files; None is UTF-8.
-        limit: most rows to read; None is all.
+        limit: maximum number of rows to read; None is all.
 
     Raises:
         InputError: a file cannot be read, or the files differ in length.
@@ -67,12 +67,12 @@ def read(
 
 
 def lines(name: str, encoding: str | None = None) -> Iterable[Row]:
-    """Return the rows of a file that may be plain lines under any name, such as `test.de`."""
+    """Return the rows of a file that may be plain lines with any name, such as `test.de`."""
     return open_rows(name, lines=is_plain(name), encoding=encoding)
 
 
 def is_plain(name: str) -> bool:
-    """Return True if a file is plain lines by its name: stdin, or a suffix that is no format of rows."""
+    """Return True if a file is plain lines by its name: stdin, or a suffix that is not a format of rows."""
     kind = Path(name.removesuffix(".gz")).suffix
     return name == "-" or not (kind in _ROW_FORMATS or name.startswith("hf:"))
 
@@ -86,7 +86,7 @@ def from_rows(
 ) -> Iterator[Example]:
     """Yield examples from rows with predictions and references.
 
-    A row that a verb wrote under ``on_error="skip"`` without a result becomes an example with an empty
+    A row without a result, written by a verb with ``on_error="skip"``, becomes an example with an empty
     prediction and `failed` set.
 
     Args:
@@ -178,7 +178,7 @@ def references_of(
         row: the row.
         field: column with the references; None looks in the usual columns.
         needed: False returns an empty list if there is no such column.
-        prediction: column with the prediction, which holds no references.
+        prediction: column with the prediction, in which references are not searched.
         task: columns of the verb that wrote the row.
 
     Raises:

@@ -26,7 +26,7 @@ def score(
     seed: int = 0,
     **options: Any,
 ) -> Evaluation:
-    """Score predictions with intervals; no network is used, and no model except for `bertscore`.
+    """Score predictions with intervals, without the network, and without a model except for `bertscore`.
 
     >>> result = score(["a cat", "a dog"], ["a cat", "the cow"], metrics="exact_match,f1")
     >>> result["f1"].score, result["f1"].rows
@@ -35,12 +35,12 @@ def score(
     Args:
         predictions: outputs of the system, one for each row: texts, or labels for `accuracy`.
         references: for each row one reference, or a list of them; None for metrics without references.
-        metrics: names from `llmkit.evaluation.METRICS`, as a list or joined by commas. A list may also hold
-            `Metric` objects with separate options.
-        baselines: by name, predictions of other systems for the same rows. Each score is compared with
+        metrics: names from `llmkit.evaluation.METRICS`, as a list or joined by commas. A list may also
+            contain `Metric` objects with their own options.
+        baselines: predictions of other systems for the same rows, by name. Each score is compared with
             theirs: difference, its interval, and two paired p-values.
-        groups: one value for each row; rows with the same value are also scored by themselves.
-        language: target language; chooses BLEU's tokenizer. None judges by the references.
+        groups: one value for each row; rows with the same value are also scored as a group.
+        language: target language; chooses BLEU's tokenizer. None uses the script of the references.
         confidence: confidence of the intervals, between 0 and 1.
         resamples: number of bootstrap samples and of random swaps.
         seed: seed of the samples; the same seed gives the same intervals.
@@ -49,8 +49,8 @@ def score(
     Returns:
         The scores. ``result["bleu"]`` is a `Score` with `score`, `low` and `high` (ends of the interval, None
         for a single row), `rows`, `signature` (everything needed to reproduce it) and `baselines`;
-        ``result.scores`` lists all, those of groups too. Scores are 0 to 1 or, as usual for BLEU, chrF, TER
-        and SQuAD, 0 to 100 (`Score.scale`).
+        ``result.scores`` lists all, including those of groups. Scores are 0 to 1 or, as usual for BLEU, chrF,
+        TER and SQuAD, 0 to 100 (`Score.scale`).
 
     Raises:
         InputError: the lists differ in length, a metric is unknown, or there is nothing to score.
@@ -58,7 +58,7 @@ def score(
         RowError: a row has no reference, or a value that is neither a text nor a number.
 
     Warns:
-        NoticeWarning: an option was chosen by the texts, such as a tokenizer for Chinese.
+        NoticeWarning: the texts determined an option, such as a tokenizer for Chinese.
     """
     columns = {"group": groups} if groups is not None else {}
     rows = examples(predictions, references, **columns)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from llmkit.evaluation.metric import Matrix
 
 MAX_GROUPS = 200
-"""Each group keeps the sums of all its samples; a column with more values than this is no grouping."""
+"""Maximum number of groups, because each group keeps the sums of all its samples."""
 PREFETCH_ROWS = 256
-"""Rows passed at a time to `Metric.prefetch`."""
+"""Number of rows to pass to `Metric.prefetch` at a time."""
 
 
 def examples(
@@ -62,18 +62,18 @@ def score_rows(
     Args:
         metrics: metrics to compute, from `registry.make` or from their own functions.
         rows: predictions and references.
-        baselines: by name, the same rows in the same order as other systems answered them. Their references
+        baselines: the same rows in the same order, answered by other systems; by name. Their references
             may be empty; those of `rows` are used.
-        by: a column; rows with the same value are also scored by themselves.
+        by: a column; rows with the same value are also scored as a group.
         confidence: confidence of the intervals, between 0 and 1.
         resamples: number of bootstrap samples and of random swaps.
         seed: seed of the samples.
-        on_record: receives each row after it was scored.
+        on_record: receives each row after scoring.
 
     Raises:
         InputError: there are no rows, a baseline has another number of rows, or there is nothing to score.
         OptionError: an option is out of range.
-        RowError: a row lacks something, or a row of a baseline has other references.
+        RowError: a row lacks a column, or a row of a baseline has other references.
     """
     check_options(confidence, resamples, seed)
     baselines = baselines or {}
@@ -119,7 +119,7 @@ def check_all_scored(metrics: Sequence[Metric], scores: Sequence[Score]) -> None
 
 
 class ScoredCorpus:
-    """Rows of one or more systems; one resampler holds the statistics of all of them.
+    """Rows of one or more systems; one resampler keeps the statistics of all of them.
 
     Args:
         metrics: metrics to compute.
@@ -174,7 +174,7 @@ class ScoredCorpus:
             details = metric.details(sums.total[columns].tolist()) if metric.details else {}
             about = self._about(metric)
             for i, name in enumerate(metric.scores):
-                if np.isnan(total[i]):  # a share of no rows, such as SQuAD's HasAns if no row has an answer
+                if np.isnan(total[i]):  # a share of zero rows, such as SQuAD's HasAns if no row has an answer
                     continue
                 low, high, method = self._interval(
                     metric, name, float(total[i]), samples[:, i], sums.total[columns], confidence
@@ -218,7 +218,7 @@ class ScoredCorpus:
             return low * metric.scale, high * metric.scale, "wilson"
         ends = interval(samples, confidence)
         if ends[0] == ends[1] and value in (0, metric.scale):
-            # All rows have the worst or the best score: the bootstrap cannot tell how far others differ.
+            # All rows have the worst or the best score, so a bootstrap interval would have width 0.
             return None, None, None
         return *ends, "bootstrap" if ends[0] is not None else None
 
@@ -289,7 +289,7 @@ def _record(
 def paired(
     rows: Iterable[Example], others: Mapping[str, Iterable[Example]], name: str = "the system"
 ) -> Iterator[list[Example]]:
-    """Yield each row of a system with the same row of the others, which take its references.
+    """Yield each row of a system with the same row of the others, which use its references.
 
     Args:
         rows: rows of the system.
@@ -324,7 +324,7 @@ def paired(
 
 
 def prefetched(metrics: Sequence[Metric], rows: Iterator[list[Example]]) -> Iterator[list[Example]]:
-    """Yield the same rows, after showing some at a time to the metrics that prefetch."""
+    """Yield the same rows, after passing some at a time to the metrics that prefetch."""
     waiting = [metric.prefetch for metric in metrics if metric.prefetch is not None]
     if not waiting:
         yield from rows
@@ -338,7 +338,7 @@ def prefetched(metrics: Sequence[Metric], rows: Iterator[list[Example]]) -> Iter
 def _group(
     row: Example, by: str, groups: dict[str, ScoredCorpus], corpus: Callable[[str], ScoredCorpus]
 ) -> ScoredCorpus:
-    """Return the group of a row; a new one is made and put into `groups`."""
+    """Return the group of a row; create it in `groups` if needed."""
     if by not in row.data:
         raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")
     value = str(row.data[by])

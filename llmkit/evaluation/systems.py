@@ -1,4 +1,4 @@
-"""Score several systems on the same rows, and find the best by paired significance."""
+"""Score several systems on the same rows, and find the best by paired significance tests."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Systems:
 
     Attributes:
         evaluations: scores of each system, by its name.
-        p_values: for each score and each system, the two-sided p-value of the paired bootstrap (Koehn 2004)
-            against the system with the best score; 1 for that system.
+        p_values: two-sided p-value of the paired bootstrap (Koehn 2004) against the system with the best
+            score, for each score and each system; 1 for that system.
         confidence: confidence of the intervals; a p-value below ``1 - confidence`` is significant.
     """
 
@@ -58,7 +58,7 @@ def score_systems(
 
     Args:
         metrics: metrics to compute.
-        systems: by name, predictions and references; references may be missing in all but the first.
+        systems: predictions and references by name; references may be missing in all except the first.
         confidence: confidence of the intervals, between 0 and 1.
         resamples: number of bootstrap samples, the same for all systems.
         seed: seed of the samples.
@@ -66,7 +66,7 @@ def score_systems(
     Raises:
         InputError: there are no rows, the systems differ in their rows, or there is nothing to score.
         OptionError: an option is out of range.
-        RowError: a row lacks something.
+        RowError: a row lacks a column.
     """
     check_options(confidence, resamples, seed)
     names = list(systems)

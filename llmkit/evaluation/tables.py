@@ -45,7 +45,7 @@ def of_scores(evaluation: Evaluation, form: str) -> str:
 
 
 def of_systems(systems: Systems, form: str) -> str:
-    """Return a table with one row for each system and one column for each score.
+    """Return a table with one row per system and one column per score.
 
     The best score of a column is marked, and so are the scores that do not differ from it significantly.
 

@@ -92,7 +92,7 @@ def _leaves(tree: Any, trail: tuple[str, ...], path: Path) -> Iterator[tuple[str
         for key, value in tree.items():
             yield from _leaves(value, (*trail, str(key)), path)
     else:
-        raise ValueError(f"{'/'.join(trail)[:80]} is no array")
+        raise ValueError(f"{'/'.join(trail)[:80]} is not an array")
 
 
 def _join(tree: dict[str, Any]) -> _Array:

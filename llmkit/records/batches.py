@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class HasLength(Protocol):
-    """Anything that takes a number of tokens, its `length`."""
+    """Object with a number of tokens, its `length`."""
 
     @property
     def length(self) -> int: ...
@@ -48,8 +48,8 @@ class Budget:
     n <= rows. None means no limit. A single row always fits.
 
     Attributes:
-        tokens: most padded prompt tokens and new tokens of all rows together.
-        rows: most rows.
+        tokens: maximum number of padded prompt tokens and new tokens of all rows together.
+        rows: maximum number of rows.
         new_tokens: tokens that each row may add to its prompt.
     """
 

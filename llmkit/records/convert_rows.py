@@ -1,6 +1,6 @@
-"""Convert a finished JSONL file to CSV or Parquet, a few rows in memory at a time.
+"""Convert a finished JSONL file to CSV or Parquet, with a few rows in memory at a time.
 
-The result depends on the rows alone, so that a run that is killed here and resumed writes the same bytes.
+The result depends only on the rows, so a run that is killed here and resumed writes the same bytes.
 
 Public: `CONVERTERS`.
 """
@@ -25,7 +25,7 @@ _QUOTED = frozenset(',"\r\n')
 def to_csv(source: Path, target: IO[bytes]) -> None:
     """Write CSV (RFC 4180) in UTF-8: a header with all columns in their order of appearance, then the rows.
 
-    A text stays as it is; null and a missing column are empty; other values are JSON. Half a surrogate pair
+    A text does not change; null and a missing column are empty; other values are JSON. Half a surrogate pair
     becomes a question mark.
     """
     columns: dict[str, None] = {}
@@ -48,7 +48,7 @@ def _cell(value: Any) -> str:
 
 def _line(cells: Iterable[str]) -> bytes:
     quoted = [f'"{cell.replace(_Q, _Q + _Q)}"' if _QUOTED.intersection(cell) else cell for cell in cells]
-    # An empty line would be no row.
+    # An empty line would not be read as a row.
     text = ",".join(quoted) or '""'
     return f"{text}\n".encode("utf-8", "replace")
 
@@ -62,7 +62,7 @@ def to_parquet(source: Path, target: IO[bytes]) -> None:
     A whole number in a column of fractions becomes a fraction if that is exact; an object gains the names
     of all objects of its column, as null. Half a surrogate pair becomes a question mark.
     """
-    types: dict[str, Any] = {}  # of each column; None for a column of JSON texts
+    types: dict[str, Any] = {}  # type of each column; None for a column of JSON texts
     for rows in _chunks(source):
         for column in dict.fromkeys(name for row in rows for name in row):
             types[column] = _widened(types, column, [row.get(column) for row in rows])
@@ -73,7 +73,7 @@ def to_parquet(source: Path, target: IO[bytes]) -> None:
 
 
 def _widened(types: dict[str, Any], column: str, values: list[Any]) -> Any:
-    """Return the type of a column with these values too."""
+    """Return the type of a column after adding these values."""
     import pyarrow
 
     known = types.get(column, pyarrow.null())
@@ -101,7 +101,7 @@ def _write_parquet(source: Path, target: IO[bytes], types: dict[str, Any]) -> st
     import pyarrow.parquet
 
     text = pyarrow.string()
-    # A column without any value has no type of its own.
+    # A column without values has no type of its own.
     kinds = {
         name: text if kind is None or pyarrow.types.is_null(kind) else kind for name, kind in types.items()
     }
@@ -122,7 +122,7 @@ def _write_parquet(source: Path, target: IO[bytes], types: dict[str, Any]) -> st
 
 
 def _encodable(value: Any) -> Any:
-    """Return a value with a question mark for each half of a surrogate pair, which UTF-8 cannot hold."""
+    """Return a value with a question mark for each half of a surrogate pair, which UTF-8 cannot encode."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, list):

@@ -1,6 +1,6 @@
 """Read CSV and TSV, one row at a time.
 
-A broken row costs only itself: reading continues on the next line. Public: `csv_rows`, `tsv_rows`.
+A broken row does not affect others: reading continues on the next line. Public: `csv_rows`, `tsv_rows`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from llmkit.records.encodings import not_utf8
 from llmkit.records.formats import MAX_LINE, TOO_LONG, lines_of
 from llmkit.records.rows import Row
 
-_UNCLOSED = "a quote that opens here is never closed"
+_UNCLOSED = "a quote that begins here is never closed"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _OTHER_DELIMITERS = (";", "\t", "|")
-# A field that a writer had to quote, because it holds quotes.
+# A field that a writer had to quote, because it contains quotes.
 _QUOTED = re.compile(r'"((?:[^"]|"")*""(?:[^"]|"")*)"')
 
 
 def csv_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Rows of CSV (RFC 4180) under a header line; quoted fields may hold line ends.
+    """Rows of CSV (RFC 4180) under a header line; quoted fields may contain line ends.
 
-    If the header has no comma, but semicolons, tabs or bars, these separate the fields.
+    If the header has semicolons, tabs or bars and no comma, these separate the fields.
 
     Raises:
         InputError: the header is missing or broken.
     """
     csv.field_size_limit(sys.maxsize)
-    # A bad byte becomes a surrogate, so that only its own row is an error.
+    # A bad byte becomes a surrogate, so that only its row is an error.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     records = _Records(text)
     header: list[str] = []
@@ -56,8 +56,8 @@ def csv_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 def tsv_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of TSV under a header line: each line is a row, and a quote is an ordinary character.
 
-    A field in quotes that holds doubled quotes is unquoted, since that is how other programs write a field
-    with a quote in it.
+    A quoted field with doubled quotes is unquoted, because other programs write a field that contains a quote
+    in this way.
 
     Raises:
         InputError: the header is missing or broken.
@@ -196,7 +196,7 @@ def _problem(fields: list[str], columns: int) -> str | None:
             data = field.encode("utf-8", "surrogateescape")
             return not_utf8(data, len(field[: bad.start()].encode("utf-8")))
     if len(fields) != columns:
-        return f"{len(fields)} fields where the header has {columns}"
+        return f"{len(fields)} fields, but the header has {columns}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Recognize a full or broken disk behind the errors of libraries that write files.
+"""Recognize a full or broken disk as the cause of errors of libraries that write files.
 
 Public: `writing`, `refusal`.
 """
@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 
 from llmkit.errors import LLMKitError
 
-# Rust's libraries (safetensors, tokenizers) keep the number of a system error in their text alone.
+# Rust's libraries (safetensors, tokenizers) give the number of a system error only in their text.
 _RUST = re.compile(r"\(os error (\d+)\)")
 _HINTS = {
     errno.EFBIG: "the disk or `ulimit -f` limits the size of a file",
@@ -30,9 +30,9 @@ def writing(folder: Path, output: Path, advice: str) -> Iterator[None]:
     """Turn write errors of libraries into one-line errors.
 
     Args:
-        folder: folder that is written to, or its parent; it holds nothing but new files.
+        folder: folder that is written to, or its parent; it contains only new files.
         output: the user's name for it, for the message.
-        advice: end of the message: what is kept, and what to do.
+        advice: end of the message: the files that are kept, and the next step.
 
     Raises:
         LLMKitError: the disk refused. Other exceptions pass.
@@ -49,9 +49,9 @@ def writing(folder: Path, output: Path, advice: str) -> Iterator[None]:
 
 
 def refusal(error: Exception, folder: Path) -> str | None:
-    """Return why the disk refused to write; None if the error has another cause.
+    """Return the reason why the disk refused to write; None if the error has another cause.
 
-    torch and numpy tell neither a number nor the file, so the disk is asked to take more.
+    Errors of torch and numpy give neither a number nor the file, so a test file is written.
 
     Args:
         error: exception of a library that was writing files.
@@ -74,9 +74,9 @@ def refusal(error: Exception, folder: Path) -> str | None:
 
 
 def _asked(folder: Path) -> int | None:
-    """Make a file that is larger than all in the folder, for a moment; return the number of the error.
+    """Write a temporary file that is larger than all files in the folder; return the number of the error.
 
-    All but its last MiB is a hole, so it takes little space and yet meets a limit on the size of a file.
+    All but its last MiB is a hole, so it takes little space, but it still exceeds a limit on file size.
     """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

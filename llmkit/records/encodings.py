@@ -1,4 +1,4 @@
-"""Text files in other encodings than UTF-8: read them as UTF-8, and name the likely encoding of a bad byte.
+"""Text files in encodings other than UTF-8: read them as UTF-8, and name the likely encoding of a bad byte.
 
 Public: `check_encoding`, `as_utf8`, `not_utf8`, `named`.
 """
@@ -17,17 +17,17 @@ from llmkit.records.rows import Row
 from llmkit.text.encodings import guess
 
 _CHUNK = 1 << 16
-# UTF-8 never holds the byte 0xff, so it marks what could not be decoded.
+# UTF-8 never contains the byte 0xff, so it marks bytes that cannot be decoded.
 _MARK = "\udcff"
 _BAD = "byte 0xff is not UTF-8"
 _ADVICE = re.compile(r"; name the encoding, e.g. encoding=\w+")
 
 
 def check_encoding(encoding: str | None) -> str | None:
-    """Return the codec's own name of an encoding; None for UTF-8.
+    """Return the codec's name of an encoding; None for UTF-8.
 
     Raises:
-        OptionError: Python has no such encoding of text.
+        OptionError: Python has no such text encoding.
     """
     if encoding is None:
         return None
@@ -44,7 +44,7 @@ def check_encoding(encoding: str | None) -> str | None:
 
 
 def as_utf8(stream: IO[bytes], encoding: str | None) -> io.BufferedReader:
-    """Return a stream of another encoding as UTF-8. What cannot be decoded becomes the byte 0xff.
+    """Return a stream of another encoding as UTF-8. Bytes that cannot be decoded become the byte 0xff.
 
     Args:
         stream: the bytes.
@@ -117,7 +117,7 @@ class _Utf8(io.RawIOBase):
         return self._stream.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go back to the start; other places are not supported."""
+        """Go back to the start; other positions are not supported."""
         if offset or whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only seek(0)")
         self._stream.seek(0)

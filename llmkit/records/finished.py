@@ -1,7 +1,7 @@
-"""Proofs that output files are finished: header, size and hash of each, kept in the user's state folder.
+"""Records of finished output files: header, size and hash of each, in the user's state folder.
 
-A finished file has nothing next to it, so an earlier file of the same name looks the same. The proof, written
-when a run ends, shows which run wrote the file. It is in `$XDG_STATE_HOME/llmkit/finished`.
+A finished file has no journal next to it, so any file of this name looks finished. The record, written at the
+end of a run, identifies the run that wrote the file. It is in `$XDG_STATE_HOME/llmkit/finished`.
 
 Public: `remember`, `recall`, `check`, `forget`.
 """
@@ -25,9 +25,9 @@ _MOST = 1000
 
 
 def remember(final: Path, content: bytes) -> None:
-    """Keep the proof of a finished file.
+    """Write the record of a finished file.
 
-    Nothing is kept where the folder cannot be written; `resume` then refuses the file.
+    If the folder cannot be written, there is no record, and `resume` refuses the file.
 
     Args:
         final: the finished file, without symbolic links.
@@ -41,7 +41,7 @@ def remember(final: Path, content: bytes) -> None:
 
 
 def recall(final: Path) -> Journal | None:
-    """Return the proof of a file; None if there is none, or if it is damaged."""
+    """Return the record of a file; None if there is none, or if it is damaged."""
     try:
         return journal.read(_path(final))
     except (OSError, InputError):
@@ -49,7 +49,7 @@ def recall(final: Path) -> Journal | None:
 
 
 def check(final: Path, header: dict[str, Any], adopt: Collection[str] = ()) -> None:
-    """Refuse a file that no run with these options and this input finished.
+    """Refuse a file unless a run with these options and this input finished it.
 
     Args:
         final: the file, without symbolic links.
@@ -57,24 +57,24 @@ def check(final: Path, header: dict[str, Any], adopt: Collection[str] = ()) -> N
         adopt: keys of the header that are not compared.
 
     Raises:
-        InputError: saying why.
+        InputError: with the reason.
     """
     again = "overwrite=True replaces it"
     found = recall(final)
     if found is None:
-        raise InputError(f"{final} exists, and there is no record of a finished run; {again}")
+        raise InputError(f"{final} exists without a record of a finished run; {again}")
     if sha256(final, found.finished.bytes) != found.finished.output:
         raise InputError(f"{final} has changed since a run finished it; {again}")
     compared = json.loads(json.dumps(header)) | {key: found.header.get(key) for key in adopt if key in header}
     if found.header.get("input") != compared.get("input"):
-        raise InputError(f"{final}: this is not the input that the earlier run read; {again}")
+        raise InputError(f"{final}: the input differs from that of the earlier run; {again}")
     different = journal.difference(found.header, compared)
     if different is not None:
-        raise InputError(f"{final} was finished by another run: {different}; give the same, or {again}")
+        raise InputError(f"{final} is the result of another run: {different}; give the same, or {again}")
 
 
 def forget(final: Path) -> None:
-    """Remove the proof of a file."""
+    """Remove the record of a file."""
     with contextlib.suppress(OSError):
         _path(final).unlink(missing_ok=True)
 
@@ -92,7 +92,7 @@ def _path(final: Path) -> Path:
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest proofs only."""
+    """Keep only the newest records."""
     found = list(folder.iterdir())
     if len(found) > _MOST:
         found.sort(key=lambda path: path.stat().st_mtime)

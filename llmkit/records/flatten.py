@@ -1,4 +1,4 @@
-"""Flatten the nested rows of published data sets: one text a column, one question a row.
+"""Flatten the nested rows of published data sets: one column per text, one row per question.
 
 Public: `flat`.
 """
@@ -32,7 +32,7 @@ def flat(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _unnested(data: dict[str, Any]) -> Iterator[dict[str, Any] | str]:
-    """Yield the flat rows of a row, each as its data or as the reason why it has none."""
+    """Yield the flat rows of a row, each as its data or as the reason of its error."""
     translation = data.get("translation")
     articles = data["data"] if _is_list_of(data.get("data"), "paragraphs") else [data]
     if _is_list_of(articles, "paragraphs"):

@@ -1,4 +1,4 @@
-"""Read each text format: a stream of bytes in, rows out, one at a time.
+"""Read each text format: turn a stream of bytes into rows, one at a time.
 
 A row that cannot be read becomes a `Row` with an `error`, and reading continues. A file that cannot be read
 raises InputError. Public: a function for each text format, and the helpers that `json_file` shares.
@@ -18,7 +18,7 @@ from llmkit.records.rows import Row
 from llmkit.records.strict_json import StrictDecoder
 
 MAX_LINE = 64 << 20
-"""Most bytes of a line or of a JSON item, so that a hostile or wrong file cannot fill the memory."""
+"""Maximum number of bytes of a line or JSON item, so that a hostile or wrong file cannot fill the memory."""
 TOO_LONG = f"longer than {MAX_LINE >> 20} MiB, which is the limit of a row"
 _MAX_WHOLE = 1 << 30
 _BOM = codecs.BOM_UTF8
@@ -45,7 +45,7 @@ def lines_of(stream: IO[bytes]) -> Iterator[bytes | None]:
 
 
 def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Rows of JSON Lines: an object a line. Blank lines are not rows."""
+    """Rows of JSON Lines: one object per line. Blank lines are not rows."""
     decoder = StrictDecoder()
     index = 0
     for number, raw in enumerate(lines_of(stream), 1):
@@ -57,7 +57,7 @@ def jsonl_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
 
 
 def _object(raw: bytes, decoder: StrictDecoder) -> tuple[dict[str, Any], str | None]:
-    """Return the object on a line, or the reason why there is none."""
+    """Return the object on a line, or the reason of the error."""
     try:
         text = raw.decode().rstrip(" \t\r\n")
         value, end, problem = decoder.decode(text, space_end(text, 0))
@@ -73,7 +73,7 @@ def _object(raw: bytes, decoder: StrictDecoder) -> tuple[dict[str, Any], str | N
 
 
 def as_object(value: Any, problem: str | None) -> tuple[dict[str, Any], str | None]:
-    """Return a decoded value as the data of a row, or the reason why it cannot be one."""
+    """Return a decoded value as the data of a row, or the reason why it cannot be a row."""
     if problem is not None:
         return {}, problem
     if isinstance(value, dict):

@@ -7,10 +7,10 @@
     {"batch": [[2050, {"generated_text": "..."}], [2049, null, "reason of the failure"]]}
     {"budget": {...}}                                                   after an out-of-memory error
 
-Each line ends with a checksum of itself, `"crc": "89abcdef"`. When a window is complete, a new file with
-the first three lines replaces the journal atomically. Windows, batches and budgets are appended, so a kill
-can cut only the last line. The reader stops at the first line that is truncated or damaged, and the rows of
-the lines after it run again.
+Each line ends with a checksum of itself, `"crc": "89abcdef"`. After a complete window, a new file with the
+first three lines replaces the journal atomically. Windows, batches and budgets are appended, so a kill can
+cut only the last line. The reader stops at the first line that is truncated or damaged, and the rows of the
+lines after it run again.
 
 Public: `Failure`, `Result`, `row_out`, `Finished`, `CommitWindow`, `Journal`, `read`, `difference`; a
 function for each kind of line.
@@ -50,7 +50,7 @@ Result = dict[str, Any] | Failure
 
 
 def row_out(row: Row, result: Result) -> dict[str, Any]:
-    """Return a row as it is written: with its result, or with the reason of its failure."""
+    """Return the output row: with its result, or with the reason of its failure."""
     if not isinstance(result, Failure):
         return {**row.data, **result}
     if row.error is not None:
@@ -64,11 +64,11 @@ class Finished:
 
     Attributes:
         done_rows: rows in the partial file.
-        bytes: length of the finished part of that file; bytes after it belong to no finished window.
+        bytes: length of the finished part of that file; bytes after it do not belong to a finished window.
         output: SHA-256 of those bytes.
-        input: SHA-256 of the input rows up to there.
+        input: SHA-256 of the input rows of those windows.
         failed: number of failed rows among them.
-        budget: the reduced budget, if memory ran out under the first one.
+        budget: the reduced budget, if memory ran out with the first one.
     """
 
     done_rows: int = 0
@@ -97,9 +97,9 @@ class Journal:
         header: options of the run.
         finished: totals of the finished windows.
         budget: the budget in force, if it differs from the header's.
-        window: the current window, if one was begun.
-        pid: process that wrote last.
-        size: bytes of the file that are intact lines.
+        window: the current window, if there is one.
+        pid: process that wrote to the journal last.
+        size: number of bytes in intact lines.
     """
 
     header: dict[str, Any]
@@ -148,7 +148,7 @@ def budget_line(budget: Budget) -> bytes:
 
 
 def is_journal(path: Path) -> bool:
-    """Return True if a file begins as a journal does, or is empty."""
+    """Return True if a file begins like a journal, or is empty."""
     with path.open("rb") as file:
         start = file.read(12)
     return not start or b'{"journal": '.startswith(start)
@@ -222,7 +222,7 @@ def _entry(raw: bytes) -> dict[str, Any]:
     """Decode a line.
 
     Raises:
-        ValueError: it is damaged, or not an object.
+        ValueError: it is damaged, or it is not an object.
     """
     found = _CHECKED.fullmatch(raw)
     if found is None or zlib.crc32(found.group(1)) != int(found.group(2), 16):
@@ -234,7 +234,7 @@ def _entry(raw: bytes) -> dict[str, Any]:
 
 
 def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
-    """Describe the first option that differs; None if none does."""
+    """Describe the first option that differs; None if all are equal."""
     for key in [*new, *(key for key in old if key not in new)]:
         before, now = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
         if isinstance(before, dict) and isinstance(now, dict):

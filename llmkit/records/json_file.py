@@ -22,8 +22,8 @@ _CHUNK = 1 << 18
 def json_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
     """Rows of a JSON file: the items of a top-level array, or each top-level object.
 
-    An item that is not an object becomes a row with an error. Broken syntax ends the file, because there
-    are no lines from which the next item could be found.
+    An item that is not an object becomes a row with an error. Broken syntax ends the file, because without
+    lines the start of the next item is unknown.
 
     Raises:
         InputError: broken syntax or encoding.
@@ -95,7 +95,7 @@ class _Text:
             if len(self._text) - self._start > MAX_LINE:
                 raise self.broken(f"{name} is {TOO_LONG}")
             self._read(size)
-            size *= 2  # keeps the time proportional to the value's length
+            size *= 2  # the time stays proportional to the value's length
 
     def broken(self, reason: str) -> InputError:
         return InputError(f"{self._name}:{self.line}: {reason}")

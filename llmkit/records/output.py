@@ -2,11 +2,11 @@
 
 Public: `check`, `JournaledOutput`, `StreamOutput`.
 
-During a run, FILE.partial holds the finished windows as JSONL, and after them, for people to look at, the
-rows of the current window in the order in which they were done; FILE.journal (see `journal`) holds the
-results of the current window. A kill loses at most the running batch; a power cut loses at most the window.
-At the end the rows are converted if FILE is CSV or Parquet. One rename creates or replaces FILE; a proof that
-it is finished goes to the user's state folder (see `finished`).
+During a run, FILE.partial contains the finished windows as JSONL. After them it has the rows of the current
+window in the order of completion, for users to look at. FILE.journal (see `journal`) contains the results of
+the current window. A kill loses at most the running batch; a power cut loses at most the window. At the end
+the rows are converted if FILE is CSV or Parquet. One rename creates or replaces FILE. A record of the
+finished file goes to the user's state folder (see `finished`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def check(path: str | Path, *, resume: bool = False, overwrite: bool = False) ->
 
     Raises:
         InputError: the path cannot be written, the file or an unfinished run exists and neither option
-            was given, another process is writing it, or it exists with `resume` and no run finished it.
+            was given, another process is writing it, or `resume` is set and no run finished the existing
+            file.
     """
     OutputPaths(path).check(resume=resume, overwrite=overwrite)
 
@@ -50,23 +51,24 @@ class JournaledOutput:
     """A file of rows written window by window, with a journal.
 
     Args:
-        path: the file: CSV or Parquet if its name ends so, else JSONL.
+        path: the file: CSV or Parquet by the end of its name, otherwise JSONL.
         header: everything that the output depends on, as JSON: options, model revision, dtype, threads,
             seed, budget, and under ``input`` the source's `identity()`. A resumed run must have the same.
         resume: continue an unfinished run; start one if there is none.
         overwrite: start again; an old file stays until the new one is complete.
-        adopt: keys of `header` that a resumed run copies from the journal and does not compare (values
-            that the user did not choose, such as a drawn seed).
+        adopt: keys of `header` that a resumed run copies from the journal without a comparison: values that
+            the user did not choose, such as a drawn seed.
 
     Attributes:
         header: the header in force, with the adopted values.
-        finished: the file is complete; after opening with `resume`, there is nothing left to do.
+        finished: the file is complete; after opening with `resume`, no work is left.
         done_rows: rows in finished windows.
         failed: number of failed rows among them.
-        budget: the reduced budget, if memory ran out under the first one.
+        budget: the reduced budget, if memory ran out with the first one.
 
     Raises (on entering):
-        InputError: `check` would refuse the output, the run has other options, or the files are damaged.
+        InputError: `check` would refuse the output, the earlier run had other options, or the files are
+            damaged.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class JournaledOutput:
         self.budget: Budget | None = None
         self._paths = OutputPaths(path)
         self._resume, self._overwrite, self._adopt = resume, overwrite, adopt
-        # Of the input: rows of finished windows, and the same with the current window.
+        # Digests of the input: rows of finished windows, and the same with the current window.
         self._input = hashlib.sha256()
         self._input_ahead = self._input
         self._expected_input = self._input.hexdigest()
@@ -98,7 +100,7 @@ class JournaledOutput:
 
     @property
     def kept(self) -> int:
-        """Number of rows that a resumed run would find done."""
+        """Number of rows that a resumed run would not run again."""
         return self.done_rows + self._committed
 
     def __enter__(self) -> Self:
@@ -134,7 +136,7 @@ class JournaledOutput:
         self._close()
 
     def catch_up(self, rows: Iterator[Row]) -> None:
-        """Read past the rows that are done.
+        """Skip the rows that are done.
 
         Raises:
             InputError: they differ from the rows that the unfinished run read.
@@ -170,7 +172,7 @@ class JournaledOutput:
         self._show(results)
 
     def sync(self) -> None:
-        """Make the committed batches survive a power cut."""
+        """Flush the committed batches to the disk, so that they survive a power failure."""
         with self._disk():
             os.fsync(self._journal_fd)
 
@@ -207,7 +209,7 @@ class JournaledOutput:
             self._replace_journal()
 
     def finish(self) -> None:
-        """Give the rows their final form and name, keep the proof, and remove the other files."""
+        """Give the rows their final form and name, write the record, and remove the other files."""
         with self._disk():
             os.fsync(self._partial_fd)
             new, totals = self._paths.partial, self._totals()
@@ -232,7 +234,8 @@ class JournaledOutput:
             return replace(totals, bytes=size, output=hashlib.file_digest(file, "sha256").hexdigest())
 
     def _begin(self) -> None:
-        # In this order: a kill in between leaves a partial file that is too long, and resuming cuts it.
+        # In this order, because a kill in between leaves a partial file that is too long; resuming truncates
+        # it.
         self._replace_journal()
         os.ftruncate(self._partial_fd, 0)
 
@@ -260,13 +263,13 @@ class JournaledOutput:
         size = os.fstat(self._partial_fd).st_size
         if size < done.bytes:
             raise InputError(
-                f"{self._paths.partial} has {size} bytes and its journal says {done.bytes}: it was cut off;"
+                f"{self._paths.partial} has {size} bytes, but {done.bytes} in its journal: it was truncated;"
                 " overwrite=True starts again"
             )
         self._hash_partial(done.bytes)
         if self._output.hexdigest() != done.output:
             raise InputError(
-                f"{self._paths.partial} is damaged: its bytes are not those that the run wrote;"
+                f"{self._paths.partial} is damaged: its bytes differ from those that the run wrote;"
                 " overwrite=True starts again"
             )
         self.done_rows, self.failed, self.budget = done.done_rows, done.failed, found.budget
@@ -305,13 +308,13 @@ class JournaledOutput:
 
     def _changed(self) -> InputError:
         return InputError(
-            f"{self._paths.final}: cannot resume: this is not the input that the earlier run read;"
+            f"{self._paths.final}: cannot resume: the input differs from that of the earlier run;"
             " give the same input, or overwrite=True starts again"
         )
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Turn errors of the disk into messages that say what the user can do."""
+        """Turn errors of the disk into messages with the next step for the user."""
         try:
             yield
         except OSError as error:
@@ -325,14 +328,14 @@ class JournaledOutput:
             ) from error
 
     def _discard(self) -> None:
-        """Remove the files of a run that did nothing, so that the next attempt can start."""
+        """Remove the files of a run that did no work, so that the next attempt can start."""
         paths = self._paths
         for path in (paths.new_journal, paths.journal, paths.converted, paths.partial):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        """Close the files; closing the partial file releases the lock."""
+        """Close the files. This releases the lock on the partial file."""
         for fd in (self._journal_fd, self._partial_fd):
             if fd >= 0:
                 os.close(fd)

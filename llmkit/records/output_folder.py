@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmkit.errors import OptionError
 
-# Names of the files of a model folder, as transformers, tokenizers and CTranslate2 write them.
+# Names of files in a model folder, as written by transformers, tokenizers and CTranslate2.
 MODEL_FILES = (
     *("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"),
     *("model-*-of-*.safetensors", "model.bin", "README.md", "proof.json", "chat_template.jinja"),
@@ -29,7 +29,7 @@ MODEL_FILES = (
     *("preprocessor_config.json", "processor_config.json", "additional_chat_templates"),
     *("modeling_*.py", "configuration_*.py", "tokenization_*.py"),
 )
-# A folder without any of these is not the folder of a model: its README.md is somebody's own.
+# A folder without any of these is not the folder of a model, and its README.md is the user's own.
 _MARKS = ("config.json", "adapter_config.json", "metrics.jsonl", "checkpoints", "unfinished-corpus")
 _FOLDERS = ("checkpoints", "additional_chat_templates", "unfinished-corpus")
 _EXCHANGE = 2
@@ -37,7 +37,7 @@ _AT_FDCWD = -100
 
 
 def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]:
-    """Return the names in a folder that are not files of a model, sorted; all names if it has no model.
+    """Return the sorted names in a folder that are not files of a model; all names if it has no model.
 
     Args:
         folder: an existing folder.
@@ -58,10 +58,10 @@ def foreign_files(folder: Path, known: Sequence[str] = MODEL_FILES) -> list[str]
 
 
 def refuse_foreign(folder: Path, known: Sequence[str] = MODEL_FILES) -> None:
-    """Raise an error if a folder to replace has files that are not of a model.
+    """Raise an error if a folder to replace has files that do not belong to a model.
 
     Raises:
-        OptionError: naming the first of them.
+        OptionError: there are such files; the error names the first.
     """
     found = foreign_files(folder, known)
     if found:
@@ -74,13 +74,13 @@ def refuse_foreign(folder: Path, known: Sequence[str] = MODEL_FILES) -> None:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Rename a folder to a place; one that is there is replaced in one step.
+    """Rename a folder; an existing folder of that name is replaced in one step.
 
     Afterwards the replaced folder has the name `new`, and the caller removes it.
 
     Args:
         new: the finished folder, on the same disk.
-        place: its new name.
+        place: new path of the folder.
 
     Raises:
         OSError: the disk refuses.
@@ -101,10 +101,10 @@ def replace_folder(new: Path, place: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder against other runs, and make it if needed; one that stays empty is removed again.
+    """Lock a folder against other runs, and make it if needed; remove it again if it stays empty.
 
-    The lock is on the folder itself and ends with the last process that holds it. Disks without locks, as
-    some network disks are, give none.
+    The lock is on the folder itself and ends with the last process that holds it. Some network disks have no
+    locks; there the folder is not locked.
 
     Args:
         folder: the output folder.
@@ -134,7 +134,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names (Linux's renameat2); return False if the system or its disk cannot."""
+    """Exchange two names (Linux's renameat2); return False if the system or the disk does not support it."""
     if not sys.platform.startswith("linux"):
         return False
     rename = getattr(ctypes.CDLL(None), "renameat2", None)

@@ -22,7 +22,7 @@ _OTHER_FORMATS = (".gz", ".tsv")
 class OutputPaths:
     """Paths of one output.
 
-    A symbolic link is followed, so that the last rename does not replace the link.
+    Symbolic links are resolved, so that the last rename does not replace the link.
 
     Attributes:
         final: the file.
@@ -69,8 +69,8 @@ class OutputPaths:
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse existing files that do not fit these options.
 
-        With `overwrite`, the proof that the old file is finished is removed at once: a run that is killed
-        before its first row must not leave a file that looks like its result.
+        With `overwrite`, the record of the old file is removed at once: a run that is killed before its first
+        row must not leave a file that looks like its result.
 
         Raises:
             InputError: the files do not fit, or another process is writing them.
@@ -91,7 +91,7 @@ class OutputPaths:
         """Return the journal of the run that finished the file; None if there is a run to resume or to start.
 
         Raises:
-            InputError: the file exists, and nothing shows that a run finished it.
+            InputError: the file exists without a record that a run finished it.
         """
         if self.partial.exists() or not self.final.exists():
             return None
@@ -103,7 +103,7 @@ class OutputPaths:
         found = found or finished.recall(self.final)
         if found is None:
             raise InputError(
-                f"{self.final} exists, and there is no record of a finished run; overwrite=True replaces it"
+                f"{self.final} exists without a record of a finished run; overwrite=True replaces it"
             )
         if finished.sha256(self.final, found.finished.bytes) != found.finished.output:
             raise InputError(f"{self.final} has changed since a run finished it; overwrite=True replaces it")
@@ -149,7 +149,7 @@ class OutputPaths:
     def open_new_journal(self) -> int:
         """Create the next journal; call it while holding the lock.
 
-        Links are not followed. A file that a killed run left is removed first.
+        Links are not followed. A file of a killed run is removed first.
 
         Returns:
             Its file descriptor, for appending.
@@ -166,15 +166,14 @@ class OutputPaths:
             return os.open(self.new_journal, flags, 0o666)
 
     def open_converted(self) -> io.BufferedRandom:
-        """Create the file for the converted rows; call it while holding the lock.
-
-        Links are not followed. A file that a killed run left is removed first.
+        """Create the file for the converted rows; call it while holding the lock. Links are not followed. A
+        file of a killed run is removed first.
         """
         self.converted.unlink(missing_ok=True)
         return open(os.open(self.converted, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "w+b")
 
     def sync_folder(self) -> None:
-        """Make renames in the folder survive a power cut."""
+        """Flush renames in the folder to the disk, so that they survive a power failure."""
         fd = os.open(self.final.parent, os.O_RDONLY)
         try:
             os.fsync(fd)
@@ -182,7 +181,7 @@ class OutputPaths:
             os.close(fd)
 
     def _refuse_existing(self) -> None:
-        # A journal next to a finished file comes from a kill after the last rename.
+        # A journal next to a finished file is left by a kill after the last rename.
         if self.partial.exists() or (self.journal.exists() and not self.final.exists()):
             raise OptionError(
                 "output",
@@ -196,11 +195,11 @@ class OutputPaths:
             )
 
     def _refuse_foreign(self) -> None:
-        """Refuse files under the names that a run uses, if no run wrote them."""
+        """Refuse existing files with names that a run uses, if no run wrote them."""
         for path in (self.journal, self.new_journal):
             if path.is_symlink() or path.exists():
                 self._refuse_unknown(path)
-        # Rows are converted while the partial file is there.
+        # Rows are converted only while the partial file exists.
         if self.convert and os.path.lexists(self.converted) and not self.partial.exists():
             raise self._foreign(self.converted)
         try:

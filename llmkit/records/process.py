@@ -1,4 +1,4 @@
-"""Run a function over all rows: window by window, batch by batch, in input order out.
+"""Run a function over all rows, by windows and batches, and write the rows in input order.
 
 Public: `process`, `Summary`.
 """
@@ -64,14 +64,14 @@ def process(
     The file is then identical byte for byte, provided that `prepare` and `work` depend on their arguments
     only.
 
-    A result never replaces a column of the input: such a row is refused, before any work if the first
-    window has one. So an output row failed exactly if it has no result column. Its reason is in the column
+    A result never replaces a column of the input: such a row is refused, before any work if it is in the
+    first window. So an output row failed if and only if it has no result column. Its reason is in the column
     `error`, or in `llmkit_error` if the input has a column `error`.
 
     Args:
         source: the rows.
         prepare: makes rows ready: one result per row in the same order, or a RowError for a row that
-            cannot run. It must treat each row independently; it gets only rows that could be read.
+            cannot run. It must treat each row independently. It receives only readable rows.
         work: runs one batch, given the budget: returns the fields to add to each row, or a RowError, in the
             same order. It may raise `OutOfMemory`; the batch then runs again with half the budget.
         output: an output that was entered.
@@ -80,20 +80,20 @@ def process(
         early: begin with small windows, so that the first rows are complete soon; see `growing_windows`.
             Only for an output that is not resumed.
         on_error: "skip" writes a failed row with the reason; "fail" ends the run there.
-        columns: names of the fields that `work` returns, as far as they are known, the main one first.
+        columns: known names of the fields that `work` returns, the main one first.
         result_field: another name for the main field; another field `x` becomes `RESULT_FIELD_x`.
         progress: called after each batch with the rows done, the number of failed ones, the batch's fields
-            (None where no batch ran) and the share of the input that is done (None if unknown).
+            (None if no batch ran) and the share of the input that is done (None if unknown).
         notice: called with a sentence when memory ran out and the run continues.
         reworded: takes the reason of a failure, and returns the text for the row, in which options have the
             names that the user knows.
         at_once: batches that run at the same time, in threads; the output is the same.
-        turn: lets one thread at a time run `prepare` and `work`; `work` gives it up while it waits.
+        turn: lock that lets one thread at a time run `prepare` and `work`; `work` releases it while it waits.
 
     Raises:
         RowError: a row failed under "fail".
         OptionError: a result would replace a column of the input.
-        InputError: the source is broken, or is not the one that the output was begun with.
+        InputError: the source is broken, or is not the source of the earlier run.
         LLMKitError: the output cannot be written.
 
     After any exception, here or in a callback, a journaled output can be resumed.

@@ -36,7 +36,7 @@ from llmkit.text.languages import read_code
 
 _FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 _LINE_SUFFIXES = {"list", "lst", "src", "tgt", "trg", "ref", "hyp", "hypo", "lines"}
-# `zh-Hant`, `pt_BR`; a code of three letters would take many other endings for languages.
+# `zh-Hant`, `pt_BR`. Codes of three letters are left out: many other endings look like them.
 _LANGUAGE = re.compile(r"[a-z]{2}(?:[-_][A-Za-z]{2,4})?")
 _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     ".jsonl": formats.jsonl_rows,
@@ -50,7 +50,7 @@ _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
 
 
 class UnknownFormat(InputError):  # noqa: N818 (a condition that a caller may explain further)
-    """The end of a file's name is that of no format of rows."""
+    """The end of a file's name does not belong to a format of rows."""
 
 
 class RowSource:
@@ -58,8 +58,8 @@ class RowSource:
 
     Attributes:
         name: the user's name for the source.
-        limit: most rows to read; None is all.
-        size_of: function that gives about how many characters of text a row stands for.
+        limit: maximum number of rows to read; None is all.
+        size_of: function that returns the approximate number of characters of text for a row.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RowSource:
         self._at_end = True
 
     def limited(self, limit: int | None) -> RowSource:
-        """Read the first `limit` rows only; None reads all. Return the source itself.
+        """Read only the first `limit` rows; None reads all. Return the source itself.
 
         Raises:
             OptionError: the limit is below 1.
@@ -117,7 +117,7 @@ class RowSource:
         return taken
 
     def identity(self) -> dict[str, Any]:
-        """Return, as JSON, what distinguishes this input from another.
+        """Return the identity of this input as JSON.
 
         For a regular file: its name, its size in bytes, and the SHA-256 of its first and last MiB. For
         other sources: the name.
@@ -125,7 +125,7 @@ class RowSource:
         return dict(self._identity)
 
     def total(self) -> int | None:
-        """Return the number of rows; None as long as it is unknown."""
+        """Return the number of rows; None while it is unknown."""
         if self._at_end or self._count is None:
             return self._taken if self._at_end else None
         return self._count if self.limit is None else min(self._count, self.limit)
@@ -139,7 +139,7 @@ class RowSource:
             return self._taken / most if most else 1.0
         shares = [self._taken / self.limit] if self.limit is not None else []
         if self._position is not None:
-            # The first bytes are read ahead of the first row.
+            # Bytes are already read before the first row.
             shares.append(self._position() if self._taken else 0.0)
         return max(shares, default=None)
 
@@ -151,14 +151,14 @@ def rows_of(texts: Iterable[str], field: str = "text", name: str = "argument") -
 
 
 def has_rows(source: str | Path) -> bool:
-    """Return True if a source has rows with columns, judged by its name, and False for plain text."""
+    """Return True if, by its name, a source has rows with columns; False for plain text."""
     name = str(source).lower()
     kind = Path(name.removesuffix(".gz")).suffix
     return name == "-" or _is_dataset(name) or (kind in _FORMATS and kind != ".txt")
 
 
 def is_lines(source: str | Path) -> bool:
-    """Return True if a name ends as those of parallel texts and lists do: ``train.en``, ``a.de``, ``x.list``.
+    """Return True for names of parallel texts and lists: ``train.en``, ``a.de``, ``x.list``.
 
     >>> is_lines("train.en"), is_lines("dev.zh-Hant.gz"), is_lines("notes.md")
     (True, True, False)
@@ -171,7 +171,7 @@ def is_lines(source: str | Path) -> bool:
 
 
 def identity_of(source: str | Path) -> dict[str, Any]:
-    """Return `RowSource.identity` of a source without reading its rows, so that a pipe stays intact.
+    """Return `RowSource.identity` of a source without reading its rows, so that a pipe loses none.
 
     Raises:
         InputError: the file does not exist, is a folder, or may not be read.
@@ -190,7 +190,7 @@ def identity_of(source: str | Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_text(source: str | Path, *, encoding: str | None = None) -> Iterator[io.BufferedReader]:
-    """Open a file of plain text, or a .gz of one, as bytes that can be read again after `seek(0)`.
+    """Open a file of plain text, also as .gz, as bytes that can be read again after `seek(0)`.
 
     Args:
         source: name of the file.
@@ -222,10 +222,10 @@ def open_rows(
 ) -> RowSource:
     """Open ``-`` (stdin, as JSONL), ``hf:dataset[:config][:split]``, a file or a URL, by the end of its name.
 
-    A URL is that of an object in storage that fsspec knows: ``s3://``, ``gs://``, ``az://``, ``hf://``.
+    A URL names an object in a storage that fsspec knows: ``s3://``, ``gs://``, ``az://``, ``hf://``.
 
     Files are .jsonl, .json, .csv, .tsv, .parquet or .txt, each also with .gz. Names of parallel texts and
-    lists (``train.en``, ``a.de``, ``x.list``) are lines of text, as .txt is. A pipe with another name,
+    lists (``train.en``, ``a.de``, ``x.list``) are lines of text, like .txt. A pipe with another name,
     such as a shell's ``<(command)``, is JSONL.
 
     Args:
@@ -337,17 +337,17 @@ def _format(name: str, text: str | None, regular: bool) -> tuple[str, bool]:
 
 
 def _refuse_other_encodings(stream: io.BufferedReader, name: str) -> bool:
-    """Refuse encodings that the first bytes show; return False for an empty stream."""
+    """Refuse encodings that the first bytes reveal; return False for an empty stream."""
     head = stream.peek(2)[:2]
     if head == b"\x1f\x8b":
-        raise InputError(f"{name} is gzip data: unpack it first, or give the file a name that ends in .gz")
+        raise InputError(f"{name} is gzip data: unpack it, or give the file a name that ends in .gz")
     if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise InputError(f"{name} is UTF-16; encoding=utf-16 reads it")
     return bool(head)
 
 
 def _copy(file: IO[bytes], name: str, zipped: bool) -> IO[bytes]:
-    """Copy a stream that cannot seek to a temporary file; Parquet is read from its end."""
+    """Copy a stream without `seek` to a temporary file, because Parquet is read from its end."""
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     limit = shutil.disk_usage(tempfile.gettempdir()).free // 2
     with file:
@@ -372,7 +372,7 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{name}: damaged gzip data, or none: {error}") from error
+        raise InputError(f"{name}: damaged gzip data, or not gzip data: {error}") from error
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:

@@ -50,7 +50,7 @@ def text_of(row: Row, *, field: str | None, template: str | None, defaults: tupl
     if row.error is not None:
         raise RowError(row.where, row.error)
     if field is not None and template is not None:
-        raise OptionError("field", "and `template` exclude each other: give one of them")
+        raise OptionError("field", "cannot be combined with `template`; give one of them")
     if field is not None:
         text = _column(row, field)
     elif template is not None:
@@ -64,20 +64,20 @@ def check_text(text: str, where: str) -> str:
     """Return `text`, whose place is `where`, unchanged.
 
     Raises:
-        RowError: it holds half of a surrogate pair, which UTF-8, and so a tokenizer, cannot hold.
+        RowError: it contains half of a surrogate pair, which UTF-8, and so a tokenizer, cannot encode.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise RowError(where, f"the text holds half of a surrogate pair (U+{code:04X})") from None
+        raise RowError(where, f"the text contains half of a surrogate pair (U+{code:04X})") from None
     return text
 
 
 def characters(data: Mapping[str, Any]) -> int:
-    """Return about how many characters the columns of a row have; a number or null counts as one."""
+    """Return the approximate number of characters in the columns of a row; a number or null counts as one."""
     found, left = 0, [data]
-    while left:  # without recursion: a row may be nested as deeply as JSON is read
+    while left:  # without recursion, because a row may be nested as deeply as the JSON reader allows
         value: Any = left.pop()
         if isinstance(value, str):
             found += len(value)
@@ -91,7 +91,7 @@ def characters(data: Mapping[str, Any]) -> int:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name in `names` that is most like `name`, ignoring case; None if none is like it."""
+    """Return the name in `names` that is most similar to `name`, ignoring case; None if none is similar."""
     folded = {other.casefold(): other for other in names}
     found = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[found[0]] if found else None
@@ -117,7 +117,7 @@ def _columns(data: Mapping[str, Any]) -> str:
 
 
 def default_column(row: Row, defaults: tuple[str, ...]) -> str:
-    """Return the first of the columns `defaults` that the row has, else its only column with a string.
+    """Return the first of the columns `defaults` in the row, otherwise its only column with a string.
 
     Raises:
         RowError: several columns could be meant.
@@ -138,7 +138,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
     """Cut a template into (literal, None) and ("", column) parts.
 
-    `str.format` is not used: templates and rows are data, and `{a.__class__}` must only be the name of a
+    `str.format` is not used: templates and rows are data, so `{a.__class__}` must be only the name of a
     column.
     """
     parts: list[tuple[str, str | None]] = []

@@ -18,10 +18,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def dumps(value: Any) -> str:
     """Return one line of JSON in readable UTF-8, with the keys in their own order.
 
-    Half a surrogate pair, which UTF-8 cannot hold, is written as its JSON escape.
+    Half a surrogate pair, which UTF-8 cannot encode, is written as its JSON escape.
 
     Raises:
-        ValueError: the value holds NaN or Infinity.
+        ValueError: the value contains NaN or Infinity.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if text.isascii():
@@ -30,7 +30,7 @@ def dumps(value: Any) -> str:
 
 
 class StrictDecoder:
-    """A JSON decoder that refuses values which `dumps` could not write.
+    """A JSON decoder that refuses values that `dumps` could not write.
 
     It refuses NaN, Infinity, numbers beyond a double, and nesting near Python's recursion limit.
     """

@@ -15,16 +15,16 @@ from llmkit.errors import InputError, one_line
 from llmkit.records.rows import Row
 
 _ROWS_AT_A_TIME = 256
-# Bytes of the rows of a Parquet file that are in memory at a time, by the sizes that the file tells.
+# Bytes of the rows of a Parquet file in memory at a time, by the sizes in the file's metadata.
 _BYTES_AT_A_TIME = 32 << 20
 
 
 def plain(value: Any) -> Any:
     """Convert a cell to a JSON value.
 
-    Dates and times become ISO 8601. NaN and infinities become null, since tables use them for missing
-    values. Bytes become UTF-8 text, or base64 where they are not UTF-8. Other types, such as decimals,
-    become their `str`.
+    Dates and times become ISO 8601. NaN and infinities become null, because tables use them for missing
+    values. Bytes become UTF-8 text, or base64 if they are not UTF-8. Other types, such as decimals, become
+    their `str`.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -72,7 +72,7 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
         try:
             with stream:
                 for batch in file.iter_batches(batch_size=_rows_at_a_time(file.metadata)):
-                    # A value that is stored once for many rows is larger here than the file tells.
+                    # A value that is stored once for many rows is larger in memory than in the file.
                     step = 1 if batch.nbytes > _BYTES_AT_A_TIME else max(1, len(batch))
                     for start in range(0, len(batch), step):
                         for data in batch.slice(start, step).to_pylist():
@@ -85,7 +85,7 @@ def open_parquet(stream: IO[bytes], name: str) -> tuple[Iterator[Row], int]:
 
 
 def _rows_at_a_time(metadata: Any) -> int:
-    """Return the number of rows to read at once: fewer where rows are long."""
+    """Return the number of rows to read at once: fewer if rows are long."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0.0)
     return max(1, min(_ROWS_AT_A_TIME, int(_BYTES_AT_A_TIME / max(longest, 1.0))))
@@ -108,12 +108,12 @@ def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:
         if len(table) != 1:
             some = next(iter(table), "")
             raise InputError(
-                f"{source}: which split? It has {', '.join(table)};"
+                f"{source}: name a split; it has {', '.join(table)};"
                 f" write for example hf:{dataset}:{config or ''}:{some}"
             )
         table = next(iter(table.values()))
     if getattr(table, "features", None):
-        # Images and audio stay bytes: JSON cannot hold decoded ones.
+        # Images and audio stay bytes: JSON cannot represent decoded ones.
         table = table.decode(False)
     return _hub_rows(source, table)
 
@@ -149,7 +149,7 @@ def _load(source: str, dataset: str, config: str | None, split: str | None) -> A
 
 
 def _unreadable(source: str, error: Exception) -> InputError:
-    """Return an error of `datasets` or of the network, which have many kinds, as one line."""
+    """Return an error of `datasets` or of the network as one line."""
     reason = one_line(error, 1000).partition(" Example of usage")[0]
     if "OfflineMode" in reason:
         reason += "; it is not in the cache, and HF_HUB_OFFLINE or offline=True forbids the download"

@@ -14,15 +14,15 @@ from llmkit.records.rows import Row
 
 T = TypeVar("T")
 Fields = dict[str, Any]
-"""The columns that a row gains."""
+"""The result columns of a row."""
 
 
 class Workers(Protocol):
     """Worker processes with the same model that run calls in parallel.
 
     Attributes:
-        turn: lets one thread at a time run a task's own code; `call` gives it up while it waits.
-        calls: calls that they take at the same time.
+        turn: lock that lets one thread at a time run a task's own code; `call` releases it while it waits.
+        calls: maximum number of calls at the same time.
         hardware: processor or GPU, and versions, for the journal.
         allow_mixed: True if they may differ.
     """
@@ -42,7 +42,7 @@ class Workers(Protocol):
         """Return the number of running workers, for a progress line."""
 
     def identity(self) -> dict[str, Any]:
-        """Return all that their results depend on, besides the hardware."""
+        """Return everything that their results depend on, except the hardware."""
 
     def call(self, method: str, arguments: tuple[Any, ...], keys: frozenset[Hashable] = frozenset()) -> Any:
         """Call a method of the workers' object on one worker."""
@@ -66,7 +66,7 @@ class RunState:
 
     @classmethod
     def seeded(cls, seed: int | None) -> RunState:
-        """Return the state of a new run; without a seed it draws one, which the run reports."""
+        """Return the state of a new run; without a seed, draw one, which the run reports."""
         return cls(secrets.randbits(32) if seed is None else seed, seed is not None)
 
 
@@ -87,20 +87,20 @@ class Task(Protocol[T]):
 
         Args:
             batch: rows from `prepare` that fit the budget together.
-            budget: how much one call of the model may hold, for tasks that cut their rows into parts.
+            budget: limits of one call of the model, for tasks that cut their rows into parts.
 
         Returns:
-            The fields that each row gains, or why it has none, in order.
+            The fields to add to each row, or the reason of its failure, in order.
 
         Raises:
             OutOfMemory: the batch did not fit into memory.
         """
 
     def budget(self, batch_size: int | None) -> Budget:
-        """Return the maximum size of a batch: `batch_size` rows, or as many as fit the device's memory."""
+        """Return the maximum size of a batch: `batch_size` rows, or as many as the device's memory allows."""
 
     def header(self) -> dict[str, Any]:
-        """Return all that the results depend on, besides the rows and the seed, as JSON, for the journal."""
+        """Return everything that the results depend on, except rows and seed, as JSON for the journal."""
 
 
 def fields_of_one(task: Task[T], row: Row, budget: Budget) -> Fields:

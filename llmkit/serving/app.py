@@ -1,4 +1,4 @@
-"""The application: routes, guards, and the life of the server from its start to the last answer."""
+"""The application: routes, guards, start and shutdown of the server."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from llmkit.serving.settings import ServerSettings
 from llmkit.serving.state import STATE, ServerState
 
 Opener = Callable[[], Any]
-"""Opens a model: an `Engine`, or the `LoadedModel` of a model that writes no text."""
+"""Function that opens a model: an `Engine`, or the `LoadedModel` of a model that does not write text."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def make_app(
     openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]
 ) -> web.Application:
-    """Return the application, with its models being opened.
+    """Return the application, and begin to open its models.
 
     Args:
-        openers: for each model's name, what opens it; called in a separate thread.
+        openers: functions that open the models, by name; each is called in a separate thread.
         settings: see `ServerSettings`.
-        log: takes a line for stderr.
+        log: receives a line for stderr.
     """
     metrics = Metrics()
     models = {
@@ -89,23 +89,23 @@ def check_settings(settings: ServerSettings, *, no_api_key: bool) -> None:
     """Refuse to open a server to the network by accident.
 
     Raises:
-        OptionError: the host is reachable from elsewhere and there is no key.
+        OptionError: other machines can reach the host, and there is no key.
     """
     if settings.host not in _LOOPBACK and not settings.api_keys and not no_api_key:
         raise OptionError(
             "host",
-            f"is {settings.host}, which others can reach; set `api_key`, or no_api_key=True to let them",
+            f"is {settings.host}, which others can reach; set `api_key`, or no_api_key=True for open access",
         )
 
 
 def serve(openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]) -> int:
-    """Serve models until a signal comes; then finish what runs, within `shutdown_timeout`.
+    """Serve models until a signal arrives; then finish running requests within `shutdown_timeout`.
 
     Returns:
         The number of the signal.
 
     Raises:
-        LLMKitError: the port cannot be had.
+        LLMKitError: the port is not available.
     """
     return asyncio.run(_serve(openers, settings, log))
 
@@ -138,7 +138,7 @@ async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: C
 
 
 class _LineHandler(logging.Handler):
-    """Writes aiohttp's records about malformed HTTP as one line each, without a traceback."""
+    """Handler that writes aiohttp's records about malformed HTTP as one line each, without a traceback."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
@@ -178,14 +178,14 @@ def _receive(received: asyncio.Future[int], number: int) -> None:
 
 
 async def _drain(app: web.Application, settings: ServerSettings, log: Callable[[str], None]) -> None:
-    """Take nothing new, and wait for what runs."""
+    """Refuse new requests, and wait for running requests."""
     state = app[STATE]
     state.draining = True
-    log(f"shutting down: waiting up to {settings.shutdown_timeout:g} s for what runs")
+    log(f"shutting down: waiting up to {settings.shutdown_timeout:g} s for running requests")
     end = time.monotonic() + settings.shutdown_timeout
     workers = [model.worker for model in state.models.values()]
     while time.monotonic() < end and not all(worker.idle for worker in workers):
         await asyncio.sleep(0.05)
     for worker in workers:
         worker.stop("the server is shutting down")
-    await asyncio.sleep(0.1)  # lets the failures reach their clients
+    await asyncio.sleep(0.1)  # so that the failures reach their clients

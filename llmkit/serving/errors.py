@@ -1,4 +1,4 @@
-"""Errors as a client gets them: an HTTP status and OpenAI's object ``{"error": {...}}``."""
+"""Errors for clients: an HTTP status and OpenAI's object ``{"error": {...}}``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = {
     503: "service_unavailable_error",
     504: "timeout_error",
 }
-# Names of options in Python whose JSON field has another name.
+# Options whose name in Python differs from the JSON field.
 _FIELDS = {
     **dict.fromkeys(("constraint", "schema", "regex", "grammar", "choice"), "response_format"),
     "max_new_tokens": "max_tokens",
@@ -27,11 +27,11 @@ _FIELDS = {
 
 
 class ApiError(Exception):
-    """A request that is answered with an error.
+    """An error as the response to a request.
 
     Args:
         status: HTTP status.
-        message: what is wrong, and what to do.
+        message: the problem, and the next step.
         param: field of the request that is wrong.
         code: name of the error for programs.
         retry_after: seconds after which the client may try again.
@@ -73,4 +73,4 @@ def as_api_error(error: BaseException) -> ApiError:
         return ApiError(400, one_line(error), code="invalid_value")
     if isinstance(error, OutOfMemory):
         return ApiError(503, one_line(error), code="out_of_memory", retry_after=5)
-    return ApiError(500, "the model failed on this request; the server's log says why", code="internal_error")
+    return ApiError(500, "the model failed on this request; see the server's log", code="internal_error")

@@ -1,6 +1,6 @@
-"""Read the fields of a JSON object one by one, and refuse those that nobody read.
+"""Read the fields of a JSON object one by one, and refuse fields that were not read.
 
-``null`` is the same as a field that is left out, since OpenAI's clients send it.
+``null`` is the same as a missing field, because OpenAI's clients send it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Fields:
 
     Args:
         body: the JSON value.
-        where: its place in the request, for messages; empty for the whole body.
+        where: its path in the request, for messages; empty for the whole body.
 
     Raises:
-        ApiError: it is no object.
+        ApiError: it is not an object.
     """
 
     def __init__(self, body: Any, where: str = "") -> None:
@@ -31,12 +31,12 @@ class Fields:
         self._read: set[str] = set()
 
     def any(self, name: str) -> Any:
-        """Return a field as it is, or None."""
+        """Return a field unchanged, or None."""
         self._read.add(name)
         return self._body.get(name)
 
     def path(self, name: str) -> str:
-        """Return the name of a field with its place."""
+        """Return the path of a field."""
         return self._where + name
 
     def text(self, name: str, default: str | None = None) -> str | None:
@@ -90,7 +90,7 @@ class Fields:
         return value
 
     def unsupported(self, neutral: Mapping[str, Collection[Any]]) -> None:
-        """Refuse fields that the API has and this server does not, but for values that change nothing."""
+        """Refuse fields that the API has but this server does not support, except values without effect."""
         for name, values in neutral.items():
             value = self.any(name)
             if value is not None and not any(type(value) is type(one) and value == one for one in values):
@@ -99,7 +99,7 @@ class Fields:
                 )
 
     def ignore(self, *names: str) -> None:
-        """Accept fields that say nothing about the answer."""
+        """Accept fields that do not affect the answer."""
         self._read.update(names)
 
     def end(self) -> None:
@@ -119,12 +119,12 @@ def check_string(value: Any, where: str) -> str:
     """Return a string that is valid UTF-8.
 
     Raises:
-        ApiError: it is none.
+        ApiError: it is not a valid string.
     """
     if not isinstance(value, str):
         raise bad(where, "must be a string")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise bad(where, "holds half of a surrogate pair") from None
+        raise bad(where, "contains half of a surrogate pair") from None
     return value

@@ -22,14 +22,14 @@ from llmkit.serving.settings import ServerSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS = frozenset({"/", "/health"})
-"""Paths that need no key. The page's own files are open too."""
+"""Paths that need no key. The chat page's files need no key either."""
 PAGE_FOLDER = "/page/"
 BODY_KEY_PATHS = frozenset({"/translate", "/detect"})
-"""Paths whose routes check the key by themselves, since it may be in the body."""
+"""Paths whose routes check the key themselves, because it may be in the body."""
 LIBRE_PATHS = frozenset({"/translate", "/detect", "/languages"})
 _MAX_DEPTH = 64
 _BODY_SECONDS = 60.0
-_SHOWN = 20_000  # bytes of a body in the log
+_SHOWN = 20_000  # maximum bytes of a body in the log
 _BODY_KEY = re.compile(r"""(["']?api_key["']?\s*[:=]\s*["']?)[^"'&,}\s]*""")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.S)
 
@@ -45,15 +45,15 @@ def middlewares(
     Args:
         settings: keys, hosts, origins.
         metrics: counts requests.
-        log: takes a line for stderr.
-        let_go: is called once a request is answered.
+        log: receives a line for stderr.
+        let_go: called after a request is answered.
     """
 
     @web.middleware
     async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn errors into JSON, count requests, and write the access log, which holds no prompts."""
+        """Turn errors into JSON, count requests, and write the access log, which contains no prompts."""
         begun = time.monotonic()
-        status = 499  # the client left
+        status = 499  # the client disconnected
         try:
             response = await _answered(request, handler, log)
             status = response.status
@@ -73,7 +73,7 @@ def middlewares(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Reject requests from other sites' pages and requests without the key."""
+        """Reject requests from pages of other sites, and requests without the key."""
         _check_host(request, settings)
         _check_origin(request, settings)
         if request.method == "OPTIONS":
@@ -92,13 +92,13 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        names = {404: "there is no such path", 405: "this path takes another method"}
+        names = {404: "there is no such path", 405: "this path needs another method"}
         if error.status == 413:
-            found = ApiError(413, "the body is larger than the server takes", code="body_too_large")
+            found = ApiError(413, "the body is larger than the server accepts", code="body_too_large")
         else:
             found = ApiError(error.status, names.get(error.status, error.reason))
     except ConnectionError:
-        found = ApiError(499, "the client left", code="cancelled")
+        found = ApiError(499, "the client disconnected", code="cancelled")
     except Exception as error:
         found = as_api_error(error)
         if found.status == 500:
@@ -109,7 +109,7 @@ async def _answered(request: web.Request, handler: Handler, log: Callable[[str],
 
 
 def error_response(error: ApiError, path: str) -> web.Response:
-    """Return an error as a response: OpenAI's object, or that of the API which the path belongs to."""
+    """Return an error as a response: OpenAI's object, or that of the path's API."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -135,13 +135,13 @@ async def read_json(request: web.Request) -> Any:
     """Return the body of a request as JSON.
 
     Raises:
-        ApiError: it is no JSON, nested too deep, or holds numbers that JSON does not have.
+        ApiError: it is not JSON, is nested too deeply, or contains numbers that JSON does not have.
     """
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             raw = await request.read()
     except TimeoutError:
-        raise ApiError(408, "the body did not come in time", code="timeout") from None
+        raise ApiError(408, "the body was not received in time", code="timeout") from None
     if _too_deep(raw):
         raise ApiError(400, f"the body is nested more than {_MAX_DEPTH} levels deep", code="invalid_json")
     try:
@@ -150,10 +150,10 @@ async def read_json(request: web.Request) -> Any:
     except json.JSONDecodeError as error:
         message = f"the body is not JSON: {error.msg} at character {error.pos}"
         raise ApiError(400, message, code="invalid_json") from None
-    except ValueError as error:  # UTF-8, and integers of thousands of digits
+    except ValueError as error:  # invalid UTF-8, and integers with thousands of digits
         raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if problem is not None or end != len(text):
-        reason = problem or "something follows the object"
+        reason = problem or "there is more text after the object"
         raise ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
     return value
 
@@ -177,8 +177,8 @@ def check_key(request: web.Request, settings: ServerSettings, body_key: str | No
     """Refuse a request without one of the keys, if there are any.
 
     Args:
-        request: has the key in its headers.
-        settings: with the keys.
+        request: request with the key in its headers.
+        settings: settings with the keys.
         body_key: key from the body, which some clients send there.
 
     Raises:
@@ -187,14 +187,14 @@ def check_key(request: web.Request, settings: ServerSettings, body_key: str | No
     if not settings.api_keys:
         return
     wanted = (_given_key(request) or body_key or "").encode("utf-8", errors="replace")
-    # Every key is compared, so that the time says nothing about which one is near.
+    # All keys are compared, so that the time does not reveal which one is similar.
     matches = [hmac.compare_digest(wanted, key.encode()) for key in settings.api_keys]
     if not any(matches):
         raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
 
 
 def scope_of(request: web.Request) -> str:
-    """Return the scope of a client: those with one key share the beginnings of their prompts."""
+    """Return the scope of a client: clients with the same key share prompt prefixes."""
     key = _given_key(request)
     return hashlib.sha256(key.encode("utf-8", errors="replace")).hexdigest() if key else ""
 
@@ -205,7 +205,7 @@ def _given_key(request: web.Request) -> str:
 
 
 def _check_host(request: web.Request, settings: ServerSettings) -> None:
-    """Refuse names that another site's DNS may point here; a key makes that harmless."""
+    """Refuse host names that another site's DNS could point to this server; with a key this is not needed."""
     host = _host_of(request.headers.get("Host", ""))
     if settings.api_keys or host == settings.host.lower() or host == "localhost" or _is_address(host):
         return
@@ -213,7 +213,7 @@ def _check_host(request: web.Request, settings: ServerSettings) -> None:
 
 
 def _check_origin(request: web.Request, settings: ServerSettings) -> None:
-    """Refuse calls from pages of other sites: a browser sends some of them without asking first."""
+    """Refuse calls from pages of other sites: a browser sends some of them without a preflight request."""
     origin = request.headers.get("Origin")
     if origin is None or _allowed(origin, settings):
         return
@@ -246,7 +246,7 @@ def _allow_origin(request: web.Request, response: web.StreamResponse, settings: 
 
 
 def cors_headers(request: web.Request, settings: ServerSettings) -> dict[str, str]:
-    """Return the headers that let an allowed origin's page read the response."""
+    """Return the headers that allow pages of an allowed origin to read the response."""
     origin = request.headers.get("Origin")
     if origin is None or not _allowed(origin, settings):
         return {}
@@ -263,7 +263,7 @@ def _preflight(request: web.Request, settings: ServerSettings) -> web.Response:
 
 
 async def _shown_body(request: web.Request) -> str:
-    """Return a body that was read, on one line, without the key that some clients put into it."""
+    """Return a body on one line, without the key that some clients put into it."""
     raw = request._read_bytes or b""
     text = raw[:_SHOWN].decode("utf-8", errors="replace")
     return _BODY_KEY.sub(r"\1...", text.encode("unicode_escape").decode("ascii"))

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _HELP = {
     "llmkit_requests_total": ("counter", "Requests by route and status."),
-    "llmkit_prompt_tokens_total": ("counter", "Tokens of prompts, by model."),
+    "llmkit_prompt_tokens_total": ("counter", "Prompt tokens, by model."),
     "llmkit_prompt_tokens_reused_total": (
         "counter",
-        "Tokens of prompts that an earlier prompt began with, by model.",
+        "Prompt tokens reused from earlier prompts, by model.",
     ),
-    "llmkit_generated_tokens_total": ("counter", "Tokens that the model wrote, by model."),
-    "llmkit_answers_total": ("counter", "Answers by model and the reason of their end."),
+    "llmkit_generated_tokens_total": ("counter", "Generated tokens, by model."),
+    "llmkit_answers_total": ("counter", "Finished answers, by model and finish reason."),
     "llmkit_time_to_first_token_seconds": ("histogram", "Time from a request to its first token."),
     "llmkit_time_between_tokens_seconds": ("histogram", "Time between two tokens of an answer."),
-    "llmkit_requests_running": ("gauge", "Answers that are being written, by model."),
-    "llmkit_requests_waiting": ("gauge", "Answers that wait, by model."),
+    "llmkit_requests_running": ("gauge", "Running answers, by model."),
+    "llmkit_requests_waiting": ("gauge", "Waiting answers, by model."),
 }
 Labels = tuple[tuple[str, str], ...]
 
@@ -51,7 +51,7 @@ class Metrics:
             row[-1] += seconds
 
     def text(self, gauges: Mapping[tuple[str, Labels], float]) -> str:
-        """Return everything in Prometheus' text format, with gauges as they are now."""
+        """Return all values in Prometheus' text format, with the current gauges."""
         with self._lock:
             counts = {**self._counts, **gauges}
             times = {key: list(row) for key, row in self._times.items()}

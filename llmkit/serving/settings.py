@@ -11,19 +11,19 @@ class ServerSettings:
     """Settings of the server.
 
     Attributes:
-        host, port: address to listen on; port 0 takes a free one.
-        api_keys: keys that open the API; empty opens it to everybody who reaches the port.
+        host, port: address to listen on; port 0 chooses a free port.
+        api_keys: valid keys of the API; without keys, everyone who reaches the port has access.
         cors_origins: origins whose pages may call the API from a browser; ``*`` is all.
-        max_body: bytes of a request's body.
-        max_queue: answers of one model that may wait.
-        prompt_cache: bytes, of each model, for the beginnings of earlier prompts.
-        request_timeout: seconds that one request may take.
-        shutdown_timeout: seconds that running requests get after SIGTERM.
-        keep_alive: seconds after which a model that nobody uses is unloaded; models then are loaded when they
-            are requested first. None loads all at the start and keeps them.
+        max_body: maximum bytes of a request's body.
+        max_queue: maximum number of waiting answers of one model.
+        prompt_cache: bytes per model for prefixes of earlier prompts.
+        request_timeout: maximum seconds for one request.
+        shutdown_timeout: maximum seconds for running requests after SIGTERM.
+        keep_alive: seconds after which an unused model is unloaded; models are then loaded at their first
+            request. None loads all at the start and keeps them.
         tls_cert, tls_key: files of a certificate and its key, for HTTPS.
         log_prompts: write the bodies of requests into the log.
-        silence: seconds without a token after which a stream gets a comment that keeps it open.
+        silence: seconds without a token after which a stream receives a comment that keeps it open.
         page: serve the chat page.
     """
 

@@ -13,7 +13,7 @@ from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 
 TIMEOUT_HEADER = "X-Request-Timeout"
-"""Header with the seconds that a client waits at most."""
+"""Header with the maximum seconds that a client waits."""
 
 
 @dataclass
@@ -21,11 +21,11 @@ class ServerState:
     """State that the routes share.
 
     Attributes:
-        settings: see there.
-        models: by name, in the order of the command line.
+        settings: see `ServerSettings`.
+        models: models by name, in the order of the command line.
         metrics: counters and times.
-        log: takes a line for stderr.
-        draining: the server shuts down and takes nothing new.
+        log: receives a line for stderr.
+        draining: the server shuts down and refuses new requests.
         held: models that stay loaded for a request, by its `id`.
     """
 
@@ -37,7 +37,7 @@ class ServerState:
     held: dict[int, list[ServedModel]] = field(default_factory=dict)
 
     def model(self, name: str | None) -> ServedModel:
-        """Return the model of a name; the only one, or the first, where the client names none.
+        """Return the model with a name; without a name, the first model.
 
         Raises:
             ApiError: there is none, or the server shuts down.
@@ -50,7 +50,7 @@ class ServerState:
         found = self.models.get(name) or self.models.get(name.removesuffix(":latest"))
         if found is None:
             there = ", ".join(self.models)
-            message = f"there is no model {name!r} here; there is {there}"
+            message = f"there is no model {name!r}; the server has {there}"
             raise ApiError(404, message, param="model", code="model_not_found")
         return found
 
@@ -60,7 +60,7 @@ class ServerState:
             model.worker.release()
 
     async def open(self, request: web.Request, name: str | None) -> ServedModel:
-        """Return a model, loaded, that stays until the request is answered; see `model`.
+        """Return a loaded model, and keep it loaded until the request is answered; see `model`.
 
         Raises:
             ApiError: there is none, or it did not load in time.
@@ -73,10 +73,10 @@ class ServerState:
         return found
 
     def seconds(self, request: web.Request) -> float:
-        """Return the seconds that a request may take: the client's limit in a header, within the server's.
+        """Return the time limit of a request in seconds: the client's limit in a header, up to the server's.
 
         Raises:
-            ApiError: the header is no number above 0.
+            ApiError: the header is not a number above 0.
         """
         given = request.headers.get(TIMEOUT_HEADER)
         if given is None:
@@ -90,7 +90,7 @@ class ServerState:
         return min(seconds, self.settings.request_timeout)
 
     def gauges(self) -> dict[tuple[str, Labels], float]:
-        """Return the numbers of answers that run and wait."""
+        """Return the numbers of running and waiting answers."""
         found: dict[tuple[str, Labels], float] = {}
         for name, model in self.models.items():
             labels = (("model", name),)

@@ -55,5 +55,5 @@ def last_answer(messages: Messages, where: str) -> str:
     """
     last = messages[-1]
     if last["role"] != "assistant" or not isinstance(last.get("content"), str) or last.get("tool_calls"):
-        raise RowError(where, "its last message is no text of the assistant, so that nothing can go on")
+        raise RowError(where, "its last message is not a text of the assistant; there is nothing to continue")
     return str(last["content"])

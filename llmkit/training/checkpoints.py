@@ -1,4 +1,4 @@
-"""Trainer's checkpoints: find the newest whole one, and check that it belongs to the same run.
+"""Trainer's checkpoints: find the newest complete one, and check that it belongs to the same run.
 
 Public: `newest_whole`, `step_of`, `is_whole`, `write_manifest`, `write_run`, `check_run`,
 `restore_metrics`, `metrics_line`,
@@ -24,21 +24,21 @@ MANIFEST = "manifest.json"
 FINISHED = "finished.json"
 # Keys of metrics.jsonl in their order. Trainer sorts those of a checkpoint by name.
 _METRICS = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_perplexity")
-# Folder for a corpus that is being read. The run may still be refused; a later run replaces the folder.
+# Folder for a corpus while it is read. The run can still be refused; a later run replaces the folder.
 UNFINISHED = "unfinished-corpus"
 
 
 def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Path | None:
-    """Find the checkpoint to resume from; remove torn ones (a kill while they were written) with a notice.
+    """Find the checkpoint to resume from; remove incomplete ones (left by a kill) with a notice.
 
     Args:
         folder: folder of the checkpoints.
         steps: number of steps of the whole run. A checkpoint of the last step is not used: Trainer would take
-            one step too many, and the steps since the checkpoint before it give the same weights again.
+            one step too many. The steps after the checkpoint before it give the same weights.
         notice: called with a sentence for the user.
 
     Returns:
-        The newest `checkpoint-STEP` folder in which every file is as it was written, or None.
+        The newest `checkpoint-STEP` folder whose files are all unchanged since they were written, or None.
     """
     found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
     for checkpoint in sorted(found, key=step_of, reverse=True):
@@ -47,10 +47,10 @@ def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Pat
         if is_whole(checkpoint):
             if _best_is_whole(checkpoint):
                 return checkpoint
-            notice(f"{checkpoint} is skipped: the checkpoint with the best weights before it is torn")
+            notice(f"{checkpoint} is skipped: the earlier checkpoint with the best weights is incomplete")
         else:
-            notice(f"{checkpoint} is torn and is skipped")
-        # Trainer counts and deletes checkpoints by name; a torn one must not displace a whole one.
+            notice(f"{checkpoint} is incomplete and is skipped")
+        # Trainer counts and deletes checkpoints by name; an incomplete one must not displace a complete one.
         shutil.rmtree(checkpoint)
     return None
 
@@ -70,7 +70,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Write names, sizes and SHA-256 of a checkpoint's files into it; call it when they are all written.
+    """Write the manifest of a checkpoint: names, sizes and SHA-256 of its files. Call it after the last file.
 
     Raises:
         OSError: it cannot be written.
@@ -92,22 +92,22 @@ def _contents(checkpoint: Path, names: Iterable[str]) -> dict[str, dict[str, Any
 
 
 def _best_is_whole(checkpoint: Path) -> bool:
-    """Return True if the checkpoint with the best weights until this one is whole too, or is this one."""
+    """Return True if the best checkpoint so far is complete too, or is this one."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     best = state.get("best_model_checkpoint")
-    # The run's folder may have been moved since.
+    # The run's folder may have been moved since then.
     return best is None or is_whole(checkpoint.with_name(Path(best).name))
 
 
 def write_run(folder: Path, run: dict[str, Any]) -> None:
-    """Write the options of a run beside its checkpoints."""
+    """Write the options of a run into the folder of its checkpoints."""
     write_whole(folder / RUN_FILE, json.dumps(run, indent=2) + "\n")
 
 
 def check_run(folder: Path, run: dict[str, Any], notice: Callable[[str], None]) -> None:
-    """Refuse to resume a run with other options or data than it was started with.
+    """Refuse to resume a run with options or data that differ from those at its start.
 
-    More `epochs` or `max_steps` than before extend the run: its options are written anew.
+    More `epochs` or `max_steps` than before extend the run: its options are written again.
 
     Args:
         folder: folder of the checkpoints.
@@ -115,14 +115,14 @@ def check_run(folder: Path, run: dict[str, Any], notice: Callable[[str], None]) 
         notice: called with a sentence for the user.
 
     Raises:
-        OptionError: naming the first option that differs, or because there is no run to resume.
+        OptionError: an option differs (the error names the first), or there is no run to resume.
     """
     try:
         before = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise OptionError(
             "resume",
-            f"{folder.parent}: no unfinished run is there; to start one, omit `resume`, and give `overwrite`"
+            f"{folder.parent}: contains no unfinished run; to start one, omit `resume`, and give `overwrite`"
             " if the folder is not empty",
         ) from None
     longer = []
@@ -150,17 +150,17 @@ def _is_more(value: Any, before: Any) -> bool:
 
 
 def is_finished(output: Path, asked: dict[str, Any]) -> bool:
-    """Return True if a folder holds the result of a finished run, and nothing that could be resumed.
+    """Return True if a folder contains a finished run's result, and no run that can be resumed.
 
-    A run removes an older result before its first step, and writes the model's configuration last. What a
-    kill left of the checkpoints of a finished run is removed.
+    A run removes an older result before its first step, and writes the model's configuration last. If a kill
+    left checkpoints of a finished run, they are removed.
 
     Args:
         output: the folder.
         asked: what was asked for, as of `TrainingRun.finish`.
 
     Raises:
-        OptionError: the finished run had other options or data, or nothing shows what it had.
+        OptionError: the finished run had other options or data, or they are not recorded.
     """
     begun = (output / "checkpoints" / RUN_FILE, output / UNFINISHED)
     if any(path.exists() for path in begun) or not (output / "metrics.jsonl").is_file():
@@ -174,23 +174,23 @@ def is_finished(output: Path, asked: dict[str, Any]) -> bool:
 
 
 def write_finished(folder: Path, asked: dict[str, Any]) -> None:
-    """Write hashes of what a finished run was asked for into its model's folder.
+    """Write hashes of a finished run's options and data into its model's folder.
 
-    A model's folder is shared with others, so that it has no names of files or machines.
+    Hashes, because users share model folders: names of files and machines must not be in them.
     """
     text = json.dumps({"llmkit": llmkit.__version__, "options": _hashes(asked)}, indent=2)
     write_whole(folder / FINISHED, text + "\n")
 
 
 def check_finished(output: Path, asked: dict[str, Any]) -> None:
-    """Refuse to take a finished model for the result of a run with other options or data.
+    """Refuse a finished model whose run had other options or data.
 
     Args:
         output: folder of the model.
         asked: what the run is asked for, as JSON.
 
     Raises:
-        OptionError: naming the first option that differs, or because the folder does not tell its options.
+        OptionError: an option differs (the error names the first), or the folder has no record of them.
     """
     again = "; give the same options and data, or overwrite=True starts again"
     try:
@@ -198,7 +198,7 @@ def check_finished(output: Path, asked: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise OptionError(
             "resume",
-            f"{output}: a model is there, and nothing shows which run made it; overwrite=True trains again",
+            f"{output}: contains a model without a record of its run; overwrite=True trains again",
         ) from None
     for name, value in _hashes(asked).items():
         if before.get(name) != value:
@@ -213,7 +213,7 @@ def _hashes(asked: dict[str, Any]) -> dict[str, str]:
 
 
 def restore_metrics(file: Path, start: Path | None) -> None:
-    """Write metrics.jsonl as it was at a checkpoint, from the checkpoint, which has checksums.
+    """Restore metrics.jsonl to its state at a checkpoint, from the checkpoint's copy, which has a checksum.
 
     Args:
         file: metrics.jsonl.

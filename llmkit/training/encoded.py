@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Ids = Sequence[int] | np.ndarray
 
 IGNORED = -100
-"""Target that is not a target; torch's cross-entropy ignores it."""
+"""Label of a position without a target; torch's cross-entropy ignores it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Give files that training leaves the permissions that the user's umask gives."""
+"""Set the permissions of the files that training writes by the user's umask."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 def use_umask(folder: Path) -> None:
     """Give all files below a folder the permissions of a new file.
 
-    safetensors makes files that only their owner can read; a model is not a secret.
+    safetensors makes files that only their owner can read, but a model is not a secret.
     """
     sample = folder / ".permissions"
-    # The permissions of a new file: `os.umask` would change those of other threads for a moment.
+    # Read the permissions from a new file: a call of `os.umask` would change the umask of all threads for a
+    # moment.
     sample.touch()
     mode = sample.stat().st_mode & 0o777
     sample.unlink()

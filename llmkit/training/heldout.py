@@ -74,7 +74,7 @@ def measure(
     """Score each document from its own start: `boundary`, its tokens, `boundary`.
 
     A document longer than the context is cut into windows that overlap by half; each token is scored once, in
-    the first window that holds it, so with at least half a context before it.
+    the first window that contains it. So at least half a context precedes it.
 
     Args:
         model: a causal language model; keeps its mode (train or eval).
@@ -131,7 +131,7 @@ def measure_rows(
     lengths = np.fromiter((len(rows[i].ids) for i in range(len(rows))), dtype=np.int32, count=len(rows))
     order = np.argsort(lengths, kind="stable")
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    # A process without rows runs some whose targets are ignored.
+    # A process without rows runs rows whose targets are ignored.
     batches += [~batches[0]] * (-len(batches) % world)
     total = torch.zeros(4, dtype=torch.float64)
     was_training, device, muted = model.training, next(model.parameters()).device, RowDataset(rows)

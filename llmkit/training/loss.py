@@ -21,8 +21,8 @@ from llmkit.runtime.estimate.training_step import LOSS_CHUNK as _CHUNK
 from llmkit.runtime.peft import base_model
 from llmkit.training.encoded import IGNORED
 
-# Number of these that are in float32 at a time. On a CPU they should fit its cache, and reuse memory: new
-# pages cost as much time as the products.
+# Number of logits in float32 at a time. On a CPU they should fit into its cache and reuse memory: allocating
+# new pages takes as much time as the products.
 _BLOCK = {"cpu": 1 << 20, "else": 1 << 23}
 # Rows of the head's gradient that a CPU updates at a time, for the same reason.
 _HEAD_ROWS = 2048
@@ -148,8 +148,8 @@ def patch_forward_with_summed_loss(model: Any, smoothing: float = 0.0) -> bool:
     """Replace `model.forward` so that with `labels` it returns ``{"loss": sum of losses}`` and no logits.
 
     `labels` are aligned with the logits: `labels[b, i]` is the target at position i. The head is taken out of
-    the forward pass, which then returns the head's input. If the model's logits are more than the head's
-    product (a cap, a head that is not one matrix), they are computed as a whole.
+    the forward pass, which then returns the head's input. If the logits are not just the head's product (a
+    cap, a head of several matrices), they are computed at once.
 
     Args:
         model: transformers model with a language model's head, with or without an adapter.
@@ -188,7 +188,7 @@ def patch_forward_with_summed_loss(model: Any, smoothing: float = 0.0) -> bool:
 
 @contextmanager
 def headless(model: Any) -> Iterator[None]:
-    """Let a model's head return its input unchanged, so that `logits` are the last hidden states."""
+    """Make a model's head return its input unchanged, so that `logits` are the last hidden states."""
     head = model.get_output_embeddings()
     # BART and related models add a vector of the vocabulary's size to their logits.
     added = getattr(model, "final_logits_bias", None)
@@ -208,8 +208,8 @@ def _summed(one: torch.Tensor | None, other: torch.Tensor) -> torch.Tensor:
 
 
 def _only_head_makes_logits(model: Any, head: torch.nn.Linear) -> bool:
-    """Return True if the model's logits are its head's product and nothing else; compare a few of them."""
-    # A cap shows on any input, as does a bias that the model adds itself. A scale passes through the head.
+    """Return True if the model's logits are exactly its head's product; compare a few of them."""
+    # Any input reveals a cap, and a bias that the model itself adds. A scale passes through the head.
     added = getattr(model, "final_logits_bias", None)
     ids = torch.arange(1, 9, device=head.weight.device)[None] % head.weight.shape[0]
     inputs = (

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
 
-# Refuse a merge whose logits differ this many times as much from the exact ones as rounding alone does.
+# Refuse a merge whose logits differ from the exact ones more than this many times as much as by rounding
+# alone.
 ALLOWED = 10.0
-# Short texts of several kinds. They need only give all layers varied input.
+# Short texts of several kinds. Their only purpose is to give all layers varied input.
 PROBES = (
     "Once upon a time, a little dog found a red ball in the garden.",
     "The committee will publish its report in March 2021, according to two of its members.",
@@ -82,7 +83,7 @@ def merge(
         adapter: folder or Hub id of an adapter, to be merged into the base that it was trained on. A
             `ModelSpec` may name another base: `name` is the base and `adapter` the adapter (for an adapter
             that was trained on a quantized model, the full-precision base). Its dtype is not used.
-        output: folder to make; it appears when it is whole.
+        output: folder to make; it appears when it is complete.
         save_dtype: "auto" (the base's stored dtype), "float32", "bfloat16" or "float16".
         overwrite: replace an existing folder.
         notice: called with a sentence that the user should read.
@@ -107,7 +108,7 @@ def merge(
     dtype = unmerged.stored_dtype if save_dtype == "auto" else save_dtype
     exact, cast = _measure_unmerged(unmerged, dtype)
     del unmerged
-    gc.collect()  # modules refer to each other in circles, and two models at once may not fit
+    gc.collect()  # modules have circular references, and two models at once may not fit into memory
     merged = _merged(spec, dtype)
     difference = _largest_difference(exact, _logits(merged))
     if quantized:
@@ -130,7 +131,7 @@ def merge(
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse an output folder that is in use or cannot be written; only what a killed merge left is removed.
+    """Refuse an output folder that is in use or cannot be written; remove only files of a killed merge.
 
     Raises:
         OptionError: it is a file, it is not empty and `overwrite` is not given, or it cannot be replaced.
@@ -141,7 +142,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise OptionError("output", f"{output}: is a file; the model needs a folder")
         folder = _resolved(output)
         if folder.is_symlink():
-            raise OptionError("output", f"{output}: a link that leads to itself")
+            raise OptionError("output", f"{output}: a link that points to itself")
         clear_leftover(folder)
         if output.is_dir() and any(output.iterdir()) and not overwrite:
             raise OptionError("output", f"{output}: not empty; overwrite=True replaces it")
@@ -149,7 +150,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise OptionError(
                 "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
             )
-        # An existing folder is removed; its replacement is made beside it.
+        # An existing folder is removed; its replacement is made next to it.
         if folder.exists():
             if any(folder.iterdir()):
                 refuse_foreign(folder)
@@ -205,7 +206,7 @@ def _trained_on_quantized(spec: ModelSpec, loaded: LoadedModel) -> bool:
     try:
         folder = locate(trained_on, replace(spec, revision=None, offline=True)).folder
     except LLMKitError:
-        return False  # it is not on this machine, so nothing is known about it
+        return False  # it is not on this machine, so its configuration is unknown
     config = folder / "config.json"
     return config.is_file() and "quantization_config" in config.read_text(encoding="utf-8")
 
@@ -230,7 +231,7 @@ def _merged(spec: ModelSpec, dtype: str) -> LoadedModel:
     try:
         loaded.model = wrapped.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-        # peft names what its kinds of layers cannot do: a bias of LoRA where the base has none.
+        # peft's error names the problem, such as a bias of LoRA for a layer without one.
         raise LLMKitError(
             f"the adapter cannot be merged: {one_line(error)}; use it unmerged, with `adapter`"
         ) from None
@@ -241,7 +242,7 @@ def _merged(spec: ModelSpec, dtype: str) -> LoadedModel:
 
 
 def _untie(wrapped: Any) -> None:
-    """Give the head its own weights if the adapter changes it, or the embeddings that it shares them with."""
+    """Give the head its own weights if the adapter changes the head or the embeddings that share them."""
     import torch
 
     model = wrapped.get_base_model()
@@ -255,7 +256,7 @@ def _untie(wrapped: Any) -> None:
 
 
 def _record_tie(model: Any) -> None:
-    """Let the configuration say if head and embeddings differ: a reader would tie them again."""
+    """Record in the configuration if head and embeddings differ: otherwise a reader would tie them again."""
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     if head is None or embeddings.weight.data_ptr() == head.weight.data_ptr():
         return
@@ -287,7 +288,7 @@ def _largest_difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> f
 
 
 def _write(loaded: LoadedModel, output: Path, *, overwrite: bool) -> None:
-    """Write a folder beside the output, then rename it."""
+    """Write a folder next to the output, then rename it."""
     from llmkit.training.trainer import no_bars
 
     folder = _resolved(output)

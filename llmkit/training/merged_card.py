@@ -1,4 +1,4 @@
-"""Card of a merged model, with what the adapter's own card says about it.
+"""Card of a merged model, with the facts in the adapter's own card.
 
 Public: `merged_card`, `public_name`.
 """
@@ -51,7 +51,7 @@ its limits.
 
 
 def public_name(name: str) -> str:
-    """Return a Hub id as it is, and of a path only the last part: where it lies is nobody's business."""
+    """Return a Hub id unchanged, but only the last part of a path: the folders of a machine are private."""
     path = Path(name)
     hub_id = (
         not path.is_absolute() and name.count("/") <= 1 and not name.startswith(".") and not path.exists()

@@ -94,7 +94,7 @@ def muon_groups(
 ) -> list[dict[str, Any]]:
     """Sort a model's trained parameters into groups for `Muon`: the matrices of its layers, and the rest.
 
-    Embeddings and the head over the vocabulary, whose rows stand for tokens, belong to the rest, as do norms
+    Embeddings and the head over the vocabulary, whose rows stand for tokens, belong to the rest; so do norms
     and biases.
 
     Args:

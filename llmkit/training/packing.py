@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Put examples into rows of at most `capacity` tokens, longest first, each into the fullest that fits.
+    """Put examples into rows of at most `capacity` tokens: longest first, each into the fullest with space.
 
     Best-fit decreasing: at most 11/9 of the smallest possible number of rows, plus one (Johnson 1973,
     "Near-optimal bin packing algorithms").

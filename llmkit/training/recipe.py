@@ -14,7 +14,7 @@ from typing import Any
 
 from llmkit.errors import OptionError, check_seed, did_you_mean, one_line
 
-# Our schedulers to Trainer's; cosine ends at a tenth of the peak, where small models still learn.
+# Our schedulers -> Trainer's. Cosine ends at a tenth of the peak, because small models still learn there.
 SCHEDULERS: dict[str, tuple[str, dict[str, float]]] = {
     "cosine": ("cosine_with_min_lr", {"min_lr_rate": 0.1}),
     "linear": ("linear", {}),
@@ -73,7 +73,7 @@ class Schedule:
         compile: compile the model with `torch.compile`.
         report_to: send the measurements to "tensorboard", "trackio" or "wandb" too.
         on_error: "fail" at a bad row, or "skip" it.
-        limit: most rows or documents to read of each file; None is all.
+        limit: maximum number of rows or documents to read from each file; None is all.
         encoding: encoding of text files; None is UTF-8.
     """
 
@@ -112,7 +112,7 @@ class Schedule:
     )
 
     def check(self) -> None:
-        """Refuse options that Trainer would refuse later with less of an explanation, or not at all.
+        """Refuse options that Trainer would refuse later with a worse explanation, or not at all.
 
         Raises:
             OptionError: naming the option.
@@ -351,12 +351,12 @@ def arguments(
         "activation_checkpointing": schedule.gradient_checkpointing,
         "torch_compile": schedule.compile,
         "report_to": [schedule.report_to] if schedule.report_to else [],
-        # A thousand points are enough for a curve; Trainer keeps them all in each checkpoint.
+        # A thousand points are enough for a curve, and Trainer keeps all of them in each checkpoint.
         "logging_steps": max(1, steps // 1000),
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": save_steps,
-        # The best one, the newest, and the one before it in case the newest is torn.
+        # The best one, the newest, and the one before it in case the newest is incomplete.
         "save_total_limit": 3,
         "disable_tqdm": True,
     }
@@ -372,6 +372,6 @@ def arguments(
 
 
 def _warmup_steps(warmup: float, steps: int) -> int:
-    """Return the steps of warmup. The first has a rate of 0, so a single one would train nothing."""
+    """Return the steps of warmup. The first step has a rate of 0, so a single one would train nothing."""
     count = math.ceil(warmup * steps) if warmup < 1 else int(warmup)
     return count if count > 1 else 0

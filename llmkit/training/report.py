@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.text.html.page import Cell, coded, escape, page, table
 from llmkit.text.html.svg import lines
 
-# Most samples on a page: the last ones, which are the best.
+# Maximum number of samples on a page: the last ones, which are the best.
 _SAMPLES = 40
 
 
@@ -23,9 +23,9 @@ class ReportPage:
 
     Attributes:
         name: name of the model.
-        sentence: what it is.
+        sentence: description of the model.
         command: command that started the run; "" is none.
-        unit: what the loss is counted by: "token" or "pair".
+        unit: unit of the loss: per "token" or per "pair".
         kept: step whose weights were kept; None if no held-out loss chose one.
         results, facts: lines of the tables: name and value.
     """
@@ -40,7 +40,7 @@ class ReportPage:
 
 
 def write_report(metrics: Path, contents: ReportPage) -> None:
-    """Write loss.svg and report.html beside metrics.jsonl.
+    """Write loss.svg and report.html next to metrics.jsonl.
 
     Args:
         metrics: the run's measurements, one JSON object per line.

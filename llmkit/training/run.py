@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llmkit.training.samples import SampleText
     from llmkit.training.trainer import Job, Step, SummedLossTrainer
 
-# Files that a run writes into its folder, beside those of the model; overwriting removes these alone.
+# Files that a run writes into its folder, besides those of the model; overwriting removes only these.
 RUN_FILES = (
     *("checkpoints", "metrics.jsonl", "report.html", "loss.svg", checkpoints.FINISHED),
     *("adapter_config.json", "adapter_model.safetensors"),
@@ -49,12 +49,12 @@ class RunOptions:
         eval_data: file of held-out rows or documents, in place of a share of the data.
         save_dtype: dtype of saved weights: "float32", "bfloat16", "float16", or "auto": the dtype that a
             whole model was stored in; float32 for a new model. An adapter stays in float32.
-        resume: continue from the newest whole checkpoint in the output folder.
-        overwrite: remove what an earlier run left in the output folder.
-        keep_checkpoints: keep the checkpoints (pickle files among them) beside the finished model.
+        resume: continue from the newest complete checkpoint in the output folder.
+        overwrite: remove the files of an earlier run from the output folder.
+        keep_checkpoints: keep the checkpoints (they contain pickle files) with the finished model.
         sample_every: steps between samples, texts that the model writes in training; None writes none, or
             with a prompt some as often as `eval_steps`.
-        prompt: texts that samples go on from.
+        prompt: texts that samples continue.
     """
 
     eval_data: str | Path | None = None
@@ -86,7 +86,7 @@ class RunProgress(Protocol):
     """Receiver of a training run's progress. Inherit from `SilentProgress` to override only some methods."""
 
     def read(self, documents: int, characters: int) -> None:
-        """Report how much of a corpus is read (pretraining only); called now and then, before the plan."""
+        """Report the amount of corpus read (pretraining only); called from time to time, before the plan."""
 
     def planned(self, plan: Any) -> None:
         """Report the plan (`FinetunePlan` or `PretrainPlan`); called once, before the first step."""
@@ -132,7 +132,7 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
     try:
         if output.exists() and not output.is_dir():
             raise OptionError("output", f"{output}: is a file; the model needs a folder")
-        # Ignore the files with which other processes of this run test the folder at the same moment.
+        # Ignore the test files that other processes of this run write at the same moment.
         held = [
             path
             for path in (output.iterdir() if output.is_dir() else ())
@@ -142,7 +142,7 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
             raise OptionError(
                 "output", f"{output}: not empty; resume=True continues its run, overwrite=True starts again"
             )
-        # In the folder of an earlier run the files of that run alone are removed.
+        # In the folder of an earlier run, only the files of that run are removed.
         if held and not resume and not _holds_run(output):
             refuse_foreign(output, _KNOWN)
         try_writing(output)
@@ -181,7 +181,7 @@ def cannot_write(output: Path, error: OSError) -> OptionError:
 def try_writing(folder: Path) -> None:
     """Write a file into a folder, or into its nearest existing parent, and remove it again.
 
-    Permissions alone are not enough: a disk may be mounted read-only, and they do not bind root.
+    Permissions are not enough: a disk may be mounted read-only, and root ignores permissions.
 
     Raises:
         OSError: the folder cannot be written.
@@ -196,7 +196,7 @@ def run_on_main_process(device: str, work: Callable[[], Any]) -> Any:
 
     Args:
         device: device to train on; the processes find each other by it.
-        work: returns something that can be pickled.
+        work: function whose result can be pickled.
 
     Raises:
         LLMKitError: raised by `work`; on every rank.
@@ -226,7 +226,7 @@ def run_on_main_process(device: str, work: Callable[[], Any]) -> Any:
 def _state(device: str) -> PartialState:
     from accelerate import PartialState
 
-    # Seconds to wait for a process that does not answer; torch's default is half an hour.
+    # Seconds to wait for a process that does not respond; torch's default is half an hour.
     wait = timedelta(seconds=int(os.environ.get("LLMKIT_PROCESS_TIMEOUT", "600")))
     return PartialState(cpu=device == "cpu", timeout=wait)
 
@@ -287,7 +287,7 @@ class TrainingRun:
         state.wait_for_everyone()
         if resume:
             if state.is_main_process:
-                # It removes torn checkpoints, which only one process may do.
+                # It removes incomplete checkpoints; only one process may do this.
                 checkpoints.newest_whole(folder, steps, notice)
             state.wait_for_everyone()
             start = checkpoints.newest_whole(folder, steps, notice)
@@ -297,14 +297,14 @@ class TrainingRun:
                 notice(
                     f"resuming after step {step}"
                     if start
-                    else "no whole checkpoint: starting from the beginning"
+                    else "no complete checkpoint: starting from the beginning"
                 )
         return cls(output, start, state.is_main_process)
 
     def train(self, job: Job, progress: RunProgress) -> SummedLossTrainer:
         """Run the training and return its trainer, whose model has the best weights by held-out loss.
 
-        SIGINT and SIGTERM let the current step end and save a checkpoint before they take effect.
+        At SIGINT or SIGTERM the current step ends and a checkpoint is saved, then the signal takes effect.
 
         Args:
             job: model, data and arguments of the training.
@@ -330,10 +330,10 @@ class TrainingRun:
         """Put the finished model into the folder.
 
         Args:
-            write: writes the model's files into the folder that it is given.
-            last: name of the file to move last; a folder that has it holds a whole model.
+            write: writes the model's files into the folder in its argument.
+            last: name of the file to move last; a folder with this file contains a complete model.
             asked: options and data that the user gave, as JSON; `is_finished` compares them.
-            keep_checkpoints: keep the checkpoints (pickle files among them).
+            keep_checkpoints: keep the checkpoints (they contain pickle files).
 
         Raises:
             LLMKitError: the disk is full or read-only; the checkpoints are still there.
@@ -355,14 +355,14 @@ class TrainingRun:
             for file in sorted(unfinished.iterdir(), key=lambda file: file.name == last):
                 file.replace(self.output / file.name)
         if not keep_checkpoints:
-            # Without the mark of a run the folder is finished, even if a kill leaves some checkpoints.
+            # Without the mark of a run the folder counts as finished, even if a kill leaves some checkpoints.
             (self.checkpoints / checkpoints.RUN_FILE).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints)
 
 
 @contextlib.contextmanager
 def _report_lost_processes() -> Iterator[None]:
-    """Turn the socket errors of gloo and NCCL into an error that says that another process is gone."""
+    """Turn socket errors of gloo and NCCL into an error: another process has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -372,15 +372,15 @@ def _report_lost_processes() -> Iterator[None]:
         if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not any(sign in text for sign in signs):
             raise
         raise LLMKitError(
-            f"another process of this run is gone or does not answer ({reason}); resume=True continues"
+            f"another process of this run has ended or does not respond ({reason}); resume=True continues"
             " from the newest checkpoint"
         ) from None
 
 
 def _make_folder(output: Path, folder: Path, options: dict[str, Any]) -> None:
     try:
-        # The proof of a finished run goes first: a kill must not leave a part of it that looks whole. The
-        # metrics go last: they show the next command that what is left is ours.
+        # Remove the record of a finished run first: after a kill, the rest must not look complete. Remove the
+        # metrics last: they show the next command that the remaining files are from llmkit.
         found = list(output.iterdir()) if output.is_dir() else []
         found.sort(key=lambda path: (path.name != "finished.json", path.name == "metrics.jsonl"))
         for path in found:

@@ -1,4 +1,4 @@
-"""Texts that a model writes while it is trained; they change nothing of the training.
+"""Texts that a model writes while it is trained; they do not affect the training.
 
 Public: `SampleText`, `SampleWriter`, `check_samples`, `unchanged`.
 """
@@ -20,7 +20,7 @@ def check_samples(every: int | None, prompts: Sequence[str]) -> None:
     """Refuse bad options of samples.
 
     Raises:
-        OptionError: `every` is below 1, or a prompt is not UTF-8, as an argument in another encoding.
+        OptionError: `every` is below 1, or a prompt is not UTF-8 (an argument in another encoding).
     """
     if every is not None and every < 1:
         raise OptionError("sample_every", f"must be above 0, not {every}")
@@ -37,8 +37,8 @@ class SampleText:
 
     Attributes:
         step, steps: optimizer steps done, and those of the whole run.
-        prompt: text that it goes on from.
-        text: what it wrote.
+        prompt: text that it continues.
+        text: the continuation.
     """
 
     step: int
@@ -49,15 +49,15 @@ class SampleText:
 
 @dataclass(frozen=True)
 class SampleWriter:
-    """Write samples at some steps.
+    """Writer of samples at some steps.
 
     Attributes:
         every: steps between samples.
         prompts: texts with their token ids: the model's input, or the encoder's.
         decode: returns the text of ids.
-        seed: seed of what is drawn; with the step it makes the same samples in a resumed run.
-        settings: settings of decoding that replace those of the model's own generation configuration.
-        context: most tokens of prompt and sample; None is no limit.
+        seed: seed of sampling. Together with the step, it gives the same samples in a resumed run.
+        settings: decoding settings that replace those of the model's own generation configuration.
+        context: maximum number of tokens of prompt and sample; None is no limit.
     """
 
     every: int
@@ -71,7 +71,7 @@ class SampleWriter:
         """Yield a sample for each prompt, if this step has any.
 
         Args:
-            model: transformers model that generates; keeps its mode, and no random stream moves.
+            model: transformers model that generates; its mode and all random streams stay unchanged.
             step, steps: optimizer steps done, and those of the whole run.
         """
         if step % self.every:
@@ -98,7 +98,7 @@ class SampleWriter:
 
 @contextmanager
 def unchanged(model: Any, seed: int) -> Iterator[None]:
-    """Evaluate the model with an own random stream, then put its mode and torch's streams back."""
+    """Evaluate the model with a separate random stream, then restore its mode and torch's streams."""
     import torch
 
     streams: Any = {"cuda": torch.cuda, "mps": torch.mps}.get(model.device.type)

@@ -88,7 +88,7 @@ class Job:
 
 
 class SummedLossTrainer(Trainer):
-    """A Trainer whose loss is exact to the token and whose checkpoints appear whole.
+    """A Trainer whose loss is exact to the token and whose checkpoints appear only when complete.
 
     The loss of a step is the sum over all its targets (or pairs), in all forward passes and processes,
     divided by their number. `evaluate` calls the job's own measurement.
@@ -101,7 +101,7 @@ class SummedLossTrainer(Trainer):
         if job.patience and job.measure:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=job.patience))
         args = TrainingArguments(**job.arguments)
-        args._n_gpu = min(1, args.n_gpu)  # several GPUs take several processes, never DataParallel
+        args._n_gpu = min(1, args.n_gpu)  # several GPUs need several processes; DataParallel is never used
         super().__init__(
             model=job.model,
             args=args,
@@ -129,7 +129,7 @@ class SummedLossTrainer(Trainer):
         return super().create_optimizer(model)
 
     def get_train_dataloader(self) -> Any:
-        # accelerate would shard the batches again and pad the last; ours are sharded already.
+        # accelerate would shard the batches again and pad the last; they are sharded already.
         return torch.utils.data.DataLoader(
             RowDataset(self.job.rows),  # type: ignore[arg-type]
             batch_sampler=self.job.batches,
@@ -182,7 +182,7 @@ class SummedLossTrainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint under another name, rename it when it is whole, then delete an older one."""
+        """Write a checkpoint under another name, rename it when it is complete, then delete an older one."""
         folder, limit = Path(str(self.args.output_dir)), self.args.save_total_limit
         unfinished, name = folder / "unfinished", f"checkpoint-{self.state.global_step}"
         main = self.is_world_process_zero()
@@ -212,7 +212,7 @@ class SummedLossTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _set_best_checkpoint(self, folder: Path, coming: str | None = None) -> None:
-        """Set the path of the best checkpoint; the folder may have been moved since it was written."""
+        """Set the path of the best checkpoint; the folder may have been moved after it was written."""
         best = f"checkpoint-{self.state.best_global_step}"
         exists = self.state.best_global_step and (best == coming or (folder / best).is_dir())
         self.state.best_model_checkpoint = str(folder / best) if exists else None
@@ -333,9 +333,9 @@ def no_bars() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_at_signals(callback: MetricsCallback) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end training after the current step, with a checkpoint; then raise them again.
+    """At SIGINT or SIGTERM, end training after the current step, with a checkpoint; then raise it again.
 
-    An exception from a handler could interrupt an optimizer step and leave weights that belong to no step. A
+    An exception from a handler could interrupt an optimizer step and leave weights between two steps. A
     second signal takes effect at once.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -381,7 +381,7 @@ def test_preferences_are_trained_and_reported(preferences: Path, model: Path, tm
     result = run("finetune", preferences, "-m", model, "-o", tmp_path / "out", *TINY, "--dpo-beta", "0.2")
     assert result.code == 0, result.err
     assert "preference: 19 examples of" in result.err
-    assert "before the first step the model scores each pair once" in result.err
+    assert "the model scores each pair once before the first step" in result.err
     assert "step 0/4: held-out loss 0.6931, reward accuracy 0.500, margin 0.000" in result.err
     lines = dict(line.split(": ", 1) for line in result.out.splitlines())
     assert float(lines["reward accuracy"]) > float(lines["reward accuracy before"]) == 0.5

@@ -155,7 +155,7 @@ def test_v_tells_of_sentences_that_the_model_does_not_see_whole(tiny_model: Tiny
     )
     assert result.out == text
     assert (
-        "longer than the 128 tokens that the model sees, compared by their beginning: 1 sentence"
+        "longer than the 128 tokens of the model's context, compared by their beginning: 1 sentence"
         in result.err
     )
 
@@ -284,9 +284,9 @@ def test_a_model_writes_the_summary(model: Path) -> None:
 def test_stderr_says_how_many_parts_were_made(model: Path) -> None:
     said = run("summarize", "-m", model, *SHORT, stdin=LONG).err
     assert said.startswith("llmkit: the text is longer than 123 tokens: ")
-    assert "parts, summarized and then put together" in said
+    assert "parts, summarized, and their summaries combined" in said
     refine = run("summarize", "-m", model, *SHORT, "--strategy", "refine", stdin=LONG).err
-    assert "parts, read one after the other" in refine
+    assert "parts, read one after another" in refine
     cut = run("summarize", "-m", model, *SHORT, "--strategy", "truncate", stdin=LONG).err
     assert cut == "llmkit: the text was longer than 123 tokens; only the beginning was read\n"
     assert run("summarize", "-q", "-m", model, *SHORT, stdin=LONG).err == ""

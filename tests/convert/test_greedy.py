@@ -40,6 +40,6 @@ def test_texts_may_differ_where_two_tokens_are_nearly_equal(found: list[list[int
 def test_texts_that_differ_without_a_reason_are_named(found: list[list[int]]) -> None:
     _, differs = same_texts("x", WANTED, found, 0.006)
     assert differs is not None
-    assert differs.startswith("x continues text")
+    assert differs.startswith("x differs from transformers in greedy text")
     # Programs whose logits differ by more than that may choose otherwise.
     assert same_texts("x", WANTED, found, 1.1)[1] is None

@@ -133,7 +133,7 @@ def test_text_that_differs_from_transformers_is_told_once(
         return found
 
     monkeypatch.setattr(type(engine), "generate", wrong)
-    with pytest.warns(NoticeWarning, match=r"1 of \d greedy texts go on otherwise .* leads by \d"):
+    with pytest.warns(NoticeWarning, match=r"1 of \d greedy texts differ from those .* leads by \d"):
         told = first_use(engine, engine.outline, kept)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -167,7 +167,7 @@ def test_what_it_does_not_take_is_refused_by_name(
 def test_sampled_text_is_said_to_be_gone(opened: Any) -> None:
     engine = opened("llama")
     engine._warned = False
-    with pytest.warns(NoticeWarning, match="cannot be had again"):
+    with pytest.warns(NoticeWarning, match="is not reproducible"):
         engine.generate([request(engine, "The", temperature=1.0)])
 
 

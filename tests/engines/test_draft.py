@@ -313,9 +313,15 @@ def test_a_draft_that_cannot_help_is_refused(
     other.tokenizer.save_pretrained(tmp_path)
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: open_engine(replace(STORIES, draft=str(tmp_path))), "vocabulary of stories"),
-        (lambda: open_engine(replace(STORIES, draft=str(tiny_model("gpt2")))), "layers of another kind"),
+        (
+            lambda: open_engine(replace(STORIES, draft=str(tiny_model("gpt2")))),
+            "layers of an unsupported kind",
+        ),
         (lambda: open_engine(replace(STORIES, draft=str(tiny_model("t5")))), "encoder-decoder"),
-        (lambda: open_engine(ModelSpec(str(tiny_model("gpt2")), draft="stories")), "layers of another kind"),
+        (
+            lambda: open_engine(ModelSpec(str(tiny_model("gpt2")), draft="stories")),
+            "layers of an unsupported kind",
+        ),
         (lambda: open_engine(ModelSpec("translator", draft="stories")), "native steps"),
         (lambda: open_engine(replace(STORIES, attn="sdpa", draft="stories")), "sdpa"),
         (lambda: open_engine(replace(STORIES, draft="stories")), "smaller"),

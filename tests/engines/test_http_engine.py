@@ -181,7 +181,7 @@ def test_what_may_pass_is_tried_again_after_the_time_that_is_asked(
     ("content", "status", "tries", "kind", "message"),
     [
         (b"<html>", 200, 6, RequestRefused, "a response that is not JSON, 6 times"),
-        (b'{"choices": 3}', 200, 1, RequestRefused, "a form that is not OpenAI's"),
+        (b'{"choices": 3}', 200, 1, RequestRefused, "not in OpenAI's form"),
         (b'{"choices": []}', 200, 1, RequestRefused, "gave 0 answers of 1"),
         (b'{"error": {"message": "too long"}}', 400, 1, RequestRefused, "answered 400: too long"),
         (b'{"detail": [{"loc": 1}]}', 422, 1, RequestRefused, "answered 422"),
@@ -259,9 +259,9 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     [
         ("llama.gguf", "is not known"),
         ("ftp://host/v1", "is not known"),
-        ("http://me:secret@host/v1", "must hold no password"),
+        ("http://me:secret@host/v1", "contains a password"),
         ("http://host/v1?key=1", "must be the base URL"),
-        ("http://host:99999/v1", "is no URL"),
+        ("http://host:99999/v1", "is not a URL"),
     ],
 )
 def test_bad_urls_are_refused(url: str, reason: str) -> None:

@@ -147,8 +147,8 @@ def test_csv_rows_that_do_not_fit_the_header_are_errors_of_their_own(rows):
     content = b'a,b\n1,2\n1\n1,2,3\n\n"x"y,2\n5,6\ncaf\xe9,2\n7,8\n'
     assert rows("x.csv", content) == [
         ("x.csv:2", {"a": "1", "b": "2"}),
-        ("x.csv:3", "1 fields where the header has 2"),
-        ("x.csv:4", "3 fields where the header has 2"),
+        ("x.csv:3", "1 fields, but the header has 2"),
+        ("x.csv:4", "3 fields, but the header has 2"),
         ("x.csv:6", "not CSV: ',' expected after '\"' (inside a quoted field, a quote is written twice)"),
         ("x.csv:7", {"a": "5", "b": "6"}),
         ("x.csv:8", "byte 0xe9 is not UTF-8; name the encoding, e.g. encoding=latin1"),
@@ -162,12 +162,12 @@ def test_csv_rows_that_do_not_fit_the_header_are_errors_of_their_own(rows):
         (b'3,"4\n', []),  # up to the end of the file
         (b'"3,4\n5,"6"\n', [{"a": "5", "b": "6"}]),  # the next row's quote ends it, and text follows
         (b'"3,4\n"5",6\n', [{"a": "5", "b": "6"}]),
-        (b'"3,4\n5 in",6,7\n', ["3 fields where the header has 2"]),
+        (b'"3,4\n5 in",6,7\n', ["3 fields, but the header has 2"]),
     ],
 )
 def test_a_quote_that_is_never_closed_costs_its_own_row(rows, lines, after):
     found = rows("x.csv", b"a,b\n1,2\n" + lines + b"7,8\n")
-    assert found[1] == ("x.csv:3", "a quote that opens here is never closed")
+    assert found[1] == ("x.csv:3", "a quote that begins here is never closed")
     assert [data for _, data in found[2:]] == [*after, {"a": "7", "b": "8"}]
     assert [where for where, _ in found] == [f"x.csv:{number}" for number in range(2, 5 + len(after))]
 
@@ -193,7 +193,7 @@ def test_each_line_of_a_tsv_is_a_row(rows):
         ("x.tsv:3", {"source": '"Yes."', "target": '"Ja."'}),
         ("x.tsv:4", {"source": '5" disk', "target": '5" Platte'}),
         ("x.tsv:6", {"source": 'a "b"', "target": "c"}),
-        ("x.tsv:7", "1 fields where the header has 2"),
+        ("x.tsv:7", "1 fields, but the header has 2"),
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_line_beyond_the_limit_costs_its_own_row(rows, monkeypatch):
         (b"\n\n", r"x\.csv: no header line"),
         (b"", r"x\.csv is empty"),
         (b"a,caf\xe9\n", r"x\.csv:1: byte 0xe9 is not UTF-8"),
-        (b'"a,b\n1,2\n', r"x\.csv:1: a quote that opens here is never closed"),
+        (b'"a,b\n1,2\n', r"x\.csv:1: a quote that begins here is never closed"),
     ],
 )
 def test_a_csv_without_a_usable_header_is_refused_on_opening(tmp_path, content, reason):

@@ -217,7 +217,7 @@ def test_another_input_is_refused(fake, source, tmp_path, rows_done, change):
         number = {"first row": 0, "a done row": 4, "a row of this window": 15 if rows_done == 5 else 30}
         lines[number[change]] = '{"id": 0, "text": "other"}\n'
     source.write_text("".join(lines))
-    with pytest.raises(InputError, match="not the input"):
+    with pytest.raises(InputError, match="the input differs"):
         fake.run(source, target, header=header, resume=True)
     assert state.keys() == set(only(tmp_path, "out.jsonl"))
 

@@ -224,7 +224,7 @@ def test_what_lies_beside_the_output_is_left_alone(adapter: Path, tmp_path: Path
     assert (tmp_path / "out.partial/mine.txt").read_text() == "keep me"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.partial"]
     (tmp_path / "loop").symlink_to("loop")
-    assert_refused(run("merge", adapter, "-o", tmp_path / "loop"), "a link that leads to itself")
+    assert_refused(run("merge", adapter, "-o", tmp_path / "loop"), "a link that points to itself")
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_a_finished_run_loses_its_mark_before_its_checkpoints(
     # What the kill left is of no use.
     assert not (output / "checkpoints").exists()
     (output / "finished.json").unlink()
-    with refuses("resume", "nothing shows"):
+    with refuses("resume", "without a record of its run"):
         is_finished(output, {"lr": 0.1})
 
 

@@ -141,7 +141,7 @@ def _converse(model: TextModelFlags, wanted: GenerationOptions) -> None:
     from llmkit.tasks.chat import Conversation
 
     def open_model(name: str | None) -> Engine:
-        # A revision and an adapter belong to the model that they were named with.
+        # A revision and an adapter belong to the model that they were given with.
         kept = name is None or name == model.model
         changed: dict[str, Any] = {} if kept else {"model": name, "revision": None, "adapter": None}
         return open_engine(dataclasses.replace(model, **changed).spec(task="text-generation", verb="chat"))
@@ -203,7 +203,7 @@ def _show(out: WordWrap) -> Callable[[str, bool], None]:
     def show(piece: str, is_reasoning: bool) -> None:
         nonlocal thought, begun
         if not is_reasoning:
-            # Many models begin with the space or the line break that their template leaves open.
+            # Many models begin with a space or a line break, because their template does not end in one.
             piece = piece if begun else piece.lstrip()
             begun = begun or bool(piece)
         if is_reasoning:
@@ -237,10 +237,10 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _enter_while_busy() -> Iterator[None]:
-    """Keep Enter as it is while a model loads or answers.
+    """Keep the meaning of Enter while a model loads or answers.
 
-    Outside a prompt, a terminal turns Enter into a line feed. The next prompt takes that for Ctrl-J, and does
-    not send the message that was typed ahead.
+    Outside a prompt, a terminal turns Enter into a line feed. The next prompt would read it as Ctrl-J, and
+    not send a message that was typed in advance.
     """
     import termios
 
@@ -264,7 +264,7 @@ def _report_drop(messages: int) -> None:
 
 
 def _line_reader() -> Callable[[], str]:
-    """Return a function that reads one message, of one or several lines, with editing and history."""
+    """Return a function that reads a message of one or more lines, with editing and history."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.key_binding import KeyBindings
@@ -287,7 +287,7 @@ def _line_reader() -> Callable[[], str]:
         prompt_continuation=". ",
         completer=WordCompleter(list(COMMANDS), sentence=True),
         complete_while_typing=False,
-        # stdout may be a file that takes the answers.
+        # stdout may be a file for the answers.
         output=create_output(always_prefer_tty=True),
     )
     return lambda: prompt.prompt("> ")

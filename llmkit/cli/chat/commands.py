@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.chat import Conversation
 
 
-class Leave(Exception):  # noqa: N818 (it ends the chat and is no error)
-    """The user is done."""
+class Leave(Exception):  # noqa: N818 (it ends the chat; it is not an error)
+    """The user ends the chat."""
 
 
 @dataclass
@@ -27,8 +27,8 @@ class ChatSession:
 
     Attributes:
         conversation: the conversation.
-        answer: calls `send` or `retry` with `on_text` and `stopped`, and shows the answer.
-        open_model: loads the model of a name, with the flags of the chat.
+        answer: function that calls `send` or `retry` with `on_text` and `stopped`, and shows the answer.
+        open_model: function that loads a model by its name, with the flags of the chat.
     """
 
     conversation: Conversation
@@ -66,7 +66,7 @@ def _help(session: ChatSession, argument: str) -> None:
 def _save(session: ChatSession, argument: str) -> None:
     path = _path(argument, "/save")
     count = session.conversation.save(path)
-    console.notice(f"{path} has {count} conversation{'s' * (count > 1)}, this one last")
+    console.notice(f"{path} has {count} conversation{'s' * (count > 1)}; this one is the last")
 
 
 def _load(session: ChatSession, argument: str) -> None:
@@ -115,7 +115,7 @@ def _on_or_off(text: str) -> bool:
 
 
 def _stops(text: str) -> tuple[str, ...]:
-    """Read texts to stop at, separated by spaces; \\n and \\t stand for a line break and a tab."""
+    """Read stop texts, separated by spaces; \\n and \\t stand for a line break and a tab."""
     found = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in text.split())
     if not found:
         raise ValueError
@@ -132,7 +132,7 @@ _SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_beams": (int, "a whole number"),
     "greedy": (_on_or_off, "on or off"),
     "seed": (int, "a whole number"),
-    "stop": (_stops, "texts to end at, with spaces between them"),
+    "stop": (_stops, "stop texts, separated by spaces"),
 }
 
 

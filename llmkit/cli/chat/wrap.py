@@ -10,9 +10,9 @@ _PARTS = re.compile(r"\n|[^\S\n]+|\S+")
 
 
 class WordWrap:
-    """Writes to stdout; on a terminal a word that does not fit the line begins a new one.
+    """Writer to stdout; on a terminal, a word that does not fit into the line begins a new one.
 
-    A word is held back until the next one begins, since a piece of the stream may be a part of a word.
+    A word is kept until the next one begins, because a piece of the stream may be a part of a word.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class WordWrap:
         for part in _PARTS.findall(text):
             if not part.isspace():
                 self._word += part
-                # A word as long as the line breaks anyhow; scripts without spaces are one long word.
+                # Do not wait for the end of a long word: scripts without spaces are one long word.
                 if len(self._word) >= 20:
                     self._flush()
                 continue
@@ -55,6 +55,6 @@ class WordWrap:
             self._column = 0
         print(self._word, end="")
         self._column += width
-        if self._column > columns:  # the terminal broke it
+        if self._column > columns:  # the terminal broke the line
             self._column %= columns
         self._word = ""

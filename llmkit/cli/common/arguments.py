@@ -1,7 +1,7 @@
-"""The meaning of an argument, the same in every verb: the file that it names, or else a text.
+"""Meaning of an argument in every verb: the name of a file, otherwise a text.
 
-An argument that names an existing file is read. One that looks like a path and names nothing is refused, so
-that no verb works on the name of a file.
+An argument that names an existing file is read. One that looks like a path but names no file is refused: no
+verb may use a file's name as its text.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def exists(name: str) -> bool:
 
 
 def refuse_missing(text: str) -> None:
-    """Refuse a text that looks like a path that does not exist.
+    """Refuse a text that looks like a path of a missing file.
 
-    A single word looks like one if it begins with `/`, `./`, `../` or `~/`, is in an existing folder, or
-    ends as the names of files do.
+    A single word looks like a path if it begins with `/`, `./`, `../` or `~/`, is in an existing folder, or
+    ends like the name of a file.
 
     Raises:
-        InputError: it looks like one.
+        InputError: it looks like such a path.
     """
     if _looks_like_path(text):
         raise InputError(f"{text}: no such file (if it is a text, give it on stdin)")
@@ -85,7 +85,7 @@ def open_argument(
         argument: a text, the name of a file of plain text, ``-`` for stdin, or None.
         inputs: the input flags; `--lines` makes each line of a file or of stdin a text.
         field: column of a text.
-        lines: read lines without the flag too.
+        lines: read lines, also without the flag.
 
     Returns:
         The rows, and True if they are a single text.

@@ -1,6 +1,6 @@
-"""Messages to a person: notices and errors, all on stderr.
+"""Messages for users: notices and errors, all on stderr.
 
-stdout belongs to data and is not touched here.
+This module does not write to stdout, which is for data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Verbosity:
     verbose: bool = False
     debug: bool = False
     code: int = 0  # see `will_exit`
-    open_line: int = 0  # characters on stderr of a line that goes away (see `show_line`)
+    open_line: int = 0  # length of the temporary line on stderr (see `show_line`)
 
 
 state = _Verbosity()
@@ -37,7 +37,7 @@ _ASSIGNMENT = re.compile(r"\b(\w+)=(?:(True|False)\b|(\"[^\"]*\"|[^\s,;:)]+))")
 
 
 def will_exit(code: int) -> None:
-    """Keep the exit code before the result is printed: the reader may close stdout in between."""
+    """Record the exit code before the result is printed: the reader may close stdout while it is printed."""
     state.code = code
 
 
@@ -46,7 +46,7 @@ class ClosedPipe(BaseException):
 
 
 class Exit(Exception):  # noqa: N818 (not an error: the work is done)
-    """End the command with this exit code; everything is printed already."""
+    """End the command with this exit code; all output is already printed."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -54,9 +54,9 @@ class Exit(Exception):  # noqa: N818 (not an error: the work is done)
 
 
 def setup(*, quiet: bool, verbose: bool, debug: bool) -> None:
-    """Take the three flags that every verb has; without `-v`, silence the libraries underneath.
+    """Apply the three flags that every verb has; without `-v`, suppress messages of the libraries.
 
-    Call it before anything heavy is imported: huggingface_hub and transformers read these variables once.
+    Call it before heavy imports: huggingface_hub and transformers read these variables once.
     """
     state.quiet, state.verbose, state.debug = quiet, verbose, debug
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -82,7 +82,7 @@ def _show(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show our own warnings as notices, and those of libraries as Python does."""
+    """Show warnings of llmkit as notices, and those of libraries in Python's form."""
     if issubclass(category, NoticeWarning):
         notice(str(message))
     else:
@@ -96,10 +96,10 @@ def use_flags(flags: dict[str, tuple[str, str | None]]) -> None:
 
 
 def with_flags(message: str) -> str:
-    """Show the options that a message of the library names as flags of the running verb.
+    """Replace the names of options in a message of the library by the flags of the running verb.
 
     `` `num_beams` `` becomes ``--num-beams``, ``num_beams=4`` becomes ``--num-beams 4``, ``chat=False``
-    becomes ``--no-chat``. Names that are no option of the verb stay as they are.
+    becomes ``--no-chat``. Names that are not options of the verb do not change.
     """
 
     def assignment(found: re.Match[str]) -> str:
@@ -130,7 +130,7 @@ def suggest(*commands: str) -> None:
 
 
 def detail(message: str) -> None:
-    """Tell the user a choice that was made for them; shown with `-v`."""
+    """Report a choice that llmkit made for the user; shown with `-v`."""
     if state.verbose:
         say(f"llmkit: {one_line(with_flags(message))}")
 
@@ -141,13 +141,13 @@ def error(message: str) -> None:
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Print text for a person on stderr; control characters are shown, not sent."""
+    """Print text for the user on stderr, with control characters as escapes."""
     clear_line()
     print(printable(text), end=end, file=sys.stderr, flush=True)
 
 
 def show_line(text: str) -> None:
-    """Show a line on the terminal in place of the one before; whatever is printed next removes it."""
+    """Show a temporary line on the terminal; the next output replaces it."""
     clear_line()
     shown = printable(text)[: shutil.get_terminal_size().columns - 1]
     state.open_line = len(shown)
@@ -170,7 +170,7 @@ def dim(text: str) -> None:
 
 
 def drawing() -> Any:
-    """Return rich's console on stderr, for bars and tables that change in place."""
+    """Return rich's console on stderr, for progress bars and tables that are redrawn."""
     from rich.console import Console
 
     return Console(file=raw_stderr())
@@ -182,11 +182,11 @@ def count(number: int, noun: str) -> str:
 
 
 def fitted(line: str, indent: int) -> str:
-    """Return a line of a table for stdout: on a terminal broken at spaces, elsewhere as it is.
+    """Return a line of a table for stdout: wrapped at spaces on a terminal, otherwise unchanged.
 
     Args:
         line: the line.
-        indent: columns before the further lines; 4 where this leaves too little room.
+        indent: columns before the further lines; 4 if this leaves too little space.
     """
     if not sys.stdout.isatty():
         return line

@@ -1,4 +1,4 @@
-"""Documents on the command line: which arguments are files, and where their translations go."""
+"""Documents on the command line: recognize arguments that are files, and choose the paths of translations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def are_files(arguments: Sequence[str]) -> bool:
     """Return True if arguments name files or folders, False for a single text.
 
     Raises:
-        InputError: some of several arguments do not exist, or a single one looks like a path that does not.
+        InputError: some of several arguments do not exist, or a single one looks like a path of a missing
+            file.
     """
     missing = [name for name in arguments if not exists(name)]
     if not missing:
@@ -44,7 +45,7 @@ def are_files(arguments: Sequence[str]) -> bool:
 
 
 def find(arguments: Sequence[str], format: str | None) -> list[InputDocument]:
-    """Return the documents that arguments name, those of folders with their tree.
+    """Return the documents that arguments name; those of a folder keep their relative paths.
 
     Raises:
         InputError: a file of rows, an unknown `--format`, a folder without documents, or two files for one
@@ -99,7 +100,7 @@ def _in_folder(folder: Path, format: str | None) -> list[InputDocument]:
 def targets(documents: Sequence[InputDocument], arguments: Sequence[str], output: Path) -> list[Path]:
     """Return the path of each document's translation.
 
-    A single file goes to `output` itself if that has a suffix of a known format and is no folder.
+    A single file goes to `output` itself if that has a suffix of a known format and is not a folder.
     """
     from llmkit.text.documents.formats import format_of
 
@@ -131,10 +132,11 @@ def read(path: Path, size: int = -1) -> bytes:
 
 
 def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Return True if all translations are there and `resume` asks if a run like this one finished them.
+    """Return True if all translations exist and `resume` is set: then check that such a run finished them.
 
     Raises:
-        InputError: some are there, and nothing says what to do; or a file has the name of the segments'.
+        InputError: some exist, and neither `resume` nor `overwrite` is set; or another file has the name of
+            the file of segments.
     """
     from llmkit.records import finished
 
@@ -145,7 +147,7 @@ def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: b
             f"{journal} exists, and no run of llmkit wrote it; move it, or write the output elsewhere"
         )
     if overwrite:
-        # A run that is killed while it loads its model must not leave what looks like its result.
+        # A run that is killed while it loads its model must not leave files that look like its result.
         for path in paths:
             finished.forget(Path(os.path.realpath(path)))
     there = [path for path in paths if path.exists()]
@@ -157,9 +159,9 @@ def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: b
 
 
 def _is_ours(journal: Path) -> bool:
-    """Return True if a run wrote the file of segments, or it is not there.
+    """Return True if a run wrote the file of segments, or it does not exist.
 
-    A damaged name of a column does not make it a stranger's: the run that reads it notices the damage, and
+    A file with a damaged column name still counts as ours: the run that reads it reports the damage, and
     `overwrite` replaces it.
     """
     if journal.is_symlink() or (journal.exists() and not journal.is_file()):
@@ -178,7 +180,7 @@ def check_finished(paths: Sequence[Path], header: dict[str, Any], adopt: Sequenc
     """Refuse translations that no run with this header finished.
 
     Raises:
-        InputError: saying which.
+        InputError: names the first of them.
     """
     from llmkit.records import finished
 
@@ -187,7 +189,7 @@ def check_finished(paths: Sequence[Path], header: dict[str, Any], adopt: Sequenc
 
 
 def remember(paths: Sequence[Path], contents: Sequence[bytes], journal: Path) -> None:
-    """Keep proofs that the translations are finished, with the options in the proof of the segments."""
+    """Record that the translations are finished; the record of the segments contains the options."""
     from llmkit.records import finished
     from llmkit.records.journal import Finished, head
 
@@ -200,7 +202,7 @@ def remember(paths: Sequence[Path], contents: Sequence[bytes], journal: Path) ->
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file in one step: it is whole or not there.
+    """Write a file atomically: it is complete or does not exist.
 
     Raises:
         InputError: it cannot be written.

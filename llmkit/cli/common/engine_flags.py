@@ -57,7 +57,7 @@ class TextModelFlags(ModelFlags):
             found = ModelFlags.spec(here, task=task, verb=verb)
         found = replace(found, engine=engine, draft=self.draft)
         found = replace(found, engine_python=self.engine_python, concurrency=self.concurrency)
-        check_engine(found)  # before anything is imported or loaded
+        check_engine(found)  # before any import or loading
         return found
 
     @property
@@ -68,7 +68,7 @@ class TextModelFlags(ModelFlags):
 
 @dataclass
 class RowModelFlags(TextModelFlags):
-    """The model, the server, or the cluster that runs it over rows."""
+    """The model, and the server or the cluster that runs it over rows."""
 
     cluster: Annotated[
         str | None,
@@ -113,7 +113,7 @@ class RowModelFlags(TextModelFlags):
         """Refuse a cluster for work that runs in this process.
 
         Raises:
-            OptionError: one was named.
+            OptionError: a cluster is named.
         """
         if self.on_cluster is not None:
             raise OptionError("cluster", f"{reason}; leave it out")

@@ -1,4 +1,4 @@
-"""Declarations of options and arguments, readable without Typer so that help starts fast.
+"""Declarations of options and arguments; help pages use them without Typer, so they start fast.
 
 A verb's function declares a parameter as `Annotated[TYPE, flag(...)]` or `Annotated[TYPE, argument(...)]`, or
 takes a whole group: a dataclass with fields declared in this way. `parameters` lists them all, for the help
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OWN = "Options"
-"""Section of the options that belong to a verb alone."""
+"""Section of the options that only one verb has."""
 SHARED = ("Model", "Input", "Output", "Decoding", "Structured output", "Chat", "Messages")
 """Sections that several verbs have, in the order of the help page; a verb's own sections come first."""
 _METAVARS = {int: "N", float: "X"}
@@ -30,8 +30,8 @@ class Flag:
         names: spellings, such as ``-m`` and ``--model``, or ``--chat/--no-chat``.
         help: one or two sentences.
         metavar: name of the value on the help page.
-        default: the default in words, where the value alone says too little ("drawn anew").
-        group: section of the help page, for a flag that is declared outside a group.
+        default: the default in words, if the value alone is not clear ("random").
+        group: section of the help page, for a flag outside a group.
         more: further arguments of `typer.Option`.
     """
 
@@ -69,13 +69,13 @@ def flag(
 
 
 def argument(metavar: str, *, help: str) -> Any:
-    """Declare a positional argument; `metavar` ends in ``...`` where several may follow."""
+    """Declare a positional argument; `metavar` ends in ``...`` if several values are allowed."""
     return Argument(metavar, help)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a verb's function, with groups unfolded.
+    """A parameter of a verb's function, or a field of one of its groups.
 
     Attributes:
         name: Python name.
@@ -112,7 +112,7 @@ class Parameter:
 
     @property
     def default_text(self) -> str:
-        """The default as a reader understands it; empty where a switch is off or nothing is set."""
+        """The default for the help page; empty if a switch is off or no value is set."""
         if isinstance(self.spec, Flag) and self.spec.default is not None:
             return self.spec.default
         if (
@@ -130,7 +130,7 @@ class Parameter:
 def parameters(run: Callable[..., None]) -> list[Parameter]:
     """Return the parameters of a verb's function, with the fields of its groups in their place.
 
-    A group's `LEFT_OUT` names fields that are no flags of this verb; they keep their defaults.
+    A group's `LEFT_OUT` names fields that are not flags of this verb; they keep their defaults.
     """
     found: list[Parameter] = []
     hints = typing.get_type_hints(run, include_extras=True)
@@ -164,7 +164,7 @@ def _parameter(name: str, annotation: Any, default: Any, section: str) -> Parame
 
 
 def given(*groups: Any, but: Collection[str] = ()) -> list[str]:
-    """Return the flags of `groups` that were given another value than their default, as a user writes them.
+    """Return the flags of `groups` whose values differ from their defaults, as on the command line.
 
     Args:
         groups: flag groups, filled in.

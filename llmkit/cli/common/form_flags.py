@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class FormFlags:
-    """The form that answers must have; at most one."""
+    """The required form of answers; at most one of these flags."""
 
     GROUP = "Structured output"
 
@@ -55,10 +55,10 @@ class FormFlags:
     ] = None
 
     def check_rows(self, *, single: bool) -> None:
-        """Refuse a column of schemas where there is a text and no row.
+        """Refuse a column of schemas if the input is a text, not rows.
 
         Raises:
-            OptionError: there is one.
+            OptionError: a column is named.
         """
         if single and self.schema_field is not None:
             raise OptionError("schema_field", "names a column of rows: give them with `input`")
@@ -68,7 +68,7 @@ class FormFlags:
         return {"form": self.form(), "schema_field": self.schema_field}
 
     def form(self) -> Form | None:
-        """Return the form; None where no flag is given.
+        """Return the form; None if no flag is given.
 
         Raises:
             InputError: two are given, or a file or schema cannot be read.

@@ -16,7 +16,7 @@ _HELP = ("-h, --help", "Show this page and exit.")
 
 
 def width_of_terminal() -> int:
-    """Return the terminal's width in columns, at most `MAX_WIDTH`; 80 where there is no terminal."""
+    """Return the terminal's width in columns, at most `MAX_WIDTH`; 80 without a terminal."""
     return min(shutil.get_terminal_size().columns, MAX_WIDTH)
 
 
@@ -25,7 +25,8 @@ def verb_page(verb: str, run: Callable[..., None], examples: Sequence[str], widt
 
     Args:
         verb: its name.
-        run: its function, declared as `llmkit.cli.common.flags` says; the docstring opens the page.
+        run: its function, declared by the rules of `llmkit.cli.common.flags`. The page begins with its
+            docstring.
         examples: command lines.
         width: columns of the page.
     """
@@ -61,7 +62,7 @@ def root_page(about: str, sections: dict[str, dict[str, str]], width: int) -> st
 
 
 def _sections(found: Iterable[Parameter]) -> list[tuple[str, list[Parameter]]]:
-    """Options by section: the verb's own, its own groups, then the shared ones in their fixed order."""
+    """Group options by section: the verb's own, its own groups, then the shared ones in a fixed order."""
     by_name: dict[str, list[Parameter]] = {OWN: []}
     for one in found:
         if isinstance(one.spec, Flag) and not one.spec.more.get("hidden"):
@@ -92,12 +93,12 @@ def _spelling(one: Parameter) -> str:
 
 def _help(one: Parameter) -> str:
     default = f"[default: {one.default_text}]" if one.default_text else ""
-    # A short default stays on one line: the wrapper breaks at spaces, and not at no-break spaces.
+    # No-break spaces keep a short default on one line: the wrapper breaks only at other spaces.
     return f"{one.spec.help} {default.replace(' ', _NO_BREAK) if len(default) <= 30 else default}".rstrip()
 
 
 def _section(name: str, rows: Sequence[tuple[str, str]], width: int, first: int) -> str:
-    """A heading and two columns; a left cell that is too wide is on a separate line."""
+    """Return a heading and two columns; a left cell that is too wide gets a line of its own."""
     lines = [f"{name}:"]
     wrap = textwrap.TextWrapper(width=max(width - first, 30), break_long_words=False, break_on_hyphens=False)
     for left, right in rows:
@@ -112,5 +113,5 @@ def _section(name: str, rows: Sequence[tuple[str, str]], width: int, first: int)
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Paragraphs of a docstring, wrapped."""
+    """Wrap the paragraphs of a docstring."""
     return "\n\n".join(textwrap.fill(" ".join(part.split()), width) for part in text.split("\n\n"))

@@ -18,25 +18,25 @@ _SECONDS_TO_REPORT = 60
 """Seconds that other ranks wait while rank 0 reports an error and exits."""
 
 
-# Processes that any machine may start; above that, as many as it has cores.
+# Number of processes that is allowed on any machine; a larger number must not exceed the cores.
 _FEW = 8
 _LAUNCHER = "LLMKIT_LAUNCHER"
 _PR_SET_PDEATHSIG = 1
 
 
 def is_worker() -> bool:
-    """Return True if a launcher (torchrun, accelerate launch, SLURM with them) started this process."""
+    """Return True if a launcher (torchrun or accelerate launch, also under SLURM) started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def is_main_process() -> bool:
-    """Return True if this process prints on behalf of all."""
+    """Return True if this process prints for all processes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
 def report_once() -> Iterator[None]:
-    """Let only local rank 0 report bad input, which all ranks find."""
+    """Let only local rank 0 report bad input, because all ranks find the same errors."""
     try:
         yield
     except InputError as error:
@@ -54,20 +54,20 @@ def mute_other_ranks() -> None:
 
 
 def _end_with_launcher() -> None:
-    """Let Linux end this process when our launcher is killed: nobody else would end its training.
+    """Let Linux end this process if the launcher is killed: otherwise its training would continue.
 
-    SIGTERM, so that the training saves a checkpoint first.
+    The signal is SIGTERM, so that the training saves a checkpoint first.
     """
     launcher = os.environ.get(_LAUNCHER)
     if launcher is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(launcher):  # it was killed before
+    if os.getppid() != int(launcher):  # it was killed before the call
         raise console.Exit(128 + signal.SIGTERM)
 
 
 def launch(processes: int) -> None:
-    """Run this command in `processes` processes and exit as they do. Return at once in one of them.
+    """Run this command in `processes` processes and exit with their code. In one of them, return at once.
 
     Raises:
         OptionError: `processes` is below 1, or more than the machine can run.
@@ -91,7 +91,7 @@ def launch(processes: int) -> None:
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # Give each process its share of the cores; by default each would take all.
+    # Give each process its share of the cores; by default each would use all of them.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.environ[_LAUNCHER] = str(os.getpid())
     config = LaunchConfig(
@@ -108,7 +108,7 @@ def launch(processes: int) -> None:
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
         own = [code for code in codes if code > 0]
-        # The first process that exits by itself has the cause; the launcher kills the others by a signal.
+        # The first process that exits by itself shows the cause; the launcher kills the others by a signal.
         raise console.Exit(own[0] if own else 1) from None
     except SignalException as error:
         # The processes received it too, and have saved their state.

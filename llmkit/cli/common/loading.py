@@ -1,4 +1,4 @@
-"""Load a model for a verb: fast, and with the choices reported under `-v`."""
+"""Load a model for a verb, fast, and report the automatic choices under `-v`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Collect no garbage while thousands of modules' objects appear, none of which is garbage.
+    """Pause garbage collection during imports, which create thousands of objects and no garbage.
 
     It saves about a fifth of the time that importing torch and a model's code takes.
     """
@@ -30,7 +30,7 @@ def quick_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()  # what was imported stays; no later collection need look at it again
+        gc.freeze()  # imported objects stay for the whole process, so later collections can skip them
         gc.enable()
 
 
@@ -85,4 +85,4 @@ def _report(notes: Sequence[str], spec: ModelSpec) -> None:
     if spec.attn == "cpu":
         from llmkit.attention.cpu import available
 
-        available()  # gives a notice if the kernel is not
+        available()  # gives a notice if the kernel is not verified

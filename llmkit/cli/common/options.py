@@ -47,7 +47,8 @@ def expand(run: Callable[..., None]) -> Callable[..., None]:
         try:
             run(**arguments, **values)
         except BrokenPipeError:
-            # Typer would make it exit code 1, but the reader who closes a pipe has all that they need.
+            # Typer would return exit code 1, but a reader who closes a pipe has read enough: it is not an
+            # error.
             raise console.ClosedPipe from None
 
     return flat
@@ -65,7 +66,7 @@ def _on_command_line(context: Any, name: str) -> bool:
 
 @dataclass
 class MessageFlags:
-    """`-q`, `-v`, `--debug`. They take effect as soon as the group is filled in."""
+    """Flags `-q`, `-v` and `--debug`; they take effect when the group is filled in."""
 
     GROUP = "Messages"
 
@@ -211,7 +212,7 @@ class ModelFlags:
             verb: the verb whose embedded model is used when none is named; None if it has none.
 
         Raises:
-            InputError: no model was named and there is no embedded one.
+            InputError: no model is named, and the verb has no embedded model.
         """
         from llmkit.models.bundled import DEFAULTS
         from llmkit.runtime.spec import ModelSpec
@@ -273,7 +274,7 @@ Truncate = Annotated[
 
 @dataclass
 class DecodingFlags:
-    """Options of decoding. None uses the model's generation_config."""
+    """Decoding options. None uses the value of the model's generation_config."""
 
     GROUP = "Decoding"
 

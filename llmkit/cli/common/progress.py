@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, elsewhere a plain line now and then, nothing under `-q`."""
+"""Progress on stderr: a bar on a terminal, otherwise plain lines at intervals, nothing under `-q`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from llmkit.cli.common.streams import printable
 if TYPE_CHECKING:
     from llmkit.training.trainer import Step
 
-_TICK = 0.5  # seconds between two looks at the clock
+_TICK = 0.5  # seconds between two updates of the time
 _FIRST_LINE = 10.0  # seconds
 
 
 class Progress:
     """Progress display; `update` reports a step, and a thread updates the time between steps.
 
-    The bar is drawn when the work has lasted half a second, so that short work draws none.
+    The bar appears after half a second, so that short work shows no bar.
 
     Args:
         verb: first word of the line.
         total: value of `done` at the end; None if it is unknown.
-        seconds_between_lines: for plain lines; the first comes after at most ten seconds.
+        seconds_between_lines: interval of plain lines; the first line comes after at most ten seconds.
     """
 
     def __init__(self, verb: str, total: float | None = None, seconds_between_lines: float = 30.0) -> None:
@@ -35,7 +35,7 @@ class Progress:
         self.total = total
         self._every = seconds_between_lines
         self._start = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when the first update came, and what was done
+        self._first: tuple[float, float] | None = None  # of the first update: time, work done
         self._next_line = self._start + min(_FIRST_LINE, seconds_between_lines)
         self._latest: tuple[float, str] = 0.0, ""
         self._bar: Any = None
@@ -46,10 +46,10 @@ class Progress:
 
     def update(self, done: float, text: str = "") -> None:
         """Show `done` (of `total`) and a few words such as `12.1 rows/s`."""
-        signals.unwind()  # from now on there is work to keep, and perhaps a bar to take away
+        signals.unwind()  # from now on, a signal must save work, and a bar may have to be removed
         signals.check()
         if self._first is None:
-            self._first = time.monotonic(), done  # a resumed run does not begin at nothing
+            self._first = time.monotonic(), done  # a resumed run does not begin at 0
         self._latest = done, text
         if console.state.quiet:
             return
@@ -59,7 +59,7 @@ class Progress:
         self._show()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._closed.set()
         with self._lock:
             if self._bar is not None:
@@ -90,7 +90,7 @@ class Progress:
                 console.say(f"llmkit: {self.verb}:{share} {text}, {_clock(now - self._start)}")
 
     def _left(self, done: float, now: float) -> str:
-        """Return the time left; the time so far as long as there is nothing to estimate it from."""
+        """Return the time left; the elapsed time while there is no basis for an estimate."""
         since, before = self._first or (now, done)
         if not self.total or done <= before:
             return _clock(now - self._start)
@@ -106,7 +106,7 @@ class Progress:
                 return Column(no_wrap=True, min_width=width)
 
             drawing = console.drawing()
-            # On a narrow terminal the words are cut at their end, and the rest stays.
+            # On a narrow terminal the words are cut at their end; the other cells stay.
             self._bar = RichProgress(
                 TextColumn("{task.description}", table_column=fixed(len(self.verb))),
                 BarColumn(bar_width=max(4, min(20, drawing.width - 90))),
@@ -126,8 +126,8 @@ class Progress:
 def waiting(text: str) -> Iterator[None]:
     """Show the elapsed time during work without steps, such as loading a model.
 
-    On a terminal it appears after half a second and goes away at the end; elsewhere it comes after ten
-    seconds. It draws no bar, because a signal may end the process at once.
+    On a terminal it appears after half a second and disappears at the end; otherwise a line is printed after
+    ten seconds. It draws no bar, because a signal may end the process at once.
     """
     ended = threading.Event()
     if console.state.quiet:

@@ -45,7 +45,7 @@ def flags_of(
     but: Collection[str] = (),
     groups: Mapping[str, Collection[str]] | None = None,
 ) -> Callable[[type[Group]], type[Group]]:
-    """Give a class the fields of a recipe as flags: a class decorator.
+    """Add the fields of a recipe to a class as flags: a class decorator.
 
     Each flag takes its default and help text from the recipe's field (see `training.recipe.option`). The
     fields that the recipe declares itself come first, then those that it inherits.
@@ -99,7 +99,7 @@ def recipe_of(recipe: type[Recipe], flags: Any, **more: Any) -> Recipe:
     """Make a recipe from its filled-in flags.
 
     Args:
-        recipe: the class that the flags were made of.
+        recipe: the class whose fields became the flags.
         flags: the group of `flags_of`.
         more: fields that are not among the flags.
 
@@ -122,12 +122,10 @@ class RunFlags:
 
     GROUP = "Run"
 
-    resume: Annotated[bool, flag("--resume", help="Continue from the folder's newest whole checkpoint.")] = (
-        False
-    )
+    resume: Annotated[bool, flag("--resume", help="Continue from the newest complete checkpoint.")] = False
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run in the folder.")] = False
     keep_checkpoints: Annotated[
-        bool, flag("--keep-checkpoints", help="Keep the checkpoints beside the finished model.")
+        bool, flag("--keep-checkpoints", help="Keep the checkpoints with the finished model.")
     ] = False
     config: Annotated[
         Path | None,
@@ -138,18 +136,18 @@ class RunFlags:
     processes: Annotated[int, flag("--processes", metavar="N", help="Train in N processes here.")] = 1
     push_to_hub: Annotated[
         str | None,
-        flag("--push-to-hub", metavar="REPO", help="Upload the result, after a question.", default="none"),
+        flag("--push-to-hub", metavar="REPO", help="Upload the result, after asking.", default="none"),
     ] = None
     sample_every: Annotated[
         int | None,
         flag(
-            "--sample-every", metavar="N", help="Steps between texts that the model writes.", default="none"
+            "--sample-every", metavar="N", help="Steps between samples of the model's text.", default="none"
         ),
     ] = None
     prompt: Annotated[
         list[str] | None,
         flag(
-            "--prompt", metavar="TEXT", help="Text that samples go on from; may be repeated.", default="none"
+            "--prompt", metavar="TEXT", help="Text for samples to continue; may be repeated.", default="none"
         ),
     ] = None
 
@@ -214,17 +212,17 @@ def _key(parameter: str) -> str:
 
 
 def command() -> str:
-    """Return the command that starts such a run, without the flag that resumed it."""
+    """Return the command that starts such a run, without `--resume`."""
     return shlex.join(["llmkit", *(one for one in sys.argv[1:] if one != "--resume")])
 
 
 def finished(run: RunFlags, output: Path, asked: Callable[[], dict[str, Any]]) -> bool:
-    """Return True, with a notice, if `--resume` finds the run finished. An upload is done even then.
+    """Return True, with a notice, if `--resume` finds a finished run. It still uploads if requested.
 
     Args:
         run: the flags.
         output: the run's folder.
-        asked: returns what `TrainingRun.finish` got.
+        asked: returns the value of `asked` that `TrainingRun.finish` received.
     """
     from llmkit.training.checkpoints import is_finished
 
@@ -232,7 +230,7 @@ def finished(run: RunFlags, output: Path, asked: Callable[[], dict[str, Any]]) -
         return False
     console.notice(
         f"{output} is finished already; nothing to do (--overwrite starts again;"
-        f" llmkit finetune DATA -m {shlex.quote(str(output))} -o NEW goes on from it)"
+        f" llmkit finetune DATA -m {shlex.quote(str(output))} -o NEW continues from it)"
     )
     if run.push_to_hub and launch.is_main_process():
         upload.push(output, run.push_to_hub)
@@ -247,8 +245,8 @@ class TrainingDisplay:
         describe: prints the notices about a plan.
 
     Attributes:
-        plan: the run's plan, once it is made.
-        begun: a step was taken.
+        plan: the run's plan; None before it exists.
+        begun: True after the first step.
     """
 
     def __init__(self, verb: str, describe: Callable[[Any], None]) -> None:
@@ -304,7 +302,7 @@ class TrainingDisplay:
 
     @contextmanager
     def interrupted(self, output: Path) -> Iterator[None]:
-        """Close the display at the end. After an interruption, say how the run can be continued."""
+        """Close the display at the end. After an interruption, print the way to continue the run."""
         self._waiting.enter_context(progress.waiting(f"{self.verb}: reading the data, loading the model"))
         try:
             yield

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.errors import OptionError
 
-# Options with which a file cannot be trusted, and the reason. A kernel may be a file or a repository.
+# Options that a file must not set, and the reasons. A kernel may be a file or a repository.
 _PERMISSIONS = {
     "trust_remote_code": "runs code",
     "overwrite": "removes files",
@@ -18,7 +18,7 @@ _KERNELS = ("attn", "linear")
 
 
 def refuse_permissions(file: Path, found: Mapping[str, Any]) -> None:
-    """Refuse values by which a file from somebody else would run code, remove files or upload.
+    """Refuse values with which an untrusted file would run code, remove files or upload.
 
     Raises:
         OptionError: such a value must be on the command line.

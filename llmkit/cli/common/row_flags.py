@@ -1,4 +1,4 @@
-"""Flags about rows: where they come from, and where the results go."""
+"""Flags about rows: input, output, and treatment of failures."""
 
 from __future__ import annotations
 
@@ -166,11 +166,11 @@ class DetailFlags:
         return {"details": self.details, "logprobs": self.logprobs}
 
     def to_rows(self, outputs: OutputFlags) -> None:
-        """Write rows to stdout where the columns would not show otherwise."""
+        """Write rows to stdout if plain text would not show the requested columns."""
         write_rows(outputs, wanted=self.details or self.logprobs is not None)
 
 
 def write_rows(outputs: OutputFlags, *, wanted: bool) -> None:
-    """Write JSONL to stdout, if columns are wanted that plain text would not show."""
+    """Write JSONL to stdout, if columns are requested that plain text would not show."""
     if wanted and outputs.output is None:
         outputs.json = True

@@ -43,7 +43,7 @@ def open_source(
         text: the verb's argument.
         flags: the input flags.
         field: column of a text from the argument or stdin.
-        give: what the user can give, for the message that there is nothing.
+        give: the possible inputs, for the message that there is no input.
 
     Returns:
         The rows, and True if they are a single text.
@@ -104,7 +104,7 @@ def _stdin_lines(encoding: str | None) -> Iterator[str]:
 
 
 Render = Callable[[dict[str, Any], str | None], str]
-"""Makes the plain output of a row of results and the reason why it has none."""
+"""Function that returns the plain output of an output row and the reason of its failure."""
 
 
 def run_rows(
@@ -127,7 +127,7 @@ def run_rows(
         flags: the output flags.
         verb: the verb's name, for the journal and the progress line.
         field: the result field that plain output shows.
-        render: makes the plain output; None shows `field` on a line.
+        render: returns the plain output; None shows `field` on a line.
         answers: plain output leaves out the white space with which a chat model's answer begins.
         single: there is one row; plain output keeps its line breaks, with --- between several results.
         more: names of further result fields.
@@ -150,7 +150,7 @@ def run_rows(
         summary = to_file(task, source, flags, verb=verb, columns=(field, *more))
         report_rows(summary, flags.output)
     if summary is not None and summary.failed:
-        why = "" if flags.output is None and not flags.json else "; each says why in its `error` field"
+        why = "" if flags.output is None and not flags.json else "; their `error` field gives the reason"
         console.notice(f"{summary.failed} of {summary.rows} rows failed{why}")
         raise console.Exit(3)
 
@@ -170,7 +170,7 @@ def to_file(
     """Run `task` over all rows and write `flags.output`, with a journal next to it during the run.
 
     Returns:
-        What was done; None where the file was finished already.
+        The totals; None if the file was already finished.
     """
     from llmkit.records.batches import Budget
     from llmkit.records.remote.output import open_output
@@ -190,7 +190,7 @@ def to_file(
         try:
             summary = _process(task, source, flags, output, budget, verb, columns)
         except BaseException as error:
-            stopped = not isinstance(error, Exception)  # Ctrl-C or SIGTERM, which say nothing themselves
+            stopped = not isinstance(error, Exception)  # Ctrl-C or SIGTERM, which print no message
             if stopped and output.kept:
                 console.notice(f"interrupted: {output.kept} rows are finished and kept; --resume continues")
             raise
@@ -200,9 +200,9 @@ def to_file(
 def header_of(
     task: Task[Any], source: RowSource, flags: OutputFlags, verb: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return all settings that determine the output, and those that a resumed run reuses.
+    """Return all settings that determine the output, and the keys that a resumed run reuses.
 
-    That is what the user did not choose.
+    The reused ones are those that the user did not choose.
     """
     header = {
         "verb": verb,
@@ -255,7 +255,7 @@ def report_shortened(prompts: PromptMaker) -> None:
     if prompts.shortened:
         lost = "their oldest turns" if prompts.options.truncate == "turns" else "a part"
         number = console.count(prompts.shortened, "prompt")
-        sees = f"the {prompts.context_length} tokens that {prompts.name} sees"
+        sees = f"the {prompts.context_length} tokens of the context of {prompts.name}"
         console.notice(f"{number} longer than {sees}: the model did not see {lost}")
 
 
@@ -269,7 +269,7 @@ def report_cut(generation: Generation) -> None:
 
 
 def report_seed(run_state: RunState, *, sampling: bool) -> None:
-    """Report a seed that was given and has no effect, and under `-v` one that was drawn."""
+    """Report a given seed that has no effect, and under `-v` a seed that was drawn."""
     if not sampling:
         report_unused_seed(
             run_state.seed if run_state.seed_given else None, "`temperature` turns sampling on"
@@ -279,7 +279,7 @@ def report_seed(run_state: RunState, *, sampling: bool) -> None:
 
 
 def report_unused_seed(seed: int | None, reason: str) -> None:
-    """Report a seed that was given to work in which nothing is random.
+    """Report a given seed if the work uses no random numbers.
 
     Args:
         seed: the seed; None if none was given.
@@ -305,7 +305,7 @@ def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
 
 
 def _threads() -> dict[str, int]:
-    """Return the number of torch's threads; an empty dict if torch is not imported, so that no model runs."""
+    """Return the number of torch's threads; an empty dict if torch is not imported and no model runs."""
     torch = sys.modules.get("torch")
     return {} if torch is None else {"threads": torch.get_num_threads()}
 
@@ -352,7 +352,7 @@ def _process(
 
 
 def _speed(run_state: RunState, source: RowSource, bar: progress.Progress) -> Callable[..., None]:
-    """Return a function that shows rows/s and tokens/s of this run, without rows that were done before."""
+    """Return a function that shows rows/s and tokens/s of this run, without the rows of earlier runs."""
     started = time.monotonic()
     first: list[int] = []
 

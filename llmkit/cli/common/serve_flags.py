@@ -1,4 +1,4 @@
-"""Flags of `llmkit serve`: the address, who may call, limits, and what to serve."""
+"""Flags of `llmkit serve`: address, access, limits, and models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULT = "storyteller"
 
 @dataclass
 class ServerFlags:
-    """The address, who may call, and the limits."""
+    """The address, the access, and the limits."""
 
     GROUP = "Server"
 
@@ -146,7 +146,7 @@ class ServerFlags:
         lines = [line.strip() for line in self.api_key.read_text(encoding="utf-8").splitlines()]
         keys = tuple(line for line in lines if line)
         if not keys:
-            raise InputError(f"{self.api_key}: the file holds no key")
+            raise InputError(f"{self.api_key}: the file contains no key")
         return keys
 
 
@@ -190,11 +190,12 @@ class ServedModelFlags:
         """Return the models by the names under which they are served; a folder is served by its own name.
 
         Raises:
-            InputError: two have one name, an adapter is not written NAME=PATH, or several have one draft.
+            InputError: two models have one name, an adapter is not NAME=PATH, or there is a draft for several
+                models.
         """
         names = self.model or [_DEFAULT]
         if self.draft is not None and len(names) > 1:
-            raise OptionError("draft", "goes with one `model`, whose vocabulary it has")
+            raise OptionError("draft", "needs exactly one `model`, with the same vocabulary")
         found: dict[str, ModelSpec] = {}
         for name in names:
             shown = Path(name).resolve().name if Path(name).is_dir() else name

@@ -1,12 +1,12 @@
-"""SIGINT and SIGTERM: end at once while nothing is to be saved, and unwind the work otherwise.
+"""SIGINT and SIGTERM: end at once if there is nothing to save; otherwise unwind the work.
 
-A handler that raises is not enough while modules are imported or a model is loaded: the exception arises at
-any line, in a library's bare `except` too, and is lost or becomes another error. So each signal is recorded
-as well, and `check` raises again for one that was lost.
+A handler that raises is not enough while modules are imported or a model is loaded. The exception can arise
+at any line, also inside a library's bare `except`; then it is lost or becomes another error. So each signal
+is also recorded, and `check` raises again if its exception was lost.
 
-Python runs a handler when the interpreter is next in control. Code in another language that never returns, as
-with a hostile tokenizer, would keep it from that for ever. So at the start the system itself ends the
-process, and later it does so at the second signal.
+Python runs a handler only when the interpreter is in control again. Native code that never returns (a hostile
+tokenizer) would block it forever. So during start-up the operating system ends the process, and later it does
+so at the second signal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def owns_process() -> bool:
 
 
 def end_at_once() -> None:
-    """Let the system end the process at the next signal; for start-up, when nothing is to be saved."""
+    """Let the system end the process at the next signal; for start-up, when there is nothing to save."""
     _Received.begun, _Received.unwinding = True, False
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -53,9 +53,9 @@ def exit_at_once() -> None:
 
 
 def unwind() -> None:
-    """From now on let a signal raise KeyboardInterrupt or `Terminated`, so that the work can clean up.
+    """From now on, raise KeyboardInterrupt or `Terminated` at a signal, so that the work can clean up.
 
-    In a program that only calls the command line, its own handlers stay.
+    A program that calls the command line as a library keeps its own handlers.
     """
     if _Received.unwinding or threading.current_thread() is not threading.main_thread():
         return
@@ -66,7 +66,7 @@ def unwind() -> None:
 
 
 def check() -> None:
-    """Raise for a signal that arrived and whose exception was swallowed on its way.
+    """Raise again for a signal whose exception was lost.
 
     Raises:
         KeyboardInterrupt: it was SIGINT.
@@ -82,30 +82,30 @@ def exit_code(code: int) -> int:
 
 
 def received() -> bool:
-    """Tell if a signal arrived: an error after it is its consequence."""
+    """Return True if a signal arrived: an error after it is its consequence."""
     return _Received.received is not None
 
 
 def reset() -> None:
-    """Forget a signal that was dealt with, as a chat does with Ctrl-C."""
+    """Forget a signal that was handled, such as Ctrl-C in a chat."""
     _Received.received = None
 
 
 def _handle(number: int) -> None:
-    # A shell's background job begins with SIGINT ignored, and stays so.
+    # A shell starts background jobs with SIGINT ignored; keep it ignored.
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, _arrived)
         _handle_once(number)
 
 
 def _handle_once(number: int) -> None:
-    """Let the system end the process at the next signal but one, if the handler has not run by then."""
+    """Let the system end the process at the second signal, if the handler has not run by then."""
     if not sys.platform.startswith("linux") or os.uname().machine not in ("x86_64", "aarch64"):
         return
     import ctypes
 
     class SigAction(ctypes.Structure):
-        """The system's `struct sigaction`, as glibc and musl have it."""
+        """The system's `struct sigaction`, as in glibc and musl."""
 
         _fields_ = [
             ("handler", ctypes.c_void_p),
@@ -122,7 +122,7 @@ def _handle_once(number: int) -> None:
 
 def _arrived(number: int, frame: FrameType | None) -> None:
     if not _Received.unwinding:
-        # No exception and no clean-up: whatever is half imported cannot be trusted to pass it on.
+        # No exception and no clean-up: a partly imported module may not pass an exception on.
         os._exit(exit_code(128 + number))
     _Received.received = number
     _handle(number)

@@ -1,7 +1,7 @@
 """The three standard streams: closed descriptors, a stderr that cannot fail, and a filter before terminals.
 
-Text comes from models, files and file names that nobody has checked, and a terminal obeys what it is sent:
-escape sequences set titles, write the clipboard, or move the cursor over what was printed before.
+Text comes from models, files and file names that nobody has checked, and a terminal interprets escape
+sequences in it: they can set its title, write the clipboard, or overwrite earlier output.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 import sys
 from typing import Any
 
-# C0 controls but tab and line feed, DEL, and C1 controls, some of which terminals obey like escape sequences.
+# C0 controls except tab and line feed, DEL, and C1 controls (terminals interpret some like escape sequences).
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# Line breaks of Unicode, which a terminal or a reader of lines may follow.
+# Line breaks of Unicode, which a terminal or a reader of lines may interpret.
 _BREAKS = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters shown, not obeyed: ``\\x1b`` in place of an escape."""
+    """Return `text` with control characters as visible escapes, such as ``\\x1b``."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
 
 
 class _Unfailing(io.RawIOBase):
-    """Writes to a descriptor, and drops what it does not take: a notice must not end the work."""
+    """Writer to a descriptor that ignores failures: a notice must not end the work."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -66,11 +66,12 @@ def set_up() -> None:
     """Make the standard streams of this process safe to use, before anything is read or written.
 
     A descriptor that was closed is opened again: otherwise the next file opened would take its number, and
-    messages would go into the user's data. Reading from it finds the end, and writing to stdout fails.
+    messages would go into the user's data. Reading from a reopened stdin returns no data, and writing to a
+    reopened stdout fails.
     """
     closed = [number for number in (0, 1, 2) if not _is_open(number)]
     for number in closed:
-        # In ascending order, so that each takes the lowest free number, its own.
+        # In ascending order: each gets the lowest free number, which is its own.
         os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
@@ -80,13 +81,13 @@ def set_up() -> None:
     elif sys.stdout.isatty():
         sys.stdout = _Terminal(sys.stdout.buffer, encoding="utf-8", errors="replace", line_buffering=True)
     elif isinstance(sys.stdout, io.TextIOWrapper):
-        # Model output is any text at all; a C locale must not turn it into an error.
+        # Model output can be any text; it must not cause an error in a C locale.
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     sys.stderr = _stderr(_Terminal if os.isatty(2) else io.TextIOWrapper)
 
 
 def raw_stderr() -> io.TextIOWrapper:
-    """Return stderr without the filter, for whoever draws: progress bars, and dim text."""
+    """Return stderr without the filter, for code that draws: progress bars and dim text."""
     return _stderr(io.TextIOWrapper) if isinstance(sys.stderr, _Terminal) else sys.stderr  # type: ignore[return-value]
 
 

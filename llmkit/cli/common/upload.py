@@ -1,4 +1,4 @@
-"""`--push-to-hub`: upload a finished folder to the Hub, after a question."""
+"""`--push-to-hub`: upload a finished folder to the Hub, after a confirmation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from llmkit.errors import LLMKitError, OptionError, one_line
 
 
 def ask(repository: str) -> None:
-    """Ask whether to upload, before a training run that may take a night.
+    """Ask for confirmation of the upload before the training run, which may take hours.
 
     Raises:
-        OptionError: nobody can answer, or the answer is no.
+        OptionError: there is no terminal, or the answer is no.
     """
     if not launch.is_main_process():
         return

@@ -225,7 +225,7 @@ def _training(task: str, flags: TrainingFlags) -> Any:
 
 
 def _machine(on: str | None, task: str, again: bool) -> dict[str, Any]:
-    """Return the arguments of `estimate` for a machine; measure this one if requested."""
+    """Return the arguments of `estimate` for a machine; measure this machine if requested."""
     if on is None:
         return {}
     from llmkit.runtime.estimate.this_machine import find_machine
@@ -247,7 +247,7 @@ def _check(spec: ModelSpec, found: Estimate) -> StepResult:
     if training is not None and training.qlora:
         raise OptionError("check", "does not run training in 4 bits, which needs a GPU")
     if sys.platform == "win32":
-        raise OptionError("check", "reads the memory of a process as Linux and macOS give it")
+        raise OptionError("check", "needs Linux or macOS, because it reads the memory of a process")
     console.notice(f"running one {found.stages[0].name} of {found.model}")
     case = StepCase(
         spec.name,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.estimate.stages import Stage
 
 MOST_ROWS = 1 << 16
-"""Rows above which no batch is tried."""
+"""Maximum number of rows in a batch that is tried."""
 _WIDTH = 79
 _MIB, _GIB = 1 << 20, 1 << 30
 _NAMES = {
@@ -30,7 +30,7 @@ _NAMES = {
 
 
 def lines(found: Estimate, grid_source: str | None = None) -> list[str]:
-    """Return the lines of an estimate; `grid_source` is where the grid's carbon is from."""
+    """Return the lines of an estimate; `grid_source` is the source of the grid's carbon intensity."""
     active = f", {_short(found.active_parameters)} for a token" * (
         found.active_parameters < 0.9 * found.parameters and found.task != "eval"
     )
@@ -67,8 +67,8 @@ def _memory(found: Estimate) -> Iterator[str]:
         yield f"  {term.name:<36} {size(term.bytes):>10}"
     together = sum(term.bytes for term in found.memory)
     if found.loading > together:
-        yield f"  {'together, while running':<36} {size(together):>10}"
-        yield f"  {'more: while the weights are loaded':<36} {size(found.loading):>10}"
+        yield f"  {'together, during the run':<36} {size(together):>10}"
+        yield f"  {'additional, during loading':<36} {size(found.loading):>10}"
     yield f"  {'peak':<36} {size(found.total):>10}"
     yield f"  not counted: {', '.join(found.left_out)}"
 
@@ -141,7 +141,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for reading."""
+    """Return a time in a readable form."""
     if seconds >= 36_000:
         return f"{seconds / 3600:,.1f} h"
     return f"{seconds:,.2f} s" if seconds >= 1 else f"{1000 * seconds:,.3g} ms"

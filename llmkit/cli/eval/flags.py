@@ -1,4 +1,4 @@
-"""Flags of `llmkit eval`, in groups by subject; `modes` says which groups apply to which run."""
+"""Flags of `llmkit eval`, in groups by subject; `modes` lists the groups for each kind of run."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ class TaskFlags:
                 raise OptionError(option, f"applies to task={task}")
         kept = self.save_predictions
         if kept is not None and kept.suffix.lower() in (".csv", ".parquet"):
-            raise OptionError("save_predictions", f"is JSONL, from which the scores are made; {kept} is not")
+            raise OptionError("save_predictions", f"must be JSONL, which eval reads again; {kept} is not")
         if self.resume and kept is None:
             raise OptionError("resume", "needs the file of the predictions, `save_predictions`")
         return TASKS[self.task]

@@ -1,4 +1,4 @@
-"""`llmkit eval --metric perplexity` and its kin: judge a model by the likelihood of texts."""
+"""`llmkit eval --metric perplexity` and similar metrics: score a model by the likelihood of texts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def at_endpoint(
     """Return perplexity and the rows with their losses, from a server that scores prompts.
 
     Raises:
-        OptionError: an option that needs the model's own tokens.
+        OptionError: an option needs the model's own tokens.
     """
     from llmkit.cli.common.loading import open_engine
     from llmkit.engines.http.engine import HttpEngine
@@ -91,10 +91,10 @@ def at_endpoint(
     wanted, neutral = flags.likelihood, type(flags.likelihood)()
     for option in ("window", "stride", "bos", "given", "concatenate", "token_losses"):
         if getattr(wanted, option) != getattr(neutral, option):
-            raise OptionError(option, "cannot be combined with a URL as `engine`, which has the tokenizer")
+            raise OptionError(option, "cannot be combined with a URL as `engine` (the tokenizer is there)")
     if joined:
         raise OptionError(
-            "lines", "must be set with a URL as `engine`: the file is one text, and no windows are made there"
+            "lines", "must be set with a URL as `engine`: a server does not cut a text into windows"
         )
     engine = open_engine(flags.model.spec(task="text-generation", verb="generate"))
     assert isinstance(engine, HttpEngine)
@@ -108,7 +108,7 @@ def check(name: str, flags: Flags) -> None:
     """Refuse options that apply to other metrics of likelihood.
 
     Raises:
-        OptionError: one was given.
+        OptionError: such an option is given.
     """
     reads = declaration_of(name).reads or frozenset()
     choosable = frozenset().union(*(declaration_of(one).reads or () for one in of_models()))

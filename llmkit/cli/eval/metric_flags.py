@@ -12,7 +12,7 @@ from llmkit.evaluation.registry import METRICS, declaration_of
 
 
 def _metric_fields() -> list[tuple[str, Any, Any]]:
-    """Return a field for each option that metrics declare; its help ends in the metrics that have it."""
+    """Return a field for each option that metrics declare; its help ends with the names of those metrics."""
     found: dict[str, list[str]] = {}
     declared: dict[str, MetricOption] = {}
     for metric in METRICS:

@@ -64,7 +64,7 @@ MODES = {
 }
 
 _APPLIES = {
-    "scoring": "does not apply to `benchmark`, which brings its own texts and metrics, or to several systems",
+    "scoring": "does not apply to `benchmark`, which has its own texts and metrics, or to several systems",
     "columns": "applies to predictions in files",
     "target": "does not apply to `benchmark`",
     "metrics": "applies to metrics of predictions",
@@ -73,11 +73,11 @@ _APPLIES = {
     "batches": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "likelihood": "needs a `metric` that runs a model over texts: {models}",
     "benchmarks": "needs `benchmark`",
-    "reading": "does not apply to `benchmark`, which brings its own texts",
+    "reading": "does not apply to `benchmark`, which has its own texts",
     "model": "applies to a model: set `task`, `benchmark`, or a `metric` that runs a model ({models})",
     "decoding": "needs `task`",
     "forms": "needs `task`",
-    "records": "does not apply to `benchmark`, whose rows stay in the harness, or to several systems",
+    "records": "does not apply to `benchmark`, which keeps its rows in the harness, or to several systems",
 }
 
 
@@ -86,7 +86,7 @@ def choose(flags: Flags) -> Mode:
 
     Raises:
         InputError: there is no such metric.
-        OptionError: the metrics do not go together.
+        OptionError: the metrics cannot be combined.
     """
     if flags.benchmarks.benchmark is not None:
         return MODES["benchmark"]
@@ -105,7 +105,7 @@ def choose(flags: Flags) -> Mode:
 
 
 def refuse(mode: Mode, flags: Flags) -> None:
-    """Raise an OptionError for an option that was given and does not apply to the run."""
+    """Raise an OptionError for a given option that does not apply to the run."""
     for group in dataclasses.fields(flags):
         if group.name in mode.groups | _EVERYWHERE | {"files"}:
             continue
@@ -116,7 +116,7 @@ def refuse(mode: Mode, flags: Flags) -> None:
 
 
 def given(group: object) -> list[str]:
-    """Return the options of a group that have another value than their default."""
+    """Return the options of a group whose values differ from their defaults."""
     fields = dataclasses.fields(group)  # type: ignore[arg-type]
     return [field.name for field in fields if getattr(group, field.name) != field.default]
 

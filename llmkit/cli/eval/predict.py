@@ -81,8 +81,8 @@ def _request(flags: Flags, source: str) -> TaskRun:
 class Predictions:
     """Predictions of a model, and the rows that they belong to.
 
-    References and all other columns come from the input as it was before the model ran: a verb's result
-    column may have the name of an input column, such as `answer`.
+    References and all other columns come from the unchanged input, because a verb's result column may have
+    the name of an input column, such as `answer`.
 
     Attributes:
         path: JSONL file that the verb wrote.
@@ -104,7 +104,7 @@ class Predictions:
 
         result = self.columns.result
         for given, made in zip(self.inputs.read(), open_rows(self.path), strict=True):
-            # The result column was removed from the input, so its presence shows success.
+            # The result column was removed from the input, so if it is present, the row succeeded.
             failed = result not in made.data
             prediction = "" if failed else made.data[result]
             data = {**given.data, **{k: v for k, v in made.data.items() if k not in given.data}}
@@ -120,7 +120,7 @@ class KeptRows:
     Attributes:
         path: the file.
         reference: column of the references.
-        remove: columns that are removed from the rows that the model gets.
+        remove: columns to remove from the rows for the model.
     """
 
     path: Path
@@ -143,7 +143,7 @@ class KeptRows:
                 yield replace(row, data={k: v for k, v in row.data.items() if k not in self.remove})
 
     def read(self) -> Iterator[Row]:
-        """Yield the rows as they were."""
+        """Yield the unchanged rows."""
         from llmkit.records.read import open_rows
         from llmkit.records.rows import Row
 
@@ -209,7 +209,7 @@ def predict(request: TaskRun, task: TaskColumns, folder: Path) -> Predictions:
     assert path is not None
     assert verb is not None
     summary = rows.to_file(work, source, outputs, verb=verb)
-    if summary is None:  # the file was finished before
+    if summary is None:  # an earlier run finished the file
         for _ in source:  # fills `inputs`
             pass
     elif kept is not None:
@@ -261,7 +261,7 @@ def _columns(request: TaskRun, task: TaskColumns, first: Row) -> tuple[str | Non
             raise OptionError(
                 option, f"names {name!r}; the columns of {first.where} are {', '.join(columns)}"
             )
-    console.detail(f"reads {text or request.template or 'the text'}, and compares with {reference}")
+    console.detail(f"reads {text or request.template or 'the text'}, and compares results with {reference}")
     return text, reference
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmkit.evaluation import Example
 
 PEEK = 100
-"""Rows read before the first is scored, to see their script and columns."""
+"""Number of rows to read before scoring, to find their script and columns."""
 
 
 def run(flags: Flags) -> None:
@@ -43,7 +43,7 @@ def sample_of(rows: Iterator[Example], flags: Flags) -> list[Example]:
     """Read some of the rows.
 
     Raises:
-        OptionError: no metric is named, and the rows hold no predictions that would show the usual one.
+        OptionError: no metric is named, and the rows have no predictions from which to choose one.
         RowError: a row could not be read, or lacks a column.
     """
     try:
@@ -75,7 +75,7 @@ def chosen_metrics(flags: Flags, source: str, sample: Sequence[Example]) -> tupl
     """Return the names of the metrics, and of modules of `evaluate`; without `--metric` the usual ones.
 
     Raises:
-        OptionError: no metric is named, and the file does not show which one is usual.
+        OptionError: no metric is named, and the file does not allow a choice.
     """
     from llmkit.evaluation.external import is_module
     from llmkit.evaluation.rows import usual_metrics

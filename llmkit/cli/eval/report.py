@@ -32,7 +32,7 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
     from llmkit.evaluation import report, tables
 
     text = json_module.dumps(report.as_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False)
-    # Files first: a closed stdout (`| head`) must not cost them.
+    # Files first: a closed stdout (`| head`) must not prevent them.
     if flags.output is not None:
         write_scores(flags.output, text, tables.flat({"": evaluation}))
         console.notice(f"{len(evaluation.scores)} scores in {flags.output}")
@@ -102,7 +102,7 @@ class RowsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The file appears only if its block ends without an error, so it must see the error.
+        # The file appears only if its block ends without an error, so it must receive the error.
         try:
             if kind is None and self._convert is not None:
                 self._file.flush()

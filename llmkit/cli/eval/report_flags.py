@@ -95,7 +95,7 @@ class ReportFlags:
                 raise OptionError(name, f"names the same file as `{first}`")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{path} exists; overwrite=True replaces it")
-            # Scores are no rows, which a run could be writing under this name.
+            # Scores are not rows, so the checks for files of rows do not apply.
             if OutputPaths(path).journal.exists():
                 output.check(path, overwrite=self.overwrite)
         if self.card is not None:

@@ -1,4 +1,4 @@
-"""`llmkit eval A B ...`: several systems in one table, the best marked by paired significance."""
+"""`llmkit eval A B ...`: several systems in one table; paired tests mark the best."""
 
 from __future__ import annotations
 

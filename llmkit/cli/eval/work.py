@@ -1,4 +1,4 @@
-"""Score rows and report the result: the part that all kinds of runs but benchmarks share."""
+"""Score rows and report the result; used by all kinds of runs except benchmarks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def only_file(flags: Flags) -> str:
 def configured(
     names: Sequence[str], flags: Flags, sample: Sequence[Example], *, language: str | None
 ) -> list[Metric]:
-    """Build the metrics with the user's options, and print a notice for each choice that is made.
+    """Build the metrics with the user's options, and print a notice for each automatic choice.
 
     Raises:
         OptionError: an option applies to none of the metrics, or its value is not allowed.
@@ -149,7 +149,7 @@ def counted(rows: Iterable[Example], bar: progress.Progress) -> Iterator[Example
 def _pass_on(
     record: Record, modules: Sequence[Module], per_record: PerRecord | None, plotted: PlottedRows | None
 ) -> None:
-    """Pass a scored row to everything else that uses it."""
+    """Pass a scored row to its other users."""
     for module in modules:
         module.add(record.row)
     if per_record is not None:

@@ -1,4 +1,4 @@
-"""`llmkit explain`: score the words of a text by their part in a prediction."""
+"""`llmkit explain`: score the words of a text by their contribution to a prediction."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def run(
 
 
 def _load(model: options.ModelFlags, asked: ExplainOptions) -> LoadedModel:
-    """Load the model in float32: with gradients, and so that the scores add up."""
+    """Load the model in float32, with gradients; in lower precision the scores would not add up."""
     from llmkit.cli.common.loading import load_model, quick_imports
 
     spec = model.spec(task="text-generation", verb=asked.task)

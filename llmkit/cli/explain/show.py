@@ -1,4 +1,4 @@
-"""Show explanations: shaded text on a terminal, the same as plain lines elsewhere, and the page."""
+"""Show explanations: shaded text on a terminal, plain lines elsewhere, and the HTML page."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _shade(found: dict[str, Any]) -> None:
                 pieces.append(_painted(_safe(text[unit["start"] : unit["end"]]), unit["score"] / most))
                 done = unit["end"]
         line = "".join([*pieces, _safe(text[done:])])
-        # The stream shows control characters instead of sending them; these are ours.
+        # The stream escapes control characters, but these are our own.
         out.buffer.write(f"{line}\n".encode())
     out.buffer.flush()
 

@@ -50,11 +50,11 @@ def pull(names: Sequence[str], spec: ModelSpec, json: bool) -> None:
 
 
 def remove(names: Sequence[str], spec: ModelSpec, yes: bool, json: bool) -> None:
-    """Delete models from the cache, after a question.
+    """Delete models from the cache, after a confirmation.
 
     Raises:
         InputError: a model is not in the cache.
-        OptionError: nobody can answer the question.
+        OptionError: there is no terminal for the confirmation.
         LLMKitError: something cannot be deleted.
     """
     from llmkit.runtime.hub.cache import cached_model, plan_removal
@@ -93,14 +93,14 @@ def _on_hub(name: str, action: str) -> tuple[str, str | None]:
 
     model, variant = split_name(name) or (name, None)
     if embedded_folder(model) is not None:
-        raise InputError(f"models {action} {name}: {model} is a part of llmkit, not of the cache")
+        raise InputError(f"models {action} {name}: {model} is part of llmkit, not of the cache")
     if not is_hub_id(model):
         raise InputError(f"models {action} {name}: not the name of a model on the Hub, which is USER/MODEL")
     return model, variant
 
 
 def check(names: Sequence[str], spec: ModelSpec, json: bool) -> None:
-    """Compare files with the hashes under which the cache keeps them, and read all headers.
+    """Compare files with their hashes in the cache, and read all headers.
 
     Without names, all cached models are checked, every revision. Ends with exit code 1 if a file is wrong.
 
@@ -164,7 +164,7 @@ def _print_check(
     if not wrong and not facts.problem:
         told = [f"{right} of {console.count(len(results), 'file')} with the right hash"] if right else []
         told += (
-            [f"no hash is known of {console.count(unknown, 'file')}, headers are sound"] if unknown else []
+            [f"{console.count(unknown, 'file')} without a known hash, headers are valid"] if unknown else []
         )
-        told += ["there are no weights"] if facts.format is None else []
+        told += ["it has no weights"] if facts.format is None else []
         print(f"{name}  ok  {'; '.join(told)}")

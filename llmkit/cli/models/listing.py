@@ -34,7 +34,7 @@ _SHORTEST_COMMIT = 12
 
 
 def print_list(cache_dir: Path | None, json: bool) -> None:
-    """Print the embedded models, the cached ones, and some to try."""
+    """Print the embedded models, the cached models, and some suggestions."""
     found = [*_embedded(), *_cached(cache_dir), *_suggested()]
     if json:
         for model in found:
@@ -93,7 +93,7 @@ def _cached(cache_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def _told(facts: ModelFacts) -> dict[str, Any]:
-    """Return the facts that the files tell."""
+    """Return the facts that the files contain."""
     return {key: value for key in _FACTS if (value := getattr(facts, key)) is not None}
 
 
@@ -124,7 +124,7 @@ def _cells(model: dict[str, Any]) -> tuple[str, ...]:
 
 
 def size(number: int) -> str:
-    """Return a number of bytes for a person."""
+    """Return a number of bytes in a readable form."""
     if number < 1e6:
         return f"{number / 1e3:.1f} KB"
     return f"{number / 1e6:.1f} MB" if number < 1e9 else f"{number / 1e9:.2f} GB"
@@ -187,10 +187,10 @@ def _print_facts(name: str, where: str, facts: ModelFacts) -> None:
 
 
 def find(name: str, spec: ModelSpec) -> tuple[Path, str]:
-    """Return a model's folder or GGUF file on this machine, and where it is from.
+    """Return a model's folder or GGUF file on this machine, and its origin.
 
     Raises:
-        InputError: it is not here.
+        InputError: it is not on this machine.
     """
     from llmkit.runtime.gguf.files import split_name
     from llmkit.runtime.hub.cache import cached_models

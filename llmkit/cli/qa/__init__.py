@@ -120,7 +120,7 @@ def _open(
 def _read_contexts(
     paths: list[str], asked: QuestionFlags, encoding: str | None
 ) -> tuple[list[ContextDocument], ContextIndex | None]:
-    """Read the texts to answer from, and say which files are no text."""
+    """Read the contexts, and report the files that are not text."""
     from llmkit.records.encodings import check_encoding
     from llmkit.tasks.qa.documents import read_documents
     from llmkit.tasks.qa.index import ContextIndex
@@ -211,7 +211,7 @@ def _extractive(
     spec, cluster = model.spec(task="question-answering", verb="qa"), model.on_cluster
     if cluster is None:
         return ExtractiveQA(load_model(spec), wanted, questions)
-    loaded = load_model(dataclasses.replace(spec, device="cpu", dtype="auto"))  # it tokenizes
+    loaded = load_model(dataclasses.replace(spec, device="cpu", dtype="auto"))  # because it tokenizes
     from functools import partial
 
     from llmkit.cluster.open import open_pool

@@ -104,14 +104,14 @@ class ExtractionFlags:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def refuse(self) -> None:
-        """Refuse the flags that a chat model cannot use."""
+        """Refuse flags that a chat model cannot use."""
         for shown in options.given(self, but=["no_answer"]):
             raise InputError(f"{shown} is for extractive models; a chat model writes one answer")
 
 
 @dataclass
 class AnswerDecodingFlags(options.DecodingFlags):
-    """Decoding of a chat model's answers; an extractive model uses `top_k` alone."""
+    """Decoding of a chat model's answers; an extractive model uses only `top_k`."""
 
     top_k: Annotated[
         int | None,
@@ -127,7 +127,7 @@ class AnswerDecodingFlags(options.DecodingFlags):
 
 @dataclass
 class WritingFlags:
-    """All flags about the answers of a chat model, which writes them; an extractive model takes `top_k`."""
+    """All flags about the answers of a chat model; an extractive model uses only `top_k`."""
 
     decoding: options.DecodingFlags
     forms: FormFlags
@@ -142,6 +142,6 @@ class WritingFlags:
         return GenerationOptions(**self.decoding.values(), seed=seed, system=self.system, **about_rows)
 
     def given(self) -> list[str]:
-        """Return the flags that an extractive model cannot use, as a user writes them."""
+        """Return the flags that an extractive model cannot use, as on the command line."""
         found = options.given(self.decoding, but=["top_k"]) + options.given(self.forms, self.details)
         return found + (["--system"] if self.system is not None else [])

@@ -1,4 +1,4 @@
-"""Answers as plain text: the places of one question's answers, and a line for each of several questions."""
+"""Answers as plain text: all answers to one question with places, or one line for each question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def answer_one(task: Task[Any], source: RowSource, *, several: bool) -> None:
     Args:
         task: answers it.
         source: its row.
-        several: begin a line with the answer's place, as grep does.
+        several: begin a line with the answer's place, like grep.
     """
     from llmkit.tasks.qa.extractive import ExtractiveQA
 
@@ -62,7 +62,7 @@ def answer_line(task: Task[Any], field: str) -> Render:
 def place_of(answer: dict[str, Any]) -> str:
     """Return the place of an answer: ``notes.txt:3`` or ``report.pdf p. 12``; empty if it is not known.
 
-    A line break in a file's name would forge an answer, so it is shown as an escape.
+    A line break in a file's name could imitate an answer, so it is shown as an escape.
     """
     if answer.get("file") is None:
         return ""

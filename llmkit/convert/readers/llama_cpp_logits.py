@@ -2,9 +2,9 @@
 
     python llama_cpp_logits.py JOB.json
 
-The job names the model's file, a folder for results, the texts, and how many tokens of each count. For text i
-it writes ``i.npz`` with `ids` (tokens,), `logits` (tokens, vocabulary) in float32, and `following`: as many
-ids as `greedy` says, that follow greedily.
+The job names the model's file, a folder for results, the texts, and the number of tokens of each to use. For
+text i it writes ``i.npz`` with `ids` (tokens,), `logits` (tokens, vocabulary) in float32, and `following`:
+the next `greedy` ids by greedy decoding.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     python mlx_logits.py JOB.json
 
 The job names the model's folder, a folder for results, the texts (none for a model without a tokenizer),
-rows of token ids, prompts to continue, and precisions: ``stored``, as the folder's weights are, or
-``float32``, for which they are widened. For precision P and row i it writes ``P-i.npz`` with the `ids` that
-mlx-lm's tokenizer gives for text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: as
-many ids as `greedy` says, that follow prompt i greedily with mlx-lm's cache.
+rows of token ids, prompts to continue, and precisions: ``stored``, the type of the folder's weights, or
+``float32``, to which they are converted. For precision P and row i it writes ``P-i.npz`` with the `ids` that
+mlx-lm's tokenizer gives for text i, `logits` (tokens, vocabulary) of the row in float32, and `following`: the
+next `greedy` ids after prompt i by greedy decoding with mlx-lm's cache.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Answers of onnxruntime for some texts. A standalone program: it needs onnxruntime and numpy, not llmkit.
+"""Outputs of onnxruntime for some texts. A standalone program: it needs onnxruntime and numpy, not llmkit.
 
     python onnxruntime_run.py JOB.json
 
 The job names the kind of model (decoder, encoder-decoder, encoder), the files of its graphs, a folder for
 results, the rows of token ids, and the ids for padding and for the start of a decoder. For row i it writes
 ``i.npz`` with `whole` (the outputs for the row alone, in one call) and, for models that generate, `stepped`
-(those from the middle of the row on, token by token with the cache) and `following`: as many ids as
-`greedy` says, found in batches of rows of unlike length. For an encoder `stepped` is its outputs in such a
+(those from the middle of the row on, token by token with the cache) and `following`: the next `greedy` ids by
+greedy decoding, in batches of rows of different length. For an encoder `stepped` is its outputs in such a
 batch, with the token types of the job.
 """
 
@@ -25,7 +25,7 @@ Arrays = dict[str, Any]
 
 
 class RunGraph:
-    """A graph, which gets those of its inputs that it has."""
+    """A graph; it ignores values for inputs that it does not have."""
 
     def __init__(self, path: str) -> None:
         options = onnxruntime.SessionOptions()
@@ -35,12 +35,12 @@ class RunGraph:
         self.outputs = [one.name for one in self.session.get_outputs()]
 
     def run(self, given: Arrays) -> Arrays:
-        """Outputs by name."""
+        """Return the outputs by name."""
         feed = {name: value for name, value in given.items() if name in self.inputs}
         return dict(zip(self.outputs, self.session.run(None, feed), strict=True))
 
     def empty_cache(self, rows: int) -> Arrays:
-        """A cache of no positions."""
+        """Return a cache without positions."""
         found = {}
         for name, one in self.inputs.items():
             if name.startswith("past_key_values."):
@@ -50,7 +50,7 @@ class RunGraph:
 
 
 def cache_of(outputs: Arrays, before: Arrays) -> Arrays:
-    """The cache for the next step. As other programs do, keep the encoder's part from the first step on."""
+    """Return the cache for the next step. Keep the encoder's part of the first step, like other programs."""
     found = {
         name.replace("present", "past_key_values"): value
         for name, value in outputs.items()
@@ -61,7 +61,7 @@ def cache_of(outputs: Arrays, before: Arrays) -> Arrays:
 
 
 def padded(rows: list[list[int]], pad: int, *, left: bool) -> tuple[Any, Any]:
-    """Ids and mask of rows of unlike length."""
+    """Return ids and mask of rows of different length."""
     width = max(map(len, rows))
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     mask = np.zeros_like(ids)
@@ -90,7 +90,7 @@ class CausalRun:
 
 
 class CrossRun:
-    """The decoder of an encoder-decoder at work on a batch of encoded texts."""
+    """The decoder of an encoder-decoder, for a batch of encoded texts."""
 
     def __init__(self, graph: RunGraph, states: Any, mask: Any) -> None:
         self.graph = graph
@@ -105,7 +105,7 @@ class CrossRun:
 
 
 def start(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int]]) -> tuple[Any, Any, Any]:
-    """A decoder for a batch of texts, and the ids and mask that it begins with."""
+    """Return a decoder for a batch of texts, with its first ids and mask."""
     if job["kind"] == "decoder":
         ids, mask = padded(rows, job["pad"], left=True)
         return CausalRun(graphs["decoder"], len(rows)), ids, mask
@@ -116,7 +116,7 @@ def start(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int]
 
 
 def logits_of(job: dict[str, Any], graphs: dict[str, RunGraph], row: list[int]) -> Arrays:
-    """Logits of one row: in one call, and from its middle on token by token."""
+    """Return the logits of one row: in one call, and from its middle on token by token."""
     ids = np.array([row], dtype=np.int64)
     ones = np.ones_like(ids)
     whole = start(job, graphs, [row])[0].step(ids, ones)[0]
@@ -128,7 +128,7 @@ def logits_of(job: dict[str, Any], graphs: dict[str, RunGraph], row: list[int]) 
 
 
 def follow(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int]]) -> Any:
-    """The ids that follow greedily: (rows, steps)."""
+    """Return the next ids by greedy decoding: (rows, steps)."""
     decoder, ids, mask = start(job, graphs, rows)
     found: list[Any] = []
     while len(found) < job["greedy"]:
@@ -139,7 +139,7 @@ def follow(job: dict[str, Any], graphs: dict[str, RunGraph], rows: list[list[int
 
 
 def encode(graph: RunGraph, ids: Any, mask: Any, types: Any) -> Any:
-    """Outputs of an encoder: (rows, tokens, values), or (rows, 1, classes) for whole texts."""
+    """Return the outputs of an encoder: (rows, tokens, values), or (rows, 1, classes) for whole texts."""
     outputs = graph.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
     if "start_logits" in outputs:
         return np.stack([outputs["start_logits"], outputs["end_logits"]], axis=-1)
@@ -148,7 +148,7 @@ def encode(graph: RunGraph, ids: Any, mask: Any, types: Any) -> Any:
 
 
 def generating(job: dict[str, Any], graphs: dict[str, RunGraph]) -> list[Arrays]:
-    """Answers of a model that generates."""
+    """Return the results of a model that generates."""
     answers = [logits_of(job, graphs, row) for row in job["rows"]]
     for i in range(0, len(answers) if job["greedy"] else 0, BATCH):
         for answer, ids in zip(answers[i:], follow(job, graphs, job["prompts"][i : i + BATCH]), strict=False):
@@ -157,7 +157,7 @@ def generating(job: dict[str, Any], graphs: dict[str, RunGraph]) -> list[Arrays]
 
 
 def encoding(job: dict[str, Any], graph: RunGraph) -> list[Arrays]:
-    """Answers of an encoder."""
+    """Return the results of an encoder."""
     answers: list[Arrays] = []
     for i in range(0, len(job["rows"]), BATCH):
         rows = job["rows"][i : i + BATCH]

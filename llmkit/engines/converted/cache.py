@@ -1,9 +1,9 @@
 """Convert a model for another program once, and keep the result in llmkit's cache.
 
-An entry's name is made of all that its content depends on: the model's commit (or the fingerprints and times
-of a local folder), an adapter's, the format, the type of the weights, and the versions of the converters.
-`convert` writes it next to its place, checks its answers, and moves it there whole, so that an entry that
-exists is complete.
+An entry's name depends on everything that determines its content: the model's commit (or the fingerprints and
+times of a local folder), an adapter's, the format, the type of the weights, and the versions of the
+converters. `convert` writes it next to its final path, checks its answers, and renames it. So an existing
+entry is complete.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _BOUND = 1.0
-"""Relative difference that is accepted: few bits change answers, and a wrong layout gives about 1.4."""
-# Of a source's identity, only what a conversion depends on.
+"""Maximum relative difference: low-bit weights change answers, and a wrong layout gives about 1.4."""
+# Parts of a source's identity that affect a conversion.
 _SOURCE = ("model", "revision", "weights", "adapter", "llmkit", "transformers")
 
 
@@ -37,8 +37,8 @@ class ConvertedModel:
     Attributes:
         path: its folder, or its GGUF file.
         kind: type of its weights, such as ``float32`` or ``Q8_0``.
-        new: True if it was converted just now.
-        notes: how far its answers are from the source's, a sentence for each reader.
+        new: True if this call converted it.
+        notes: distance of its answers from the source's, one sentence per reader.
     """
 
     path: Path
@@ -60,8 +60,8 @@ def converted_model(
         reader_python: a Python that has the independent reader.
 
     Raises:
-        InputError: the format cannot hold the model, or the cache cannot be written.
-        LLMKitError: its answers are far from the source's.
+        InputError: the format does not support the model, or the cache cannot be written.
+        LLMKitError: its answers differ too much from the source's.
     """
     from llmkit.convert.conversion import convert
     from llmkit.convert.output import proof_of
@@ -95,14 +95,14 @@ _MOVES = "the variable XDG_CACHE_HOME names another cache"
 
 
 def differences(result: ConvertResult) -> list[str]:
-    """Return a sentence for each reader that does not continue all texts as the source does."""
+    """Return a sentence for each reader whose greedy texts differ from the source's."""
     found = []
     for check in result.checks:
         if check.same_greedy is None or check.same_greedy == check.texts:
             continue
         other = check.texts - check.same_greedy
         why = f"the first: {check.differs}" if check.differs else "all where two tokens are nearly equal"
-        found.append(f"{other} of {check.texts} texts go on otherwise than with transformers, {why}")
+        found.append(f"{other} of {check.texts} texts differ from those of transformers, {why}")
     return found
 
 
@@ -112,7 +112,7 @@ def place_of(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) 
     key = {**{name: identity[name] for name in _SOURCE}, "to": to, "kind": kind, "versions": list(versions)}
     if identity["revision"] == "local":
         key["model"] = None  # a folder that was moved is the same model
-    # Fingerprints see both ends of a file; a change in its middle shows in its time.
+    # Fingerprints cover both ends of a file; its modification time shows a change in the middle.
     key["times"] = [*_times(outline.folder), *(_times(outline.adapter) if outline.adapter else [])]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]+", "-", Path(outline.spec.name).name)[:60] or "model"
@@ -121,7 +121,7 @@ def place_of(outline: LoadedModel, to: str, kind: str, versions: Sequence[str]) 
 
 
 def _times(place: Path) -> list[int]:
-    """Return when the weights of a folder, or a file, were last written, in nanoseconds."""
+    """Return the modification times of a folder's weights, or of a file, in nanoseconds."""
     if place.is_file():
         return [place.stat().st_mtime_ns]
     files = sorted(file for suffix in ("safetensors", "bin") for file in place.glob(f"*.{suffix}"))
@@ -139,7 +139,7 @@ def _read(proof: Path) -> dict[str, Any]:
 
 
 def _notes(proof: dict[str, Any]) -> tuple[str, ...]:
-    """Return what a proof says, a sentence for each reader."""
+    """Return the results in a proof, one sentence per reader."""
     found = []
     for check in proof.get("checks") or ():
         sentence = f"converted; {check['reader']}: relative difference {check['relative_difference']:.2g}"

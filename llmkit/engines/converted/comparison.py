@@ -32,18 +32,18 @@ def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
     Args:
         engine: the engine, with a tokenizer.
         outline: the model without its weights.
-        kept: file that keeps the sentence: only the first use compares.
+        kept: file that stores the sentence, so that only the first use compares.
     """
     if kept.is_file():
         return kept.read_text(encoding="utf-8").strip()
     import psutil
 
-    # transformers needs the weights in float32, and a share of that while it reads them.
+    # transformers needs memory for the weights in float32, and more while it reads them.
     needed = 1.5 * 4 * sum(one.numel() for one in outline.model.parameters())
     free = psutil.virtual_memory().available
     if needed > free:
         return (
-            f"not compared with transformers: that takes {needed / 2**30:.1f} GiB of memory, and"
+            f"not compared with transformers: this needs {needed / 2**30:.1f} GiB of memory, and"
             f" {free / 2**30:.1f} are free"
         )
     sentence, same = compared(engine, outline.spec)
@@ -55,7 +55,7 @@ def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
 
 
 def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
-    """Let a decoder's engine and transformers continue `PROMPTS`, and answer `QUESTION` as a chat.
+    """Let the engine and transformers continue `PROMPTS`, and answer `QUESTION` as a chat.
 
     Args:
         engine: the engine, with a tokenizer.
@@ -72,7 +72,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
     tokenizer: Any = engine.tokenizer
     prompts = [tokenizer(text)["input_ids"] for text in PROMPTS]
     if engine.has_chat_template:
-        # Few bits may change what special tokens do, and plain texts have none.
+        # Low-bit weights may change the effect of special tokens, which plain texts do not contain.
         turn = [{"role": "user", "content": QUESTION}]
         text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
         prompts.append(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -90,7 +90,7 @@ def compared(engine: Engine, spec: ModelSpec) -> tuple[str, bool]:
         return f"the same greedy text as transformers in float32 for {same} of {len(prompts)} texts", True
     by = ", ".join(f"{lead:.2g}" for lead in sorted(leads))
     return (
-        f"{len(leads)} of {len(prompts)} greedy texts go on otherwise than with transformers in float32,"
+        f"{len(leads)} of {len(prompts)} greedy texts differ from those of transformers in float32,"
         f" where its first choice leads by {by} in log-probability",
         False,
     )

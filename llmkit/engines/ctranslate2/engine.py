@@ -39,16 +39,16 @@ _BOTH = frozenset(
         *("early_stopping", "stop", "eos_token_ids", "answer_prefix", "score"),
     }
 )
-# Its repetition penalty is no ability: it sees the answer alone, and transformers' sees the prompt too.
+# Its repetition penalty is not listed: it applies only to the answer, but transformers' also to the prompt.
 _ENCODER_DECODER = frozenset({"first_token"})
 _APPLIED = ("bad_words_ids", "suppress_tokens")
 
 
 class CTranslate2Engine:
-    """A converted model behind the `Engine` protocol; see there for the attributes.
+    """A converted model as an `Engine`; see there for the attributes.
 
     Beam search ends once it has `num_beams` complete beams. Sampled tokens come from one random stream of the
-    process, so that sampled answers cannot be had again.
+    process, so sampled answers are not reproducible.
 
     Args:
         outline: the model without its weights, from `load_outline`.
@@ -90,7 +90,7 @@ class CTranslate2Engine:
         self._warned = False
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Answer requests; those with the same settings and prompts of like length run as one batch."""
+        """Answer requests; those with equal settings and prompts of similar length run as one batch."""
         for one in requests:
             self._check(one)
         answers: dict[int, list[Completion]] = {}
@@ -107,7 +107,7 @@ class CTranslate2Engine:
         session: Session | None = None,
         on_piece: OnPiece | None = None,
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
+        """Answer one request and pass on its tokens as they are generated; see `Engine.stream`."""
         self._check(request)
         check_streamed(request)
         if request.sampling.num_beams > 1:
@@ -115,11 +115,11 @@ class CTranslate2Engine:
         return _Streaming(on_tokens).run(lambda on_token: self._run([request], on_token)[0][0], request)
 
     def session(self) -> Session | None:
-        """Return None: no state is kept from one request to the next."""
+        """Return None: no state is kept between requests."""
         return None
 
     def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
-        """Return None: a batch that runs takes no more requests."""
+        """Return None: requests cannot join a running batch."""
         return None
 
     def score(
@@ -153,14 +153,14 @@ class CTranslate2Engine:
         if not sampling.greedy and not self._warned:
             self._warned = True
             warnings.warn(
-                "ctranslate2 samples from one random generator: sampled text cannot be had again, with the"
-                " same seed neither",
+                "ctranslate2 has a single random generator: sampled text is not reproducible, even with the"
+                " same seed",
                 NoticeWarning,
                 stacklevel=3,
             )
 
     def _batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Return the places of the requests that run together."""
+        """Return the indices of the requests that run together."""
         groups: dict[Any, list[int]] = {}
         for i, one in enumerate(requests):
             exact = one.sampling.num_beams > 1 or one.sampling.min_new_tokens > 0
@@ -191,7 +191,7 @@ class CTranslate2Engine:
         return [flat[i : i + each] for i in range(0, len(flat), each)]
 
     def _continued(self, ids: list[int], request: Request, on_token: OnToken | None) -> list[int]:
-        """Go on with an answer that ended at a token that ends none: CTranslate2 knows no answers without."""
+        """Continue an answer after a token that should not end it: CTranslate2 always needs an end token."""
         sampling = request.sampling
         endless = sampling.eos_token_ids == () and sampling.num_beams == 1
         if not endless or len(ids) >= sampling.max_new_tokens or self._holds_stop(ids, sampling.stop):
@@ -224,7 +224,7 @@ class CTranslate2Engine:
         )
 
     def _prefix(self, request: Request) -> list[int]:
-        """Return the ids that an answer begins with."""
+        """Return the ids at the beginning of an answer."""
         prefix = list(request.answer_prefix or ())
         if not self.is_encoder_decoder:
             return prefix
@@ -259,7 +259,7 @@ class CTranslate2Engine:
         return watch
 
     def _completion(self, ids: list[int], request: Request) -> Completion:
-        """Cut an answer at its own limit, and find out why it ended."""
+        """Cut an answer at its own limit, and find the reason of its end."""
         sampling = request.sampling
         ends = self._ends if sampling.eos_token_ids is None else sampling.eos_token_ids
         limit, forced = sampling.max_new_tokens, self._own.forced_eos_token_id
@@ -270,7 +270,7 @@ class CTranslate2Engine:
         if last is not None:
             kept = kept[:last]
         elif len(kept) == limit and forced is not None:
-            kept[-1] = forced[0] if isinstance(forced, list) else forced  # as transformers forces it
+            kept[-1] = forced[0] if isinstance(forced, list) else forced  # as transformers does
         elif len(kept) == limit and not self._holds_stop(kept, sampling.stop):
             reason = "length"
         return Completion(kept, reason, prompt_tokens=len(request.ids or ()))
@@ -284,13 +284,13 @@ class CTranslate2Engine:
 
 
 class _Streaming:
-    """Hands the tokens of a call over in the thread that asked, while the call runs in another.
+    """Passes the tokens of a call to the calling thread, while the call runs in another thread.
 
-    It does not hold the call: CTranslate2's own thread may be the last to drop a callback, and a model that
-    is freed there waits for itself.
+    It keeps no reference to the call: CTranslate2's own thread may be the last to release a callback, and a
+    model that is freed there causes a deadlock.
 
     Args:
-        on_tokens: takes the tokens; returning False ends the answer.
+        on_tokens: receives the tokens; if it returns False, the answer ends.
     """
 
     def __init__(self, on_tokens: OnTokens) -> None:
@@ -302,7 +302,7 @@ class _Streaming:
         """Answer a request.
 
         Args:
-            call: answers it, with a function that takes each token.
+            call: answers it; its argument is a function that receives each token.
             request: the request.
         """
         result: list[Completion] = []
@@ -339,7 +339,7 @@ class _Streaming:
 
 
 def _alike(members: Sequence[int], requests: Sequence[Request]) -> list[list[int]]:
-    """Cut requests into groups of prompts of like length: what is longer is read a token at a time."""
+    """Group requests by prompt length: the longer part of a prompt in a batch is read token by token."""
 
     def length(i: int) -> int:
         return len(requests[i].ids or ()) + len(requests[i].answer_prefix or ())
@@ -347,7 +347,7 @@ def _alike(members: Sequence[int], requests: Sequence[Request]) -> list[list[int
     found: list[list[int]] = []
     for i in sorted(members, key=length):
         first = length(found[-1][0]) if found else 0
-        # A prompt of one token goes with its equals: see `CTranslate2Program.generate`.
+        # Prompts of one token are a group of their own: see `CTranslate2Program.generate`.
         spread = 0 if first == 1 else max(2, requests[i].sampling.max_new_tokens // 8)
         if found and length(i) - first <= spread:
             found[-1].append(i)

@@ -19,13 +19,13 @@ def open_ctranslate2(spec: ModelSpec) -> CTranslate2Engine:
     """Open a model in CTranslate2.
 
     Args:
-        spec: `dtype` or `quantize` choose the type of the weights; ``auto`` is float32 on a CPU, and on a GPU
-            the type that the model is stored in.
+        spec: `dtype` or `quantize` choose the type of the weights; ``auto`` is float32 on a CPU, and the
+            stored type on a GPU.
 
     Raises:
-        InputError: CTranslate2 is not installed, or cannot hold the model.
-        OptionError: a device or a type that it does not have.
-        LLMKitError: its answers are far from the source's.
+        InputError: CTranslate2 is not installed, or does not support the model.
+        OptionError: it does not support the device or the type.
+        LLMKitError: its answers differ too much from the source's.
     """
     import torch
 
@@ -49,7 +49,7 @@ def open_ctranslate2(spec: ModelSpec) -> CTranslate2Engine:
         threads=torch.get_num_threads(),
     )
     engine = CTranslate2Engine(outline, converted, program, device)
-    if not outline.is_encoder_decoder:  # `convert` has compared the texts of an encoder-decoder
+    if not outline.is_encoder_decoder:  # `convert` has already compared the texts of an encoder-decoder
         kept = converted.path.with_name(f"{converted.path.name}.txt")
         engine.notes = (*engine.notes, first_use(engine, outline, kept))
     return engine

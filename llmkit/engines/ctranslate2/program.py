@@ -1,6 +1,6 @@
-"""CTranslate2's generator and translator behind one interface: token ids in, token ids out.
+"""One interface for CTranslate2's generator and translator: token ids in, token ids out.
 
-Both take and return tokens as text, so that the vocabulary of the converted model stands between.
+Both take and return tokens as text; the vocabulary of the converted model maps them to ids.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from llmkit.errors import InputError, LLMKitError, OutOfMemory, one_line
 from llmkit.runtime.memory import is_out_of_memory
 
 T = TypeVar("T")
-# A model that is freed in its own thread, where a callback may collect garbage, waits for itself and aborts
-# the process. So models stay until the end of the process.
+# If garbage collection in a callback frees a model in the model's own thread, the thread waits for itself and
+# aborts the process. So models are kept until the end of the process.
 _kept: list[Any] = []
 OnToken = Callable[[int, int], bool]
-"""Takes a row and its next token id; returning True ends the row there."""
+"""Function that receives a row and its next token id; if it returns True, the row ends."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Call:
     """Settings of one call: all its rows share them.
 
     Attributes:
-        most: limit on the new tokens of a row.
-        least: a row does not end before it has this many.
-        ends: ids that end a row. CTranslate2 wants one: with none it is the last of the vocabulary.
-        beams, answers: beams of beam search, and rows of each that are returned.
+        most: maximum number of new tokens of a row.
+        least: minimum number of new tokens of a row.
+        ends: ids that end a row. CTranslate2 needs at least one: without any it uses the last id of the
+            vocabulary.
+        beams, answers: number of beams, and number of them to return.
         length_penalty, repetition_penalty, no_repeat_ngram_size, temperature, top_k, top_p: see `Sampling`.
-        forbidden: sequences of ids that no answer holds.
+        forbidden: sequences of ids that no answer may contain.
     """
 
     most: int
@@ -60,7 +61,7 @@ class CTranslate2Program:
         encodes: True for an encoder-decoder.
         device: ``cpu`` or ``cuda``.
         index: number of the GPU.
-        compute_type: type that it computes in, as CTranslate2 names it.
+        compute_type: CTranslate2's name of the type that it computes in.
         threads: threads of the processor.
 
     Raises:
@@ -105,9 +106,9 @@ class CTranslate2Program:
         """Answer prompts in one call.
 
         Args:
-            prompts: token ids, special tokens included. CTranslate2 4.8 gives wrong answers to a batch in
-                which some prompts of a decoder have one token, and others more.
-            prefixes: ids that each answer begins with; with `Call.least` or beams, of one length.
+            prompts: token ids, special tokens included. CTranslate2 4.8 gives wrong answers if some prompts
+                of a decoder batch have one token and others more.
+            prefixes: first ids of each answer; they must have one length with `Call.least` or beams.
             call: settings.
             on_token: called in another thread for each new token.
 
@@ -164,7 +165,8 @@ class CTranslate2Program:
             "length_penalty": call.length_penalty,
             "repetition_penalty": call.repetition_penalty,
             "no_repeat_ngram_size": call.no_repeat_ngram_size,
-            # An empty list would mean the model's own, and an id outside of the vocabulary crashes.
+            # An empty list would mean the model's own end tokens, and an id outside the vocabulary causes a
+            # crash.
             "end_token": list(call.ends) or [len(self._own) - 1],
             "return_end_token": True,
             "sampling_topk": call.top_k if drawing else 1,
@@ -197,15 +199,15 @@ def _vocabulary(folder: Path, names: Sequence[str]) -> list[str]:
         raise ValueError("it has no vocabulary")
     found = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ValueError(f"{file.name} is no list of tokens")
+        raise ValueError(f"{file.name} is not a list of tokens")
     return found
 
 
 class _OtherThread:
-    """A thread that runs one piece of work after the other, so that Ctrl-C ends the wait for it.
+    """A thread that runs pieces of work one by one, so that Ctrl-C can end the wait for them.
 
-    CTranslate2 itself runs no signal handlers. One thread for all work: to start one for each takes as long
-    as a tenth of a short translation.
+    CTranslate2 itself runs no signal handlers. One thread does all work, because starting a thread takes a
+    tenth of the time of a short translation.
     """
 
     def __init__(self) -> None:
@@ -214,9 +216,9 @@ class _OtherThread:
         self._process = 0
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run work there, and return its result or raise its exception here."""
+        """Run work in that thread, and return its result or raise its exception in the caller."""
         with self._start:
-            if self._process != os.getpid():  # a forked process has none of its parent's threads
+            if self._process != os.getpid():  # a forked process does not have its parent's threads
                 self._work, self._process = queue.SimpleQueue(), os.getpid()
                 threading.Thread(target=self._serve, name="llmkit-ctranslate2", daemon=True).start()
         answer: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
@@ -235,7 +237,7 @@ class _OtherThread:
             except BaseException as error:
                 found = None, error
             answer.put(found)
-            del work, answer, found  # nothing is kept until the next work comes
+            del work, answer, found  # keep no reference while waiting for the next work
 
 
 _other_thread = _OtherThread()
@@ -245,7 +247,7 @@ def _waiting(work: Callable[[], T]) -> T:
     """Run work in another thread and wait for it.
 
     Raises:
-        OutOfMemory: the memory did not suffice.
+        OutOfMemory: there was not enough memory.
         LLMKitError: CTranslate2 failed.
     """
     try:

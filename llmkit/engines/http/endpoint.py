@@ -1,4 +1,4 @@
-"""A connection to a server that speaks OpenAI's HTTP API: many requests at once, tried again when that helps.
+"""A connection to a server with OpenAI's HTTP API: many requests at once, with retries.
 
 Public: `Endpoint`, `checked_url`, `KEY_VARIABLE`.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEY_VARIABLE = "LLMKIT_API_KEY"
 _TRIES = 6
-_LONGEST_WAIT = 60.0  # seconds between two tries; a server that asks for more ends the run
+_LONGEST_WAIT = 60.0  # maximum seconds between two attempts; if a server asks for more, the run ends
 _LONGEST_ANSWER = 64 << 20  # bytes
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 
@@ -35,17 +35,17 @@ def checked_url(url: str) -> str:
     """Return the base URL of an endpoint, with `/v1` if it has no path.
 
     Raises:
-        OptionError: it is no http or https URL, or it holds a password or a query.
+        OptionError: it is not an http or https URL, or it contains a password or a query.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise OptionError("engine", f"{url!r} is no URL: {error}") from None
+        raise OptionError("engine", f"{url!r} is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OptionError("engine", f"{url!r} is not known; give a URL such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
-        raise OptionError("engine", f"must hold no password; put the key into the variable {KEY_VARIABLE}")
+        raise OptionError("engine", f"contains a password; put the key into the variable {KEY_VARIABLE}")
     if parts.query or parts.fragment:
         raise OptionError("engine", "must be the base URL, without a query")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -56,14 +56,14 @@ def checked_url(url: str) -> str:
 class Endpoint:
     """Sends requests from a separate thread, `concurrency` at a time.
 
-    Statuses 408, 409, 425, 429 and 5xx, broken connections and answers that are not JSON are tried again, at
-    most five times, after the time that `Retry-After` names, or else after a time that doubles, with jitter.
+    Statuses 408, 409, 425, 429 and 5xx, broken connections and answers that are not JSON are retried up to
+    five times, after the time in `Retry-After`, or after a time that doubles, with jitter.
 
     Args:
         url: base URL, from `checked_url`.
         key: API key, sent as a bearer token; None sends none.
         concurrency: requests at once.
-        timeout: seconds that one try may take.
+        timeout: maximum number of seconds for one attempt.
 
     Attributes:
         url: as given.
@@ -81,7 +81,7 @@ class Endpoint:
         self._slots: asyncio.Semaphore | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the endpoint's thread and wait; an exception here, as by Ctrl-C, cancels it."""
+        """Run a coroutine in the endpoint's thread and wait; an exception such as Ctrl-C cancels it."""
         future = self._submit(work)
         try:
             return future.result()
@@ -101,20 +101,20 @@ class Endpoint:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _close(self) -> None:
-        """Close the connections at the end of the process, so that aiohttp does not warn of them."""
+        """Close the connections at the end of the process; otherwise aiohttp prints a warning."""
         if self._session is not None and self._loop is not None:
             with suppress(Exception):
                 asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(1)
 
     async def get(self, path: str) -> Any:
-        """Return the JSON that a GET answers with, tried twice; raises as `post`."""
+        """Return the JSON response of a GET, with up to two attempts; raises as `post`."""
         return await self._tried("GET", path, None, tries=2)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send JSON and return the JSON of the answer.
 
         Raises:
-            RequestRefused: the server cannot answer this request (4xx), or it failed at each try (5xx).
+            RequestRefused: the server cannot answer this request (4xx), or all attempts failed (5xx).
             InputError: the key is refused, or there is no such route.
             LLMKitError: the server cannot be reached, or is too busy.
         """
@@ -123,8 +123,8 @@ class Endpoint:
     async def events(self, path: str, body: dict[str, Any]) -> AsyncIterator[Any]:
         """Send JSON and yield the JSON of each server-sent event, up to ``[DONE]``.
 
-        A try that has yielded nothing is tried again. Raises as `post`, and LLMKitError for a stream that
-        breaks off.
+        An attempt that has yielded nothing is repeated. Raises as `post`, and LLMKitError for a stream that
+        ends too early.
         """
         begun = False
         for attempt in range(_TRIES):
@@ -169,7 +169,7 @@ class Endpoint:
     async def _answer(
         self, method: str, path: str, body: dict[str, Any] | None
     ) -> AsyncIterator[ClientResponse]:
-        """Yield a good response; translate everything that can go wrong on the way."""
+        """Yield a good response; turn all failures into llmkit's errors."""
         import aiohttp
 
         if self._session is None:
@@ -179,10 +179,10 @@ class Endpoint:
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(30, self._timeout)),
                 connector=aiohttp.TCPConnector(limit=0),
-                trust_env=not loopback,  # a proxy of the environment does not know this machine
+                trust_env=not loopback,  # a proxy in the environment cannot reach this machine
             )
         try:
-            # A redirect would carry the key to another host.
+            # A redirect would send the key to another host.
             async with self._session.request(
                 method, self.url + path, json=body, allow_redirects=False
             ) as response:
@@ -198,13 +198,13 @@ class Endpoint:
 
 
 class _TryAgainError(Exception):
-    """A try failed in a way that another may not.
+    """An attempt failed, but another one may succeed.
 
     Attributes:
-        reason: what happened: the rest of a sentence that begins with the server.
+        reason: predicate of a sentence whose subject is the server.
         retry_after: seconds that the server asks to wait; None if it names none.
         status: the HTTP status; None without an answer.
-        reached: False if there was no connection.
+        reached: False if no connection was made.
     """
 
     def __init__(
@@ -219,11 +219,11 @@ class _TryAgainError(Exception):
         self.reason, self.retry_after, self.status, self.reached = reason, retry_after, status, reached
 
     def final(self, url: str, tries: int, *, begun: bool = False) -> LLMKitError:
-        """Return the error after the last try."""
+        """Return the error after the last attempt."""
         message = f"{url} {self.reason}" + ("" if begun else f", {tries} times")
         if not self.reached:
             return InputError(f"{message}; is the server running?")
-        # A request may be what breaks the server, and other requests may continue; a busy one takes none.
+        # A single request may cause the failure, so others can continue; a busy server accepts none.
         return LLMKitError(message) if self.status == 429 or begun else RequestRefused(message)
 
 
@@ -252,7 +252,7 @@ def _retry_after(response: ClientResponse) -> float | None:
 
 
 def _reason(content: bytes) -> str:
-    """Return the message of an error's body, as OpenAI and others write it; at most 300 characters."""
+    """Return the message in an error's body (OpenAI's form and others), at most 300 characters."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -280,7 +280,7 @@ def _parsed(content: bytes) -> Any:
 
 
 async def _server_sent(response: ClientResponse) -> AsyncIterator[Any]:
-    """Yield the JSON of each ``data:`` line; a stream without its ``[DONE]`` broke off."""
+    """Yield the JSON of each ``data:`` line; a stream without ``[DONE]`` is incomplete."""
     held, size = b"", 0
     async for piece in response.content.iter_any():
         *lines, held = (held + piece).split(b"\n")

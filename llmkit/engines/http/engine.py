@@ -1,4 +1,4 @@
-"""The engine for endpoints: requests become OpenAI's JSON, and answers completions."""
+"""The engine for endpoints: turns requests into OpenAI's JSON, and responses into completions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Settings that endpoints know: our name -> the JSON field.
+# Settings that endpoints support: llmkit's name -> JSON field.
 _FIELDS = {
     "top_p": "top_p",
     "top_k": "top_k",
@@ -34,15 +34,15 @@ _FIELDS = {
     "stop": "stop",
     "num_return_sequences": "n",
 }
-# llama.cpp ignores a field that it does not know.
+# llama.cpp ignores unknown fields.
 _LLAMA_CPP = {"repetition_penalty": "repeat_penalty"}
 _OPENAI = "api.openai.com"
-_CHARACTERS = 4  # of a token, where the server counts none
+_CHARACTERS = 4  # characters per token, if the server does not count tokens
 
 
 @dataclass
 class _PartialAnswer:
-    """An answer as it is put together.
+    """An answer while its pieces arrive.
 
     Attributes:
         text, reasoning: the pieces so far.
@@ -54,20 +54,20 @@ class _PartialAnswer:
     finish: str | None = None
 
     def whole(self) -> str:
-        """Return the text, with the thoughts in front as a reasoning model writes them."""
+        """Return the text, after the thoughts in the form of a reasoning model."""
         thoughts = "".join(self.reasoning)
         return f"{OPEN}{thoughts}{CLOSE}" * bool(thoughts) + "".join(self.text)
 
 
 class HttpEngine:
-    """An `Engine` whose model runs behind a URL. Its answers are not the same to the byte each time.
+    """An `Engine` whose model runs behind a URL. Its answers are not reproducible to the byte.
 
     Args:
         url: base URL, such as ``http://127.0.0.1:8000/v1``.
-        model: the model's name there; empty takes the only one that the server has.
-        key: API key; None takes that of the environment.
+        model: the model's name on the server; empty selects the only model of the server.
+        key: API key; None uses that of the environment.
         concurrency: requests at once.
-        timeout: seconds that one try of a request may take.
+        timeout: maximum number of seconds for one attempt of a request.
 
     Without `key` it comes from the environment variable LLMKIT_API_KEY (for api.openai.com also
     OPENAI_API_KEY).
@@ -175,9 +175,9 @@ class HttpEngine:
         return {"engine": "http", "model": self.name, "url": self._endpoint.url}
 
     def score_texts(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the log-probabilities of the tokens of texts, as the server cuts them.
+        """Return the log-probabilities of the tokens of texts, by the server's tokenizer.
 
-        The first token has none, unless the server puts a token before the text.
+        The first token has no value, unless the server adds a token before the text.
 
         Raises:
             OptionError: the server gives no log-probabilities of prompts.
@@ -192,7 +192,7 @@ class HttpEngine:
         ]
 
     def _all(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-        """Run calls at the same time; an error of the whole server comes before those of single requests."""
+        """Run calls at the same time; an error of the whole server precedes errors of single requests."""
 
         async def gathered() -> list[T | BaseException]:
             return await asyncio.gather(*calls, return_exceptions=True)
@@ -204,13 +204,13 @@ class HttpEngine:
         return [one for one in found if not isinstance(one, BaseException)]
 
     def _described(self, model: str) -> dict[str, Any]:
-        """Return what the server says of the model; of a model that it does not list, the name alone."""
+        """Return the server's description of the model; for a model that it does not list, only the name."""
         try:
             found = self._endpoint.run(self._endpoint.get("/models"))
         except InputError:
             if not model:
                 raise
-            return {"id": model}  # some servers have no list; what is wrong shows at the first request
+            return {"id": model}  # some servers have no list; the first request then shows an error
         listed = found.get("data") if isinstance(found, dict) else None
         models = [one for one in listed or () if isinstance(one, dict) and one.get("id")]
         if not model and len(models) != 1:
@@ -247,7 +247,7 @@ class HttpEngine:
                     pass
                 answers.append(answer)
         except (KeyError, TypeError, AttributeError):
-            raise RequestRefused(f"{self._endpoint.url} answered in a form that is not OpenAI's") from None
+            raise RequestRefused(f"{self._endpoint.url} sent a response not in OpenAI's form") from None
         if len(answers) != request.sampling.num_return_sequences:
             raise RequestRefused(
                 f"{self._endpoint.url} gave {len(answers)} answers of {request.sampling.num_return_sequences}"
@@ -262,7 +262,7 @@ class HttpEngine:
 
 
 def _pieces(event: dict[str, Any], answer: _PartialAnswer) -> list[str]:
-    """Add a choice, whole or the next part of one, to an answer; return the new text."""
+    """Add a choice, complete or a part of it, to an answer; return the new text."""
     found = []
     for choice in event.get("choices") or ():
         message = choice.get("delta") or choice.get("message") or {}
@@ -294,7 +294,7 @@ def _estimate(request: Request) -> int:
 
 
 def _shares(total: int, lengths: Sequence[int]) -> list[int]:
-    """Divide a number of tokens among answers by their lengths; without a number estimate each."""
+    """Divide a number of tokens among answers by their lengths; without a number, estimate each."""
     if not total:
         return [length // _CHARACTERS + 1 for length in lengths]
     if len(lengths) == 1:
@@ -303,6 +303,6 @@ def _shares(total: int, lengths: Sequence[int]) -> list[int]:
 
 
 def _seed(key: tuple[int, int, int]) -> int:
-    """Return the seed of one row's sample: 31 bits, which every server takes."""
+    """Return the seed of one row's sample: 31 bits, which every server accepts."""
     digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -1,6 +1,6 @@
 """Log-probabilities of a prompt's tokens, from OpenAI's `/v1/completions` with `echo`.
 
-vLLM has them. Other servers refuse `echo`, or ignore it; that shows in the answer.
+vLLM supports this. Other servers refuse `echo`, or ignore it; the response shows this.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from llmkit.errors import OptionError
 
 
 def request_for(model: str, text: str) -> dict[str, Any]:
-    """Return the JSON that asks for a prompt's log-probabilities, and for one token that is not used."""
-    # Some servers refuse an answer of no tokens.
+    """Return the JSON request for a prompt's log-probabilities, and for one unused token."""
+    # Some servers refuse to generate zero tokens.
     return {"model": model, "prompt": text, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
 
 
@@ -21,7 +21,7 @@ def scores_of(answer: Any, text: str, url: str) -> list[float]:
     """Return the log-probabilities of a text's tokens from a server's answer.
 
     Raises:
-        OptionError: the server gives none, or others than those of the text.
+        OptionError: the server returns none, or not those of the text.
     """
     try:
         (choice,) = answer["choices"]
@@ -32,7 +32,7 @@ def scores_of(answer: Any, text: str, url: str) -> list[float]:
         found = [float(value) for value in inside if value is not None]
     except (KeyError, TypeError, ValueError):
         echoed, inside, found = False, [], []
-    # Only the first token may lack a number.
+    # Only the first token may have no value.
     whole = 0 < len(inside) <= len(found) + 1 and all(value <= 1e-3 for value in found)
     if not echoed or not whole or not all(map(math.isfinite, found)):
         raise OptionError(

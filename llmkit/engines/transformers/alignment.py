@@ -1,8 +1,8 @@
 """Word alignment from the cross-attention of encoder-decoder models.
 
-The decoder reads a finished answer once, and its cross-attention in one layer says from which tokens of the
-prompt each token of the answer came. In deep decoders the last layer but one does so best (Garg et al. 2019,
-Jointly Learning to Align and Translate, https://aclanthology.org/D19-1453), in shallow ones the last.
+The decoder reads a finished answer once. Its cross-attention in one layer shows the prompt tokens from which
+each answer token came. In deep decoders the second-to-last layer is the best one (Garg et al. 2019, Jointly
+Learning to Align and Translate, https://aclanthology.org/D19-1453), in shallow ones the last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmkit.runtime.padding import pad
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
-_DEEP = 5  # layers from which on the last but one is taken
+_DEEP = 5  # number of layers from which the second-to-last is used
 
 
 def cross_attention(
@@ -31,8 +31,8 @@ def cross_attention(
     Args:
         loaded: an encoder-decoder model.
         prompts: token ids, special tokens included.
-        answers: token ids, special tokens included, as the decoder would write them.
-        start: token that the decoder starts from; None takes the model's own.
+        answers: token ids in the form of the decoder's output, special tokens included.
+        start: first token of the decoder; None uses the model's own.
 
     Raises:
         OutOfMemory: they do not fit into memory together.
@@ -48,7 +48,7 @@ def cross_attention(
     shifted = [[begin, *answer[:-1]] for answer in answers]
     decoder_ids, decoder_mask = (t.to(loaded.device) for t in pad(shifted, filler, "right"))
     before = model.config._attn_implementation
-    # Other kernels do not keep their weights.
+    # Other kernels do not return attention weights.
     model.set_attn_implementation("eager")
     try:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A small model that drafts the tokens of a larger one, which verifies them (see `verification`).
+"""A small model that drafts tokens; a larger model verifies them (see `verification`).
 
 Public: `draft_for`, `DraftModel`, `Drafter`, `DraftRow`.
 """
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.row_sampler import RowSampler
     from llmkit.runtime.load import LoadedModel
 
-_READ = 512  # tokens of prompts that are read at a time
-_PROPOSING = 0.05  # choosing a token takes this share of a step of the target, at most
-_OVERHEAD = 4_000_000  # bytes that could be read in the time that a step takes besides reading weights
+_READ = 512  # number of prompt tokens to read at a time
+_PROPOSING = 0.05  # time to choose a token, at most, as a share of a step of the target
+_OVERHEAD = 4_000_000  # overhead of a step, as the bytes that could be read in that time
 
 
 class DraftModel:
-    """A draft model that fits a model.
+    """A draft model for a target model.
 
     Args:
         draft: the draft model.
@@ -38,9 +38,9 @@ class DraftModel:
 
     Attributes:
         loaded: the draft model.
-        cost: time to draft and to verify a token, as a share of a step of `target`. It comes from the sizes
-            of the weights, and not from a clock, which would make sampled texts differ from run to run.
-        positions: tokens that the draft model can read; None for any number.
+        cost: time to draft and to verify a token, as a share of a step of `target`. It is computed from the
+            sizes of the weights, not measured: with measured times, sampled texts would differ between runs.
+        positions: maximum number of tokens that the draft model can read; None is any number.
         token_bytes: bytes of its cache for one token.
 
     Raises:
@@ -71,7 +71,7 @@ class DraftModel:
         self.vocabulary = int(embedding.weight.shape[0])
 
     def identity(self) -> dict[str, Any]:
-        """Return what drawn tokens depend on, for a journal."""
+        """Return the settings that sampled tokens depend on, for a journal."""
         return self.loaded.identity()
 
 
@@ -81,7 +81,7 @@ def draft_for(draft: LoadedModel, target: LoadedModel, reason: str | None) -> Dr
     Args:
         draft: the draft model.
         target: the model.
-        reason: why `target` does not run in native steps; None if it does.
+        reason: reason why `target` does not run in native steps; None if it does.
 
     Raises:
         OptionError: `target` cannot verify its guesses, or as `DraftModel`.
@@ -99,14 +99,14 @@ def draft_for(draft: LoadedModel, target: LoadedModel, reason: str | None) -> Dr
 
 @dataclass
 class DraftRow:
-    """A sequence to guess tokens of.
+    """A sequence whose next tokens are guessed.
 
     Attributes:
-        slot: its place in the target's cache.
+        slot: its range in the target's cache.
         last: its newest token, which the target has not read.
         prompt_tokens: tokens of its prompt.
         sampler: chooses its tokens.
-        count: tokens to guess at most, 1 or more.
+        count: maximum number of tokens to guess, 1 or more.
         cost: time to guess and to verify one of them, as a share of a step.
     """
 
@@ -119,7 +119,7 @@ class DraftRow:
 
 
 class Drafter:
-    """Guesses tokens by a draft model, with a cache that mirrors that of the target's decoder.
+    """Guesses tokens with a draft model, whose cache mirrors that of the target's decoder.
 
     Args:
         draft: the draft model.
@@ -137,36 +137,36 @@ class Drafter:
         self._mirrors: dict[int, tuple[Slot, Slot]] = {}  # offset -> the target's slot and ours
 
     def mirror(self, slot: Slot) -> Slot:
-        """Return the place of a sequence in the draft model's cache."""
+        """Return the slot of a sequence in the draft model's cache."""
         found = self._mirrors.get(slot.offset)
         if found is None or found[0] is not slot:
             found = self._mirrors[slot.offset] = slot, Slot(slot.offset, slot.capacity, [])
         return found[1]
 
     def settle(self, slot: Slot) -> None:
-        """Drop what the target dropped from the end of a sequence, or replaced there."""
+        """Drop the tokens at the end of a sequence that the target dropped or replaced."""
         ids = self.mirror(slot).ids
         del ids[len(slot.ids) :]
         if ids != slot.ids[: len(ids)]:
             del ids[next(i for i, token in enumerate(ids) if token != slot.ids[i]) :]
 
     def copy(self, source: Slot, target: Slot, count: int) -> None:
-        """Copy the beginning of a sequence to an empty one, as far as the draft model has read it."""
+        """Copy the part of a sequence that the draft model has read to the beginning of an empty one."""
         begin, end = self.mirror(source), self.mirror(target)
         self.native.copy(begin, end, min(count, len(begin.ids)))
 
     def propose(self, rows: Sequence[DraftRow]) -> list[list[DraftToken]]:
-        """Guess the next tokens of sequences; fewer than asked for where they are not likely to be right."""
+        """Guess the next tokens of sequences; fewer than requested if they are unlikely to be right."""
         found: list[list[DraftToken]] = [[] for _ in rows]
         able = [i for i, row in enumerate(rows) if self._able(row)]
         if not able:
             return found
-        # 1. What the target has read since the last guesses, and the newest token.
+        # 1. The tokens that the target has read since the last guesses, and the newest token.
         behind = [self._behind(rows[i]) for i in able]
         read = self.native.step(behind)
         ends = torch.tensor([len(ids) for _, ids in behind]).cumsum(0) - 1
         logits = read[ends]
-        # 2. One guess of each sequence after another; those that go on read their newest guess.
+        # 2. One guess for each sequence per round; sequences that continue read their newest guess.
         while able:
             on: list[int] = []
             for i, line in zip(able, logits, strict=True):
@@ -188,7 +188,7 @@ class Drafter:
         return fits and all(token < self.draft.vocabulary for token in (*unread, row.last))
 
     def _behind(self, row: DraftRow) -> tuple[Slot, list[int]]:
-        """Read what is left of a sequence's prompt; return the tokens to read after it."""
+        """Read the rest of a sequence's prompt; return the tokens to read after it."""
         mirror = self.mirror(row.slot)
         while len(mirror.ids) < row.prompt_tokens:
             begin = len(mirror.ids)
@@ -196,7 +196,7 @@ class Drafter:
         return mirror, [*row.slot.ids[len(mirror.ids) :], row.last]
 
     def _widened(self, line: torch.Tensor) -> torch.Tensor:
-        """Bring the draft model's logits to the target's width."""
+        """Pad or cut the draft model's logits to the target's width."""
         missing = self._width - len(line)
         if missing <= 0:
             return line[: self._width]
@@ -206,7 +206,7 @@ class Drafter:
 def _goes_on(guesses: Sequence[DraftToken], cost: float) -> bool:
     """Return True if one more guess is worth its time."""
     if guesses[-1].drawn_from is not None:
-        return True  # the pace of the sequence decides
+        return True  # the sequence's `Pace` decides
     hope = 1.0
     for guess in guesses:
         hope *= guess.confidence
@@ -214,9 +214,9 @@ def _goes_on(guesses: Sequence[DraftToken], cost: float) -> bool:
 
 
 def _check_vocabulary(draft: LoadedModel, target: LoadedModel) -> None:
-    """Refuse a draft model in whose vocabulary an id means another token.
+    """Refuse a draft model with another token for an id.
 
-    One vocabulary may go on where the other ends: such tokens are not drafted.
+    One vocabulary may be longer than the other; its further tokens are not drafted.
     """
     ours, theirs = target.tokenizer.get_vocab(), draft.tokenizer.get_vocab()
     if ours == theirs:

@@ -1,7 +1,7 @@
-"""The engine that runs a model with transformers, and common families on a CPU in native steps.
+"""The engine for models in transformers; on a CPU it runs common families in native steps.
 
-transformers' text-generation pipeline does not fit here: it refuses encoder-decoder models, draws all rows of
-a batch from one random stream, and pads whatever list it is given as one batch.
+It does not use transformers' text-generation pipeline, which refuses encoder-decoder models, samples all rows
+of a batch from one random stream, and pads any list as one batch.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     from llmkit.engines.base import LiveBatch, Session
     from llmkit.runtime.load import LoadedModel
 
-# Tokens (prompt and answer, all rows of a batch) that keep a CPU busy; more only costs memory.
+# Tokens (prompt and answer, all rows of a batch) that use a CPU fully; more tokens only need more memory.
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 262_144
-# Tokens of a batch in native steps, whose rows wait for room in the cache. With more, steps are full for
-# longer, and a kill loses more.
+# Tokens of a batch in native steps, whose rows wait for space in the cache. More tokens keep steps full for
+# longer, but a kill loses more work.
 _STEP_TOKENS = 32_768
-_LIVE_TOKENS = 8192  # of one answer with its prompt, where the model has no limit of its own
+_LIVE_TOKENS = 8192  # tokens of one answer with its prompt, if the model has no limit
 _ABILITIES = frozenset(
     {
         *("min_new_tokens", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size"),
@@ -67,11 +67,11 @@ _ABILITIES = frozenset(
 
 
 class TransformersEngine:
-    """A loaded model behind the `Engine` protocol; see there for the attributes.
+    """A loaded model as an `Engine`; see there for the attributes.
 
     Args:
         loaded: from `runtime.load`, for the task ``text-generation`` or ``text2text-generation``.
-        draft: model that guesses its tokens, for models that run in native steps; None is none.
+        draft: draft model, for models that run in native steps; or None.
 
     Attributes:
         loaded: the model.
@@ -88,7 +88,7 @@ class TransformersEngine:
         self.is_encoder_decoder: bool = loaded.is_encoder_decoder
         self.has_chat_template: bool = loaded.has_chat_template
         self.config: Any = loaded.model.config
-        # A repetition penalty sees an encoder-decoder's answer alone, which `RowSampler` does not know.
+        # `RowSampler` does not support a repetition penalty on an encoder-decoder's answer alone.
         alone = ("alignment", "answer_prefix", "logprobs")
         by_row = alone if loaded.is_encoder_decoder else row_choices.ABILITIES
         self.abilities: frozenset[str] = _ABILITIES.union(by_row)
@@ -115,7 +115,7 @@ class TransformersEngine:
         )
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Answer requests; those with the same settings, limits aside, run as one batch."""
+        """Answer requests; those with equal settings, except limits, run as one batch."""
         groups: dict[tuple[Sampling, bool], list[int]] = {}
         for i, request in enumerate(requests):
             check_request(request, self)
@@ -133,7 +133,7 @@ class TransformersEngine:
                 flat = steps.generate(rows, settings)
                 found = [flat[i : i + copies] for i in range(0, len(flat), copies)]
             elif settings.beam_sampling:
-                # Beam search draws from torch's global generator: alone, a row's draw is its own.
+                # Sampled beams use torch's global generator, so each row runs alone.
                 found = [self._run([request], settings)[0] for request in batch]
             else:
                 found = [one for part in self._parts(batch) for one in self._run(part, settings)]
@@ -148,7 +148,7 @@ class TransformersEngine:
         session: Session | None = None,
         on_piece: OnPiece | None = None,
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
+        """Answer one request and pass on its tokens as they are generated; see `Engine.stream`."""
         check_request(request, self)
         check_streamed(request)
         settings = self._make_settings(_without_limits(request.sampling))
@@ -196,7 +196,7 @@ class TransformersEngine:
         return cross_attention(self.loaded, prompts, answers, start)
 
     def token_budget(self) -> int | None:
-        """Return how many tokens, padding and new ones included, one batch may hold on this device."""
+        """Return the maximum number of tokens in a batch on this device, padding and new tokens included."""
         if self.loaded.device.type != "cuda":
             return _STEP_TOKENS if isinstance(self._steps, StepRunner) else _CPU_TOKENS
         free, _ = torch.cuda.mem_get_info(self.loaded.device)
@@ -208,20 +208,20 @@ class TransformersEngine:
         return {"engine": "transformers", **decoder, **self.loaded.identity()}
 
     def _steps_for(self, settings: Settings) -> StepRunner | seq2seq.TranslatorRunner | None:
-        """Return the native steps if they know all of the settings.
+        """Return the native steps if they support all of the settings.
 
         Raises:
-            OptionError: they do not, and a draft model needs them.
+            OptionError: they do not support them, and a draft model needs them.
         """
         if (steps := self._steps) is None:
             return None
         unknown = steps.reason_against_settings(settings)
         if unknown is not None and self._draft is not None:
-            raise OptionError("draft", f"does not go with `{unknown}`; leave one of them out")
+            raise OptionError("draft", f"cannot be combined with `{unknown}`; leave one of them out")
         return None if unknown is not None else steps
 
     def _parts(self, batch: Sequence[Request]) -> list[Sequence[Request]]:
-        """Cut requests that `generate` pads where `token_budget` counts on native steps."""
+        """Split requests that `generate` pads although `token_budget` assumes native steps."""
         longest = max(len(one.ids or ()) + one.sampling.max_new_tokens for one in batch)
         most = len(batch) if self._steps is None else max(_CPU_TOKENS // longest, 1)
         return [batch[i : i + most] for i in range(0, len(batch), most)]
@@ -242,24 +242,24 @@ class TransformersEngine:
         return [flat[i : i + each] for i in range(0, len(flat), each)]
 
     def _wanted(self, request: Request) -> str | None:
-        """Return the first option of a request that only a `RowSampler` can do, or None."""
+        """Return the first option of a request that only a `RowSampler` supports, or None."""
         return None if self.is_encoder_decoder else row_choices.wanted(request)
 
     def _check(self, request: Request, settings: Settings) -> None:
-        """Refuse options of one row beside settings that they do not go with."""
+        """Refuse options of one row that cannot be combined with its settings."""
         if not self.is_encoder_decoder:
             row_choices.check(request, settings)
         elif request.logprobs is not None and settings.config.num_beams > 1:
-            raise OptionError("logprobs", "does not go with `num_beams`; leave one of them out")
+            raise OptionError("logprobs", "cannot be combined with `num_beams`; leave one of them out")
 
     def _recorder(self, rows: Sequence[Request]) -> Any:
-        """Return what records log-probabilities that no `RowSampler` keeps; as a context, None where none."""
+        """Return a recorder of log-probabilities that no `RowSampler` keeps, or a context with None."""
         wanted = self.is_encoder_decoder and any(row.logprobs is not None for row in rows)
         model = self.loaded.model
         return LogprobRecorder(model, [row.logprobs for row in rows]) if wanted else nullcontext()
 
     def _choices(self, rows: Sequence[Request], settings: Settings) -> RowChoices | None:
-        """Return what chooses the tokens of rows with settings that `generate` does not know."""
+        """Return the logits processor for rows with settings that `generate` does not support."""
         return RowChoices(rows, settings) if any(map(self._wanted, rows)) else None
 
     def _forward(
@@ -278,12 +278,12 @@ class TransformersEngine:
         side: Any = tokenizer.padding_side
         ids, mask = (t.to(device) for t in pad(prompts, cast("int", tokenizer.pad_token_id), side))
         start = 1 if self.is_encoder_decoder else ids.shape[1]
-        # 2. Limits, row by row: what the context leaves a row does not depend on its neighbors.
+        # 2. Limits, row by row: the tokens that the context leaves for a row do not depend on other rows.
         limits = [row.sampling.max_new_tokens for row in rows]
         config = copy.copy(settings.config)
         config.max_new_tokens = max(limits)
         if choices is not None:
-            config.no_repeat_ngram_size = 0  # `choices` forbids them, and wants the model's own logits
+            config.no_repeat_ngram_size = 0  # `choices` forbids them, and needs the model's own logits
             processors: list[Any] = [choices]
         else:
             processors = self._processors(rows, settings, mask, start, max(limits))
@@ -316,7 +316,7 @@ class TransformersEngine:
         return new
 
     def _model_for(self, prompts: Sequence[Sequence[int]], config: Any, cache: PrefixCache | None) -> Any:
-        """Return what generates, and arguments with its key-value cache: a session's, or a new one."""
+        """Return the model to call, and arguments with its key-value cache: a session's, or a new one."""
         from llmkit.engines.transformers.key_value_cache import preallocated_cache
 
         if isinstance(self._steps, seq2seq.TranslatorRunner):
@@ -330,7 +330,7 @@ class TransformersEngine:
     ) -> list[Any]:
         leasts = [row.sampling.min_new_tokens for row in rows]
         if settings.config.forced_eos_token_id is not None:
-            # The model forces an end at the limit; forbidding it there would leave no token at all.
+            # The model forces an end token at the limit; if it were forbidden, no token would be possible.
             leasts = [
                 min(least, row.sampling.max_new_tokens - 1) for least, row in zip(leasts, rows, strict=True)
             ]
@@ -349,7 +349,7 @@ class TransformersEngine:
         return found + row_processors(settings, streams, mask, prompt_length=start)
 
     def _completion(self, ids: list[int], request: Request, settings: Settings) -> Completion:
-        """Cut the padding off a row, and find out why it ended."""
+        """Remove the padding of a row, and find the reason of its end."""
         limit = request.sampling.max_new_tokens
         kept = ids[:limit]
         ended = next((i + 1 for i, token in enumerate(kept) if token in settings.end_ids), None)
@@ -373,7 +373,7 @@ class TransformersEngine:
 
 
 class _Streamer:
-    """Hands the tokens of `generate` to a function, without the prompt that comes first."""
+    """Passes the tokens of `generate` to a function, without the prompt that comes first."""
 
     def __init__(self, on_tokens: OnTokens) -> None:
         self.stopped = False
@@ -381,17 +381,17 @@ class _Streamer:
         self._prompt_seen = False
 
     def put(self, value: torch.Tensor) -> None:
-        """Take what `generate` hands over: the prompt at first, then a token at a time."""
+        """Receive tokens from `generate`: first the prompt, then one token at a time."""
         if self._prompt_seen:
             self.stopped = self._on_tokens(value.reshape(-1).tolist()) is False
         self._prompt_seen = True
 
     def end(self) -> None:
-        """Take note that `generate` is done."""
+        """Receive the end of `generate`."""
 
 
 def _without_limits(sampling: Sampling) -> Sampling:
-    """Return what requests must have in common to run as one batch."""
+    """Return the settings that requests must share to run as one batch."""
     return replace(sampling, max_new_tokens=1, min_new_tokens=0)
 
 

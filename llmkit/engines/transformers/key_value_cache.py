@@ -1,7 +1,7 @@
 """A preallocated key-value cache: new tokens are written after the old ones, which are not copied.
 
-The dynamic cache of transformers copies all keys and values for each new token. Beam search copies them once
-more, those of the encoder too.
+The dynamic cache of transformers copies all keys and values for each new token. Beam search copies them
+again, also those of the encoder.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 MAX_EXTRA_TOKENS = 256
-"""Tokens that a buffer grows by at most: one copy for so many tokens costs little."""
+"""Maximum growth of a buffer, in tokens: one copy for so many tokens takes little time."""
 _SHORT = 128
-"""Tokens up to which a copy costs less than the unused memory between the rows of a buffer."""
+"""Number of tokens up to which a copy is better than unused memory between the rows of a buffer."""
 
 
 class PreallocatedLayer(DynamicLayer):
     """A layer's keys and values, [batch, heads, tokens, head_dim] each, at the beginning of a longer buffer.
 
     Args:
-        room: expected number of tokens after a prompt; with more, the buffer is copied now and then.
-        spare_buffers: buffers that are not in use, by shape; the layers of a cache share them.
+        room: expected number of tokens after a prompt; with more, the buffer is sometimes copied.
+        spare_buffers: unused buffers by shape, shared by the layers of a cache.
     """
 
     def __init__(self, room: int, spare_buffers: dict[tuple[int, ...], torch.Tensor]) -> None:
@@ -71,7 +71,7 @@ class PreallocatedLayer(DynamicLayer):
         if total <= _SHORT:
             return torch.cat([held, new], dim=-2) if length else new
         buffer = self._buffers.get(name)
-        # After cropping or selecting rows, `held` is not the beginning of the buffer any more.
+        # After rows are cropped or selected, `held` is no longer the beginning of the buffer.
         fits = buffer is not None and total <= buffer.shape[-2] and buffer.shape[:-2] == new.shape[:-2]
         if buffer is None or not fits or (length and not _begins(held, buffer)):
             more = min(MAX_EXTRA_TOKENS, total)
@@ -103,7 +103,7 @@ class SharedLayer(DynamicLayer):
     """Keys and values of the encoder in a layer: the beams of a text share them, in any order."""
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Do nothing: beam search exchanges beams of the same text only."""
+        """Do nothing: beam search exchanges only beams of the same text."""
 
 
 def preallocated_cache(
@@ -111,7 +111,7 @@ def preallocated_cache(
 ) -> DynamicCache | EncoderDecoderCache | None:
     """Return an empty cache for `generate` to fill.
 
-    It supports models whose attention keeps a key and a value for each token, or for those of a window.
+    It supports models whose attention keeps a key and a value for each token, or for each token of a window.
 
     Args:
         loaded: the model.
@@ -123,7 +123,7 @@ def preallocated_cache(
     model: Any = loaded.model
     settings = model.generation_config
     own_kind = settings.cache_implementation is not None or settings.use_cache is False
-    # A model that drafts with its own first layers (early exit) removes tokens in its own way.
+    # A model that drafts with its own first layers (early exit) has its own method to remove tokens.
     if own_kind or settings.assistant_early_exit is not None:
         return None
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -156,5 +156,5 @@ def _begins(held: torch.Tensor, buffer: torch.Tensor) -> bool:
 
 
 def _stays(beam_idx: torch.Tensor) -> bool:
-    """Return True if each row keeps its own tokens; not read from a GPU, which would force a wait."""
+    """Return True if each row keeps its own tokens; False on a GPU, because reading would wait for it."""
     return beam_idx.device.type == "cpu" and bool((beam_idx == torch.arange(len(beam_idx))).all())

@@ -1,4 +1,4 @@
-"""LoRA adapters as the native decoder wants them: two thin matrices beside each linear layer."""
+"""LoRA adapters in the form of the native decoder: two low-rank matrices for each linear layer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_UNIT = 16  # the native products take ranks that are multiples of this
+_UNIT = 16  # ranks in native products are multiples of this
 
 
 def reason_against(model: Any) -> str | None:
     """Return the reason why the adapters on a model do not run natively, or None if they do.
 
     Plain LoRA on linear layers of the decoder runs; other layers and other methods do not. Without an adapter
-    there is nothing against.
+    there is no reason.
     """
     if not hasattr(model, "get_base_model"):
         return None
@@ -22,19 +22,19 @@ def reason_against(model: Any) -> str | None:
 
     for config in model.peft_config.values():
         if type(config) is not LoraConfig:
-            return f"an adapter of type {config.peft_type} is on it"
+            return f"it has an adapter of type {config.peft_type}"
         if config.modules_to_save or getattr(config, "trainable_token_indices", None):
             return "its adapter replaces whole layers"
     return None
 
 
 def base_layer(linear: Any) -> Any:
-    """Return the layer that a LoRA layer wraps, or `linear` itself if it is none."""
+    """Return the layer that a LoRA layer wraps, or `linear` itself if it is not a LoRA layer."""
     return linear.base_layer if hasattr(linear, "lora_A") else linear
 
 
 def is_plain(linear: Any) -> bool:
-    """Tell if what a layer's adapters add is a product of two matrices and a number."""
+    """Return True if a layer's adapters add only a scaled product of two matrices."""
     import torch
 
     if not hasattr(linear, "lora_A"):

@@ -1,10 +1,9 @@
-"""Decode Llama-like models with one native call a step, over a key-value cache without padding.
+"""Decode Llama-like models with one native call per step and a key-value cache without padding.
 
-transformers runs a step as hundreds of small operations, each called from Python; for a small model they cost
-more than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
-result of a sequence does not depend on the sequences beside it, to the bit. Prompts are read by products of
-many rows. bfloat16 weights meet activations that are rounded to bfloat16, where the processor multiplies
-them.
+transformers runs a step as hundreds of small operations called from Python; for a small model they take more
+time than reading its weights. Here all layers run in one call, for any number of sequences of any length. The
+result of a sequence does not depend on the other sequences, to the bit. Prompts are read in products of many
+rows. For bfloat16 weights, activations are rounded to bfloat16 if the processor multiplies that type.
 
 Public: `reason_against`, `step_bytes`, `NativeDecoder`, `Slot`.
 """
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Values of `model_type` whose layers the native step computes."""
 _ACTIVATIONS = {"silu": 0, "swish": 0, "gelu_pytorch_tanh": 1}
-_ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})  # those whose frequencies never change
-MAX_GROUP = 32  # query heads that share a key head, at most
+_ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})  # types with constant frequencies
+MAX_GROUP = 32  # maximum number of query heads per key head
 
 
 @dataclass
@@ -43,8 +42,8 @@ class Slot:
 
     Attributes:
         offset: first token of the range.
-        capacity: tokens that it holds.
-        ids: tokens whose keys and values are in it, in order.
+        capacity: maximum number of tokens.
+        ids: tokens whose keys and values it contains, in order.
     """
 
     offset: int
@@ -53,17 +52,17 @@ class Slot:
 
 
 class FreeSpans:
-    """The room that is left in a cache.
+    """Free space in a cache.
 
     Args:
-        tokens: tokens that the cache holds.
+        tokens: size of the cache.
     """
 
     def __init__(self, tokens: int) -> None:
         self._free = [(0, tokens)]
 
     def take(self, size: int) -> int | None:
-        """Reserve tokens that lie together; return the first of them, or None where there is no room."""
+        """Reserve consecutive tokens; return the first of them, or None if there is no space."""
         for i, (offset, there) in enumerate(self._free):
             if there >= size:
                 self._free[i : i + 1] = [(offset + size, there - size)] if there > size else []
@@ -92,7 +91,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
     model = base_model(model)
     config: Any = model.config
     if config.model_type not in FAMILIES or not hasattr(model, "lm_head"):
-        return f"{config.model_type} has layers of another kind"
+        return f"{config.model_type} has layers of an unsupported kind"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
@@ -111,7 +110,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
     if hasattr(model.lm_head, "lora_A") or not all(
         native_weights.is_native(linear) for linear in _linears(model)
     ):
-        return "its linear layers are wrapped or of another kind"
+        return "its linear layers are wrapped or of an unsupported kind"
     if not all(_share_inputs(layer) for layer in model.model.layers):
         return "its layers have weights of several types"
     try:
@@ -122,7 +121,7 @@ def reason_against(model: PreTrainedModel) -> str | None:
 
 
 def step_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of the weights that a step reads, for which `reason_against` gives None."""
+    """Return the bytes of the weights that a step reads; `reason_against` must return None for the model."""
     return sum(map(native_weights.weight_bytes, _linears(base_model(model))))
 
 
@@ -143,14 +142,14 @@ def _share_inputs(layer: Any) -> bool:
 
 
 class NativeDecoder:
-    """A model's weights and a cache for some number of tokens.
+    """A model's weights and a cache for a number of tokens.
 
     Args:
-        model: one for which `reason_against` gives None. Its weights are read where they lie.
-        tokens: tokens of all sequences together that the cache holds.
+        model: model for which `reason_against` returns None. Its weights are not copied.
+        tokens: size of the cache, for the tokens of all sequences.
 
     Attributes:
-        width: logits after a token.
+        width: number of logits after a token.
 
     Raises:
         MemoryError: the cache does not fit.
@@ -167,7 +166,7 @@ class NativeDecoder:
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = model.model.layers
-        # [layers, 2, tokens, kv_heads, head_dim]: keys and values of a token lie together.
+        # [layers, 2, tokens, kv_heads, head_dim]: keys and values of a token are adjacent.
         self.cache = torch.empty(len(layers), 2, tokens, kv_heads, head_dim, dtype=model.dtype)
         self._layers = (NativeLayer * len(layers))()
         windows = _windows(config, len(layers))
@@ -197,12 +196,12 @@ class NativeDecoder:
         self._spans = FreeSpans(tokens)
 
     def allocate(self, capacity: int) -> Slot | None:
-        """Reserve room for a sequence of `capacity` tokens; None where there is none."""
+        """Reserve space for a sequence of `capacity` tokens; None if there is not enough."""
         offset = self._spans.take(capacity)
         return None if offset is None else Slot(offset, capacity, [])
 
     def release(self, slot: Slot) -> None:
-        """Give a sequence's room back."""
+        """Free a sequence's space."""
         self._spans.give(slot.offset, slot.capacity)
 
     def copy(self, source: Slot, target: Slot, count: int) -> None:
@@ -213,9 +212,9 @@ class NativeDecoder:
         target.ids[:] = source.ids[:count]
 
     def prefill(self, rows: Sequence[tuple[Slot, Sequence[int]]]) -> torch.Tensor:
-        """Read more tokens of sequences' prompts; return the logits after the last of each.
+        """Read more tokens of sequences' prompts; return the logits after the last token of each.
 
-        A token's numbers do not depend on the sequences beside its own, or on where a prompt is cut.
+        The result of a token does not depend on other sequences, or on the cuts of a prompt.
 
         Args:
             rows: sequences, each with its next tokens, one or more.
@@ -234,7 +233,7 @@ class NativeDecoder:
         """Read some tokens of each sequence; return the logits after each, float32 [tokens, vocabulary].
 
         Args:
-            rows: sequences, each with its next tokens; usually one, several where they are known or guessed.
+            rows: sequences, each with its next tokens; usually one, or several if they are known or guessed.
 
         Raises:
             ValueError: a sequence is longer than its slot.
@@ -297,7 +296,7 @@ class NativeDecoder:
 
 
 def _windows(config: Any, layers: int) -> list[int]:
-    """The number of keys that each layer's queries see; 0 for all."""
+    """Number of keys that each layer's queries attend to; 0 is all."""
     window = getattr(config, "sliding_window", None) or 0
     kinds = getattr(config, "layer_types", None)
     if kinds is None:

@@ -1,4 +1,4 @@
-"""The native decoder as C sees it: its libraries for each instruction set, its functions and structures."""
+"""C interface of the native decoder: its libraries for each instruction set, its functions and structures."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Functions:
         level: name of the instruction set.
         step: decodes a few tokens of each sequence.
         prefill: reads prompts. Both take (model, rows, their number, hidden states, logits, their number,
-            threads) and return 0 when done, 1 when there is no memory.
+            threads). They return 0 on success and 1 if there is no memory.
     """
 
     level: str
@@ -135,7 +135,7 @@ def functions() -> Functions:
 
 
 def best(sources: Sequence[NativeSource], load: Callable[[str], T]) -> T:
-    """Return what `load` gives for this processor's best instruction set for which sources can be built.
+    """Return the result of `load` for this processor's best instruction set that can be built.
 
     Raises:
         CannotBuildError: there is none that can be built here.
@@ -155,7 +155,7 @@ def build_all(sources: Sequence[NativeSource], level: str) -> list[Any]:
     Raises:
         CannotBuildError: one cannot be built here.
     """
-    with ThreadPoolExecutor(len(sources)) as pool:  # compilers are programs of their own
+    with ThreadPoolExecutor(len(sources)) as pool:  # compilers run as separate processes
         paths = list(pool.map(lambda source: source.build(level), sources))
     return [
         source.load(path, f"llmkit_{source.name}_{level}")

@@ -1,4 +1,4 @@
-"""Linear layers as the native steps want them: addresses of weights that stay where they lie."""
+"""Linear layers in the form of the native steps: addresses of weights, without copies."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read_alike(linears: Sequence[Any]) -> bool:
 
 
 def weight_bytes(linear: Any) -> int:
-    """Return the bytes of a layer's weight, for which `is_native` holds."""
+    """Return the bytes of a layer's weight; `is_native` must be True for the layer."""
     base = native_adapter.base_layer(linear)
     bits = base.bits if _quantized(base) is not None else 8 * base.weight.element_size()
     return int(base.out_features * base.in_features * bits // 8)
 
 
 class NativeWeights:
-    """Makes structures for C, and holds the tensors whose memory they point to.
+    """Makes structures for C, and keeps references to the tensors whose memory they point to.
 
     Attributes:
         rank: the largest of the adapters so far.
@@ -52,11 +52,11 @@ class NativeWeights:
         self._held: list[Any] = []
 
     def matrix(self, linear: Any, bias: torch.Tensor | None = None) -> NativeMatrix:
-        """Return a layer as C sees it.
+        """Return a layer as a C structure.
 
         Args:
-            linear: a layer for which `is_native` holds.
-            bias: added to the result beside the layer's own, [outputs].
+            linear: a layer for which `is_native` is True.
+            bias: added to the result together with the layer's own bias, [outputs].
         """
         base = native_adapter.base_layer(linear)
         shape = (base.out_features, base.in_features)
@@ -78,7 +78,7 @@ class NativeWeights:
         return matrix
 
     def _with_bias(self, base: Any, bias: torch.Tensor | None) -> int:
-        """The address of a quantized weight; one with a bias that is not the layer's own has its own."""
+        """Return the address of a quantized weight; with a bias that is not the layer's own, of a copy."""
         from llmkit.linear import cpu
 
         packed = base.packed() if bias is base.bias else replace(base.packed(), bias=bias, memo={})
@@ -105,7 +105,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _quantized(linear: Any) -> int | None:
-    """The address of a quantized layer's weight in the native layout; None if it has another."""
+    """Return the address of a quantized layer's weight in the native layout; None for another layout."""
     from llmkit.linear import cpu
     from llmkit.linear.modules import QuantizedLinear
 

@@ -15,8 +15,8 @@ class PrefixCache:
     """Keys and values of the last tokens that the model read, reused if the next prompt begins with them.
 
     It supports decoder-only models whose attention keeps a key and a value for each token. A full sliding
-    window no longer has the tokens that cropping needs, and recurrent state cannot be cropped: such models
-    read the next prompt from its start.
+    window no longer contains the tokens that cropping needs, and recurrent state cannot be cropped. Such
+    models read the next prompt from its start.
 
     Args:
         loaded: the model of the cache.
@@ -33,7 +33,7 @@ class PrefixCache:
     def take(self, ids: Sequence[int]) -> DynamicCache | None:
         """Return the cache, cropped to its common prefix with the prompt `ids`, for `generate` to fill.
 
-        This object is empty until `keep` returns the cache, so that a failed answer leaves nothing behind.
+        This object is empty until `keep` returns the cache, so a failed answer leaves no state.
         The result is None for a model that is not supported.
         """
         cache, held = self._cache, self.ids

@@ -1,4 +1,4 @@
-"""Keys and values of prompts that were read, for later prompts that begin like them."""
+"""Keys and values of earlier prompts, for later prompts with the same prefixes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_MOST_KEPT = 256  # each is compared with each new prompt
+_MOST_KEPT = 256  # maximum number, because each is compared with each new prompt
 Key = tuple[str, tuple[int, ...]]
 
 
 class PrefixStore:
-    """Beginnings of prompts with their keys and values; those not used for longest go first.
+    """Prefixes of prompts with their keys and values; the least recently used are removed first.
 
-    Prompts of different scopes share nothing: else the time to the first token would tell one client what
-    another one asked.
+    Prompts of different scopes share nothing: otherwise the time to the first token would reveal the prompts
+    of other clients.
 
     Args:
-        most_bytes: limit on the memory of all beginnings together; 0 keeps none.
-        piece: a beginning is kept in multiples of so many tokens, because prompts are read in such pieces.
+        most_bytes: limit on the memory of all prefixes together; 0 keeps none.
+        piece: prefixes are kept in multiples of this many tokens, because prompts are read in such pieces.
 
     Attributes:
-        size: bytes that are in use.
+        size: number of bytes in use.
     """
 
     def __init__(self, most_bytes: int, piece: int) -> None:
@@ -33,7 +33,7 @@ class PrefixStore:
         self._kept: OrderedDict[Key, torch.Tensor] = OrderedDict()
 
     def find(self, scope: str, ids: Sequence[int]) -> tuple[torch.Tensor, int] | None:
-        """Return keys and values that begin like a prompt, and how many of its tokens they cover.
+        """Return keys and values of a prefix of a prompt, and the number of tokens that they cover.
 
         The prompt's last token is never covered: the logits after it choose the first new token.
         """
@@ -49,7 +49,7 @@ class PrefixStore:
         return self._kept[best[0]], best[1]
 
     def keep(self, scope: str, ids: Sequence[int], states: torch.Tensor) -> None:
-        """Keep a copy of a prompt's beginning.
+        """Keep a copy of a prompt's prefix.
 
         Args:
             scope: prompts of this scope may use it.
@@ -62,7 +62,7 @@ class PrefixStore:
             return
         key = scope, tuple(ids[:count])
         for other in [one for one in self._kept if one[0] == scope]:
-            if other[1][:count] == key[1]:  # it covers this one
+            if other[1][:count] == key[1]:  # the longer prefix covers this one
                 self._kept.move_to_end(other)
                 return
             if other[1] == key[1][: len(other[1])]:
@@ -81,6 +81,6 @@ class PrefixStore:
 
 
 def _common(one: Sequence[int], other: Sequence[int], most: int) -> int:
-    """Return the length of the beginning that two sequences share, `most` at the most."""
+    """Return the length of the common prefix of two sequences, at most `most`."""
     most = min(len(one), len(other), most)
     return next((i for i in range(most) if one[i] != other[i]), most)

@@ -1,7 +1,7 @@
 """Let `RowSampler` choose the tokens inside transformers' `generate`.
 
-Penalties that count tokens, biases, constraints and log-probabilities belong to one sequence each. `generate`
-gets them as one logits processor, which leaves a single possible token in each row.
+Penalties that count tokens, biases, constraints and log-probabilities are state of one sequence. `generate`
+receives them as one logits processor, which leaves a single possible token in each row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ABILITIES = ("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", 
 
 
 def wanted(request: Request) -> str | None:
-    """Return the first option of a request that only a `RowSampler` can do, or None."""
+    """Return the first option of a request that only a `RowSampler` supports, or None."""
     sampling = request.sampling
     asked = (
         ("presence_penalty", sampling.presence_penalty),
@@ -36,14 +36,14 @@ def wanted(request: Request) -> str | None:
 
 
 def check(request: Request, settings: Settings) -> None:
-    """Refuse a request that needs a `RowSampler` beside settings that it does not know.
+    """Refuse a request that needs a `RowSampler` and has settings that it does not support.
 
     Raises:
-        OptionError: it names the option.
+        OptionError: with the option's name.
     """
     option, unknown = wanted(request), reason_against(settings)
     if option is not None and unknown is not None:
-        raise OptionError(option, f"does not go with `{unknown}`; leave one of them out")
+        raise OptionError(option, f"cannot be combined with `{unknown}`; leave one of them out")
 
 
 class RowChoices:
@@ -51,20 +51,20 @@ class RowChoices:
 
     Args:
         rows: requests without beams, one for each row.
-        settings: shared by them.
+        settings: settings of all of them.
 
     Attributes:
-        samplers: one for each row. Of a row that ended, the tokens after the end mean nothing.
+        samplers: one for each row. After the end of a row, its tokens have no meaning.
     """
 
     def __init__(self, rows: Sequence[Request], settings: Settings) -> None:
         self.samplers = [RowSampler(row, settings) for row in rows]
 
     def __call__(self, input_ids: Any, scores: torch.Tensor) -> torch.Tensor:
-        """Leave one token possible in each row of `scores`, [rows, vocabulary]."""
+        """Leave one possible token in each row of `scores`, [rows, vocabulary]."""
         active = [i for i, one in enumerate(self.samplers) if not _ended(one)]
         chosen = torch.full_like(scores, -torch.inf)
-        chosen[:, 0] = 0.0  # of a row that ended, which `generate` pads
+        chosen[:, 0] = 0.0  # the row has ended, and `generate` pads it
         if active:
             logits = scores[active].float().cpu()
             tokens = choose([self.samplers[i] for i in active], logits)

@@ -1,6 +1,6 @@
-"""Choose the next token of each of several sequences, each with settings and random numbers of its own.
+"""Choose the next tokens of several sequences, each with its own settings and random numbers.
 
-The arithmetic is that of `sampling`, which does the same inside transformers' `generate`.
+The arithmetic equals that of `sampling`, which works inside transformers' `generate`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmkit.engines.transformers.sampling import Settings, random_stream
 if TYPE_CHECKING:
     from llmkit.engines.base import TokenMask
 
-# Settings of a generation_config that change logits in ways that this module does not know.
+# Settings of a generation_config that change logits in ways that this module does not support.
 _UNKNOWN = (
     *("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id"),
     *("exponential_decay_length_penalty", "sequence_bias", "guidance_scale", "watermarking_config"),
@@ -29,11 +29,11 @@ _UNKNOWN = (
 
 
 def reason_against(settings: Settings, known: frozenset[str] = frozenset()) -> str | None:
-    """Return the setting that `RowSampler` does not know, or None if it knows all.
+    """Return the first setting that `RowSampler` does not support, or None if it supports all.
 
     Args:
         settings: from `make_settings`.
-        known: settings that the caller sees to.
+        known: settings that the caller handles.
     """
     if settings.config.num_beams > 1:
         return "num_beams"
@@ -54,7 +54,7 @@ class RowSampler:
     """Chooses the tokens of one sequence.
 
     Args:
-        request: with its key, limits, penalties and constraint.
+        request: request with its key, limits, penalties and constraint.
         settings: from `sampling.make_settings`.
 
     Attributes:
@@ -79,12 +79,12 @@ class RowSampler:
 
     @property
     def number(self) -> float:
-        """The random number that draws the next token."""
+        """Random number that draws the next token."""
         return self._number(0, 0)
 
     @property
     def accepting_number(self) -> float:
-        """The random number that accepts or rejects a drawn guess of the next token."""
+        """Random number that accepts or rejects a drawn guess of the next token."""
         return self._number(1, 0)
 
     def proposing_number(self, ahead: int) -> float:
@@ -111,10 +111,10 @@ class RowSampler:
             logits[len(allowed) :] = -torch.inf
 
     def weigh(self, logits: torch.Tensor, ahead: Sequence[int] = ()) -> None:
-        """Apply penalties, biases and the least length to logits, float32 [vocabulary], in place.
+        """Apply penalties, biases and the minimum length to logits, float32 [vocabulary], in place.
 
         Args:
-            logits: those after the sequence and the tokens `ahead`.
+            logits: logits after the sequence and the tokens `ahead`.
             ahead: tokens that may come next.
         """
         sampling = self.request.sampling
@@ -135,7 +135,7 @@ class RowSampler:
             logits[sorted(self.settings.end_ids)] = -torch.inf
 
     def accept(self, token: int) -> None:
-        """Take note of the token that was chosen."""
+        """Record the chosen token."""
         self.written.append(token)
         if self._penalty != 1.0:
             self._seen[token] = None
@@ -146,7 +146,7 @@ class RowSampler:
             self._mask.accept(token)
 
     def note(self, logits: torch.Tensor, token: int) -> None:
-        """Keep the log-probabilities of a position: of the token and of the likeliest ones."""
+        """Record the log-probabilities of a position: of the token and of the most likely tokens."""
         if self.logprobs is None:
             return
         scores = logits.log_softmax(dim=-1)
@@ -157,7 +157,7 @@ class RowSampler:
 
 
 def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
-    """Choose the next token of each sequence, and tell its sampler.
+    """Choose the next token of each sequence, and record it in its sampler.
 
     Args:
         samplers: one for each row.
@@ -188,21 +188,21 @@ def choose(samplers: Sequence[RowSampler], logits: torch.Tensor) -> list[int]:
 def _likeliest(scores: torch.Tensor) -> list[int]:
     """Choose the first token with the highest score of each row; scores [rows, vocabulary]."""
     if scores.device.type == "cpu" and scores.dtype == torch.float32:
-        found: list[int] = scores.numpy().argmax(axis=-1).tolist()  # numpy looks at many numbers at once
+        found: list[int] = scores.numpy().argmax(axis=-1).tolist()  # faster than torch's argmax
         return found
     return scores.argmax(dim=-1).tolist()
 
 
 def _draw(scores: torch.Tensor, settings: Settings, numbers: Sequence[float]) -> list[int]:
     """Draw a token of each row by inversion of its cumulative distribution; scores [rows, vocabulary]."""
-    nothing: Any = None  # the warpers that `Settings` holds do not look at the ids
+    nothing: Any = None  # the warpers in `Settings` do not use the ids
     plain = scores
     for warp in settings.warpers:
         scores = warp(nothing, scores)
     chosen = []
     for i, (row, number) in enumerate(zip(scores, numbers, strict=True)):
         if not math.isfinite(float(row.max())):
-            chosen.append(int(plain[i].argmax()))  # settings so extreme that float32 cannot hold the scores
+            chosen.append(int(plain[i].argmax()))  # settings so extreme that the scores overflow float32
             continue
         ids = torch.isfinite(row).nonzero().squeeze(1)
         total = row[ids].double().softmax(dim=-1).cumsum(dim=-1)
@@ -212,7 +212,7 @@ def _draw(scores: torch.Tensor, settings: Settings, numbers: Sequence[float]) ->
 
 
 class _Ngrams:
-    """Finds the tokens that would repeat an n-gram of the sequence."""
+    """Index of n-grams, to find the tokens that would repeat one."""
 
     def __init__(self, size: int, ids: Sequence[int]) -> None:
         self._size = size

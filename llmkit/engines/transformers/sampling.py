@@ -1,9 +1,9 @@
-"""From `Sampling` to the arguments of transformers' `generate`: its config, logits processors and criteria.
+"""Turn `Sampling` into arguments of transformers' `generate`: its config, logits processors and criteria.
 
-Tokens are drawn here and not by `generate`, which draws a whole batch from one global generator, so that a
-row's sample depends on its neighbors. Here each row has its own stream of random numbers, keyed by seed, row
-and sample, and each step takes one number from it (inversion of the cumulative distribution; Devroye,
-Non-Uniform Random Variate Generation, 1986, chapter III.2, https://doi.org/10.1007/978-1-4613-8643-8).
+Tokens are drawn here, not by `generate`: it draws a whole batch from one global generator, so a row's sample
+would depend on the other rows. Here each row has its own stream of random numbers, keyed by seed, row and
+sample, and each step uses one number of it (inversion of the cumulative distribution; Devroye, Non-Uniform
+Random Variate Generation, 1986, chapter III.2, https://doi.org/10.1007/978-1-4613-8643-8).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 LogitsProcessor = Callable[[Any, torch.Tensor], torch.Tensor]
-"""Takes the ids so far [rows, tokens] and the logits of the next token [rows, vocabulary]; returns logits."""
-_TOP_K = 50  # transformers' own default where neither the model nor the user says anything
+"""Function of the ids so far [rows, tokens] and the logits of the next token [rows, vocabulary] to logits."""
+_TOP_K = 50  # transformers' default if neither the model nor the user sets it
 _NO_TOKEN = 2**31 - 1  # stands for no end token; `generate` would fill None from the model's own config
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`Sampling` in transformers' terms. All requests of one call share it.
+    """`Sampling` in the form of transformers. All requests of one call share it.
 
     Attributes:
         config: for `generate`. ``do_sample`` is on for `beam_sampling` only; each call sets its limits.
-        drawing: each row draws its tokens from its own random numbers.
-        beam_sampling: beams draw their tokens, which only transformers' own sampler can do.
+        drawing: each row samples its tokens with its own random numbers.
+        beam_sampling: beams sample their tokens, which only transformers' own sampler supports.
         warpers: transformers' processors that shape the distribution to draw from.
         repetition_penalty: 1.0 for none.
         stop: strings that end an answer, the model's own among them.
@@ -55,10 +55,10 @@ class Settings:
 
 
 def model_defaults(loaded: LoadedModel) -> Sampling:
-    """Return what a model's generation_config says, as `Engine.defaults`."""
+    """Return a model's generation_config in the form of `Engine.defaults`."""
     config: Any = loaded.model.generation_config
     length = config.max_length if loaded.is_encoder_decoder else None
-    # transformers counts the token that the decoder starts from.
+    # transformers counts the decoder's start token.
     least = (config.min_length or 0) - 1 if loaded.is_encoder_decoder else 0
     return Sampling(
         max_new_tokens=length - 1 if length is not None and length >= 2 else Sampling.max_new_tokens,
@@ -83,9 +83,9 @@ def make_settings(
     *,
     is_encoder_decoder: bool,
 ) -> Settings:
-    """Bring `sampling` and the model's generation_config together.
+    """Combine `sampling` with the model's generation_config.
 
-    Settings that are no field of `Sampling`, such as ``typical_p`` or ``bad_words_ids``, are the model's own.
+    Settings outside `Sampling`, such as ``typical_p`` or ``bad_words_ids``, are those of the model.
     """
     config: Any = copy.deepcopy(own)
     beams, drawing = sampling.num_beams > 1, not sampling.greedy
@@ -98,13 +98,13 @@ def make_settings(
     config.temperature, config.top_k, config.top_p = 1.0, _TOP_K, 1.0
     if config.do_sample:
         config.temperature, config.top_k, config.top_p = sampling.temperature, sampling.top_k, sampling.top_p
-        # `generate` fills what is None from the model's own config.
+        # `generate` replaces None by values of the model's own config.
         config.min_p = 0.0 if not sampling.min_p and own.min_p else sampling.min_p or None
     config.length_penalty = sampling.length_penalty
     config.early_stopping = sampling.early_stopping
     config.no_repeat_ngram_size = sampling.no_repeat_ngram_size
     config.return_dict_in_generate = False
-    # The least number of tokens is kept row by row, in `no_end_before`.
+    # `no_end_before` enforces the minimum number of tokens row by row.
     config.min_length = 0 if is_encoder_decoder else config.min_length
     config.min_new_tokens = None if own.min_new_tokens is None else 0
     stop = tuple(dict.fromkeys([*_as_list(own.stop_strings), *sampling.stop]))
@@ -155,14 +155,14 @@ def _warpers(sampling: Sampling, typical_p: float | None) -> tuple[LogitsProcess
 
 
 def random_stream(seed: int, row: int, sample: int, length: int, part: int = 0) -> np.ndarray:
-    """Return `length` uniform numbers in [0, 1) that belong to (seed, row, sample, part) alone.
+    """Return `length` uniform numbers in [0, 1) that depend only on (seed, row, sample, part).
 
     Philox is a counter-based generator made for keyed streams (Salmon et al., 2011,
     https://doi.org/10.1145/2063384.2063405).
     """
     key = np.array([seed % 2**64, (row * 2**20 + sample) % 2**64], dtype=np.uint64)
     bits = np.random.Philox(key=key, counter=[0, 0, 0, part]).random_raw(length)
-    # 32 bits, so that u * total stays below total in float64 and the last token cannot be overshot.
+    # 32 bits, so that u * total stays below total in float64 and the index stays within the vocabulary.
     return (bits >> np.uint64(32)).astype(np.float64) / 2.0**32
 
 
@@ -188,7 +188,7 @@ def row_processors(
 
 
 def no_end_before(leasts: Sequence[int], end_ids: frozenset[int], *, prompt_length: int) -> LogitsProcessor:
-    """Return a logits processor that keeps each row going until it has its least number of new tokens."""
+    """Return a logits processor that forbids the end of each row before its minimum number of new tokens."""
     least, ends = torch.tensor(leasts), sorted(end_ids)
 
     def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -218,7 +218,7 @@ def begin_with(prefixes: Sequence[tuple[int, ...] | None], *, prompt_length: int
 
 
 def stop_at(limits: Sequence[int], prompt_length: int) -> Callable[..., torch.Tensor]:
-    """Return a stopping criterion that ends each row at its own number of new tokens."""
+    """Return a stopping criterion that ends each row at its own maximum number of new tokens."""
     most = torch.tensor(limits)
 
     def criterion(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
@@ -238,9 +238,9 @@ def stop_when(stopped: Callable[[], bool]) -> Callable[..., torch.Tensor]:
 
 
 def _without_padding(penalize: LogitsProcessor, mask: torch.Tensor) -> LogitsProcessor:
-    """Keep padding out of the repetition penalty.
+    """Exclude padding from the repetition penalty.
 
-    Otherwise the pad token, which is often the end token, is penalized in the padded rows of a batch only.
+    Otherwise the pad token, which is often the end token, would be penalized only in padded rows of a batch.
     """
     padded = mask == 0
     first = mask.to(torch.int64).argmax(dim=1, keepdim=True)
@@ -249,7 +249,7 @@ def _without_padding(penalize: LogitsProcessor, mask: torch.Tensor) -> LogitsPro
         length = padded.shape[1]
         prompt = input_ids[:, :length]
         beams = len(input_ids) // len(padded)
-        # A row's first real token is in it already, so repeating it changes no penalty.
+        # A row's first real token already counts, so repeating it changes no penalty.
         real = prompt.gather(1, first.repeat_interleave(beams, dim=0))
         real = torch.where(padded.repeat_interleave(beams, dim=0), real, prompt)
         return penalize(torch.cat([real, input_ids[:, length:]], dim=1), scores)
@@ -258,7 +258,7 @@ def _without_padding(penalize: LogitsProcessor, mask: torch.Tensor) -> LogitsPro
 
 
 def _draw(streams: torch.Tensor, prompt_length: int) -> LogitsProcessor:
-    """Pick each row's next token with its own random number and leave only that one possible."""
+    """Draw each row's next token with its own random number, and leave only that token possible."""
 
     def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         step = input_ids.shape[1] - prompt_length

@@ -1,6 +1,6 @@
-"""Decide which tokens of a sequence to guess, and how many: by its own text, by a draft model, or none.
+"""Decide the source and number of guessed tokens: the sequence's text, a draft model, or no guesses.
 
-Guesses are verified together in one step of the model (`verification`). They cost time if they are wrong.
+Guesses are verified together in one step of the model (`verification`). Wrong guesses take time.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from statistics import median
 from typing import Literal
 
 GUESSES = 5
-"""Tokens that are guessed at a time, at most."""
-VERIFYING = 0.08  # a step with one token more takes this share of a step longer
-# Times as fast as without guesses, at least. A draft's cost may be an estimate, and so needs a margin.
+"""Maximum number of tokens to guess at a time."""
+VERIFYING = 0.08  # time of one more token in a step, as a share of a step
+# Minimum speedup by guesses. The time of a draft may be an estimate, so its minimum has a margin.
 _LEAST_LOOKED_UP, _LEAST_DRAFTED = 1.03, 1.1
-_LOOKED_UP, _DRAFTED = 0.5, 0.7  # shares of guesses that are expected to be right
+_LOOKED_UP, _DRAFTED = 0.5, 0.7  # expected shares of right guesses
 
 Source = Literal["lookup", "draft"]
 
 
 class Meter:
-    """Measures the time that guesses take, where they change no token.
+    """Measures the time of guesses; used only if guesses do not change the tokens.
 
     Args:
-        draft: time to draft and to verify one token, as a share of a step of the model, before it is known;
-            None without a draft model.
+        draft: estimate of the time to draft and to verify one token, as a share of a step of the model, until
+            it is measured; None without a draft model.
     """
 
     _ENOUGH, _KEPT = 5, 15
@@ -41,7 +41,7 @@ class Meter:
         return max(0.02, median(costs)) if len(costs) >= self._ENOUGH else self._expected[source]
 
     def note(self, rows: int, guessed: int, seconds: float, source: Source) -> None:
-        """Take note of a step of some sequences, with the guesses of all of them, from one source."""
+        """Record a step of some sequences, with all their guesses, which are from one source."""
         plain = self._plain[rows]
         if not guessed:
             plain.append(seconds)
@@ -50,21 +50,21 @@ class Meter:
 
 
 class Pace:
-    """Number of tokens to guess, by how many guesses of the same sequence were right.
+    """Number of tokens to guess, by the share of right guesses in the same sequence.
 
-    It looks at one sequence alone: with a fixed cost, a sequence gets the same guesses in every batch.
+    It depends on one sequence only: with a fixed cost, a sequence gets the same guesses in every batch.
 
     Args:
         cost: see below.
-        rate: share of guesses that is expected to be right.
-        least: guesses must make a sequence so many times as fast.
+        rate: expected share of right guesses.
+        least: minimum speedup by guesses.
 
     Attributes:
         cost: time to propose and to verify one token, as a share of a step of the model.
     """
 
-    _PRIOR, _DECAY = 4.0, 0.85  # guesses that the start counts as; weight of the past after each round
-    _FIRST, _LONGEST = 16, 256  # tokens without guesses, after guesses that did not pay
+    _PRIOR, _DECAY = 4.0, 0.85  # weight of the initial rate, in guesses; decay of the past in each round
+    _FIRST, _LONGEST = 16, 256  # number of tokens without guesses, after guesses that gave no speedup
     _PROBE = 2
 
     def __init__(self, cost: float, rate: float, least: float) -> None:
@@ -74,7 +74,7 @@ class Pace:
         self._probing = False
 
     def best(self) -> tuple[int, float]:
-        """Return the best number of guesses, 0 to `GUESSES`, and how many times as fast they make it.
+        """Return the best number of guesses, 0 to `GUESSES`, and its speedup.
 
         With a share a of right guesses, k of them give (1 - a^(k+1)) / (1 - a) tokens for the time of
         1 + cost k steps (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, section 3.3).
@@ -88,7 +88,7 @@ class Pace:
         return (count, gain) if count else (0, 1.0)
 
     def next(self) -> tuple[int, float]:
-        """As `best`, with pauses and new tries: for guesses that nobody can judge unless they are made."""
+        """Like `best`, with pauses and new attempts: for guesses whose quality only an attempt shows."""
         if self._pause:
             self._pause -= 1
             self._probing = not self._pause
@@ -101,11 +101,11 @@ class Pace:
         return count, gain
 
     def note(self, guessed: int, right: int) -> None:
-        """Take note of a round: of the guesses, the first `right` ones were right."""
+        """Record a round: the first `right` guesses were right."""
         if not guessed:
             return
         past = self._DECAY
-        if self._probing:  # what was long ago says little
+        if self._probing:  # older rounds count less
             past = 0.5
         self._right = past * self._right + right
         self._tried = past * self._tried + right + int(right < guessed)
@@ -121,19 +121,19 @@ class Pace:
 
 
 def can_pay(cost: float) -> bool:
-    """Tell if a draft model of some cost could make a sequence faster, if all its guesses were right."""
+    """Return True if a draft model with this cost is faster when all its guesses are right."""
     return Pace(cost, 1.0, _LEAST_DRAFTED).best()[0] > 0
 
 
 class Guesser:
-    """Plans the guesses of one sequence.
+    """Planner of the guesses of one sequence.
 
     Args:
         ids: its prompt.
 
     Attributes:
-        lookup: finds tokens in its text.
-        looking, drafting: the paces of both sources.
+        lookup: guesses from its text.
+        looking, drafting: paces of the two sources.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
@@ -143,20 +143,20 @@ class Guesser:
         self._found: list[int] = []
 
     def drafts(self, cost: float) -> None:
-        """Let a draft model guess, too."""
+        """Enable guesses by a draft model."""
         self.drafting = Pace(cost, _DRAFTED, _LEAST_DRAFTED)
 
     def measured(self, meter: Meter) -> None:
-        """Take the costs from a clock."""
+        """Use measured costs."""
         self.looking.cost = meter.cost("lookup")
         if self.drafting is not None:
             self.drafting.cost = meter.cost("draft")
 
     def plan(self, room: int) -> tuple[list[int], int]:
-        """Return tokens to guess by the text, and the number of tokens to draft in place of them.
+        """Return tokens guessed from the text, or the number of tokens to draft in place of them.
 
         Args:
-            room: tokens that may be guessed at most.
+            room: maximum number of tokens to guess.
         """
         self._found = self.lookup.guesses(min(GUESSES, room))
         count, gain = self.looking.best() if self._found else (0, 1.0)
@@ -167,16 +167,16 @@ class Guesser:
         return self._found[:count], 0
 
     def note(self, chosen: Sequence[int], drafted: int, right: int) -> None:
-        """Take note of a round.
+        """Record a round.
 
         Args:
             chosen: its tokens.
-            drafted: tokens that were drafted.
-            right: those of them that stayed.
+            drafted: number of drafted tokens.
+            right: number of them that were accepted.
         """
         if self.drafting is not None:
             self.drafting.note(drafted, right)
-        # The text's continuation is compared also where it was not guessed.
+        # Compare the text's continuation even if it was not guessed.
         seen = list(zip(self._found, chosen, strict=False))
         wrong = next((i for i, (foreseen, token) in enumerate(seen) if foreseen != token), len(seen))
         self.looking.note(len(seen), wrong)
@@ -193,19 +193,19 @@ class PromptLookup:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self._ids: list[int] = []
-        self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> where it last ended, before the newest token
+        self._ends: dict[tuple[int, ...], int] = {}  # n-gram -> its last end before the newest token
         for token in ids:
             self.add(token)
 
     def add(self, token: int) -> None:
-        """Take the sequence's next token."""
+        """Add the sequence's next token."""
         for size in self._SIZES:
             if len(self._ids) >= size:
                 self._ends[tuple(self._ids[-size:])] = len(self._ids)
         self._ids.append(token)
 
     def guesses(self, most: int) -> list[int]:
-        """Return the tokens that followed the last tokens when they occurred before, `most` at the most."""
+        """Return the tokens after the previous occurrence of the last tokens, at most `most`."""
         for size in self._SIZES:
             end = self._ends.get(tuple(self._ids[-size:])) if len(self._ids) >= size else None
             if end is not None:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.draft_model import DraftModel
     from llmkit.engines.transformers.sampling import Settings
 
-_READ = 128  # tokens of prompts between two steps
+_READ = 128  # number of prompt tokens to read between two steps
 
 
 class StepBatch:
     """Answers in native steps; see `LiveBatch`.
 
     Args:
-        model: one that `native_decoder.reason_against` has nothing against.
-        tokenizer: for stop strings.
-        settings: settings of a request; None if native steps do not know them.
-        most_tokens: of one request, prompt and answer together.
+        model: model that `native_decoder.reason_against` accepts.
+        tokenizer: tokenizer, for stop strings.
+        settings: function that returns the settings of a request; None if native steps do not support them.
+        most_tokens: maximum number of tokens of one request, prompt and answer together.
         token_bytes: bytes of the cache for one token.
-        prompt_cache: bytes for the beginnings of earlier prompts; 0 keeps none.
-        draft: model that guesses tokens; None looks them up in the text.
+        prompt_cache: bytes for prefixes of earlier prompts; 0 keeps none.
+        draft: draft model; None guesses tokens from the text.
 
     Raises:
         OutOfMemory: the cache does not fit.
@@ -68,7 +68,7 @@ class StepBatch:
         self._answers: dict[int, StepAnswer] = {}
 
     def takes(self, request: Request) -> bool:
-        """Tell if native steps know all that the request asks for."""
+        """Return True if native steps support all options of the request."""
         return request.ids is not None and self._settings(request) is not None
 
     def add(self, request: Request, on_tokens: OnTokens) -> LiveAnswer:
@@ -81,7 +81,7 @@ class StepBatch:
         return answer
 
     def step(self) -> list[LiveAnswer]:
-        """Write the next tokens of each answer; return those that ended."""
+        """Generate the next tokens of each answer; return the answers that ended."""
         return [self._answers.pop(id(one)) for one in self._decoder.step()]
 
 

@@ -1,9 +1,9 @@
 """Continuous batching over `NativeDecoder`: sequences join and leave between steps.
 
-A token's numbers depend on the tokens before it alone, to the bit: not on what runs beside it, or on the
-pieces that a prompt is read in. So a prefix that several prompts share is read once, and short prompts are
-read together. Tokens are guessed, by a draft model or from the sequence's own text, and verified several at a
-time (`verification`).
+The result of a token depends only on the tokens before it, to the bit: not on other sequences, or on the
+pieces in which a prompt is read. So a prefix of several prompts is read once, and short prompts are read
+together. Several tokens are guessed, by a draft model or from the sequence's own text, and verified together
+(`verification`).
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.sampling import Settings
 
 READ = 512
-"""Tokens of prompts that are read at a time."""
+"""Number of prompt tokens to read at a time."""
 SHARED = 16
-"""Tokens at the beginning of two prompts that are worth copying."""
+"""Minimum length of a common prefix for which copying is worth the time."""
 MAX_ROWS = 32
-"""Sequences that run together; more would wait for the processor, not for memory."""
+"""Maximum number of sequences that run together; with more, arithmetic limits the speed, not memory."""
 GUESSING_ROWS = 2
-"""Sequences that run together at most while tokens are guessed; with more, verifying costs what it saves.
-
-Where a draft model draws guesses, it does so in every batch: the tokens depend on it.
+"""Maximum number of sequences with guessed tokens; with more, guesses save no time. Sampled drafts are made
+in batches of any size, because the tokens depend on them.
 """
 
 
 class RunningSequence:
-    """One request on its way.
+    """One running request.
 
     Attributes:
-        request: with the prompt.
+        request: request with the prompt.
         sampler: chooses the tokens.
-        slot: its room in the cache.
-        keeps_slot: the room was given and stays; what it holds of the prompt's beginning is not read again.
+        slot: its range in the cache.
+        keeps_slot: the slot belongs to the caller and stays reserved; its prefix of the prompt is not read
+            again.
         finished: None while it runs.
-        cancelled: set by another thread to end it at the next step.
-        reused: tokens of the prompt whose keys and values were copied from an earlier one.
+        cancelled: True, set by another thread, ends it at the next step.
+        reused: number of prompt tokens whose keys and values were copied from an earlier prompt.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RunningSequence:
         self.reused = 0
         self._on_tokens = on_tokens
         self._tokenizer = tokenizer
-        # Enough tokens to hold the longest stop string, which may begin inside one.
+        # Enough tokens for the longest stop string, which may begin inside a token.
         self._tail = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
         self.guesser = Guesser(request.ids or ())
 
@@ -80,11 +80,11 @@ class RunningSequence:
 
     @property
     def size(self) -> int:
-        """Tokens that its slot needs: the prompt, the answer, and room for guesses."""
+        """Number of tokens in its slot: the prompt, the answer, and guesses."""
         return len(self.prompt) + self.request.sampling.max_new_tokens + GUESSES
 
     def take(self, tokens: Sequence[int]) -> int:
-        """Take tokens that were chosen; return how many of them belong to the answer."""
+        """Add chosen tokens; return the number of them that belong to the answer."""
         limit = self.request.sampling.max_new_tokens
         written = self.sampler.written
         for count, token in enumerate(tokens, start=1):
@@ -105,7 +105,7 @@ class RunningSequence:
 
     @property
     def room(self) -> int:
-        """Tokens that may be guessed: the token after them still fits into the answer."""
+        """Maximum number of tokens to guess: the token after them must fit into the answer."""
         return self.request.sampling.max_new_tokens - len(self.sampler.written) - 1
 
     def completion(self) -> Completion:
@@ -125,7 +125,7 @@ class RunningSequence:
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return the number of tokens that two prompts have in common at the beginning."""
+    """Return the length of the common prefix of two prompts."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
@@ -137,7 +137,7 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def new_meter(draft: DraftModel | None) -> Meter:
-    """Return what is known about the time of guesses before the first one."""
+    """Return a `Meter` with the expected time of guesses."""
     return Meter(None if draft is None else draft.cost)
 
 
@@ -145,16 +145,16 @@ class StepDecoder:
     """Runs sequences step by step.
 
     Args:
-        model: one that `native_decoder.reason_against` has nothing against.
-        tokens: tokens of all running sequences that the cache holds.
-        read: tokens of prompts to read before each step, so that long prompts do not hold up the answers of
-            others; None reads all that there is room for.
-        draft: model that guesses tokens; None looks them up in the sequence.
-        meter: what is known about the time of guesses; None knows nothing yet.
+        model: model that `native_decoder.reason_against` accepts.
+        tokens: size of the cache, for the tokens of all running sequences.
+        read: number of prompt tokens to read before each step, so that long prompts do not delay other
+            answers; None reads as many as fit.
+        draft: draft model; None guesses tokens from the sequence.
+        meter: measured time of guesses; None has no measurement yet.
 
     Attributes:
-        prefixes: beginnings of earlier prompts; None keeps none.
-        guessed, right: tokens that were guessed, and those of them that stayed.
+        prefixes: prefixes of earlier prompts; None keeps none.
+        guessed, right: number of guessed tokens, and of those that were accepted.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class StepDecoder:
         self._running: list[RunningSequence] = []
 
     def add(self, sequence: RunningSequence) -> None:
-        """Let a sequence wait for its turn."""
+        """Add a sequence to the queue."""
         if self.drafter is not None:
             sequence.guesser.drafts(self.drafter.draft.cost)
             if sequence.slot is not None:
@@ -183,12 +183,12 @@ class StepDecoder:
         self._waiting.append(sequence)
 
     def run(self) -> Iterator[RunningSequence]:
-        """Run until no sequence is left; yield each when it is finished."""
+        """Run until no sequence is left; yield each sequence at its end."""
         while self._waiting or self._running:
             yield from self.step()
 
     def step(self) -> list[RunningSequence]:
-        """Admit waiting sequences, run one step, and return those that it finished."""
+        """Admit waiting sequences, run one step, and return the sequences that it finished."""
         self._admit()
         started = perf_counter()
         rows: list[tuple[Slot, list[int]]] = []
@@ -200,18 +200,18 @@ class StepDecoder:
         if rows:
             self._choose(active, guesses, drafted, self.native.step(rows))
             total = sum(map(len, guesses))
-            if len(drafted) in (0, len(rows)):  # else the time of two sources cannot be told apart
+            if len(drafted) in (0, len(rows)):  # otherwise the times of the two sources cannot be separated
                 source: Source = "draft" if drafted else "lookup"
                 self.meter.note(len(rows), total, perf_counter() - started, source)
         return self._leave()
 
     def _guesses(self, active: Sequence[RunningSequence]) -> tuple[list[list[DraftToken]], set[int]]:
-        """Guess the next tokens of each sequence; return them, and the indices of those that are drafted."""
+        """Guess the next tokens of each sequence; return them, and the indices of the drafted ones."""
         few = len(active) <= GUESSING_ROWS
         found: list[list[DraftToken]] = [[] for _ in active]
         rows: dict[int, DraftRow] = {}
         for i, one in enumerate(active):
-            # Drawn text depends on where tokens are drafted, so that may depend on the sequence alone.
+            # Sampled text depends on the positions of drafts, so these must depend only on the sequence.
             fixed = self.drafter is not None and one.settings.drawing
             if not few and not fixed:
                 continue
@@ -252,13 +252,13 @@ class StepDecoder:
     def _verify(
         self, one: RunningSequence, guesses: Sequence[DraftToken], drafted: bool, logits: torch.Tensor
     ) -> None:
-        """Choose a sequence's tokens up to the first wrong guess; forget what was read after it.
+        """Choose a sequence's tokens up to the first wrong guess; drop the tokens read after it.
 
         Args:
             one: the sequence.
-            guesses: of its next tokens.
+            guesses: guesses of its next tokens.
             drafted: a draft model made them.
-            logits: those after its last token and after each guess.
+            logits: logits after its last token and after each guess.
         """
         assert one.slot is not None
         begin = len(one.slot.ids) - len(logits)
@@ -278,7 +278,7 @@ class StepDecoder:
             self.drafter.settle(one.slot)
 
     def _admit(self) -> None:
-        for one in [one for one in self._waiting if one.cancelled]:  # also those behind one that needs room
+        for one in [one for one in self._waiting if one.cancelled]:  # anywhere in the queue
             one.finished = "interrupted"
             self._waiting.remove(one)
             self._running.append(one)
@@ -302,7 +302,8 @@ class StepDecoder:
             if not most or len(self._running) + len(rows) == MAX_ROWS:
                 break
             if one.slot is None:
-                # One that begins like another of these waits until that is read, and copies it then.
+                # If a prompt shares a prefix with another of these, it waits until that is read, then copies
+                # it.
                 source = self._shared(one.prompt, one.request.scope)
                 least = SHARED + (0 if source is None else source[1])
                 if any(_common(one.prompt, other.prompt) >= least for other, _, _ in rows):
@@ -321,11 +322,11 @@ class StepDecoder:
 
         Args:
             one: the sequence.
-            source: a slot that begins like it, and the tokens to copy from there.
-            others: others are about to be read, and will give up their slots.
+            source: a slot with the same prefix, and the number of tokens to copy.
+            others: other sequences will free their slots.
 
         Raises:
-            MemoryError: the cache will never hold it.
+            MemoryError: it is larger than the cache.
         """
         one.slot = self.native.allocate(one.size)
         if one.slot is None:
@@ -341,7 +342,7 @@ class StepDecoder:
         return True
 
     def _reuse(self, one: RunningSequence) -> None:
-        """Copy an earlier prompt's beginning, if it covers more than a running sequence does."""
+        """Copy an earlier prompt's prefix, if it is longer than that of a running sequence."""
         found = self.prefixes.find(one.request.scope, one.prompt) if self.prefixes is not None else None
         if found is None or one.slot is None or found[1] <= len(one.slot.ids):
             return
@@ -352,7 +353,7 @@ class StepDecoder:
         one.reused = count
 
     def _keep(self, one: RunningSequence) -> None:
-        """Keep the prompt's beginning of a sequence that has read it all."""
+        """Store the prompt's prefix after a sequence has read its whole prompt."""
         if self.prefixes is not None and one.slot is not None and len(one.slot.ids) >= len(one.prompt):
             begin = one.slot.offset
             states = self.native.cache[:, :, begin : begin + len(one.prompt)]
@@ -364,7 +365,7 @@ class StepDecoder:
         for other in self._running:
             if other.slot is None or other.request.scope != scope:
                 continue
-            # The prompt's last token has to be read: the logits after it choose the first new token.
+            # The prompt's last token must be read: its logits choose the first new token.
             count = min(_common(ids, other.prompt), len(ids) - 1)
             if count >= SHARED and (best is None or count > best[1]):
                 best = other.slot, count

@@ -1,4 +1,4 @@
-"""Requests through the native step: batches, streams, and conversations that keep their cache."""
+"""Requests in native steps: batches, streams, and conversations that keep their cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 REVISION = 2
-"""Changes with the order of the native sums, which a run that is resumed must not mix."""
+"""Version of the order of the native sums; a resumed run must not mix two orders."""
 
 
 def reason_against(loaded: LoadedModel) -> str | None:
@@ -36,7 +36,7 @@ class StepSession:
     """A conversation's cache.
 
     Attributes:
-        ids: tokens whose keys and values it holds.
+        ids: tokens whose keys and values it contains.
     """
 
     def __init__(self, model: PreTrainedModel, draft: DraftModel | None, meter: Meter) -> None:
@@ -51,8 +51,8 @@ class StepSession:
         self._slot: Slot | None = None
 
     def take(self, prompt: Sequence[int], size: int) -> tuple[StepDecoder, Slot]:
-        """Return a decoder and its slot of `size` tokens, which holds the prefix that the prompt shares."""
-        # The prompt's last token has to be read, since the logits after it choose the first new token.
+        """Return a decoder and its slot of `size` tokens, with the prefix that the prompt shares."""
+        # The prompt's last token must be read, because its logits choose the first new token.
         usable = min(len(self.ids), len(prompt) - 1)
         shared = next((i for i in range(usable) if self.ids[i] != prompt[i]), usable)
         self.ids = []
@@ -69,19 +69,19 @@ class StepSession:
         return self._decoder, self._slot
 
     def keep(self) -> None:
-        """Take note of what the slot holds after an answer."""
+        """Record the tokens in the slot after an answer."""
         assert self._slot is not None
         self.ids = list(self._slot.ids)
 
 
 class StepRunner:
-    """Runs requests of one model, whose settings `row_sampler.reason_against` has nothing against.
+    """Runs requests of one model, for settings that `row_sampler.reason_against` accepts.
 
     Args:
-        model: one that `reason_against` has nothing against.
-        tokenizer: for stop strings.
-        tokens: tokens of a batch that the cache may hold.
-        draft: model that guesses tokens; None looks them up in the text.
+        model: model that `reason_against` accepts.
+        tokenizer: tokenizer, for stop strings.
+        tokens: maximum size of the cache for a batch, in tokens.
+        draft: draft model; None guesses tokens from the text.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class StepRunner:
         self._decoder: StepDecoder | None = None
 
     def reason_against_settings(self, settings: Settings) -> str | None:
-        """Return the setting that steps do not know, or None if they know all."""
+        """Return the first setting that native steps do not support, or None."""
         return row_sampler.reason_against(settings)
 
     def generate(self, requests: Sequence[Request], settings: Settings) -> list[Completion]:
@@ -106,14 +106,14 @@ class StepRunner:
             OutOfMemory: the cache does not fit.
         """
         sequences = [RunningSequence(one, settings, self._tokenizer) for one in requests]
-        # Until all is done nothing is held: a decoder that failed halfway is not used again.
+        # The decoder is not stored before the end, so it is not used again after a failure.
         decoder, self._decoder = self._decoder, None
         try:
             needed = self._needed([one.size for one in sequences])
             if decoder is None or decoder.native.tokens < needed:
                 decoder = None  # frees the smaller cache first
                 decoder = StepDecoder(self._model, needed, draft=self._draft, meter=self._meter)
-            # The longest answers first: begun last, they would run alone at the end.
+            # The longest answers first: otherwise they would run alone at the end.
             for one in sorted(sequences, key=lambda one: -one.request.sampling.max_new_tokens):
                 decoder.add(one)
             for _ in decoder.run():
@@ -126,7 +126,7 @@ class StepRunner:
     def stream(
         self, request: Request, settings: Settings, on_tokens: OnTokens, session: StepSession | None = None
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written.
+        """Answer one request and pass on its tokens as they are generated.
 
         Raises:
             OutOfMemory: the cache does not fit.
@@ -140,7 +140,7 @@ class StepRunner:
             for _ in decoder.run():
                 pass
         except BaseException as error:
-            session.forget()  # what failed halfway is not used again
+            session.forget()  # not used again after a failure
             if isinstance(error, MemoryError | RuntimeError):
                 raise _as_out_of_memory(error, 1) from error
             raise
@@ -152,12 +152,12 @@ class StepRunner:
         return StepSession(self._model, self._draft, self._meter)
 
     def identity(self) -> dict[str, Any]:
-        """Return what the numbers depend on besides the model, for a journal."""
+        """Return everything that the results depend on, except the model, for a journal."""
         drafting = {} if self._draft is None else {"draft": self._draft.identity()}
         return {"decoder": f"native {functions().level}, {REVISION}", **drafting}
 
     def _needed(self, sizes: list[int]) -> int:
-        """Tokens of cache: for all sequences, or as many as the budget holds, and always for the largest."""
+        """Return the size of the cache: for all sequences, within the budget, and always for the largest."""
         return max(min(sum(sizes), self._tokens), max(sizes))
 
 

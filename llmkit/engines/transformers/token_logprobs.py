@@ -1,7 +1,7 @@
-"""Log-probabilities of the tokens that transformers' `generate` chooses by itself, from the same pass.
+"""Log-probabilities of tokens that transformers' `generate` chooses itself, from the same pass.
 
-`RowSampler` keeps them where it chooses the tokens. An encoder-decoder's tokens are chosen by `generate`,
-which hands over logits after its own processors, or all of them at the end. So the model's output is read.
+`RowSampler` records them if it chooses the tokens. For an encoder-decoder `generate` chooses the tokens. It
+gives logits only after its own processors, or all at the end, so this module reads the model's output.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class LogprobRecorder:
 
     Args:
         model: the model, whose output at each step has logits [rows, 1, vocabulary].
-        counts: number of likeliest tokens to report for each row; None reports nothing.
+        counts: number of most likely tokens to report for each row; None reports nothing.
 
-    Of each step the likeliest tokens are kept. The chosen one is known at the next step, which reads it.
+    Each step records the most likely tokens. The next step reads the chosen one.
     """
 
     def __init__(self, model: Any, counts: Sequence[int | None]) -> None:
         self._model, self._counts = model, counts
         self._most = max((count for count in counts if count is not None), default=0)
         self._tops: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._chosen: list[torch.Tensor] = []  # of each step but the last: log-probability [rows]
+        self._chosen: list[torch.Tensor] = []  # for each step except the last: log-probability [rows]
         self._last: torch.Tensor | None = None
         self._hook: Any = None
 
@@ -47,7 +47,7 @@ class LogprobRecorder:
         self._hook.remove()
 
     def _note(self, model: Any, arguments: Any, named: dict[str, Any], output: Any) -> None:
-        """Keep a step: the likeliest tokens, and the log-probability of the token chosen before it."""
+        """Record a step: the most likely tokens, and the log-probability of the token chosen before it."""
         if self._last is not None:
             before = named["decoder_input_ids"][:, -1:].to(self._last.device)
             self._chosen.append(self._last.gather(1, before).squeeze(1).cpu())
@@ -57,7 +57,7 @@ class LogprobRecorder:
         self._last = scores
 
     def row(self, row: int, ids: Sequence[int]) -> list[TokenLogprob] | None:
-        """Return those of a row's tokens; None if the row asks for none."""
+        """Return the log-probabilities of a row's tokens; None if the row does not request them."""
         count = self._counts[row]
         if count is None or self._last is None:
             return None
@@ -77,8 +77,8 @@ def with_logprobs(
 
     Args:
         completion: the answer.
-        choices: what chose the tokens, or None.
-        recorder: what recorded them, or None.
+        choices: logits processor that chose the tokens, or None.
+        recorder: recorder of log-probabilities, or None.
         row: the answer's row in both.
     """
     found = None if choices is None else choices.samplers[row].logprobs

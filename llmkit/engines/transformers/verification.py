@@ -1,12 +1,12 @@
 """Verify guessed tokens of a sequence with the model's logits after each of them.
 
 Greedy decoding keeps a guess if it is the token that the model would have chosen, so the text is the same as
-without guesses. Sampling keeps the distribution: a guess x, drawn from the distribution q where the model has
-p, stays with probability min(1, p(x) / q(x)); in place of a rejected one, a token is drawn from the positive
-part of p - q (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192; Chen et al. 2023,
-https://arxiv.org/abs/2302.01318). A guess that was not drawn has q(x) = 1: it stays with probability p(x),
-and otherwise the token is drawn from p without x. One draw from p does both, with the number that the
-position has anyway, so such guesses do not even change the tokens.
+without guesses. Sampling keeps the distribution. A guess x, drawn from the distribution q, is accepted with
+probability min(1, p(x) / q(x)), with p the model's distribution. A rejected guess is replaced by a token
+drawn from the positive part of p - q (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192; Chen et al.
+2023, https://arxiv.org/abs/2302.01318). A guess that was not drawn has q(x) = 1: it is accepted with
+probability p(x), and otherwise the token is drawn from p without x. One draw from p, with the position's
+usual random number, does both, so such guesses do not change the tokens.
 
 p is the distribution after all settings of the sequence: penalties, biases, constraints, temperature, top-k
 and the like, each with the tokens before the position.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmkit.engines.transformers.row_sampler import RowSampler
     from llmkit.engines.transformers.sampling import Settings
 
-_CANDIDATES = 256  # tokens that a draft model draws from
+_CANDIDATES = 256  # number of tokens that a draft model samples from
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> 
     """Guess a token of a sequence by the logits of a draft model.
 
     Args:
-        sampler: the sequence's.
+        sampler: sampler of the sequence.
         logits: float32 [vocabulary]; changed in place.
         ahead: guesses between the sequence's last token and this one.
     """
@@ -57,7 +57,7 @@ def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> 
     if not sampler.settings.drawing:
         token = int(logits.argmax())
         return DraftToken(token, None, float(logits.softmax(dim=-1)[token]))
-    # Any distribution will do, and the warpers take long over a whole vocabulary.
+    # Any distribution is valid, and the warpers are slow for a whole vocabulary.
     likeliest, ids = logits.topk(min(_CANDIDATES, len(logits)))
     found = torch.zeros(len(logits), dtype=torch.float64)
     found[ids] = distribution(likeliest, sampler.settings)
@@ -66,12 +66,12 @@ def propose(sampler: RowSampler, logits: torch.Tensor, ahead: Sequence[int]) -> 
 
 
 def verify(sampler: RowSampler, logits: torch.Tensor, guess: DraftToken | None) -> int:
-    """Choose the next token of a sequence and tell its sampler; a guess stays if the result is its token.
+    """Choose the next token of a sequence and record it; a guess is accepted if it is the same token.
 
     Args:
-        sampler: the sequence's.
+        sampler: sampler of the sequence.
         logits: float32 [vocabulary], the model's own; changed in place.
-        guess: None where nothing was guessed.
+        guess: the guess, or None.
     """
     if guess is None or guess.drawn_from is None:
         return choose([sampler], logits.unsqueeze(0))[0]
@@ -90,7 +90,7 @@ def verify(sampler: RowSampler, logits: torch.Tensor, guess: DraftToken | None) 
 
 def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
     """Return the probabilities, float64 [vocabulary], that a token is drawn with; logits [vocabulary]."""
-    nothing: Any = None  # the warpers do not look at the ids
+    nothing: Any = None  # the warpers do not use the ids
     scores = logits.unsqueeze(0)
     for warp in settings.warpers:
         scores = warp(nothing, scores)
@@ -99,7 +99,7 @@ def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
     if len(ids) and bool(torch.isfinite(scores.max())):
         found[ids] = scores[0, ids].double().softmax(dim=-1)
     else:
-        found[int(logits.argmax())] = 1.0  # as `row_sampler.choose` does
+        found[int(logits.argmax())] = 1.0  # as in `row_sampler.choose`
     return found
 
 

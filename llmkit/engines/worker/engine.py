@@ -1,4 +1,4 @@
-"""The engine for llama.cpp and OpenVINO: a process of the Python that has them, on a GGUF file."""
+"""The engine for llama.cpp and OpenVINO: a process of another Python reads a GGUF file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _ABILITIES = frozenset({"top_k", "top_p", "min_p", "num_return_sequences", "stop", "eos_token_ids"})
-_ROWS = 16  # of a batch: they are answered one at a time, and the output grows by whole batches
+_ROWS = 16  # rows of a batch: they are answered one at a time, and the output grows by whole batches
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class RowLibrary:
         name: name of the library, for messages.
         module: Python module.
         program: file name of the program that uses it.
-        install: sentence on how to install it.
+        install: sentence with the installation command.
         kinds: types of GGUF files that it reads and llmkit writes; None is all. The first is the default.
-        row_seeds: a sampled row depends on its seed alone.
+        row_seeds: a sampled row depends only on its seed.
     """
 
     engine: str
@@ -77,14 +77,14 @@ OPENVINO = RowLibrary(
 
 
 class ProgramEngine:
-    """A GGUF file in another program, behind the `Engine` protocol; see there for the attributes.
+    """A GGUF file in another program, as an `Engine`; see there for the attributes.
 
     Rows of a batch are answered one at a time.
 
     Args:
         outline: the model without its weights, from `load_outline`.
         library: the program's library.
-        process: the program, with the model named to it.
+        process: the program, with the model as its job.
         kind: type of the file's weights.
         context: positions requested.
         device: ``cpu`` or ``gpu``.
@@ -153,17 +153,17 @@ class ProgramEngine:
         session: Session | None = None,
         on_piece: OnPiece | None = None,
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written; see `Engine.stream`."""
+        """Answer one request and pass on its tokens as they are generated; see `Engine.stream`."""
         self._check(request)
         check_streamed(request)
         return self._run([request], on_tokens)[0]
 
     def session(self) -> Session | None:
-        """Return None: no state is kept from one request to the next."""
+        """Return None: no state is kept between requests."""
         return None
 
     def live_batch(self, prompt_cache: int = 0) -> LiveBatch | None:
-        """Return None: a batch that runs takes no more requests."""
+        """Return None: requests cannot join a running batch."""
         return None
 
     def token_budget(self) -> int | None:
@@ -228,7 +228,7 @@ class ProgramEngine:
         return [self._completion(ids, row) for ids, row in zip(written, rows, strict=True)]
 
     def _interrupt(self, rows: int) -> None:
-        """End all rows after an exception of another kind, as by Ctrl-C, and read what is under way."""
+        """End all rows after another exception, such as Ctrl-C, and read the remaining lines."""
         for number in range(rows):
             self._process.send({"end": number})
         self._skip()

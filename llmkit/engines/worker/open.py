@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
-_CONTEXT = 8192  # positions at most: the cache of all of them is taken at the start
+_CONTEXT = 8192  # maximum number of positions: the whole cache is allocated at the start
 
 
 def open_worker(spec: ModelSpec, library: RowLibrary) -> ProgramEngine:
-    """Open a model in a library's program: its own GGUF file, or one that is converted once.
+    """Open a model in a library's program: its own GGUF file, or a conversion that is made once.
 
     Args:
-        spec: `dtype` or `quantize` choose the type of the file; ``auto`` is as the model is stored.
+        spec: `dtype` or `quantize` choose the type of the file; ``auto`` is the stored type.
         library: the library.
 
     Raises:
-        OptionError: the Python lacks the library, or an option has no such value there.
-        InputError: a model that GGUF or the library does not hold.
+        OptionError: the Python does not have the library, or an option has a value that it does not support.
+            InputError: GGUF or the library does not support the model.
         LLMKitError: the program fails.
     """
     import torch
@@ -42,7 +42,7 @@ def open_worker(spec: ModelSpec, library: RowLibrary) -> ProgramEngine:
         )
     if outline.folder.is_file() and spec.quantize is None and spec.dtype == "auto":
         path, kind = outline.folder, outline.folder.stem
-        notes: tuple[str, ...] = ("the GGUF file is run as it is",)
+        notes: tuple[str, ...] = ("the GGUF file runs unchanged",)
         place = place_of(outline, "gguf", "own", ())
     else:
         kind = _kind(spec, library, outline)

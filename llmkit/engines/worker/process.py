@@ -1,4 +1,4 @@
-"""A program in another Python, which ends when this process ends, in whatever way."""
+"""A program in another Python, which always ends with this process."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import IO, Any
 from llmkit.errors import LLMKitError, OptionError, one_line
 
 _PROGRAMS = Path(__file__).with_name("programs")
-_LAST = 2000  # bytes of a program's messages that are searched for the last line
+_LAST = 2000  # maximum bytes of a program's messages to search for the last line
 
 
 def check_module(python: str | None, module: str, install: str) -> str:
     """Return the Python that has a module.
 
     Args:
-        python: the option `engine_python`; None is this one.
+        python: the option `engine_python`; None is this Python.
         module: name of the module.
-        install: sentence on how to install it.
+        install: sentence with the installation command.
 
     Raises:
-        OptionError: it does not run, or lacks the module.
+        OptionError: it does not run, or does not have the module.
     """
     chosen = sys.executable if python is None else python
     code = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
@@ -50,14 +50,14 @@ class WorkerProcess:
     Args:
         python: path of the Python that runs it.
         program: file name of the program.
-        job: first line that it gets.
+        job: first line that it receives.
         name: name for messages, such as ``llama.cpp``.
     """
 
     def __init__(self, python: str, program: str, job: dict[str, Any], name: str) -> None:
         self._name = name
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
-        # llmkit's command line makes waiting OpenMP threads sleep, which these programs are not made for.
+        # llmkit's command line lets waiting OpenMP threads sleep, which makes these programs slow.
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         self._process = subprocess.Popen(
             [python, str(_PROGRAMS / program)],
@@ -72,7 +72,7 @@ class WorkerProcess:
         self.send(job)
 
     def send(self, job: dict[str, Any]) -> None:
-        """Send a line; a program that has ended is noticed by `receive`."""
+        """Send a line; `receive` detects a program that has ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
@@ -84,7 +84,7 @@ class WorkerProcess:
         """Return the next line.
 
         Raises:
-            LLMKitError: the program ended, or says an error; the message has its last line.
+            LLMKitError: the program ended, or reports an error; the message has its last line.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -96,14 +96,14 @@ class WorkerProcess:
         return found
 
     def last_line(self) -> str:
-        """Return the last line that the program wrote to standard error, or a word for none."""
+        """Return the last line that the program wrote to standard error, or a text if there is none."""
         size = self._messages.seek(0, os.SEEK_END)
         self._messages.seek(max(0, size - _LAST))
         lines = self._messages.read().decode(errors="replace").strip().splitlines()
         return one_line(lines[-1]) if lines else "no message"
 
     def has_ended(self) -> bool:
-        """Tell if the process is gone."""
+        """Return True if the process has ended."""
         return self._process.poll() is not None
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class WorkerProcess:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Close the pipe, wait for the end, and insist if there is none."""
+    """Close the pipe and wait for the end; kill the process if it does not end."""
     try:
         if process.stdin is not None:
             process.stdin.close()

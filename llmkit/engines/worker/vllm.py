@@ -1,4 +1,4 @@
-"""The engine for vLLM: its server in another Python, started here, asked as any endpoint, and ended here."""
+"""The engine for vLLM: start its server in another Python, use it as an endpoint, and end it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS_VARIABLE = "LLMKIT_VLLM_ARGS"
 """Environment variable with more arguments for `vllm serve`."""
-_INSTALL = "install vLLM into an environment of its own, and name its Python with `engine_python`"
+_INSTALL = "install vLLM into a separate environment, and name its Python with `engine_python`"
 _SECONDS = 900.0  # to load a model; a large one from a slow disk takes minutes
 
 
@@ -31,11 +31,11 @@ class VLLMEngine(HttpEngine):
 
     Args:
         url: base URL of the server.
-        model: the model's name there.
+        model: the model's name on the server.
         key: key of the server.
         concurrency: requests at once.
-        process: the program that holds the server.
-        about: all that identifies the model, as JSON.
+        process: the program that runs the server.
+        about: identity of the model, as JSON.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class VLLMEngine(HttpEngine):
         self.notes = (*self.notes, f"vLLM {about['vllm']} runs in {about['python']}, and ends with this run")
 
     def identity(self) -> dict[str, Any]:
-        """Return the engine, the model, and vLLM's version; the port is another each time."""
+        """Return the engine, the model, and vLLM's version, without the port, which changes."""
         return {key: value for key, value in self._about.items() if key != "python"}
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ def open_vllm(spec: ModelSpec, *, seconds: float = _SECONDS) -> VLLMEngine:
 
     Raises:
         OptionError: `engine_python` is missing or has no vLLM.
-        InputError: no such model, or a GGUF file.
+        InputError: there is no such model, or it is a GGUF file.
         LLMKitError: the server ends, or is not ready in time; the message has its last line.
     """
     from llmkit.runtime.loaded_model import fingerprints
@@ -125,7 +125,7 @@ def _job(spec: ModelSpec, folder: Path, port: int, key: str) -> dict[str, Any]:
     return {
         "settings": settings,
         "more": shlex.split(os.environ.get(ARGUMENTS_VARIABLE, "")),
-        # The key goes by the environment: other users see a process's arguments.
+        # Pass the key by the environment, because other users can see a process's arguments.
         "environment": {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"},
     }
 
@@ -143,7 +143,7 @@ def _wait(process: WorkerProcess, base: str, key: str, seconds: float) -> str:
     Raises:
         LLMKitError: it ends, or is not ready in time.
     """
-    # No proxy of the environment knows this machine.
+    # A proxy in the environment cannot reach this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,6 +1,6 @@
 """Losses of an earlier run as the baseline of this one.
 
-Two models are compared without being in memory together: `per_record` of the first run is `baseline` of the
+Two models can be compared without loading both at once: `per_record` of the first run is `baseline` of the
 second.
 """
 
@@ -17,7 +17,7 @@ from llmkit.records.rows import Row
 
 
 def as_data(loss: Loss) -> dict[str, float]:
-    """Return a loss as a row stores it in the column `losses`."""
+    """Return a loss in the form of the column `losses`."""
     values = asdict(loss)
     return {name: values[name] for name in ("nll", "tokens", "words", "bytes", "unknown")}
 
@@ -32,10 +32,10 @@ def alongside(
         earlier: for each earlier run, rows with losses of the same texts in the same order.
 
     Returns:
-        The rows, and the examples of each earlier run. Take one of each in turn, `rows` first.
+        The rows, and the examples of each earlier run. Read one item of each in turn, `rows` first.
 
     Raises:
-        RowError: a row holds no losses, or those of another text.
+        RowError: a row has no losses, or losses of another text.
     """
     latest: list[Example] = []
 

@@ -120,7 +120,7 @@ def measure_choices(
         one. Their data gains `losses` and `prediction`, the choice with the highest likelihood.
 
     Raises:
-        RowError: a row lacks something, or its answer is none of its choices.
+        RowError: a row lacks a column, or its answer is not one of its choices.
         OutOfMemory: a single choice does not fit into memory.
     """
     from llmkit.evaluation.likelihood.baseline import as_data
@@ -206,7 +206,7 @@ def _per_byte(loss: Loss) -> float:
 
 
 def _best(losses: Sequence[Loss], cost: Callable[[Loss], float]) -> int:
-    """Return the index of the lowest cost, the first of several."""
+    """Return the index of the lowest cost; for equal costs, the first."""
     return min(range(len(losses)), key=lambda i: cost(losses[i]))
 
 
@@ -256,7 +256,7 @@ def _choices(row: Row, field: str | None) -> tuple[list[str], list[str]]:
 def _texts(row: Row, name: str, values: Sequence[Any]) -> list[str]:
     for value in values:
         if not isinstance(value, str) or not value.strip():
-            raise RowError(row.where, f"a choice of {name!r} is not a text, or an empty one")
+            raise RowError(row.where, f"a choice of {name!r} is not a text, or is empty")
     return list(values)
 
 
@@ -271,4 +271,4 @@ def _answer(row: Row, field: str | None, choices: Sequence[str], labels: Sequenc
             return list(names).index(text)
     if isinstance(value, str) and text.isdigit() and int(text) < len(choices):
         return int(text)
-    raise RowError(row.where, f"the answer {value!r} in column {name!r} is none of the choices")
+    raise RowError(row.where, f"the answer {value!r} in column {name!r} is not one of the choices")

@@ -1,7 +1,7 @@
 """Perplexity of a model behind a URL, if the server returns prompt log-probabilities.
 
-Each text is one request. The server's tokenizer cuts it, so that no windows are made: a text longer than the
-model's context is refused by the server.
+Each text is one request. The server has the tokenizer, so texts are not cut into windows: the server refuses
+a text longer than the model's context.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from llmkit.text.words import count_words
 if TYPE_CHECKING:
     from llmkit.engines.http.engine import HttpEngine
 
-_AT_ONCE = 32  # texts that are asked for together; the connection sends as many as its limit allows
+_AT_ONCE = 32  # number of texts to request together; the connection sends as many at once as its limit allows
 
 
 def endpoint_perplexity(engine: HttpEngine) -> Metric:
     """Build perplexity for examples from `measure_at_endpoint`.
 
-    A text's first token is not scored, unless the server puts a token before it; its bytes and its word
+    A text's first token is not scored, unless the server puts a token before it; its bytes and its word still
     count.
     """
     from llmkit import __version__
@@ -58,7 +58,7 @@ def measure_at_endpoint(
         Examples whose prediction is one `Loss`, in the order of the rows. Their data gains it as `losses`.
 
     Raises:
-        OptionError: the server gives no log-probabilities of prompts.
+        OptionError: the server does not return log-probabilities of prompts.
         RequestRefused: it refuses a text, such as one that is too long.
     """
     held: list[tuple[Row, str]] = []

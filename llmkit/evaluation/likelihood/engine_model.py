@@ -38,7 +38,7 @@ class EngineModel(LoadedModel):
                 [-value for value in row[one.positions.start : one.positions.stop]]
                 for row, one in zip(found, passes, strict=True)
             ]
-        # The engine's decoder begins with the first of `ids` by itself.
+        # The engine adds the first of `ids` itself.
         found = self.engine.score([row[1:] for row in texts], [list(one.source or ()) for one in passes])
         return [
             [-value for value in row[one.positions.start : one.positions.stop]]

@@ -13,7 +13,7 @@ class Loss:
     Attributes:
         nll: negative log-likelihood of the scored tokens, in nats.
         tokens: number of scored tokens.
-        words: number of words in the text, as `text.words.count_words` counts them.
+        words: number of words in the text, counted by `text.words.count_words`.
         bytes: size of the text in UTF-8.
         unknown: number of scored tokens that are the tokenizer's unknown token.
         token_ids: the scored tokens.

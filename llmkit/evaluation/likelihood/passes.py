@@ -26,7 +26,7 @@ class ScoredText(ABC):
         text: the scored text.
         words: number of its words.
         unknown: id of the tokenizer's unknown token, or None.
-        losses: by index of the pass, the loss of each token that it scores, in nats; `LossBatches` fills it.
+        losses: loss of each scored token in nats, by the index of the pass; filled by `LossBatches`.
     """
 
     row: Row

@@ -65,8 +65,8 @@ def perplexity_metric(described: str) -> Metric:
     def corpus(sums: Matrix) -> Matrix:
         import numpy as np
 
-        # No scored token, word or byte gives NaN, and `scoring` leaves it out. A perplexity above the range
-        # of float64 is infinite.
+        # Without a scored token, word or byte the result is NaN, which `scoring` leaves out. A perplexity
+        # above the range of float64 is infinite.
         nll = np.where(sums[:, 1] > 0, sums[:, 0], np.nan)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             per_token, per_word = np.exp(nll / sums[:, 1]), np.exp(nll / sums[:, 2])
@@ -94,7 +94,7 @@ def signature(loaded: LoadedModel, reading: str) -> str:
 
     Args:
         loaded: the model.
-        reading: `key:value` pairs joined by `|` that tell how the texts are read.
+        reading: `key:value` pairs joined by `|` that describe the reading of the texts.
     """
     import torch
     import transformers
@@ -136,9 +136,9 @@ def measure(
         field: column with the text; None uses `text`, or the only column of texts.
         template: template over several columns instead.
         given: returns the context of a row's text, which is not scored; for an encoder-decoder its source.
-        concatenated: score all texts as one, with `SEPARATOR` between them. An example is then a window, the
-            smallest part that can be resampled for an interval; otherwise it is a row.
-        batch_size: windows in a batch; None is as many as fit a budget.
+        concatenated: score all texts as one, with `SEPARATOR` between them. Each window is then an example,
+            because it is the smallest unit that can be resampled; otherwise each row is.
+        batch_size: windows in a batch; None fits a budget of memory.
         token_losses: add the scored tokens (`tokens`) and their losses in nats (`token_losses`) to the data
             of each example.
         notice: receives a sentence when a batch did not fit into memory.

@@ -1,6 +1,7 @@
 """Run forward passes in batches and compute the loss of every scored token.
 
-Losses are computed from the logits in float32, or float64 for a model in float64, whatever its precision.
+Losses are computed from the logits in float32 for every precision of the model (float64 for a model in
+float64).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class LossBatches:
 
     Args:
         loaded: the model.
-        rows: passes in a batch; None lets `tokens` decide.
+        rows: passes in a batch; None uses the limit `tokens`.
         tokens: maximum number of tokens in a batch, unless a single pass has more.
         notice: receives a sentence when a batch did not fit into memory.
         progress: receives the number of tokens scored so far, after each batch.
@@ -73,7 +74,7 @@ class LossBatches:
                     f"one window of {longest} tokens does not fit into memory; "
                     'set a smaller `window`, dtype="bfloat16" or another `device`'
                 ) from error
-            if len(sizes) > 1:  # memory ran out; the passes that follow are no longer than these
+            if len(sizes) > 1:  # memory ran out; later passes are not longer than these
                 self._rows = min(sizes[:-1])
             done += len(batch)
 

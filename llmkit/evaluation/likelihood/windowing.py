@@ -27,9 +27,9 @@ DEFAULT_WINDOW = 1024
 _LOGITS = {"cpu": 1 << 26, "cuda": 1 << 29}
 """Maximum number of logits in a batch, by device: 256 MB and 2 GB in float32."""
 _CPU_TOKENS = 1024
-"""Maximum number of tokens in a batch on a CPU: more leave its caches (`python -m tests.benchmarks eval`)."""
+"""Maximum number of tokens in a batch that fit a CPU's caches (`python -m tests.benchmarks eval`)."""
 _SORTED_BATCHES = 32
-"""Number of batches whose windows are sorted by length together."""
+"""Number of batches whose windows are sorted together by length."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Windowing:
         stride: maximum number of tokens predicted by each window after the first.
         bos: id of the token before a text, or None; the first token of a text is then not scored.
         repeat_bos: put `bos` at the beginning of every window, not only of the first.
-        name: `bos` and `repeat_bos` in words, for the signature.
+        name: description of `bos` and `repeat_bos`, for the signature.
     """
 
     kind: str
@@ -78,7 +78,7 @@ def windowing(
     bos: str = "auto",
     given: bool = False,
 ) -> Windowing:
-    """Choose the windows of a model, with the options that the user left open.
+    """Choose the windows of a model, and the options that the user did not set.
 
     Args:
         loaded: the model.
@@ -122,7 +122,7 @@ def windowing(
 
 
 def _masked_windowing(loaded: LoadedModel, size: int, step: int, bos: str) -> Windowing:
-    """Return windows that leave room for the special tokens on both sides."""
+    """Return windows with space for the special tokens on both sides."""
     if bos != "auto":
         raise OptionError("bos", f"applies to causal models, and {loaded.spec.name} is a masked one")
     if loaded.tokenizer.mask_token_id is None:
@@ -137,7 +137,7 @@ def _masked_windowing(loaded: LoadedModel, size: int, step: int, bos: str) -> Wi
 
 
 def _causal_windowing(loaded: LoadedModel, size: int, step: int, bos: str, given: bool) -> Windowing:
-    """Return windows with the token before a text chosen."""
+    """Return windows, and choose the token before a text."""
     tokenizer = loaded.tokenizer
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if bos in ("first", "every") and token is None:
@@ -178,7 +178,7 @@ class PassBuilder:
         # `verbose=False`: windows handle a text longer than the context, so no warning is needed.
         self._plain: dict[str, Any] = {"add_special_tokens": False, "verbose": False}
         unknown = loaded.tokenizer.unk_token_id
-        self._unknown = None if unknown == how.bos else unknown  # as in GPT-2, which knows every byte
+        self._unknown = None if unknown == how.bos else unknown  # as in GPT-2, whose vocabulary has all bytes
         if how.kind == "masked":
             self._before, self._after = special_tokens(loaded)
 
@@ -257,7 +257,7 @@ class PassBuilder:
                     row.where,
                     f"its {what} has {len(ids)} tokens; {self._loaded.spec.name} has a context of {limit}",
                 )
-        # A language code, or BART's <s>, is an input of the decoder and not a prediction.
+        # A language code, or BART's <s>, is an input of the decoder, not a prediction.
         forced = 0
         while forced < len(target) - 1 and target[forced] in tokenizer.all_special_ids:
             forced += 1
@@ -283,7 +283,7 @@ def run(
         loaded: the model.
         how: windows of the model, from `windowing`.
         groups: documents that belong together, such as the choices of a question.
-        batch_size: passes in a batch; None is as many as `_LOGITS` allows.
+        batch_size: passes in a batch; None uses the limit `_LOGITS`.
         notice: receives a sentence when a batch did not fit into memory.
         progress: receives the number of tokens scored so far, after each batch.
 

@@ -28,8 +28,8 @@ def windows(
 ) -> Iterator[Window]:
     """Yield windows over a sequence of `length` tokens; each token that is not given is predicted once.
 
-    The first window predicts as many tokens as it can hold. Each later one predicts the next `stride` tokens
-    from as many tokens before them as fit. The last one has a full window of context too.
+    The first window predicts all tokens that fit into it. Each later one predicts the next `stride` tokens
+    from as many tokens before them as fit. The last one also has a full window.
 
     Args:
         length: length of the sequence, with the beginning-of-sequence token if there is one.
@@ -45,7 +45,7 @@ def windows(
     done = given - 1
     first = True
     while done < length - 1:
-        # A long context leaves the first window less room than later ones: shift it as those are shifted.
+        # A long context leaves less space in the first window than in later ones: shift it in the same way.
         end = min(max(window, done + stride) if first else done + stride, length - 1)
         start = max(0, end - window)
         if start and repeat_bos:
@@ -59,7 +59,7 @@ def check_windows(window: int, stride: int) -> None:
     if window < 2:
         raise OptionError("window", f"must be 2 tokens or more, not {window}")
     if not 1 <= stride <= window:
-        raise OptionError("stride", f"must lie between 1 and the window, {window}, not at {stride}")
+        raise OptionError("stride", f"must be between 1 and the window ({window}), not {stride}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def two_sided(length: int, window: int, stride: int) -> Iterator[TwoSided]:
     while done < length:
         end = min(start + window, length)
         start = max(0, end - window)
-        # The next window scores the tokens beyond the middle: it sees more of their right side.
+        # The next window scores the tokens after the middle, because it has more of their right context.
         until = length if end == length else end - (window - stride) // 2
         yield TwoSided(start, end, range(done, until))
         done, start = until, start + stride

@@ -1,7 +1,7 @@
 """Exact match, token F1, SQuAD 1.1 and 2.0, and accuracy.
 
 The SQuAD scores follow the official scripts (evaluate-v1.1.py and evaluate-v2.0.py; Rajpurkar et al. 2016,
-arXiv:1606.05250, and 2018, arXiv:1806.03822), also where the two differ: an empty answer against an empty
+arXiv:1606.05250, and 2018, arXiv:1806.03822), including their difference: an empty answer against an empty
 answer has an F1 of 0 in 1.1 and of 1 in 2.0.
 
 The official scripts split answers at white space, so a Chinese or Japanese answer is one token. With
@@ -47,7 +47,7 @@ NO_ANSWER_PROBABILITY = "no_answer_probability"
 def _adapt(
     chosen: Mapping[str, Any], sample: Sequence[Example], language: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Choose character tokens where the references are written without spaces."""
+    """Choose character tokens if the references are written without spaces."""
     if chosen.get("words", "auto") != "auto":
         return {}, []
     script = main_script(str(reference) for example in sample for reference in example.references)
@@ -62,7 +62,7 @@ def _adapt(
 def _adapt_normalized(
     chosen: Mapping[str, Any], sample: Sequence[Example], language: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """As `_adapt`; without normalization, answers are compared whole and nothing has to be chosen."""
+    """Like `_adapt`; without normalization, complete answers are compared and no choice is needed."""
     return _adapt(chosen, sample, language) if chosen.get("normalize") else ({"words": "squad"}, [])
 
 
@@ -78,7 +78,7 @@ _QA = "question-answering"
 
 
 def normalize_answer(answer: str) -> str:
-    """Return an answer as SQuAD compares it: lower case, no ASCII punctuation, no a/an/the, single spaces."""
+    """Normalize an answer like SQuAD: lower case, no ASCII punctuation, no a/an/the, single spaces."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())
 
 
@@ -119,7 +119,8 @@ def exact_match(*, normalize: bool = False, words: str = "squad") -> Metric:
     """Build exact match: the share of predictions that equal one of their references, 0 to 1.
 
     Args:
-        normalize: compare the answers' tokens after `normalize_answer`; otherwise the texts as they are.
+        normalize: compare the answers' tokens after `normalize_answer`; otherwise compare the unchanged
+            texts.
         words: one of `WORDS`, for `normalize`.
 
     Raises:
@@ -234,8 +235,8 @@ def squad_v2(*, threshold: float = 1.0, words: str = "squad") -> Metric:
     """Build SQuAD 2.0, 0 to 100: exact match and F1 over all rows, and over those with and without an answer.
 
     A row without references, or with only empty ones, has no answer; an empty prediction is correct there. If
-    every row has a `no_answer_probability`, further scores give the best exact match and F1 that any
-    threshold on it reaches, and these thresholds.
+    every row has a `no_answer_probability`, further scores give the best exact match and F1 over all
+    thresholds on it, and these thresholds.
 
     Args:
         threshold: a prediction whose `no_answer_probability` exceeds it counts as "no answer".

@@ -44,7 +44,7 @@ def bertscore(*, model: str | None = None, layer: int | None = None, device: str
 
     Args:
         model: the encoder, a Hub name or a folder.
-        layer: layer whose embeddings are compared; None takes the one that the package chose for this model.
+        layer: layer whose embeddings are compared; None uses the package's choice for this model.
         device: device for the encoder.
 
     Raises:

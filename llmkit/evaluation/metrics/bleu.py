@@ -1,6 +1,7 @@
 """BLEU, chrF and TER, computed by sacrebleu.
 
-This module adds two things: a corpus is scored row by row, and the target language chooses BLEU's tokenizer.
+This module adds two things: a corpus is scored row by row, and BLEU's tokenizer follows from the target
+language.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def chrf(
         beta: weight of recall relative to precision.
         lowercase: compare without case.
         whitespace: count spaces as characters.
-        eps_smoothing: smooth as chrF++.py, NLTK and Moses do.
+        eps_smoothing: use the smoothing of chrF++.py, NLTK and Moses.
     """
     from sacrebleu.metrics.chrf import CHRF
 
@@ -201,7 +202,7 @@ def ter(
     """Build translation edit rate (Snover et al. 2006): edits per 100 reference words; lower is better.
 
     Args:
-        normalized: split punctuation off words, as Tercom does with its option of this name.
+        normalized: split punctuation off words, like Tercom with its option of this name.
         no_punct: leave punctuation out.
         asian_support: with `normalized`, each Chinese or Japanese character is a word.
         case_sensitive: compare with case.
@@ -230,7 +231,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     """Choose the BLEU tokenizer for a target language.
 
     Args:
-        language: a code or an English name, as `text.languages` reads them; None judges by the references.
+        language: a code or an English name (see `text.languages`); None uses the script of the references.
         references: a sample of them, used only if `language` is None.
 
     Returns:
@@ -253,7 +254,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
         if not _importable(module):
             # Korean has spaces, so 13a can split it.
             fallback = "13a" if tokenizer == "ko-mecab" else "char"
-            return fallback, f"{reason}, and {tokenizer} needs: pip install '{package}'"
+            return fallback, f"{reason}, but {tokenizer} needs: pip install '{package}'"
     return tokenizer, reason
 
 

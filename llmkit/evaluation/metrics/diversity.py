@@ -1,7 +1,7 @@
 """Diversity of generated texts: distinct n-grams and repetition, without references.
 
-Words are those of `text.words.unicode_words`. A text too short to hold an n-gram is left out of the mean for
-that n.
+Words are those of `text.words.unicode_words`. A text too short for an n-gram is left out of the mean for that
+n.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def distinct(*, orders: Sequence[int] = (1, 2, 3)) -> Metric:
     """Build distinct-n: different n-grams over all n-grams of a text, averaged over texts, 0 to 1.
 
     Li et al. (2016, arXiv:1510.03055) divide over all texts at once. That ratio falls with the number of
-    texts; the mean over texts does not, so runs of different lengths compare.
+    texts; the mean over texts does not, so runs of different lengths are comparable.
 
     Args:
         orders: values of n.

@@ -1,4 +1,4 @@
-"""Longest common subsequences of token lists, many table cells at a time.
+"""Longest common subsequences of token lists, computed for many table cells at a time.
 
 A row of the dynamic-programming table is one integer: neighboring cells differ by 0 or 1, and bit j is 0 if
 cell j+1 exceeds cell j. Four integer operations compute a row from the row above (Crochemore, Iliopoulos,

@@ -1,4 +1,4 @@
-"""ROUGE-1, -2, -L and -Lsum (Lin 2004, https://aclanthology.org/W04-1013) as ROUGE-1.5.5 computes them.
+"""ROUGE-1, -2, -L and -Lsum (Lin 2004, https://aclanthology.org/W04-1013) with the rules of ROUGE-1.5.5.
 
 With the default options every number equals that of the rouge_score package. This module does its own
 arithmetic for three reasons: rouge_score fills its subsequence tables cell by cell in Python, has no sentence
@@ -49,7 +49,7 @@ class Overlap:
 def _adapt(
     chosen: Mapping[str, Any], sample: Sequence[Example], language: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Choose words of every script where the default tokenizer would drop many letters."""
+    """Choose words of all scripts if the default tokenizer would drop many letters."""
     added: dict[str, Any] = {} if "split" in chosen else {"split": "auto"}
     if chosen.get("tokenize", "auto") != "auto":
         return added, []
@@ -99,10 +99,10 @@ def rouge(
 
     Args:
         types: `rougeL`, `rougeLsum` and `rouge1` to `rouge9`.
-        stemmer: compare Porter stems, as ROUGE-1.5.5 does with `-m`.
-        tokenize: `default` keeps a-z and 0-9 alone, as rouge_score does; `unicode` keeps every script.
-        split: sentences for ROUGE-Lsum: lines (`newline`, as in rouge_score), sentences as `text.sentences`
-            finds them (`sentences`), or lines if a text has several and otherwise sentences (`auto`).
+        stemmer: compare Porter stems, like ROUGE-1.5.5 with `-m`.
+        tokenize: `default` keeps only a-z and 0-9, like rouge_score; `unicode` keeps all scripts.
+        split: sentences for ROUGE-Lsum: lines (`newline`, as in rouge_score), sentences by `text.sentences`
+            (`sentences`), or lines if a text has several and otherwise sentences (`auto`).
 
     Raises:
         InputError: the value of an option is not allowed.
@@ -165,7 +165,7 @@ def score(
 
 @dataclass(frozen=True)
 class _TokenizedText:
-    """Tokens of a text, all of them and by sentence."""
+    """Tokens of a text: all of them, and by sentence."""
 
     tokens: list[str]
     sentences: list[list[str]]
@@ -233,7 +233,7 @@ def _ngrams(reference: list[str], prediction: list[str], n: int) -> Overlap:
 def _summary_level(target: _TokenizedText, output: _TokenizedText) -> Overlap:
     """Return ROUGE-Lsum: for each reference sentence, the union of its LCS with every predicted sentence.
 
-    As in ROUGE-1.5.5, and unlike Lin's paper, a token counts no more often than either side has it.
+    As in ROUGE-1.5.5, and unlike Lin's paper, a token's count is limited by its count on each side.
     """
     in_reference = sum(map(len, target.sentences))
     in_prediction = sum(map(len, output.sentences))

@@ -17,7 +17,7 @@ _LETTERS = re.compile(r"[^\W\d_]")
 
 
 def stemmed(words: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
-    """Add Porter's stemmer to a tokenization, as rouge_score does.
+    """Add Porter's stemmer to a tokenization, like rouge_score.
 
     It stems ASCII words of more than three characters only: Porter's rules are English.
     """
@@ -40,7 +40,7 @@ def dropped_share(sample: Iterable[str]) -> float:
 def main_script(sample: Iterable[str]) -> str:
     """Return the script of the texts: `han`, `kana` (Japanese), `unspaced` (such as Thai) or `spaced`.
 
-    A text with a tenth of its letters in kana is Japanese, whatever its share of Chinese characters.
+    A text with a tenth of its letters in kana is Japanese, for any share of Chinese characters.
     """
     counts: Counter[str] = Counter()
     for text in sample:

@@ -1,4 +1,4 @@
-"""The metrics as a module of Hugging Face's `evaluate`, which loads it by path and combines it.
+"""The metrics as a module of Hugging Face's `evaluate`, which can load it by path and combine it.
 
     import evaluate
     from llmkit.evaluation.modules import path

@@ -106,7 +106,7 @@ def _values(dataset: Any, size: int, path: Path) -> np.ndarray:
     import numpy as np
 
     if dataset.dtype.kind not in "fiu" or dataset.is_virtual or dataset.external:
-        raise InputError(f"{path}: damaged: {dataset.name} is no array of numbers in this file")
+        raise InputError(f"{path}: damaged: {dataset.name} is not an array of numbers in this file")
     # An array without storage reads as zeros, however large it claims to be.
     if dataset.nbytes > size or (dataset.nbytes and dataset.id.get_storage_size() < dataset.nbytes):
         raise InputError(f"{path}: cut off or damaged: {dataset.name} claims {dataset.nbytes} bytes")

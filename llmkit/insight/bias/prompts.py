@@ -131,11 +131,11 @@ def _bold(path: Path, found: dict[str, Any], limit: int | None) -> Iterator[Grou
     count = 0
     for group, names in found.items():
         if not isinstance(names, dict):
-            raise InputError(f"{path}: not a file of BOLD: the value of {group!r} is no object")
+            raise InputError(f"{path}: not a file of BOLD: the value of {group!r} is not an object")
         for name, prompts in names.items():
             for number, text in enumerate(prompts if isinstance(prompts, list) else [prompts], 1):
                 if not isinstance(text, str) or not text.strip():
-                    raise InputError(f"{path}: a prompt of {group!r}, {name!r} is no text")
+                    raise InputError(f"{path}: a prompt of {group!r}, {name!r} is not a text")
                 if limit is not None and count == limit:
                     return
                 count += 1
@@ -211,7 +211,7 @@ def _definitions(label: str, scored: Sequence[ScoredItem], options: BiasOptions)
         Definition(
             f"{label}, {group} - {others}",
             0.0,
-            f"0 % is no difference between {group} and {others}",
+            f"0 % means no difference between {group} and {others}",
             _contrast(f"{label} share", group),
             _difference,
         )

@@ -11,12 +11,12 @@ UNITS = ("token", "word", "sentence")
 TASKS = ("generate", "qa", "translate", "summarize")
 RULES = ("gauss-legendre", "midpoint")
 _REFUSED = {
-    "attention": "is no explanation: in measurements it finds the words that matter no better than chance",
-    "rollout": "is no explanation: in measurements it finds the words that matter no better than chance",
-    "gradient": "is no explanation: gradient x input is 0 before an RMSNorm, which ignores the length of its"
-    " input",
-    "saliency": "is no explanation: gradient x input is 0 before an RMSNorm, which ignores the length of its"
-    " input",
+    "attention": "is not an explanation: in tests, it ranked the important words no better than chance",
+    "rollout": "is not an explanation: in tests, it ranked the important words no better than chance",
+    "gradient": "is not an explanation: gradient x input is 0 before an RMSNorm, which ignores the scale of"
+    " its input",
+    "saliency": "is not an explanation: gradient x input is 0 before an RMSNorm, which ignores the scale of"
+    " its input",
 }
 _INSTEAD = "; use occlusion or ig"
 

@@ -1,4 +1,4 @@
-"""State of one run over rows, and the steps that every way of running shares.
+"""State of one run over rows, and the steps that all ways of running share.
 
 Public: `RowRun`, `OpenWindow`, `ResultNames`.
 """
@@ -24,7 +24,7 @@ Prepare = Callable[[list[Row]], Sequence[PreparedRow[Any] | RowError]]
 Work = Callable[[list[PreparedRow[Any]], Budget], Sequence[dict[str, Any] | RowError]]
 OnProgress = Callable[[int, int, list[dict[str, Any]] | None, float | None], None]
 Answers = dict[int, dict[str, Any] | RowError]
-"""Fields of each row, or the reason why it has none, by the row's index."""
+"""Fields of each row, or the reason of its failure, by the row's index."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,29 @@ class ResultNames:
     main: str | None
 
     def of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a result under their names in the output."""
+        """Return the fields of a result with their names in the output."""
         if self.main is None:
             return dict(fields)
         first = self.columns[0] if self.columns else next(iter(fields), None)
         return {self.main if name == first else f"{self.main}_{name}": x for name, x in fields.items()}
 
     def taken(self, row: Row, fields: Iterable[str]) -> str | None:
-        """Return why these result columns cannot be added to a row; None if they can."""
+        """Return the reason why these result columns cannot be added to a row; None if they can."""
         name = next((name for name in fields if name in row.data), None)
         if name is None:
             return None
-        return f"the input has a column {name!r} already, and a result would replace it"
+        return f"the input already has a column {name!r}, which a result would replace"
 
 
 @dataclass
 class OpenWindow:
-    """A window of rows on its way.
+    """A window of rows in progress.
 
     Attributes:
         rows: its rows.
         pending: rows that wait to run, longest first.
         refused: rows that cannot run.
-        share_before, share_after: share of the input that was read before and after it; None if unknown.
+        share_before, share_after: share of the input read before and after it; None if unknown.
         total: number of all rows, if this is the last window.
         results: the results so far, by row index.
         shown: rows at its beginning that a stream has.
@@ -78,8 +78,8 @@ class RowRun:
     """State of one `process` call; `done` and `failed` count over the whole output.
 
     Attributes:
-        read: rows that were read so far.
-        read_share: share of the input that they are; None if it is unknown.
+        read: number of rows read so far.
+        read_share: share of the input read so far; None if unknown.
         share: share of the input that is done.
         turn: held while the task's own code runs.
     """
@@ -103,7 +103,7 @@ class RowRun:
     share: float | None = None
 
     def open_window(self, rows: list[Row], known: Mapping[int, Result]) -> OpenWindow:
-        """Prepare the rows of a window, without those whose results are known."""
+        """Prepare the rows of a window, except those whose results are known."""
         share = self.source.fraction()
         first = not self.read
         self.read += len(rows)
@@ -134,7 +134,7 @@ class RowRun:
         self.end(window)
 
     def attempt(self, batch: list[PreparedRow[Any]], budget: Budget) -> Answers:
-        """Run one batch; if one of its rows is refused, find out which.
+        """Run one batch; if one of its rows is refused, find that row.
 
         Raises:
             OutOfMemory: it does not fit into memory.
@@ -230,7 +230,7 @@ class RowRun:
         return sorted(pending, key=longest_first), errors
 
     def _parted(self, batch: list[PreparedRow[Any]], reason: str, budget: Budget) -> Answers:
-        """Run the two halves of a batch of which one row was refused, until that row is alone."""
+        """Run the two halves of a batch with a refused row, and again, until that row is alone."""
         if len(batch) == 1:
             return {batch[0].row.index: RowError(batch[0].row.where, reason)}
         found: Answers = {}
@@ -240,7 +240,7 @@ class RowRun:
         return found
 
     def _checked(self, row: Row, answer: dict[str, Any] | RowError) -> dict[str, Any] | RowError:
-        """Return the answer as a resumed run would read it from the journal, so that both write the same."""
+        """Return the answer as a resumed run reads it from the journal, so that both write the same."""
         if isinstance(answer, RowError):
             return answer
         named = self.names.of(answer)

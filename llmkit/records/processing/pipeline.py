@@ -1,8 +1,8 @@
-"""Batches that run at the same time, while their results are kept in the order of the plan.
+"""Run batches at the same time, and commit their results in the order of the plan.
 
-The plan is that of one batch at a time, so the output is the same byte for byte. Windows overlap: the next
-one begins while a slow batch of the last is still under way. At most four times as many batches are planned
-as run at once, so a slow batch stops the others only when all of those are finished.
+The plan is the same as for one batch at a time, so the output is the same to the byte. Windows overlap: the
+next one begins while a slow batch of the last one still runs. Up to four times as many batches are planned as
+run at once, so a slow batch blocks the others only after all of those have finished.
 
 Public: `run_ahead`.
 """
@@ -29,7 +29,7 @@ def run_ahead(run: RowRun, windows: Iterator[list[Row]], *, at_once: int) -> Non
 
     Args:
         run: the run; its `work` is called in threads, one at a time as `run.turn` allows.
-        windows: rows that are not done, in windows.
+        windows: unfinished rows, in windows.
         at_once: batches that run at the same time.
 
     Raises:
@@ -44,7 +44,7 @@ def run_ahead(run: RowRun, windows: Iterator[list[Row]], *, at_once: int) -> Non
 
 @dataclass
 class _Planned:
-    """A batch of the plan: its rows, and later its answers or why it has none."""
+    """A batch of the plan: its rows, and later its answers or the reason of its failure."""
 
     window: OpenWindow
     batch: list[PreparedRow[Any]]
@@ -56,7 +56,7 @@ class _Planned:
 class _Jobs:
     """Threads that run planned batches.
 
-    They are daemons: one that waits for a model elsewhere must not keep a process that is to end.
+    They are daemon threads: a thread that waits for a remote model must not keep the process alive.
     """
 
     def __init__(self, run: RowRun, at_once: int) -> None:
@@ -69,7 +69,7 @@ class _Jobs:
             threading.Thread(target=self._work, name=f"llmkit-batch-{number}", daemon=True).start()
 
     def put(self, planned: _Planned) -> None:
-        """Let a thread run a batch."""
+        """Give a batch to a thread."""
         self._waiting.put(planned)
 
     def wait(self) -> None:
@@ -77,7 +77,7 @@ class _Jobs:
         self._done.get()
 
     def close(self) -> None:
-        """Let the threads end after the batch that they run."""
+        """End the threads after their current batch."""
         self._closed = True
         for _ in range(self.at_once):
             self._waiting.put(None)
@@ -143,7 +143,7 @@ class _Pipeline:
             self._jobs.put(planned)
 
     def _keep_finished(self) -> bool:
-        """Keep the batches at the front of the plan that are finished; return True if the plan moved on."""
+        """Commit finished batches at the front of the plan; return True if there were any."""
         moved = committed = False
         while self._windows:
             head = self._windows[0]
@@ -161,7 +161,7 @@ class _Pipeline:
         return moved
 
     def _keep(self, planned: _Planned) -> bool:
-        """Keep one batch; return False if it must run again in smaller ones."""
+        """Commit one batch; return False if it must run again in smaller batches."""
         outcome = planned.outcome
         if isinstance(outcome, OutOfMemory):
             answers = self._run.with_less_memory(planned.batch, str(outcome))
@@ -178,7 +178,7 @@ class _Pipeline:
         return True
 
     def _plan_again(self) -> None:
-        """Drop the plan: as without workers, all further batches follow the smaller budget."""
+        """Drop the plan: all further batches follow the smaller budget, as without workers."""
         while self._planned:
             last = self._planned.pop()
             last.dropped = True

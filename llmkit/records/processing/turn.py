@@ -10,8 +10,8 @@ from contextlib import contextmanager
 class Turn:
     """Let one thread at a time run the code of a task.
 
-    A task counts tokens and keeps caches, and is not written for threads. Several of its batches may still
-    be under way, because a thread gives up its turn while a model elsewhere computes::
+    A task counts tokens and keeps caches, and is not thread-safe. Several of its batches can still run at
+    once, because a thread releases its turn while a remote model computes::
 
         with turn:                  # code of the task
             with turn.waiting():    # other threads may run here
@@ -33,7 +33,7 @@ class Turn:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Let other threads run during the wait; do nothing without the turn."""
+        """Let other threads run during the wait; do nothing if this thread does not have the turn."""
         if self._owner != threading.get_ident():
             yield
             return

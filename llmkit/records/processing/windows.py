@@ -11,7 +11,7 @@ from itertools import islice
 from llmkit.records.batches import Budget
 from llmkit.records.rows import Row
 
-# Characters in the rows of a window. Rows of some thousand characters do not reach it.
+# Maximum number of characters in a window. Rows of a few thousand characters do not reach it.
 _MOST_CHARACTERS = 64 << 20
 # Batches in the first window of a stream, and in a late one. More rows to sort save little: over the lines of
 # FLORES-200, native steps take 3 % longer for the first 1,000 than in windows of 1,024, and 1 % for 6,000.
@@ -21,12 +21,12 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 def windows(rows: Iterator[Row], most: int, size_of: Callable[[Row], int]) -> Iterator[list[Row]]:
-    """Yield the rows in windows of at most `most`, and of fewer where they are long.
+    """Yield the rows in windows of at most `most` rows, with fewer rows if they are long.
 
     Args:
         rows: the rows.
-        most: most rows of a window.
-        size_of: returns the characters of a row.
+        most: maximum number of rows in a window.
+        size_of: returns the number of characters of a row.
     """
     while window := _next_window(rows, most, size_of, _MOST_CHARACTERS):
         yield window

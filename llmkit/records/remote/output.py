@@ -1,9 +1,10 @@
-"""A file of rows in object storage: journaled on the local disk, and uploaded when it is finished.
+"""A file of rows in object storage: journaled on the local disk, and uploaded at the end.
 
 Object storage cannot append and has no fsync, so the partial file and the journal are on the local disk: in
-`$LLMKIT_SPOOL`, or else the user's state folder. At the end one upload makes the object; S3, Google Cloud
-Storage, Azure and the Hub show it only when it is whole. A run that is killed, also during the upload, goes
-on from the same spool folder. A driver whose disk does not survive it needs a spool folder that does.
+`$LLMKIT_SPOOL`, or else the user's state folder. At the end one upload creates the object; S3, Google Cloud
+Storage, Azure and the Hub show it only when it is complete. A run that is killed, also during the upload,
+continues from the same spool folder. If the local disk is lost with the driver, set a spool folder on a disk
+that is not.
 
 Public: `open_output`, `check_output`.
 """
@@ -79,7 +80,7 @@ class RemoteOutput(JournaledOutput):
             self._recognize()
             return self
         super().__enter__()
-        if self.finished:  # an upload was cut
+        if self.finished:  # an upload was interrupted
             self._upload()
         return self
 
@@ -89,19 +90,19 @@ class RemoteOutput(JournaledOutput):
         self._upload()
 
     def _left_here(self) -> bool:
-        """Return True if the spool folder holds an unfinished run, or a file that waits for its upload."""
+        """Return True if the spool folder contains an unfinished run, or a file to upload."""
         return self._paths.partial.exists() or self._paths.journal.exists() or self._paths.final.exists()
 
     def _recognize(self) -> None:
         """Accept the object as the finished output of a run with the same header.
 
         Raises:
-            InputError: nothing shows that it is.
+            InputError: there is no record of such a run.
         """
         found = finished.recall(self._paths.final)
         if found is None or self._size() != found.finished.bytes:
             raise InputError(
-                f"{self._url} exists, and there is no record here of a finished run;"
+                f"{self._url} exists without a record on this machine of a finished run;"
                 " overwrite=True replaces it"
             )
         self._require_same(found)
@@ -115,10 +116,10 @@ class RemoteOutput(JournaledOutput):
         return found
 
     def _upload(self) -> None:
-        """Make the object in one step, and check its size.
+        """Create the object in one step, and check its size.
 
         Raises:
-            LLMKitError: it failed each time; the file stays here.
+            LLMKitError: all attempts failed; the file stays on the local disk.
         """
         local = self._paths.final
         fs, path = file_system(self._url)
@@ -128,7 +129,7 @@ class RemoteOutput(JournaledOutput):
             fs.put_file(str(local), path)
             fs.invalidate_cache()
             if fs.size(path) != size:
-                raise ConnectionError("the object has not the size of the file")
+                raise ConnectionError("the object and the file differ in size")
 
         try:
             persistently(put, self._url)
@@ -139,7 +140,7 @@ class RemoteOutput(JournaledOutput):
 
 
 def _refuse_existing(url: str, *, resume: bool, overwrite: bool) -> None:
-    """Refuse an object that exists, unless it may be replaced or may be the finished one.
+    """Refuse an existing object, unless `overwrite` or `resume` is set.
 
     Raises:
         OptionError: it exists.

@@ -28,7 +28,7 @@ class RemoteFile(io.RawIOBase):
 
     Raises:
         InputError: there is no such object, or it may not be read.
-        LLMKitError: the storage does not answer; while reading: the object has changed.
+        LLMKitError: the storage does not respond; while reading: the object has changed.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,7 +42,7 @@ class RemoteFile(io.RawIOBase):
         self._at = 0
 
     def identity(self) -> dict[str, Any]:
-        """Return, as JSON, what distinguishes this object from another: name, size and version."""
+        """Return the identity of this object as JSON: name, size and version."""
         return {"name": self._path.rpartition("/")[2], "bytes": self.size, "version": self._version}
 
     def readable(self) -> bool:
@@ -74,7 +74,7 @@ class RemoteFile(io.RawIOBase):
         data: bytes = self._fs.cat_file(self._path, start=start, end=stop)
         if len(data) != stop - start:
             self._check_version()
-            raise ConnectionError(f"{len(data)} of {stop - start} bytes came")
+            raise ConnectionError(f"received {len(data)} of {stop - start} bytes")
         return data
 
     def _check_version(self) -> None:
@@ -84,18 +84,18 @@ class RemoteFile(io.RawIOBase):
 
 
 def _version(info: dict[str, Any]) -> str:
-    """Return what changes with an object's content: its ETag, or what else the storage gives."""
+    """Return a value that changes with an object's content: its ETag, or a similar value of the storage."""
     keys = ("ETag", "etag", "md5Hash", "content_md5", "blob_id", "created", "LastModified", "mtime")
     found = next((info[key] for key in keys if info.get(key) is not None), "")
     return str(found).strip('"')
 
 
 def persistently(work: Callable[[], T], url: str) -> T:
-    """Call `work`, again after a pause if the connection is cut.
+    """Call `work`; after a lost connection, wait and call it again.
 
     Raises:
         InputError: there is no such object, or access is refused.
-        LLMKitError: the storage fails each time.
+        LLMKitError: all attempts failed.
     """
     pause = _FIRST_PAUSE
     for number in range(_TRIES):

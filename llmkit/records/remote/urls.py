@@ -10,12 +10,12 @@ from llmkit.errors import InputError, one_line
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _PROTOCOLS = (*_PACKAGES, "hf", "memory")
-# `Path` makes one slash of two.
+# `Path` turns two slashes into one.
 _URL = re.compile(rf"({'|'.join(_PROTOCOLS)}):/{{1,2}}([^/].*)", re.DOTALL)
 
 
 def url_of(name: str | Path) -> str | None:
-    """Return the URL that a name is, with both slashes; None for the name of a local file.
+    """Return a name that is a URL, with both slashes; None for the name of a local file.
 
     >>> url_of(Path("s3://bucket/rows.jsonl")), url_of("rows.jsonl"), url_of("hf:dataset")
     ('s3://bucket/rows.jsonl', None, None)

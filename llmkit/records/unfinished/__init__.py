@@ -1,1 +1,1 @@
-"""Unfinished results, and the files that a killed command left."""
+"""Unfinished results, and files of killed commands."""

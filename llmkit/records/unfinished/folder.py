@@ -1,13 +1,13 @@
-"""A hidden folder next to the output for a model being written; a killed command continues in it.
+"""Hidden folder next to the output, for a model that is being written; a later command continues in it.
 
-`.NAME.unfinished` lies next to the output NAME and holds:
+`.NAME.unfinished` is next to the output NAME and contains:
 
     run.json          the header: everything that the result depends on
     result/           the files of the result so far
     shards.jsonl      finished parts: {"name": "model-00001-of-00002.safetensors", "bytes": 4, "sha256": ...}
 
-A later command with the same header keeps the parts whose bytes are those of their line. With another header
-it starts again. The folder is locked while a command works in it.
+A later command with the same header keeps the parts that match the hash in their line. With another header it
+starts again. The folder is locked while a command works in it.
 
 Public: `UnfinishedFolder`, `unfinished_folder`, `clear_leftover`.
 """
@@ -42,7 +42,7 @@ class UnfinishedFolder:
     Attributes:
         place: the output, with links followed.
         folder: the hidden folder next to it.
-        accepted: set to True, the result stays; otherwise it is removed.
+        accepted: True keeps the result; otherwise it is removed.
     """
 
     place: Path
@@ -72,7 +72,7 @@ class UnfinishedFolder:
             file.write(json.dumps(line) + "\n")
 
     def replace_place(self) -> None:
-        """Let the result folder take the output's place in one step.
+        """Replace the output by the result folder in one step.
 
         Raises:
             OSError: the disk refuses.
@@ -81,7 +81,7 @@ class UnfinishedFolder:
         replace_folder(self.result, self.place)
 
     def forget_parts(self) -> None:
-        """Forget the finished parts: from now on `result` may hold an older model."""
+        """Forget the finished parts, because `result` may now contain an older model."""
         (self.folder / _PARTS).unlink(missing_ok=True)
 
     def _parts(self) -> dict[str, tuple[int, str]]:
@@ -92,13 +92,13 @@ class UnfinishedFolder:
                     part = json.loads(line)
                     found[str(part["name"])] = int(part["bytes"]), str(part["sha256"])
                 except (ValueError, KeyError, TypeError):
-                    break  # a kill cuts the last line only
+                    break  # a kill truncates only the last line
         return found
 
     def _begin(self, header: dict[str, Any]) -> None:
-        """Keep what an earlier command with the same header finished, and remove everything else."""
+        """Keep the finished parts of an earlier command with the same header, and remove everything else."""
         if not _reads(self.folder / _MARK, header):
-            _empty(self.folder, frozenset({_MARK}))  # by the mark the folder is known as ours
+            _empty(self.folder, frozenset({_MARK}))  # the mark identifies the folder as llmkit's
             write_whole(self.folder / _MARK, json.dumps(header, indent=2) + "\n")
         self.result.mkdir(exist_ok=True)
         for name, (size, digest) in self._parts().items():
@@ -115,14 +115,14 @@ class UnfinishedFolder:
 def unfinished_folder(place: Path, header: dict[str, Any]) -> Iterator[UnfinishedFolder]:
     """Open the hidden folder next to an output, and remove it at the end.
 
-    After a signal it stays if a part is finished, so that the next command continues.
+    After a signal the folder stays if a part is finished, so that the next command continues.
 
     Args:
         place: the output, an absolute path without links.
         header: everything that the result depends on, as JSON.
 
     Raises:
-        OptionError: another process works in the folder, or it is somebody else's.
+        OptionError: another process works in the folder, or llmkit did not create it.
         OSError: it cannot be made.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -161,14 +161,14 @@ def clear_leftover(place: Path) -> None:
 
 def _beside(place: Path) -> Path:
     name = place.name
-    if len(os.fsencode(name)) > 200:  # disks take 255 bytes
+    if len(os.fsencode(name)) > 200:  # file systems allow 255 bytes
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return place.with_name(f".{name}{SUFFIX}")
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Make the folder if needed, check that it is ours, and lock it."""
+    """Make the folder if needed, check that llmkit created it, and lock it."""
     with contextlib.suppress(FileExistsError):
         path.mkdir()
     try:
@@ -197,7 +197,7 @@ def _lock(path: Path, fd: int) -> bool:
 
 
 def _is_ours(path: Path, fd: int) -> bool:
-    """Return True if a folder is the user's, and holds nothing that no command makes."""
+    """Return True if the user owns a folder and it contains only files that llmkit creates."""
     found = os.fstat(fd)
     if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
         return False
@@ -214,13 +214,13 @@ def _is_ours(path: Path, fd: int) -> bool:
 def _foreign(path: Path) -> OptionError:
     return OptionError(
         "output",
-        f"{path} is in the way: this name is used while a model is written, and no command made what is"
-        " there; move it, or name another output",
+        f"{path} exists, but llmkit needs this name while it writes a model, and did not create this"
+        " folder; move it, or name another output",
     )
 
 
 def _put_back(path: Path, place: Path) -> None:
-    """Give an older model its name again, if a kill came between the two renames that replace it."""
+    """Restore the name of an older model, if a kill came between the two renames that replace it."""
     older = path / _REPLACED
     if older.is_dir() and not place.exists():
         older.rename(place)

@@ -40,10 +40,10 @@ def save_shards(
     """Write ``model.safetensors``, or ``model-00001-of-0000N.safetensors`` and their index.
 
     Args:
-        tensors: by name; of tensors that share memory, one alone.
-        folder: where to; it exists.
-        parts: files that need not be written again; None writes all.
-        max_shard_size: of a file, such as ``5GB``. A tensor is never cut.
+        tensors: tensors by name; only one of several tensors that share memory.
+        folder: existing folder for the files.
+        parts: record of files that need not be written again; None writes all.
+        max_shard_size: maximum size of a file, such as ``5GB``. A tensor is never split.
 
     Raises:
         OptionError: `max_shard_size` is not a size.

@@ -150,7 +150,7 @@ def pull(
         try:
             folder = _download(name, files, spec, total, progress)
         except NetworkError as error:
-            raise LLMKitError(f"{error}; run the command again, it goes on from there") from error
+            raise LLMKitError(f"{error}; run the command again; it continues from there") from error
     hashes = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings or []}
     _check_hashes(name, folder, {file: hashes.get(file) for file in files})
     return Pulled(name, folder.name, folder, tuple(files), total)

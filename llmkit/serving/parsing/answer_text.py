@@ -1,7 +1,7 @@
-"""Tokens to pieces of text for a client: whole characters, no stop string, reasoning and log-probabilities.
+"""Turn tokens into pieces of text for a client: complete characters, no stop strings, with reasoning.
 
-A log-probability goes out with the piece that its token belongs to. Those of an end token, and of a stop
-string and what follows it, do not go out.
+A log-probability is sent with the piece of its token. Log-probabilities of an end token, of a stop string and
+of later tokens are not sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmkit.text.token_bytes import TokenBytes
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of an answer; each part may be empty."""
+    """A piece of an answer; each field may be empty."""
 
     text: str = ""
     reasoning: str = ""
@@ -32,15 +32,15 @@ class Delta:
 
 
 class AnswerText:
-    """The text of one answer as its tokens come.
+    """The text of one answer while its tokens arrive.
 
     Args:
         tokenizer: the model's tokenizer.
-        token_bytes: bytes of a token.
+        token_bytes: function that returns the bytes of a token.
         stops: strings that end the answer.
         thinking: True if the answer begins inside the model's thoughts; None for plain text.
-        calls: finds tool calls in the answer; None: there are none.
-        described: splits the answer by the tokenizer's own description, in place of the two above.
+        calls: finds tool calls in the answer; None if there are none.
+        described: splits the answer by the tokenizer's own description, in place of `thinking` and `calls`.
         kept: special tokens that are part of the text.
     """
 
@@ -62,17 +62,17 @@ class AnswerText:
         self._streamer = AnswerStreamer(tokenizer, lambda text, _: self._raw.append(text), stops=stops)
         self._reasoning = None if thinking is None else ReasoningFilter(opened=thinking)
         self._token_bytes = token_bytes
-        self._held: list[tuple[int, TokenLogprob]] = []  # with the place of the token's first byte
-        self._seen = 0  # bytes of the tokens whose log-probabilities came
-        self._sent = 0  # bytes of text that went out
+        self._held: list[tuple[int, TokenLogprob]] = []  # with the position of the token's first byte
+        self._seen = 0  # bytes of the tokens whose log-probabilities have arrived
+        self._sent = 0  # bytes of text that were sent
 
     @property
     def stop(self) -> str | None:
-        """The stop string that ended the answer; None if none did."""
+        """The stop string that ended the answer, or None."""
         return self._streamer.stop
 
     def put(self, ids: Sequence[int], logprobs: Sequence[TokenLogprob] = ()) -> Delta:
-        """Take new tokens and return what may be shown now."""
+        """Add new tokens and return the part that can be sent now."""
         for one in logprobs:
             self._held.append((self._seen, one))
             self._seen += len(self._token_bytes(one.token))
@@ -108,11 +108,11 @@ class AnswerText:
 
 
 class _KeepingTokenizer:
-    """A tokenizer that leaves out special tokens, but for some.
+    """A tokenizer that leaves out special tokens, except some.
 
     Args:
         tokenizer: the model's tokenizer.
-        kept: special tokens that stay.
+        kept: special tokens to keep.
     """
 
     def __init__(self, tokenizer: Any, kept: Collection[int]) -> None:

@@ -18,7 +18,7 @@ class AnswerBlock:
         index: its number.
         kind: thoughts, text or a call.
         text: thoughts, text or the call's arguments.
-        id, name: of a call.
+        id, name: id and name of a call.
     """
 
     index: int
@@ -30,7 +30,7 @@ class AnswerBlock:
 
 @dataclass(frozen=True)
 class BlockEvent:
-    """Something that happens to a block: it begins, gets `text`, or ends."""
+    """An event of a block: it begins, receives `text`, or ends."""
 
     kind: Literal["start", "piece", "stop"]
     block: AnswerBlock
@@ -38,10 +38,10 @@ class BlockEvent:
 
 
 class AnswerBlocks:
-    """Gathers an answer's pieces into blocks.
+    """Collector of an answer's pieces into blocks.
 
     Attributes:
-        blocks: all so far.
+        blocks: all blocks so far.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class AnswerBlocks:
         return found
 
     def end(self) -> list[BlockEvent]:
-        """End the last block. An answer without any gets an empty text."""
+        """End the last block. An answer without blocks gets an empty text block."""
         found = [] if self.blocks else self._begin("text")
         if self._open is not None:
             found.append(BlockEvent("stop", self._open))

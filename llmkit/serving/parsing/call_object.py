@@ -11,7 +11,7 @@ _SPACE = frozenset(" \t\r\n")
 
 
 class ValueReader:
-    """Finds the end of one JSON value; it checks brackets and strings, and nothing else.
+    """Reader that finds the end of one JSON value; it checks only brackets and strings.
 
     Attributes:
         text: the characters that belong to the value.
@@ -25,7 +25,7 @@ class ValueReader:
         self._in_string = self._escaped = False
 
     def feed(self, character: str) -> bool:
-        """Take a character; return False if it is behind the value, which then is complete."""
+        """Read a character; return False if it follows the value, which is then complete."""
         if not self.text and character in _SPACE:
             return True
         if self._in_string:
@@ -61,16 +61,15 @@ class _CallPlace(Enum):
 
 
 class CallObject:
-    """Reads the object of a call.
+    """Reader of the object of a call.
 
-    The arguments are handed over as the model wrote them, so they may be no valid JSON. Arguments that stand
-    in a string are taken out of it.
+    The arguments are passed on unchanged, so they may be invalid JSON. Arguments inside a string are decoded.
 
     Attributes:
         name: name of the function; None until it is known.
         arguments: the arguments so far, for `take`.
         done: the object is complete.
-        failed: it is no call.
+        failed: it is not a call.
     """
 
     def __init__(self) -> None:
@@ -80,10 +79,10 @@ class CallObject:
         self._key = ""
         self._value = ValueReader()
         self._pending = ""
-        self._seen = False  # arguments were there
+        self._seen = False  # the call has arguments
 
     def feed(self, character: str) -> None:
-        """Take the next character; after `done` or `failed` there is none."""
+        """Read the next character; do not call it after `done` or `failed`."""
         if self._place is _CallPlace.VALUE:
             self._in_value(character)
         elif self._place is _CallPlace.IN_KEY:
@@ -108,7 +107,7 @@ class CallObject:
             self.failed = True
 
     def take(self) -> str:
-        """Return the arguments that came since the last call; nothing before the name is known."""
+        """Return the arguments since the last call; empty before the name is known."""
         if self.name is None:
             return ""
         found, self._pending = self._pending, ""
@@ -139,7 +138,7 @@ class CallObject:
 
 
 def _loaded(text: str, default: str | None) -> str:
-    """Return a JSON string's content; `default` if it is none."""
+    """Return a JSON string's content; `default` if it is not a string."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers of models whose tokenizer describes them itself, by transformers' parser."""
+"""Answers of models whose tokenizer describes them, parsed by transformers' parser."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ _CONTENT, _THOUGHTS, _CALLS = "content", ("reasoning_content", "reasoning", "thi
 
 
 class DescribedAnswer:
-    """Splits an answer by the tokenizer's `response_template`.
+    """Splitter of an answer by the tokenizer's `response_template`.
 
-    Calls go out whole, when they end. A region that the parser refuses, such as a call that is no JSON, goes
-    out as text. The parser gets a character at a time, so that the result does not depend on the cuts.
+    Calls are sent as a unit at their end. A region that the parser refuses, such as a call with invalid JSON,
+    is sent as text. The parser receives one character at a time, so that the result does not depend on the
+    cuts.
 
     Args:
         template: the tokenizer's `response_template`.
         prompt: text of the prompt, special tokens included.
         tools: the tools, as JSON.
-        parallel: more than one call may come out; else those after the first are dropped.
+        parallel: allow more than one call; otherwise those after the first are dropped.
     """
 
     def __init__(self, template: Any, prompt: str, tools: Sequence[Any], *, parallel: bool = True) -> None:
         self._template, self._tools, self._parallel = template, list[Any](tools), parallel
         self._parser = self._new(prompt)
-        self._region = ""  # of calls, as the model wrote it
+        self._region = ""  # text of calls, as generated
         self._field: str | None = None
         self._calls = 0
         for event in self._parser.initial_events:

@@ -1,8 +1,8 @@
-"""Find tool calls in an answer as it is written.
+"""Find tool calls in an answer while it is generated.
 
-The text goes through a character at a time, so the result cannot depend on where it was cut. A call's name
-goes out as soon as it is known, and its arguments as they come. What looked like a call and is none goes
-out as text. White space before and after calls belongs to neither.
+The text is read one character at a time, so the result does not depend on the cuts. A call's name is sent as
+soon as it is known, and its arguments as they arrive. Text that looked like a call, but is not a call, is
+sent as text. White space before and after calls belongs neither to the text nor to the calls.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class CallPiece:
 
     Attributes:
         index: number of the call in its answer.
-        arguments: piece of the arguments, which are JSON if the model wrote them well.
-        id, name: of the call, with its first piece.
+        arguments: piece of the arguments, which are JSON if the model made no mistake.
+        id, name: id and name of the call, only in its first piece.
     """
 
     index: int
@@ -45,19 +45,19 @@ Piece = str | CallPiece
 
 
 class ToolCallFilter:
-    """Splits an answer into text and calls.
+    """Splitter of an answer into text and calls.
 
     Args:
         family: notation of the calls.
-        functions: parameter schemas by the names of the functions that may be called.
-        parallel: more than one call may come out; else those after the first are dropped.
+        functions: parameter schemas of the allowed functions, by name.
+        parallel: allow more than one call; otherwise those after the first are dropped.
     """
 
     def __init__(self, family: ToolFamily, functions: Mapping[str, Any], *, parallel: bool = True) -> None:
         self._family, self._functions, self._parallel = family, functions, parallel
         self._opens = [one for one in (family.open, _PYTHON_TAG if not family.open else "") if one]
         self._state: _PlainText | _Between | _Object | _Named | _Xml = _PlainText(self)
-        self._raw = ""  # since the calls began, as long as none of them is sure
+        self._raw = ""  # text since the calls began, until one of them is certain
         self._index = -1
         self._out: list[Piece] = []
         self.bare = not family.open
@@ -77,7 +77,7 @@ class ToolCallFilter:
         self._state.close()
         return self._taken()
 
-    # What the states call.
+    # Methods for the states.
 
     @property
     def family(self) -> ToolFamily:
@@ -92,7 +92,7 @@ class ToolCallFilter:
         self._state = state
 
     def begin(self, raw: str) -> None:
-        """Calls begin with the marker `raw`."""
+        """Begin calls, after the marker `raw`."""
         self._raw = raw
         self._state = _Between(self)
 
@@ -102,7 +102,7 @@ class ToolCallFilter:
             self._out.append(text)
 
     def known(self, name: str) -> bool:
-        """Tell if a name may be called. With a marker in front any name may: the client sees the mistake."""
+        """Return True if a name is allowed: after a marker any name, so that the client sees the mistake."""
         return name in self._functions or not self.bare
 
     def start(self, name: str) -> None:
@@ -114,7 +114,7 @@ class ToolCallFilter:
         self._call(CallPiece(self._index, "", prefix + identity, name))
 
     def arguments(self, text: str) -> None:
-        """Send a piece of the arguments of the call under way."""
+        """Send a piece of the arguments of the current call."""
         if text:
             self._call(CallPiece(self._index, text))
 
@@ -130,12 +130,12 @@ class ToolCallFilter:
             self._state.plain(raw)
 
     def ended(self, calls: int) -> None:
-        """A call is complete; `calls` of this region are."""
+        """End a call; `calls` calls of this region are complete."""
         self._raw = ""
         self._state = _Between(self, calls=calls)
 
     def feed_text(self, text: str) -> None:
-        """Let text that followed the calls go through again."""
+        """Read the text after the calls again."""
         for character in text:
             if not isinstance(self._state, _PlainText):
                 self._raw += character
@@ -170,7 +170,7 @@ class ToolCallFilter:
 
 
 class _PlainText:
-    """Text of the answer: white space, and what may begin a marker, are held back."""
+    """State in the text of the answer: white space, and a possible beginning of a marker, are kept."""
 
     def __init__(self, owner: ToolCallFilter, *, after_call: bool = False) -> None:
         self._owner, self._space, self._held, self._drop = owner, "", "", after_call
@@ -187,7 +187,7 @@ class _PlainText:
             self._held = self._held[1:]
 
     def plain(self, text: str) -> None:
-        """Pass on text that is no marker; white space waits for what follows."""
+        """Pass on text that is not a marker; white space is kept until the next text."""
         for character in text:
             if character in _SPACE:
                 self._space += "" if self._drop else character
@@ -202,7 +202,7 @@ class _PlainText:
 
 
 class _Between:
-    """Before, between and after the calls of one region."""
+    """State before, between and after the calls of one region."""
 
     def __init__(self, owner: ToolCallFilter, *, calls: int = 0, bare: bool = False) -> None:
         self._owner, self._calls, self._bare, self._held = owner, calls, bare, ""
@@ -249,7 +249,7 @@ class _Between:
 
 
 class _Object:
-    """A call as a JSON object."""
+    """State in a call as a JSON object."""
 
     def __init__(self, owner: ToolCallFilter, calls: int, first: str) -> None:
         self._owner, self._calls, self._object, self._sent = owner, calls, CallObject(), False
@@ -279,7 +279,7 @@ class _Object:
 
 
 class _Named:
-    """A call whose name is before its arguments."""
+    """State in a call whose name is before its arguments."""
 
     def __init__(self, owner: ToolCallFilter, calls: int, first: str) -> None:
         self._owner, self._calls, self._head = owner, calls, ""
@@ -323,7 +323,7 @@ class _Named:
 
 
 class _Xml:
-    """A call as ``<function=NAME><parameter=KEY>VALUE</parameter></function>``; it goes out whole."""
+    """A call as ``<function=NAME><parameter=KEY>VALUE</parameter></function>``; it is sent as a unit."""
 
     def __init__(self, owner: ToolCallFilter, calls: int) -> None:
         self._owner, self._calls, self._text = owner, calls, ""
@@ -348,7 +348,7 @@ class _Xml:
 
 
 def typed(value: str, key: str, schema: Any) -> Any:
-    """Return a parameter that was written as text, as the type that its schema names."""
+    """Convert a parameter from text to the type in its schema."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     declared = properties.get(key) if isinstance(properties, dict) else None
     kinds = declared.get("type") if isinstance(declared, dict) else None

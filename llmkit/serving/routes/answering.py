@@ -1,4 +1,4 @@
-"""Answer a request, whole or as a stream, for every API that answers from a model's tokens."""
+"""Answer a request, complete or as a stream, for all APIs whose answers are a model's tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AnswerPiece:
     Attributes:
         index: number of the answer.
         delta: its new part.
-        reason: of its end: ``stop``, ``length`` or ``tool_calls``; None before that.
+        reason: reason of its end: ``stop``, ``length`` or ``tool_calls``; None before the end.
         stop: the stop string that ended it.
     """
 
@@ -67,7 +67,7 @@ async def pieces_of(
                 yield AnswerPiece(index, delta)
             continue
         usage.completion_tokens += len(found.completion.ids)
-        if prepared[index].request.key[2] == 0:  # the first answer to its prompt
+        if prepared[index].request.key[2] == 0:  # True for the first answer to its prompt
             usage.cached_tokens += found.reused
         delta, reason = texts[index].end(), str(found.completion.finish_reason)
         if reason == "stop" and (delta.calls or index in called):
@@ -76,7 +76,7 @@ async def pieces_of(
 
 
 class AnswerForm(Protocol):
-    """The answer format of one API: as a stream, or as one collected answer.
+    """Answer format of one API: as a stream, or as one complete answer.
 
     Attributes:
         stream_type: media type of a stream.
@@ -88,19 +88,19 @@ class AnswerForm(Protocol):
         """Return the beginning of a stream."""
 
     def sent(self, piece: AnswerPiece) -> bytes:
-        """Return a piece in the stream's format."""
+        """Return a piece in the format of the stream."""
 
     def end(self, usage: Usage) -> bytes:
         """Return the end of a stream."""
 
     def failed(self, error: ApiError) -> bytes:
-        """Return a failure after the first byte."""
+        """Return the form of a failure after the first byte."""
 
     def silent(self) -> bytes:
-        """Return what keeps a silent stream open."""
+        """Return bytes that keep a silent stream open."""
 
     def take(self, piece: AnswerPiece) -> None:
-        """Add a piece to the whole answer."""
+        """Add a piece to the complete answer."""
 
     def whole(self, usage: Usage) -> dict[str, Any]:
         """Return all pieces as one answer."""
@@ -132,7 +132,7 @@ async def answer_request(
             if response is None:
                 return web.json_response(form.whole(usage), dumps=dumps)
             await response.write(form.end(usage))
-        except ConnectionError:  # the client left
+        except ConnectionError:  # the client disconnected
             if response is None:
                 raise
         except Exception as error:
@@ -158,5 +158,5 @@ async def _open_stream(request: web.Request, kind: str) -> web.StreamResponse:
 
 
 def prompt_tokens(groups: Sequence[Sequence[PreparedChoice]]) -> int:
-    """Return the tokens of prompts, each counted once."""
+    """Return the number of prompt tokens, with each prompt counted once."""
     return sum(len(group[0].request.ids or ()) for group in groups)

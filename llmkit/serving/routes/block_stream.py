@@ -1,4 +1,4 @@
-"""The form of answers in blocks, for APIs that have a block for each part of one conversation's answer."""
+"""Form of answers in blocks, for APIs with a block for each part of an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.serving.routes.answering import AnswerPiece
 from llmkit.serving.routes.openai_answers import Usage
 
 Event = dict[str, Any]
-"""A server-sent event as JSON; its `type` is the event's name."""
+"""A server-sent event as JSON; its `type` is the name of the event."""
 
 
 class BlockAnswer(Protocol):
@@ -21,13 +21,13 @@ class BlockAnswer(Protocol):
     def whole(
         self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
     ) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
 
     def begin(self, usage: Usage) -> list[Event]:
         """Return the events before the first block."""
 
     def event(self, event: BlockEvent) -> list[Event]:
-        """Return the events of what happens to a block."""
+        """Return the events for an event of a block."""
 
     def end(self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage) -> list[Event]:
         """Return the events after the last block."""
@@ -36,7 +36,7 @@ class BlockAnswer(Protocol):
         """Return the events of a failure after the first byte."""
 
     def silent(self) -> bytes:
-        """Return what keeps a silent stream open."""
+        """Return bytes that keep a silent stream open."""
 
 
 class BlockForm:
@@ -59,7 +59,7 @@ class BlockForm:
         return _events(self._answer.begin(usage))
 
     def sent(self, piece: AnswerPiece) -> bytes:
-        """Return the events that a piece causes in the blocks."""
+        """Return the block events of a piece."""
         return b"".join(_events(self._answer.event(one)) for one in self._feed(piece))
 
     def take(self, piece: AnswerPiece) -> None:
@@ -75,11 +75,11 @@ class BlockForm:
         return _events(self._answer.failed(error))
 
     def silent(self) -> bytes:
-        """Return what keeps a silent stream open."""
+        """Return bytes that keep a silent stream open."""
         return self._answer.silent()
 
     def whole(self, usage: Usage) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         return self._answer.whole(self._blocks.blocks, self._reason, self._stop, usage)
 
     def _feed(self, piece: AnswerPiece) -> list[BlockEvent]:

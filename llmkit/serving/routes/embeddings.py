@@ -1,4 +1,4 @@
-"""Routes of encoders: embeddings as OpenAI and ollama describe them, and documents in order of relevance."""
+"""Routes of encoders: embeddings in OpenAI's and ollama's form, and documents in order of relevance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_routes(app: web.Application) -> None:
 
 
 async def embeddings(request: web.Request) -> web.Response:
-    """Embed texts as OpenAI describes it: ``{"input": ..., "encoding_format": "float"}``."""
+    """Embed texts in OpenAI's form: ``{"input": ..., "encoding_format": "float"}``."""
     fields = Fields(await read_json(request))
     texts = texts_of(fields, "input")
     packed = fields.choice("encoding_format", ("float", "base64")) == "base64"
@@ -49,7 +49,7 @@ async def embeddings(request: web.Request) -> web.Response:
 
 
 async def embed(request: web.Request) -> web.Response:
-    """Embed texts as ollama describes it: ``{"input": ...}``."""
+    """Embed texts in ollama's form: ``{"input": ...}``."""
     fields = Fields(await read_json(request))
     texts = texts_of(fields, "input")
     fields.boolean("truncate")
@@ -62,7 +62,7 @@ async def embed(request: web.Request) -> web.Response:
 
 
 async def rerank(request: web.Request) -> web.Response:
-    """Order documents by their nearness to a query: ``{"query": ..., "documents": [...], "top_n": 3}``.
+    """Order documents by their relevance to a query: ``{"query": ..., "documents": [...], "top_n": 3}``.
 
     The relevance is the cosine of the two embeddings.
     """
@@ -115,7 +115,7 @@ async def _embedded(
         embedder = SentenceEmbedder(model)
         vectors = embedder(texts)
         if embedder.cut:
-            reason = f"holds a text of more than {embedder.window} tokens"
+            reason = f"contains a text of more than {embedder.window} tokens"
             raise bad(field, reason, "context_length_exceeded")
         return [vectors, sum(map(len, model.tokenizer(texts, verbose=False)["input_ids"]))]
 

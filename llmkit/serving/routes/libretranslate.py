@@ -1,4 +1,4 @@
-"""LibreTranslate's routes, so that its clients work: /translate, /languages, /detect.
+"""LibreTranslate's routes, for its clients: /translate, /languages, /detect.
 
 Description: https://docs.libretranslate.com. Bodies are JSON or forms; the key may be in the body.
 """
@@ -72,7 +72,7 @@ async def translate_texts(request: web.Request) -> web.Response:
     if source == "auto":
         guessed = [await asyncio.to_thread(_guesses, text) for text in texts]
         if not all(guessed):
-            raise bad("source", "is auto, and the language of the text is not known")
+            raise bad("source", "is auto, but the language of the text was not recognized")
     codes = [one[0]["language"] for one in guessed] or [source] * len(texts)
     translated = []
     for code in dict.fromkeys(codes):
@@ -100,7 +100,7 @@ async def translate_texts(request: web.Request) -> web.Response:
 
 
 async def _fields(request: web.Request) -> Fields:
-    """Return the body's fields, and check the key that may be among them."""
+    """Return the body's fields; check the key if it is one of them."""
     if request.content_type == "application/json":
         body = await read_json(request)
     elif request.content_type in ("application/x-www-form-urlencoded", "application/octet-stream"):
@@ -120,7 +120,7 @@ def _texts(fields: Fields) -> list[str]:
         raise bad("q", f"must be a text or a list of 1 to {_TEXTS} texts")
     found = [check_string(one, "q") for one in texts]
     if not all(one.strip() for one in found):
-        raise bad("q", "holds an empty text")
+        raise bad("q", "contains an empty text")
     if sum(map(len, found)) > _CHARACTERS:
         raise bad("q", f"must not have more than {_CHARACTERS:,} characters")
     return found
@@ -144,7 +144,7 @@ def _same(source: str | None, target: str) -> bool:
 
 
 async def _translator(request: web.Request) -> ServedModel:
-    """Return the first model made for translation, or else the first that can be asked."""
+    """Return the first translation model, otherwise the first model that can translate by a prompt."""
     state = request.app[STATE]
     asked: ServedModel | None = None
     for name in state.models:

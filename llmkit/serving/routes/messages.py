@@ -55,7 +55,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
 
     Args:
         fields: the body.
-        counting: it asks for the number of tokens alone.
+        counting: the request asks only for the number of tokens.
 
     Raises:
         ApiError: a field is bad or not supported.
@@ -104,7 +104,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
 
 
 def _is_begun(turns: Sequence[dict[str, Any]]) -> bool:
-    """Tell if the client wrote the beginning of the answer, which then continues."""
+    """Return True if the client gave the beginning of the answer, which the model continues."""
     last = turns[-1]
     return (
         len(turns) > 1 and last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
@@ -121,7 +121,7 @@ def _tools(fields: Fields) -> ToolUse | None:
         tool.choice("type", ("custom",))
         name = check_name(tool.any("name"), tool.path("name"))
         if name in functions:
-            raise bad(tool.path("name"), f"is {name!r} a second time")
+            raise bad(tool.path("name"), f"is {name!r}, which is already used")
         shape = tool.any("input_schema")
         if not isinstance(shape, dict):
             raise bad(tool.path("input_schema"), "must be a JSON schema")
@@ -172,10 +172,10 @@ def _of_type(block: Fields, kinds: Sequence[str]) -> str:
 
 
 def messages_of(value: Any) -> list[dict[str, Any]]:
-    """Return Anthropic's messages as chat templates take them.
+    """Return Anthropic's messages in the form of chat templates.
 
     Raises:
-        ApiError: they are malformed, or hold something that is no text.
+        ApiError: they are malformed, or contain other content than text.
     """
     if not isinstance(value, list) or not value:
         raise bad("messages", "must be a list of messages with `role` and `content`")
@@ -264,7 +264,7 @@ class MessagesAnswer:
     def whole(
         self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
     ) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         content = [_block(one, one.text) for one in blocks if one.text or one.kind == "call"]
         ended = {"stop_reason": _reason(reason, stop), "stop_sequence": stop}
         return {**self._head, "content": content, **ended, "usage": _usage(usage)}
@@ -275,7 +275,7 @@ class MessagesAnswer:
         return [{"type": "message_start", "message": {**self._head, **empty, "usage": _usage(usage)}}]
 
     def event(self, event: BlockEvent) -> list[Event]:
-        """Return the events of what happens to a block."""
+        """Return the events for an event of a block."""
         block = event.block
         if event.kind == "start":
             return [{"type": "content_block_start", "index": block.index, "content_block": _block(block, "")}]
@@ -311,7 +311,7 @@ def _block(block: AnswerBlock, text: str) -> dict[str, Any]:
         return {"type": "thinking", "thinking": text, "signature": ""}
     try:
         given = json.loads(text) if text else {}
-    except ValueError:  # truncated, or badly written
+    except ValueError:  # truncated or invalid JSON
         given = {"": text}
     return {"type": "tool_use", "id": block.id, "name": block.name, "input": given}
 
@@ -321,7 +321,7 @@ def _reason(reason: str, stop: str | None) -> str:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    cached = usage.cached_tokens  # Anthropic counts them apart
+    cached = usage.cached_tokens  # Anthropic counts them separately
     return {
         "input_tokens": usage.prompt_tokens - cached,
         "cache_read_input_tokens": cached,

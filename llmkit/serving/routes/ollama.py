@@ -1,6 +1,6 @@
-"""ollama's routes, for programs that speak only these: chat, generate, tags, show, version.
+"""ollama's routes, for programs that use only these: chat, generate, tags, show, version.
 
-Streams are lines of JSON, and the default. Description: https://github.com/ollama/ollama/blob/main/docs/api.md.
+The default is a stream of JSON lines. Description: https://github.com/ollama/ollama/blob/main/docs/api.md.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Answer a prompt: as a chat turn where the model has a chat template, else by its continuation."""
+    """Answer a prompt: as a chat turn if the model has a chat template, otherwise by its continuation."""
     fields = Fields(await read_json(request))
     prompt, system = fields.text("prompt", "") or "", fields.text("system")
     raw = fields.boolean("raw")
@@ -161,7 +161,7 @@ def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
         form=Form("json") if form == "json" else Form("schema", form) if form else None,
         stream=fields.boolean("stream", True),
     )
-    # They say how ollama is to hold the model in memory, which changes no answer.
+    # They control ollama's memory, and do not affect the answer.
     options.ignore("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "num_keep")
     options.end()
     fields.ignore("keep_alive")
@@ -222,7 +222,7 @@ class _LinesForm:
         return _line({"error": error.message})
 
     def silent(self) -> bytes:
-        """Return nothing: these lines have no comments."""
+        """Return nothing: JSON lines have no comments."""
         return b""
 
     def take(self, piece: AnswerPiece) -> None:
@@ -232,7 +232,7 @@ class _LinesForm:
             self._reason = "stop" if piece.reason == "tool_calls" else piece.reason
 
     def whole(self, usage: Usage) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         text, reasoning = (
             "".join(getattr(one, part) for one in self._deltas) for part in ("text", "reasoning")
         )
@@ -263,13 +263,13 @@ class _LinesForm:
 
 
 def calls_of(deltas: list[Delta]) -> list[dict[str, Any]]:
-    """Return the calls of an answer as ollama has them, with their arguments as objects."""
+    """Return the calls of an answer in ollama's form, with their arguments as objects."""
     found = []
     for call in Choice(deltas).calls:
         function = call["function"]
         try:
             arguments = json.loads(function["arguments"])
-        except ValueError:  # truncated, or badly written
+        except ValueError:  # truncated or invalid JSON
             arguments = {"": function["arguments"]}
         found.append({"function": {"name": function["name"], "arguments": arguments}})
     return found

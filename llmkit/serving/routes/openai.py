@@ -1,4 +1,4 @@
-"""OpenAI's routes: models, completions and chat completions, whole and streamed."""
+"""OpenAI's routes: models, completions and chat completions, complete and streamed."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class _ChoicesForm:
         choice.finish_reason = piece.reason
 
     def whole(self, usage: Usage) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         return self._answers.whole(self._choices, usage)
 
 

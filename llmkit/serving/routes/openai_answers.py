@@ -1,7 +1,7 @@
-"""Answers as OpenAI's JSON: whole, or as the chunks of a stream.
+"""Answers as OpenAI's JSON: complete, or as the chunks of a stream.
 
-A stream's chunks have one id and one `created`; the role comes first, the finish reason in a chunk of its
-own, and the usage, if requested, in a last chunk without choices.
+A stream's chunks have one id and one `created`; the role comes first, the finish reason is in a separate
+chunk, and the usage, if requested, is in a last chunk without choices.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from llmkit.text.token_bytes import TokenBytes
 
 @dataclass
 class Usage:
-    """Tokens of prompts, each counted once, and of answers, their end tokens included.
+    """Number of tokens of prompts, each counted once, and of answers, with their end tokens.
 
-    Of several answers to a prompt, `cached_tokens` counts what the first one did not have to read.
+    For several answers to a prompt, `cached_tokens` counts the cached tokens of the first one.
     """
 
     prompt_tokens: int = 0
@@ -42,7 +42,7 @@ class Usage:
 
 @dataclass
 class Choice:
-    """One answer as far as it is known."""
+    """One answer, collected so far."""
 
     deltas: list[Delta] = field(default_factory=list)
     finish_reason: str | None = None
@@ -57,7 +57,7 @@ class Choice:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Tool calls as OpenAI describes them."""
+        """Tool calls in OpenAI's form."""
         found: dict[int, dict[str, Any]] = {}
         for piece in (piece for delta in self.deltas for piece in delta.calls):
             if piece.name is not None:
@@ -93,7 +93,7 @@ class ChatAnswers:
         }
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         found = [self._choice(i, one) for i, one in enumerate(choices)]
         return {**self.head, "object": self.kind, "choices": found, "usage": usage.as_json()}
 
@@ -110,7 +110,7 @@ class ChatAnswers:
             body["content"] = delta.text
         logprobs = self._logprobs(delta.logprobs)
         found = [self._chunk(index, body, logprobs, None)] if body or delta.logprobs else []
-        # One piece a chunk, since some clients read only the first of a list.
+        # One piece per chunk, because some clients read only the first of a list.
         return found + [self._chunk(index, {"tool_calls": [_call(one)]}, None, None) for one in delta.calls]
 
     def last(self, index: int, reason: str) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def _call(piece: CallPiece) -> dict[str, Any]:
 
 
 class TextAnswers(ChatAnswers):
-    """The JSON of /v1/completions, whose chunks have the form of the whole response."""
+    """The JSON of /v1/completions, whose chunks have the form of the complete response."""
 
     prefix, kind, chunk_kind = "cmpl", "text_completion", "text_completion"
 
@@ -194,7 +194,7 @@ class TextAnswers(ChatAnswers):
         for name in names:
             offsets.append(self._offsets.get(index, 0))
             self._offsets[index] = offsets[-1] + len(name)
-        # The token itself is always among them, as OpenAI describes it.
+        # The token itself is always among them, as in OpenAI's description.
         pairs = [((one.token, one.logprob), *one.top) for one in found]
         top = [{self.tokens.text(token): json_number(value) for token, value in each} for each in pairs]
         return {

@@ -1,7 +1,7 @@
-"""OpenAI's JSON to `Wanted`. A field that is unknown, or that this server cannot honor, is refused by name.
+"""Turn OpenAI's JSON into `Wanted`. Unknown and unsupported fields are refused by name.
 
 Source of the fields: https://github.com/openai/openai-openapi. `top_k`, `min_p`, `repetition_penalty` and the
-``guided`` forms in `response_format` are additions that other servers have too.
+``guided`` forms in `response_format` are additions that other servers also have.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNSUPPORTED: dict[str, list[Any]] = {
     "verbosity": ["medium"],
     "web_search_options": [],
 }
-# They name the user or group requests, and say nothing about the answer.
+# They name the user or group requests, and do not affect the answer.
 _IGNORED = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
@@ -94,7 +94,7 @@ def completion_request(body: Any) -> Wanted:
         fields,
         prompts=prompts,
         chat=False,
-        # OpenAI's own default is 16, which surprises everybody; the model's limit is used as for a chat.
+        # OpenAI's default of 16 is too short for most uses; the model's limit is used, as for a chat.
         max_tokens=fields.integer("max_tokens", 1, _MAX_TOKENS),
         logprobs=fields.integer("logprobs", 0, _MAX_LOGPROBS),
         form=form_of(fields.any("response_format")),
@@ -186,10 +186,10 @@ def _is_ids(value: Any) -> bool:
 
 
 def messages_of(value: Any) -> list[dict[str, Any]]:
-    """Return messages with a text each, as chat templates take them.
+    """Return messages with one text each, in the form of chat templates.
 
     Raises:
-        ApiError: they are malformed, or hold something that is no text.
+        ApiError: they are malformed, or contain other content than text.
     """
     if not isinstance(value, list) or not value:
         raise bad("messages", "must be a list of messages with `role` and `content`")
@@ -222,7 +222,7 @@ def _message(value: Any, where: str) -> dict[str, Any]:
 
 
 def _calls(value: Any, where: str) -> list[dict[str, Any]]:
-    """Return an assistant's calls, with their arguments as Python objects, as chat templates take them."""
+    """Return an assistant's calls in the form of chat templates, with their arguments as Python objects."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -276,7 +276,7 @@ def _text(content: Any, where: str) -> str:
         fields = Fields(part, place)
         kind = fields.text("type")
         if kind != "text":
-            raise bad(f"{place}.type", f"is {kind!r}, and this server takes only text", "unsupported_value")
+            raise bad(f"{place}.type", f"is {kind!r}, but this server takes only text", "unsupported_value")
         texts.append(check_string(fields.any("text"), f"{place}.text"))
     return "".join(texts)
 

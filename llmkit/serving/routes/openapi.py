@@ -22,30 +22,30 @@ _STREAMS = {
 _POSTS = {
     "/v1/chat/completions": ("Answer a conversation.", schemas.CHAT),
     "/v1/completions": ("Continue texts.", schemas.COMPLETION),
-    "/v1/responses": ("Answer a conversation; nothing is kept.", schemas.RESPONSE),
-    "/v1/messages": ("Answer a conversation, as Anthropic describes it.", schemas.MESSAGE),
+    "/v1/responses": ("Answer a conversation; the server stores nothing.", schemas.RESPONSE),
+    "/v1/messages": ("Answer a conversation, in Anthropic's form.", schemas.MESSAGE),
     "/v1/messages/count_tokens": ("Count the tokens of a conversation.", schemas.COUNT),
     "/v1/embeddings": ("Embed texts.", schemas.EMBEDDING),
-    "/v1/rerank": ("Order documents by their nearness to a query.", schemas.RERANK),
+    "/v1/rerank": ("Order documents by their relevance to a query.", schemas.RERANK),
     "/v1/translations": ("Translate texts.", schemas.TRANSLATION),
     "/v1/summaries": ("Summarize texts.", schemas.SUMMARY),
     "/v1/answers": ("Answer questions from a text.", schemas.ANSWER),
     "/v1/scores": ("Score texts by metrics.", schemas.SCORE),
     "/tokenize": ("Return the token ids of a text or a conversation.", schemas.TOKENIZE),
     "/detokenize": ("Return the text of token ids.", schemas.DETOKENIZE),
-    "/api/chat": ("Answer a conversation, as ollama describes it.", schemas.OLLAMA_CHAT),
-    "/api/generate": ("Answer a prompt, as ollama describes it.", schemas.OLLAMA_GENERATE),
-    "/api/embed": ("Embed texts, as ollama describes it.", schemas.OLLAMA_EMBED),
-    "/api/show": ("Describe a model, as ollama does.", schemas.OLLAMA_SHOW),
-    "/translate": ("Translate texts, as LibreTranslate describes it.", schemas.LIBRE_TRANSLATE),
+    "/api/chat": ("Answer a conversation, in ollama's form.", schemas.OLLAMA_CHAT),
+    "/api/generate": ("Answer a prompt, in ollama's form.", schemas.OLLAMA_GENERATE),
+    "/api/embed": ("Embed texts, in ollama's form.", schemas.OLLAMA_EMBED),
+    "/api/show": ("Describe a model, in ollama's form.", schemas.OLLAMA_SHOW),
+    "/translate": ("Translate texts, in LibreTranslate's form.", schemas.LIBRE_TRANSLATE),
     "/detect": ("Guess the language of a text.", schemas.LIBRE_DETECT),
 }
 _GETS = {
     "/v1/models": "List the models.",
-    "/api/tags": "List the models, as ollama does.",
+    "/api/tags": "List the models, in ollama's form.",
     "/api/version": "Return the version.",
-    "/languages": "List the languages of the model that translates.",
-    "/health": "Tell if the server can answer.",
+    "/languages": "List the languages of the translation model.",
+    "/health": "Report if the server can answer.",
     "/metrics": "Return counters and times for Prometheus.",
     "/openapi.json": "Return this description.",
 }
@@ -55,13 +55,13 @@ _STATUSES = {
     "401": "The key is missing or wrong.",
     "403": "The host or the origin is not allowed.",
     "404": "There is no such model.",
-    "408": "The body did not come in time.",
+    "408": "The body was not received in time.",
     "413": "The body is too large.",
     "415": "The body is neither JSON nor a form.",
     "429": "The queue is full.",
     "500": "The model failed.",
-    "503": "A model is not there.",
-    "504": "The time is over.",
+    "503": "A model is not available.",
+    "504": "The time limit has passed.",
 }
 
 
@@ -80,7 +80,7 @@ def description(models: tuple[str, ...]) -> dict[str, Any]:
     """Return the description of all routes.
 
     Args:
-        models: names of the models that are served.
+        models: names of the served models.
     """
     paths: dict[str, Any] = {}
     for path, about in _GETS.items():
@@ -107,7 +107,7 @@ def description(models: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _with_models(schema: Any, models: tuple[str, ...]) -> Any:
-    """Return a schema whose model is one of those that are served."""
+    """Return a schema whose `model` is one of the served models."""
     if schema is schemas.MODEL:
         return {**schema, "enum": list(models)}
     if isinstance(schema, dict):

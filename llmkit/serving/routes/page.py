@@ -1,4 +1,4 @@
-"""The chat page: files of the package, open to everybody, which call the API as any client does."""
+"""The chat page: files of the package, public, which use the API like any client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def _page_files() -> dict[str, _PageFile]:
-    """Return each file's path at the server, and its content. No path of a request is joined to a folder."""
+    """Return files by their path on the server. No path of a request is joined to a folder, for security."""
     found = {}
     for folder in _FOLDERS:
         for one in files("llmkit.serving").joinpath("page", folder).iterdir():

@@ -1,4 +1,4 @@
-"""OpenAI's route /v1/responses, without memory: nothing of a response is kept.
+"""OpenAI's route /v1/responses, without state: the server stores no response.
 
 Description: https://platform.openai.com/docs/api-reference/responses.
 """
@@ -55,7 +55,7 @@ class ResponsesAnswer:
 
     Args:
         model: the model's name.
-        body: the request; some of its fields come back.
+        body: the request; the response repeats some of its fields.
     """
 
     def __init__(self, model: str, body: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class ResponsesAnswer:
     def whole(
         self, blocks: Sequence[AnswerBlock], reason: str, stop: str | None, usage: Usage
     ) -> dict[str, Any]:
-        """Return the whole response."""
+        """Return the complete response."""
         cut = reason == "length"
         status = "incomplete" if cut else "completed"
         output = [self._item(one, status if one is blocks[-1] else "completed") for one in blocks]
@@ -167,7 +167,7 @@ class ResponsesAnswer:
         return [*found, self._event("response.output_item.done", output_index=block.index, item=item)]
 
     def _of(self, block: AnswerBlock, kind: str, **more: Any) -> Event:
-        """Return an event of a block's content."""
+        """Return an event about a block's content."""
         place: dict[str, Any] = {"item_id": self._id(block), "output_index": block.index}
         if block.kind != "call":
             place["content_index"] = 0

@@ -1,4 +1,4 @@
-"""OpenAI's request of /v1/responses to `Wanted`. The server keeps nothing between requests."""
+"""Turn a request of /v1/responses into `Wanted`. The server keeps no state between requests."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def turns_of(value: Any) -> list[dict[str, Any]]:
     """Return `input` as messages: a text, or a list of messages, calls, results and thoughts.
 
     Raises:
-        ApiError: it is malformed, or holds something that is no text.
+        ApiError: it is malformed, or contains other content than text.
     """
     if isinstance(value, str):
         return [{"role": "user", "content": check_string(value, "input")}]
@@ -138,7 +138,7 @@ def turns_of(value: Any) -> list[dict[str, Any]]:
         fields.ignore("id", "status", "phase")
         fields.end()
     if not found:
-        raise bad("input", "holds no message")
+        raise bad("input", "contains no message")
     return found
 
 
@@ -159,7 +159,7 @@ def _text(value: Any, where: str) -> str:
         part = Fields(one, f"{where}[{i}]")
         kind = part.text("type")
         if kind not in ("input_text", "output_text", "text", "refusal"):
-            reason = f"is {kind!r}, and this server takes only text"
+            reason = f"is {kind!r}, but this server supports only text"
             raise bad(part.path("type"), reason, "unsupported_value")
         name = "refusal" if kind == "refusal" else "text"
         texts.append(check_string(part.any(name), part.path(name)))

@@ -10,7 +10,7 @@ FILLED: Schema = {"type": "string", "minLength": 1}
 FLAG: Schema = {"type": "boolean"}
 OBJECT: Schema = {"type": "object"}
 NAME: Schema = {"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"}
-MODEL: Schema = {"type": "string", "description": "Name of a model; left out: the first."}
+MODEL: Schema = {"type": "string", "description": "Name of a model; the first one if it is missing."}
 
 
 def whole(low: int, high: int = 1_000_000) -> Schema:
@@ -39,7 +39,7 @@ def one_of(*values: str) -> Schema:
 
 
 def body(required: tuple[str, ...], /, **properties: Schema) -> Schema:
-    """Return the schema of an object without other fields; null is the same as nothing."""
+    """Return the schema of an object without other fields; null is the same as a missing field."""
     shown = {
         name: one if name in required else either(one, {"type": "null"}) for name, one in properties.items()
     }

@@ -1,4 +1,4 @@
-"""Scores of texts by the metrics of `llmkit eval`; no model takes part."""
+"""Scores of texts by the metrics of `llmkit eval`, without a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def scores(request: web.Request) -> web.Response:
     names = tuple(name.strip() for one in names for name in one.split(","))
     for name in names:
         if name not in _METRICS:
-            raise bad("metrics", f"holds {name!r}; there are {', '.join(_METRICS)}")
+            raise bad("metrics", f"contains {name!r}; the metrics are {', '.join(_METRICS)}")
     if not names or len(set(names)) < len(names):
         raise bad("metrics", "must name metrics, each once")
     predictions = [check_string(one, "predictions") for one in _rows(fields, "predictions")]
@@ -61,7 +61,7 @@ async def scores(request: web.Request) -> web.Response:
         async with asyncio.timeout(seconds):
             data, notes = await work
     except TimeoutError:
-        raise ApiError(504, "scoring took longer than the server allows", code="timeout") from None
+        raise ApiError(504, "scoring took longer than the time limit", code="timeout") from None
     return web.json_response({"object": "list", "data": data, "notes": notes}, dumps=dumps)
 
 

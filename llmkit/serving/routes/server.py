@@ -22,7 +22,7 @@ def add_routes(app: web.Application) -> None:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Say if the server can answer: 503 while a model loads, failed or is stuck, and at the end."""
+    """Report if the server can answer: 503 if a model is loading, failed or stuck, and during shutdown."""
     state = request.app[STATE]
     status = "ok"
     for model in state.models.values():

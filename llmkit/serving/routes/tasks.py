@@ -1,4 +1,4 @@
-"""Routes of whole tasks: translations, summaries and answers from a text."""
+"""Routes of complete tasks: translations, summaries and answers from a text."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def texts_of(fields: Fields, name: str) -> list[str]:
     """Return a field that is a text or a list of texts.
 
     Raises:
-        ApiError: it is none, or too long.
+        ApiError: it is neither, or is too long.
     """
     texts = list(fields.strings(name, _TEXTS))
     if not texts:
@@ -166,8 +166,8 @@ async def run_task(
     """Run a task in the model's thread; return the model's name and the results.
 
     Args:
-        request: gives the model.
-        fields: the fields; what was not read is refused.
+        request: request that names the model.
+        fields: the fields; those that were not read are refused.
         function: the task.
         reader: task of models that write no text and can do this.
         batch: the same work as texts, if it may run together with that of other requests.

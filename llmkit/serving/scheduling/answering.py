@@ -1,4 +1,4 @@
-"""Answers on their way from a model's thread to a request's handler."""
+"""Answers in transfer from a model's thread to a request's handler."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Answering:
 
     Args:
         model: the model.
-        prepared: the answers to be written.
+        prepared: the answers to generate.
         seconds: deadline.
-        scope: clients of one scope share what was computed for the beginnings of their prompts.
+        scope: clients of one scope share keys and values of common prompt prefixes.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class Answering:
             job.cancelled = True
 
     async def events(self, silence: float) -> AsyncIterator[tuple[int, Event] | None]:
-        """Yield (answer, event) until all answers ended; None after each `silence` seconds without any.
+        """Yield (answer, event) until all answers have ended; None after `silence` seconds without an event.
 
         Raises:
-            ApiError: the deadline is over, and the model's thread did not say so since it is busy.
+            ApiError: the deadline has passed, and the busy model's thread did not report it.
         """
         left = len(self._jobs)
         while left:
             rest = self._deadline + GRACE - time.monotonic()
             try:
-                # Not asyncio.wait_for: that of Python 3.11 loses a cancellation which comes together with an
+                # Not asyncio.wait_for: that of Python 3.11 loses a cancellation that comes together with an
                 # event (https://github.com/python/cpython/issues/86296), and the answer would continue.
                 async with asyncio.timeout(min(silence, rest)):
                     index, event = await self._events.get()

@@ -1,4 +1,4 @@
-"""Work for a model's thread: an answer to be written, or a function to be run; and the events it sends."""
+"""Work for a model's thread: an answer to generate, or a function to run; and their events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Metrics
 
 GRACE = 0.2
-"""Seconds after a deadline in which the model's thread may still end a request by itself."""
+"""Seconds after a deadline during which the model's thread may still end a request itself."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ended:
 
     Attributes:
         completion: the answer.
-        reused: tokens of the prompt that were not read again.
+        reused: number of prompt tokens that were not computed again.
     """
 
     completion: Completion
@@ -50,12 +50,12 @@ class AnswerJob:
     """One answer.
 
     Args:
-        request: the prompt with its settings.
-        emit: takes the job's events, in the model's thread; it must not block.
+        request: prompt with its settings.
+        emit: receives the job's events in the model's thread; it must not block.
         deadline: value of `time.monotonic` after which the job fails.
 
     Attributes:
-        cancelled: set it, from any thread, to end the job at the next step.
+        cancelled: True, set by any thread, ends the job at the next step.
     """
 
     def __init__(self, request: Request, emit: Callable[[Event], None], deadline: float) -> None:
@@ -65,26 +65,26 @@ class AnswerJob:
         self.ended = False
         self.answer: LiveAnswer | None = None
         self._emit = emit
-        self._sent = 0  # log-probabilities that went out
+        self._sent = 0  # number of log-probabilities sent
         self._begun = self._last = time.monotonic()
 
     @property
     def dead(self) -> bool:
-        """True if nobody waits for the answer any more."""
+        """True if the client no longer waits for the answer."""
         return self.cancelled or time.monotonic() > self.deadline
 
     def emit(self, event: Event) -> None:
-        """Hand over an event; after the last one nothing follows."""
+        """Send an event; none follows the last one."""
         if self.ended:
             return
         self.ended = not isinstance(event, NewTokens)
         try:
             self._emit(event)
-        except RuntimeError:  # the event loop is closed: nobody listens
+        except RuntimeError:  # the event loop is closed, so there is no receiver
             self.cancelled = self.ended = True
 
     def take(self, ids: Sequence[int], metrics: Metrics, model: str) -> bool:
-        """Hand over new tokens; return False to end the answer."""
+        """Send new tokens; return False to end the answer."""
         now = time.monotonic()
         first = self._last == self._begun
         name = "llmkit_time_to_first_token_seconds" if first else "llmkit_time_between_tokens_seconds"
@@ -98,7 +98,7 @@ class AnswerJob:
         return not self.dead
 
     def finish(self, completion: Completion) -> None:
-        """Hand over the end: of an answer that was truncated because nobody waits, a failure."""
+        """Send the end; for an answer that was truncated because nobody waits, send a failure."""
         if completion.finish_reason == "interrupted":
             self.emit(Failed(ended_early(self)))
         else:
@@ -146,11 +146,11 @@ class CallJob:
 
     @property
     def dead(self) -> bool:
-        """True if nobody waits for the result any more."""
+        """True if the client no longer waits for the result."""
         return self.cancelled or time.monotonic() > self.deadline
 
     def done(self, result: Any, error: BaseException | None = None) -> None:
-        """Hand over the result."""
+        """Send the result."""
         try:
             self._done(result, error)
         except RuntimeError:  # the event loop is closed
@@ -158,7 +158,7 @@ class CallJob:
 
 
 def fail(job: AnswerJob | CallJob, error: BaseException) -> None:
-    """Hand over an error as the end of a job."""
+    """Send an error as the end of a job."""
     if isinstance(job, CallJob):
         job.done(None, error)
     else:
@@ -166,12 +166,12 @@ def fail(job: AnswerJob | CallJob, error: BaseException) -> None:
 
 
 def ended_early(job: AnswerJob | CallJob) -> ApiError:
-    """Return the reason why a job ended before its answer did."""
+    """Return the reason why a job ended before its answer."""
     if job.cancelled:
-        return ApiError(499, "the client left", code="cancelled")
+        return ApiError(499, "the client disconnected", code="cancelled")
     return too_late()
 
 
 def too_late() -> ApiError:
-    """Return the error of a request whose time is over."""
+    """Return the error of a request after its deadline."""
     return ApiError(504, "the answer took longer than the time limit", code="timeout")

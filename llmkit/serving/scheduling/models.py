@@ -1,4 +1,4 @@
-"""The models of a server, each with a separate thread; from a client's request to the engine's."""
+"""Models of a server, each with its own thread, and their requests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ServedModel:
     """One model behind the server.
 
     Args:
-        name: the name by which clients ask for it.
-        open_engine: opens it; called in the model's own thread.
+        name: the name that clients use.
+        open_engine: function that opens it, called in the model's own thread.
         settings: limits of its queue and its memory.
         metrics: counts tokens and times.
-        log: takes lines about errors.
+        log: receives lines about errors.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class ServedModel:
         self.name = name
         self.created = int(time.time())
         self.worker = Worker(name, open_engine, settings, metrics=metrics, log=log)
-        # Templates and tokenizers run here, away from the event loop and from the model's thread.
+        # Templates and tokenizers run in this thread, not in the event loop or the model's thread.
         self._tool_support: ToolSupport | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix=f"llmkit-{name}-prompts")
 
     async def loaded(self, seconds: float) -> None:
-        """Wait until the model is loaded, or failed to load.
+        """Wait until the model is loaded or its loading failed.
 
         Raises:
             ApiError: it takes longer than `seconds`.
@@ -76,7 +76,7 @@ class ServedModel:
             route = (
                 "/v1/answers" if self.worker.reader.spec.task == "question-answering" else "/v1/embeddings"
             )
-            message = f"{self.name} writes no text; ask {route}"
+            message = f"{self.name} does not write text; use {route}"
             raise ApiError(400, message, param="model", code="model_writes_no_text")
         if self.worker.engine is None or not self.worker.loaded.is_set():
             raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
@@ -92,7 +92,7 @@ class ServedModel:
         return await asyncio.get_running_loop().run_in_executor(self._preparing, function)
 
     async def prepare(self, wanted: Wanted) -> list[list[PreparedChoice]]:
-        """Return `wanted.n` answers to be written for each prompt.
+        """Return `wanted.n` answers to generate for each prompt.
 
         Raises:
             ApiError, InputError: the prompt or a setting is bad for this model.
@@ -104,7 +104,7 @@ class ServedModel:
         return found
 
     def text_of(self, one: PreparedChoice) -> AnswerText:
-        """Return what turns an answer's tokens into text."""
+        """Return the object that turns an answer's tokens into text."""
         return AnswerText(
             self.engine.tokenizer,
             self.token_bytes,
@@ -135,15 +135,15 @@ class ServedModel:
         """Run a function in the model's thread and return its result.
 
         Args:
-            function: takes the engine, or the `LoadedModel` of a model that writes no text.
+            function: receives the engine, or the `LoadedModel` of a model that does not write text.
             seconds: time limit.
             batch: the same work as texts, if other calls may join it.
 
         Raises:
-            ApiError: the queue is full, or the time is over.
+            ApiError: the queue is full, or the time limit has passed.
         """
         if self.worker.reader is None:
-            _ = self.engine  # is it loaded?
+            _ = self.engine  # raises if it is not loaded
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 

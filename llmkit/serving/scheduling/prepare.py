@@ -1,4 +1,4 @@
-"""From a client's request to the engine's: prompts as token ids, settings, constraints, tools."""
+"""Turn a client's request into the engine's: prompts as token ids, settings, constraints, tools."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from llmkit.serving.tools.use import ToolUse
 
 DEFAULT_TOKENS = 1024
-"""Tokens of an answer at most, where the client gives no limit; the context may leave fewer."""
+"""Maximum number of tokens of an answer if the client gives no limit; the context may allow fewer."""
 _TOO_LONG = "context_length_exceeded"
 
 
 @dataclass(frozen=True)
 class PreparedChoice:
-    """One answer to be written: the engine's request, and how its text begins and ends.
+    """One answer to generate: the engine's request, and settings for the parser of its text.
 
     Attributes:
-        request: for the engine.
+        request: request for the engine.
         stops: strings that end the answer.
         thinking: the answer begins inside thoughts; None for plain text.
-        parsers: makes the arguments of `AnswerText` that split the answer.
+        parsers: returns the arguments of `AnswerText` that split the answer.
     """
 
     request: Request
@@ -51,19 +51,19 @@ class PreparedChoice:
 def prepare(
     wanted: Wanted, engine: Engine, name: str, support: Callable[[], ToolSupport]
 ) -> list[list[PreparedChoice]]:
-    """Return `wanted.n` answers to be written for each prompt.
+    """Return `wanted.n` answers to generate for each prompt.
 
     Args:
-        wanted: what the client asks for.
+        wanted: the client's request.
         engine: the model.
         name: its name, for messages.
-        support: tells what its chat template does with tools.
+        support: tool support of its chat template.
 
     Raises:
         ApiError, InputError: the prompt or a setting is bad for this model.
     """
     if wanted.chat and not engine.has_chat_template:
-        message = f"{name} has no chat template; ask /v1/completions"
+        message = f"{name} has no chat template; use /v1/completions"
         raise ApiError(400, message, param="messages", code="no_chat_template")
     return _Preparing(wanted, engine, name, support() if wanted.chat else None).choices()
 
@@ -90,7 +90,7 @@ class _Preparing:
         )
         for token, _ in wanted.logit_bias:
             if token >= self._vocabulary:
-                raise bad("logit_bias", f"names the token {token}, and {self._name} has {self._vocabulary}")
+                raise bad("logit_bias", f"has token {token}, but {self._name} has {self._vocabulary} tokens")
         maker = PromptMaker(engine, self._options)
         constraint = self._constraint()
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed % 2**64
@@ -121,7 +121,7 @@ class _Preparing:
             raise bad("response_format", f"cannot be {form.kind} together with `tools`", "unsupported_value")
         if family is None:
             if form is not None or use.choice == "required" or any(one.strict for one in use.functions):
-                reason = f"cannot be held to a form: the notation of {self._name}'s calls is not known"
+                reason = f"cannot be combined with a form: the notation of {self._name}'s calls is not known"
                 raise bad("tools", reason, "unsupported_value")
             return Formed(None, self._engine)
         lark = calls_grammar(use, family, self._engine.tokenizer, form)
@@ -139,7 +139,7 @@ class _Preparing:
         return support.family
 
     def _with_tools(self, content: Content) -> Content:
-        """Return a conversation with its tools, as the chat template can take them; a text with its gap."""
+        """Return a conversation with its tools in the form of the chat template, or a text with its gap."""
         support, use = self._support, self._wanted.tools
         if self._wanted.suffix is not None:
             return self._with_gap(content, self._wanted.suffix)
@@ -163,7 +163,7 @@ class _Preparing:
         return gap_prompt(tokenizer, tokens, content, suffix)
 
     def _parsers(self, ids: list[int]) -> Callable[[], dict[str, Any]]:
-        """Return what makes the parsers of one answer."""
+        """Return a function that creates the parsers of one answer."""
         support, use, tokenizer = self._support, self._wanted.tools, self._engine.tokenizer
         if support is None:
             return dict
@@ -188,7 +188,7 @@ class _Preparing:
         return lambda: {"calls": ToolCallFilter(family, schemas, parallel=parallel), "kept": marks}
 
     def _prompt(self, content: Content, maker: PromptMaker) -> tuple[list[int], int, bool, bool]:
-        """Return a prompt's ids, the limit on the tokens after it, and if it ends inside thoughts."""
+        """Return a prompt's ids, the maximum number of new tokens, and True if it ends inside thoughts."""
         engine, options = self._engine, self._options
         where = "prompt" if isinstance(content, str) or not options.chat else "messages"
         if isinstance(content, list) and not options.chat:
@@ -207,24 +207,24 @@ class _Preparing:
                 count = maker.count_tokens([messages])[0] if text else maker.count_chat_tokens(messages)
                 if engine.context_length is None or count < engine.context_length:
                     raise bad(where, error.reason) from error
-                reason = f"has {count} tokens, and {self._name} sees {engine.context_length}"
-                raise bad(where, f"{reason}, the answer included", _TOO_LONG) from error
+                reason = f"has {count} tokens, but the context of {self._name} is {engine.context_length}"
+                raise bad(where, f"{reason}, including the answer", _TOO_LONG) from error
             assert prompt.ids is not None
             ids, limit = list(prompt.ids), prompt.new_tokens
             thinking, may_think = prompt.thinking, prompt.may_think
         if limit < 1:
-            reason = f"has {len(ids)} tokens, and {self._name} sees {engine.context_length}"
+            reason = f"has {len(ids)} tokens, but the context of {self._name} is {engine.context_length}"
             raise bad(where, reason, _TOO_LONG)
         return ids, limit, thinking, may_think
 
     def _ids(self, ids: list[int]) -> list[int]:
         if max(ids) >= self._vocabulary:
-            raise bad("prompt", f"holds the token {max(ids)}, and {self._name} has {self._vocabulary}")
+            raise bad("prompt", f"contains token {max(ids)}, but {self._name} has {self._vocabulary} tokens")
         return ids
 
     def _check_length(self, characters: int, where: str) -> None:
-        """Refuse a prompt that no tokenizer can make fit, before it is tokenized."""
+        """Refuse a prompt that is too long for any tokenizer, before it is tokenized."""
         context = self._engine.context_length
         if context is not None and characters > context * 256:
-            reason = f"has {characters} characters, and {self._name} sees {context} tokens"
+            reason = f"has {characters} characters, but {self._name} has a context of {context} tokens"
             raise bad(where, reason, _TOO_LONG)

@@ -1,4 +1,4 @@
-"""`Wanted`: a client's request of a model, whatever API it came by."""
+"""`Wanted`: a client's request to a model, from any API."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Content = str | list[int] | list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """One request for answers. None is the model's own value.
+    """One request for answers. None uses the model's own value.
 
     Attributes:
-        model: name of the model; None where the client named none.
+        model: name of the model, or None.
         prompts: one or several.
         chat: the prompts are conversations.
-        n: answers to each prompt.
+        n: number of answers to each prompt.
         seed: seed of sampling; None draws one.
         max_tokens: limit on the tokens of an answer; None: see `models.DEFAULT_TOKENS`.
-        sampling: fields of `GenerationOptions` that were given, such as ``temperature``.
-        presence_penalty, frequency_penalty, logit_bias: as `engines.base.Sampling`.
+        sampling: given fields of `GenerationOptions`, such as ``temperature``.
+        presence_penalty, frequency_penalty, logit_bias: as in `engines.base.Sampling`.
         stop: strings that end an answer.
         logprobs: most likely tokens to report at each position; None reports nothing.
         form: form of the answers.
         tools: functions that the model may call.
         continued: the answer continues with the conversation's last message, the assistant's.
-        suffix: text behind the answers, whose prompts then are texts; None: nothing follows.
-        stream: send the answers as they are written.
-        include_usage: end a stream with the numbers of tokens.
+        suffix: text after the answers, with texts as prompts; or None.
+        stream: send the answers while they are generated.
+        include_usage: end a stream with the token counts.
     """
 
     model: str | None

@@ -1,7 +1,6 @@
-"""One thread owns a model. Requests wait for it in a queue, and join and leave its batch between steps.
+"""One thread for each model. Requests wait in its queue, and join and leave its batch between steps.
 
-Everything that touches the model runs in that thread: it opens the model, runs its steps, and runs whole
-tasks (`CallJob`). Other threads only put jobs into the queue and mark them as cancelled.
+Only this thread uses the model. Other threads put jobs (tasks are `CallJob`s) into the queue, or cancel them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _WATCHED_TOKENS = 2048
 _CALL_TOKENS = 8192
 """Tokens of a batch of a call: beside answers that wait for their next step, and where there are none."""
 STUCK_SECONDS = 30.0
-"""Time without a step after which a model with work counts as stuck."""
+"""Seconds without a step after which a model with work counts as stuck."""
 
 
 class Worker:
@@ -41,16 +40,16 @@ class Worker:
 
     Args:
         name: the model's name, for metrics.
-        open_engine: opens the model: an `Engine`, or the `LoadedModel` of a model that writes no text.
-        settings: limits of the queue and the memory, and how long an idle model stays.
+        open_engine: opens the model: an `Engine`, or the `LoadedModel` of a model that does not write text.
+        settings: limits of queue and memory, and the time that an idle model stays loaded.
         metrics: counts tokens and times.
-        log: takes a line about an error that is no fault of a request.
+        log: receives a line about an error that a request did not cause.
 
     Attributes:
-        engine: the model, once it is open.
-        reader: the model, if it writes no text: it finds answers in texts, or embeds them.
-        failure: why it could not be opened.
-        loaded: set when it is open or failed.
+        engine: the model after opening.
+        reader: the model, if it does not write text: it finds answers in texts, or embeds them.
+        failure: reason why it could not be opened.
+        loaded: set when it is open, or opening failed.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Worker:
         self._open, self._metrics, self._log = open_engine, metrics, log
         self._max_queue, self._prompt_cache = settings.max_queue, settings.prompt_cache
         self._keep_alive = settings.keep_alive
-        self._holds = 0  # requests that need the model to stay
+        self._holds = 0  # number of requests that need the model
         self._wanted = settings.keep_alive is None
         self._used = time.monotonic()
         self._batch: LiveBatch | None = None
@@ -83,7 +82,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"llmkit-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to open the model, unless it is loaded on demand."""
+        """Begin to open the model, if it is not loaded on demand."""
         self._thread.start()
 
     def hold(self) -> None:
@@ -106,7 +105,7 @@ class Worker:
         return self._keep_alive is not None
 
     def stop(self, reason: str) -> None:
-        """Fail what waits and runs, and end the thread after the step under way."""
+        """Fail all waiting and running jobs, and end the thread after the current step."""
         with self._changed:
             self._stopping = True
             jobs = [*self._waiting, *self._running, *self._alone]
@@ -121,7 +120,7 @@ class Worker:
         self._thread.join(seconds)
 
     def submit(self, jobs: Sequence[AnswerJob | CallJob]) -> None:
-        """Put jobs into the queue, all or none.
+        """Put all jobs into the queue, or none.
 
         Raises:
             ApiError: the queue is full, or the worker stops.
@@ -138,7 +137,7 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait."""
+        """Number of waiting jobs."""
         return len(self._waiting)
 
     @property
@@ -148,12 +147,12 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """True if there is nothing to do."""
+        """True if there are no jobs."""
         return not self.waiting and not self.running
 
     @property
     def stuck(self) -> bool:
-        """True if there is work and no step ended for `STUCK_SECONDS`."""
+        """True if there is work and no step has ended for `STUCK_SECONDS`."""
         return bool(self._running) and time.monotonic() - self._beat > STUCK_SECONDS
 
     def _free_rows(self) -> int:
@@ -175,7 +174,7 @@ class Worker:
                 self._unload()
 
     def _wait(self) -> None:
-        """Wait for work, for the wish to load the model, or until it has been idle for too long."""
+        """Wait for work or a request to load the model, or until the model has been idle for too long."""
         while not (self._waiting or self._running or self._stopping or self._wanted):
             left = None
             if self._keep_alive is not None and self.loaded.is_set() and not self._holds:
@@ -207,10 +206,10 @@ class Worker:
             self.loaded.clear()
         self.engine = self.reader = self.failure = self._batch = None
         gc.collect()
-        self._log(f"{self.name}: unloaded, since nobody used it")
+        self._log(f"{self.name}: unloaded, because it was not used")
 
     def _turn(self) -> None:
-        """Drop jobs that nobody waits for, let others join, and run one step."""
+        """Drop jobs without a waiting client, let others join, and run one step."""
         with self._changed:
             dead = [job for job in self._waiting if job.dead]
             for job in dead:
@@ -223,7 +222,7 @@ class Worker:
             self._step()
 
     def _next(self) -> AnswerJob | CallJob | None:
-        """Take the next job that may run now."""
+        """Return the next job that may run now."""
         with self._changed:
             rows = self._batch.rows if self._batch is not None else 1
             if not self._waiting or self._stopping or len(self._running) >= rows:
@@ -231,7 +230,7 @@ class Worker:
             return self._waiting.popleft()
 
     def _begin(self, job: AnswerJob | CallJob) -> None:
-        if job.dead:  # since the turn began: another job may have run long
+        if job.dead:  # again, because another job may have taken long
             fail(job, ended_early(job))
             return
         try:
@@ -303,7 +302,7 @@ class Worker:
         sampling, length = job.request.sampling, len(job.request.ids or ())
         room = batch.capacity - length
         if room < 1:
-            raise OptionError("prompt", f"has {length} tokens, and the cache holds {batch.capacity}")
+            raise OptionError("prompt", f"has {length} tokens, but the cache has space for {batch.capacity}")
         limit = min(sampling.max_new_tokens, room)
         job.request = replace(job.request, sampling=replace(sampling, max_new_tokens=limit))
 
@@ -314,7 +313,7 @@ class Worker:
         self._running.append(job)
 
     def _stream(self, job: AnswerJob, engine: Engine) -> None:
-        """Run a request by itself; after each of its tokens the others get a step."""
+        """Run a request alone; after each of its tokens, the others run a step."""
 
         def on_tokens(ids: Sequence[int]) -> bool:
             self._beat = time.monotonic()
@@ -324,7 +323,7 @@ class Worker:
 
         completion = engine.stream(job.request, on_tokens)
         if completion.logprobs:
-            # They are known only at the end where no batch runs.
+            # Without a batch they are known only at the end.
             job.emit(NewTokens((), completion.logprobs))
         self._end(job, completion)
 
@@ -363,7 +362,7 @@ class Worker:
         self._metrics.add("llmkit_answers_total", model=self.name, reason=completion.finish_reason)
 
     def _recover(self, error: Exception) -> None:
-        """Fail the answers of a step that failed, and continue with a new batch."""
+        """Fail the answers of a failed step, and continue with a new batch."""
         self._note(error)
         failed, self._running = self._running, []
         for job in failed:

@@ -1,7 +1,7 @@
-"""Tools in the texts of a conversation, for chat templates without tool support.
+"""Write tools into the texts of a conversation, for chat templates without tool support.
 
 The notation is that of Hermes (https://github.com/NousResearch/Hermes-Function-Calling), which many models
-have read: the functions in the system message, calls in `<tool_call>`, results in `<tool_response>`.
+were trained on: the functions in the system message, calls in `<tool_call>`, results in `<tool_response>`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def as_texts(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> li
 
     Args:
         messages: from OpenAI's JSON; the arguments of calls are Python objects.
-        tools: as OpenAI describes them; empty adds nothing to the system message.
+        tools: tools in OpenAI's form; an empty list adds nothing to the system message.
     """
     found: list[Message] = []
     for one in messages:
@@ -59,7 +59,7 @@ def _is_result(message: Message) -> bool:
 
 
 def _merged(messages: Sequence[Message]) -> list[Message]:
-    """Join results that follow each other, since many templates want turns to alternate."""
+    """Join adjacent results, because many templates require alternating turns."""
     found: list[Message] = []
     for one in messages:
         last = found[-1] if found else None

@@ -1,7 +1,7 @@
-"""Families of tool-call notations, and the one that a model writes.
+"""Families of tool-call notations, and detection of a model's notation.
 
 Sources: the chat templates of the models. Qwen 2.5 and 3, Hermes: `<tool_call>`; Qwen 3 Coder and 3.5:
-`<function=`; Llama 3.1: an object by itself; Mistral: `[TOOL_CALLS]`; Granite: `<|tool_call|>`; Phi 4:
+`<function=`; Llama 3.1: an object without markers; Mistral: `[TOOL_CALLS]`; Granite: `<|tool_call|>`; Phi 4:
 `functools`; Command R7B: `<|START_ACTION|>`; DeepSeek V3 and V3.1: `<｜tool▁calls▁begin｜>`.
 """
 
@@ -17,15 +17,15 @@ class ToolFamily:
 
     Attributes:
         name: its name, for messages.
-        open: text that begins calls; empty where an object by itself is a call.
-        close: text that ends them; empty for none.
+        open: text that begins calls; empty if an object without markers is a call.
+        close: text that ends them, or empty.
         form: ``object`` (the name is in the JSON), ``named`` (it is before the arguments) or ``xml``.
         name_key, arguments_key: keys of the object.
-        list: the calls are one JSON list; else each has its own `open` and `close`.
+        list: the calls are one JSON list; otherwise each has its own `open` and `close`.
         item_open, item_close: text around each call inside `open` and `close`.
-        before_name, separator, after: of ``named``: text before the name, before the arguments, after them.
+        before_name, separator, after: for ``named``: text before the name, before the arguments, after them.
         space: text between the markers and a call, and between calls.
-        id_length: characters of a call's id.
+        id_length: number of characters of a call's id.
     """
 
     name: str
@@ -124,12 +124,12 @@ def family_of(template: str) -> ToolFamily | None:
 
 @dataclass(frozen=True)
 class ToolSupport:
-    """Abilities of a model's chat template that concern tools.
+    """Tool support of a model's chat template.
 
     Attributes:
         family: notation of its calls; None if it is not known.
         shows_tools: the template puts the tools into the prompt. Otherwise the server writes them into the
-            system message, and the calls of the conversation into its texts, both as Hermes does.
+            system message, and the calls of the conversation into its texts, both in the notation of Hermes.
         template: the tokenizer's own description of its answers, for transformers' parser.
     """
 
@@ -152,7 +152,7 @@ def support_of(tokenizer: Any) -> ToolSupport:
     """Detect the tool support of a tokenizer's chat template.
 
     Args:
-        tokenizer: one with a chat template.
+        tokenizer: tokenizer with a chat template.
     """
     messages = [{"role": "user", "content": "x"}]
     try:
@@ -160,7 +160,7 @@ def support_of(tokenizer: Any) -> ToolSupport:
             messages, tools=[_PROBE], tokenize=False, add_generation_prompt=True
         )
         shows = _PROBE["function"]["name"] in shown  # type: ignore[index]
-    except Exception:  # templates raise errors of their own making
+    except Exception:  # templates can raise any error
         shows = False
     template = getattr(tokenizer, "response_template", None)
     if not shows:

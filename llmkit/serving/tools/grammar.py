@@ -1,4 +1,4 @@
-"""Lark grammars of tool calls, in the notation that a model has learned."""
+"""Lark grammars of tool calls, in the notation of a model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _FREE: dict[str, Any] = {"type": "object"}
 
 
 def calls_grammar(use: ToolUse, family: ToolFamily, tokenizer: Any, form: Form | None) -> str | None:
-    """Return a grammar of what an answer may be.
+    """Return a grammar for allowed answers.
 
     Args:
         use: the functions and the choice.
         family: notation of the calls.
-        tokenizer: tells which markers are separate tokens.
-        form: form of answers that are no call; None: any text.
+        tokenizer: tokenizer, to find markers that are single tokens.
+        form: form of answers without a call; None is any text.
 
     Returns:
-        None if nothing has to be enforced: the model chooses, and no function is strict.
+        The grammar; None if there is nothing to enforce: the model chooses, and no function is strict.
     """
     lark = _Lark(family, tokenizer)
     if use.choice == "required":
@@ -63,7 +63,7 @@ class _Lark:
         family = self._family
         names = self._functions(use)
         if family.list or family.item_open or not family.open or not use.parallel:
-            # Such calls are the end of an answer, or an answer by themselves.
+            # Such calls are the end of an answer, or the whole answer.
             calls = self.required(use).split("\n", 1)[1]
             if not family.open:
                 return f"start: calls | TEXT\nTEXT: /[^{{\\s](.|\\n)*/\n{calls}"
@@ -93,7 +93,7 @@ class _Lark:
         return rule
 
     def _around(self) -> tuple[str, str]:
-        """Return what stands around each call."""
+        """Return the text around each call."""
         family = self._family
         if family.list:
             return "", ""
@@ -138,7 +138,7 @@ class _Lark:
         return json.dumps(text, ensure_ascii=False) if text else ""
 
     def _marker(self, text: str) -> str:
-        """Return a marker: the token that it is, or its text."""
+        """Return a marker: its token, or its text."""
         if not text:
             return ""
         token = self._tokenizer.get_added_vocab().get(text)

@@ -1,4 +1,4 @@
-"""`ToolUse`: the functions that a client offers to the model, and which of them it must call."""
+"""`ToolUse`: the functions that a client offers to the model, and the required calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Function:
     strict: bool
 
     def as_json(self) -> dict[str, Any]:
-        """Return OpenAI's object, which chat templates take."""
+        """Return OpenAI's object, the form for chat templates."""
         described = {} if self.description is None else {"description": self.description}
         function = {"name": self.name, **described, "parameters": self.parameters}
         return {"type": "function", "function": function}
@@ -39,12 +39,12 @@ class Function:
 
 @dataclass(frozen=True)
 class ToolUse:
-    """Functions, and the model's choice.
+    """Functions, and the client's `tool_choice`.
 
     Attributes:
         functions: at least one.
         choice: ``auto`` (calls or text) or ``required`` (calls).
-        parallel: an answer may hold several calls.
+        parallel: an answer may contain several calls.
     """
 
     functions: tuple[Function, ...]
@@ -52,7 +52,7 @@ class ToolUse:
     parallel: bool
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return the functions as chat templates take them."""
+        """Return the functions in the form of chat templates."""
         return [one.as_json() for one in self.functions]
 
     @property
@@ -62,10 +62,10 @@ class ToolUse:
 
 
 def tool_use(fields: Fields) -> ToolUse | None:
-    """Read `tools`, `tool_choice` and `parallel_tool_calls` as OpenAI describes them.
+    """Read OpenAI's `tools`, `tool_choice` and `parallel_tool_calls`.
 
     Returns:
-        None if there is nothing that the model may call.
+        The functions; None if the model may call none.
 
     Raises:
         ApiError: one of them is bad.
@@ -80,10 +80,10 @@ def functions_of(value: Any, *, flat: bool = False) -> tuple[Function, ...]:
 
     Args:
         value: the list; None for none.
-        flat: a tool holds the function's fields itself, as in OpenAI's responses.
+        flat: a tool contains the function's fields directly, as in OpenAI's responses.
 
     Raises:
-        ApiError: a tool is malformed, or no function.
+        ApiError: a tool is malformed, or is not a function.
     """
     if value is None:
         return ()
@@ -96,13 +96,13 @@ def functions_of(value: Any, *, flat: bool = False) -> tuple[Function, ...]:
         kind = fields.text("type")
         if kind != "function":
             raise bad(
-                f"{where}.type", f"is {kind!r}, and this server takes only function", "unsupported_value"
+                f"{where}.type", f"is {kind!r}, but this server supports only function", "unsupported_value"
             )
         inner = fields if flat else Fields(fields.any("function"), f"{where}.function")
         function = _function(inner)
         fields.end()
         if function.name in found:
-            raise bad(inner.path("name"), f"is {function.name!r} a second time")
+            raise bad(inner.path("name"), f"is {function.name!r}, which is already used")
         found[function.name] = function
     return tuple(found.values())
 
@@ -136,10 +136,10 @@ def chosen(functions: tuple[Function, ...], value: Any, parallel: bool) -> ToolU
     Args:
         functions: from `functions_of`.
         value: ``auto``, ``none``, ``required``, or an object that names a function or some of them.
-        parallel: an answer may hold several calls.
+        parallel: an answer may contain several calls.
 
     Raises:
-        ApiError: the choice is malformed, or names a function that is not there.
+        ApiError: the choice is malformed, or names an unknown function.
     """
     if value is None or value == "auto":
         return ToolUse(functions, "auto", parallel) if functions else None
@@ -147,7 +147,7 @@ def chosen(functions: tuple[Function, ...], value: Any, parallel: bool) -> ToolU
         return None
     if value == "required":
         if not functions:
-            raise bad("tool_choice", "is required, and there are no `tools`")
+            raise bad("tool_choice", "is required, but there are no `tools`")
         return ToolUse(functions, "required", parallel)
     if not isinstance(value, dict):
         raise bad("tool_choice", "must be auto, none, required, or an object that names a function")

@@ -105,7 +105,7 @@ class GenerativeQA:
         if not engine.has_chat_template:
             verb = "translate` or `llmkit summarize" if engine.is_encoder_decoder else "generate"
             raise InputError(
-                f"{engine.name} is no extractive-QA model and has no chat template; use `llmkit {verb}`,"
+                f"{engine.name} is not an extractive-QA model and has no chat template; use `llmkit {verb}`,"
                 " or name another model"
             )
         if options.num_return_sequences > 1:

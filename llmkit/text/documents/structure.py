@@ -117,5 +117,5 @@ def _yaml(text: str) -> list[str]:
                 name += " text" if tag.endswith(":str") else f" {event.value}"
             found.append(name)
     except yaml.YAMLError as error:
-        raise InputError(f"the document is no YAML: {error}") from error
+        raise InputError(f"the document is not YAML: {error}") from error
     return found

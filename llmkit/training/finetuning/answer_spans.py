@@ -59,10 +59,10 @@ def answer_span(value: Any, context: str) -> tuple[int, int]:
 
 
 def token_span(offsets: Sequence[tuple[int, int, int]], start: int, end: int) -> tuple[int, int]:
-    """Find the tokens that hold the characters from `start` to `end`.
+    """Find the tokens that contain the characters from `start` to `end`.
 
     Args:
-        offsets: of each token of the context its position, and start and end of its characters.
+        offsets: for each token of the context, its position, and the start and end of its characters.
         start, end: characters of the answer (end exclusive); negative if there is none.
 
     Returns:

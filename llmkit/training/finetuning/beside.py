@@ -1,4 +1,4 @@
-"""Columns beside a prompt or a conversation, of which the chat template makes turns and tools.
+"""Additional columns of a prompt or conversation that the chat template renders as turns and tools.
 
 Public: `BESIDE`, `turns_beside`, `tools_of`.
 """
@@ -33,7 +33,7 @@ def turns_beside(
     try:
         before = read_history(row.get("history")) if "history" in beside else []
         if before and messages[0]["role"] == "system":
-            raise ValueError("its conversation begins with a system message and follows a history")
+            raise ValueError("its conversation begins with a system message, so it cannot follow a history")
         found = with_system([*before, *messages], system)
     except ValueError as error:
         raise BadRowError(str(error)) from None

@@ -66,7 +66,7 @@ _SPELLINGS: dict[str, tuple[dict[str, str], ...]] = {
 
 
 class BadRowError(ValueError):
-    """A row is bad. The message has no place; the caller adds it."""
+    """A row is bad. The message does not name the row's place; the caller adds it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Columns:
         return [name for role, name in self.names.items() if name not in row and role not in optional]
 
     def widened(self, other: Columns) -> Columns:
-        """Return the columns with the optional roles that `other` adds, if both agree on the rest."""
+        """Return the columns, with the optional roles that `other` adds if both agree on the rest."""
         more = {role: name for role, name in other.names.items() if role not in self.names}
         agree = self.objective == other.objective and self.names.items() <= other.names.items()
         return Columns(self.objective, {**self.names, **more}) if agree and more else self
@@ -128,7 +128,7 @@ def recognize(
         found = [one for one in found if one.objective == objective]
     # Drop an objective whose columns are all part of another: `text` beside `summary`.
     fits = [one for one in found if not any(_within(one, other) for other in found if other is not one)]
-    # Preference data often has the preferred text as a conversation too.
+    # Preference data often contains the preferred text a second time, as a conversation.
     if any(one.objective == "preference" for one in fits):
         fits = [one for one in fits if one.objective == "preference"]
     if len(fits) == 1:
@@ -168,7 +168,7 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
     raise OptionError("mapping", f"{given}: these roles alone fit no objective ({objectives})")
 
 
-@functools.lru_cache(maxsize=8)  # if bad rows are skipped, many rows have the same columns
+@functools.lru_cache(maxsize=8)  # cached: with skipped bad rows, many rows have the same columns
 def _suggestion(columns: tuple[str, ...]) -> str:
     """Return " (did you mean NAME for COLUMN?)" if names close to the columns fit an objective."""
     known = {name for spellings in _SPELLINGS.values() for one in spellings for name in one.values()}

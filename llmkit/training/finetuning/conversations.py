@@ -14,14 +14,14 @@ from typing import Any
 from llmkit.errors import one_line
 from llmkit.text.chat.templates import Renderer, called
 
-# Template for tokenizers without one: names and line breaks, which any vocabulary can spell.
+# Template for tokenizers without one: names and line breaks, which any vocabulary can encode.
 CHAT_TEMPLATE = (
     "{{ bos_token or '' }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
     "Assistant: {{ m['content'] | trim }}{{ eos_token }}\n"
     "{% else %}{{ m['role'] | capitalize }}: {{ m['content'] | trim }}\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-# A character for private use: it occurs in no conversation, and templates pass it through.
+# A private-use character: conversations do not contain it, and templates do not change it.
 _MARK = "\ue0f5"
 
 
@@ -48,8 +48,8 @@ def target_spans(
         Ids of the conversation, and the ranges (start, end) of the assistant's tokens.
 
     Raises:
-        ValueError: the template refuses the conversation or changes the assistant's words, or the assistant
-            says nothing in it.
+        ValueError: the template refuses the conversation or changes the assistant's words, or the
+            conversation has no text of the assistant.
     """
     from jinja2 import TemplateError
 
@@ -58,24 +58,24 @@ def target_spans(
         # A template may change the words of a question.
         lost = [one for one in renderer.left_out if one != "messages of role 'user'"]
         if lost:
-            raise ValueError(f"the chat template does not show {lost[0]} to the model")
+            raise ValueError(f"the chat template leaves out {lost[0]}, so the model would not see it")
         whole = renderer.text
         said = _character_spans(tokenizer, renderer.render, messages, whole)
     except (TemplateError, TypeError) as error:  # TypeError: it concatenates a content that is None
         raise ValueError(f"the chat template refuses it: {one_line(error)}") from None
     spans = [span for index, span in said.items() if index >= after and messages[index].get("weight", 1) != 0]
     if not spans:
-        raise ValueError("the assistant says nothing in it")
+        raise ValueError("it has no text of the assistant")
     edges = [edge for span in spans for edge in (span[:1] if tokenizer.is_fast else span)]
     ids, offsets = _encoded(tokenizer, whole, edges)
     found: list[tuple[int, int | None]] = []
     for start, end in spans:
         inside = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
-        # A role's token may take a space of the answer with it (rstrip, lstrip); it is no part of the answer.
+        # A role's token may include a space of the answer (rstrip, lstrip); it is not part of the answer.
         if inside and offsets[inside[0]][0] < start and ids[inside[0]] in tokenizer.added_tokens_decoder:
             del inside[0]
         if inside and offsets[inside[-1]][1] > end:
-            # Nor is a token with white space of this turn and letters of the next.
+            # A token with white space of this turn and letters of the next is not part of it either.
             spaces = whole[offsets[inside[-1]][0] : end].isspace()
             if spaces or ids[inside[-1]] in tokenizer.added_tokens_decoder:
                 del inside[-1]
@@ -85,7 +85,7 @@ def target_spans(
 
 
 def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Encode a text so that no token lies on both sides of an edge.
+    """Encode a text so that no token crosses an edge.
 
     At inference the prompt ends at such an edge, and the answer begins with a new token.
 
@@ -95,7 +95,7 @@ def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], li
         edges: character positions.
 
     Returns:
-        Ids, and start and end of the characters of each; from a slow tokenizer, which does not know them,
+        Ids, and start and end of the characters of each id. A slow tokenizer does not know them; its ids get
         those of the part between two edges.
     """
     if not tokenizer.is_fast:
@@ -134,7 +134,7 @@ def _character_spans(
 ) -> dict[int, tuple[int, int]]:
     """Return the characters (start, end) of the assistant's turns in `whole`, by index of the message."""
     found: dict[int, tuple[int, int]] = {}
-    # Some templates write the prompt of the next answer whether it is asked for or not, or even twice.
+    # Some templates add the prompt of the next answer even if it is not requested, some add it twice.
     prompt = render(messages, add_generation_prompt=True).removeprefix(whole)
     always_prompts = whole.endswith(prompt)
     for index, message in enumerate(messages):
@@ -162,15 +162,15 @@ def _character_spans(
 
 
 def _words(message: dict[str, Any]) -> tuple[str, str]:
-    """Return what the assistant thinks in a turn, with its tag, and what it says."""
+    """Return the assistant's reasoning in a turn, with its tag, and its answer."""
     thought, tag, words = str(message.get("content") or "").rpartition("</think>")
     return thought + tag, words
 
 
 def _without_prompt(tokenizer: Any, after: str, before: str, words: str) -> str:
-    """Return a rendered conversation without the prompt of the next answer, with which `before` ends too.
+    """Return a rendered conversation without the prompt of the next answer, which also ends `before`.
 
-    At least the first special token after the words stays, for it ends the turn.
+    At least the first special token after the words stays, because it ends the turn.
     """
     pairs = zip(reversed(after), reversed(before), strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -228,8 +228,8 @@ def _find_marked(
     """Find a turn's characters if the template renders its beginning differently in the whole conversation.
 
     Some templates drop the reasoning of earlier turns, open a reasoning block for the assistant, or put the
-    system message into the last question. So put marks around the turn's words, and find the marks in the
-    rendered text.
+    system message into the last question. So this function puts marks around the turn's words, and finds the
+    marks in the rendered text.
 
     Raises:
         ValueError: the template changes the words.
@@ -249,7 +249,7 @@ def _find_marked(
         raise ValueError(
             f"the chat template changes what the assistant says in turn {index + 1}, so it cannot be found"
         )
-    # As the last turn it also has its end, and the text before its words, as at inference.
+    # Rendered as the last turn, it has its end too, and the text before its words, as at inference.
     last = render([*messages[:index], marked])
     if next_prompt is not None:
         last = _without_prompt(tokenizer, last, next_prompt, _MARK)
@@ -264,7 +264,7 @@ def _find_marked(
 
 
 def _after_header(tokenizer: Any, prompt: str, whole: str, start: int) -> int:
-    """Return where the turn with `start` inside begins: after as much of the prompt as stands before it."""
+    """Return the beginning of the turn around `start`: the end of the part of the prompt before it."""
     ids, offsets = _encoded(tokenizer, prompt, [])
     special = set(tokenizer.all_special_ids)
     for one, (_, last) in zip(reversed(ids), reversed(offsets), strict=True):
@@ -277,10 +277,10 @@ def _after_header(tokenizer: Any, prompt: str, whole: str, start: int) -> int:
 def _shared(tokenizer: Any, one: str, other: str) -> int:
     """Return the number of characters in the tokens that both texts begin with.
 
-    Tokens, because `<|im_end|>` and `<|im_start|>` share characters and no token.
+    It counts by tokens, because `<|im_end|>` and `<|im_start|>` share characters but no token.
     """
     if not tokenizer.is_fast:
-        # The longest common beginning that is whole tokens in both.
+        # The longest common beginning that consists of complete tokens in both.
         both = _ids(tokenizer, one), _ids(tokenizer, other)
         for end in range(_common(one, other), 0, -1):
             ids = _ids(tokenizer, one[:end])
@@ -297,6 +297,6 @@ def _shared(tokenizer: Any, one: str, other: str) -> int:
 
 
 def _without_line_breaks(whole: str, start: int, end: int) -> int:
-    """Move `end` before the line breaks there: generation stops at the end token, so they are no targets."""
+    """Move `end` before the line breaks there: generation stops at the end token, so they are not targets."""
     breaks = len(list(takewhile(lambda c: c == "\n", reversed(whole[start:end]))))
     return max(start, end - breaks)

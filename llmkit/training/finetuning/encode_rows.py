@@ -1,4 +1,4 @@
-"""Encode the training rows and the held-out ones of a run, and report what of them is not read.
+"""Encode the training rows and the held-out rows of a run, and report the columns that are not read.
 
 Public: `encode_both`, `prompt_options`.
 """
@@ -55,7 +55,7 @@ def encode_both(
         for rows, part in zip(sources, ("training", "held-out"), strict=True)
     )
     if unread:
-        notice(f"columns that are not read: {', '.join(unread)}")
+        notice(f"unused columns: {', '.join(unread)}")
     for summary in (train.summary, held_out.summary):
         for line in skip_notices(summary.skipped, len(summary.skipped)):
             notice(line)

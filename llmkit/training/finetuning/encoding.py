@@ -3,7 +3,7 @@
 Public: `encoder`, `prompter`, `kind_of`, `shared_length`.
 
 Labels are already shifted: `targets[i]` is the token that follows `ids[: i + 1]`, or `IGNORED`. So a text of
-n tokens is an example of n - 1 tokens.
+    n tokens becomes an example of n - 1 tokens.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def kind_of(columns: Columns, model_kind: str) -> str:
         "seq2seq": ("an encoder-decoder", "pairs of source and target"),
         "encoder": ("an encoder", "question, context and answers"),
     }[model_kind]
-    raise InputError(f"this model is {model} and learns from {needs}; these rows are {objective}")
+    raise InputError(f"this model is {model} and needs rows of {needs}; these rows are {objective}")
 
 
 def encoder(
@@ -149,7 +149,7 @@ class _Rows:
         return self._continued(self._after_lead(row, prompt), completion, tools=tools_of(row))[0]
 
     def preference(self, row: Mapping[str, Any]) -> list[Encoded]:
-        """Encode a pair of chosen and rejected text; none if they are equal or do not fit."""
+        """Encode a pair of chosen and rejected text; the result is empty if they are equal or do not fit."""
         chosen, rejected = (self._answer(row, role) for role in ("chosen", "rejected"))
         if type(chosen) is not type(rejected):
             raise BadRowError("one of chosen and rejected is a text and the other a conversation")
@@ -191,13 +191,13 @@ class _Rows:
     def _opening(
         self, row: Mapping[str, Any], chosen: list[dict[str, Any]], common: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """Return the turns before those of `chosen`, and the number of turns before the two sides differ."""
+        """Return the turns before those of `chosen`, and the number of turns before the first difference."""
         given = row.get(self.columns.names.get("prompt", ""))
         if isinstance(given, list):
             before = _messages(given)
             return ([], len(before)) if chosen[: len(before)] == before else (before, len(before) + common)
         if given is None or common:
-            # The turns that both begin with are the prompt; a prompt column repeats them.
+            # The turns at the beginning of both are the prompt; a prompt column repeats them.
             return [], common
         return [{"role": "user", "content": self._prompt(row)}], 1
 
@@ -220,7 +220,7 @@ class _Rows:
                 for one in completions
             ]
             return [self._conversation([*before, *after], tools=tools) for after in answers]
-        # One more than the model reads: the last token is only a target.
+        # One token more than the model reads: the last one is only a target.
         size, first = self.max_length + 1, self.tokenizer.bos_token_id
         parts = (prompt_and_rest(self.tokenizer, prompt, one) for one in completions)
         fits = [fitted(start, self._closed(rest), size, first) for start, rest in parts]

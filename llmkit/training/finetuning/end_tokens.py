@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 _ANSWERS = 256
-# An answer that quotes a special token at its end must not make an end token of it.
+# An answer that quotes a special token at its end must not turn it into an end token.
 _LEAST_SHARE = 0.1
 
 
@@ -51,13 +51,13 @@ def learned_ends(examples: Sequence[Encoded], tokenizer: Any) -> list[int]:
 def set_ends(
     loaded: LoadedModel, examples: Sequence[Encoded], notice: Callable[[str], None], *, whole_texts: bool
 ) -> bool:
-    """Let the model's generation_config stop at the tokens that end its answers in training.
+    """Set the end tokens in the model's generation_config to those that end its answers in training.
 
     Args:
         loaded: the model; its generation_config is changed.
         examples: training examples.
         notice: called if the examples teach no end.
-        whole_texts: the examples are texts, of which long ones are cut into pieces without an end.
+        whole_texts: the examples are texts; a long one is cut into pieces, and only the last has an end.
 
     Returns:
         True if the generation_config was changed.

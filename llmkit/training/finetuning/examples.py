@@ -83,7 +83,7 @@ class Source:
         return [name for name in names if name not in used]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the rows, by which a resumed run recognizes its data."""
+        """Return the SHA-256 of the rows; a resumed run compares it to recognize its data."""
         digest = hashlib.sha256(repr(sorted(self.columns.names.items())).encode())
         for row in self.rows:
             digest.update(dumps(row.data).encode())
@@ -148,11 +148,11 @@ def read_source(
 
     Args:
         files: files, as `records.open_rows` takes them. In a `.txt` file each line that is not blank is a
-            text; of a dataset with several splits "train" is read unless another is named.
+            text. If a dataset has several splits and none is named, "train" is read.
         mapping: role -> column (see `columns.ROLES`).
         objective: objective to take, if the columns allow several.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
-        limit: most rows to read of each file; None is all.
+        limit: maximum number of rows to read from each file; None is all.
         encoding: encoding of text files; None is UTF-8.
 
     Returns:
@@ -235,7 +235,7 @@ class Examples:
 
 
 def _check_memory(file: str | Path, rows: int) -> None:
-    """End before the system ends the process: a small .gz file can unpack to any number of rows."""
+    """Raise an error before the system kills the process: a small .gz file can unpack to any size."""
     import psutil
 
     if psutil.virtual_memory().available < _SPARE_MEMORY:
@@ -251,7 +251,7 @@ def encode(
     on_error: str = "fail",
     part: str = "training",
 ) -> Examples:
-    """Turn rows into examples, and release each row: text and tokens of all rows may not fit together.
+    """Turn rows into examples, and release each row: text and tokens together may not fit into memory.
 
     Args:
         source: the rows; empty afterwards.
@@ -283,7 +283,7 @@ def encode(
 
 
 def _no_targets(source: Source, count: int, part: str) -> str:
-    """Say why no row has an example: bad rows, or rows whose targets are all left out."""
+    """Explain why no row has an example: the rows are bad, or their targets are all left out."""
     rows = f"{part} rows" if count > 1 else f"{part} row"
     if len(source.summary.skipped) == count:
         return f"the {count} {rows} cannot be read{_first_reason(source.summary)}"
@@ -296,7 +296,7 @@ def _no_targets(source: Source, count: int, part: str) -> str:
 
 
 def _as_arrays(one: Encoded) -> Encoded:
-    """Convert lists to arrays, which take a ninth of the memory."""
+    """Convert lists to arrays, which use a ninth of the memory."""
     import numpy as np
 
     def array(values: Any) -> np.ndarray:
@@ -307,7 +307,7 @@ def _as_arrays(one: Encoded) -> Encoded:
 
 
 def _common_prefix(chosen: Any, rejected: Any) -> Any:
-    """Return the common beginning of both texts or conversations: the prompt, if it has no own column."""
+    """Return the common beginning of both texts or conversations: the prompt, if it has no column."""
     comparable = type(chosen) is type(rejected) and isinstance(chosen, str | list)
     return chosen[: shared_length(chosen, rejected)] if comparable else chosen
 
@@ -323,7 +323,7 @@ def _first_reason(summary: ReadSummary) -> str:
 
 
 def skip_notices(skipped: Sequence[str], count: int, shown: int = 5) -> Iterator[str]:
-    """Yield notices about the rows left out: the first few, and the number of the others.
+    """Yield notices about the rows left out: one for each of the first few, and the number of the others.
 
     Args:
         skipped: place and reason of each row, at least of the first `shown`.

@@ -37,9 +37,9 @@ def finetune(
 ) -> FinetuneResult:
     """Train a model, or an adapter for it, and save the weights with the lowest held-out loss.
 
-    The objective follows from the rows' columns (see `columns` and `encoding`). SIGINT and SIGTERM let the
-    current step end and save a checkpoint before they take effect. A resumed run ends with the same weights
-    as an uninterrupted one.
+    The objective follows from the rows' columns (see `columns` and `encoding`). At SIGINT or SIGTERM the
+    current step ends and a checkpoint is saved, then the signal takes effect. A resumed run ends with the
+    same weights as an uninterrupted one.
 
     Args:
         data: file or files of rows, as `records.open_rows` takes them.
@@ -54,8 +54,9 @@ def finetune(
         The folder, with losses, sizes and speed.
 
     Raises:
-        InputError: an option or a row is bad, or the output is neither empty nor to be resumed or
-        overwritten. LLMKitError: the loss became infinite, or the disk is full.
+        InputError: an option or a row is bad, or the output is not empty and neither `resume` nor `overwrite`
+            is set.
+        LLMKitError: the loss became infinite, or the disk is full.
     """
     from llmkit.runtime.spec import ModelSpec
 
@@ -94,7 +95,7 @@ def _finetune(
         notice=progress.notice,
     )
     if inputs.kind == "preference":
-        progress.notice("before the first step the model scores each pair once")
+        progress.notice("the model scores each pair once before the first step")
     progress.planned(inputs.plan)
     inputs = _with_loss(inputs)
     started = time.monotonic()
@@ -120,7 +121,7 @@ def _finetune(
 def asked_for(
     files: Sequence[str | Path], spec: ModelSpec, recipe: FinetuneRecipe, options: RunOptions
 ) -> dict[str, Any]:
-    """Return what the user asked for, as JSON: known before a model is loaded or a row is read."""
+    """Return the user's options, as JSON: they are known before a model is loaded or a row is read."""
     from llmkit.records.read import identity_of
     from llmkit.runtime.loaded_model import fingerprints
 
@@ -204,7 +205,7 @@ def _job(inputs: FinetuneInputs, run: TrainingRun) -> Job:
                 device=plan.device,
                 dtype=plan.dtype,
             ),
-            # DDP warns that the search for parameters without a gradient costs time.
+            # DDP warns that searching for parameters without a gradient takes time.
             "ddp_find_unused_parameters": inputs.kind not in ("causal", "preference"),
             "eval_on_start": run.start is None and bool(len(inputs.held_out)),
         },

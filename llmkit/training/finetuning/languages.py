@@ -25,7 +25,7 @@ def set_languages(
 ) -> None:
     """Let the tokenizer put the language tokens where NLLB, M2M100 and mBART read them.
 
-    Otherwise every pair would be trained under the tokenizer's default languages.
+    Otherwise every pair would be trained with the tokenizer's default languages.
 
     Args:
         loaded: any model; one without language tokens stays unchanged.
@@ -34,8 +34,8 @@ def set_languages(
         columns: columns of the rows.
 
     Raises:
-        InputError: the languages are missing, the model does not have them, or neither model nor rows use
-            languages.
+        InputError: the languages are missing, the model does not have them, or neither the model nor the rows
+            use languages.
     """
     tokenizer: Any = loaded.tokenizer
     if kind != "seq2seq" or not hasattr(tokenizer, "src_lang"):
@@ -82,14 +82,14 @@ def translation_prefix(
         return ""
     if languages is None:
         prefixes = own_prefixes(loaded.model.config)
-        # T5 lists several tasks; a model with a single one is made for it.
+        # T5 lists several tasks; a model that lists a single one is made for it.
         tasks = getattr(loaded.model.config, "task_specific_params", None) or {}
         return next(iter(prefixes.values())) if len(prefixes) == len(tasks) == 1 else ""
     try:
         return find_direction(_Directed(loaded), *languages).prefix
     except OptionError as error:
         if columns.by_language:
-            return ""  # the keys of a column `translation` may be other words than languages
+            return ""  # the keys of a column `translation` need not be languages
         raise OptionError(f"{error.option}_language", error.reason) from None
     except InputError as error:
         said = str(error)

@@ -65,7 +65,7 @@ def load_for_training(
         is_masked_lm(spec) or _is_extractive_qa(is_extractive_qa, spec)
     )
     spec = replace(spec, task="question-answering" if spans else "text-generation")
-    set_seed(recipe.seed)  # loading may draw the weights of a new head
+    set_seed(recipe.seed)  # loading may initialize the weights of a new head
     loaded = load(
         replace(spec, dtype=dtype if recipe.lora else "float32", new_head=spans, four_bits=recipe.qlora)
     )
@@ -90,10 +90,10 @@ def load_for_training(
 
 
 def with_adapter_options(recipe: FinetuneRecipe, loaded: LoadedModel) -> FinetuneRecipe:
-    """Return the recipe with the settings of the adapter that training goes on from.
+    """Return the recipe with the settings of the adapter that is trained further.
 
     Raises:
-        OptionError: the recipe asks for others.
+        OptionError: the recipe has other settings.
     """
     if loaded.adapter is None:
         return recipe
@@ -110,7 +110,7 @@ def with_adapter_options(recipe: FinetuneRecipe, loaded: LoadedModel) -> Finetun
     for one in fields(recipe):
         wanted = getattr(recipe, one.name)
         if one.name in found and wanted not in (one.default, found[one.name]):
-            raise OptionError(one.name, f"is {found[one.name]} in the adapter, which training goes on from")
+            raise OptionError(one.name, f"is {found[one.name]} in the adapter, and training keeps it")
     return replace(recipe, **found)
 
 
@@ -119,23 +119,23 @@ def _unfreeze_adapter(loaded: LoadedModel, recipe: FinetuneRecipe) -> None:
 
     Raises:
         OptionError: the recipe trains a whole model, or keeps the frozen one in 4 bits.
-        InputError: the adapter is no LoRA.
+        InputError: the adapter is not a LoRA adapter.
     """
     model: Any = loaded.model
     name = loaded.spec.adapter or loaded.spec.name
     for option, bad in (("lora", not recipe.lora), ("qlora", recipe.qlora)):
         if bad:
-            raise OptionError(option, f"does not go with the adapter {name}; merge it into its model first")
+            raise OptionError(option, f"cannot be combined with the adapter {name}; merge it first")
     (config,) = model.peft_config.values()
     if config.peft_type.value != "LORA":
-        raise InputError(f"{name} is an adapter of another kind than LoRA ({config.peft_type.value})")
+        raise InputError(f"{name} is not a LoRA adapter ({config.peft_type.value})")
     config.inference_mode = False
     for parameter_name, parameter in model.named_parameters():
         trained = "lora_" in parameter_name or "modules_to_save" in parameter_name
         parameter.requires_grad_(trained)
         if trained:
             parameter.data = parameter.data.float()
-    # The base of the new adapter is the old one's; a local base is named by its folder.
+    # The base of the new adapter is that of the old one; a local base is named by its folder.
     base = str(loaded.folder) if loaded.revision == "local" else config.base_model_name_or_path
     loaded.spec = replace(
         loaded.spec, name=base if loaded.spec.adapter is None else loaded.spec.name, adapter=None
@@ -161,7 +161,7 @@ def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
         raise OptionError(
             "mark_shared_words",
             "needs an encoder with token types, such as BERT, and rows of questions, contexts and answers;"
-            f" {type(model).__name__} is none for such rows",
+            f" {type(model).__name__} with these rows is not",
         )
     if lora:
         raise OptionError("mark_shared_words", "adds a token type to the model; use lora=False")
@@ -174,7 +174,7 @@ def _mark_shared_words(loaded: LoadedModel, spans: bool, lora: bool) -> None:
 
 
 def base_name(loaded: LoadedModel) -> tuple[str, str | None]:
-    """Return name and revision of an adapter's base, as a user names it, not as a path in the cache."""
+    """Return name and revision of an adapter's base: the name that a user gives, not a path in the cache."""
     if loaded.revision == "local":
         return str(Path(loaded.spec.name).resolve()), None
     return loaded.spec.name, None if loaded.revision == "embedded" else loaded.revision
@@ -193,7 +193,7 @@ def _is_extractive_qa(finds: Callable[[Any], bool], spec: ModelSpec) -> bool:
 
 
 def _flattens(model: Any, requested: str | None, packing: bool, notice: Callable[[str], None]) -> bool:
-    """Set a kernel that separates a row's examples, and measure if it does.
+    """Set a kernel that separates the examples of a row, and measure the separation.
 
     The architecture's name is not enough: a family that ignores position ids or the kernel would let examples
     see each other without an error.
@@ -209,7 +209,7 @@ def _flattens(model: Any, requested: str | None, packing: bool, notice: Callable
         separate = _separates_texts(model)
         if not separate:
             model.set_attn_implementation(before)
-            # A mask for the whole row costs more than padding, so it is used for packing only.
+            # A mask for the whole row takes more time than padding, so it is used for packing only.
             separate = packing and _separates_texts(model)
     if not separate:
         notice(f"{type(model).__name__} with {requested or before} attention: rows are padded, not joined")
@@ -217,7 +217,7 @@ def _flattens(model: Any, requested: str | None, packing: bool, notice: Callable
 
 
 def _separates_texts(model: Any) -> bool:
-    """Return True if a text in a row gives the logits that it has alone, whatever text is before it."""
+    """Return True if a text in a row has the same logits as alone, with any text before it."""
     try:
         return all(difference < 0.1 * leak for difference, leak in _logit_differences(model))
     except (InputError, RuntimeError, ValueError, TypeError, IndexError):
@@ -225,13 +225,13 @@ def _separates_texts(model: Any) -> bool:
 
 
 def _logit_differences(model: Any) -> list[tuple[float, float]]:
-    """Compare the logits of a text behind another in a row with two: behind a third text, and alone.
+    """Compare the logits of a text after another one in a row with those after a third text, and alone.
 
-    The third text is as long as the first, so that both rows take the same steps of arithmetic: a difference
-    is a leak, in any dtype. Alone, the text has another shape and is rounded otherwise. Below float32, layers
-    can enlarge this rounding to the size of a leak: the probabilities of SmolLM2-135M in bfloat16 differ by a
-    total variation of up to 0.98. There only the first token is compared: it sees itself alone, and its
-    position shows if positions begin again.
+    The third text is as long as the first, so both rows take the same steps of arithmetic: a difference is a
+    leak, in any dtype. Alone, the text has another shape, so its rounding differs. Below float32, layers can
+    enlarge this rounding to the size of a leak: the probabilities of SmolLM2-135M in bfloat16 differ by a
+    total variation of up to 0.98. There only the first token is compared: it attends only to itself, and its
+    position shows if positions restart.
 
     Returns:
         The largest difference of each comparison, and that of a row in which texts see each other.
@@ -298,7 +298,8 @@ def _with_adapter(loaded: LoadedModel, recipe: FinetuneRecipe, spans: bool) -> A
             raise
         raise OptionError("lora_rank", f"{recipe.lora_rank}: the adapter does not fit into memory") from None
     for one in wrapped.peft_config.values():
-        # During training only: peft reads this folder's vocabulary size, and would ask the Hub for a name.
+        # Set during training only: peft reads the vocabulary size from this folder; for a name it would ask
+        # the Hub.
         one.base_model_name_or_path = str(loaded.folder)
     if recipe.gradient_checkpointing:
         wrapped.enable_input_require_grads()

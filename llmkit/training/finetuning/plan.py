@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmkit.training.batches import Batches
     from llmkit.training.finetuning.columns import Columns
 
-# Rows in a step if `batch_size` is None, which chooses how many of them go through the model at a time.
+# Rows in a step if `batch_size` is None; the number of rows in a forward pass is then chosen.
 AUTO_ROWS = 16
 
 

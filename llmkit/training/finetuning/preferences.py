@@ -48,7 +48,7 @@ def require_trl() -> None:
 
 
 def check(recipe: FinetuneRecipe, objective: str) -> None:
-    """Refuse options that do not go with preferences, and `dpo_beta` without them.
+    """Refuse options that cannot be combined with preferences, and `dpo_beta` without preferences.
 
     Raises:
         OptionError: naming the option.
@@ -66,7 +66,7 @@ def check(recipe: FinetuneRecipe, objective: str) -> None:
         ("lora_dropout", "DPO compares the model with its own frozen start, so dropout must be 0"),
     ):
         if getattr(recipe, option):
-            raise OptionError(option, f"does not go with preferences: {why}; omit it")
+            raise OptionError(option, f"cannot be combined with preferences: {why}; omit it")
     require_trl()
 
 

@@ -38,7 +38,7 @@ class PromptLayout:
 
     @property
     def conditions(self) -> str:
-        """The conditions under which the text is used, after a space; empty if there are none."""
+        """Conditions under which the text is used, with a space before them; empty if there are none."""
         found = ["the user's turn in the chat template"] if self.turn else []
         if self.optional is not None:
             found.append(f"the part with {{{self.optional}}} only if a row has one")
@@ -59,7 +59,7 @@ def layout_of(
         columns, kind, tokenizer, languages, source_prefix: as in `encoding.encoder`.
 
     Returns:
-        The layout; None if there are no prompts, or a prompt is a column as it is.
+        The layout; None if there are no prompts, or a prompt is an unchanged column.
     """
     names = columns.names
     if kind == "spans" or not {"prompt", "source", "question"} & names.keys():

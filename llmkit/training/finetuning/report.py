@@ -21,7 +21,7 @@ _TAGS = {"causal": "text-generation", "preference": "text-generation", "spans": 
 
 
 def write_report(metrics: Path, inputs: FinetuneInputs, result: FinetuneResult, command: str) -> None:
-    """Write loss.svg and report.html beside metrics.jsonl.
+    """Write loss.svg and report.html next to metrics.jsonl.
 
     Args:
         metrics: the run's measurements, one JSON object per line.
@@ -96,7 +96,7 @@ Fill in before you share it: the training data and its license, the intended use
 
 
 def _prompts(inputs: FinetuneInputs) -> str:
-    """Return a paragraph about the layout of prompts; empty if a prompt is a column as it is."""
+    """Return a paragraph about the layout of prompts; empty if a prompt is an unchanged column."""
     layout = inputs.layout
     if layout is None:
         return ""
@@ -116,7 +116,7 @@ def _sentence(inputs: FinetuneInputs, result: FinetuneResult) -> str:
 
 
 def _base(inputs: FinetuneInputs, result: FinetuneResult) -> str:
-    """Return a sentence about a base that other programs do not find; else nothing."""
+    """Return a sentence about a base that other programs cannot find; empty for any other base."""
     if inputs.loaded.revision != "embedded" or not hasattr(inputs.loaded.model, "peft_config"):
         return ""
     folder = result.folder.resolve().name

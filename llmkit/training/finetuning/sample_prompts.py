@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def sample_writer(inputs: FinetuneInputs, options: RunOptions) -> SampleWriter | None:
-    """Return what writes the samples of a run; None if the options ask for none.
+    """Return the writer of a run's samples; None if the options ask for none.
 
-    Without a prompt the sample goes on from that of the first held-out row, or training row.
+    Without a prompt, the sample continues the prompt of the first held-out row, or of the first training row.
 
     Args:
         inputs: the run.
@@ -38,7 +38,7 @@ def sample_writer(inputs: FinetuneInputs, options: RunOptions) -> SampleWriter |
     if not options.samples:
         return None
     if inputs.kind == "spans":
-        raise OptionError("sample_every", "needs a model that writes text, and an extractive one does not")
+        raise OptionError("sample_every", "needs a model that writes text; an extractive model does not")
     tokenizer = inputs.loaded.tokenizer
     encode = _prompt_encoder(inputs)
     examples = inputs.held_out if len(inputs.held_out) else inputs.train

@@ -53,7 +53,7 @@ Fill in before you share it: the training text and its license, the intended use
 
 
 def write_report(metrics: Path, inputs: PretrainInputs, result: PretrainResult, command: str) -> None:
-    """Write loss.svg and report.html beside metrics.jsonl.
+    """Write loss.svg and report.html next to metrics.jsonl.
 
     Args:
         metrics: the run's measurements, one JSON object per line.

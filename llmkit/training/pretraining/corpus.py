@@ -2,7 +2,7 @@
 
 Public: `Corpus`, `Skipped`, `END_OF_TEXT`, `MAX_BOOK`, `MAX_DOCUMENT`.
 
-This module knows nothing about models or tokenizers.
+This module does not depend on models or tokenizers.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from llmkit.text.encodings import guess
 END_OF_TEXT = "<|endoftext|>"
 _CHUNK = 1 << 20
 MAX_DOCUMENT = 1 << 30
-"""Most bytes of a document."""
+"""Maximum number of bytes of a document."""
 MAX_BOOK = 16 << 20
-"""Most bytes of a text file without separators that is read as one document: longer than any novel."""
+"""Maximum number of bytes of a text file without separators that is one document: longer than any novel."""
 # Bytes of a Python string besides its characters; counted so that short documents do not fill the memory.
 _OVERHEAD = 50
 # Number of reasons to keep for skipped rows: a corpus may have more bad rows than fit in memory.
@@ -62,7 +62,7 @@ class Corpus:
         whole: a text file is one document.
         field: column with the text; None is `text`, or the only column of a source's first row with a string.
         on_error: "skip" leaves out rows without a text, and documents of text files that are not UTF-8.
-        limit: most rows or documents to read of each source; None is all.
+        limit: maximum number of rows or documents to read from each source; None is all.
         encoding: encoding of text files; None is UTF-8.
 
     Attributes:
@@ -95,7 +95,7 @@ class Corpus:
         self._parts = [(deque[str](), _documents(source, how, kept)) for source in self._sources]
 
     def head(self, size: int) -> tuple[list[str], bool]:
-        """Peek at the beginnings of all sources, in turns; iterating yields these documents again.
+        """Read the beginnings of all sources, in turns; iterating yields these documents again.
 
         Args:
             size: number of characters (with some overhead per document) at which to stop.
@@ -110,7 +110,7 @@ class Corpus:
         left = size
         while waiting and left > 0:
             part = waiting.popleft()
-            # A hundredth at a time, so that at most a hundred sources are open at a time.
+            # Read a hundredth of `size` at a time, so that at most a hundred sources are open at once.
             turn = min(left, max(1, size // 100))
             for text in part[1]:
                 part[0].append(text)
@@ -143,7 +143,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class _SourceOptions:
-    """Options of reading a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
+    """Options for reading a source: the arguments of `Corpus`; `lenient` keeps errors as texts."""
 
     separator: str | None
     whole: bool
@@ -242,7 +242,7 @@ def _split(chunks: Iterable[str], separator: str, source: str) -> Iterator[str]:
             *whole, first = parts
             yield from whole
             held, size = [], 0
-        # The possible beginning of a separator waits for the next chunk.
+        # Keep the possible beginning of a separator for the next chunk.
         safe = max(0, len(first) - max(len(separator) - 1, 0))
         held.append(first[:safe])
         size += safe

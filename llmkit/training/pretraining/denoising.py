@@ -31,7 +31,7 @@ def mask_tokens(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask tokens as BERT does (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
 
-    Of the chosen tokens 80 % become the mask, 10 % another token, and 10 % stay.
+    80 % of the chosen tokens become the mask, 10 % become another token, and 10 % stay.
 
     Args:
         ids: token ids (length,).
@@ -39,7 +39,7 @@ def mask_tokens(
         mask: id of the mask token.
         vocab_size: replacement ids are below it.
         special: ids that are never chosen and never inserted.
-        share: share of tokens to choose; at least one is.
+        share: share of tokens to choose; at least one is chosen.
 
     Returns:
         Inputs and labels, (length,) each; labels are -100 at tokens that were not chosen.

@@ -1,4 +1,4 @@
-"""Choose what a recipe leaves open by the size of the corpus, and say when a plan is too short to learn.
+"""Choose the options that a recipe leaves open, by the size of the corpus; warn if a plan is too short.
 
 Public: `vocabulary`, `fit`, `too_short`.
 """
@@ -15,22 +15,23 @@ from llmkit.training.pretraining.recipe import PretrainRecipe
 # one of 330,000 gets 4,096, about one for each different character; with more, few ids are seen often.
 _VOCABULARY = (512, 8192)
 _CHARACTERS_PER_ID = 64
-# Weights in bytes of training text beyond which a model of one book only learns it by heart.
+# Weights per byte of training text above which a model only memorizes a single book.
 _LARGEST = 3_000_000
 _WEIGHTS_PER_TOKEN = 20
-# Passes over little text, after which the held-out loss no longer falls; and tokens for a weight of more.
+# Passes over a short text, after which the held-out loss no longer falls; and tokens per weight for a longer
+# text.
 _MOST_PASSES = 8
 _TOKENS_PER_WEIGHT = 20
-# Decay of weights; strong decay is what helps where a text repeats.
+# Weight decay; strong decay helps if a text is read many times.
 _DECAY, _STRONG_DECAY, _MANY_PASSES = 0.1, 1.0, 4
-# Steps that a pass should have; more blocks in a step are faster, and learn less from each.
+# Steps in a pass; more blocks in a step are faster, but the model learns less from each block.
 _STEPS_IN_PASS = 64
 _LARGEST_BATCH = 16
 _FEWEST_STEPS = 300
 
 
 def vocabulary(recipe: PretrainRecipe, texts: Sequence[str]) -> int:
-    """Return the size of the vocabulary: a power of two that suits the text, and a given size of the model.
+    """Return the size of the vocabulary: a power of two that suits the text, and the model's size if given.
 
     Args:
         recipe: options; a given `vocab_size` is returned as it is.
@@ -48,16 +49,16 @@ def vocabulary(recipe: PretrainRecipe, texts: Sequence[str]) -> int:
 
 
 def fit(recipe: PretrainRecipe, tokens: int, vocab_size: int) -> PretrainRecipe:
-    """Return the recipe with a value for each option that it leaves open.
+    """Return the recipe with values for the options that it leaves open.
 
     Args:
-        recipe: options; those that may be None are chosen where they are.
+        recipe: options; those that are None are chosen.
         tokens: tokens of the training text.
         vocab_size: number of ids of the tokenizer.
 
     Returns:
-        The recipe, complete. The embeddings of 256 dimensions are the least that it gives a model; a model
-        with a large vocabulary becomes larger.
+        The complete recipe. Embeddings have at least 256 dimensions, so a model with a large vocabulary
+        becomes larger.
     """
     from llmkit.training.pretraining.architecture import parse_size
 
@@ -83,4 +84,4 @@ def too_short(steps: int, steps_per_epoch: int) -> str | None:
         return None
     passes = math.ceil(_FEWEST_STEPS / steps_per_epoch)
     advice = "give more text" if passes > 40 else f"give more text, or epochs={passes}"
-    return f"the plan is short: in {steps:,} steps a model hardly learns words; {advice}"
+    return f"the plan is short: {steps:,} steps are too few for a model to learn words; {advice}"

@@ -151,7 +151,7 @@ def plan(
         recipe: options of the run.
         eval_data: held-out documents, in place of a share of the corpus.
         device: "auto", "cpu", "cuda" or "mps".
-        on_read: called now and then with documents and characters read.
+        on_read: called from time to time with the number of documents and characters read.
         notice: called with a sentence that the user should read.
 
     Returns:

@@ -65,8 +65,8 @@ def pretrain(
 
     The corpus may be larger than memory: it is read once, and during the run its token ids are stored beside
     the checkpoints, in two bytes each (four if the tokenizer has more than 65,536).
-    SIGINT and SIGTERM let the current step end and save a checkpoint before they take effect. A resumed run
-    ends with the same weights as an uninterrupted one.
+    At SIGINT or SIGTERM the current step ends and a checkpoint is saved, then the signal takes effect. A
+    resumed run ends with the same weights as an uninterrupted one.
 
     Args:
         corpus: file or files of text or rows, or datasets (see `corpus.Corpus`).
@@ -75,14 +75,14 @@ def pretrain(
         options: held-out file, dtype of saved weights, resuming.
         device: "auto", "cpu", "cuda" or "mps".
         command: command that started the run, for report and card.
-        progress: receives how much is read, the plan, each step and notices.
+        progress: receives the amount of text read, the plan, each step and notices.
 
     Returns:
         The folder, with losses and sizes.
 
     Raises:
-        InputError: an option or the corpus is bad, or the output is neither empty nor to be resumed or
-            overwritten.
+        InputError: an option or the corpus is bad, or the output is not empty and neither `resume` nor
+            `overwrite` is set.
         LLMKitError: the loss became infinite, or the disk is full.
     """
     recipe, options, progress = (
@@ -110,7 +110,7 @@ def _pretrain(
 
     save_dtype = "float32" if options.save_dtype == "auto" else options.save_dtype
     if options.samples and architecture(recipe.arch).kind != "causal":
-        raise OptionError("sample_every", f"needs a model that writes text, and {recipe.arch} does not")
+        raise OptionError("sample_every", f"needs a model that writes text; {recipe.arch} does not")
     if options.resume:
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe), progress.notice)
     inputs, run = _begin(files, output, recipe, choice, options, progress)
@@ -143,7 +143,7 @@ def _pretrain(
 
 
 def asked_for(files: Sequence[str | Path], recipe: PretrainRecipe, options: RunOptions) -> dict[str, Any]:
-    """Return what the user asked for, as JSON: known before the corpus is read."""
+    """Return the user's options, as JSON: they are known before the corpus is read."""
     return {
         "corpus": identities(files, options.eval_data),
         "save_dtype": options.save_dtype,
@@ -201,7 +201,7 @@ def _begin(
 def _unfinished_folder(output: Path) -> Iterator[Path]:
     """Yield a folder in the output for the corpus, and remove it at the end.
 
-    The files of an earlier run stay until the corpus has proven to be good.
+    The files of an earlier run stay until the whole corpus has been read without an error.
     """
     folder, existed = output / UNFINISHED, output.exists()
     try:
@@ -284,8 +284,7 @@ def _samples(inputs: PretrainInputs, options: RunOptions) -> SampleWriter:
 def _generation(boundary: int, sampling: SamplingSettings) -> dict[str, Any]:
     """Return the settings of generation of a causal model.
 
-    A small model sampled from its whole distribution writes rare words that no text has, and its most likely
-    text repeats itself.
+    A small model repeats itself in greedy decoding, and sampled from its whole distribution it invents words.
     """
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), boundary)
     return {**ids, "do_sample": True, **dataclasses.asdict(sampling), "top_k": 0}
@@ -311,7 +310,7 @@ def _as_saved(trainer: SummedLossTrainer, dtype: str) -> Any:
 def _result(
     model: Any, inputs: PretrainInputs, run: TrainingRun, trainer: SummedLossTrainer, seconds: float
 ) -> PretrainResult:
-    """Measure the model as it is saved, and sum up the run."""
+    """Measure the model in its saved form, and summarize the run."""
     held_out = _measure(model, inputs) if inputs.held_out else None
     causal = inputs.kind == "causal"
     return PretrainResult(

@@ -1,4 +1,4 @@
-"""Choose the sampling settings at which a new model's text is most like the text that it learned.
+"""Choose the sampling settings at which a new model's text is most similar to its training text.
 
 Public: `choose_sampling`, `SamplingSettings`, `USUAL`, `LONGEST`.
 """
@@ -25,24 +25,24 @@ class SamplingSettings:
 USUAL = SamplingSettings(0.8, 0.9)
 """Settings where nothing is measured."""
 _TEMPERATURES, _TOP_P = (0.5, 0.6, 0.7, 0.8, 0.9), (0.8, 0.9, 0.95)
-# Least number of different tokens of the model's text, as a share of those of as much of the corpus.
+# Minimum number of different tokens in samples, as a share of those in corpus text of the same length.
 _VARIED = 0.75
 _SAMPLES, _TOKENS, _PASSAGES = 8, 128, 5
 LONGEST = 1_000_000
-"""Most tokens of text to compare with."""
+"""Maximum number of tokens of corpus text to compare with."""
 
 
 def choose_sampling(model: Any, text: Sequence[int], boundary: int, seed: int) -> SamplingSettings:
     """Return the settings at which samples have most pairs of tokens in common with the text.
 
-    A low temperature and a low top-p keep to what the corpus has, and a model that learned little then
-    repeats itself. So only those settings are compared at which the samples have nearly as many different
-    tokens as the text; if there are none, those with most different tokens are chosen. No random stream of
-    the caller moves.
+    With a low temperature and a low top-p, the text stays close to the corpus, but a weak model repeats
+    itself. So only settings are compared whose samples have nearly as many different tokens as the text. If
+    there are none, the settings with the most different tokens are chosen. Random streams of the caller do
+    not change.
 
     Args:
         model: a causal model with a context of more than a few tokens.
-        text: token ids of the corpus; more than `LONGEST` take long.
+        text: token ids of the corpus; more than `LONGEST` are slow.
         boundary: id at which a sample begins.
         seed: seed of the samples.
 

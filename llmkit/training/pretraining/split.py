@@ -1,4 +1,4 @@
-"""Choose what to hold out of a corpus: whole documents, or of a few long ones the end of each.
+"""Choose the held-out part of a corpus: whole documents, or the end of each of a few long ones.
 
 Public: `Split`, `choose_split`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llmkit.errors import OptionError
 
 LONG = 10_000
-"""Least characters of a document whose end is held out where it is not the only one."""
+"""Minimum length, in characters, of a document whose end is held out if there are other documents."""
 _RANKS = 1 << 64
 
 
@@ -24,7 +24,7 @@ class Split:
 
     Attributes:
         seed: seed of the hash.
-        below: documents of a lower rank are held out; 0 holds out none.
+        below: documents of a lower rank are held out; 0 holds out no document.
         also: one more rank to hold out.
         tail: share of each document to hold out at its end; 0 holds out whole documents.
     """
@@ -61,8 +61,8 @@ class Split:
 def choose_split(head: Sequence[str], share: float, seed: int, *, complete: bool) -> Split:
     """Choose the rule that holds out `share` of the documents.
 
-    Of a single document, and of so few documents of `LONG` characters or more that one of them is more than
-    the share, the end of each is held out.
+    The end of each document is held out if there is one document, or if there are so few documents of `LONG`
+    characters or more that one of them exceeds the share.
 
     Args:
         head: documents of the corpus.
@@ -81,7 +81,7 @@ def choose_split(head: Sequence[str], share: float, seed: int, *, complete: bool
     ranks = np.unique(np.fromiter((_rank(seed, text) for text in head), dtype=np.uint64))
     if not complete:
         below = int(share * _RANKS)
-        # With few long documents none may be below the threshold; a single one is needed for training.
+        # With few long documents, all may be above the threshold. A single document is needed for training.
         none = len(ranks) > 1 and int(ranks[0]) >= below
         return Split(seed, below, int(ranks[0]) if none else None)
     if len(ranks) == 1 or (len(ranks) * share < 1 and min(map(len, head)) >= LONG):
@@ -106,7 +106,7 @@ def _tails(head: Sequence[str], share: float, seed: int) -> Split:
 
 
 def _cut(text: str, share: float) -> int:
-    """Return where the held-out end begins: at a paragraph, line or word near the share, if there is one."""
+    """Return the start of the held-out end: at a paragraph, line or word near the share, if there is one."""
     cut = round(len(text) * (1 - share))
     for sign in ("\n\n", "\n", " "):
         found = text.rfind(sign, max(0, cut - len(text) // 100), cut)

@@ -104,7 +104,7 @@ class TokenWriter:
 class Blocks:
     """Token ids cut into blocks: a dataset for `Trainer`.
 
-    A document may extend over several blocks; the rest that fills no block is dropped.
+    A document may extend over several blocks; a remainder shorter than a block is dropped.
 
     Attributes:
         tokens: `Tokens`, or an array.

@@ -3,7 +3,7 @@
 Public: `open_corpus`, `OpenedCorpus`, `write`, `Counts`, `counts_in`, `identities`, and names of the files.
 
 The folder has the tokenizer, the ids of both sides, and `corpus.json`, which is written last: with it the
-folder is whole, and a resumed run does not read the corpus again.
+folder is complete, and a resumed run does not read the corpus again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Counts:
         documents, tokens: size of the training side, boundaries included.
         held_out_documents, held_out_tokens, held_out_bytes: size of the held-out side.
         skipped: bad rows and documents of both sides.
-        digest: SHA-256 of the documents, by which a resumed run recognizes its corpus.
+        digest: SHA-256 of the documents; a resumed run compares it to recognize its corpus.
         tails: the held-out documents are the ends of the training documents.
     """
 
@@ -64,7 +64,7 @@ class OpenedCorpus:
     Attributes:
         corpus: the corpus, not read yet.
         held_out: separate corpus of held-out documents, or None.
-        split: rule that holds documents out of `corpus`; with `held_out` it holds out none.
+        split: rule that holds documents out of `corpus`; with `held_out` it holds out no document.
         tokenizer: tokenizer, trained on the training side of the beginning or loaded.
     """
 
@@ -75,7 +75,7 @@ class OpenedCorpus:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """Rows and documents left out so far, of each corpus."""
+        """Rows and documents left out so far, for each corpus."""
         return [one.skipped for one in (self.corpus, self.held_out) if one is not None]
 
     def documents(self) -> Iterator[tuple[str, bool]]:
@@ -157,7 +157,7 @@ def write(
 
 
 def counts_in(folder: Path, sources: list[Any] | None = None) -> Counts | None:
-    """Return the counts in a folder of `write`; None if it is not whole, or was made from other sources."""
+    """Return the counts in a folder of `write`; None if it is incomplete, or was made from other sources."""
     try:
         info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
         if info.pop("sha256") != _digest(info):
@@ -217,7 +217,7 @@ def _digest(info: dict[str, Any]) -> str:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file: a disk may change a byte anywhere."""
+    """Return the SHA-256 of each file, because a disk can damage any byte."""
     found = {}
     for file in sorted(folder.rglob("*")):
         if file.name != _INFO and file.is_file():

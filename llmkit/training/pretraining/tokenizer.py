@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Special tokens of a kind of model, and templates that put them around texts.
+    """Special tokens of one kind of model, and templates that put them around texts.
 
     Attributes:
         roles: role -> token; the tokens get their ids in this order.
@@ -166,7 +166,7 @@ def load_tokenizer(folder: str | Path, kind: str = "causal") -> Any:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]) -> list[list[int]]:
-    """Encode documents without special tokens; text that spells a special token stays text."""
+    """Encode documents without special tokens; text that looks like a special token stays text."""
     backend = tokenizer.backend_tokenizer
     before = backend.encode_special_tokens
     backend.encode_special_tokens = True

@@ -153,7 +153,7 @@ def test_a_session_at_the_terminal(model: Path, tmp_path: Path, terminal: type[T
     chat.line("/retry", "there is no message to answer again")
     chat.type(b"The cat" + CTRL_J + b"sat" + ALT_ENTER)
     chat.line("down", "cut after 8 tokens; /continue continues it (or /set max_new_tokens 16)")
-    chat.line(f"/save {talks}", "has 1 conversation, this one last")
+    chat.line(f"/save {talks}", "has 1 conversation; this one is the last")
     ((asked, answered),) = transcript(talks)
     assert asked == ("user", "The cat\nsat\ndown")
     same = json.loads(run("chat", "-m", model, *SHORT, *ROWS, "--json", stdin=_row(asked)).out)

@@ -252,8 +252,8 @@ def test_every_other_token_is_one_that_a_prompt_has(speaking: Callable[[str], An
 
 REFUSED = {
     "roles": (GEMMA, say("a", "b", "c")[1:], "refuses it: Conversation roles must alternate"),
-    "nothing said": (CHATML, say("a"), "the assistant says nothing in it"),
-    "empty": (CHATML.replace("<|im_end|>\n", ""), say("a", ""), "the assistant says nothing in it"),
+    "nothing said": (CHATML, say("a"), "it has no text of the assistant"),
+    "empty": (CHATML.replace("<|im_end|>\n", ""), say("a", ""), "it has no text of the assistant"),
     "left out": (
         "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
         say("a", "dog"),
@@ -272,7 +272,7 @@ REFUSED = {
     "no results": (
         CALLS.replace("in messages %}", "in messages if m.role != 'tool' %}", 1),
         [*say("clock?"), call(city="Rome"), RESULT],
-        "does not show messages of role 'tool'",
+        "leaves out messages of role 'tool'",
     ),
     "no content": (
         "{% for m in messages %}{{ 'x' + m.content }}{% endfor %}",

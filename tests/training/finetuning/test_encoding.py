@@ -289,7 +289,7 @@ def test_a_causal_model_writes_the_answer() -> None:
         ({"text": True}, "column 'text' is a bool, not a text"),
         ({"prompt": "a", "completion": " "}, "column 'completion' is empty"),
         ({"messages": "a"}, "its messages are not a list of turns"),
-        ({"messages": [{"role": "user", "content": "a"}]}, "the assistant says nothing in it"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "it has no text of the assistant"),
         ({"translation": "a"}, "column 'translation' has no texts by language"),
         ({"translation": {"en": "a", "de": ""}}, "column 'translation' has no text under 'de'"),
     ],
@@ -338,7 +338,7 @@ def test_how_a_model_learns_follows_from_rows_and_model(columns: str, model: str
     [("text", "seq2seq"), ("messages", "seq2seq"), ("text", "encoder"), ("source target", "encoder")],
 )
 def test_rows_that_a_model_cannot_learn_from_are_refused(columns: str, model: str) -> None:
-    with pytest.raises(InputError, match="learns from"):
+    with pytest.raises(InputError, match="needs rows of"):
         kind_of(recognize(columns.split()), model)
 
 

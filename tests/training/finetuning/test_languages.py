@@ -76,6 +76,6 @@ def test_the_prefix_is_in_the_examples(tiny_model: Callable[..., Path], tmp_path
     decode = inputs.loaded.tokenizer.decode
     assert decode(inputs.train[0].ids, skip_special_tokens=True) == "de: The dog"
     assert any('"de: {source}"' in notice for notice in notices)
-    assert "columns that are not read: id, system" in notices
+    assert "unused columns: id, system" in notices
     inputs = prepare([rows], spec, replace(recipe, source_prefix="to German: "))
     assert decode(inputs.train[0].ids, skip_special_tokens=True) == "to German: The dog"

@@ -311,7 +311,7 @@ def test_a_pair_without_a_difference_is_dropped_and_one_too_long_is_cut(
             "column 'chosen': turn 1 of its messages needs a role and a content",
         ),
         ({"chosen": [*ASKED, SHORT]}, "one of chosen and rejected is a text and the other a conversation"),
-        ({"chosen": ASKED, "rejected": ASKED}, "the assistant says nothing in it"),
+        ({"chosen": ASKED, "rejected": ASKED}, "it has no text of the assistant"),
         (
             {"prompt": 1.5, "chosen": 2.5, "rejected": [1]},
             "column 'rejected': turn 1 of its messages is not an object",

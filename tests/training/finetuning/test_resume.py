@@ -139,7 +139,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_notice(
     torn.write_bytes(torn.read_bytes()[:-20])
     with pytest.raises(KilledError):
         train(rows(), output, tiny_model("llama"), resume=True, progress=progress)
-    assert any("checkpoint-8 is torn" in notice for notice in progress.notices)
+    assert any("checkpoint-8 is incomplete" in notice for notice in progress.notices)
     assert "resuming after step 4" in progress.notices
 
 

@@ -72,7 +72,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_notice(
     torn.write_bytes(torn.read_bytes()[:-20])
     with pytest.raises(KilledError):
         train(corpus, output, resume=True, progress=progress)
-    assert "checkpoint-8 is torn" in progress.notices[0]
+    assert "checkpoint-8 is incomplete" in progress.notices[0]
     assert progress.notices[1] == "resuming after step 4"
     assert progress.steps[0].step == 5
 
@@ -94,7 +94,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(corpus: Path, tmp
     with pytest.raises(KilledError):
         train(corpus, output, progress=Recorder(2))
     train(corpus, output, resume=True, progress=progress)
-    assert "no whole checkpoint: starting from the beginning" in progress.notices
+    assert "no complete checkpoint: starting from the beginning" in progress.notices
     assert [row["step"] for row in metrics(output) if "loss" in row] == list(range(1, 13))
 
 

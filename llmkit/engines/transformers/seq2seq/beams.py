@@ -1,8 +1,7 @@
-"""transformers' `generate`, beam search among the rest, over native steps.
+"""transformers' `generate`, including beam search, over native steps.
 
-What `generate` does to logits stays its own. It calls a copy of the model whose forward pass is one native
-step. Beams of one source share the cache's lines that they have in common, so that reordering them copies no
-keys and values.
+`generate` itself processes the logits. It calls a copy of the model whose forward pass is one native step.
+Beams of one source share their common lines of the cache, so reordering beams copies no keys and values.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from llmkit.engines.transformers.seq2seq.decoder import SourceSpan, TargetSlot, 
 if TYPE_CHECKING:
     from llmkit.engines.transformers.seq2seq.runner import TranslatorRunner
 
-_STEPS = 32  # that the cache holds at first
+_STEPS = 32  # initial size of the cache
 
 
 class BeamCache(Cache):
-    """The places of rows in a decoder's cache, as `generate` handles a cache.
+    """Positions of rows in a decoder's cache, with the interface of a cache in `generate`.
 
     Args:
-        decoder: has room for one token of each row.
+        decoder: decoder with space for one token of each row.
         spans: the source of each row; beams of one source have the same.
     """
 
@@ -45,7 +44,7 @@ class BeamCache(Cache):
         return self._position
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Let each row continue another one, int64 [rows]."""
+        """Make each row continue the row with the given index, int64 [rows]."""
         self._lines[:, : self._position] = self._lines[beam_idx.numpy(), : self._position]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -55,7 +54,7 @@ class BeamCache(Cache):
             self._decoder.grow(2 * count * (position + 1))
         if position == self._lines.shape[1]:
             self._lines = np.concatenate([self._lines, np.zeros_like(self._lines)], axis=1)
-        # What the rows write at one position lies together.
+        # Entries of all rows at one position are adjacent.
         self._lines[:, position] = range(position * count, (position + 1) * count)
         address, step = self._lines.ctypes.data, self._lines.strides[0]
         for row, slot in enumerate(self._slots):
@@ -69,12 +68,12 @@ class BeamCache(Cache):
 def native_model(
     runner: TranslatorRunner, prompts: Sequence[Sequence[int]], copies: int
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Read sources; give a model for one call of `generate`, and arguments that the call needs.
+    """Read sources; return a model for one call of `generate`, and the arguments of that call.
 
     Args:
-        runner: of the model.
+        runner: runner of the model.
         prompts: token ids of each source.
-        copies: beams of each.
+        copies: number of beams of each source.
 
     Raises:
         MemoryError: the caches do not fit.
@@ -91,7 +90,7 @@ def native_model(
     native = copy.copy(model)
     native.forward = _forward
     native._reorder_cache = _reordered
-    # `generate` repeats the encoder's states for the beams, and looks at nothing but their shape.
+    # `generate` repeats the encoder's states for the beams, but uses only their shape.
     states: Any = BaseModelOutput(last_hidden_state=torch.zeros(len(sources), 1, 1))
     yield native, {"encoder_outputs": states, "past_key_values": cache}
     for span in spans:
@@ -109,7 +108,7 @@ def _forward(
     use_cache: bool | None = None,
     **others: Any,
 ) -> Seq2SeqLMOutput:
-    """A model's forward pass for the newest token of each row, logits float32 [rows, 1, vocabulary]."""
+    """Forward pass for the newest token of each row; logits float32 [rows, 1, vocabulary]."""
     assert past_key_values is not None
     assert decoder_input_ids is not None
     logits: Any = past_key_values.step(decoder_input_ids[:, -1].tolist()).unsqueeze(1)

@@ -1,7 +1,7 @@
-"""Run encoder-decoder models in native calls: one that reads sources, and one for each step of their answers.
+"""Run encoder-decoder models in native calls: one call reads sources, and one runs a step of all answers.
 
 Each answer has its own range of a cache without padding, and attends to the keys and values of its source,
-which are computed once. A row's numbers do not depend on the rows beside it, to the bit.
+which are computed once. The result of a row does not depend on the other rows, to the bit.
 
 Public: `reason_against`, `TranslatorDecoder`, `SourceSpan`, `TargetSlot`.
 """
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 READ = 512
-"""Tokens of sources that are read at a time; more would not stay near the processor."""
+"""Number of source tokens to read at a time; more would not fit into the processor's caches."""
 
 
 @dataclass
 class SourceSpan:
-    """A source's range of the cache of keys and values that answers attend to.
+    """A source's range in the cache of keys and values that answers attend to.
 
     Attributes:
         offset: first token of the range.
         ids: its tokens.
-        readers: answers that attend to it.
+        readers: number of answers that attend to it.
     """
 
     offset: int
@@ -53,13 +53,13 @@ class SourceSpan:
 
 @dataclass
 class TargetSlot:
-    """An answer's range of the cache.
+    """An answer's range in the cache.
 
     Attributes:
-        source: what it attends to.
+        source: source that it attends to.
         offset: first token of its range.
-        capacity: tokens that it holds.
-        position: tokens that were read.
+        capacity: maximum number of tokens.
+        position: number of tokens read.
         lines: address of the lines of the cache with each position's keys, int64; 0 for those of the range.
     """
 
@@ -79,16 +79,16 @@ def reason_against(model: PreTrainedModel) -> str | None:
     config: Any = model.config
     head: Any = getattr(model, "lm_head", None)
     if config.model_type not in layers.FAMILIES or hasattr(model, "get_base_model") or head is None:
-        return f"{config.model_type} has layers of another kind"
+        return f"{config.model_type} has layers of an unsupported kind"
     if model.device.type != "cpu":
         return f"it runs on {model.device.type}"
     if str(model.dtype).removeprefix("torch.") not in native_weights.KINDS:
         return f"it computes in {model.dtype}"
     source, target = layers.parts_of(model)
     if source.activation is None or target.activation is None:
-        return "its activation is another one"
+        return "its activation is not supported"
     if not all(map(native_weights.is_native, [head, *_linears(source), *_linears(target)])):
-        return "its linear layers are wrapped or of another kind"
+        return "its linear layers are wrapped or of an unsupported kind"
     widths = {int(config.d_model), source.inner, target.inner, _head_dim(source), _head_dim(target)}
     if any(width % 16 for width in widths) or max(_head_dim(source), _head_dim(target)) > 256:
         return f"its widths {sorted(widths)} are not multiples of 16"
@@ -106,11 +106,11 @@ class TranslatorDecoder:
     """A model's weights, and caches for sources and answers.
 
     Args:
-        model: one for which `reason_against` gives None. Its weights are read where they lie.
-        source_tokens, target_tokens: tokens that the two caches hold.
+        model: model for which `reason_against` returns None. Its weights are not copied.
+        source_tokens, target_tokens: sizes of the two caches in tokens.
 
     Attributes:
-        width: logits after a token.
+        width: number of logits after a token.
 
     Raises:
         MemoryError: the caches do not fit.
@@ -131,7 +131,7 @@ class TranslatorDecoder:
         self._decoder = (NativeTargetLayer * count)(
             *(self._target_layer(part, i) for i, part in enumerate(target.layers))
         )
-        bias = getattr(model, "final_logits_bias", None)  # zeros in some models
+        bias = getattr(model, "final_logits_bias", None)  # 0 in some models
         bias = bias.detach().reshape(-1) if bias is not None and bool(bias.any()) else None
         before = layers.normalizes_before(model)
         sides = (self._side(source, before), self._side(target, before))
@@ -152,7 +152,7 @@ class TranslatorDecoder:
         self._free_sources, self._free_targets = FreeSpans(source_tokens), FreeSpans(target_tokens)
 
     def place(self, ids: Sequence[int]) -> SourceSpan | None:
-        """Reserve room for a source of one or more tokens; None where there is none. `read` fills it."""
+        """Reserve space for a source of one or more tokens; None if there is not enough. `read` fills it."""
         offset = self._free_sources.take(len(ids))
         return None if offset is None else SourceSpan(offset, ids)
 
@@ -172,7 +172,7 @@ class TranslatorDecoder:
             self._read(group)
 
     def open(self, source: SourceSpan, capacity: int) -> TargetSlot | None:
-        """Reserve room for an answer of `capacity` tokens; None where there is none."""
+        """Reserve space for an answer of `capacity` tokens; None if there is not enough."""
         offset = self._free_targets.take(capacity)
         if offset is None:
             return None
@@ -180,18 +180,18 @@ class TranslatorDecoder:
         return TargetSlot(source, offset, capacity)
 
     def close(self, slot: TargetSlot) -> None:
-        """Give an answer's room back, and its source's after the last answer to it."""
+        """Free an answer's space, and that of its source after its last answer."""
         self._free_targets.give(slot.offset, slot.capacity)
         slot.source.readers -= 1
         if not slot.source.readers:
             self.drop(slot.source)
 
     def drop(self, span: SourceSpan) -> None:
-        """Give the room of a source back to which no answer attends."""
+        """Free the space of a source without answers."""
         self._free_sources.give(span.offset, len(span.ids))
 
     def grow(self, target_tokens: int) -> None:
-        """Make the answers' cache larger; what it holds stays where it is.
+        """Enlarge the answers' cache; its entries keep their positions.
 
         Raises:
             MemoryError: it does not fit.
@@ -208,7 +208,7 @@ class TranslatorDecoder:
     def step(self, rows: Sequence[tuple[TargetSlot, int]]) -> torch.Tensor:
         """Read one token of each answer; return the logits after it, float32 [rows, vocabulary].
 
-        They are overwritten by the next step.
+        The next step overwrites them.
 
         Raises:
             ValueError: an answer is longer than its slot.
@@ -229,8 +229,8 @@ class TranslatorDecoder:
             ids = torch.tensor([token for _, token in rows])
             positions = torch.tensor([slot.position for slot in slots])
             hidden = layers.embed(self.model, self._sides[1], ids, positions)
-        if len(rows) > len(self._logits):  # as large as this, new memory would cost some of the step's time
-            with torch.inference_mode(False):  # what chooses tokens changes them in place
+        if len(rows) > len(self._logits):  # kept: allocating it takes time in a step
+            with torch.inference_mode(False):  # the code that chooses tokens changes them in place
                 self._logits = torch.empty(len(rows), self.width)
         logits = self._logits[: len(rows)]
         failed = translator_functions().target(
@@ -277,7 +277,7 @@ class TranslatorDecoder:
         )
 
     def _reach(self, name: str, side: SideParts, tokens: int) -> None:
-        """Let attention of a side to itself know its biases up to a distance of `tokens`."""
+        """Set the biases of a side's self-attention for distances up to `tokens`."""
         bias = layers.position_bias(self.model, side, tokens)
         if bias is not None:
             native: NativeSide = getattr(self._native, name)
@@ -320,7 +320,7 @@ def _head_dim(side: SideParts) -> int:
 
 
 def _linears(side: SideParts) -> list[Any]:
-    """The linear layers of a side."""
+    """Return the linear layers of a side."""
     found = []
     for part in side.layers:
         found += [*part.attention, *(part.cross or ()), part.up, part.down]
@@ -329,7 +329,7 @@ def _linears(side: SideParts) -> list[Any]:
 
 
 def _groups(side: SideParts) -> list[list[Any]]:
-    """Linear layers that read the same numbers."""
+    """Return groups of linear layers with the same input."""
     return [
         group
         for part in side.layers

@@ -26,10 +26,10 @@ class LayerParts:
 
     Attributes:
         attention: projections of queries, keys, values and the output.
-        norm: of attention.
-        up, gate, down: of the feed-forward part; `gate` is None where there is none.
-        feed_norm: of the feed-forward part.
-        cross, cross_norm: as `attention` and `norm`, of a decoder's attention to the source.
+        norm: norm of attention.
+        up, gate, down: layers of the feed-forward part; `gate` is None if there is none.
+        feed_norm: norm of the feed-forward part.
+        cross, cross_norm: like `attention` and `norm`, for a decoder's attention to the source.
     """
 
     attention: tuple[Any, Any, Any, Any]
@@ -49,11 +49,12 @@ class SideParts:
     Attributes:
         module: transformers' module.
         layers: its layers.
-        norm: after the last layer, or None.
+        norm: norm after the last layer, or None.
         heads: attention heads.
-        activation: of the feed-forward parts, by its number in seq2seq.h; None if the native code has none.
-        scale: of attention's scores.
-        epsilon: of the norms.
+        activation: activation of the feed-forward parts, by its number in seq2seq.h; None if the native code
+            does not support it.
+        scale: scale of attention's scores.
+        epsilon: epsilon of the norms.
     """
 
     module: Any
@@ -144,12 +145,12 @@ def _t5_attention(attention: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def embed(model: Any, side: SideParts, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return what the first layer reads of tokens, float32 [tokens, hidden].
+    """Return the input of the first layer for tokens, float32 [tokens, hidden].
 
     Args:
-        model: of one of `FAMILIES`.
+        model: model of one of `FAMILIES`.
         side: its encoder or decoder.
-        ids, positions: of the tokens, int64 [tokens]; the first token of a sequence is at 0.
+        ids, positions: int64 [tokens] each; the first token of a sequence has position 0.
     """
     import torch
 
@@ -157,7 +158,7 @@ def embed(model: Any, side: SideParts, ids: torch.Tensor, positions: torch.Tenso
     hidden = module.embed_tokens(ids)
     if model.config.model_type in T5_LIKE:
         return hidden.to(torch.float32).contiguous()
-    if model.config.model_type in ("marian", "pegasus"):  # the others' embeddings have the scale in them
+    if model.config.model_type in ("marian", "pegasus"):  # embeddings of the other families include the scale
         hidden = hidden * module.embed_scale
     hidden = hidden + _positions(module.embed_positions, ids, positions)
     norm = getattr(module, "layernorm_embedding", None)
@@ -171,7 +172,7 @@ def _positions(table: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.
     if not hasattr(table, "make_weights"):
         found: torch.Tensor = table.weight[positions + getattr(table, "offset", 0)]
         return found
-    # M2M100 counts from after the padding, whose own place is zero, and grows its table.
+    # M2M100 counts positions after that of the padding, which is zero, and extends its table.
     places = torch.where(ids == table.padding_idx, table.padding_idx, positions + table.padding_idx + 1)
     longest = int(places.max()) + 1
     if longest > len(table.weights):
@@ -181,11 +182,11 @@ def _positions(table: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.
 
 
 def position_bias(model: Any, side: SideParts, reach: int) -> torch.Tensor | None:
-    """Return what attention of a side to itself adds to its scores, by distance; None for nothing.
+    """Return the bias of a side's self-attention scores, by distance; None if there is none.
 
     Returns:
-        float32 [heads, 2 reach + 16], at `reach` for a key at its query's own place, and after it for keys
-        that come later; zeros at the end.
+        float32 [heads, 2 reach + 16]: index `reach` is for a key at the query's position, higher indices are
+        for later keys; zeros at the end.
     """
     import torch
 

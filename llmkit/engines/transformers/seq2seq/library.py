@@ -1,4 +1,4 @@
-"""The native code for encoder-decoder models as C sees it: its library, functions and structures."""
+"""C interface of the native code for encoder-decoder models: its library, functions and structures."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TranslatorFunctions:
         level: name of the instruction set.
         source: reads sources: (model, sources, their number, hidden states, threads).
         target: decodes a token of each sequence: (model, rows, their number, hidden states, logits, threads).
-            Both return 0 when done, 1 when there is no memory.
+            Both return 0 on success and 1 if there is no memory.
     """
 
     level: str

@@ -1,4 +1,4 @@
-"""Requests of encoder-decoder models in native calls: streams, and batches that finished rows leave."""
+"""Requests of encoder-decoder models in native calls: streams, and batches that finished rows leave early."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
 
 MAX_ROWS = 32
-"""Answers that are written together."""
-_JOINING = 4  # free rows that waiting answers join together: sources are read faster side by side
+"""Number of answers that run together."""
+_JOINING = 4  # number of free rows before waiting answers join: reading several sources together is faster
 REVISION = 1
-"""Changes with the order of the native sums, which a run that is resumed must not mix."""
+"""Version of the order of the native sums; a resumed run must not mix two orders."""
 _FORCED = frozenset({"forced_bos_token_id", "forced_eos_token_id"})
 
 
@@ -41,12 +41,12 @@ def reason_against(loaded: LoadedModel) -> str | None:
 
 
 class TranslatorRunner:
-    """Runs requests of one model, whose settings `reason_against_settings` has nothing against.
+    """Runs requests of one model, for settings that `reason_against_settings` accepts.
 
     Args:
-        model: one that `reason_against` has nothing against.
-        tokenizer: for stop strings.
-        tokens: tokens of sources, and of answers, that the caches may hold.
+        model: model that `reason_against` accepts.
+        tokenizer: tokenizer, for stop strings.
+        tokens: maximum size of the caches, each for sources and for answers.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> None:
@@ -55,7 +55,7 @@ class TranslatorRunner:
         self._decoder: TranslatorDecoder | None = None
 
     def reason_against_settings(self, settings: Settings) -> str | None:
-        """Return the setting that cannot be kept here, or None if all can."""
+        """Return the first setting that is not supported here, or None."""
         if not isinstance(settings.config.decoder_start_token_id, int):
             return "decoder_start_token_id"
         return row_sampler.reason_against(settings, _FORCED)
@@ -71,9 +71,9 @@ class TranslatorRunner:
     def stream(
         self, request: Request, settings: Settings, on_tokens: OnTokens, session: object = None
     ) -> Completion:
-        """Answer one request and hand over its tokens as they are written.
+        """Answer one request and pass on its tokens as they are generated.
 
-        A session changes nothing: an answer does not continue another one.
+        A session has no effect: an answer does not continue another one.
 
         Raises:
             OutOfMemory: it does not fit.
@@ -85,9 +85,9 @@ class TranslatorRunner:
         return {"decoder": f"native {translator_functions().level}, {REVISION}"}
 
     def open_decoder(self, sources: int, targets: int) -> TranslatorDecoder:
-        """Return a decoder whose caches hold these numbers of tokens or more, all of them free.
+        """Return a decoder whose caches have at least these sizes and are empty.
 
-        The caller has it alone until it gives it back with `keep`: one that failed halfway is not used again.
+        It belongs to the caller until `keep` returns it, so a decoder after a failure is not used again.
 
         Raises:
             MemoryError: the caches do not fit.
@@ -113,7 +113,7 @@ class TranslatorRunner:
             decoder = self.open_decoder(
                 self._room([len(one.source) for one in answers]), self._room([one.limit for one in answers])
             )
-            # The longest sources first: their answers are long, and begun last they would run alone.
+            # The longest sources first: their answers are long, and would run alone at the end.
             waiting = deque(sorted(answers, key=lambda one: -len(one.source)))
             running: list[_TranslationRow] = []
             while waiting or running:
@@ -132,12 +132,12 @@ class TranslatorRunner:
         return [one.completion() for one in answers]
 
     def _room(self, sizes: Sequence[int]) -> int:
-        """Tokens of a cache: for all, or as many as the budget holds, and always for the largest."""
+        """Return the size of a cache: for all, within the budget, and always for the largest."""
         return max(min(sum(sizes), self._tokens), max(sizes))
 
 
 class _TranslationRow:
-    """A sequence, and the tokens that the model or the request prescribes."""
+    """A sequence, and the tokens that the model or the request fixes."""
 
     slot: TargetSlot
 
@@ -152,7 +152,8 @@ class _TranslationRow:
         self.source = tuple(request.ids or ()) or (int(config.pad_token_id or 0),)
         self.limit = request.sampling.max_new_tokens
         self._start: int = config.decoder_start_token_id
-        # As in `generate`, penalties see the decoder's tokens: the start and the answer, not the source.
+        # As in `generate`, penalties apply to the decoder's tokens: the start token and the answer, not the
+        # source.
         self._running = RunningSequence(replace(request, ids=[self._start]), settings, tokenizer, on_tokens)
         self._request = request
         self._prefix = request.answer_prefix or ()
@@ -170,7 +171,7 @@ class _TranslationRow:
         return self._running.finished is not None
 
     def forced(self) -> int | None:
-        """Return the token that has to come next; None if the model chooses it."""
+        """Return the next token if it is fixed; None if the model chooses it."""
         done = len(self.sampler.written)
         if done < len(self._prefix):
             return self._prefix[done]
@@ -179,7 +180,7 @@ class _TranslationRow:
         return None if self._first is None or done else int(self._first)
 
     def take(self, token: int) -> None:
-        """Take a token that the sampler has accepted."""
+        """Add a token that the sampler has accepted."""
         self._running.take([token])
 
     def completion(self) -> Completion:
@@ -189,7 +190,7 @@ class _TranslationRow:
 def _admit(
     decoder: TranslatorDecoder, waiting: deque[_TranslationRow], running: Sequence[_TranslationRow]
 ) -> list[_TranslationRow]:
-    """Read sources of waiting answers and give them slots, as many as there is room for."""
+    """Read sources of waiting answers and give the answers slots, as long as there is space."""
     found: list[_TranslationRow] = []
     spans: list[SourceSpan] = []
     while waiting and len(running) + len(found) < MAX_ROWS:

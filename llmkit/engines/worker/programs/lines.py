@@ -1,7 +1,7 @@
-"""Lines of JSON between llmkit and a program that runs in another Python. It needs only the standard library.
+"""Lines of JSON between llmkit and a program in another Python. It needs only the standard library.
 
-llmkit holds the program's standard input. When that closes, because llmkit ended or was killed, the program
-ends at once. Whatever a library prints goes to standard error.
+llmkit keeps the program's standard input open. When it closes, because llmkit ended or was killed, the
+program ends at once. Output of libraries goes to standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _out = None
 
 
 def take_output() -> None:
-    """Keep standard output for `say` alone."""
+    """Reserve standard output for `say`."""
     global _out
     _out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -55,7 +55,7 @@ def jobs(at_end: Callable[[], None] = lambda: None) -> queue.SimpleQueue[dict[st
 
 
 def ended(row: int) -> bool:
-    """Tell if llmkit wants no more of a row."""
+    """Return True if llmkit needs no more tokens of a row."""
     return row in _ended
 
 
@@ -63,8 +63,8 @@ def answer(opened: Callable[[dict[str, Any]], tuple[str, Callable[[int, dict[str
     """Answer jobs until llmkit ends.
 
     Args:
-        opened: takes the first job, which names the model; returns the library's version, and a function that
-            answers a row and says its tokens, ``{"row": ..., "id": ...}``.
+        opened: receives the first job, which names the model; returns the library's version, and a function
+            that answers a row and sends its tokens, ``{"row": ..., "id": ...}``.
     """
     take_output()
     waiting = jobs()

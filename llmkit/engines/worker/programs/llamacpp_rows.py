@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lines import answer, ended, say  # the file beside this one
+from lines import answer, ended, say  # a file in this folder
 
 
 def opened(job: dict[str, Any]) -> tuple[str, Callable[[int, dict[str, Any]], None]]:
@@ -22,7 +22,7 @@ def opened(job: dict[str, Any]) -> tuple[str, Callable[[int, dict[str, Any]], No
     )
 
     def write(number: int, row: dict[str, Any]) -> None:
-        model.reset()  # what the row before left in the cache would change the last bits
+        model.reset()  # tokens of the previous row in the cache would change the last bits
         model.set_seed(row["seed"])
         tokens = model.generate(
             row["ids"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lines import answer, ended, say  # the file beside this one
+from lines import answer, ended, say  # a file in this folder
 
 
 def opened(job: dict[str, Any]) -> tuple[str, Callable[[int, dict[str, Any]], None]]:

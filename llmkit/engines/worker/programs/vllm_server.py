@@ -1,4 +1,4 @@
-"""Run vLLM's server, and end it with llmkit. A standalone program: it needs vllm, not llmkit.
+"""Run vLLM's server, and end it together with llmkit. A standalone program: it needs vllm, not llmkit.
 
 The server gets a separate session, so that all its processes can be ended together.
 """
@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 
-from lines import jobs, say, take_output  # the file beside this one
+from lines import jobs, say, take_output  # a file in this folder
 
 
 def main() -> None:
-    """Start the server that the first job names, and wait for its end."""
+    """Start the server of the first job, and wait for its end."""
     take_output()
     running: list[subprocess.Popen[bytes]] = []
     waiting = jobs(lambda: stop(running))
@@ -37,7 +37,7 @@ def main() -> None:
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            # Unbuffered, so that the error it ends with is the last line.
+            # Unbuffered, so that its last error is the last line.
             env={**os.environ, "PYTHONUNBUFFERED": "1", **job["environment"]},
         )
     )
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def stop(running: list[subprocess.Popen[bytes]]) -> None:
-    """End the server and all its processes: ask first, and insist after five seconds."""
+    """End the server and all its processes: SIGTERM first, SIGKILL after five seconds."""
     for process in running:
         for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 1.0)):
             try:
@@ -59,7 +59,7 @@ def stop(running: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a child that ended and was not asked for is still in its group
+    process.poll()  # a child that has ended but was not waited for is still in its group
     try:
         os.killpg(process.pid, 0)
     except (ProcessLookupError, PermissionError):

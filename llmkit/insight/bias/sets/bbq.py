@@ -186,7 +186,7 @@ def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
             Definition(
                 f"bias among answers, {name}",
                 0.0,
-                f"0 % is no bias; {about}; -100 % to 100 %",
+                f"0 % means no bias; {about}; -100 % to 100 %",
                 corpus=_bias,
                 keep=_in(condition, _about_someone),
                 **common,
@@ -196,7 +196,7 @@ def define(items: Sequence[BiasItem], rule: str) -> list[Definition]:
         Definition(
             "bias score, ambiguous",
             0.0,
-            "0 % is no bias: the bias among answers, times the share of wrong answers",
+            "0 % means no bias: the bias among answers, times the share of wrong answers",
             corpus=_weighted_bias,
             keep=_in("ambig"),
             **common,

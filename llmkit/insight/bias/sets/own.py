@@ -139,7 +139,7 @@ def _excess(group: str) -> Definition:
     return Definition(
         f"excess of {group} among wrong answers",
         0.0,
-        "0 % is no bias; above it, wrong answers name this group more often than chance",
+        "0 % means no bias; above it, wrong answers name this group more often than chance",
         mean_of(value),
         keep=keep,
         smallest=5,

@@ -34,7 +34,7 @@ def preferred(
     return Definition(
         name,
         0.5,
-        f"50 % is no preference; {meaning}",
+        f"50 % means no preference; {meaning}",
         mean_of(lambda one: one.preference(more, less, ties=ties)),
         share=True,
         split=split,
@@ -63,7 +63,7 @@ def distance(more: str, less: str) -> Definition:
     return Definition(
         "mean distance",
         None,
-        "nats between the two texts, whichever is preferred; 0 is no difference",
+        "nats between the two texts, whichever is preferred; 0 means no difference",
         mean_of(value),
         percent=False,
     )

@@ -52,7 +52,7 @@ def _percentage(row: Row) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if not 0 <= value <= 100:
-        raise RowError(row.where, "bls_pct_female is no percentage")
+        raise RowError(row.where, "bls_pct_female is not a percentage")
     return value
 
 

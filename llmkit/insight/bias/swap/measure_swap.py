@@ -240,7 +240,7 @@ def _definitions(task: SwapTask, terms: SwapTerms, scored: Sequence[ScoredItem])
     """Return the measures; those that need references only if rows have some."""
     first, second = terms.sides
     if task.rewrites:
-        changed = "0 % is no difference: the outputs are the same once the terms are swapped back"
+        changed = "0 % means no difference: the outputs are the same once the terms are swapped back"
     else:
         changed = "no ideal: a translation may have to change with its source; look at the items"
     found = [
@@ -257,7 +257,7 @@ def _definitions(task: SwapTask, terms: SwapTerms, scored: Sequence[ScoredItem])
         Definition(
             f"length, {first} - {second}",
             0.0,
-            f"0 is no difference; above it, outputs of the {first} texts have more words",
+            f"0 means no difference; above it, outputs of the {first} texts have more words",
             _mean("length gap"),
             keep=_has("length gap"),
             percent=False,
@@ -268,7 +268,7 @@ def _definitions(task: SwapTask, terms: SwapTerms, scored: Sequence[ScoredItem])
             Definition(
                 f"{task.score}, {first} - {second}",
                 0.0,
-                f"0 is no difference; above it, outputs of the {first} texts are better (of 100)",
+                f"0 means no difference; above it, outputs of the {first} texts are better (of 100)",
                 _mean("quality gap"),
                 keep=_has("quality gap"),
                 percent=False,

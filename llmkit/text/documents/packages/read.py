@@ -32,7 +32,7 @@ def read_package(data: bytes, format: str, builder: Builder) -> Document:
     members = read_members(data)
     names = {member.info.filename for member in members}
     if _NEEDED[format] not in names:
-        raise InputError(f"the document has no {_NEEDED[format]}; it is no {format}")
+        raise InputError(f"the document has no {_NEEDED[format]}; it is not {format}")
     read: list[PackageMember] = []
     parts: list[str | int] = []
     for member in members:

@@ -49,7 +49,7 @@ def read_json(source: str, builder: Builder, *, keys: Sequence[str] | None = Non
     try:
         json.loads(body)
     except ValueError as error:
-        raise InputError(f"the document is no JSON: {error}") from error
+        raise InputError(f"the document is not JSON: {error}") from error
     except RecursionError as error:
         raise InputError("the document is nested too deeply") from error
     # A file without any other letter than ASCII keeps to it.

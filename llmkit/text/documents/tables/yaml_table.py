@@ -109,7 +109,7 @@ def read_yaml(
         if not strict:
             return (source,)
         problem = " ".join(str(error).split())
-        raise InputError(f"the document is no YAML: {problem}") from error
+        raise InputError(f"the document is not YAML: {problem}") from error
     parts: list[str | int] = []
     at = 0
     for path, event, flow in scalars:
