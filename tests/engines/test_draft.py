@@ -28,7 +28,8 @@ from llmkit.engines.transformers.verification import DraftToken, verify
 from llmkit.errors import OptionError
 from llmkit.runtime.load import LoadedModel, load
 from llmkit.runtime.spec import ModelSpec
-from tests.engines.test_step_decoder import SETTINGS, requests
+from tests.engines.native_contract import SETTINGS
+from tests.engines.test_step_decoder import requests
 
 STORIES = ModelSpec("stories", device="cpu", bundled=True)
 FORMS = {
