@@ -48,6 +48,7 @@ def _translated(source: str, target: str) -> tuple[str, ...]:
 
 
 _ASKED = ("--task", "qa", "--metric", "squad")
+_ASKED_2 = ("--task", "qa", "--no-answer", "--metric", "squad_v2")
 EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
     "stories": (Evaluation("TinyStories, held out", "stories/heldout.jsonl", ("--metric", "perplexity")),),
     "storyteller": (
@@ -67,10 +68,11 @@ EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
     ),
     "reader": (
         # First: a card that names only SQuAD 1 says that the model always answers.
+        Evaluation("SQuAD 2.0, held-out articles", "reader/squad2_test.jsonl", _ASKED_2),
         Evaluation(
-            "SQuAD 2.0, held-out articles",
-            "reader/squad2_test.jsonl",
-            ("--task", "qa", "--no-answer", "--metric", "squad_v2"),
+            "SQuAD 1.1, held-out articles, each question also put to another passage",
+            "reader/squad_elsewhere_test.jsonl",
+            _ASKED_2,
         ),
         Evaluation("SQuAD 1.1, held-out articles", "reader/squad_test.jsonl", _ASKED),
         Evaluation("FairytaleQA validation, answers in the text", "reader/fairytale_test.jsonl", _ASKED),
@@ -177,9 +179,10 @@ def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
 
 
 def table(evaluation: Evaluation, found: dict[str, Any]) -> list[str]:
-    """A line for each score, for the card's table of results."""
+    """A line for each score that has an interval, for the card's table of results."""
     return [
         f"| {evaluation.dataset} | {found['rows']:,} | {score['name']} | {score['score']:.4g} |"
         f" {score['low']:.4g} to {score['high']:.4g} |"
         for score in found["scores"]
+        if score["low"] is not None
     ]

@@ -7,8 +7,9 @@ LLMKIT_QUESTIONS names a folder with more questions: `*.json` in SQuAD's form, t
 set with `dev` in their name, and qamr.jsonl with a question about a sentence (`context`) in each row.
 
 Writes cloze.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are held out:
-squad_test.jsonl and squad2_test.jsonl (articles), fairytale_test.jsonl, babi1_test.jsonl and
-babi_test.jsonl (tasks 4, 5, 11, 12).
+squad_test.jsonl and squad2_test.jsonl (articles), squad_elsewhere_test.jsonl (the questions of the first,
+each also put to another passage), fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4, 5,
+11, 12).
 """
 
 from __future__ import annotations
@@ -64,18 +65,18 @@ class Wikipedia:
 
     Attributes:
         train: of each article learnt from, its rows.
-        test: rows that have an answer, of the articles held out.
+        test: of each article held out, its rows, which have an answer.
         test_2: rows of such articles with questions that have none.
     """
 
     train: dict[str, Rows]
-    test: Rows
+    test: dict[str, Rows]
     test_2: Rows
 
     @classmethod
     def read(cls, data: Path, more: Path) -> Wikipedia:
         first = data / "qa/squad_v1.1_dev_part.json"
-        found = cls(defaultdict(list), [], [])
+        found = cls(defaultdict(list), defaultdict(list), [])
         asked_before: set[tuple[str, str]] = set()
         for file in (first, *sorted(more.glob("*.json"))):
             for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
@@ -86,7 +87,7 @@ class Wikipedia:
                         starts = [answer["answer_start"] for answer in asked["answers"]]
                         made = row(asked["question"].strip(), paragraph["context"], texts, starts)
                         if held:
-                            (found.test if file == first else found.test_2).append(made)
+                            (found.test[article["title"]] if file == first else found.test_2).append(made)
                             continue
                         key = (article["title"], made["question"])
                         if key not in asked_before and _is_whole(made):
@@ -96,7 +97,7 @@ class Wikipedia:
         return found
 
     def _drop_copies(self) -> None:
-        held = {run for one in (*self.test, *self.test_2) for run in _runs(one["context"])}
+        held = {run for one in (*joined(self.test), *self.test_2) for run in _runs(one["context"])}
         copied: dict[str, bool] = {}
         for title, rows in self.train.items():
             for one in rows:
@@ -108,7 +109,12 @@ class Wikipedia:
     @property
     def paragraphs(self) -> list[str]:
         """The paragraphs learnt from, each once."""
-        return list(dict.fromkeys(one["context"] for rows in self.train.values() for one in rows))
+        return list(dict.fromkeys(one["context"] for one in joined(self.train)))
+
+
+def joined(articles: dict[str, Rows]) -> Rows:
+    """The rows of all articles."""
+    return [one for rows in articles.values() for one in rows]
 
 
 def _runs(text: str) -> set[str]:
@@ -265,7 +271,7 @@ def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, in
         "novels": [(data / f"lm/{name}.txt").read_text(encoding="utf-8") for name in NOVELS],
         "stories": stories.read_text(encoding="utf-8").split("\n<|endoftext|>\n"),
     }
-    articles = [one for rows in wikipedia.train.values() for one in rows]
+    articles = joined(wikipedia.train)
     unanswered = [
         one for rows in wikipedia.train.values() for one in elsewhere(rows, SHARE_ELSEWHERE, chance)
     ]
@@ -276,10 +282,13 @@ def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, in
     for task, count in BABI_ROWS.items():
         train += chance.sample(babi(data, task, "train"), count)
     chance.shuffle(train)
+    test = joined(wikipedia.test)
+    put_elsewhere = [one for rows in wikipedia.test.values() for one in elsewhere(rows, 1, random.Random(3))]
     written = {
         "cloze": cloze_rows(texts, random.Random(1)),
         "answers": train,
-        "squad_test": wikipedia.test,
+        "squad_test": test,
+        "squad_elsewhere_test": test + put_elsewhere,
         "squad2_test": wikipedia.test_2,
         "fairytale_test": fairy_test,
         "babi1_test": babi(data, 1, "test"),

@@ -138,7 +138,8 @@ def test_no_question_is_learnt_on_text_that_judges(example: Callable[[str], Any]
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps({"data": articles}))
     found = prepare.Wikipedia.read(tmp_path, tmp_path / "more")
-    assert [row["question"] for row in found.test] == ["Who?"]
+    assert [row["question"] for row in found.test[held]] == ["Who?"]
+    assert list(found.test) == [held]
     assert [row["question"] for row in found.test_2] == ["Who swam?"]
     learned = {title: [row["question"] for row in rows] for title, rows in found.train.items()}
     assert learned == {kept: ["Who wrote?", "Who read?"], held: ["Who flies?"], "other": []}
