@@ -238,6 +238,7 @@ def test_without_a_compiler_sdpa_runs_with_a_notice(tmp_path, tiny_model, monkey
     from llmkit.attention import native_build
 
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("llmkit.native_build._OWN", [])  # of an earlier test that had no cache
     native_build._tried.cache_clear()
     try:
         found = run("generate", "a", "--attn", "cpu", "-m", tiny_model("llama"), "--max-new-tokens", 3)

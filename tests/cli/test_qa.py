@@ -159,12 +159,20 @@ def test_an_index_reads_a_folder_once(model: Path, tiny_model: TinyModel, tmp_pa
 
 
 def test_no_answer_is_refused_by_a_model_that_always_answers(book: Path, model: Path, tmp_path: Path) -> None:
-    assert_refused(run("qa", *ASK, "--context", book, "--no-answer"), "SQuAD 2", option="no_answer")
     own = tmp_path / "own"
     shutil.copytree(model, own)
+    asked = ("qa", "-m", own, *ASK, "--context", book, "--no-answer")
     for card, code in (("datasets: [squad]", 2), ("datasets: [squad, squad_v2]", 0), ("license: mit", 0)):
         (own / "README.md").write_text(f"---\n{card}\n---\nA model of SQuAD 2.")
-        assert run("qa", "-m", own, *ASK, "--context", book, "--no-answer").code == code
+        assert run(*asked).code == code
+    (own / "README.md").write_text("---\ndatasets: [squad]\n---\n")
+    assert_refused(run(*asked), "SQuAD 2", option="no_answer")
+
+
+def test_the_embedded_reader_says_that_there_is_no_answer(book: Path) -> None:
+    found = run("qa", "Where do elephants live?", "--context", book, "--no-answer", "--json")
+    assert found.code == 0
+    assert json.loads(found.out)["answer"] == ""
 
 
 def test_no_answer_is_an_empty_line(model: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import yaml
 from llmkit.models.bundled import DEFAULTS, EmbeddedModel, embedded_models
 
 # Bytes at most: what the package may weigh.
-LIMITS = {"stories": 10e6, "storyteller": 10e6, "translator": 30e6, "reader": 10e6}
+LIMITS = {"stories": 10e6, "storyteller": 10e6, "translator": 30e6, "reader": 11e6}
 
 
 @pytest.fixture(params=embedded_models(), ids=lambda model: model.name)
@@ -33,6 +33,8 @@ def test_its_card_tells_licence_data_recipe_results_and_limits(model: EmbeddedMo
     assert model.scores
     for result in header["model-index"][0]["results"]:
         for metric in result["metrics"]:
+            if "interval" not in metric["args"]:  # all rows alike, or the best score at any threshold
+                continue
             low, high = metric["args"]["interval"]
             assert low <= metric["value"] <= high
             # The table tells the same; the header has four decimals, which may round otherwise.

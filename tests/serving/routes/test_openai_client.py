@@ -73,7 +73,9 @@ def test_the_streaming_helper_gathers_the_answer(ask: Ask) -> None:
 def test_completions_and_models(ask: Ask) -> None:
     async def use(api: Any) -> Any:
         models = [model.id async for model in api.models.list()]
-        text = await api.completions.create(model="stories", prompt=["Once", "The"], max_tokens=4, logprobs=1)
+        text = await api.completions.create(
+            model="stories", prompt=["Once", "The"], max_tokens=4, logprobs=1, temperature=0
+        )
         return models, text
 
     models, text = ask(use)

@@ -172,7 +172,7 @@ def test_an_answer_longer_than_its_slot_is_refused_and_the_cache_can_grow() -> N
     [
         ({"activation_function": "tanh"}, "activation"),
         ({"d_model": 72}, "multiples of 16"),
-        ({"model_type": "blenderbot"}, "another kind"),
+        ({"model_type": "blenderbot"}, "unsupported kind"),
     ],
 )
 def test_other_layers_are_not_claimed(changes: dict[str, Any], word: str) -> None:
@@ -196,7 +196,9 @@ def test_layers_of_another_type_beside_one_are_not_claimed(other: torch.dtype) -
     """One form of what they read is made for all of them."""
     model = make("bart", "bfloat16")
     model.model.decoder.layers[1].encoder_attn.v_proj.to(other)
-    assert ("several types" if other == torch.float32 else "another kind") in (reason_against(model) or "")
+    assert ("several types" if other == torch.float32 else "unsupported kind") in (
+        reason_against(model) or ""
+    )
     fitting = make("bart", "bfloat16")
     fitting.model.decoder.layers[1].fc2.to(torch.float32)  # as T5 keeps it
     assert reason_against(fitting) is None
