@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 import time
@@ -348,7 +349,9 @@ def _sampling(model: Any, inputs: PretrainInputs) -> SamplingSettings:
     assert isinstance(inputs.train, Blocks)
     tokens = inputs.train.tokens
     start = max(0, len(tokens) - LONGEST) // 2
-    return choose_sampling(model, tokens[start : start + LONGEST], inputs.boundary, inputs.recipe.seed)
+    text = tokens[start : start + LONGEST].tolist()
+    decode = functools.partial(inputs.tokenizer.decode, skip_special_tokens=True)
+    return choose_sampling(model, text, decode, inputs.boundary, inputs.recipe.seed)
 
 
 def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, folder: Path) -> None:

@@ -6,12 +6,9 @@ Public: `choose_sampling`, `SamplingSettings`, `USUAL`, `LONGEST`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,61 +22,69 @@ class SamplingSettings:
 USUAL = SamplingSettings(0.8, 0.9)
 """Settings where nothing is measured."""
 _TEMPERATURES, _TOP_P = (0.5, 0.6, 0.7, 0.8, 0.9), (0.8, 0.9, 0.95)
-# Minimum number of different tokens in samples, as a share of those in corpus text of the same length.
+# Minimum number of different words in samples, as a share of those in corpus text of the same length.
 _VARIED = 0.75
-_SAMPLES, _TOKENS, _PASSAGES = 8, 128, 5
+_SAMPLES, _TOKENS, _PASSAGES = 8, 256, 5
 LONGEST = 1_000_000
 """Maximum number of tokens of corpus text to compare with."""
 
 
-def choose_sampling(model: Any, text: Sequence[int], boundary: int, seed: int) -> SamplingSettings:
-    """Return the settings at which samples have most pairs of tokens in common with the text.
+def choose_sampling(
+    model: Any, text: Sequence[int], decode: Callable[[list[int]], str], boundary: int, seed: int
+) -> SamplingSettings:
+    """Return the settings at which samples have most pairs of words in common with the text.
 
-    With a low temperature and a low top-p, the text stays close to the corpus, but a weak model repeats
-    itself. So only settings are compared whose samples have nearly as many different tokens as the text. If
-    there are none, the settings with the most different tokens are chosen. Random streams of the caller do
-    not change.
+    A low temperature and a low top-p keep to what the corpus has, and a model that learned little then
+    repeats itself. So only those settings are compared at which the samples have nearly as many different
+    words as the text; if there are none, those with most different words are chosen. In scripts without
+    spaces each character is a word. No random stream of the caller moves.
 
     Args:
         model: a causal model with a context of more than a few tokens.
-        text: token ids of the corpus; more than `LONGEST` are slow.
+        text: token ids of the corpus; more than `LONGEST` take long.
+        decode: returns the text of ids.
         boundary: id at which a sample begins.
         seed: seed of the samples.
 
     Returns:
         One of a few settings; `USUAL` if the text is too short to compare with.
     """
-    import numpy as np
-
     from llmkit.training.samples import unchanged
 
     length = min(_TOKENS, model.config.max_position_embeddings - 1)
-    size = _SAMPLES * length
-    if len(text) < size:
+    if len(text) < _SAMPLES * length:
         return USUAL
-    ids = np.asarray(text, dtype=np.int64)
-    starts = [(len(ids) - size) * number // (_PASSAGES - 1) for number in range(_PASSAGES)]
-    wanted = _VARIED * sum(len(np.unique(ids[start : start + size])) for start in starts) / _PASSAGES
-    known = np.unique(_pairs(ids[None]))
+    words = _words(decode(list(text)))
+    known = set(itertools.pairwise(words))
     best, best_score = USUAL, (-1.0, -1.0)
     for settings in itertools.starmap(SamplingSettings, itertools.product(_TEMPERATURES, _TOP_P)):
         with unchanged(model, seed):
-            sampled = _sampled(model, boundary, settings, length)
-        varied = len(np.unique(sampled)) / wanted
-        score = (min(varied, 1.0), float(np.isin(_pairs(sampled), known).mean()))
+            sampled = [_words(decode(row)) for row in _sampled(model, boundary, settings, length)]
+        pairs = [pair for sample in sampled for pair in itertools.pairwise(sample)]
+        varied = _variety([word for sample in sampled for word in sample], words) / _VARIED
+        score = (min(varied, 1.0), sum(pair in known for pair in pairs) / max(len(pairs), 1))
         if score > best_score:
             best, best_score = settings, score
     return best
 
 
-def _pairs(ids: np.ndarray) -> np.ndarray:
-    """Return a number for each pair of neighboring tokens in rows of ids [rows, tokens]."""
-    return ((ids[:, :-1] << 32) | ids[:, 1:]).ravel()
+def _words(text: str) -> list[str]:
+    from llmkit.text.words import unicode_words
+
+    return unicode_words(text.casefold())
 
 
-def _sampled(model: Any, boundary: int, settings: SamplingSettings, length: int) -> np.ndarray:
+def _variety(sampled: Sequence[str], words: Sequence[str]) -> float:
+    """Return the number of different sampled words, over that of as many of the corpus (mean of passages)."""
+    size = min(len(sampled), len(words))
+    if not size:
+        return 0.0
+    starts = [(len(words) - size) * number // (_PASSAGES - 1) for number in range(_PASSAGES)]
+    return len(set(sampled)) * _PASSAGES / sum(len(set(words[start : start + size])) for start in starts)
+
+
+def _sampled(model: Any, boundary: int, settings: SamplingSettings, length: int) -> list[list[int]]:
     """Return the tokens of samples [samples, length], which go on at the boundary between documents."""
-    import numpy as np
     import torch
     from transformers import GenerationConfig
 
@@ -96,4 +101,5 @@ def _sampled(model: Any, boundary: int, settings: SamplingSettings, length: int)
         use_cache=True,
     )
     found = model.generate(input_ids=start, attention_mask=torch.ones_like(start), generation_config=config)
-    return np.asarray(found[:, 1:].cpu(), dtype=np.int64)
+    rows: list[list[int]] = found[:, 1:].tolist()
+    return rows

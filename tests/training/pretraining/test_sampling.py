@@ -7,12 +7,16 @@ import torch
 
 from llmkit.training.pretraining.sampling import USUAL, SamplingSettings, choose_sampling
 
-# 20 tokens in a fixed order, again and again.
+# 20 words in a fixed order, again and again.
 TEXT = [number % 20 for number in range(4000)]
 
 
+def decode(ids: list[int]) -> str:
+    return " ".join(f"word{number}" for number in ids)
+
+
 class Writer(torch.nn.Module):
-    """Writes so many different tokens in turn, and leaves out every third where it does not know the text."""
+    """Writes so many different words in turn, and leaves out every third where it does not know the text."""
 
     def __init__(self, written: dict[tuple[float, float], tuple[int, bool]], context: int = 512) -> None:
         super().__init__()
@@ -38,15 +42,15 @@ def test_samples_are_varied_and_have_the_text_s_pairs() -> None:
         (0.7, 0.9): (16, True),
         (0.9, 0.9): (19, False),
     }
-    assert choose_sampling(Writer(written), TEXT, 0, 1) == SamplingSettings(0.7, 0.9)
+    assert choose_sampling(Writer(written), TEXT, decode, 0, 1) == SamplingSettings(0.7, 0.9)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_most_varied_are_chosen_if_none_is_varied_enough() -> None:
     written = {(0.5, 0.8): (4, True), (0.9, 0.8): (7, False), (0.9, 0.9): (6, True)}
-    assert choose_sampling(Writer(written), TEXT, 0, 1) == SamplingSettings(0.9, 0.8)
+    assert choose_sampling(Writer(written), TEXT, decode, 0, 1) == SamplingSettings(0.9, 0.8)
 
 
 def test_with_too_little_text_they_are_the_usual_ones() -> None:
-    assert choose_sampling(Writer({}), TEXT[:1000], 0, 1) == USUAL
-    assert choose_sampling(Writer({(0.6, 0.8): (20, True)}, context=16), TEXT[:150], 0, 1) != USUAL
+    assert choose_sampling(Writer({}), TEXT[:1000], decode, 0, 1) == USUAL
+    assert choose_sampling(Writer({(0.6, 0.8): (20, True)}, context=16), TEXT[:150], decode, 0, 1) != USUAL
