@@ -149,7 +149,7 @@ def test_the_assistant_learns_its_calls(tokenizer: Any) -> None:
     try:
         ids, spans = target_spans(tokenizer, [USER, CALL, RESULT, LAST], tools=TOOLS)
     except ValueError as error:
-        if re.search("refuses it|does not show", str(error)):
+        if re.search("refuses it|does not show|leaves out", str(error)):
             pytest.skip(f"without tools: {error}")
         raise
     first, last = (tokenizer.decode(ids[start:end]) for start, end in spans)
