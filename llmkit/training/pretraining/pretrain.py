@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import shutil
 import time
@@ -350,7 +349,10 @@ def _sampling(model: Any, inputs: PretrainInputs) -> SamplingSettings:
     tokens = inputs.train.tokens
     start = max(0, len(tokens) - LONGEST) // 2
     text = tokens[start : start + LONGEST].tolist()
-    decode = functools.partial(inputs.tokenizer.decode, skip_special_tokens=True)
+
+    def decode(ids: list[int]) -> str:
+        return str(inputs.tokenizer.decode(ids, skip_special_tokens=True))
+
     return choose_sampling(model, text, decode, inputs.boundary, inputs.recipe.seed)
 
 
