@@ -317,7 +317,13 @@ def test_a_signal_leaves_a_run_that_resume_finishes(
     assert (tmp_path / "out.jsonl").read_bytes() == _uninterrupted(model, tmp_path)
 
 
-@pytest.mark.parametrize("sampling", [(), ("--temperature", "0.8", "--seed", "7")], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        pytest.param((), id="greedy", marks=pytest.mark.slow),
+        pytest.param(("--temperature", "0.8", "--seed", "7"), id="sampled"),
+    ],
+)
 def test_a_killed_run_resumes_byte_for_byte(model: Path, tmp_path: Path, sampling: tuple[str, ...]) -> None:
     arguments = (*_big_run(model, tmp_path), *sampling)
     _kill_after(arguments, tmp_path / "out.jsonl.journal", batches=2)
