@@ -3,8 +3,8 @@
 torch imports shapes of its operations' results for tensors without memory (device meta) and for its compiler:
 18 MB, and a sixth of its time. transformers 5.23 imports `torch._dynamo` for decorators and one class, and
 `torch.distributed.tensor` for type checks. With sympy and Triton, which they bring, they take 150 MB, and
-time at each start. A command that runs a model in one process uses none of these. What does use them imports
-them then, and finds them as ever.
+time at each start. A command that runs a model in one process uses none of these. Code that uses them imports
+them at its first use.
 
 Public: `import_torch`, `import_lean`, `empty_meta`.
 """
@@ -49,7 +49,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def import_torch() -> None:
-    """Import torch without the shapes of results on the device meta; they come when they are first needed.
+    """Import torch without the shapes of results on the device meta; they are imported at their first use.
 
     That is when a tensor is made on the device meta, or a module is used that needs them, such as the
     compiler. Nothing is changed if torch is there already, if its version is not tested, or if the process is

@@ -1,4 +1,4 @@
-"""Folders of a user in which llmkit keeps what it need not make again. Below everything.
+"""Folders of a user where llmkit keeps files for later runs.
 
 https://specifications.freedesktop.org/basedir-spec/latest/
 """
@@ -15,7 +15,7 @@ def cache_folder(name: str) -> Path:
 
 
 def state_folder(name: str) -> Path:
-    """Return the path of a folder of what a run leaves for the next one; as `cache_folder`."""
+    """Return the path of a folder for the state of runs; it may not exist, and may not be writable."""
     return _folder("XDG_STATE_HOME", ".local/state", name)
 
 

@@ -96,7 +96,7 @@ def told(rows: Path) -> list[str]:
 
 
 def numbers(rows: Path) -> dict[str, Any]:
-    """The numbers of a card, by the names that its template has for them, of a file that `told` reads."""
+    """Return the numbers of a card, by their names in its template, for a file that `told` reads."""
     found = measured(told(rows))
     low, high = found["hero_stays_interval"]
     return {

@@ -1,4 +1,4 @@
-"""Measure the models in the package, and fill in their cards.
+"""Measure the models of the package, and fill in their cards.
 
 Public: `EVALUATIONS`, `judge`.
 """
@@ -27,7 +27,7 @@ class Evaluation:
     """A score in a card.
 
     Attributes:
-        dataset: as the card calls the test set.
+        dataset: name of the test set in the card.
         arguments: of `llmkit eval`, without the model.
         file: the rows, under the work folder.
     """
@@ -37,7 +37,7 @@ class Evaluation:
     arguments: tuple[str, ...]
 
     def of(self, model: str) -> tuple[str, ...]:
-        """The arguments, with the model where it is to run."""
+        """Return the arguments, with the model if the evaluation runs it."""
         runs = "--task" in self.arguments or "perplexity" in self.arguments
         return (*self.arguments, "-m", model) if runs else self.arguments
 
@@ -83,7 +83,7 @@ EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
 
 
 def judge(name: str, model: str, work: Path, counts: Counts) -> None:
-    """Measure the model and put what comes out into its card.
+    """Measure the model, and write its scores into its card.
 
     Args:
         name: of the model.
@@ -119,7 +119,7 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
 
 
 def plain(work: Path) -> dict[str, float]:
-    """How many of the words asked for `stories` has in the story that it goes on with, decoded alike."""
+    """Measure the share of requested words if `stories` continues the same requests, decoded alike."""
     folder = work / "storyteller"
     ask_for_words("stories", work, "plain", "--repetition-penalty", "1")
     scores = folder / "scores-plain.json"
@@ -130,7 +130,7 @@ def plain(work: Path) -> dict[str, float]:
 
 
 def told(model: str, work: Path) -> dict[str, Any]:
-    """Measure how 200 stories hold together, and beside them the held-out ones."""
+    """Measure the coherence of 200 stories, and of the held-out stories."""
     prompts, answers = work / "stories" / "openings.jsonl", work / "stories" / "told.jsonl"
     prompts.write_text(coherence.openings(200), encoding="utf-8")
     options = ("--max-new-tokens", "300", "--seed", "0", "-o", str(answers), "--overwrite", "-q")
@@ -157,7 +157,7 @@ def by_word(model: str, work: Path) -> str:
 
 
 def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
-    """Have the held-out requests answered, and write for each word asked for whether it is there.
+    """Answer the held-out requests, and write for each requested word if the story has it.
 
     Args:
         model: what answers.
@@ -179,7 +179,7 @@ def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
 
 
 def table(evaluation: Evaluation, found: dict[str, Any]) -> list[str]:
-    """A line for each score that has an interval, for the card's table of results."""
+    """Return a row of the card's table for each score that has an interval."""
     return [
         f"| {evaluation.dataset} | {found['rows']:,} | {score['name']} | {score['score']:.4g} |"
         f" {score['low']:.4g} to {score['high']:.4g} |"

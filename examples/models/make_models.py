@@ -52,7 +52,7 @@ DECODING: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the models in the box anew.")
+    parser = argparse.ArgumentParser(description="Make the models of the package.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EVALUATIONS))
     parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "models")
     parser.add_argument("--keep", action="store_true", help="leave the packaged models as they are")

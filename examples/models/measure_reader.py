@@ -1,4 +1,4 @@
-"""What the reader's card tells besides its scores: F1 by the word that a question asks with.
+"""Measure the reader's F1 by question word, for its card.
 
 Public: `asked`, `word_of`, `table`.
 """

@@ -108,12 +108,12 @@ class Wikipedia:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The paragraphs learnt from, each once."""
+        """Return the paragraphs of the training articles, each once."""
         return list(dict.fromkeys(one["context"] for one in joined(self.train)))
 
 
 def joined(articles: dict[str, Rows]) -> Rows:
-    """The rows of all articles."""
+    """Return the rows of all articles."""
     return [one for rows in articles.values() for one in rows]
 
 
@@ -129,11 +129,11 @@ def _is_whole(one: dict[str, Any]) -> bool:
 
 
 def elsewhere(rows: Rows, share: float, chance: random.Random) -> Rows:
-    """Put questions to another passage of the same article or story, which does not have the answer.
+    """Ask questions of another passage of the same article or story, which does not have the answer.
 
     Args:
         rows: of one article.
-        share: of its answered questions that are put elsewhere.
+        share: share of its answered questions that are asked of another passage.
         chance: source of every choice.
     """
     passages = sorted({one["context"] for one in rows})
