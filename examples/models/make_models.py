@@ -87,7 +87,7 @@ def main() -> None:
             shutil.copyfile(work / name / "model" / "README.md", PACKAGE / name / "README.md")
         compare(name, before, scores_of(work / name / "model" / "README.md"))
     if "stories" in wanted and "storyteller" not in wanted and not flags.keep:
-        print("storyteller goes on stories: make it anew too")
+        print("storyteller is trained from stories: make it too")
 
 
 def prepare(data: Path, work: Path, wanted: Sequence[str]) -> Counts:
