@@ -194,6 +194,7 @@ class Denoising:
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+        self.blocks.set_epoch(epoch)
 
     def __getitem__(self, index: int) -> Encoded:
         """Return a corrupted block and its target; for "masked" they have the same length."""

@@ -218,7 +218,7 @@ def load(folder: Path, recipe: PretrainRecipe, choice: DeviceChoice) -> Pretrain
     shape = _Shape.of(tokenizer, recipe)
     plan = _plan(recipe, shape, counts, choice)
     dtype = id_dtype(len(shape.tokenizer))
-    train = shape.rows(Tokens(folder / TRAIN, dtype), recipe)
+    train = shape.rows(Tokens(folder / TRAIN, dtype), recipe, tails=counts.tails)
     held_out: Documents | Blocks | Denoising | None = None
     if counts.held_out_documents:
         ids = Tokens(folder / HELD_OUT, dtype)
@@ -296,11 +296,15 @@ class _Shape:
         )
         return cls(tokenizer, config, kind, boundary, block)
 
-    def rows(self, ids: Tokens, recipe: PretrainRecipe) -> Blocks | Denoising:
-        """Return the dataset of blocks, corrupted unless the model is causal."""
-        blocks = Blocks(ids, self.block)
+    def rows(self, ids: Tokens, recipe: PretrainRecipe, *, tails: bool = False) -> Blocks | Denoising:
+        """Return the dataset of blocks, corrupted unless the model is causal.
+
+        Where the ends of the documents are held out, each block of a causal model begins with the boundary:
+        the documents are few and long, and the model learns to begin anywhere in them.
+        """
         if self.kind == "causal":
-            return blocks
+            return Blocks(ids, self.block, self.boundary if tails else None)
+        blocks = Blocks(ids, self.block)
         from llmkit.training.pretraining.denoising import Denoising
         from llmkit.training.pretraining.tokenizer import special_token_ids
 

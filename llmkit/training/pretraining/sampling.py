@@ -21,10 +21,10 @@ class SamplingSettings:
 
 USUAL = SamplingSettings(0.8, 0.9)
 """Settings where nothing is measured."""
-_TEMPERATURES, _TOP_P = (0.5, 0.6, 0.7, 0.8, 0.9), (0.8, 0.9, 0.95)
+_TEMPERATURES, _TOP_P = tuple(number / 20 for number in range(8, 21)), (0.8, 0.9, 0.95)
 # Minimum number of different words in samples, as a share of those in corpus text of the same length.
-_VARIED = 0.75
-_SAMPLES, _TOKENS, _PASSAGES = 8, 256, 5
+_VARIED = 0.7
+_SAMPLES, _TOKENS, _PASSAGES = 16, 256, 5
 LONGEST = 1_000_000
 """Maximum number of tokens of corpus text to compare with."""
 
@@ -35,8 +35,8 @@ def choose_sampling(
     """Return the settings at which samples have most pairs of words in common with the text.
 
     A low temperature and a low top-p keep to what the corpus has, and a model that learned little then
-    repeats itself. So only those settings are compared at which the samples have nearly as many different
-    words as the text; if there are none, those with most different words are chosen. In scripts without
+    repeats itself. So for each top-p, a bisection finds the lowest temperature at which the samples have
+    nearly as many different words as the text, and only these settings are compared. In scripts without
     spaces each character is a word. No random stream of the caller moves.
 
     Args:
@@ -56,16 +56,35 @@ def choose_sampling(
         return USUAL
     words = _words(decode(list(text)))
     known = set(itertools.pairwise(words))
-    best, best_score = USUAL, (-1.0, -1.0)
-    for settings in itertools.starmap(SamplingSettings, itertools.product(_TEMPERATURES, _TOP_P)):
+
+    def measured(settings: SamplingSettings) -> tuple[float, float]:
+        """Return the variety of samples, at most 1, and the share of known ones in their pairs of words."""
         with unchanged(model, seed):
             sampled = [_words(decode(row)) for row in _sampled(model, boundary, settings, length)]
         pairs = [pair for sample in sampled for pair in itertools.pairwise(sample)]
         varied = _variety([word for sample in sampled for word in sample], words) / _VARIED
-        score = (min(varied, 1.0), sum(pair in known for pair in pairs) / max(len(pairs), 1))
-        if score > best_score:
-            best, best_score = settings, score
-    return best
+        return min(varied, 1.0), sum(pair in known for pair in pairs) / max(len(pairs), 1)
+
+    found = [_lowest_varied(top_p, measured) for top_p in _TOP_P]
+    return max(found, key=lambda one: one[1])[0]
+
+
+def _lowest_varied(
+    top_p: float, measured: Callable[[SamplingSettings], tuple[float, float]]
+) -> tuple[SamplingSettings, tuple[float, float]]:
+    """Return the lowest temperature that gives variety 1, otherwise the highest; and what was measured."""
+    low, high = 0, len(_TEMPERATURES) - 1
+    best = SamplingSettings(_TEMPERATURES[high], top_p)
+    numbers: tuple[float, float] | None = None
+    while low < high:
+        middle = (low + high) // 2
+        settings = SamplingSettings(_TEMPERATURES[middle], top_p)
+        found = measured(settings)
+        if found[0] < 1:
+            low = middle + 1
+        else:
+            high, best, numbers = middle, settings, found
+    return best, numbers or measured(best)
 
 
 def _words(text: str) -> list[str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Number of documents whose lengths are read at a time.
 _DOCUMENTS = 1 << 16
+# Multiples of the golden ratio, without their whole part, divide a block evenly for any number of epochs.
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def id_dtype(vocabulary: int) -> str:
@@ -100,25 +102,41 @@ class TokenWriter:
             file.write(np.asarray(numbers, dtype=dtype).tobytes())
 
 
-@dataclass(frozen=True)
+@dataclass
 class Blocks:
     """Token ids cut into blocks: a dataset for `Trainer`.
 
-    A document may extend over several blocks; a remainder shorter than a block is dropped.
+    A document may extend over several blocks. In each epoch the cuts are at other places, so a token is read
+    after other tokens; the last block goes on at the beginning of the text. A remainder shorter than a block
+    is dropped.
 
     Attributes:
         tokens: `Tokens`, or an array.
         length: number of tokens in a block.
+        first: id that each block begins with, in place of a token of text; None leaves it out.
+        epoch: epoch, set by `set_epoch`.
     """
 
     tokens: Any
     length: int
+    first: int | None = None
+    epoch: int = 0
 
     def __len__(self) -> int:
         return len(self.tokens) // self.length
 
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
     def ids(self, index: int) -> np.ndarray:
-        return self.tokens[index * self.length : (index + 1) * self.length]
+        import numpy as np
+
+        start = index * self.length + round(self.epoch * _GOLDEN * self.length) % self.length
+        size = self.length if self.first is None else self.length - 1
+        ids = self.tokens[start : start + size]
+        if len(ids) < size:
+            ids = np.concatenate([ids, self.tokens[: size - len(ids)]])
+        return ids if self.first is None else np.concatenate([[self.first], ids])
 
     def __getitem__(self, index: int) -> Encoded:
         """Return a block; each token's target is the next token."""

@@ -34,6 +34,27 @@ def test_blocks_are_the_documents_in_a_row_with_a_boundary_before_each(tmp_path:
     assert list(blocks[1].targets) == [4, 0, 5, -100]  # the next token; the last has none
 
 
+def test_each_epoch_cuts_the_blocks_elsewhere() -> None:
+    text = np.arange(100, 111)
+    blocks = Blocks(text, 5)
+    starts = set()
+    for epoch in range(5):
+        blocks.set_epoch(epoch)
+        found = np.concatenate([blocks.ids(i) for i in range(len(blocks))])
+        start = int(found[0]) - 100
+        assert found.tolist() == np.roll(text, -start)[:10].tolist()
+        starts.add(start)
+    assert starts == {0, 1, 2, 3, 4}  # five multiples of the golden ratio divide a block evenly
+
+
+def test_a_block_can_begin_with_an_id_of_its_own() -> None:
+    blocks = Blocks(np.arange(100, 110), 5, first=7)
+    assert [list(blocks.ids(i)) for i in range(2)] == [[7, 100, 101, 102, 103], [7, 105, 106, 107, 108]]
+    assert list(blocks[0].targets) == [100, 101, 102, 103, -100]
+    blocks.set_epoch(1)
+    assert list(blocks.ids(1)) == [7, 108, 109, 100, 101]
+
+
 def test_documents_come_back_one_by_one(tmp_path: Path) -> None:
     documents = [[1, 2, 3], [], [0, 4], [5]]
     found = written(tmp_path, documents)
