@@ -16,6 +16,7 @@ import card_outputs
 import coherence
 import measure_reader
 import measure_stories
+import prepare_preferences
 import prepare_stories
 from commands import llmkit
 
@@ -97,6 +98,8 @@ def judge(name: str, model: str, work: Path, counts: Counts) -> None:
     if name == "storyteller":
         ask_for_words(model, work, "asked")
         values |= plain(work) | coherence.numbers(work / name / "asked_answers.jsonl")
+        pairs = (work / name / "preferences.jsonl").read_text(encoding="utf-8")
+        values["pairs"] = len(pairs.splitlines())
     rows = []
     for number, evaluation in enumerate(EVALUATIONS[name]):
         print(f"{name}: {evaluation.dataset}", flush=True)
@@ -172,7 +175,7 @@ def ask_for_words(model: str, work: Path, name: str, *decoding: str) -> None:
     rows = []
     for row in map(json.loads, answers.read_text(encoding="utf-8").splitlines()):
         for word in row["words"]:
-            there = re.search(rf"\b{re.escape(word)}s?\b", row["generated_text"], re.IGNORECASE) is not None
+            there = prepare_preferences.has(row["generated_text"], word)
             rows.append({"word": word, "prediction": "there" if there else "missing", "reference": "there"})
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")

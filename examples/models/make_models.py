@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import prepare_answers
+import prepare_preferences
 import prepare_stories
 import prepare_storyteller
 import prepare_translation
@@ -45,8 +46,8 @@ FILES = (
 _SAMPLED = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
 DECODING: dict[str, dict[str, Any]] = {
     "stories": {**_SAMPLED, "repetition_penalty": 1.05},
-    # A penalty would fall on the words that were asked for, and so would a higher temperature.
-    "storyteller": {**_SAMPLED, "temperature": 0.4, "repetition_penalty": 1.0},
+    # A penalty would fall on the words that were asked for.
+    "storyteller": {**_SAMPLED, "repetition_penalty": 1.0},
     "translator": {"num_beams": 4, "max_new_tokens": 64},
 }
 
@@ -135,9 +136,43 @@ def make_storyteller(work: Path, on_new: bool) -> None:
     base = str(work / "stories" / "model") if on_new else "stories"
     first = folder / "first"
     train("finetune", first, folder / "talks.jsonl", "storyteller", "-m", base)
-    rows = folder / "talks_last.jsonl"
-    last = ("-m", str(first), "--save-dtype", "float16")
-    train("finetune", folder / "model", rows, "storyteller-last", *last)
+    last = folder / "last"
+    half = ("--save-dtype", "float16")
+    train("finetune", last, folder / "talks_last.jsonl", "storyteller-last", "-m", str(first), *half)
+    pairs = folder / "preferences.jsonl"
+    if not pairs.is_file():
+        answer_requests(work, last, pairs)
+    train("finetune", folder / "model", pairs, "storyteller-preferred", "-m", str(last), *half)
+
+
+def answer_requests(work: Path, model: Path, pairs: Path) -> None:
+    """Let the storyteller answer requests, and write pairs of its answers."""
+    answers = pairs.with_name("requests_answers.jsonl")
+    sampled = (
+        "--num-return-sequences",
+        "8",
+        "--temperature",
+        "0.7",
+        "--max-new-tokens",
+        "220",
+        "--seed",
+        "0",
+    )
+    into = ("--details", "-o", str(answers), "--overwrite")
+    with timed(work, "storyteller", "answers"):
+        requests = str(pairs.with_name("talks_requests.jsonl"))
+        llmkit(
+            "generate",
+            "--input",
+            requests,
+            "-m",
+            str(model),
+            *sampled,
+            *into,
+            log=answers.with_suffix(".log"),
+        )
+    rows = prepare_preferences.rows(answers)
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def make_translator(work: Path) -> None:
@@ -152,11 +187,11 @@ def make_translator(work: Path) -> None:
 def make_reader(work: Path) -> None:
     folder = work / "reader"
     train("pretrain", folder / "base", folder / "english.txt", "reader-base")
-    train("finetune", folder / "cloze", folder / "cloze.jsonl", "reader-cloze", "-m", str(folder / "base"))
-    rows = folder / "answers.jsonl"
-    train(
-        "finetune", folder / "model", rows, "reader", "-m", str(folder / "cloze"), "--save-dtype", "float16"
-    )
+    cloze, more = folder / "cloze", folder / "cloze-more"
+    train("finetune", cloze, folder / "cloze.jsonl", "reader-cloze", "-m", str(folder / "base"))
+    train("finetune", more, folder / "cloze_more.jsonl", "reader-cloze", "-m", str(cloze))
+    last = ("-m", str(more), "--save-dtype", "float16")
+    train("finetune", folder / "model", folder / "answers.jsonl", "reader", *last)
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
@@ -199,6 +234,9 @@ def complete(name: str, work: Path) -> None:
         pairs = (("en", "de"), ("de", "en"))
         tasks = {f"translation_{a}_to_{b}": {"prefix": prepare_translation.PREFIXES[b]} for a, b in pairs}
         amend(folder / "config.json", {"task_specific_params": tasks})
+    if name == "reader":
+        longest = {"max_answer_len": prepare_answers.LONGEST_ANSWER}
+        amend(folder / "config.json", {"task_specific_params": {"question-answering": longest}})
     shutil.copyfile(HERE / "cards" / f"{name}.md", folder / "README.md")
 
 

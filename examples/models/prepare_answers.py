@@ -6,10 +6,10 @@ STORIES is the stories.txt of `prepare_stories.py`.
 LLMKIT_QUESTIONS names a folder with more questions: `*.json` in SQuAD's form, those of SQuAD's development
 set with `dev` in their name, and qamr.jsonl with a question about a sentence (`context`) in each row.
 
-Writes cloze.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are held out:
-squad_test.jsonl and squad2_test.jsonl (articles), squad_elsewhere_test.jsonl (the questions of the first,
-each also put to another passage), fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4, 5,
-11, 12).
+Writes cloze.jsonl, cloze_more.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are
+held out: squad_test.jsonl and squad2_test.jsonl (articles), squad_elsewhere_test.jsonl (the questions of the
+first, each also put to another passage), fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4,
+5, 11, 12).
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ NOVELS = ("sherlock", "wizard_of_oz", "anna_karenina", "war-and-peace")
 BABI_ROWS = {1: 1_500, 4: 500, 5: 800, 11: 800, 12: 800}
 # Questions put to a passage that does not answer them, as a share of those that have an answer.
 SHARE_ELSEWHERE = 0.2
+# Of the answers to learn from, 99 % have at most so many tokens.
+LONGEST_ANSWER = 30
 QAMR_ROWS, QAMR_SENTENCES = 8_000, 4
 
 
@@ -286,6 +288,7 @@ def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, in
     put_elsewhere = [one for rows in wikipedia.test.values() for one in elsewhere(rows, 1, random.Random(3))]
     written = {
         "cloze": cloze_rows(texts, random.Random(1)),
+        "cloze_more": cloze_rows(texts, random.Random(2)),
         "answers": train,
         "squad_test": test,
         "squad_elsewhere_test": test + put_elsewhere,

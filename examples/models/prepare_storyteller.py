@@ -4,7 +4,8 @@
 
 STORIES is a folder of `prepare_stories.py`. Writes talks.jsonl, and talks_last.jsonl for the last steps. In
 talks_test.jsonl are held-out requests (`prompt`) with the words asked for (`words`), in talks_dev.jsonl the
-same for stories that the others leave out.
+same for stories that the others leave out, and in talks_requests.jsonl requests that the model answers to
+learn from its own answers (`prepare_preferences.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent
 ROWS = 22_000
 # Rows of the last steps, in which what is asked for is told of soon, in shorter stories.
 LAST_ROWS = 10_000
+REQUESTS = 2_000
 # The most words of a story that another follows.
 BRIEF = 120
 # Share of the rows without a story.
@@ -213,6 +215,20 @@ def requests_for(stories: list[str], words: Words, chance: random.Random) -> lis
     return rows
 
 
+def requests_to_answer(stories: list[str], words: Words, number: int) -> list[dict[str, Any]]:
+    """Requests without stories: a half for what is rarest in a story, a half with exchanged things."""
+    chance = random.Random(3)
+    chosen = chance.sample(stories, len(stories))
+    rows = requests_for(chosen[: number // 2], words, chance)
+    teller = Teller(chosen[number // 2 :], words, chance, last=True)
+    for story in teller.stories:
+        if len(rows) == number:
+            break
+        if found := teller.told(story):
+            rows.append({"prompt": found[0], "words": found[2]})
+    return rows
+
+
 def talk(teller: Teller, data: Path, number: int) -> list[Messages]:
     """Exchanges in which no story is told: of the lists here, and with instructions by other people."""
     chance = teller.chance
@@ -262,6 +278,9 @@ def made(data: Path, told: list[str], counts: dict[str, int]) -> dict[str, list[
         chance.shuffle(files[name])
         counts |= {f"real_{name}": len(real), f"spoken_{name}": len(spoken)}
     files["talks_dev"] = requests_for(sorted(put_aside), words, random.Random(2))
+    requests = requests_to_answer(told, words, REQUESTS)
+    files["talks_requests"] = [row for row in requests if row["prompt"] not in asked]
+    counts["requests"] = len(files["talks_requests"])
     return files
 
 

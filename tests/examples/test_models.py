@@ -231,7 +231,10 @@ def test_the_storyteller_learns_no_request_that_judges_it(
     assert (counts["real_talks_last"], counts["spoken_talks_last"]) == (90, 10)
     assert len(tests) == 151
     said = {message["content"] for row in rows for message in row["messages"]}
-    assert said.isdisjoint(row["prompt"] for row in tests)
+    asked = {row["prompt"] for row in tests}
+    assert said.isdisjoint(asked)
+    assert asked.isdisjoint(row["prompt"] for row in files["talks_requests"])
+    assert counts["requests"] == len(files["talks_requests"]) > 30
     aside = random.Random(0).sample(stories, 6)
     assert not [story for story in aside if any(story[60:] in text for text in said)]
     for row in rows:
@@ -241,6 +244,30 @@ def test_the_storyteller_learns_no_request_that_judges_it(
     assert any(sum("Once upon" in text["content"] for text in row["messages"]) == 2 for row in rows)
     first, second = prepare.parted(stories[0])
     assert f"{first} {second}" == stories[0]
+
+
+def test_pairs_prefer_the_answer_that_keeps_to_the_request(
+    example: Callable[[str], Any], tmp_path: Path
+) -> None:
+    good = "A cat named Tom saw two birds. Tom smiled at them and went home."
+    dull = "A cat named Tom saw a bird. A bird saw Tom. Tom saw a bird. A bird saw Tom."
+    lost = "A cat named Tom saw a bird. The bird flew off. A dog came. It barked."
+    bare = "A dog named Tom ran. Tom ran home."
+    answers = tmp_path / "answers.jsonl"
+
+    def pairs(*texts: str, cut: int = 0) -> list[tuple[str, str]]:
+        reasons = ["length"] * cut + ["stop"] * (len(texts) - cut)
+        row = {"prompt": "A cat, a bird.", "words": ["cat", "bird"]}
+        answers.write_text(json.dumps({**row, "generated_text": texts, "finish_reason": reasons}))
+        found = example("prepare_preferences").rows(answers)
+        assert all(one["prompt"] == [{"role": "user", "content": "A cat, a bird."}] for one in found)
+        return [(one["chosen"][0]["content"], one["rejected"][0]["content"]) for one in found]
+
+    assert pairs(dull, lost, good, bare) == [(good, bare), (good, dull)]
+    assert pairs(lost, good) == [(good, lost)]  # the hero is gone at the end
+    assert pairs(good, good) == []
+    assert pairs(lost, bare) == []
+    assert pairs(bare, good, cut=1) == []
 
 
 def test_small_talk_leaves_no_gap(example: Callable[[str], Any]) -> None:

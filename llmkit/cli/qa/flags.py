@@ -88,7 +88,12 @@ class ExtractionFlags:
     ] = None
     max_answer_tokens: Annotated[
         int | None,
-        flag("--max-answer-tokens", metavar="N", help="Maximum number of tokens in an answer.", default="15"),
+        flag(
+            "--max-answer-tokens",
+            metavar="N",
+            help="Maximum number of tokens in an answer.",
+            default="the model's own, or 15",
+        ),
     ] = None
     window: Annotated[
         int | None,

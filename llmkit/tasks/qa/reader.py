@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _CPU_TOKENS = 8192
 _GPU_TOKENS = 65_536
 _SMALLEST_ROOM = 8
+# Maximum tokens of an answer, as in the question-answering pipeline of transformers 4.
+_LONGEST_ANSWER = 15
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class SpanReader:
 
     Attributes:
         window: tokens of a window, question included.
+        longest: maximum tokens of an answer.
         tokens_at_once: padded tokens in one forward pass.
 
     Raises:
@@ -126,6 +129,7 @@ class SpanReader:
         self.options = options
         self.device = model.device if device is None else device
         self.window = _window(model, tokenizer, options)
+        self.longest = _longest(model, options)
         self.tokens_at_once = _GPU_TOKENS if self.device.type == "cuda" else _CPU_TOKENS
         self._shared = getattr(model.config, "shared_words_type", None)
         self._question_first = tokenizer.padding_side == "right"
@@ -295,7 +299,7 @@ class SpanReader:
         # Take more than wanted: several spans can become one when they grow to complete words.
         count = self.options.top_k * 2 + 10 if self.options.align_to_words else self.options.top_k
         spans = []
-        for s, e, score in best_spans(starts, ends, count, self.options.max_answer_tokens):
+        for s, e, score in best_spans(starts, ends, count, self.longest):
             a, b = self._characters(context, first + s, first + e, first, stop)
             spans.append(SpanAnswer(context.text[a:b], score, a, b, which))
         return spans, no_start * no_end
@@ -329,6 +333,18 @@ def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
     if options.window > most and not options.transformers_4:
         raise OptionError("window", f"is {options.window}, and the model sees at most {most} tokens")
     return min(options.window, most)
+
+
+def _longest(model: Any, options: AnswerOptions) -> int:
+    """Return the maximum number of tokens of an answer."""
+    if options.max_answer_tokens is not None:
+        return options.max_answer_tokens
+    tasks = getattr(model.config, "task_specific_params", None) or {}
+    own = tasks.get("question-answering") if isinstance(tasks, dict) else None
+    longest = own.get("max_answer_len") if isinstance(own, dict) else None
+    if options.transformers_4 or not isinstance(longest, int) or longest < 1:
+        return _LONGEST_ANSWER
+    return longest
 
 
 def most_positions(model: Any) -> float:

@@ -24,7 +24,8 @@ class AnswerOptions:
         no_answer: allow the answer "no answer" (SQuAD 2).
         no_answer_threshold: give "no answer" if its probability is above this; None gives it if no answer is
             more probable.
-        max_answer_tokens: maximum tokens of an answer.
+        max_answer_tokens: maximum tokens of an answer; None is the ``max_answer_len`` of the model's
+            ``task_specific_params`` for question answering, or 15.
         window: tokens that the model sees at a time, question included; None is 384, or the model's maximum
             if that is smaller.
         doc_stride: context tokens that neighboring windows share; None is 128, or half a smaller window.
@@ -40,17 +41,17 @@ class AnswerOptions:
     top_k: int = 1
     no_answer: bool = False
     no_answer_threshold: float | None = None
-    max_answer_tokens: int = 15
+    max_answer_tokens: int | None = None
     window: int | None = None
     doc_stride: int | None = None
     align_to_words: bool = True
     transformers_4: bool = False
 
     def __post_init__(self) -> None:
-        threshold = self.no_answer_threshold
+        threshold, longest = self.no_answer_threshold, self.max_answer_tokens
         checks = [
             (self.top_k >= 1, "top_k", "must be 1 or more"),
-            (self.max_answer_tokens >= 1, "max_answer_tokens", "must be 1 or more"),
+            (longest is None or longest >= 1, "max_answer_tokens", "must be 1 or more"),
             (self.window is None or self.window >= 1, "window", "must be 1 or more tokens"),
             (self.doc_stride is None or self.doc_stride >= 0, "doc_stride", "must be 0 or more tokens"),
             (threshold is None or 0 <= threshold <= 1, "no_answer_threshold", "must be between 0 and 1"),

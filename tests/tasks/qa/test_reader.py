@@ -95,6 +95,26 @@ def test_an_answer_that_ends_in_a_word_takes_all_of_it(loaded: LoadedModel) -> N
     assert ask(loaded, context, align_to_words=False).best[0].answer == "zara and quill"
 
 
+@pytest.mark.parametrize(
+    ("tasks", "longest"),
+    [
+        (None, 15),
+        ({"question-answering": {"max_answer_len": 30}}, 30),
+        ({"question-answering": {"max_answer_len": 0}}, 15),
+        ({"question-answering": {"max_answer_len": "30"}}, 15),
+        ({"question-answering": [30]}, 15),
+        ({"summarization": {"max_length": 30}}, 15),
+    ],
+)
+def test_a_model_can_say_how_long_its_answers_are(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, tasks: Any, longest: int
+) -> None:
+    monkeypatch.setattr(loaded.model.config, "task_specific_params", tasks, raising=False)
+    assert reader(loaded).longest == longest
+    assert reader(loaded, max_answer_tokens=2).longest == 2
+    assert reader(loaded, transformers_4=True).longest == 15
+
+
 def test_a_script_without_spaces_has_no_whole_words_to_take(tiny_model: TinyModel) -> None:
     """To a byte-level tokenizer a Chinese clause is one word; as an answer it would be too much."""
     loaded = load(ModelSpec(str(tiny_model("bert-qa")), task="question-answering"))
