@@ -66,7 +66,10 @@ def test_the_card_tells_the_held_out_loss(
     monkeypatch.delitem(sys.modules, "prepare_stories", raising=False)
     from prepare_stories import prepare
 
-    prepare(data_folder, tmp_path)
+    # Stories of another file are never held out.
+    more = tmp_path / "more.txt"
+    more.touch()
+    prepare(data_folder, more, tmp_path)
     held_out = list(Corpus([tmp_path / "stories_heldout.txt"]))
     scored = measure(
         stories_model.model,
