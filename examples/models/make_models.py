@@ -51,6 +51,9 @@ DECODING: dict[str, dict[str, Any]] = {
     "translator": {"num_beams": 4, "max_new_tokens": 64},
 }
 
+# Options of the storyteller's answers to compare.
+ANSWERS = ("--num-return-sequences", "8", "--temperature", "0.7", "--max-new-tokens", "220", "--seed", "0")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the models of the package.")
@@ -148,29 +151,10 @@ def make_storyteller(work: Path, on_new: bool) -> None:
 def answer_requests(work: Path, model: Path, pairs: Path) -> None:
     """Let the storyteller answer requests, and write pairs of its answers."""
     answers = pairs.with_name("requests_answers.jsonl")
-    sampled = (
-        "--num-return-sequences",
-        "8",
-        "--temperature",
-        "0.7",
-        "--max-new-tokens",
-        "220",
-        "--seed",
-        "0",
-    )
-    into = ("--details", "-o", str(answers), "--overwrite")
+    requests = ("--input", str(pairs.with_name("talks_requests.jsonl")))
+    into = ("-o", str(answers), "--overwrite", "--details")
     with timed(work, "storyteller", "answers"):
-        requests = str(pairs.with_name("talks_requests.jsonl"))
-        llmkit(
-            "generate",
-            "--input",
-            requests,
-            "-m",
-            str(model),
-            *sampled,
-            *into,
-            log=answers.with_suffix(".log"),
-        )
+        llmkit("generate", "-m", str(model), *requests, *ANSWERS, *into, log=answers.with_suffix(".log"))
     rows = prepare_preferences.rows(answers)
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
