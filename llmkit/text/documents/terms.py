@@ -96,14 +96,15 @@ class Glossary:
         """The source terms in a text, each with the number of its places."""
         return Counter(term for _, _, term in self.places(text))
 
+    def missing(self, text: str, translation: str) -> Counter[str]:
+        """The source terms whose translation occurs less often, each with the number of missing places."""
+        written = translation.casefold()
+        wanted = self.used(text).items()
+        return +Counter({term: n - written.count(self.entries[term].casefold()) for term, n in wanted})
+
     def unmet(self, text: str, translation: str) -> list[str]:
         """The source terms whose translation occurs less often in the translated text."""
-        written = translation.casefold()
-        return [
-            term
-            for term, times in self.used(text).items()
-            if written.count(self.entries[term].casefold()) < times
-        ]
+        return list(self.missing(text, translation))
 
 
 @dataclass
