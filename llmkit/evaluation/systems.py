@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.errors import InputError
 from llmkit.evaluation.metric import Example, Metric
-from llmkit.evaluation.report import as_json
+from llmkit.evaluation.report import as_json, finite
 from llmkit.evaluation.resampling import p_value
 from llmkit.evaluation.results import Evaluation
 from llmkit.evaluation.scoring import ScoredCorpus, check_all_scored, check_options, paired, prefetched
@@ -35,10 +35,10 @@ class Systems:
         return {name for name, p in values.items() if p >= 1 - self.confidence}
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON."""
+        """Return everything as JSON; a p-value of an infinite difference is null."""
         return {
             "systems": [{"name": name, **as_json(one)} for name, one in self.evaluations.items()],
-            "p_against_best": self.p_values,
+            "p_against_best": finite(self.p_values),
             "best": {
                 score: [name for name in values if name in self.best(score)]
                 for score, values in self.p_values.items()
