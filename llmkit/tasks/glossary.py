@@ -177,8 +177,9 @@ class GlossaryEnforcer:
         texts = [draft.passage.target for draft in drafts]
         if self.aligner is None:
             return texts
+        open_ = list(range(len(drafts)))
         for _ in range(_ROUNDS):
-            open_ = [i for i, one in enumerate(drafts) if self.glossary.unmet(one.passage.source, texts[i])]
+            open_ = [i for i in open_ if self.glossary.unmet(drafts[i].passage.source, texts[i])]
             now = [replace(drafts[i].passage, target=texts[i]) for i in open_]
             prompts: dict[int, Prompt] = {}
             for i, passage, pairs in zip(open_, now, self.aligner.align(now), strict=True):
@@ -190,6 +191,7 @@ class GlossaryEnforcer:
             if not prompts:
                 break
             results = run_prompts(self.translation.generation.run, [*prompts.values()], budget)
+            open_ = []  # a draft that stays the same would get the same text again
             for i, result in zip(prompts, results, strict=True):
                 new, source = " ".join(result.text.split()), drafts[i].passage.source
                 before, after = self.glossary.missing(source, texts[i]), self.glossary.missing(source, new)
@@ -197,6 +199,7 @@ class GlossaryEnforcer:
                 written = after.total() < before.total() and all(has_word(new, one) for one in put_in)
                 if written and not repeats(new, texts[i], put_in):
                     texts[i] = new
+                    open_.append(i)
         return texts
 
     def _in_the_draft(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
