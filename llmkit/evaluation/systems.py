@@ -21,7 +21,7 @@ class Systems:
     Attributes:
         evaluations: scores of each system, by its name.
         p_values: two-sided p-value of the paired bootstrap (Koehn 2004) against the system with the best
-            score, for each score and each system; 1 for that system.
+            score, for each score and each system that has it; 1 for that system.
         confidence: confidence of the intervals; a p-value below ``1 - confidence`` is significant.
     """
 
@@ -98,11 +98,13 @@ def _p_values(
         samples = [metric.corpus(sums.samples[:, one[m]]) for one in columns]
         for i, score in enumerate(metric.scores):
             values = np.array([total[i] for total in totals])
-            if np.isnan(values).any():
+            if np.isnan(values).all():
                 continue
-            best = int(np.argmin(values) if metric.lower_is_better else np.argmax(values))
+            best = int(np.nanargmin(values) if metric.lower_is_better else np.nanargmax(values))
             found[score] = {}
             for number, name in enumerate(names):
+                if np.isnan(values[number]):
+                    continue
                 difference = float(values[best] - values[number])
                 drawn = samples[best][:, i] - samples[number][:, i]
                 found[score][name] = p_value(drawn, difference, center=difference)
