@@ -282,13 +282,10 @@ class GGUFSystem:
     """
 
     def __init__(self, name: str, module: str, package: str, script: str, context: PeerContext) -> None:
-        from llmkit.convert.reader_process import reader_with
-
         if context.is_encoder_decoder:
             raise LLMKitError("its Python package runs no encoder-decoder models from GGUF files")
         options = context.options
-        named = [reader_with(module, python) for python in options.peer_python or (None,)]
-        python = next((one for one in named if one is not None), None)
+        python = python_with(module, options.peer_python)
         if python is None:
             raise LLMKitError(f"not installed; `peer_python` names a Python that has {package}")
         file = _gguf_file(context)
@@ -338,8 +335,19 @@ class GGUFSystem:
         if not line:
             self.close()
             raise LLMKitError(f"it ended with exit code {self._process.returncode}")
-        found: dict[str, Any] = json.loads(line)
+        try:
+            found: dict[str, Any] = json.loads(line)
+        except ValueError:
+            self.close()
+            raise LLMKitError(f"its answer is not JSON: {one_line(line, 80)}") from None
         return found
+
+
+def python_with(module: str, named: Sequence[str]) -> str | None:
+    """Return the first of the named Pythons that has a module, or else this one; None if none has it."""
+    from llmkit.convert.reader_process import reader_with
+
+    return next((one for one in named if reader_with(module, one) == one), reader_with(module, None))
 
 
 def _gguf_file(context: PeerContext) -> Path:
@@ -350,10 +358,10 @@ def _gguf_file(context: PeerContext) -> Path:
 
     location, wanted = locate(context.spec.name, context.spec), context.spec.quantize
     if location.is_gguf:
-        kind = read_header(location.folder).metadata.get("general.file_type")
-        if wanted is None or (isinstance(kind, int) and wanted == _FILE_TYPES.get(kind)):
+        stored = read_header(location.folder).metadata.get("general.file_type")
+        if wanted is None or (isinstance(stored, int) and wanted == _FILE_TYPES.get(stored)):
             return location.folder
-    kind = _GGUF_TYPES[context.spec.quantize or context.dtype]
+    kind = _GGUF_TYPES[wanted or context.dtype]
     file = context.folder / f"{kind}.gguf"
     if file.exists():  # another program has it already
         return file

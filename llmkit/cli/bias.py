@@ -166,7 +166,7 @@ class MeasureFlags:
 
         values = dataclasses.asdict(self)
         size = values.pop("batch_size")
-        if size != "auto" and (not size.isdigit() or int(size) < 1):
+        if size != "auto" and (not size.isdecimal() or int(size) < 1):
             raise OptionError("batch_size", f"must be a number of texts or auto, not {size}")
         return BiasOptions(**values, batch_size=None if size == "auto" else int(size), **more)
 

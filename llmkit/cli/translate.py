@@ -220,14 +220,13 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
 
 
 def _terms(file: Path) -> list[str]:
-    """Return the lines of a file, without empty ones."""
+    """Return the terms in a file."""
+    from llmkit.text.documents.terms import read_terms
+
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"--keep {file}: not UTF-8") from error
+        return read_terms(file)
     except OSError as error:
         raise InputError(f"--keep {file}: {error.strerror or error}") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 @dataclass
@@ -345,7 +344,7 @@ def _translate(
     if outputs.output is None:
         stream = io.StringIO()
         rows.to_stream(task, source, outputs, stream, verb="translate", columns=("translation_text",))
-        lines = stream.getvalue().splitlines()
+        lines = stream.getvalue().split("\n")  # a text can have other line breaks
         journal = None
     else:
         journal = documents.journal_of(paths, outputs.output)

@@ -63,7 +63,7 @@ def _knock(address: str) -> None:
         OptionError: no server listens.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         return  # such as ``auto`` in RAY_ADDRESS
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()

@@ -38,7 +38,7 @@ def configure(
             raise OptionError(option, f"applies to {_owners(option)}, and `metric` has none of them")
     if language is not None and not any(one.uses_language for one in declared.values()):
         users = [name for name in of_predictions() if declaration_of(name).uses_language]
-        raise OptionError("to", f"applies to {', '.join(users)}, and `metric` has none of them")
+        raise OptionError("language", f"applies to {', '.join(users)}, and `metric` has none of them")
     metrics: list[Metric] = []
     notes: list[str] = []
     for name, declaration in declared.items():

@@ -136,7 +136,12 @@ def _scores(evaluation: Evaluation) -> list[str]:
     differences = [
         Interval(score.name, c.difference, c.low, c.high)
         for score in overall
-        if (c := score.baseline) is not None and c.low is not None and c.high is not None
+        if (c := score.baseline) is not None
+        and c.low is not None
+        and c.high is not None
+        and math.isfinite(c.low)
+        and math.isfinite(c.high)
+        and math.isfinite(c.difference)
     ]
     points = [
         Interval(score.name, score.score, score.low, score.high)

@@ -13,13 +13,13 @@ from llmkit.evaluation.results import Comparison, Evaluation, Score
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Return everything as JSON; a missing interval and an infinite score are null."""
-    result: dict[str, Any] = _finite(asdict(evaluation))
+    result: dict[str, Any] = finite(asdict(evaluation))
     for score in result["scores"]:
         baselines = score.pop("baselines")
         if baselines:
             score["baseline"] = {key: value for key, value in baselines[0].items() if key != "name"}
         if len(baselines) > 1:
-            score["baselines"] = list(baselines)
+            score["baselines"] = baselines
         if evaluation.by is None:
             del score["group"]
         del score["task"], score["lower_is_better"]
@@ -97,22 +97,25 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     return "\n".join(lines)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value as JSON in which numbers that are not finite are null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _compared(score: Score, other: Comparison) -> list[str]:
-    return [
+    """Return the cells of a comparison; a number that is undefined has an empty one."""
+    cells = [
         number(other.score, score),
         number(other.difference, score, sign="+"),
         _interval(other.low, other.high, score, sign="+"),
         f"{other.p_bootstrap:.4f}",
         f"{other.p_randomization:.4f}",
     ]
+    return ["" if "nan" in cell else cell for cell in cells]
 
 
 def signatures(evaluation: Evaluation) -> list[str]:

@@ -120,7 +120,7 @@ def interval(values: Matrix, confidence: float) -> tuple[float | None, float | N
 
 
 def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
-    """Return the two-sided p-value of the observed difference.
+    """Return the two-sided p-value of the observed difference; NaN if the difference is not finite.
 
     One is added to both counts, so the value is never 0 (Phipson and Smyth 2010).
 
@@ -133,6 +133,8 @@ def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
     """
     import numpy as np
 
+    if not np.isfinite(observed):
+        return float("nan")
     differences = differences[~np.isnan(differences)]
     # Swapping all rows or none gives the observed difference, up to rounding.
     slack = 1e-9 * max(1.0, abs(observed))

@@ -19,6 +19,9 @@ class Comparison:
         high: upper end of the interval of the difference.
         p_bootstrap: two-sided p-value of the paired bootstrap (Koehn 2004, Riezler and Maxwell 2005).
         p_randomization: two-sided p-value of paired approximate randomization (Noreen 1989).
+
+    If the baseline has no score (all its texts are too short for it), the numbers are NaN. So are p-values of
+    an infinite difference.
     """
 
     name: str

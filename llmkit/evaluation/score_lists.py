@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.errors import NoticeWarning
+from llmkit.errors import NoticeWarning, OptionError
 from llmkit.evaluation.defaults import configure
 from llmkit.evaluation.metric import Metric
 from llmkit.evaluation.results import Evaluation
@@ -54,7 +54,7 @@ def score(
 
     Raises:
         InputError: the lists differ in length, a metric is unknown, or there is nothing to score.
-        OptionError: an option is out of range, or applies to none of the metrics.
+        OptionError: no metric is named, or an option is out of range or applies to none of the metrics.
         RowError: a row has no reference, or a value that is neither a text nor a number.
 
     Warns:
@@ -63,13 +63,22 @@ def score(
     columns = {"group": groups} if groups is not None else {}
     rows = examples(predictions, references, **columns)
     listed = metrics.split(",") if isinstance(metrics, str) else list(metrics)
-    names = [one.strip() for one in listed if isinstance(one, str)]
+    listed = [one.strip() if isinstance(one, str) else one for one in listed]
+    if not any(listed):
+        raise OptionError("metrics", "must name a metric, such as bleu")
+    names = list(dict.fromkeys(one for one in listed if isinstance(one, str) and one))
     built, notes = configure(names, options, rows, language=language)
     for note in notes:
         warnings.warn(note, NoticeWarning, stacklevel=2)
     by_name = dict(zip(names, built, strict=True))
+    # `pop`, because a metric that is named twice is computed once.
+    chosen = [
+        by_name.pop(one) if isinstance(one, str) else one
+        for one in listed
+        if not isinstance(one, str) or one in by_name
+    ]
     return score_rows(
-        [one if isinstance(one, Metric) else by_name[one.strip()] for one in listed],
+        chosen,
         rows,
         baselines={name: examples(theirs) for name, theirs in (baselines or {}).items()},
         by="group" if groups is not None else None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.errors import InputError
 from llmkit.evaluation.metric import Example, Metric
-from llmkit.evaluation.report import as_json
+from llmkit.evaluation.report import as_json, finite
 from llmkit.evaluation.resampling import p_value
 from llmkit.evaluation.results import Evaluation
 from llmkit.evaluation.scoring import ScoredCorpus, check_all_scored, check_options, paired, prefetched
@@ -21,7 +21,7 @@ class Systems:
     Attributes:
         evaluations: scores of each system, by its name.
         p_values: two-sided p-value of the paired bootstrap (Koehn 2004) against the system with the best
-            score, for each score and each system; 1 for that system.
+            score, for each score and each system that has it; 1 for that system.
         confidence: confidence of the intervals; a p-value below ``1 - confidence`` is significant.
     """
 
@@ -35,10 +35,10 @@ class Systems:
         return {name for name, p in values.items() if p >= 1 - self.confidence}
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON."""
+        """Return everything as JSON; a p-value of an infinite difference is null."""
         return {
             "systems": [{"name": name, **as_json(one)} for name, one in self.evaluations.items()],
-            "p_against_best": self.p_values,
+            "p_against_best": finite(self.p_values),
             "best": {
                 score: [name for name in values if name in self.best(score)]
                 for score, values in self.p_values.items()
@@ -98,11 +98,13 @@ def _p_values(
         samples = [metric.corpus(sums.samples[:, one[m]]) for one in columns]
         for i, score in enumerate(metric.scores):
             values = np.array([total[i] for total in totals])
-            if np.isnan(values).any():
+            if np.isnan(values).all():
                 continue
-            best = int(np.argmin(values) if metric.lower_is_better else np.argmax(values))
+            best = int(np.nanargmin(values) if metric.lower_is_better else np.nanargmax(values))
             found[score] = {}
             for number, name in enumerate(names):
+                if np.isnan(values[number]):
+                    continue
                 difference = float(values[best] - values[number])
                 drawn = samples[best][:, i] - samples[number][:, i]
                 found[score][name] = p_value(drawn, difference, center=difference)

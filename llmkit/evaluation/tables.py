@@ -56,7 +56,9 @@ def of_systems(systems: Systems, form: str) -> str:
     if form == "csv":
         return _csv(systems.evaluations, systems)
     first = next(iter(systems.evaluations.values()))
-    columns = [score.name for score in first.scores]
+    # A system whose texts are too short for a score lacks it.
+    most_first = sorted(systems.evaluations.values(), key=lambda one: -len(one.scores))
+    columns = list(dict.fromkeys(score.name for one in most_first for score in one.scores))
     rows = [[escape("system", form), *(escape(column, form) for column in columns), "rows"]]
     opening, closing = _MARK[form]
     for name, evaluation in systems.evaluations.items():

@@ -55,7 +55,7 @@ def choose_device(asked: str, weight_bytes: int) -> Placement:
         if not torch.backends.mps.is_available():
             raise OptionError("device", "mps: no Metal device on this machine; see `llmkit doctor`")
         return Placement("mps", None, "requested")
-    if kind == "cuda" and (not number or number.isdigit()):
+    if kind == "cuda" and (not number or number.isdecimal()):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
             raise OptionError(

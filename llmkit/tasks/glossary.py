@@ -20,7 +20,7 @@ from llmkit.records.batches import Budget
 from llmkit.tasks.alignment import AlignedPassage, WordAligner, WordPairs
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.text.layout import TextLayout
-from llmkit.text.words import is_unspaced
+from llmkit.text.words import WORD_BORDER, count_words
 
 if TYPE_CHECKING:
     from llmkit.tasks.prompts import Prompt
@@ -37,12 +37,12 @@ class _Draft:
 
     Attributes:
         passage: its text, prompt and present translation.
-        missing: terms that the translation lacks.
+        missing: terms that the translation lacks, each with the number of missing places.
         where: its place, for errors.
     """
 
     passage: AlignedPassage
-    missing: list[str]
+    missing: Counter[str]
     where: str
 
 
@@ -75,7 +75,23 @@ def replace_kept(text: str, kept: Sequence[tuple[str, str]]) -> str:
         left[word] -= 1
         return translations[word]
 
-    return re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)", put, text)
+    return re.sub(f"{WORD_BORDER}(?:{'|'.join(map(re.escape, known))}){WORD_BORDER}", put, text)
+
+
+def has_word(text: str, word: str) -> bool:
+    """Return True if a text has a word, in any case, without letters that a model wrote after it."""
+    return re.search(re.escape(word) + WORD_BORDER, text, re.IGNORECASE) is not None
+
+
+def repeats(text: str, draft: str, put_in: Sequence[str]) -> bool:
+    """Return True if a text has more words than its draft with others in place of words: it repeats itself.
+
+    Args:
+        text: the text.
+        draft: the text before.
+        put_in: the words that were put in; each takes the place of at least one word of the draft.
+    """
+    return count_words(text) >= count_words(draft) + sum(map(count_words, put_in))
 
 
 class GlossaryEnforcer:
@@ -125,7 +141,7 @@ class GlossaryEnforcer:
             if not drafts:
                 break
             for (i, j, draft), new in zip(drafts, way([one for _, _, one in drafts], budget), strict=True):
-                if len(self.glossary.unmet(draft.passage.source, new)) < len(draft.missing):
+                if self.glossary.missing(draft.passage.source, new).total() < draft.missing.total():
                     texts[i][j] = new
         return [
             self._filled(document, result, mine)
@@ -139,7 +155,7 @@ class GlossaryEnforcer:
             for j, (source, prompt) in enumerate(
                 zip(document.layout.passages, document.prompts, strict=True)
             ):
-                missing = self.glossary.unmet(source, texts[i][j])
+                missing = self.glossary.missing(source, texts[i][j])
                 if missing:
                     yield i, j, _Draft(AlignedPassage(source, prompt, texts[i][j]), missing, document.where)
 
@@ -161,8 +177,9 @@ class GlossaryEnforcer:
         texts = [draft.passage.target for draft in drafts]
         if self.aligner is None:
             return texts
+        open_ = list(range(len(drafts)))
         for _ in range(_ROUNDS):
-            open_ = [i for i, one in enumerate(drafts) if self.glossary.unmet(one.passage.source, texts[i])]
+            open_ = [i for i in open_ if self.glossary.unmet(drafts[i].passage.source, texts[i])]
             now = [replace(drafts[i].passage, target=texts[i]) for i in open_]
             prompts: dict[int, Prompt] = {}
             for i, passage, pairs in zip(open_, now, self.aligner.align(now), strict=True):
@@ -174,26 +191,16 @@ class GlossaryEnforcer:
             if not prompts:
                 break
             results = run_prompts(self.translation.generation.run, [*prompts.values()], budget)
+            open_ = []  # a draft that stays the same would get the same text again
             for i, result in zip(prompts, results, strict=True):
                 new, source = " ".join(result.text.split()), drafts[i].passage.source
-                before, after = self.glossary.unmet(source, texts[i]), self.glossary.unmet(source, new)
-                put_in = set(before) - set(after)
-                written = len(after) < len(before) and all(self._is_word(term, new) for term in put_in)
-                if written and self._adds_only(put_in, texts[i], new):
+                before, after = self.glossary.missing(source, texts[i]), self.glossary.missing(source, new)
+                put_in = [self.glossary.entries[term] for term in (before - after).elements()]
+                written = after.total() < before.total() and all(has_word(new, one) for one in put_in)
+                if written and not repeats(new, texts[i], put_in):
                     texts[i] = new
+                    open_.append(i)
         return texts
-
-    def _adds_only(self, terms: set[str], draft: str, new: str) -> bool:
-        """Return False if a text is longer than its draft with terms in place of words: it repeats itself."""
-        added = [self.glossary.entries[term] for term in terms]
-        if is_unspaced(draft):
-            return len(new) <= len(draft) + sum(map(len, added))
-        return len(new.split()) < len(draft.split()) + sum(len(term.split()) for term in added)
-
-    def _is_word(self, term: str, text: str) -> bool:
-        """Return True if a term's translation is in a text without letters that a model added to it."""
-        wanted = re.escape(self.glossary.entries[term])
-        return is_unspaced(wanted) or re.search(rf"{wanted}(?!\w)", text, re.IGNORECASE) is not None
 
     def _in_the_draft(self, drafts: Sequence[_Draft], budget: Budget) -> list[str]:
         """Put the terms in the place of the words that came from them."""
@@ -212,7 +219,7 @@ class GlossaryEnforcer:
 
     def _place(self, passage: AlignedPassage, pairs: WordPairs) -> _Place | None:
         """Return the first place in a draft where a term that it lacks belongs."""
-        missing = set(self.glossary.unmet(passage.source, passage.target))
+        missing = self.glossary.missing(passage.source, passage.target)
         places = []
         for start, end, term in self.glossary.places(passage.source):
             there = sorted(to for of, to in pairs if start < of[1] and of[0] < end)
@@ -223,6 +230,8 @@ class GlossaryEnforcer:
                 if not passage.target[stop:a].strip():  # the next word
                     stop = b
             wanted = self.glossary.entries[term]
+            if passage.target[at:].casefold().startswith(wanted.casefold()):
+                continue  # another place of the term lacks it
             places.append(_Place(at, stop, wanted[0].upper() + wanted[1:] if at == 0 else wanted))
         return min(places, key=lambda place: place.start, default=None)
 

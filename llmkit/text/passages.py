@@ -134,7 +134,8 @@ class Library:
         import numpy as np
 
         terms = search_terms(question)
-        scores = self._index.get_scores(terms) if terms else np.zeros(len(self.passages))
+        searched = bool(terms) and self._index is not None
+        scores = self._index.get_scores(terms) if searched else np.zeros(len(self.passages))
         if self.embed is not None:
             (wanted,) = self.embed([question])
             near = _normalized(self._vectors @ wanted, -1.0)
@@ -148,8 +149,12 @@ class Library:
 
     @cached_property
     def _index(self) -> Any:
+        """The index of BM25; None if no passage has a word."""
         from bm25s import BM25
 
+        terms = [search_terms(passage.text) for passage in self.passages]
+        if not any(terms):
+            return None
         index = BM25()
-        index.index([search_terms(passage.text) for passage in self.passages], show_progress=False)
+        index.index(terms, show_progress=False)
         return index

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from llmkit.text.words import is_unspaced
+from llmkit.text.words import WORD_BORDER
 
 _PLACEHOLDERS = (
     r"(?:https?://|www\.)[^\s<>\"”»]*[^\s<>\"”».,;:!?)\]}'’]",
@@ -20,12 +20,14 @@ _PLACEHOLDERS = (
 class ProtectedSpans:
     """Finds parts to keep: `{name}`, `${x}`, `%s`, URLs, e-mail addresses, tags, and `terms`.
 
-    A term counts where it is a whole word (in scripts without spaces, anywhere); case matters.
+    A term counts where it has a `WORD_BORDER` on both sides; case matters.
     """
 
     def __init__(self, terms: Sequence[str] = ()) -> None:
-        longest_first = sorted(set(terms), key=lambda term: (-len(term), term))
-        self._pattern = re.compile("|".join([*map(_term, longest_first), *_PLACEHOLDERS]))
+        longest_first = sorted(set(filter(None, terms)), key=lambda term: (-len(term), term))
+        known = "|".join(map(re.escape, longest_first))
+        whole = [f"{WORD_BORDER}(?:{known}){WORD_BORDER}"] if known else []
+        self._pattern = re.compile("|".join([*whole, *_PLACEHOLDERS]))
 
     def spans(self, text: str) -> tuple[tuple[int, int], ...]:
         """Return (start, end) of each part to keep, in order."""
@@ -35,14 +37,3 @@ class ProtectedSpans:
         """Return the parts to keep that `result` has fewer times than `text`."""
         wanted = Counter(text[start:end] for start, end in self.spans(text))
         return [item for item, times in wanted.items() if result.count(item) < times]
-
-
-def _term(term: str) -> str:
-    before = r"(?<![^\W_])" if _stands_alone(term[0]) else ""
-    after = r"(?![^\W_])" if _stands_alone(term[-1]) else ""
-    return f"{before}{re.escape(term)}{after}"
-
-
-def _stands_alone(letter: str) -> bool:
-    """Return True if no other letter may touch this one. Korean has spaces, but particles touch the word."""
-    return letter.isalnum() and not is_unspaced(letter) and not "\uac00" <= letter <= "\ud7a3"

@@ -1,6 +1,7 @@
 """Split and count words in any script.
 
-Public: `ascii_words`, `unicode_words`, `search_terms`, `count_words`, `is_unspaced`, `UNSPACED`.
+Public: `ascii_words`, `unicode_words`, `search_terms`, `count_words`, `is_unspaced`, `UNSPACED`,
+`WORD_BORDER`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ UNSPACED = {
     "unspaced": "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3105-\u312f\u31a0-\u31bf",
 }
 _UNSPACED = re.compile(f"[{''.join(UNSPACED.values())}]")
+# Korean has spaces, but particles touch the word.
+_JOINED = rf"[^\W_{''.join(UNSPACED.values())}\uac00-\ud7a3]"
+WORD_BORDER = rf"(?!(?<={_JOINED})(?={_JOINED}))"
+"""Pattern of a place that is not between two letters or digits of a word. A character of a script without
+spaces has a border on both sides, so a Latin name in a Chinese text is a word."""
 
 
 def ascii_words(text: str) -> list[str]:

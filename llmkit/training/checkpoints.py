@@ -40,7 +40,7 @@ def newest_whole(folder: Path, steps: int, notice: Callable[[str], None]) -> Pat
     Returns:
         The newest `checkpoint-STEP` folder whose files are all unchanged since they were written, or None.
     """
-    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
+    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdecimal()]
     for checkpoint in sorted(found, key=step_of, reverse=True):
         if step_of(checkpoint) >= steps:
             continue

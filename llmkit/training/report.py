@@ -46,7 +46,9 @@ def write_report(metrics: Path, contents: ReportPage) -> None:
         metrics: the run's measurements, one JSON object per line.
         contents: the rest of the page.
     """
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    # A sample can have line breaks of other kinds.
+    lines = metrics.read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
     picture = curve(rows, f"nats per {contents.unit}", contents.kept)
     metrics.with_name("loss.svg").write_text(picture, encoding="utf-8", errors="replace")
     body = [f"<h1>{escape(contents.name)}</h1>", f'<p class="soft">{coded(contents.sentence)}</p>']

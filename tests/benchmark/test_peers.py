@@ -68,6 +68,19 @@ def prompts(*lengths: int) -> list[BenchmarkPrompt]:
     return [BenchmarkPrompt(tuple(range(5, 5 + n)), "a dog went home", 4) for n in lengths]
 
 
+def test_a_named_python_goes_before_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python, `sys.executable`, has the module too."""
+    has = {"/one": False, "/two": True, None: True}
+    monkeypatch.setattr(
+        "llmkit.convert.reader_process.reader_with",
+        lambda module, python: python if python and has[python] else sys.executable if has[None] else None,
+    )
+    assert peers.python_with("x", ("/one", "/two")) == "/two"
+    assert peers.python_with("x", ("/one",)) == sys.executable
+    has[None] = False
+    assert peers.python_with("x", ("/one",)) is None
+
+
 def test_transformers_own_ways_answer(context: Any) -> None:
     opened, skipped = open_peers(context("pipeline", "generate_batch"))
     assert skipped == []
@@ -159,3 +172,13 @@ def test_openvino_runs_in_a_python_that_is_named(
     assert many.tokens == 8
     with pytest.raises(LLMKitError, match="ended with exit code 1"):
         openvino.many(prompts(0))  # too few tokens
+
+
+def test_a_program_that_prints_something_else_is_skipped(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text("print('Hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    opened, (skipped,) = open_peers(context("llama.cpp", peer_python=(sys.executable,)))
+    assert opened == []
+    assert skipped.skipped == "its answer is not JSON: Hello"

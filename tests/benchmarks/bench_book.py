@@ -74,7 +74,7 @@ def read_samples(file: Path) -> list[str]:
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".jsonl":
         return [text]
-    found = [json.loads(line)["generated_text"] for line in text.splitlines()]
+    found = [json.loads(line)["generated_text"] for line in text.split("\n") if line]
     return [one for texts in found for one in ([texts] if isinstance(texts, str) else texts)]
 
 

@@ -30,12 +30,7 @@ def main() -> None:
     """Print a row for each precision."""
     print(f"equal texts of {len(TEXTS)}: {', '.join(WAYS)}")
     for name, options in PRECISIONS.items():
-        native, generate = (
-            TransformersEngine(
-                load(ModelSpec("translator", device="cpu", bundled=True, attn=attn, **options))
-            )
-            for attn in (None, "sdpa")
-        )
+        native, generate = open_translator(**options), open_translator(attn="sdpa", **options)
         ids = [native.tokenizer(f"de: {text}")["input_ids"] for text in TEXTS]
         counts = [str(count_equal(native, generate, ids, sampling)) for sampling in WAYS.values()]
         print(f"{name}: {', '.join(counts)}", flush=True)

@@ -166,6 +166,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
         (["x", "--field", "a"], None, "--field applies to rows of a file"),
         (["x", "--lines"], None, "--lines applies to stdin"),
         (["x", "--batch-size", "0"], None, "--batch-size 0: give a number of rows, or auto"),
+        (["x", "--batch-size", "²"], None, "--batch-size ²: give a number of rows, or auto"),
         (["x", "--on-error", "retry"], None, "--on-error retry: use fail or skip"),
         (["x", "--resume"], None, "--resume applies to an output file"),
         (["x", "--top-p", "7"], None, "--top-p must be above 0"),

@@ -73,6 +73,13 @@ def test_one_document_goes_to_stdout_or_to_a_file(marian: Path, folder: Path, tm
     assert not list(tmp_path.rglob(".*segments*"))
 
 
+def test_line_breaks_of_unicode_do_not_end_a_row(marian: Path) -> None:
+    text = "A dog\x85is here.\u2028It barks.\n"
+    result = run("translate", "-m", marian, *PAIR, "--on-error", "skip", "--format", "txt", stdin=text)
+    assert result.code in {0, 3}, result.err
+    assert result.out.endswith("\n")
+
+
 def test_what_exists_is_kept(marian: Path, folder: Path, tmp_path: Path) -> None:
     arguments = (
         "translate",

@@ -48,7 +48,7 @@ def test_a_tokenizer_that_is_downloaded_says_so(monkeypatch):
     [
         (["f1"], {"smooth": "none"}, None, "smooth", "bleu"),
         (["f1"], {"no_answer_threshold": 0.5}, None, "no_answer_threshold", "squad_v2"),
-        (["rouge"], {}, "zh", "to", "bleu"),
+        (["rouge"], {}, "zh", "language", "bleu"),
         (["rouge"], {"stemer": True}, None, "stemer", "no metric"),
     ],
 )

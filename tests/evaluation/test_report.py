@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 
-from llmkit.evaluation import Comparison, Evaluation, Score
+import numpy as np
+
+from llmkit.evaluation import Comparison, Evaluation, Score, score
+from llmkit.evaluation.metrics.diversity import distinct
 from llmkit.evaluation.report import as_bare, as_json, as_table
+from llmkit.evaluation.resampling import p_value
 
 BLEU = Score("bleu", 27.123456, 25.0, 29.25, 3000, "bleu", "nrefs:1|tok:13a", 100)
 ROUGE = Score("rougeL", 0.40524, None, None, 1, "rouge", "nrefs:1|stem:porter", 1)
@@ -71,6 +75,18 @@ def test_json_holds_everything_and_is_json():
         "resamples": 1000,
         "seed": 7,
     }
+
+
+def test_a_baseline_without_a_score():
+    """Its texts are too short for pairs of words; of an infinite difference there is no p-value."""
+    long, short = ["a b c", "a c b", "b c a"], ["a", "b", "c"]
+    found = score(long, metrics=[distinct(orders=[2])], baselines={"short": short, "long": long})
+    table = as_table(found).splitlines()
+    assert table[table.index("against short:") + 3] == "distinct_2"
+    first, second = json.loads(json.dumps(as_json(found), allow_nan=False))["scores"][0]["baselines"]
+    assert {value for key, value in first.items() if key != "name"} == {None}
+    assert (second["difference"], second["p_randomization"]) == (0, 1)
+    assert math.isnan(p_value(np.array([math.inf, math.nan]), math.inf))
 
 
 def test_bare_numbers_over_all_rows():

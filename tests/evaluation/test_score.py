@@ -31,6 +31,8 @@ def test_scores_by_name() -> None:
 def test_names_and_metrics_with_options_of_their_own() -> None:
     result = score(PREDICTIONS, REFERENCES, metrics=["exact_match", make("bleu", max_ngram_order=1)])
     assert [one.name for one in result.scores] == ["exact_match", "bleu"]
+    twice = score(PREDICTIONS, REFERENCES, metrics="f1, exact_match,f1,")
+    assert [one.name for one in twice.scores] == ["f1", "exact_match"]
 
 
 def test_baselines_and_groups() -> None:
@@ -81,7 +83,10 @@ def test_a_share_of_some_rows_counts_only_those() -> None:
         ({"metrics": "f1", "no_such": 1}, "no_such"),
         ({"metrics": "f1", "confidence": 2}, "confidence"),
         ({"metrics": "bleu", "tokenize": "x"}, "tokenize"),
-        ({"metrics": "f1", "language": "zh"}, "to"),
+        ({"metrics": "f1", "language": "zh"}, "language"),
+        ({"metrics": "bleu", "language": "xx-nothing"}, "language"),
+        ({"metrics": []}, "metrics"),
+        ({"metrics": " ,"}, "metrics"),
     ],
 )
 def test_bad_options(options: dict[str, Any], option: str) -> None:

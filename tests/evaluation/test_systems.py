@@ -79,6 +79,20 @@ def test_text_and_csv_and_markdown(systems: Systems) -> None:
     assert r"| one\_1 | **" in of_systems(systems, "markdown")
 
 
+def test_a_system_that_lacks_a_score() -> None:
+    """Texts of one word have no pairs of words; the others have their column and their mark."""
+    rows: dict[str, list[Example]] = {
+        "short": examples(["a", "b", "c"]),
+        "long": examples(["a b c", "a a a", "b c d"]),
+    }
+    found = score_systems([make("distinct")], rows, resamples=50)
+    table = [line.split() for line in of_systems(found, "text").splitlines()[:3]]
+    assert table[0] == ["system", "distinct_1", "distinct_2", "distinct_3", "rows"]
+    assert (table[1][0], len(table[1])) == ("short", 3)
+    assert table[2][2].endswith("*")
+    assert found.best("distinct_2") == {"long"}
+
+
 def test_latex_is_escaped(systems: Systems) -> None:
     table = of_systems(systems, "latex")
     assert r"one\_1 & \textbf{" in table

@@ -78,6 +78,18 @@ def test_hindi_words_are_compared_whole() -> None:
     assert library.best("किताब कहाँ है?")[0].document.name == "words"
 
 
+def test_passages_without_a_word_keep_their_order() -> None:
+    documents = [ContextDocument(str(i), text) for i, text in enumerate(["***", "!!!", "---"])]
+    assert [passage.text for passage in Library(documents).best("moon?")] == ["***", "!!!", "---"]
+    nearness = {"***": 0.0, "!!!": 1.0, "---": -1.0}
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[nearness.get(text, 1.0)] for text in texts])
+
+    found = [passage.text for passage in Library(documents, embed=embed).best("moon?")]
+    assert found == ["!!!", "***", "---"]
+
+
 def test_two_rankings_become_one() -> None:
     texts = ["the moon is far", "a dog barks", "the sun and the moon", "cats sleep"]
     documents = [ContextDocument(str(i), text) for i, text in enumerate(texts)]

@@ -34,6 +34,9 @@ def test_placeholders_are_known(text: str, kept: list[str]) -> None:
         ("카카오톡", "카카오톡에서", 1),
         ("a.b", "a.b axb", 1),
         ("New York", "New York, New Yorker", 1),
+        # Letters of a script without spaces, and Korean particles, do not belong to a Latin word.
+        ("GPU", "这个GPU很快，GPUの値段、GPU는", 3),
+        ("GPU", "两个GPUs", 0),
     ],
 )
 def test_terms_are_words_of_their_own(term: str, text: str, times: int) -> None:

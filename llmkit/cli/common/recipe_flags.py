@@ -110,7 +110,7 @@ def recipe_of(recipe: type[Recipe], flags: Any, **more: Any) -> Recipe:
     for one in dataclasses.fields(recipe):
         if one.metadata.get("metavar") == _AUTO and one.name in values:
             text = str(values[one.name])
-            if text != "auto" and not (text.isdigit() and int(text) > 0):
+            if text != "auto" and not (text.isdecimal() and int(text) > 0):
                 raise OptionError(one.name, f"must be a number above 0 or auto, not {text!r}")
             values[one.name] = None if text == "auto" else int(text)
     return recipe(**{**values, **more})

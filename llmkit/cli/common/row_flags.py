@@ -115,7 +115,7 @@ class OutputFlags:
         """Return `--batch-size` as a number; None for auto."""
         if self.batch_size == "auto":
             return None
-        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
+        if not self.batch_size.isdecimal() or int(self.batch_size) < 1:
             raise InputError(f"--batch-size {self.batch_size}: give a number of rows, or auto")
         return int(self.batch_size)
 

@@ -171,7 +171,7 @@ class BatchFlags:
         """
         if self.batch_size == "auto":
             return None
-        if not self.batch_size.isdigit() or int(self.batch_size) < 1:
+        if not self.batch_size.isdecimal() or int(self.batch_size) < 1:
             raise OptionError("batch_size", f"must be a number of windows or auto, not {self.batch_size}")
         return int(self.batch_size)
 

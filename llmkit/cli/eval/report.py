@@ -67,13 +67,11 @@ def write_scores(path: Path, text: str, rows: Sequence[dict[str, Any]]) -> None:
     if path.suffix.lower() not in (".jsonl", *CONVERTERS):
         write_whole(path, text + "\n")
         return
+    from llmkit.evaluation.report import finite
+
     with RowsFile(path) as file:
         for row in rows:
-            file.write({name: _finite(value) for name, value in row.items()})
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+            file.write(finite(row))
 
 
 class RowsFile:

@@ -70,7 +70,12 @@ def configured(
     """
     from llmkit.evaluation.defaults import configure
 
-    metrics, notes = configure(names, flags.metric_options(), sample, language=language)
+    try:
+        metrics, notes = configure(names, flags.metric_options(), sample, language=language)
+    except OptionError as error:
+        if error.option != "language":
+            raise
+        raise OptionError("to", error.reason) from None  # the flag has another name
     for note in notes:
         console.notice(note)
     return metrics

@@ -62,7 +62,7 @@ def _device(asked: str, gpus: int) -> tuple[str, int]:
     name, _, number = asked.partition(":")
     if name == "cpu" and not number:
         return "cpu", 0
-    if name == "cuda" and (not number or number.isdigit()):
+    if name == "cuda" and (not number or number.isdecimal()):
         if int(number or 0) >= gpus:
             raise OptionError("device", f"{asked}: ctranslate2 sees {gpus} CUDA devices")
         return "cuda", int(number or 0)

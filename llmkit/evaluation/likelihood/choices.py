@@ -269,6 +269,6 @@ def _answer(row: Row, field: str | None, choices: Sequence[str], labels: Sequenc
     for names in (labels, choices):
         if text in names and isinstance(value, str):
             return list(names).index(text)
-    if isinstance(value, str) and text.isdigit() and int(text) < len(choices):
+    if isinstance(value, str) and text.isdecimal() and len(text) < 10 and int(text) < len(choices):
         return int(text)
     raise RowError(row.where, f"the answer {value!r} in column {name!r} is not one of the choices")

@@ -243,7 +243,7 @@ def tokenizer_for(language: str | None, references: Iterable[str] = ()) -> tuple
     if language is not None:
         from llmkit.text.languages import find_language
 
-        tokenizer = _TOKENIZER_OF.get(find_language(language, "to").code, "13a")
+        tokenizer = _TOKENIZER_OF.get(find_language(language, "language").code, "13a")
         reason = f"the target language is {language}"
     else:
         script = main_script(references)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmkit import __version__
-from llmkit.evaluation.report import aligned
+from llmkit.evaluation.report import aligned, finite
 from llmkit.insight.bias.results import BiasMeasure, BiasResult
 
 LONGEST_GROUP = 40
@@ -21,15 +21,6 @@ def as_json(result: BiasResult) -> dict[str, Any]:
     found: dict[str, Any] = finite(asdict(result))
     del found["records"]
     return found | {"version": __version__}
-
-
-def finite(value: Any) -> Any:
-    """Return JSON in which numbers that are not finite are None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_text(result: BiasResult, width: int = 100) -> str:
@@ -121,7 +112,7 @@ def shown(one: BiasMeasure, value: float | None, sign: str = "") -> str:
 
 def p_text(p: float | None) -> str:
     """Return a p-value as text."""
-    return "" if p is None else "<.0001" if p < 1e-4 else f"{p:.4f}".removeprefix("0")
+    return "" if p is None or math.isnan(p) else "<.0001" if p < 1e-4 else f"{p:.4f}".removeprefix("0")
 
 
 def _group(one: BiasMeasure) -> str:

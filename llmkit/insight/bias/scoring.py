@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from llmkit.evaluation.likelihood.windowing import Windowing
     from llmkit.runtime.load import LoadedModel
 
-SCORES = ("shared", "sum", "mean")
 WINDOW = 1024
 """Longest window in tokens."""
 
@@ -85,7 +84,7 @@ class TextScorer:
 
     Attributes:
         loaded: the model.
-        rule: one of `SCORES`.
+        rule: ``shared``, ``sum`` or ``mean``.
         batch_size: passes in a batch; None is as many as fit a budget.
         notice: receives a sentence when a batch did not fit into memory.
         progress: receives the number of tokens scored so far.

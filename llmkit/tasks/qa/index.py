@@ -61,9 +61,12 @@ class ContextIndex:
     def _open(self) -> None:
         manifest = self.folder / _NAME
         try:
-            if self.folder.is_dir() and not manifest.exists() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder} holds other files; name a new folder for the index")
-            (self.folder / "texts").mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not manifest.exists():
+                if any(one != _partial(manifest) for one in self.folder.iterdir()):
+                    raise InputError(f"{self.folder} holds other files; name a new folder for the index")
+                self.save()  # after a kill, the folder counts as an index
+            (self.folder / "texts").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: {error.strerror or error}") from error
         # An index that is damaged is made again.
@@ -154,7 +157,7 @@ class ContextIndex:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     try:
         partial.write_bytes(data)
         partial.replace(path)
@@ -162,16 +165,24 @@ def _write(path: Path, data: bytes) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def _partial(path: Path) -> Path:
+    """Return the name of a file while it is written."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def _load_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Read vectors by the hash of their text; a file that is missing or damaged has none."""
+    import numpy as np
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             keys = json.loads((file.metadata() or {})["keys"])
             vectors = file.get_tensor("vectors")
-    except (OSError, SafetensorError, ValueError, KeyError):
+        sound = vectors.ndim == 2 and bool(np.isfinite(vectors).all())
+        return dict(zip(keys, vectors, strict=True)) if sound else {}
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return {}
-    return dict(zip(keys, vectors, strict=True)) if len(keys) == len(vectors) else {}
 
 
 def _save_vectors(path: Path, vectors: Mapping[str, np.ndarray]) -> None:

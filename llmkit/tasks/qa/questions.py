@@ -94,7 +94,7 @@ class QuestionSource:
         return Library([ContextDocument(row.where, text)], embed=self.embed)
 
     def contexts(self, row: Row, question: str) -> list[Passage]:
-        """Return the text to read for a row: all of it, or its best passages in the order of the text."""
+        """Return the text to read for a row: all of it, or its best passages, the best one first."""
         library = self.library(row)
         if self.passages is None and self.embed is None and len(library.documents) == 1:
             document = library.documents[0]

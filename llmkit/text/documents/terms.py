@@ -18,19 +18,16 @@ def read_terms(path: str | Path) -> list[str]:
     """Read terms that a translation keeps: one per line; skip blank lines and lines that begin with `#`.
 
     Raises:
-        InputError: the file cannot be read as UTF-8, or has no term.
+        InputError: the file is not UTF-8, or has too many terms.
     """
-    terms = [line for _, line in _lines(path)]
-    if not terms:
-        raise InputError(f"{path} has no terms; write one a line")
-    return list(dict.fromkeys(terms))
+    return list(dict.fromkeys(line.strip() for _, line in _lines(path)))
 
 
 def read_glossary(path: str | Path) -> Glossary:
     """Read a glossary: a line is a source term, a tab, and its translation.
 
     Raises:
-        InputError: the file cannot be read as UTF-8, a line has no tab or an empty side, a term has two
+        InputError: the file is not UTF-8, a line has no tab or an empty side, a term has two
             translations, or there is no line.
     """
     entries: dict[str, str] = {}
@@ -96,14 +93,15 @@ class Glossary:
         """The source terms in a text, each with the number of its places."""
         return Counter(term for _, _, term in self.places(text))
 
+    def missing(self, text: str, translation: str) -> Counter[str]:
+        """The source terms whose translation occurs less often, each with the number of missing places."""
+        written = translation.casefold()
+        wanted = self.used(text).items()
+        return +Counter({term: n - written.count(self.entries[term].casefold()) for term, n in wanted})
+
     def unmet(self, text: str, translation: str) -> list[str]:
         """The source terms whose translation occurs less often in the translated text."""
-        written = translation.casefold()
-        return [
-            term
-            for term, times in self.used(text).items()
-            if written.count(self.entries[term].casefold()) < times
-        ]
+        return list(self.missing(text, translation))
 
 
 @dataclass

@@ -3,7 +3,7 @@
 Public: `encoder`, `prompter`, `kind_of`, `shared_length`.
 
 Labels are already shifted: `targets[i]` is the token that follows `ids[: i + 1]`, or `IGNORED`. So a text of
-    n tokens becomes an example of n - 1 tokens.
+n tokens becomes an example of n - 1 tokens.
 """
 
 from __future__ import annotations

@@ -140,6 +140,7 @@ def read_source(
     *,
     mapping: Mapping[str, str] | None = None,
     objective: str | None = None,
+    columns: Columns | None = None,
     on_error: str = "fail",
     limit: int | None = None,
     encoding: str | None = None,
@@ -151,6 +152,7 @@ def read_source(
             text. If a dataset has several splits and none is named, "train" is read.
         mapping: role -> column (see `columns.ROLES`).
         objective: objective to take, if the columns allow several.
+        columns: columns of the training rows, for held-out rows, which must have them too.
         on_error: "fail" at a row that cannot be read or has other columns, or "skip" it.
         limit: maximum number of rows to read from each file; None is all.
         encoding: encoding of text files; None is UTF-8.
@@ -163,7 +165,7 @@ def read_source(
         LLMKitError: the rows do not fit into memory.
     """
     summary, kept = ReadSummary(), list[Row]()
-    columns: Columns | None = None
+    others = "the rows before it have one" if columns is None else "the training rows have one"
     for file in files:
         for row in open_rows(file, split="train", encoding=encoding).through(flat).limited(limit):
             if row.error is None and _blank_line(file, row):
@@ -176,7 +178,7 @@ def read_source(
                     raise RowError(row.where, row.error)
                 missing = columns.missing(row.data) if columns else []
                 if missing:
-                    raise RowError(row.where, f"no column {missing[0]!r}, but the rows before it have one")
+                    raise RowError(row.where, f"no column {missing[0]!r}, but {others}")
                 try:
                     found = recognize(row.data, mapping, columns.objective if columns else objective)
                 except InputError as error:
@@ -188,7 +190,7 @@ def read_source(
                 summary.skipped.append(str(error))
                 continue
             kept.append(row)
-    if columns is None:
+    if columns is None or not kept:
         raise InputError(f"{', '.join(map(str, files))}: no usable row{_first_reason(summary)}")
     return Source(columns, kept, summary)
 

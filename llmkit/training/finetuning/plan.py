@@ -209,7 +209,7 @@ def _set_up(
     loaded, flattens = load_for_training(replace(spec, device=device), recipe, dtype, source.columns, notice)
     recipe = with_adapter_options(recipe, loaded)
     kind = kind_of(source.columns, _model_kind(loaded))
-    if loaded.tokenizer.chat_template is None and source.has_conversations:
+    if loaded.tokenizer.chat_template is None and (source.has_conversations or held.has_conversations):
         loaded.tokenizer.chat_template = CHAT_TEMPLATE
         notice("the tokenizer has no chat template; it gets a plain one (`User: ...`, `Assistant: ...`)")
     length = min(recipe.max_length, loaded.context_length or recipe.max_length)
@@ -262,7 +262,7 @@ def _sources(
     source = read_source(data, objective=recipe.objective, limit=recipe.limit, **options)
     if eval_data is None:
         return source.split(recipe.eval_split, recipe.seed)
-    held = read_source([eval_data], objective=source.columns.objective, **options)
+    held = read_source([eval_data], columns=source.columns, **options)
     return source, held
 
 

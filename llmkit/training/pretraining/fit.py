@@ -15,7 +15,7 @@ from llmkit.training.pretraining.recipe import PretrainRecipe
 # one of 330,000 gets 4,096, about one for each different character; with more, few ids are seen often.
 _VOCABULARY = (512, 8192)
 _CHARACTERS_PER_ID = 64
-# Weights per byte of training text above which a model only memorizes a single book.
+# Largest number of weights, and weights per token above which a model only memorizes a single book.
 _LARGEST = 3_000_000
 _WEIGHTS_PER_TOKEN = 20
 # Passes over a short text, after which the held-out loss no longer falls; and tokens per weight for a longer

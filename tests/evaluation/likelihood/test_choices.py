@@ -112,6 +112,9 @@ def test_layouts_of_the_fields_sets(tiny, data, right):
             {"question": "q", "choices": ["a", "b"], "answer": 2},
             "the answer 2 in column 'answer'",
         ),
+        # `int` reads neither a raised digit nor thousands of digits.
+        ({"question": "q", "choices": ["a", "b"], "answer": "\u00b9"}, "the answer '\u00b9' in column"),
+        ({"question": "q", "choices": ["a", "b"], "answer": "1" * 5000}, "is not one of the choices"),
         ({"question": "q", "choices": ["a"], "answer": 0}, "column 'choices'"),
         ({"question": "q", "choices": ["a", ""], "answer": 0}, "a choice of 'choices'"),
         ({"question": "q", "choices": ["a", "b"]}, "no column answer or label"),

@@ -68,6 +68,21 @@ def test_a_preference_whose_prompt_alone_has_turns_gets_a_template(
     assert tokens(one) == tokens(other)
 
 
+def test_a_held_out_conversation_alone_gives_a_template_too(tiny_model: TinyModel, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", {"prompt": "Who is there?", "completion": "It is I."})
+    held = write(tmp_path / "held.jsonl", {"prompt": "Who is there?", "completion": SAID})
+    found = prepared(data, tiny_model("llama"), eval_data=held)
+    assert found.loaded.tokenizer.chat_template == CHAT_TEMPLATE
+    assert found.held_out.items[0].ids.tolist() == found.train.items[0].ids.tolist()
+
+
+def test_held_out_rows_have_the_columns_of_the_training_rows(tiny_model: TinyModel, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", {"messages": ASKED + SAID})
+    held = write(tmp_path / "held.jsonl", {"conversations": ASKED + SAID})
+    with pytest.raises(InputError, match=r"held.jsonl:1: no column 'messages', but the training rows"):
+        prepared(data, tiny_model("llama"), eval_data=held)
+
+
 def test_generate_reads_turns_in_the_prompt_s_column(tiny_model: TinyModel, tmp_path: Path) -> None:
     model = tiny_model("llama", chat=True)
     made = []

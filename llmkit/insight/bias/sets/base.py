@@ -31,7 +31,7 @@ class BiasSet:
         title: its name in papers.
         files: the files that it takes, in words.
         flaws: its known flaws, in a sentence.
-        rules: rules of scoring that it takes, the default first; see `scoring.SCORES`.
+        rules: rules of scoring that it takes, the default first; see `scoring.TextScorer`.
         read: reads the files and returns the items.
         define: returns the measures for the items and the rule of scoring.
         derive: turns the scores of texts into what the measures use, such as a chosen answer.

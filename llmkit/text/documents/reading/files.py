@@ -7,7 +7,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmkit.errors import InputError
@@ -102,6 +102,3 @@ def titled(path: str) -> str:
     """Return the title of a file's format, for messages."""
     format = format_of(path.lower().removesuffix(".gz"))
     return FORMATS[format].title if format else "plain text"
-
-
-Notice = Callable[[str], None]
