@@ -13,11 +13,13 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,7 +103,8 @@ class NativeSource:
         key = hashlib.sha256(b"\0".join(parts)).hexdigest()
         name = f"{self.name}-{level}-{platform.machine()}-{key[:16]}.so"
         for folder in (self.folder, cache_folder("native"), *_OWN):
-            if (folder / name).is_file() and (folder == self.folder or _is_own(folder, folder / name)):
+            # `os.path`: a user may have no permission to look into a folder, which is no error here.
+            if os.path.isfile(folder / name) and (folder == self.folder or _is_own(folder, folder / name)):
                 return folder / name
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
@@ -135,7 +138,8 @@ class NativeSource:
             return getattr(ctypes.CDLL(str(path)), symbol)
         except (OSError, AttributeError) as error:
             if path.parent != self.folder:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a cache may be read-only
+                    path.unlink()
             raise CannotBuildError(f"{path} does not load: {error}") from error
 
 
@@ -152,7 +156,7 @@ def _partial_file() -> tuple[str, Path]:
         folder = cache_folder("native")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_own(folder):
-            raise PermissionError(f"{folder} is another user's")
+            raise PermissionError(f"others can write into {folder}")
         handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
     except OSError:
         # A cache that cannot be written costs some seconds in each process.
@@ -167,12 +171,14 @@ def _partial_file() -> tuple[str, Path]:
 
 
 def _is_own(*paths: Path) -> bool:
-    """Return True if nobody but this user and the system's owner can have made files, which are run."""
-    own = {0, os.getuid()} if hasattr(os, "getuid") else None
+    """Return True if only this user and the system's owner can have written these files, which are run."""
+    if not hasattr(os, "getuid"):
+        return True
     try:
-        return all(own is None or path.stat().st_uid in own for path in paths)
+        found = [path.stat() for path in paths]
     except OSError:
         return False
+    return all(one.st_uid in (0, os.getuid()) and not one.st_mode & stat.S_IWOTH for one in found)
 
 
 @cache
