@@ -16,19 +16,28 @@ from llmkit.serving.settings import ServerSettings
 
 
 class Calls:
-    """Calls of a worker whose first one lasts until all others wait."""
+    """Calls of a worker whose first one lasts until all others wait.
+
+    Attributes:
+        seen: the texts of each run.
+        results: result or error of each call, by its texts.
+        stop_at: texts at whose run the worker is stopped.
+    """
 
     def __init__(self) -> None:
         engine = SimpleNamespace(live_batch=lambda size: None, token_budget=lambda: None)
         self.worker = Worker("m", lambda: engine, ServerSettings(), metrics=Metrics(), log=lambda line: None)
         self.seen: list[list[str]] = []
         self.results: dict[str, Any] = {}
+        self.stop_at: list[str] | None = None
         self._go, self._ended = threading.Event(), threading.Semaphore(0)
 
     def job(self, key: str, *texts: str, seconds: float = 60.0) -> CallJob:
         def shout(engine: Any, texts: Sequence[str]) -> list[str]:
             self._go.wait(10)
             self.seen.append(list(texts))
+            if list(texts) == self.stop_at:
+                self.worker.stop("stopped")
             if "bad" in texts:
                 raise InputError("a text is bad")
             return [f"{text.upper()}{key}" for text in texts]
@@ -69,6 +78,20 @@ def test_a_call_that_fails_fails_alone() -> None:
     calls.run([calls.job("1", text) for text in ("a", "b", "bad", "c")])
     assert calls.seen == [["a"], ["b", "bad", "c"], ["b"], ["bad"], ["c"]]
     assert calls.results == {"a": ["A1"], "b": ["B1"], "bad": "a text is bad", "c": ["C1"]}
+
+
+def test_calls_that_failed_together_end_with_the_worker() -> None:
+    calls = Calls()
+    calls.stop_at = ["b"]
+    calls.run([calls.job("1", text) for text in ("a", "b", "bad", "c")])
+    assert calls.seen == [["a"], ["b", "bad", "c"], ["b"]]
+    assert calls.results["bad"] == calls.results["c"] == "stopped"
+
+
+def test_a_short_text_does_not_wait_for_many_long_ones() -> None:
+    calls = Calls()
+    calls.run([calls.job("1", text) for text in ("a", "b", "c" * 20_000, "d" * 11_999, "e", "f")])
+    assert [list(map(len, texts)) for texts in calls.seen] == [[1], [1, 20_000, 11_999], [1, 1]]
 
 
 def test_at_most_64_texts_run_together() -> None:
