@@ -19,15 +19,17 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmkit.errors import NoticeWarning
 from llmkit.user_folder import cache_folder
 
+T = TypeVar("T")
 FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-fno-math-errno", "-Wno-psabi")
 _TELLING = threading.Lock()  # taken for good by the first build that tells
 _TEMPORARY = threading.Lock()
@@ -141,6 +143,25 @@ class NativeSource:
                 with suppress(OSError):  # a cache may be read-only
                     path.unlink()
             raise CannotBuildError(f"{path} does not load: {error}") from error
+
+
+def first_built(levels: Sequence[str], load: Callable[[str], T]) -> T:
+    """Return the result of `load` for the first level that can be built.
+
+    Args:
+        levels: names of levels, the fastest first; an old compiler may not know the newest.
+        load: function that builds one.
+
+    Raises:
+        CannotBuildError: none can be built; the reason is that of the first.
+    """
+    failures: list[CannotBuildError] = []
+    for level in levels:
+        try:
+            return load(level)
+        except CannotBuildError as error:
+            failures.append(error)
+    raise failures[0]
 
 
 def _tell() -> None:

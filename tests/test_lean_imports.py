@@ -229,8 +229,9 @@ def test_a_model_with_its_own_code_gets_all_imports() -> None:
     assert python(REMOTE).stdout == "True\n"
 
 
-def test_an_adapter_loads_in_a_process_with_few_imports() -> None:
+def test_an_adapter_loads_in_a_process_with_few_imports(stories_adapter: Path) -> None:
     """Peft uses distributed tensors where torch has them."""
-    done = python(COMMAND, "generate", "Once upon a time", "--model", "storyteller", "--max-new-tokens", "2")
+    model = str(stories_adapter)
+    done = python(COMMAND, "generate", "Once upon a time", "--model", model, "--max-new-tokens", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
