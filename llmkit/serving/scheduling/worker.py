@@ -13,21 +13,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Completion, LiveBatch, Request
 from llmkit.errors import OptionError
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, ended_early, fail
+from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, alike, ended_early, fail
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
     from llmkit.serving.settings import ServerSettings
 
-_TEXTS_TOGETHER, _CHARACTERS_TOGETHER = 64, 32_000
-"""Limits of calls that run as one: a short text must not wait for many long ones."""
 _WATCHED_TOKENS, _CALL_TOKENS = 2048, 8192
 """Tokens of a batch of a call: beside answers that wait for their next step, and where there are none."""
 STUCK_SECONDS = 30.0
@@ -243,7 +241,11 @@ class Worker:
                 self._join(job, self._batch)
                 return
             if isinstance(job, CallJob):
-                self._call([job, *self._alike(job)], self.engine)
+                with self._changed:
+                    others = alike(job, self._waiting)
+                    for one in others:
+                        self._waiting.remove(one)
+                self._call([job, *others], self.engine)
                 return
             self._alone, self._beat = [job], time.monotonic()
             self._stream(job, self.engine)
@@ -252,24 +254,6 @@ class Worker:
             fail(job, error)
         finally:
             self._alone = ()
-
-    def _alike(self, job: CallJob) -> list[CallJob]:
-        """Take the waiting calls whose texts can be answered together with those of `job`."""
-        found: list[CallJob] = []
-        if job.batch is None:
-            return found
-        texts = list(job.batch.texts)
-        with self._changed:
-            for one in list(self._waiting):
-                batch = one.batch if isinstance(one, CallJob) else None
-                if batch is None or batch.key != job.batch.key or one.dead:
-                    continue
-                texts += batch.texts
-                if len(texts) > _TEXTS_TOGETHER or sum(map(len, texts)) > _CHARACTERS_TOGETHER:
-                    break
-                found.append(cast("CallJob", one))
-                self._waiting.remove(one)
-        return found
 
     def _call(self, jobs: Sequence[CallJob], engine: Engine) -> None:
         """Run one call, or several as one; if several fail, each runs alone, so that it has its own error."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from llmkit.errors import InputError
 from llmkit.serving.metrics import Metrics
 from llmkit.serving.scheduling.jobs import CallJob, TextBatch
@@ -88,10 +90,18 @@ def test_calls_that_failed_together_end_with_the_worker() -> None:
     assert calls.results["bad"] == calls.results["c"] == "stopped"
 
 
-def test_a_short_text_does_not_wait_for_many_long_ones() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "runs"),
+    [
+        ([1, 2, 20_000, 3_998, 2, 2], [[1], [2, 3_998], [20_000], [2, 2]]),
+        ([1, 9_000, 8_000, 5_000, 100], [[1], [9_000, 8_000, 5_000], [100]]),
+    ],
+    ids=["short beside long", "long"],
+)
+def test_short_texts_do_not_wait_for_long_ones(sizes: list[int], runs: list[list[int]]) -> None:
     calls = Calls()
-    calls.run([calls.job("1", text) for text in ("a", "b", "c" * 20_000, "d" * 11_999, "e", "f")])
-    assert [list(map(len, texts)) for texts in calls.seen] == [[1], [1, 20_000, 11_999], [1, 1]]
+    calls.run([calls.job("1", "x" * size) for size in sizes])
+    assert [list(map(len, texts)) for texts in calls.seen] == runs
 
 
 def test_at_most_64_texts_run_together() -> None:
