@@ -16,13 +16,14 @@ import importlib
 import linecache
 import os
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -83,9 +84,12 @@ def _import_shapes() -> None:
     importlib.import_module(_SHAPES)
 
 
-class _Watch:
-    library: Any = None  # its kernels stay registered for as long as it is held
-    paused = False
+class _Watch(threading.local):
+    library: ClassVar[Any] = None  # its kernels stay registered for as long as it is held
+    paused = False  # in this thread
+
+
+_WATCH = _Watch()
 
 
 def _watch_meta(torch: Any) -> None:
@@ -95,7 +99,7 @@ def _watch_meta(torch: Any) -> None:
         kernel = torch.library.get_kernel(f"aten::{name}", "Meta")
 
         def make(keys: Any, *args: Any, kernel: Any = kernel, **kwargs: Any) -> Any:
-            if not _Watch.paused:
+            if not _WATCH.paused:
                 _import_shapes()
             return kernel.call_boxed(keys, *args, **kwargs)
 
@@ -106,11 +110,11 @@ def empty_meta(sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Return a tensor without memory that no operation reads: for it, shapes of results are not imported."""
     import torch
 
-    _Watch.paused = True
+    _WATCH.paused = True
     try:
         return torch.empty(tuple(sizes), dtype=dtype, device="meta")
     finally:
-        _Watch.paused = False
+        _WATCH.paused = False
 
 
 def _import_attributes(package: str) -> None:
@@ -144,7 +148,6 @@ class _AroundImport(MetaPathFinder, Loader):
         after: Callable[[Any], object] = lambda module: None,
     ) -> None:
         self._names, self._before, self._after = names, before, after
-        self._spec: ModuleSpec | None = None
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         # Nothing is imported here: Python holds a lock for all threads, and a program may only ask.
@@ -152,17 +155,18 @@ class _AroundImport(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Import the module as the other finders find it."""
-        with suppress(ValueError):  # another thread has done so
-            sys.meta_path.remove(self)
+        # It stays in `sys.meta_path`: another thread that goes through the list would leave out a finder.
+        self._names = ()
         self._before()
         module = importlib.import_module(spec.name)
         self._after(module)
-        self._spec = module.__spec__
+        spec.loader_state = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own spec back; it has run."""
-        module.__spec__ = self._spec
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
 
 
 def import_lean() -> None:

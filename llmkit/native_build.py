@@ -13,19 +13,23 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmkit.errors import NoticeWarning
 from llmkit.user_folder import cache_folder
 
+T = TypeVar("T")
 FLAGS = ("-O3", "-fPIC", "-std=c++17", "-fopenmp", "-fno-math-errno", "-Wno-psabi")
 _TELLING = threading.Lock()  # taken for good by the first build that tells
 _TEMPORARY = threading.Lock()
@@ -101,7 +105,8 @@ class NativeSource:
         key = hashlib.sha256(b"\0".join(parts)).hexdigest()
         name = f"{self.name}-{level}-{platform.machine()}-{key[:16]}.so"
         for folder in (self.folder, cache_folder("native"), *_OWN):
-            if (folder / name).is_file() and (folder == self.folder or _is_own(folder, folder / name)):
+            # `os.path`: a user may have no permission to look into a folder, which is no error here.
+            if os.path.isfile(folder / name) and (folder == self.folder or _is_own(folder, folder / name)):
                 return folder / name
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
@@ -135,8 +140,28 @@ class NativeSource:
             return getattr(ctypes.CDLL(str(path)), symbol)
         except (OSError, AttributeError) as error:
             if path.parent != self.folder:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a cache may be read-only
+                    path.unlink()
             raise CannotBuildError(f"{path} does not load: {error}") from error
+
+
+def first_built(levels: Sequence[str], load: Callable[[str], T]) -> T:
+    """Return the result of `load` for the first level that can be built.
+
+    Args:
+        levels: names of levels, the fastest first; an old compiler may not know the newest.
+        load: function that builds one.
+
+    Raises:
+        CannotBuildError: none can be built; the reason is that of the first.
+    """
+    failures: list[CannotBuildError] = []
+    for level in levels:
+        try:
+            return load(level)
+        except CannotBuildError as error:
+            failures.append(error)
+    raise failures[0]
 
 
 def _tell() -> None:
@@ -152,7 +177,7 @@ def _partial_file() -> tuple[str, Path]:
         folder = cache_folder("native")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_own(folder):
-            raise PermissionError(f"{folder} is another user's")
+            raise PermissionError(f"others can write into {folder}")
         handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
     except OSError:
         # A cache that cannot be written costs some seconds in each process.
@@ -167,12 +192,14 @@ def _partial_file() -> tuple[str, Path]:
 
 
 def _is_own(*paths: Path) -> bool:
-    """Return True if nobody but this user and the system's owner can have made files, which are run."""
-    own = {0, os.getuid()} if hasattr(os, "getuid") else None
+    """Return True if only this user and the system's owner can have written these files, which are run."""
+    if not hasattr(os, "getuid"):
+        return True
     try:
-        return all(own is None or path.stat().st_uid in own for path in paths)
+        found = [path.stat() for path in paths]
     except OSError:
         return False
+    return all(one.st_uid in (0, os.getuid()) and not one.st_mode & stat.S_IWOTH for one in found)
 
 
 @cache

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from llmkit.lean_imports import _AroundImport
 
 HEAVY = (
     "torch._dynamo",
@@ -94,6 +99,31 @@ def test_shapes_come_when_they_are_used(use: str) -> None:
     plain = SHAPES.replace("import_torch()\n", "").replace("assert", "assert 1 or").format(use="")
     assert done.stdout == python(plain).stdout
     assert done.stdout.startswith("[1, 3, 7]")
+
+
+def test_modules_that_threads_import_at_the_same_time_keep_their_own_specs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both threads have found the module before one of them imports it."""
+    names = ["llmkit_test_one", "llmkit_test_two"]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("")
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        del sys.modules[name]
+    monkeypatch.syspath_prepend(tmp_path)
+    finder, other = _AroundImport(names), _AroundImport(())
+    monkeypatch.setattr(sys, "meta_path", [finder, other, *sys.meta_path])
+    search = iter(sys.meta_path)
+    assert next(search) is finder
+    specs = [finder.find_spec(name) for name in names]
+    modules = [importlib.util.module_from_spec(spec) for spec in specs if spec is not None]
+    for module in modules:
+        finder.exec_module(module)
+    assert [module.__spec__ and module.__spec__.origin for module in modules] == [
+        str(tmp_path / f"{name}.py") for name in names
+    ]
+    assert next(search) is other
+    assert finder.find_spec(names[0]) is None
 
 
 ATTRIBUTES = """
@@ -199,8 +229,9 @@ def test_a_model_with_its_own_code_gets_all_imports() -> None:
     assert python(REMOTE).stdout == "True\n"
 
 
-def test_an_adapter_loads_in_a_process_with_few_imports() -> None:
+def test_an_adapter_loads_in_a_process_with_few_imports(stories_adapter: Path) -> None:
     """Peft uses distributed tensors where torch has them."""
-    done = python(COMMAND, "generate", "Once upon a time", "--model", "storyteller", "--max-new-tokens", "2")
+    model = str(stories_adapter)
+    done = python(COMMAND, "generate", "Once upon a time", "--model", model, "--max-new-tokens", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

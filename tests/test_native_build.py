@@ -12,7 +12,7 @@ import pytest
 
 from llmkit import native_build
 from llmkit.errors import NoticeWarning
-from llmkit.native_build import PORTABLE, NativeSource
+from llmkit.native_build import PORTABLE, CannotBuildError, NativeSource
 
 
 @pytest.mark.parametrize(("terminal", "told"), [(True, 1), (False, 0)])
@@ -41,10 +41,14 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NativeSource:
     return NativeSource("one", tmp_path, ("one.cpp",), (PORTABLE,))
 
 
-def test_a_user_without_a_home_gets_a_library_for_the_process(
-    source: NativeSource, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cache", [None, "x" * 300], ids=["no home", "a path that raises"])
+def test_a_user_without_a_cache_gets_a_library_for_the_process(
+    cache: str | None, source: NativeSource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    if cache is None:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     built = source.build("portable")
     assert built.parent == native_build._OWN[0]
@@ -66,3 +70,24 @@ def test_a_library_of_another_user_is_not_run(
     again = source.build("portable")
     assert native_build._is_own(again, again.parent) == (not user)
     assert (again == built) == (not user and not whole)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["file", "folder"])
+def test_a_library_that_all_users_can_change_is_not_run(whole: bool, source: NativeSource) -> None:
+    built = source.build("portable")
+    changed = built.parent if whole else built
+    changed.chmod(changed.stat().st_mode | 0o002)
+    built.write_text("not what was compiled")
+    again = source.build("portable")
+    assert source.load(again, "llmkit_one_portable")() == 7
+    assert (again == built) == (not whole)
+
+
+def test_a_library_that_does_not_load_is_an_error_of_its_own(source: NativeSource) -> None:
+    built = source.build("portable")
+    built.write_text("damaged")
+    with pytest.raises(CannotBuildError, match="does not load"):
+        source.load(built, "llmkit_one_portable")
+    assert not built.exists()
+    with pytest.raises(CannotBuildError, match="does not load"):  # another process has removed it
+        source.load(built, "llmkit_one_portable")

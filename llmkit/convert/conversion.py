@@ -102,7 +102,7 @@ def convert(
     with unfinished(output, _header(job, source), as_file=to == "gguf") as work:
         result = _result(job, source, _TARGETS[to](job, source, work, probe))
         _accept(result, other_texts=accept_other_texts)
-        _carry(source, work.path, output)
+        _carry(source, work.path)
         write_proof(_proof_path(work.path, to), result)
         work.accepted = True
     return result
@@ -296,7 +296,7 @@ def _agreement(check: Check) -> str:
     return f", the same top token at {share:.1%} of {check.tokens}" if share is not None else ""
 
 
-def _carry(source: SourceModel, path: Path, output: Path) -> None:
+def _carry(source: SourceModel, path: Path) -> None:
     """Copy the source's card and license."""
     import shutil
 

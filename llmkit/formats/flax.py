@@ -6,13 +6,13 @@ extension of type 1 that holds shape, name of the dtype, and bytes. Large arrays
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
 from llmkit.formats.named import NamedArray
+from llmkit.formats.shapes import count_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class _Array:
         if dtype_name not in _DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise ValueError(f"an array of {str(dtype_name)[:20]} and shape {str(shape)[:40]}")
         itemsize = 2 if dtype_name == "bfloat16" else np.dtype(dtype_name).itemsize
-        if math.prod(shape) * itemsize != len(data):
+        if count_values(shape) * itemsize != len(data):
             raise ValueError(f"an array of shape {str(shape)[:40]} has {len(data)} bytes")
         self.dtype_name = dtype_name
         if dtype_name == "bfloat16":  # the upper half of a float32

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.errors import InputError
+from llmkit.formats.shapes import count_values
 
 if TYPE_CHECKING:
     import torch
@@ -153,11 +154,10 @@ def _covers(places: Mapping[str, StoredTensor], start: int, size: int) -> bool:
 def _place(entry: Any, path: Path, start: int) -> StoredTensor:
     dtype, shape = str(entry["dtype"]), tuple(map(int, entry["shape"]))
     first, last = map(int, entry["data_offsets"])
-    if first < 0 or last < first or any(n < 0 for n in shape):
-        raise ValueError("offsets or a shape below zero")
-    if math.prod(max(n, 1) for n in shape) >= 1 << 63:
-        raise ValueError("a shape beyond what torch counts")
-    if dtype in TYPES and math.prod(shape) * TYPES[dtype][1] != last - first:
+    if first < 0 or last < first:
+        raise ValueError("offsets below zero")
+    values = count_values(shape)
+    if dtype in TYPES and values * TYPES[dtype][1] != last - first:
         raise ValueError("a tensor of another size than its shape")
     return StoredTensor(dtype, shape, path, start + first, last - first)
 

@@ -18,7 +18,7 @@ What the rest of llmkit calls, and what each promises:
     transformers with the compressed-tensors package reads bit-exactly; the same model gives the same bytes.
 
 ``storage.load_quantized_into(model, tensors, settings)``
-    puts such files (`storage.read_tensors(folder)`) into a model that was built from the config alone, under
+    puts the tensors of such files into a model that was built from the config alone, under
     ``transformers.initialization.no_init_weights``; ``settings`` is the config's ``quantization_config``,
     which must be taken off the config before the model is built. Anything malformed raises
     `llmkit.errors.InputError`. What was saved computes the same bits when loaded.
@@ -32,9 +32,6 @@ What the rest of llmkit calls, and what each promises:
 
 ``quality.divergence(original, changed, batches)``
     is the Kullback-Leibler divergence by which a quantization is judged.
-
-``prepacked.prepack_model(model)``
-    keeps plain bfloat16 layers in oneDNN's own layout: the same results, read faster.
 
 Nothing here imports torch until it is needed.
 """

@@ -18,7 +18,6 @@ import torch
 from llmkit.errors import one_line
 from llmkit.linear import native_build
 from llmkit.linear.formats import QuantizedWeight, fitting_group
-from llmkit.linear.prepacked import available
 from llmkit.linear.registry import LinearKernel, PackedWeight
 
 ROTATED = 1 << 27
@@ -177,9 +176,13 @@ def _ways(
     return found
 
 
+def _onednn_multiplies_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def _torch_ways(weight: torch.Tensor, copies: int) -> list[_Way]:
     found = []
-    if weight.dtype == torch.bfloat16 and available():
+    if weight.dtype == torch.bfloat16 and _onednn_multiplies_bfloat16():
         reorder, multiply = torch.ops.mkldnn._reorder_linear_weight, torch.ops.mkldnn._linear_pointwise
         reordered = [reorder(weight) for _ in range(copies)]
         found.append(

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from llmkit.native_build import ARM_MACHINES, PORTABLE, CannotBuildError, Level, NativeSource
+from llmkit.native_build import ARM_MACHINES, PORTABLE, CannotBuildError, Level, NativeSource, first_built
 
 __all__ = ["CannotBuildError", "best", "levels", "load"]
 
@@ -42,18 +42,17 @@ def levels() -> tuple[str, ...]:
 
 @cache
 def best() -> str:
-    """The fastest of the processor's levels that can be built here: an old compiler may not know the newest.
+    """The fastest of the processor's levels that can be built here.
 
     Raises:
         CannotBuildError: none can; of the first it is said why.
     """
-    failures = []
-    for level in levels():
-        found = _tried(level)
-        if not isinstance(found, CannotBuildError):
-            return level
-        failures.append(found)
-    raise failures[0]
+
+    def tried(level: str) -> str:
+        load(level)
+        return level
+
+    return first_built(levels(), tried)
 
 
 def load(level: str) -> Callable[..., int]:

@@ -8,7 +8,6 @@ with.
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from llmkit.linear.quantize import (
     token_embeddings,
 )
 from llmkit.linear.registry import LinearKernel, PackedWeight
+from llmkit.permissions import use_umask
 from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts, save_shards
 
 METHOD = "compressed-tensors"
@@ -87,14 +87,13 @@ def save_quantized(
     (folder / SCALES).unlink(missing_ok=True)
     if scales:
         save_file(scales, folder / SCALES, metadata={"format": "pt"})
-    for path in folder.glob("*.safetensors"):
-        path.chmod(0o666 & ~_umask())
     config = copy.deepcopy(model.config)
     config.quantization_config = settings
     config.save_pretrained(folder)
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
+    use_umask(folder)
 
 
 def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -108,22 +107,6 @@ def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         seen.add(place)
         found[name] = tensor
     return found
-
-
-def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a folder's safetensors files, mapped and not yet read."""
-    from safetensors.torch import load_file
-
-    found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found |= load_file(path)
-    return found
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str, Any]:

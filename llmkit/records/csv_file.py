@@ -196,7 +196,7 @@ def _problem(fields: list[str], columns: int) -> str | None:
             data = field.encode("utf-8", "surrogateescape")
             return not_utf8(data, len(field[: bad.start()].encode("utf-8")))
     if len(fields) != columns:
-        return f"{len(fields)} fields, but the header has {columns}"
+        return f"{len(fields)} field{'s' * (len(fields) != 1)}, but the header has {columns}"
     return None
 
 

@@ -263,8 +263,8 @@ class JournaledOutput:
         size = os.fstat(self._partial_fd).st_size
         if size < done.bytes:
             raise InputError(
-                f"{self._paths.partial} has {size} bytes, but {done.bytes} in its journal: it was truncated;"
-                " overwrite=True starts again"
+                f"{self._paths.partial} has {size} bytes, but its journal says {done.bytes}: it was"
+                " truncated; overwrite=True starts again"
             )
         self._hash_partial(done.bytes)
         if self._output.hexdigest() != done.output:

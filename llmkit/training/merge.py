@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.permissions import use_umask
 from llmkit.records.disk import writing
 from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
-from llmkit.training.files import use_umask
 from llmkit.training.merged_card import merged_card
 from llmkit.training.recipe import DTYPES, check_choice
 from llmkit.training.run import cannot_write, try_writing

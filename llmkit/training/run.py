@@ -18,12 +18,12 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
+from llmkit.permissions import use_umask
 from llmkit.records.disk import writing
 from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
 from llmkit.text.names import check_name
 from llmkit.training import checkpoints
 from llmkit.training.checkpoints import UNFINISHED
-from llmkit.training.files import use_umask
 from llmkit.training.recipe import DTYPES, check_choice
 from llmkit.training.samples import check_samples
 

@@ -32,10 +32,11 @@ LIST = {"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems"
 NAMED = {"anyOf": [{"const": "yes"}, {"type": "number", "minimum": 0, "maximum": 5}]}
 
 
-@pytest.fixture(scope="module", params=["stories", "storyteller"])
+@pytest.fixture(scope="module", params=[None, "sdpa"], ids=["native steps", "generate"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """A model in native steps, and one that decodes by `generate`."""
-    return open_engine(ModelSpec(request.param, device="cpu", dtype="float32", bundled=True))
+    """A model in native steps, and the same one by `generate`."""
+    spec = ModelSpec("stories", device="cpu", dtype="float32", attn=request.param, bundled=True)
+    return open_engine(spec)
 
 
 def requests(engine: Engine, constraints: list[Constraint | None], tokens: int = 80) -> list[Request]:

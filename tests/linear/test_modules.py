@@ -1,4 +1,4 @@
-"""Quantized layers as modules: threads, gradients, copies, state dicts; and prepacked bfloat16 layers."""
+"""Quantized layers as modules: threads, gradients, copies, state dicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from llmkit.errors import InputError
 from llmkit.linear import cpu, native_build
 from llmkit.linear.formats import quantize
 from llmkit.linear.modules import QuantizedEmbedding, QuantizedLinear
-from llmkit.linear.prepacked import PrepackedLinear, available, prepack_model
 from llmkit.linear.registry import default, find
 
 
@@ -161,34 +160,3 @@ def test_a_weight_that_the_native_code_refuses():
     packed.group = 24
     with pytest.raises(InputError, match="groups of 24"):
         cpu.product(rows(), packed)
-
-
-@pytest.mark.skipif(not available(), reason="oneDNN multiplies no bfloat16 here")
-def test_prepacked_layers():
-    plain = torch.nn.Linear(256, 192).to(torch.bfloat16)
-    model = torch.nn.ModuleDict({"a": plain, "small": torch.nn.Linear(256, 8).to(torch.bfloat16)})
-    x = rows(9, 256, torch.bfloat16)
-    exact = x.double() @ plain.weight.double().T + plain.bias.double()
-    expected = plain(x)
-    assert prepack_model(model) == 1
-    one = model["a"]
-    assert isinstance(one, PrepackedLinear)
-    with torch.inference_mode():
-        found = one(x)
-    assert (found - exact).abs().max() <= (expected - exact).abs().max() * 1.5
-    assert torch.equal(one.dense(), plain.weight)
-    assert torch.equal(one.state_dict()["weight"], plain.weight)
-    twin = pickle.loads(pickle.dumps(one))
-    with torch.inference_mode():
-        assert torch.equal(twin(x), found)
-    y = x.float().requires_grad_()
-    one(y).sum().backward()
-    assert torch.allclose(y.grad, plain.weight.float().sum(0).expand(9, 256), atol=1e-4)
-
-
-@pytest.mark.skipif(not available(), reason="oneDNN multiplies no bfloat16 here")
-def test_a_tied_weight_is_not_prepacked():
-    model = torch.nn.ModuleDict({"table": torch.nn.Embedding(256, 256), "head": torch.nn.Linear(256, 256)})
-    model["head"].weight = model["table"].weight
-    assert prepack_model(model.to(torch.bfloat16)) == 0
-    assert prepack_model(torch.nn.Sequential(torch.nn.Linear(256, 256))) == 0  # float32

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from llmkit.errors import InputError, OptionError
 from llmkit.linear.gptq import calibrate, gptq
@@ -17,10 +18,14 @@ from llmkit.linear.modules import QuantizedEmbedding, QuantizedLinear
 from llmkit.linear.quality import divergence
 from llmkit.linear.quantize import quantize_model
 from llmkit.linear.registry import LinearKernel, find
-from llmkit.linear.storage import SCALES, load_quantized_into, read_tensors, save_quantized
+from llmkit.linear.storage import SCALES, load_quantized_into, save_quantized
 
 DECODERS = ("gpt2", "llama", "gemma3", "opt", "bloom")
 SEQ2SEQ = ("t5", "bart")
+
+
+def read_tensors(folder):
+    return {name: x for path in folder.glob("*.safetensors") for name, x in load_file(path).items()}
 
 
 @pytest.fixture
@@ -161,6 +166,10 @@ def test_saved_and_loaded(family, embeddings, load, tmp_path):
     for file in sorted(path.name for path in (tmp_path / "one").iterdir()):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
     assert (tmp_path / "one" / SCALES).exists() == (embeddings == "float")
+    (tmp_path / "new").touch()  # as the umask wants it; safetensors alone makes files for their owner only
+    assert {path.stat().st_mode for path in (tmp_path / "one").iterdir()} == {
+        (tmp_path / "new").stat().st_mode
+    }
 
 
 def test_loaded_with_another_kernel(load, tmp_path):

@@ -147,7 +147,7 @@ def test_csv_rows_that_do_not_fit_the_header_are_errors_of_their_own(rows):
     content = b'a,b\n1,2\n1\n1,2,3\n\n"x"y,2\n5,6\ncaf\xe9,2\n7,8\n'
     assert rows("x.csv", content) == [
         ("x.csv:2", {"a": "1", "b": "2"}),
-        ("x.csv:3", "1 fields, but the header has 2"),
+        ("x.csv:3", "1 field, but the header has 2"),
         ("x.csv:4", "3 fields, but the header has 2"),
         ("x.csv:6", "not CSV: ',' expected after '\"' (inside a quoted field, a quote is written twice)"),
         ("x.csv:7", {"a": "5", "b": "6"}),
@@ -193,7 +193,7 @@ def test_each_line_of_a_tsv_is_a_row(rows):
         ("x.tsv:3", {"source": '"Yes."', "target": '"Ja."'}),
         ("x.tsv:4", {"source": '5" disk', "target": '5" Platte'}),
         ("x.tsv:6", {"source": 'a "b"', "target": "c"}),
-        ("x.tsv:7", "1 fields, but the header has 2"),
+        ("x.tsv:7", "1 field, but the header has 2"),
     ]
 
 

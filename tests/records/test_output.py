@@ -296,7 +296,7 @@ def test_a_partial_file_that_lost_text_is_refused(fake, source, unfinished):
     partial = unfinished.with_name("out.jsonl.partial")
     size = journal.read(unfinished.with_name("out.jsonl.journal")).finished.bytes
     os.truncate(partial, size - 1)
-    with pytest.raises(InputError, match=rf"has {size - 1} bytes, but {size} in its journal"):
+    with pytest.raises(InputError, match=rf"has {size - 1} bytes, but its journal says {size}"):
         fake.run(source, unfinished, resume=True)
     partial.unlink()
     with pytest.raises(InputError, match="has 0 bytes"):

@@ -228,6 +228,11 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], bytes, str]] = {
     "gap": (lambda head: _move(head, 8), b"\0" * 8, "overlap or leave gaps"),
     "overlap": (lambda head: head.update({_UP: head[_UP.replace("1", "0")]}), b"", "overlap or leave gaps"),
     "huge": (lambda head: head.update(x=_HUGE), b"", "is not a safetensors file"),
+    "dimensions": (
+        lambda head: head.update(x={**_HUGE, "shape": [0] * 65}),
+        b"",
+        "is not a safetensors file",
+    ),
     "metadata": (lambda head: head.update(__metadata__={"format": 1}), b"", "is damaged: Error while"),
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def converted_model(
 
     path = place_of(outline, to, kind, versions)
     proof = proof_of(path) if to == "gguf" else path / "proof.json"
-    if path.exists() and proof.is_file():
+    if os.path.exists(path) and os.path.isfile(proof):  # False too if the user has no permission to look
         return ConvertedModel(path, kind, False, _notes(_read(proof)))
     name = outline.spec.name
     warnings.warn(f"converting {name} for this engine, once, to {path}", NoticeWarning, stacklevel=2)

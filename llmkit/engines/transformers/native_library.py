@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource
+from llmkit.native_build import PORTABLE, CannotBuildError, Level, NativeSource, first_built
 
-T = TypeVar("T")
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 _WIDE = ("-march=x86-64-v4", "-mprefer-vector-width=512")
 _PAIRS = ("-mavx512vnni", "-mavx512bf16")
@@ -131,22 +130,7 @@ def functions() -> Functions:
     Raises:
         CannotBuildError: there is none that can be built here.
     """
-    return best(SOURCES, load)
-
-
-def best(sources: Sequence[NativeSource], load: Callable[[str], T]) -> T:
-    """Return the result of `load` for this processor's best instruction set that can be built.
-
-    Raises:
-        CannotBuildError: there is none that can be built here.
-    """
-    failures: list[CannotBuildError] = []
-    for level in sources[0].available():
-        try:
-            return load(level)
-        except CannotBuildError as error:
-            failures.append(error)
-    raise failures[0]
+    return first_built(SOURCES[0].available(), load)
 
 
 def build_all(sources: Sequence[NativeSource], level: str) -> list[Any]:

@@ -7,7 +7,6 @@ trackable_object_graph.proto); https://github.com/google/leveldb/blob/main/doc/t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.errors import InputError
 from llmkit.formats.named import NamedArray
+from llmkit.formats.shapes import count_values
 from llmkit.formats.tensorflow.names import is_training_state, translate
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _values(index: Path, key: str, entry: _BundleEntry) -> np.ndarray:
     if entry.dtype not in _DTYPES and entry.dtype != _BFLOAT16:
         raise ValueError(f"{key} has the dtype {entry.dtype}, which is not read")
     itemsize = 2 if entry.dtype == _BFLOAT16 else np.dtype(_DTYPES[entry.dtype]).itemsize
-    if math.prod(entry.shape) * itemsize != entry.size:
+    if count_values(entry.shape) * itemsize != entry.size:
         raise ValueError(f"{key} of shape {entry.shape} has {entry.size} bytes")
     data = _bytes(index, key, entry)
     if entry.dtype == _BFLOAT16:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,11 @@ from llmkit.serving.metrics import Metrics
 
 GRACE = 0.2
 """Seconds after a deadline during which the model's thread may still end a request itself."""
+
+# Limits of calls that run together. Their results come together, so a short text must not wait for long ones.
+_TEXTS_TOGETHER = 64
+_CHARACTERS_TOGETHER = 4_000
+_TIMES_SHORTEST = 16  # more characters than that, but at most so many times those of the shortest call
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,11 @@ class TextBatch:
     texts: Sequence[str]
     function: Callable[[Any, Sequence[str]], Sequence[Any]]
 
+    @property
+    def characters(self) -> int:
+        """Number of characters of all texts."""
+        return sum(map(len, self.texts))
+
 
 class CallJob:
     """A function that runs in the model's thread, between steps.
@@ -155,6 +165,24 @@ class CallJob:
             self._done(result, error)
         except RuntimeError:  # the event loop is closed
             pass
+
+
+def alike(job: CallJob, waiting: Iterable[AnswerJob | CallJob]) -> list[CallJob]:
+    """Return the waiting calls that run together with `job`: they have its key, and are about as long."""
+    found: list[CallJob] = []
+    if job.batch is None:
+        return found
+    texts, sizes = len(job.batch.texts), [job.batch.characters]
+    for one in waiting:
+        if not isinstance(one, CallJob) or one.batch is None or one.batch.key != job.batch.key or one.dead:
+            continue
+        batch = one.batch
+        most = max(_CHARACTERS_TOGETHER, _TIMES_SHORTEST * min(*sizes, batch.characters))
+        if texts + len(batch.texts) <= _TEXTS_TOGETHER and sum(sizes) + batch.characters <= most:
+            texts += len(batch.texts)
+            sizes.append(batch.characters)
+            found.append(one)
+    return found
 
 
 def fail(job: AnswerJob | CallJob, error: BaseException) -> None:

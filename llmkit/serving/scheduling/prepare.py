@@ -24,7 +24,6 @@ from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
-    from llmkit.serving.tools.use import ToolUse
 
 DEFAULT_TOKENS = 1024
 """Maximum number of tokens of an answer if the client gives no limit; the context may allow fewer."""
@@ -115,7 +114,7 @@ class _Preparing:
         wanted, use = self._wanted, self._wanted.tools
         if use is None or self._support is None:
             return Formed(wanted.form, self._engine)
-        family = self._family(use)
+        family = self._family()
         form = None if use.choice == "required" else wanted.form
         if form is not None and form.kind not in ("json", "schema"):
             raise bad("response_format", f"cannot be {form.kind} together with `tools`", "unsupported_value")
@@ -130,7 +129,7 @@ class _Preparing:
         except OptionError as error:
             raise bad("tools", error.reason, "unsupported_value") from error
 
-    def _family(self, use: ToolUse) -> ToolFamily | None:
+    def _family(self) -> ToolFamily | None:
         support = self._support
         assert support is not None
         if support.family is None and support.template is None:

@@ -13,23 +13,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Completion, LiveBatch, Request
 from llmkit.errors import OptionError
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Metrics
-from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, ended_early, fail
+from llmkit.serving.scheduling.jobs import AnswerJob, CallJob, NewTokens, alike, ended_early, fail
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
     from llmkit.serving.settings import ServerSettings
 
-_TEXTS_TOGETHER = 64
-"""Texts of calls that run as one."""
-_WATCHED_TOKENS = 2048
-_CALL_TOKENS = 8192
+_WATCHED_TOKENS, _CALL_TOKENS = 2048, 8192
 """Tokens of a batch of a call: beside answers that wait for their next step, and where there are none."""
 STUCK_SECONDS = 30.0
 """Seconds without a step after which a model with work counts as stuck."""
@@ -244,7 +241,11 @@ class Worker:
                 self._join(job, self._batch)
                 return
             if isinstance(job, CallJob):
-                self._call([job, *self._alike(job)], self.engine)
+                with self._changed:
+                    others = alike(job, self._waiting)
+                    for one in others:
+                        self._waiting.remove(one)
+                self._call([job, *others], self.engine)
                 return
             self._alone, self._beat = [job], time.monotonic()
             self._stream(job, self.engine)
@@ -254,49 +255,32 @@ class Worker:
         finally:
             self._alone = ()
 
-    def _alike(self, job: CallJob) -> list[CallJob]:
-        """Take the waiting calls whose texts can be answered together with those of `job`."""
-        found: list[CallJob] = []
-        if job.batch is None:
-            return found
-        count = len(job.batch.texts)
-        with self._changed:
-            for one in list(self._waiting):
-                batch = one.batch if isinstance(one, CallJob) else None
-                if batch is None or batch.key != job.batch.key or one.dead:
-                    continue
-                count += len(batch.texts)
-                if count > _TEXTS_TOGETHER:
-                    break
-                found.append(cast("CallJob", one))
-                self._waiting.remove(one)
-        return found
-
     def _call(self, jobs: Sequence[CallJob], engine: Engine) -> None:
-        """Run calls as one; if that fails, each by itself, so that each has its own error."""
+        """Run one call, or several as one; if several fail, each runs alone, so that it has its own error."""
         self._alone, self._beat = jobs, time.monotonic()
         most = _WATCHED_TOKENS if self._batch is not None else _CALL_TOKENS
         watched = _Watched(engine, lambda: self._between(jobs), most)
-        if len(jobs) > 1:
-            batches = [job.batch for job in jobs if job.batch is not None]
-            try:
-                results = batches[0].function(watched, [text for batch in batches for text in batch.texts])
-            except Exception:
-                for job in jobs:
-                    self._call([job], engine)
-                return
-            found = iter(results)
-            for job, batch in zip(jobs, batches, strict=True):
-                job.done(list(islice(found, len(batch.texts))))
+        if len(jobs) == 1:
+            jobs[0].done(jobs[0].function(watched))
             return
-        (job,) = jobs
+        batches = [job.batch for job in jobs if job.batch is not None]
         try:
-            if job.dead:
-                raise ended_early(job)
-            job.done(job.function(watched))
-        except Exception as error:
-            self._note(error)
-            fail(job, error)
+            results = batches[0].function(watched, [text for batch in batches for text in batch.texts])
+        except Exception:
+            self._put_back(jobs)
+            return
+        found = iter(results)
+        for job, batch in zip(jobs, batches, strict=True):
+            job.done(list(islice(found, len(batch.texts))))
+
+    def _put_back(self, jobs: Sequence[CallJob]) -> None:
+        """Let calls be the next ones again, each alone."""
+        with self._changed:
+            if self._stopping:
+                return  # `stop` has failed them
+            for job in jobs:
+                job.batch = None
+            self._waiting.extendleft(reversed(jobs))
 
     def _join(self, job: AnswerJob, batch: LiveBatch) -> None:
         sampling, length = job.request.sampling, len(job.request.ids or ())

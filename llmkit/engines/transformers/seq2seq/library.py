@@ -9,6 +9,7 @@ from typing import Any
 
 from llmkit.engines.transformers import native_library
 from llmkit.engines.transformers.native_library import NativeMatrix
+from llmkit.native_build import first_built
 
 # Matrix registers (AMX) are not used: products of sources are in 8 bits, or memory limits them.
 LEVELS = tuple(level for level in native_library.LEVELS if level.name != "amx")
@@ -98,7 +99,7 @@ def translator_functions() -> TranslatorFunctions:
     Raises:
         CannotBuildError: there is none that can be built here.
     """
-    return native_library.best(SOURCES, load)
+    return first_built(SOURCES[0].available(), load)
 
 
 def load(level: str) -> TranslatorFunctions:

@@ -1,4 +1,4 @@
-"""Set the permissions of the files that training writes by the user's umask."""
+"""Set the permissions of a model's files by the user's umask."""
 
 from __future__ import annotations
 
