@@ -16,6 +16,7 @@ from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import DetailFlags
 from llmkit.errors import InputError
+from llmkit.option_file import option_text
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
@@ -221,13 +222,7 @@ def _one(translation: Translation, row: Row, flags: options.OutputFlags) -> None
 
 def _terms(file: Path) -> list[str]:
     """Return the lines of a file, without empty ones."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"--keep {file}: not UTF-8") from error
-    except OSError as error:
-        raise InputError(f"--keep {file}: {error.strerror or error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in option_text(file, "keep").splitlines() if line.strip()]
 
 
 @dataclass

@@ -150,7 +150,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
             raise OptionError(option, f"is not available with {program_of(engine)}; leave it out")
     if options.formed is not None:
         if sampling.num_beams > 1:
-            raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
+            raise OptionError("num_beams", f"must be 1 with `{options.formed}`: constraints do not work with beam search")
         if options.stop:
             raise OptionError(
                 "stop", f"cannot be combined with `{options.formed}`: it would cut an answer's form"

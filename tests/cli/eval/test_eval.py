@@ -265,7 +265,7 @@ def test_perplexity(text, tiny_model):
     assert found["scores"][0]["details"]["words"] == 12
     assert found["scores"][0]["details"]["bytes"] == 48
     assert "|window:16|stride:8|bos:<s>,every|docs:joined|" in found["scores"][0]["signature"]
-    assert "windows of 16 tokens, 8 new in each; before a text: <s>,every" in err
+    assert "windows of 16 tokens, 8 new in each; <s> before every window" in err
 
 
 def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
