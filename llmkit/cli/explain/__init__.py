@@ -38,7 +38,7 @@ def run(
         Path | None,
         flag("--report", metavar="FILE", help="Write an HTML page with the scores.", default="none"),
     ] = None,
-    model: options.ModelFlags,
+    model: options.MeasuredModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     chat: Annotated[
