@@ -193,7 +193,7 @@ def _default_output(file: str) -> Path:
 def _describe(plan: FinetunePlan) -> None:
     left_out = [
         f"{number:,} {what}"
-        for number, what in ((plan.skipped, "skipped"), (plan.dropped, "dropped"), (plan.truncated, "cut"))
+        for number, what in ((plan.skipped, "skipped"), (plan.dropped, "dropped with nothing to learn"), (plan.truncated, "cut"))
         if number
     ]
     console.notice(
