@@ -101,6 +101,6 @@ class FinetuneRecipe(Schedule):
             raise OptionError("dpo_beta", f"must be above 0, not {self.dpo_beta}")
         if (self.source_language is None) != (self.target_language is None):
             raise OptionError("source_language", "and `target_language` must be given together")
-        for name in ("dora", "rslora", "qlora", "target_modules", "lora_rank", "lora_alpha", "lora_dropout"):
-            if getattr(self, name) != getattr(FinetuneRecipe, name) and not self.lora:
+        for name in ("dora", "rslora", "qlora", "target_modules"):
+            if getattr(self, name) and not self.lora:
                 raise OptionError(name, "needs an adapter; lora=False trains the whole model")
