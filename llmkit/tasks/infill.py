@@ -73,9 +73,9 @@ class Infilling:
         tokens = gap_tokens(engine.tokenizer)
         if tokens is None:
             raise OptionError(
-                "suffix",
-                f"is not supported: {engine.name} has no tokens for texts with a gap, such as those of"
-                " code models",
+                "prefix",
+                f"and `suffix` are not supported: {engine.name} has no tokens for texts with a gap, such as"
+                " those of code models",
             )
         self.engine, self.options, self._tokens = engine, options, tokens
         self.generation = Generation(engine, replace(options, chat=False, full_text=False))

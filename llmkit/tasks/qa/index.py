@@ -61,9 +61,14 @@ class ContextIndex:
     def _open(self) -> None:
         manifest = self.folder / _NAME
         try:
-            if self.folder.is_dir() and not manifest.exists() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder} holds other files; name a new folder for the index")
-            (self.folder / "texts").mkdir(parents=True, exist_ok=True)
+            if not manifest.exists():
+                left = f".{_NAME}.partial"  # by a run that was killed at its first write
+                if self.folder.is_dir() and any(one.name != left for one in self.folder.iterdir()):
+                    raise InputError(f"{self.folder} holds other files; name a new folder for the index")
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # First of all, so that the folder of a run that fails or is killed is known as an index.
+                _write(manifest, json.dumps({"version": _VERSION, "files": {}}).encode())
+            (self.folder / "texts").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: {error.strerror or error}") from error
         # An index that is damaged is made again.
