@@ -57,7 +57,7 @@ def run(
     ] = "",
     json: Annotated[bool, flag("--json", help="Print the result as one line of JSON.")] = False,
     markdown: Annotated[bool, flag("--markdown", help="Print a Markdown table.")] = False,
-    model: options.ModelFlags,
+    model: options.MeasuredModelFlags,
     messages: options.MessageFlags,
 ) -> None:
     """Measure speed and memory of a model, and compare with limits and other programs."""

@@ -235,7 +235,7 @@ def run(
     way: WayFlags,
     measure: MeasureFlags,
     output: BiasOutputFlags,
-    model: options.ModelFlags,
+    model: options.MeasuredModelFlags,
     messages: options.MessageFlags,
 ) -> None:
     """Measure the bias of a model on published sets, swapped terms or prompts about groups."""

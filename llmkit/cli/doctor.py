@@ -132,7 +132,7 @@ def _devices() -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     fast = "float32, bfloat16" if cpu_has_bfloat16() else "float32"
-    yield Finding("cpu", f"{torch.get_num_threads()} threads, fast in {fast}")
+    yield Finding("cpu", f"{console.count(torch.get_num_threads(), 'thread')}, fast in {fast}")
     yield Finding("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = torch.cuda.mem_get_info(i)

@@ -110,6 +110,7 @@ def run(
     launch.mute_other_ranks()
     seed = {} if model.seed is None else {"seed": model.seed}
     chosen = recipe_of(FinetuneRecipe, recipe, mapping=pairs, dtype=model.dtype, **seed)
+    _refuse_unused(chosen)
     spec = model.spec(task="text-generation", verb="generate")
     if run.dry_run:
         from llmkit.training.finetuning.plan import prepare
@@ -122,6 +123,13 @@ def run(
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
     _train(files, spec, chosen, run, more)
+
+
+def _refuse_unused(recipe: FinetuneRecipe) -> None:
+    """Refuse options of an adapter for a whole model; the recipe itself refuses the rest."""
+    for name in ("lora_rank", "lora_alpha", "lora_dropout"):
+        if not recipe.lora and getattr(recipe, name) != getattr(FinetuneRecipe, name):
+            raise OptionError(name, "needs an adapter; lora=False trains the whole model")
 
 
 def _train(files: list[str], spec: Any, recipe: FinetuneRecipe, run: RunFlags, more: dict[str, Any]) -> None:
@@ -193,7 +201,11 @@ def _default_output(file: str) -> Path:
 def _describe(plan: FinetunePlan) -> None:
     left_out = [
         f"{number:,} {what}"
-        for number, what in ((plan.skipped, "skipped"), (plan.dropped, "dropped"), (plan.truncated, "cut"))
+        for number, what in (
+            (plan.skipped, "skipped"),
+            (plan.dropped, "dropped with nothing to learn"),
+            (plan.truncated, "cut"),
+        )
         if number
     ]
     console.notice(

@@ -70,6 +70,8 @@ def _run(arguments: list[str]) -> int:
     if page is not None:
         print(page, end="")
         return 0
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments and not completing:
         print(verbs.page(None), end="", file=sys.stderr)
         return 2

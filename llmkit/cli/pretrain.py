@@ -157,7 +157,7 @@ def _describe(plan: PretrainPlan) -> None:
     console.notice(
         f"{plan.parameters:,} parameters, vocabulary of {plan.vocabulary:,}; "
         f"{console.count(plan.documents, 'document')} of {plan.tokens:,} tokens, "
-        f"{plan.steps:,} steps of {plan.batch_size} blocks, {plan.steps_per_epoch:,} an epoch"
-        + (f"; {plan.skipped:,} skipped" if plan.skipped else "")
+        f"{plan.steps:,} steps of {console.count(plan.batch_size, 'block')}, "
+        f"{plan.steps_per_epoch:,} an epoch" + (f"; {plan.skipped:,} skipped" if plan.skipped else "")
     )
     console.detail(f"{plan.dtype} on {plan.device}: {plan.reason}")

@@ -15,7 +15,7 @@ from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.row_flags import DetailFlags
-from llmkit.errors import InputError
+from llmkit.errors import InputError, OptionError
 from llmkit.records.rows import check_text
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _MAX_DOCUMENT = 256 << 20
+_ZIPPED = frozenset({"docx", "odt", "epub"})
 
 EXAMPLES = [
     'llmkit translate --from en --to de "Where is my book?"',
@@ -223,10 +224,7 @@ def _terms(file: Path) -> list[str]:
     """Return the terms in a file."""
     from llmkit.text.documents.terms import read_terms
 
-    try:
-        return read_terms(file)
-    except OSError as error:
-        raise InputError(f"--keep {file}: {error.strerror or error}") from error
+    return read_terms(file)
 
 
 @dataclass
@@ -266,6 +264,9 @@ def _documents(
     paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
     if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):
         raise InputError("several documents need a folder for their translations: name it with -o/--output")
+    zipped = any(one.format in _ZIPPED for one in found) or paper.format in _ZIPPED
+    if outputs.output is None and zipped and sys.stdout.isatty():
+        raise OptionError("output", "is missing: a terminal cannot show this format; name a file")
     there = outputs.output is not None and documents.all_there(
         paths, outputs.output, resume=outputs.resume, overwrite=outputs.overwrite
     )

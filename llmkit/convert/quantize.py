@@ -57,7 +57,7 @@ class QuantizeResult:
 
 
 def quantize(
-    model: ModelSpec | str,
+    model: ModelSpec | str | Path,
     output: str | Path,
     *,
     bits: int = 8,
@@ -74,7 +74,7 @@ def quantize(
     package. The model is loaded twice, because the quantized one is compared with the original.
 
     Args:
-        model: a name, or a request for a model.
+        model: a name, a path, or a request for a model.
         output: folder to make.
         bits: 8 or 4.
         group: inputs that share a scale in 4 bits: 16, 32, 64 or 128.
@@ -95,7 +95,7 @@ def quantize(
     from llmkit.runtime.load import load
     from llmkit.runtime.spec import ModelSpec
 
-    spec = ModelSpec(model) if isinstance(model, str) else model
+    spec = ModelSpec(str(model)) if isinstance(model, str | Path) else model
     if calibration is not None and bits != 4:
         raise OptionError("calibration", "is for bits=4; 8 bits need none")
     check_output(Path(output), as_file=False, overwrite=overwrite)

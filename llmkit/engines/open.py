@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.engines.choice import check_engine, is_url
@@ -68,18 +69,24 @@ def draft_spec(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def as_engine(model: Engine | LoadedModel | ModelSpec | str) -> Engine:
-    """Return the engine of a model, which is loaded, or given by a spec or a name.
+def as_engine(model: Engine | LoadedModel | ModelSpec | str | Path) -> Engine:
+    """Return the engine of a model, which is loaded, or given by a spec, a name or a path.
 
     Raises:
         InputError, LLMKitError: as `open_engine`.
+        TypeError: it is none of these.
     """
     from llmkit.engines.transformers.engine import TransformersEngine
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
 
-    if isinstance(model, str):
-        return open_engine(ModelSpec(model))
+    if isinstance(model, str | Path):
+        return open_engine(ModelSpec(str(model)))
     if isinstance(model, ModelSpec):
         return open_engine(model)
-    return TransformersEngine(model) if isinstance(model, LoadedModel) else model
+    if isinstance(model, LoadedModel):
+        return TransformersEngine(model)
+    if not hasattr(model, "defaults"):
+        kinds = "a name, a path, a ModelSpec, a loaded model or an engine"
+        raise TypeError(f"the model must be {kinds}, not {type(model).__name__}")
+    return model

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError, RowError, one_line
+from llmkit.errors import InputError, OptionError, RowError, one_line
 from llmkit.evaluation.metric import Example
 from llmkit.evaluation.results import Score
 
@@ -39,6 +40,8 @@ class Module:
             raise InputError(
                 f"{name} runs code from the Hub: read it, then allow it with trust_remote_code=True"
             )
+        if not name.startswith(PREFIX) and not Path(name).exists():
+            raise OptionError("metric", f"{name}: no such file")
         import evaluate
 
         self.name = name

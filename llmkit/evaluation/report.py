@@ -118,8 +118,13 @@ def _compared(score: Score, other: Comparison) -> list[str]:
     return ["" if "nan" in cell else cell for cell in cells]
 
 
-def signatures(evaluation: Evaluation) -> list[str]:
-    """Return everything needed to reproduce the numbers, line by line."""
+def signatures(evaluation: Evaluation, compared: bool = False) -> list[str]:
+    """Return everything needed to reproduce the numbers, line by line.
+
+    Args:
+        evaluation: the scores.
+        compared: True if they are compared with other systems by a bootstrap.
+    """
     found = {score.metric: score.signature for score in evaluation.scores if score.group is None}
     lines = [f"{metric}: {signature}" for metric, signature in found.items()]
     if evaluation.model is not None:
@@ -127,8 +132,10 @@ def signatures(evaluation: Evaluation) -> list[str]:
     shares = [score.name for score in evaluation.scores if score.interval == "wilson" and score.group is None]
     if shares:
         lines.append(f"intervals of {', '.join(dict.fromkeys(shares))}: wilson")
-    drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
-    return [*lines, f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}"]
+    if compared or any(score.interval == "bootstrap" or score.baselines for score in evaluation.scores):
+        drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
+        lines.append(f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}")
+    return lines
 
 
 def number(value: float, score: Score, sign: str = "") -> str:

@@ -131,8 +131,9 @@ def from_lines(
         ended = next((i for i, line in enumerate([row, *right]) if line is None), None)
         if ended is not None:
             which = "the predictions end" if ended == 0 else f"file {ended} of `references` ends"
+            lines = f"{number - 1} line{'' if number == 2 else 's'}"
             raise InputError(
-                f"{which} after {number - 1} lines and the others go on; "
+                f"{which} after {lines} and the others go on; "
                 "predictions and references must match line by line"
             )
         task = task_of(row.data)

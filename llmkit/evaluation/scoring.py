@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
@@ -341,7 +342,8 @@ def _group(
     """Return the group of a row; create it in `groups` if needed."""
     if by not in row.data:
         raise RowError(row.where, f"no column {by!r} to group by; its columns are {', '.join(row.data)}")
-    value = str(row.data[by])
+    found = row.data[by]
+    value = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
     if value not in groups:
         groups[value] = corpus(value)
     if len(groups) > MAX_GROUPS:

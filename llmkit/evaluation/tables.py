@@ -79,7 +79,7 @@ def of_systems(systems: Systems, form: str) -> str:
     notes = [
         f"marked: the best score of a column, and those that do not differ from it at p < {sign}"
         " (paired bootstrap, two-sided)",
-        *signatures(first),
+        *signatures(first, compared=True),
     ]
     return _laid_out(rows, form, 1, notes)
 

@@ -155,6 +155,11 @@ def _check_architecture(config: dict[str, Any], name: str, task: str, trusted: b
     elif not config.get("auto_map") and not _is_known(kind):
         import transformers
 
+        if kind is None:
+            raise InputError(
+                f"{name}: config.json has no model_type; a folder for another program, such as CTranslate2,"
+                " cannot be loaded"
+            )
         raise InputError(
             f"{name} has an architecture that transformers {transformers.__version__} does not know:"
             f" model_type {kind!r} in config.json (a newer version may know it)"

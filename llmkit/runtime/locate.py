@@ -69,7 +69,12 @@ def locate(name: str, spec: ModelSpec) -> Location:
     if path.is_file() and path.suffix == ".gguf":
         return Location(path, "local")
     if path.is_file():
+        with path.open("rb") as file:
+            if file.read(4) == b"GGUF":
+                raise InputError(f"{name} is a GGUF file; its name must end in .gguf")
         raise InputError(f"{name} is a file; give the model's folder, such as {path.parent}")
+    if path.suffix == ".gguf" and ":" not in name and not ("/" in name and is_hub_id(name)):
+        raise InputError(f"{name}: no such file")
     model, variant = split_name(name) or (name, None)
     if variant is not None:
         found = _variant(model, variant, spec)

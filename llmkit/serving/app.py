@@ -8,6 +8,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -163,6 +164,10 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext | None:
     """
     if settings.tls_cert is None:
         return None
+    for option in ("tls_cert", "tls_key"):
+        path = getattr(settings, option)
+        if path is not None and not Path(path).is_file():
+            raise OptionError(option, f"{path}: no such file")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")

@@ -24,6 +24,7 @@ from llmkit.text.chat.turns import split_system, turns_of
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 _PIECES = 2**16
 """Random streams of one answer's attempts; those of its continuations come after them."""
@@ -59,7 +60,7 @@ class Conversation:
     turns are no longer shown to the model (the system message always is); `messages` keeps them.
 
     Args:
-        model: a chat model: loaded, an engine, or a name to load.
+        model: a chat model: loaded, an engine, or a name, path or `ModelSpec` to load.
         options: see `GenerationOptions`; `system` begins the conversation.
         on_drop: takes the number of messages that the model no longer sees.
 
@@ -74,7 +75,7 @@ class Conversation:
 
     def __init__(
         self,
-        model: Engine | LoadedModel | str,
+        model: Engine | LoadedModel | ModelSpec | str | Path,
         options: GenerationOptions | None = None,
         *,
         on_drop: Callable[[int], None] | None = None,
@@ -91,7 +92,9 @@ class Conversation:
         if options.system:
             self.system = options.system
 
-    def use(self, model: Engine | LoadedModel | str, options: GenerationOptions | None = None) -> None:
+    def use(
+        self, model: Engine | LoadedModel | ModelSpec | str | Path, options: GenerationOptions | None = None
+    ) -> None:
         """Continue with another model, and other options if given.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import program_of
@@ -29,7 +30,7 @@ class GenerationOptions:
         repetition_penalty: above 1, tokens of the prompt and the answer become less likely.
         num_beams: beams of beam search.
         num_return_sequences: answers to one prompt.
-        stop: strings that end an answer; they are left out of it.
+        stop: strings that end an answer, or one; they are left out of it.
         greedy: take the most likely token, whatever the other options say.
         seed: seed of sampling; None draws one.
         truncate: how a prompt longer than the context is cut: ``left`` keeps its end, ``right`` its start,
@@ -70,6 +71,9 @@ class GenerationOptions:
     continue_final_message: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
+        # A string is also a sequence of strings: of its characters.
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         checks = [
             ("max_new_tokens", self.max_new_tokens >= 1, "must be 1 or more"),
             ("temperature", self.temperature is None or self.temperature >= 0, "must be 0 or more"),
@@ -95,6 +99,21 @@ class GenerationOptions:
         for option, holds, reason in checks:
             if not holds:
                 raise OptionError(option, reason)
+
+    def _check_types(self) -> None:
+        """Refuse numbers of another type, which would fail much later.
+
+        Raises:
+            OptionError: one is not a number, or is not whole.
+        """
+        for option in ("max_new_tokens", "top_k", "num_beams", "num_return_sequences", "seed", "logprobs"):
+            value = getattr(self, option)
+            if value is not None and not isinstance(value, Integral):
+                raise OptionError(option, f"must be a whole number, not {value!r}")
+        for option in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            value = getattr(self, option)
+            if value is not None and not isinstance(value, Real):
+                raise OptionError(option, f"must be a number, not {value!r}")
 
     @property
     def formed(self) -> str | None:
@@ -150,7 +169,9 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
             raise OptionError(option, f"is not available with {program_of(engine)}; leave it out")
     if options.formed is not None:
         if sampling.num_beams > 1:
-            raise OptionError("num_beams", f"must be 1 with `{options.formed}`: beams follow no form")
+            raise OptionError(
+                "num_beams", f"must be 1 with `{options.formed}`: constraints do not work with beam search"
+            )
         if options.stop:
             raise OptionError(
                 "stop", f"cannot be combined with `{options.formed}`: it would cut an answer's form"

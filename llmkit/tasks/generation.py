@@ -27,8 +27,11 @@ from llmkit.text.chat.reasoning import split_reasoning
 from llmkit.text.stops import cut_at_stop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmkit.engines.base import Constraint, Engine, Session
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 __all__ = ["Answer", "Generation", "GenerationOptions", "GenerationResult", "Piece", "generate", "stream"]
 
@@ -112,14 +115,14 @@ class Piece:
 
 
 def generate(
-    model: Engine | LoadedModel | str,
+    model: Engine | LoadedModel | ModelSpec | str | Path,
     prompts: str | Sequence[str | Messages],
     options: GenerationOptions | None = None,
 ) -> list[GenerationResult]:
     """Answer prompts with a model.
 
     Args:
-        model: a loaded model, an engine, or a name to load.
+        model: a loaded model, an engine, or a name, path or `ModelSpec` to load.
         prompts: one text, or several texts and conversations (lists of dicts with ``role`` and ``content``).
         options: see `GenerationOptions`.
 
@@ -139,14 +142,16 @@ def generate(
 
 
 def stream(
-    model: Engine | LoadedModel | str, prompt: str | Messages, options: GenerationOptions | None = None
+    model: Engine | LoadedModel | ModelSpec | str | Path,
+    prompt: str | Messages,
+    options: GenerationOptions | None = None,
 ) -> Iterator[Piece]:
     """Generate an answer to one prompt as a stream of pieces.
 
     The model runs in a separate thread. Closing the iterator early stops it after the token under way.
 
     Args:
-        model: a loaded model, an engine, or a name to load.
+        model: a loaded model, an engine, or a name, path or `ModelSpec` to load.
         prompt: a text or a conversation.
         options: see `GenerationOptions`.
 

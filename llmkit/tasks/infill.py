@@ -17,12 +17,15 @@ from llmkit.tasks.prompts import Prompt
 from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 
 def fill_in_middle(
-    model: Engine | LoadedModel | str,
+    model: Engine | LoadedModel | ModelSpec | str | Path,
     prefix: str,
     suffix: str,
     options: GenerationOptions | None = None,
@@ -30,7 +33,7 @@ def fill_in_middle(
     """Generate the text between a prefix and a suffix.
 
     Args:
-        model: a loaded model, an engine, or a name to load.
+        model: a loaded model, an engine, or a name, path or `ModelSpec` to load.
         prefix, suffix: text before and after the gap; one of them may be empty.
         options: see `GenerationOptions`.
 
@@ -70,9 +73,9 @@ class Infilling:
         tokens = gap_tokens(engine.tokenizer)
         if tokens is None:
             raise OptionError(
-                "suffix",
-                f"is not supported: {engine.name} has no tokens for texts with a gap, such as those of"
-                " code models",
+                "prefix",
+                f"and `suffix` are not supported: {engine.name} has no tokens for texts with a gap, such as"
+                " those of code models",
             )
         self.engine, self.options, self._tokens = engine, options, tokens
         self.generation = Generation(engine, replace(options, chat=False, full_text=False))

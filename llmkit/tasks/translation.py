@@ -29,8 +29,11 @@ from llmkit.text.layout import TextLayout, lay_out
 from llmkit.text.protected_spans import ProtectedSpans
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 __all__ = ["Translation", "TranslationInput", "TranslationResult", "translate"]
 
@@ -42,7 +45,7 @@ _PASSAGES = 2**20
 
 
 def translate(
-    model: Engine | LoadedModel | str,
+    model: Engine | LoadedModel | ModelSpec | str | Path,
     texts: str | Sequence[str],
     *,
     source: str | None = None,
@@ -53,7 +56,7 @@ def translate(
     """Translate texts.
 
     Args:
-        model: a loaded model, an engine, or a name to load.
+        model: a loaded model, an engine, or a name, path or `ModelSpec` to load.
         texts: one or several, each of any length.
         source: language of the texts: a code of ISO 639-1 or -3, a BCP-47 tag, an English name, or the
             model's own code. May be None for models that do not need it.
@@ -307,9 +310,11 @@ class Translation:
             most = prompt.new_tokens
             if not self._cut_reported and any(answer.tokens >= most for answer in result.answers):
                 self._cut_reported = True
+                own = most < self.generation.options.max_new_tokens
+                advice = "the model writes no longer ones" if own else "raise `max_new_tokens`"
                 self.notice(
-                    f"{document.where}: a passage reached its limit of {most} tokens and may be cut; raise"
-                    " `max_new_tokens` (further cut passages are not reported)"
+                    f"{document.where}: a passage reached its limit of {most} tokens and may be cut;"
+                    f" {advice} (further cut passages are not reported)"
                 )
 
     def _restore(

@@ -205,6 +205,8 @@ def read_recipe(file: str | Path, fields: Mapping[str, Collection[type]]) -> dic
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except RecursionError:
         raise OptionError("config", f"{file}: nested too deeply; write lines of `key: value`") from None
+    except FileNotFoundError:
+        raise OptionError("config", f"{file}: no such file") from None
     except OSError as error:
         raise OptionError("config", f"{file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -108,3 +108,5 @@ def test_a_translation_is_explained(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "each part of the target" in done.out
     assert "<script" not in page.read_text()
+    assert_refused(run("explain", TEXT, *FAST, "--report", page), "exists", option="report")
+    assert run("explain", TEXT, *FAST, "--report", page, "--overwrite").code == 0

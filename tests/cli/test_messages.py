@@ -34,6 +34,30 @@ MESSAGES = [
         "llmkit: error: none.jsonl: no such file",
     ),
     (
+        "help genrate",
+        "llmkit: error: no such verb: genrate; did you mean generate? (see llmkit --help)",
+    ),
+    (
+        "generate x --schema none.json",
+        "llmkit: error: --schema none.json: no such file",
+    ),
+    (
+        "translate --from en --to de x --glossary none.tsv",
+        "llmkit: error: --glossary none.tsv: no such file",
+    ),
+    (
+        "serve --api-key none",
+        "llmkit: error: --api-key none: no such file",
+    ),
+    (
+        "finetune rows.jsonl --full --lora-rank 4",
+        "llmkit: error: --lora-rank needs an adapter; --full trains the whole model",
+    ),
+    (
+        "finetune rows.jsonl --map prompt=none",
+        "llmkit: error: rows.jsonl:1: --map names no column 'none'; its columns are prompt",
+    ),
+    (
         "generate --input rows.jsonl --field prompt --template '{prompt}'",
         "llmkit: error: --field takes one column and --template several: give one of them",
     ),

@@ -156,6 +156,13 @@ def test_an_index_reads_a_folder_once(model: Path, tiny_model: TinyModel, tmp_pa
         path.write_bytes(b"{damaged")
     assert run(*ask, *rank).out == changed.out
     assert_refused(run("qa", "-m", model, *ASK, "--context", folder, "--index", tmp_path), "other files")
+    # A run that fails, or is killed at its first write, leaves an index for the next one.
+    failed, killed = tmp_path / "failed", tmp_path / "killed"
+    assert_refused(run("qa", "-m", model, *ASK, "--context", tmp_path / "none", "--index", failed), "none")
+    killed.mkdir()
+    (killed / ".index.json.partial").write_bytes(b"{")
+    for left in (failed, killed):
+        assert run("qa", "-m", model, *ASK, "--context", folder, "--index", left).code == 0
 
 
 def test_no_answer_is_refused_by_a_model_that_always_answers(book: Path, model: Path, tmp_path: Path) -> None:

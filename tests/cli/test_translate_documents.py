@@ -216,3 +216,13 @@ def test_a_document_beyond_the_limit_is_refused(
     else:
         result = run("translate", *PAIR, tmp_path / "a.md")
     assert_refused(result, "stdin" if stdin else "a.md", "limit")
+
+
+def test_a_zipped_document_is_not_written_to_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests import command
+
+    monkeypatch.setattr(command._Captured, "isatty", lambda _: True)
+    (tmp_path / "a.docx").write_bytes(b"PK")
+    assert_refused(run("translate", *PAIR, tmp_path / "a.docx"), "terminal", option="output")

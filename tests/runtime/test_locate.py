@@ -100,6 +100,15 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(name: str) -> None
         load(ModelSpec(name))
 
 
+def test_a_gguf_file_has_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"GGUF" + bytes(20))
+    with pytest.raises(InputError, match=r"must end in \.gguf"):
+        load(ModelSpec(str(tmp_path / "model")))
+    for name in ("nowhere.gguf", str(tmp_path / "nowhere.gguf")):
+        with pytest.raises(InputError, match=r"nowhere\.gguf: no such file"):
+            load(ModelSpec(name))
+
+
 def test_an_empty_name_is_bad_usage() -> None:
     with pytest.raises(OptionError) as caught:
         load(ModelSpec(""))

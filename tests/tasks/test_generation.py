@@ -341,12 +341,28 @@ def test_a_name_is_loaded(tiny_model: TinyModel, loaded: Any) -> None:
         ("stop", ("",)),
         ("truncate", "middle"),
         ("num_return_sequences", 0),
+        ("max_new_tokens", "5"),
+        ("max_new_tokens", 5.5),
+        ("temperature", "hot"),
     ],
 )
 def test_bad_options_are_named(option: str, value: Any) -> None:
     with pytest.raises(OptionError) as raised:
         GenerationOptions(**{option: value})
     assert raised.value.option == option
+
+
+def test_one_stop_string_is_not_its_characters() -> None:
+    assert GenerationOptions(stop="END").stop == ("END",)
+
+
+def test_a_model_is_also_a_path_or_a_request(loaded: Any) -> None:
+    path = Path(loaded("llama").spec.name)
+    greedy = GenerationOptions(max_new_tokens=3, greedy=True)
+    texts = {generate(model, "x", greedy)[0].text for model in (path, ModelSpec(str(path)), loaded("llama"))}
+    assert len(texts) == 1
+    with pytest.raises(TypeError, match="not NoneType"):
+        generate(None, "x")  # type: ignore[arg-type]
 
 
 def test_several_greedy_answers_are_bad_usage(loaded: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmkit.cli.common.flags import flag
 from llmkit.errors import InputError, OptionError
+from llmkit.option_file import option_text
 
 if TYPE_CHECKING:
     from llmkit.engines.form import Form
@@ -86,21 +87,14 @@ class FormFlags:
         if self.regex is not None:
             return Form("regex", self.regex)
         if self.grammar is not None:
-            return Form("grammar", _read(self.grammar, "grammar"))
+            return Form("grammar", option_text(self.grammar, "grammar"))
         return Form("choice", [one.strip() for one in (self.choice or "").split(",")])
-
-
-def _read(path: Path, option: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise OptionError(option, f"{path}: not UTF-8") from error
 
 
 def _schema(text: str) -> Any:
     where = "`schema`"
     if not text.lstrip().startswith(("{", "[")) and text not in ("true", "false"):
-        where, text = text, _read(Path(text), "schema")
+        where, text = text, option_text(text, "schema")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

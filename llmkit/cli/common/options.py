@@ -239,6 +239,16 @@ class ModelFlags:
         )
 
 
+FixedSeed = Annotated[int | None, flag("--seed", metavar="N", help="Random seed.", default="0")]
+
+
+@dataclass
+class MeasuredModelFlags(ModelFlags):
+    """The model to measure; its seed is 0 if none is given, so that a second run gives the same numbers."""
+
+    seed: FixedSeed = None
+
+
 System = Annotated[
     str | None,
     flag(

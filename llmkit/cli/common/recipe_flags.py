@@ -353,7 +353,7 @@ _LABELS = {
     "kind": "kind of training",
     "held_out_rows": "rows held out",
     "skipped": "rows skipped as bad",
-    "dropped": "rows dropped as empty",
+    "dropped": "rows dropped with nothing to learn",
     "truncated": "examples cut to fit",
     "eval_steps": "steps between measurements",
     "save_steps": "steps between checkpoints",

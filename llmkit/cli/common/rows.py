@@ -240,7 +240,9 @@ def report_rows(summary: Summary | None, output: Path | None) -> None:
     """Report the number of rows in a file."""
     if summary is not None:
         resumed = f" ({summary.resumed} of them before)" if summary.resumed else ""
-        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {_shown(output)}")
+        name = _shown(output)
+        form = "" if name.lower().endswith((".jsonl", ".ndjson", ".csv", ".parquet")) else ", as JSONL"
+        console.notice(f"{console.count(summary.rows, 'row')}{resumed} in {name}{form}")
 
 
 def _shown(path: Path | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from llmkit.cli.common import options
 from llmkit.cli.common.flags import flag
 from llmkit.errors import InputError, OptionError
+from llmkit.option_file import option_text
 
 if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
@@ -143,7 +144,7 @@ class ServerFlags:
         if self.api_key is None:
             key = os.environ.get(KEY_VARIABLE, "").strip()
             return (key,) if key else ()
-        lines = [line.strip() for line in self.api_key.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in option_text(self.api_key, "api_key").splitlines()]
         keys = tuple(line for line in lines if line)
         if not keys:
             raise InputError(f"{self.api_key}: the file contains no key")

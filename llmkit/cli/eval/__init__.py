@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmkit.cli.common import options
-from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval import modes
 from llmkit.cli.eval.flags import (
@@ -16,6 +15,7 @@ from llmkit.cli.eval.flags import (
     IntervalFlags,
     LikelihoodFlags,
     ReadingFlags,
+    ScoredModelFlags,
     ScoringFlags,
     TargetFlags,
     TaskFlags,
@@ -53,7 +53,7 @@ def run(
     likelihood: LikelihoodFlags,
     benchmarks: BenchmarkFlags,
     reading: ReadingFlags,
-    model: RowModelFlags,
+    model: ScoredModelFlags,
     decoding: options.DecodingFlags,
     forms: FormFlags,
     records: RecordFlags,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from llmkit.cli.common import options
 from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
-from llmkit.cli.common.options import flag
+from llmkit.cli.common.options import FixedSeed, flag
 from llmkit.cli.eval.metric_flags import MetricFlags
 from llmkit.cli.eval.report_flags import RecordFlags, ReportFlags
 from llmkit.errors import OptionError
@@ -341,6 +341,13 @@ class BenchmarkFlags:
 
 
 @dataclass
+class ScoredModelFlags(RowModelFlags):
+    """The model to score; its seed is 0 if none is given."""
+
+    seed: FixedSeed = None
+
+
+@dataclass
 class Flags:
     """All groups of flags, filled in; the names of the fields are those in `modes.MODES`."""
 
@@ -356,7 +363,7 @@ class Flags:
     likelihood: LikelihoodFlags
     benchmarks: BenchmarkFlags
     reading: ReadingFlags
-    model: RowModelFlags
+    model: ScoredModelFlags
     decoding: options.DecodingFlags
     forms: FormFlags
     records: RecordFlags

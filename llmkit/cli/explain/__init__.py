@@ -36,9 +36,14 @@ def run(
     method: MethodFlags,
     report: Annotated[
         Path | None,
-        flag("--report", metavar="FILE", help="Write an HTML page with the scores.", default="none"),
+        flag(
+            "--report",
+            metavar="FILE",
+            help="Write an HTML page with the scores; --overwrite replaces it.",
+            default="none",
+        ),
     ] = None,
-    model: options.ModelFlags,
+    model: options.MeasuredModelFlags,
     inputs: options.InputFlags,
     outputs: options.OutputFlags,
     chat: Annotated[
@@ -59,8 +64,10 @@ def run(
     asked = ExplainOptions(
         **wanted.values(), **method.values(), chat=chat, system=system, seed=model.seed or 0
     )
+    page = ReportRows(report, replaces=outputs.overwrite or outputs.resume)
+    if report is not None and outputs.output is None:
+        outputs = dataclasses.replace(outputs, overwrite=False)  # it was about the page
     rows.check_output(outputs)
-    page = ReportRows(report)
     source, single = open_argument(text, inputs, field="text")
     loaded = _load(model, asked)
     from llmkit.insight.explanation.task import FIELD, ExplanationTask

@@ -27,14 +27,17 @@ class ReportRows:
 
     Args:
         path: the page; None collects nothing.
+        replaces: replace a page that exists.
 
     Raises:
-        InputError: its folder does not exist.
+        InputError: its folder does not exist, or the page does.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, replaces: bool = False) -> None:
         if path is not None and not path.parent.is_dir():
             raise InputError(f"--report {path}: there is no folder {path.parent}; make it first")
+        if path is not None and path.exists() and not replaces:
+            raise InputError(f"--report {path} exists; --overwrite replaces it")
         self._path = path
         self._found: list[tuple[str, Explanation]] = []
         self._count = 0

@@ -64,10 +64,13 @@ class Windowing:
         """Return a sentence for the user."""
         if self.kind == "seq2seq":
             return "each token is scored after the whole source and the tokens before it"
-        sides = ", each token masked in turn" if self.kind == "masked" else ""
-        return (
-            f"windows of {self.window} tokens, {self.stride} new in each; before a text: {self.name}{sides}"
-        )
+        windows = f"windows of {self.window} tokens, {self.stride} new in each"
+        if self.kind == "masked":
+            return f"{windows}; each token is masked in turn"
+        if self.bos is None:
+            return f"{windows}; the first token of a text is not scored"
+        token = self.name.rpartition(",")[0]
+        return f"{windows}; {token} before {'every window' if self.repeat_bos else 'each text'}"
 
 
 def windowing(

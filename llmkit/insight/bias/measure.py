@@ -49,7 +49,7 @@ def bias(
     options = options or BiasOptions()
     ways = [name for name, value in (("set", set), ("swap", swap), ("prompts", prompts)) if value is not None]
     if len(ways) != 1:
-        raise OptionError("set", "or `swap` or `prompts` says what is measured; give one of them")
+        raise OptionError("set", "or `swap` or `prompts` is needed; give one of them")
     _check(ways[0], task, classifier, options)
     paths = [files] if isinstance(files, str | Path) else list(files)
     if set is not None:

@@ -104,8 +104,11 @@ async def _fields(request: web.Request) -> Fields:
     if request.content_type == "application/json":
         body = await read_json(request)
     elif request.content_type in ("application/x-www-form-urlencoded", "application/octet-stream"):
-        form = await request.post()
-        body = {name: value for name, value in form.items() if isinstance(value, str)}
+        if (await request.read()).lstrip().startswith(b"{"):  # curl's default content type is that of forms
+            body = await read_json(request)
+        else:
+            form = await request.post()
+            body = {name: value for name, value in form.items() if isinstance(value, str)}
     else:
         raise ApiError(415, "the body must be JSON or a form", code="unsupported_media_type")
     fields = Fields(body)

@@ -127,7 +127,7 @@ class Worker:
                 raise ApiError(503, "the server is shutting down", code="shutting_down")
             free = self._free_rows() + self._max_queue - len(self._waiting)
             if len(jobs) > free:
-                message = f"{self.name} has {len(self._waiting)} requests waiting; try again later"
+                message = f"the queue of {self.name} is full ({self._max_queue} waiting); try again later"
                 raise ApiError(429, message, code="queue_full", retry_after=1)
             self._waiting.extend(jobs)
             self._changed.notify()

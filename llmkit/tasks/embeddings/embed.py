@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RowError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 DEFAULT_FIELDS = ("text", "sentence", "prompt")
 
@@ -40,7 +42,7 @@ class EmbeddingResult:
 
 
 def embed(
-    model: LoadedModel | str,
+    model: LoadedModel | ModelSpec | str | Path,
     texts: str | Sequence[str],
     *,
     pooling: str | None = None,
@@ -50,7 +52,7 @@ def embed(
     """Embed texts.
 
     Args:
-        model: a model loaded for the task ``feature-extraction``, or a name to load.
+        model: a model loaded for the task ``feature-extraction``, or a name, path or `ModelSpec` to load.
         texts: one or several; of a text that is longer than the model sees, the beginning is embedded.
         pooling: ``mean``, ``cls`` or ``last``; None takes what the model's `modules.json` says, or the mean.
         normalize: scale vectors to length 1; None takes what `modules.json` says, or True without one.
@@ -66,8 +68,10 @@ def embed(
     from llmkit.runtime.load import load
     from llmkit.runtime.spec import ModelSpec
 
-    loaded = load(ModelSpec(model, task="feature-extraction")) if isinstance(model, str) else model
-    embedder = SentenceEmbedder(loaded, pooling=pooling, normalize=normalize, prompt=prompt)
+    if isinstance(model, str | Path | ModelSpec):
+        spec = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
+        model = load(replace(spec, task="feature-extraction"))
+    embedder = SentenceEmbedder(model, pooling=pooling, normalize=normalize, prompt=prompt)
     listed = [texts] if isinstance(texts, str) else list(texts)
     checked = [check_text(text, f"text {i + 1}") for i, text in enumerate(listed)]
     vectors = embedder(checked).astype(np.float32)

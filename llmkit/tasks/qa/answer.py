@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmkit.engines.base import FinishReason
@@ -18,6 +19,7 @@ from llmkit.tasks.qa.spans import AnswerOptions
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 T = TypeVar("T")
 
@@ -75,7 +77,7 @@ class AnswerResult:
 
 
 def answer(
-    model: Engine | LoadedModel | str,
+    model: Engine | LoadedModel | ModelSpec | str | Path,
     questions: str | Sequence[str],
     contexts: str | Sequence[str],
     *,
@@ -86,7 +88,7 @@ def answer(
 
     Args:
         model: an extractive model, loaded for the task ``question-answering``, or a chat model: loaded, an
-            engine, or a name to load.
+            engine, or a name, path or `ModelSpec` to load.
         questions: one or several.
         contexts: one text for all questions, or one for each.
         extraction: how an extractive model's answers are chosen. A chat model takes `no_answer` alone.
@@ -128,13 +130,14 @@ def answer(
     return _written(model, rows, options or GenerationOptions(), no_answer=no_answer)
 
 
-def _extractive_model(model: Engine | LoadedModel | str) -> LoadedModel | None:
+def _extractive_model(model: Engine | LoadedModel | ModelSpec | str | Path) -> LoadedModel | None:
     """Return the extractive model, loaded; None for a model of another kind."""
     from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
     from llmkit.runtime.spec import ModelSpec
 
-    if isinstance(model, str):
-        spec = ModelSpec(model, task="question-answering")
+    if isinstance(model, str | Path | ModelSpec):
+        asked = model if isinstance(model, ModelSpec) else ModelSpec(str(model))
+        spec = replace(asked, task="question-answering")
         return load(spec) if is_extractive_qa(spec) else None
     found = isinstance(model, LoadedModel) and model.spec.task == "question-answering"
     return model if found and isinstance(model, LoadedModel) else None
@@ -154,7 +157,11 @@ def _extracted(model: LoadedModel, rows: Sequence[Row], options: AnswerOptions) 
 
 
 def _written(
-    model: Engine | LoadedModel | str, rows: Sequence[Row], options: GenerationOptions, *, no_answer: bool
+    model: Engine | LoadedModel | ModelSpec | str | Path,
+    rows: Sequence[Row],
+    options: GenerationOptions,
+    *,
+    no_answer: bool,
 ) -> list[AnswerResult]:
     from llmkit.engines.open import as_engine
     from llmkit.tasks.qa.generative import GenerativeQA

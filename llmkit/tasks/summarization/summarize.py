@@ -12,12 +12,15 @@ from llmkit.tasks.summarization.extractive import extract
 from llmkit.tasks.summarization.options import SummaryOptions, SummaryResult
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
+    from llmkit.runtime.spec import ModelSpec
 
 
 def summarize(
-    model: Engine | LoadedModel | str | None,
+    model: Engine | LoadedModel | ModelSpec | str | Path | None,
     texts: str | Sequence[str],
     *,
     summary: SummaryOptions | None = None,
@@ -26,8 +29,8 @@ def summarize(
     """Summarize texts.
 
     Args:
-        model: an encoder-decoder or chat model: loaded, an engine, or a name to load. None picks sentences
-            of the text itself, by LexRank.
+        model: an encoder-decoder or chat model: loaded, an engine, or a name, path or `ModelSpec` to load.
+            None picks sentences of the text itself, by LexRank.
         texts: one or several, each of any length.
         summary: see `SummaryOptions`; without a model its `length` and `style` alone.
         options: see `GenerationOptions`; None without a model.

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from llmkit.errors import InputError
+from llmkit.option_file import option_text
 from llmkit.text.protected_spans import ProtectedSpans
 
 _MOST_TERMS = 100_000
@@ -20,7 +21,7 @@ def read_terms(path: str | Path) -> list[str]:
     Raises:
         InputError: the file is not UTF-8, or has too many terms.
     """
-    return list(dict.fromkeys(line.strip() for _, line in _lines(path)))
+    return list(dict.fromkeys(line.strip() for _, line in _lines(path, "keep")))
 
 
 def read_glossary(path: str | Path) -> Glossary:
@@ -31,7 +32,7 @@ def read_glossary(path: str | Path) -> Glossary:
             translations, or there is no line.
     """
     entries: dict[str, str] = {}
-    for number, line in _lines(path):
+    for number, line in _lines(path, "glossary"):
         source, _, target = (part.strip() for part in line.partition("\t"))
         if not source or not target:
             raise InputError(f"{path}:{number}: a line must be a source term, a tab, and its translation")
@@ -42,11 +43,8 @@ def read_glossary(path: str | Path) -> Glossary:
     return Glossary(entries)
 
 
-def _lines(path: str | Path) -> Iterable[tuple[int, str]]:
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+def _lines(path: str | Path, option: str) -> Iterable[tuple[int, str]]:
+    text = option_text(path, option)
     lines = [
         (number, line.strip(" \r"))
         for number, line in enumerate(text.split("\n"), 1)

@@ -151,10 +151,10 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
     for role, column in mapping.items():
         if role not in roles:
             hint = did_you_mean(role, roles) or f"; the roles are {', '.join(sorted(roles))}"
-            raise OptionError("mapping", f"{role}={column}: no such role{hint}")
+            raise OptionError("mapping", f"has no role {role!r}{hint}")
         if column not in columns:
             hint = did_you_mean(column, columns) or f"; its columns are {', '.join(columns)}"
-            raise OptionError("mapping", f"{role}={column}: no column {column!r}{hint}")
+            raise OptionError("mapping", f"names no column {column!r}{hint}")
     for kind, all_roles in ROLES.items():
         if objective not in (None, kind):
             continue

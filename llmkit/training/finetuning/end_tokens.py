@@ -67,9 +67,11 @@ def set_ends(
         return False
     learned = learned_ends(examples, loaded.tokenizer)
     if not learned and not whole_texts:
+        cut = len(examples) > 0 and all(examples[i].cut for i in range(min(len(examples), _ANSWERS)))
+        reason = "raise `max_length`, which cuts all rows" if cut else "see the tokenizer's chat template"
         notice(
-            "no end token follows the answers in training (see the tokenizer's chat template): the model does"
-            " not learn to stop, so generation ends at max_new_tokens"
+            f"no end token follows the answers in training ({reason}): the model does not learn to stop, so"
+            " generation ends at max_new_tokens"
         )
     before = end_ids(config, None)
     ends = list(dict.fromkeys([*learned, *end_ids(config, loaded.tokenizer)]))

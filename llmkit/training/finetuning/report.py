@@ -129,7 +129,7 @@ def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:
     return [
         ("rows read", f"{plan.rows:,}"),
         ("held-out rows", f"{plan.held_out_rows:,}"),
-        ("rows skipped as bad, dropped as empty", f"{plan.skipped:,}, {plan.dropped:,}"),
+        ("rows skipped as bad, dropped with nothing to learn", f"{plan.skipped:,}, {plan.dropped:,}"),
         ("examples cut to fit", f"{plan.truncated:,}"),
         ("tokens, targets in one pass", f"{plan.tokens:,}, {plan.target_tokens:,}"),
     ]

@@ -78,10 +78,12 @@ def fit(recipe: PretrainRecipe, tokens: int, vocab_size: int) -> PretrainRecipe:
     )
 
 
-def too_short(steps: int, steps_per_epoch: int) -> str | None:
+def too_short(steps: int, steps_per_epoch: int, max_steps: int | None = None) -> str | None:
     """Return a sentence if a run has too few steps to learn words; else None."""
     if steps >= _FEWEST_STEPS:
         return None
     passes = math.ceil(_FEWEST_STEPS / steps_per_epoch)
     advice = "give more text" if passes > 40 else f"give more text, or epochs={passes}"
+    if max_steps is not None:  # it replaces the number of epochs
+        advice = f"raise `max_steps` to {_FEWEST_STEPS} or more"
     return f"the plan is short: {steps:,} steps are too few for a model to learn words; {advice}"

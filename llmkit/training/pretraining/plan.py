@@ -167,7 +167,7 @@ def plan(
     _report_skipped(opened, notice)
     recipe = fit(recipe, counts.tokens, len(opened.tokenizer))
     found = _plan(recipe, _Shape.of(opened.tokenizer, recipe), counts, choice)
-    if short := too_short(found.steps, found.steps_per_epoch):
+    if short := too_short(found.steps, found.steps_per_epoch, recipe.max_steps):
         notice(short)
     return found
 

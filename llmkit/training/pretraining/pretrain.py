@@ -115,7 +115,7 @@ def _pretrain(
         checkpoints.check_run(output / "checkpoints", dataclasses.asdict(recipe), progress.notice)
     inputs, run = _begin(files, output, recipe, choice, options, progress)
     progress.planned(inputs.plan)
-    if short := too_short(inputs.plan.steps, inputs.plan.steps_per_epoch):
+    if short := too_short(inputs.plan.steps, inputs.plan.steps_per_epoch, recipe.max_steps):
         progress.notice(short)
     started = time.monotonic()
     with no_bars():

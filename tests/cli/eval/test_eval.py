@@ -102,6 +102,13 @@ def test_groups(rows):
     ]
 
 
+def test_a_group_is_named_as_in_json(rows):
+    values = [None, True, 3, "true story"]
+    made = rows([{"prediction": "a", "reference": "a", "kind": value} for value in values])
+    found = json.loads(evaluate("--metric", "f1", made, "--by", "kind", "--json"))["scores"]
+    assert [score["group"] for score in found] == [None, "null", "true", "3", "true story"]
+
+
 def test_baseline(rows):
     worse = [{"prediction": str(row["prediction"]).split()[0]} for row in ROWS]
     other = rows(worse, "baseline.jsonl")
@@ -265,7 +272,7 @@ def test_perplexity(text, tiny_model):
     assert found["scores"][0]["details"]["words"] == 12
     assert found["scores"][0]["details"]["bytes"] == 48
     assert "|window:16|stride:8|bos:<s>,every|docs:joined|" in found["scores"][0]["signature"]
-    assert "windows of 16 tokens, 8 new in each; before a text: <s>,every" in err
+    assert "windows of 16 tokens, 8 new in each; <s> before every window" in err
 
 
 def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
@@ -541,7 +548,9 @@ def test_shares_of_all_rows_have_intervals(rows):
     same = rows([{"prediction": "a", "reference": "a"}] * 6)
     found = json.loads(evaluate("--metric", "exact_match", same, "--json"))["scores"][0]
     assert (found["low"], found["high"], found["interval"]) == (pytest.approx(0.6097, abs=1e-4), 1, "wilson")
-    assert "exact_match: wilson" in evaluate("--metric", "exact_match", same)
+    said = evaluate("--metric", "exact_match", same)
+    assert "exact_match: wilson" in said
+    assert "bootstrap" not in said
 
 
 def test_answers_in_chinese_are_compared_by_characters(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,9 @@ def test_texts_are_translated_as_by_the_library(client: Client, translator: Engi
     assert many == {"translatedText": [expected, expected]}
     form = client.full("POST", "/translate", data=body)[1]  # as most clients send it
     assert form == {"translatedText": expected}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # as curl names JSON too
+    curl = client.full("POST", "/translate", data=json.dumps(body), headers=headers)[1]
+    assert curl == {"translatedText": expected}
     found = client.post("/translate", {**body, "source": "auto"})[1]
     assert found["translatedText"] == expected
     assert found["detectedLanguage"]["language"] == "en"

@@ -49,11 +49,19 @@ def test_the_vocabulary_follows_the_text_and_a_given_size_of_the_model() -> None
 
 
 @pytest.mark.parametrize(
-    ("steps", "each", "facts"),
-    [(300, 10, None), (20, 100, "epochs=3"), (20, 10, "epochs=30"), (5, 5, "give more text$")],
+    ("steps", "each", "most", "facts"),
+    [
+        (300, 10, None, None),
+        (20, 100, None, "epochs=3"),
+        (20, 10, None, "epochs=30"),
+        (5, 5, None, "give more text$"),
+        (5, 10, 5, "raise `max_steps` to 300"),  # epochs would change nothing
+    ],
 )
-def test_a_plan_that_is_too_short_to_learn_is_told(steps: int, each: int, facts: str | None) -> None:
-    told = too_short(steps, each)
+def test_a_plan_that_is_too_short_to_learn_is_told(
+    steps: int, each: int, most: int | None, facts: str | None
+) -> None:
+    told = too_short(steps, each, most)
     assert (told is None) if facts is None else re.search(facts, told or "")
 
 
