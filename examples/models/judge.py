@@ -68,14 +68,13 @@ EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
         for source, target in (("en", "de"), ("de", "en"))
     ),
     "reader": (
-        # First: a card that names only SQuAD 1 says that the model always answers.
-        Evaluation("SQuAD 2.0, held-out articles", "reader/squad2_test.jsonl", _ASKED_2),
+        Evaluation("SQuAD 1.1, held-out articles", "reader/squad_test.jsonl", _ASKED),
         Evaluation(
             "SQuAD 1.1, held-out articles, each question also put to another passage",
             "reader/squad_elsewhere_test.jsonl",
             _ASKED_2,
         ),
-        Evaluation("SQuAD 1.1, held-out articles", "reader/squad_test.jsonl", _ASKED),
+        Evaluation("SQuAD 2.0, held-out articles", "reader/squad2_test.jsonl", _ASKED_2),
         Evaluation("FairytaleQA validation, answers in the text", "reader/fairytale_test.jsonl", _ASKED),
         Evaluation("bAbI 1 test", "reader/babi1_test.jsonl", _ASKED),
         Evaluation("bAbI 4, 5, 11 and 12 test", "reader/babi_test.jsonl", _ASKED),
