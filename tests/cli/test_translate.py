@@ -158,7 +158,7 @@ def test_verbose_says_which_languages(marian: Path) -> None:
         (["--from", "en", "--to", "fr", "x"], "does not know French; it has deu_Latn, eng_Latn, ron_Latn"),
         (["--to", "de", "x"], "needs the language of the text: name it with --from"),
         (["--from", "en", "x"], "needs the language to write: name it with --to"),
-        (["--from", "en", "--to", "de", "--keep", "/nowhere/terms", "x"], "--keep /nowhere/terms: No such"),
+        (["--from", "en", "--to", "de", "--keep", "/nowhere/terms", "x"], "--keep /nowhere/terms: no such"),
         (["--from", "en", "--to", "de", "--system", "Be brief", "x"], "--system needs a chat template"),
         (["--from", "en", "--to", "de"], "nothing to work on"),
     ],

@@ -122,10 +122,10 @@ def test_a_map_says_which_column_is_which(columns: str, mapping: str, objective:
 @pytest.mark.parametrize(
     ("mapping", "reason"),
     [
-        ({"sorce": "body"}, "no such role; did you mean source?"),
-        ({"zzz": "body"}, "no such role; the roles are "),
-        ({"source": "bdy"}, "source=bdy: no column 'bdy'; did you mean body?"),
-        ({"source": "zzz"}, "source=zzz: no column 'zzz'; its columns are body, headline"),
+        ({"sorce": "body"}, "no role 'sorce'; did you mean source?"),
+        ({"zzz": "body"}, "no role 'zzz'; the roles are "),
+        ({"source": "bdy"}, "no column 'bdy'; did you mean body?"),
+        ({"source": "zzz"}, "no column 'zzz'; its columns are body, headline"),
         ({"source": "body"}, "source=body: these roles alone fit no objective"),
         ({"source": "body", "text": "headline"}, "these roles alone fit no objective"),
     ],
