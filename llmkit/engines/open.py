@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from llmkit.engines.choice import check_engine, is_url
 from llmkit.errors import OptionError
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from llmkit.engines.base import Engine
     from llmkit.runtime.load import LoadedModel
     from llmkit.runtime.spec import ModelSpec
+
+AnyModel: TypeAlias = "Engine | LoadedModel | ModelSpec | str | Path"
+"""A model as functions take it: an engine, loaded, or a spec, a name or a path to load."""
 
 
 def open_engine(spec: ModelSpec) -> Engine:
@@ -69,7 +72,7 @@ def draft_spec(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def as_engine(model: Engine | LoadedModel | ModelSpec | str | Path) -> Engine:
+def as_engine(model: AnyModel) -> Engine:
     """Return the engine of a model, which is loaded, or given by a spec, a name or a path.
 
     Raises:

@@ -23,8 +23,7 @@ from llmkit.text.chat.turns import split_system, turns_of
 
 if TYPE_CHECKING:
     from llmkit.engines.base import Engine
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
+    from llmkit.engines.open import AnyModel
 
 _PIECES = 2**16
 """Random streams of one answer's attempts; those of its continuations come after them."""
@@ -75,7 +74,7 @@ class Conversation:
 
     def __init__(
         self,
-        model: Engine | LoadedModel | ModelSpec | str | Path,
+        model: AnyModel,
         options: GenerationOptions | None = None,
         *,
         on_drop: Callable[[int], None] | None = None,
@@ -92,9 +91,7 @@ class Conversation:
         if options.system:
             self.system = options.system
 
-    def use(
-        self, model: Engine | LoadedModel | ModelSpec | str | Path, options: GenerationOptions | None = None
-    ) -> None:
+    def use(self, model: AnyModel, options: GenerationOptions | None = None) -> None:
         """Continue with another model, and other options if given.
 
         Raises:

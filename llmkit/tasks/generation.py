@@ -27,11 +27,8 @@ from llmkit.text.chat.reasoning import split_reasoning
 from llmkit.text.stops import cut_at_stop
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from llmkit.engines.base import Constraint, Engine, Session
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
+    from llmkit.engines.open import AnyModel
 
 __all__ = ["Answer", "Generation", "GenerationOptions", "GenerationResult", "Piece", "generate", "stream"]
 
@@ -115,7 +112,7 @@ class Piece:
 
 
 def generate(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     prompts: str | Sequence[str | Messages],
     options: GenerationOptions | None = None,
 ) -> list[GenerationResult]:
@@ -142,7 +139,7 @@ def generate(
 
 
 def stream(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     prompt: str | Messages,
     options: GenerationOptions | None = None,
 ) -> Iterator[Piece]:

@@ -17,15 +17,12 @@ from llmkit.tasks.prompts import Prompt
 from llmkit.text.fill_in_middle import gap_prompt, gap_tokens
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from llmkit.engines.base import Engine
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
+    from llmkit.engines.open import AnyModel
 
 
 def fill_in_middle(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     prefix: str,
     suffix: str,
     options: GenerationOptions | None = None,

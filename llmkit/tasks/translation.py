@@ -29,11 +29,8 @@ from llmkit.text.layout import TextLayout, lay_out
 from llmkit.text.protected_spans import ProtectedSpans
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from llmkit.engines.base import Engine
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
+    from llmkit.engines.open import AnyModel
 
 __all__ = ["Translation", "TranslationInput", "TranslationResult", "translate"]
 
@@ -45,7 +42,7 @@ _PASSAGES = 2**20
 
 
 def translate(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     texts: str | Sequence[str],
     *,
     source: str | None = None,

@@ -17,9 +17,8 @@ from llmkit.tasks.qa.questions import QuestionSource
 from llmkit.tasks.qa.spans import AnswerOptions
 
 if TYPE_CHECKING:
-    from llmkit.engines.base import Engine
+    from llmkit.engines.open import AnyModel
     from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class AnswerResult:
 
 
 def answer(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     questions: str | Sequence[str],
     contexts: str | Sequence[str],
     *,
@@ -130,7 +129,7 @@ def answer(
     return _written(model, rows, options or GenerationOptions(), no_answer=no_answer)
 
 
-def _extractive_model(model: Engine | LoadedModel | ModelSpec | str | Path) -> LoadedModel | None:
+def _extractive_model(model: AnyModel) -> LoadedModel | None:
     """Return the extractive model, loaded; None for a model of another kind."""
     from llmkit.runtime.load import LoadedModel, is_extractive_qa, load
     from llmkit.runtime.spec import ModelSpec
@@ -157,7 +156,7 @@ def _extracted(model: LoadedModel, rows: Sequence[Row], options: AnswerOptions) 
 
 
 def _written(
-    model: Engine | LoadedModel | ModelSpec | str | Path,
+    model: AnyModel,
     rows: Sequence[Row],
     options: GenerationOptions,
     *,

@@ -12,15 +12,11 @@ from llmkit.tasks.summarization.extractive import extract
 from llmkit.tasks.summarization.options import SummaryOptions, SummaryResult
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from llmkit.engines.base import Engine
-    from llmkit.runtime.load import LoadedModel
-    from llmkit.runtime.spec import ModelSpec
+    from llmkit.engines.open import AnyModel
 
 
 def summarize(
-    model: Engine | LoadedModel | ModelSpec | str | Path | None,
+    model: AnyModel | None,
     texts: str | Sequence[str],
     *,
     summary: SummaryOptions | None = None,
