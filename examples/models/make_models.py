@@ -174,8 +174,24 @@ def make_reader(work: Path) -> None:
     cloze, more = folder / "cloze", folder / "cloze-more"
     train("finetune", cloze, folder / "cloze.jsonl", "reader-cloze", "-m", str(folder / "base"))
     train("finetune", more, folder / "cloze_more.jsonl", "reader-cloze", "-m", str(cloze))
-    last = ("-m", str(more), "--save-dtype", "float16")
-    train("finetune", folder / "model", folder / "answers.jsonl", "reader", *last)
+    first, last = folder / "first", folder / "last"
+    half = ("--save-dtype", "float16")
+    train("finetune", first, folder / "answers.jsonl", "reader", "-m", str(more), *half)
+    train("finetune", last, folder / "answers_last.jsonl", "reader-last", "-m", str(first), *half)
+    average(first, last, folder / "model")
+
+
+def average(first: Path, second: Path, output: Path) -> None:
+    """Write the mean of the weights of two models, of which one goes on from the other."""
+    from safetensors.torch import load_file, save_file
+
+    output.mkdir(exist_ok=True)
+    for file in FILES:
+        if (second / file).is_file():
+            shutil.copyfile(second / file, output / file)
+    weights, others = (load_file(folder / "model.safetensors") for folder in (first, second))
+    means = {name: ((one.float() + others[name].float()) / 2).to(one.dtype) for name, one in weights.items()}
+    save_file(means, output / "model.safetensors", metadata={"format": "pt"})
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {

@@ -6,10 +6,10 @@ STORIES is the stories.txt of `prepare_stories.py`.
 LLMKIT_QUESTIONS names a folder with more questions: `*.json` in SQuAD's form, those of SQuAD's development
 set with `dev` in their name, and qamr.jsonl with a question about a sentence (`context`) in each row.
 
-Writes cloze.jsonl, cloze_more.jsonl, answers.jsonl, english.txt (the tokenizer's text) and the rows that are
-held out: squad_test.jsonl and squad2_test.jsonl (articles), squad_elsewhere_test.jsonl (the questions of the
-first, each also put to another passage), fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4,
-5, 11, 12).
+Writes cloze.jsonl, cloze_more.jsonl, answers.jsonl, answers_last.jsonl (a third on fairy tales), english.txt
+(the tokenizer's text) and the rows that are held out: squad_test.jsonl and squad2_test.jsonl (articles),
+squad_elsewhere_test.jsonl (the questions of the first, each also put to another passage),
+fairytale_test.jsonl, babi1_test.jsonl and babi_test.jsonl (tasks 4, 5, 11, 12).
 """
 
 from __future__ import annotations
@@ -261,6 +261,15 @@ def cloze_rows(texts: dict[str, list[str]], chance: random.Random) -> Rows:
     return rows
 
 
+def with_more_of(rows: Rows, questions: set[str], chance: random.Random) -> Rows:
+    """All rows with these questions, and twice as many others."""
+    wanted = [one for one in rows if one["question"] in questions]
+    others = [one for one in rows if one["question"] not in questions]
+    chosen = wanted + chance.sample(others, min(2 * len(wanted), len(others)))
+    chance.shuffle(chosen)
+    return chosen
+
+
 def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, int]:
     """Write the files under `output` and return how many rows each has."""
     chance = random.Random(0)
@@ -290,6 +299,7 @@ def prepare(data: Path, more: Path, stories: Path, output: Path) -> dict[str, in
         "cloze": cloze_rows(texts, random.Random(1)),
         "cloze_more": cloze_rows(texts, random.Random(2)),
         "answers": train,
+        "answers_last": with_more_of(train, {one["question"] for one in fairy_train}, random.Random(4)),
         "squad_test": test,
         "squad_elsewhere_test": test + put_elsewhere,
         "squad2_test": wikipedia.test_2,

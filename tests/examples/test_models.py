@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 FOLDER = Path(__file__).parents[2] / "examples" / "models"
 
@@ -268,6 +270,27 @@ def test_pairs_prefer_the_answer_that_keeps_to_the_request(
     assert pairs(good, good) == []
     assert pairs(lost, bare) == []
     assert pairs(bare, good, cut=1) == []
+
+
+def test_the_mean_of_two_models_has_the_files_of_the_second(
+    example: Callable[[str], Any], tmp_path: Path
+) -> None:
+    for name, value in (("first", 1.0), ("last", 2.0)):
+        (tmp_path / name).mkdir()
+        save_file({"weight": torch.full((2,), value).half()}, tmp_path / name / "model.safetensors")
+        (tmp_path / name / "config.json").write_text(json.dumps({"model": name}))
+    example("make_models").average(tmp_path / "first", tmp_path / "last", tmp_path / "mean")
+    (weight,) = load_file(tmp_path / "mean" / "model.safetensors").values()
+    assert (weight.dtype, weight.tolist()) == (torch.float16, [1.5, 1.5])
+    assert json.loads((tmp_path / "mean" / "config.json").read_text()) == {"model": "last"}
+
+
+def test_rows_with_more_of_some_questions(example: Callable[[str], Any]) -> None:
+    rows = [{"question": str(number)} for number in range(20)]
+    found = example("prepare_answers").with_more_of(rows, {"1", "2", "x"}, random.Random(0))
+    asked = sorted(one["question"] for one in found)
+    assert len(asked) == len(set(asked)) == 6
+    assert {"1", "2"} < set(asked)
 
 
 def test_small_talk_leaves_no_gap(example: Callable[[str], Any]) -> None:
