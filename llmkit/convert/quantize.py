@@ -185,5 +185,5 @@ def _batches(loaded: LoadedModel, texts: Sequence[str]) -> list[torch.Tensor]:
     import torch
 
     limit = min(loaded.context_length or _TOKENS, _TOKENS)
-    encoded: Any = loaded.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-    return [torch.tensor([ids], device=loaded.device) for ids in encoded if len(ids) > 1]
+    encoded: Any = loaded.tokenizer(list(texts))["input_ids"]
+    return [torch.tensor([ids[:limit]], device=loaded.device) for ids in encoded if len(ids) > 1]

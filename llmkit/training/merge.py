@@ -270,7 +270,7 @@ def _logits(loaded: LoadedModel) -> list[torch.Tensor]:
 
     found = []
     for probe in PROBES:
-        ids = loaded.tokenizer(probe, return_tensors="pt", truncation=True, max_length=64).input_ids
+        ids = loaded.tokenizer(probe, return_tensors="pt").input_ids[:, :64]
         inputs = {"input_ids": ids.to(loaded.device)}
         if loaded.is_encoder_decoder:
             inputs["decoder_input_ids"] = inputs["input_ids"]

@@ -41,6 +41,7 @@ def test_a_quantized_folder_is_small_and_near(
     assert result.nbytes == sum(stored)
     config = json.loads((result.folder / "config.json").read_text())
     assert config["quantization_config"]["format"] == "pack-quantized"
+    assert json.loads((result.folder / "tokenizer.json").read_text())["truncation"] is None
 
 
 @pytest.mark.parametrize("bits", [8, 4])

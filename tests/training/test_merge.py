@@ -71,6 +71,7 @@ def test_the_merged_model_is_the_base_with_its_adapter(family: str, tmp_path: Pa
     adapter = make_adapter(base, tmp_path / "adapter", family)
     result = merge(ModelSpec(str(adapter)), tmp_path / "merged")
     auto = getattr(transformers, CLASSES[family])
+    assert json.loads((tmp_path / "merged" / "tokenizer.json").read_text())["truncation"] is None
     merged = outputs_of(auto.from_pretrained(tmp_path / "merged"), family)
     plain = outputs_of(auto.from_pretrained(base), family)
     with_adapter = outputs_of(PeftModel.from_pretrained(auto.from_pretrained(base), adapter), family)

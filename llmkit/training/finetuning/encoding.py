@@ -257,6 +257,7 @@ class _Rows:
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
+        self.tokenizer.backend_tokenizer.no_truncation()  # it would be saved with the model
         found = []
         for index, ids in enumerate(windows["input_ids"]):
             offsets = [

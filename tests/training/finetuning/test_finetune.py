@@ -136,6 +136,8 @@ def test_an_encoder_learns_spans_with_a_head_of_its_own(
     assert result.held_out_loss < result.held_out_before
     model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out")
     assert type(model).__name__ == "BertForQuestionAnswering"
+    # The windows of the training rows cut texts; the saved tokenizer does not.
+    assert json.loads((tmp_path / "out" / "tokenizer.json").read_text())["truncation"] is None
 
 
 def test_an_encoder_is_shown_which_words_the_question_shares(
