@@ -33,8 +33,13 @@ class WordWrap:
                     self._flush()
                 continue
             self._flush()
-            self._column = 0 if part == "\n" else self._column + len(part)
-            print(part, end="")
+            # White space that does not fit ends the line; a terminal would put it into the next one.
+            if part == "\n" or self._column + len(part) > shutil.get_terminal_size().columns:
+                print()
+                self._column = 0
+            else:
+                print(part, end="")
+                self._column += len(part)
         sys.stdout.flush()
 
     def end(self) -> None:

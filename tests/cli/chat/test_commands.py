@@ -46,6 +46,7 @@ def test_stop_is_a_setting(session: ChatSession, capsys: pytest.CaptureFixture[s
         (["one two", "\nthree four"], "one two\nthree four\n"),
         (["x" * 25], "x" * 25 + "\n"),
         (["  kept   spaces"], "  kept   \nspaces\n"),
+        (["ten letter", " a b"], "ten letter\na b\n"),
         ([], "\n"),
     ],
 )
