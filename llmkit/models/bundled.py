@@ -64,10 +64,7 @@ def embedded_models() -> list[EmbeddedModel]:
 
 
 def _folders() -> list[Path]:
-    # An adapter has an adapter_config.json, which names the embedded model that it continues.
-    return sorted(
-        {path.parent for name in ("config", "adapter_config") for path in _FOLDER.glob(f"*/{name}.json")}
-    )
+    return sorted(path.parent for path in _FOLDER.glob("*/config.json"))
 
 
 def _describe(folder: Path) -> EmbeddedModel:
