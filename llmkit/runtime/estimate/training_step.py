@@ -64,6 +64,7 @@ def count_step(
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.nn.utils.stateless import _reparametrize_module
 
     inner: Any = base_model(model)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -71,9 +72,15 @@ def count_step(
     # RoFormer looks for padding in ids and short masks, which have no values here; others take their place.
     for embedded in (False, True):
         try:
-            with _in_training(inner, checkpointing), mode, watch_live_bytes(state.values()) as live:
+            # Checkpointing runs layers again in the backward pass, so the state stays in place for both.
+            with (
+                _in_training(inner, checkpointing),
+                mode,
+                _reparametrize_module(inner, dict(state), tie_weights=True),
+                watch_live_bytes(state.values()) as live,
+            ):
                 with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                    hidden = _hidden(inner, state, shape, embedded)
+                    hidden = _hidden(inner, shape, embedded)
                 forward = live.now
                 hidden.sum().backward()
                 del hidden
@@ -100,12 +107,9 @@ def _without_storage(model: Any, mode: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def _hidden(
-    model: Any, state: dict[str, torch.Tensor], shape: tuple[int, int], embedded: bool
-) -> torch.Tensor:
+def _hidden(model: Any, shape: tuple[int, int], embedded: bool) -> torch.Tensor:
     """Run a model without its head; return the last hidden states."""
     import torch
-    from torch.func import functional_call
 
     ids = torch.zeros(shape, dtype=torch.long)
     inputs: dict[str, Any] = {"input_ids": ids}
@@ -117,7 +121,7 @@ def _hidden(
         inputs["decoder_input_ids"] = ids
     if model.get_output_embeddings() is not None:
         inputs["use_cache"] = False
-    output = functional_call(model, dict(state), kwargs=inputs, strict=False)
+    output = model(**inputs)
     return next(one for one in output.values() if isinstance(one, torch.Tensor))
 
 

@@ -34,7 +34,7 @@ COMMANDS = {
     "pretrain": f"pretrain {{data}} --params 1m --vocab-size 400 {TRAIN}",
     "quantize": "quantize -m stories --bits 4 --calibration {data} -o out",
     "convert": "convert -m stories --to safetensors -o out",
-    "eval": "eval --metric perplexity -m stories {data}",
+    "eval": "eval -q --metric perplexity -m stories {data}",
 }
 # A notice may say that rows are kept, or that a checkpoint is written.
 NOTICE = re.compile(r"(llmkit: (interrupted|stopped)[^\n]*\n)*")
