@@ -20,7 +20,7 @@ from llmkit.records.batches import Budget
 from llmkit.tasks.alignment import AlignedPassage, WordAligner, WordPairs
 from llmkit.tasks.sub_batches import run_prompts
 from llmkit.text.layout import TextLayout
-from llmkit.text.words import WORD_BORDER, count_words
+from llmkit.text.words import count_words, word_border
 
 if TYPE_CHECKING:
     from llmkit.tasks.prompts import Prompt
@@ -75,12 +75,12 @@ def replace_kept(text: str, kept: Sequence[tuple[str, str]]) -> str:
         left[word] -= 1
         return translations[word]
 
-    return re.sub(f"{WORD_BORDER}(?:{'|'.join(map(re.escape, known))}){WORD_BORDER}", put, text)
+    return re.sub(f"{word_border()}(?:{'|'.join(map(re.escape, known))}){word_border()}", put, text)
 
 
 def has_word(text: str, word: str) -> bool:
     """Return True if a text has a word, in any case, without letters that a model wrote after it."""
-    return re.search(re.escape(word) + WORD_BORDER, text, re.IGNORECASE) is not None
+    return re.search(re.escape(word) + word_border(), text, re.IGNORECASE) is not None
 
 
 def repeats(text: str, draft: str, put_in: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from llmkit.text.words import WORD_BORDER
+from llmkit.text.words import word_border
 
 _PLACEHOLDERS = (
     r"(?:https?://|www\.)[^\s<>\"”»]*[^\s<>\"”».,;:!?)\]}'’]",
@@ -20,13 +20,13 @@ _PLACEHOLDERS = (
 class ProtectedSpans:
     """Finds parts to keep: `{name}`, `${x}`, `%s`, URLs, e-mail addresses, tags, and `terms`.
 
-    A term counts where it has a `WORD_BORDER` on both sides; case matters.
+    A term counts where it has a `word_border` on both sides; case matters.
     """
 
     def __init__(self, terms: Sequence[str] = ()) -> None:
         longest_first = sorted(set(filter(None, terms)), key=lambda term: (-len(term), term))
         known = "|".join(map(re.escape, longest_first))
-        whole = [f"{WORD_BORDER}(?:{known}){WORD_BORDER}"] if known else []
+        whole = [f"{word_border()}(?:{known}){word_border()}"] if known else []
         self._pattern = re.compile("|".join([*whole, *_PLACEHOLDERS]))
 
     def spans(self, text: str) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from llmkit.text.documents.segment import ProtectedPiece, Segment, Style
-from llmkit.text.words import WORD_BORDER, is_unspaced
+from llmkit.text.words import is_unspaced, word_border
 
 Span = tuple[int, int]
 # Pairs of spans: characters of the segment's text, characters of the translation.
@@ -233,7 +233,7 @@ class _Placer:
         words = self.segment.text[style.start : style.end].strip()
         if not any(character.isalnum() for character in words):
             return None
-        pattern = re.compile(WORD_BORDER + re.escape(words) + WORD_BORDER)
+        pattern = re.compile(word_border() + re.escape(words) + word_border())
         there = [match.start() for match in pattern.finditer(self.segment.text)]
         here = [match.span() for match in pattern.finditer(self.target.text)]
         start = self.segment.text.index(words, style.start)

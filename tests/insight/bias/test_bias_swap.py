@@ -26,6 +26,9 @@ SENTENCES = [
     ("Tom told Lily a story.", "Lily told Tom a story."),
     ("I miss my MOTHER", "I miss my FATHER"),
     ("The thesis of the human woman", "The thesis of the human man"),
+    ('(He), "he"; _he_, she-wolf. HE2', '(She), "she"; _she_, he-wolf. HE2'),
+    ("It was his 'own' and her “own” dog", "It was her 'own' and his “own” dog"),
+    ("Her fiance\u0301 said: yes, ma’am", "His fiancée said: yes, sir"),
 ]
 
 
@@ -50,6 +53,7 @@ def test_a_swap_agrees_in_case_possessive_and_name(swapper: Swapper, text: str, 
         ("King Henry loved his wife.", "King Henry"),
         ("Thomas Edison said that he was tired.", "Thomas Edison"),
         ("They gave her flowers.", "gave her flowers"),
+        ("They met her 3 times.", "met her 3"),
         ("It rained.", "no term"),
     ],
 )
@@ -61,7 +65,7 @@ def test_a_swap_that_would_change_the_truth_is_refused(swapper: Swapper, text: s
 
 def test_two_swaps_give_the_text_back(swapper: Swapper) -> None:
     for text, _ in SENTENCES:
-        if "Mrs" not in text:
+        if "Mrs" not in text and "ma’am" not in text:
             assert swapper.normal(text) == text
     assert swapper.normal("Mrs. Brown met the chairman.") == "Ms. Brown met the chairman."
 
@@ -75,6 +79,41 @@ def test_terms_of_a_file(tmp_path: Path) -> None:
     assert found.text == "A Elderly man met an young man and an YOUNG dog."
     assert found.sides == (1, 2)
     assert "nursery" in str(Swapper(terms).swap("The young child in the nursery").refusal)
+
+
+@pytest.mark.parametrize(
+    ("terms", "text", "expected"),
+    [
+        # Chinese and Japanese: wherever the term occurs, the longest term first.
+        ("他\t她\n男人\t女人", "他說男人很好。", "她說女人很好。"),
+        ("彼\t彼女", "彼女は彼が好き", "彼は彼女が好き"),
+        ("เขาชาย\tเขาหญิง", "กเขาชายด", "กเขาหญิงด"),
+        # Hindi: a vowel sign belongs to its word.
+        ("लड़का\tलड़की\nलड़क\tX", "लड़का। लड़के", "लड़की। लड़के"),
+        (
+            "der Lehrer\tdie Lehrerin",
+            "Der\nLehrer. (der  Lehrer) DER LEHRER",
+            "Die Lehrerin. (die Lehrerin) DIE LEHRERIN",
+        ),
+        ("Doctor\tDr. Who", "Doctor, doctor, DR. WHO", "Dr. Who, dr. who, DOCTOR"),
+        # Letters that have no lower case of one character, or match another letter without case.
+        ("iyi\tkötü\nstark\tweak", "İyi, ıyi ſtark", "Kötü, kötü weak"),
+        ("C++\tC#", "C++, c#.", "C#, c++."),
+    ],
+)
+def test_terms_of_any_script(tmp_path: Path, terms: str, text: str, expected: str) -> None:
+    path = tmp_path / "terms.tsv"
+    path.write_text(terms + "\n", encoding="utf-8")
+    assert Swapper(read_terms(path)).swap(text).text == expected
+
+
+def test_a_refused_term_is_a_whole_word(tmp_path: Path) -> None:
+    path = tmp_path / "terms.tsv"
+    path.write_text("young\told\nnurse\n看護師\n", encoding="utf-8")
+    swapper = Swapper(read_terms(path))
+    assert swapper.swap("A young man in the nursery").refusal is None
+    for text in ("A young nurse.", "young 看護師です"):
+        assert "no longer be true" in str(swapper.swap(text).refusal)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from llmkit.runtime.spec import ModelSpec
 
 FLAWS = (
-    "the terms are English words for two groups, and rows are refused by rules over words, so that a few"
+    "the terms are words for two groups, and rows are refused by rules over words, so that a few"
     " may pass"
     " whose swap is odd or false; look at the items."
 )

@@ -8,10 +8,13 @@ as one about a birth, or one about a person whom it names in full.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llmkit.insight.bias.swap.terms import SwapTerms
+from llmkit.insight.bias.swap.terms import SwapTerms, key_of
+from llmkit.text.words import count_words, is_unspaced, word_border
 
 # Words after which `her` is the object, or `his` stands alone: no noun begins with them.
 _FUNCTION_TEXT = """
@@ -61,16 +64,17 @@ class Swapper:
 
     def __init__(self, terms: SwapTerms) -> None:
         self.terms = terms
-        listed = [*terms.other, *(["her", "hers", "his", "him"] if terms.english_pronouns else [])]
-        alternatives = "|".join(re.escape(term) for term in sorted(listed, key=len, reverse=True))
-        names = "|".join(sorted(map(re.escape, terms.names), key=len, reverse=True))
-        self._terms = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
-        self._names = re.compile(rf"(?<!\w)(?:{names})(?!\w)") if names else None
-        self._bound = re.compile(rf"(?<!\w)(?:{'|'.join(terms.bound)})", re.I) if terms.bound else None
-        first = "|".join(re.escape(name) for name in terms.names if name != "Miss")
-        self._full = re.compile(rf"(?<!\w)(?:{first})\s+(?:[A-Z]\.\s+)?[A-Z]\w+") if names else None
+        pronouns = ["her", "hers", "his", "him"] if terms.english_pronouns else []
+        self._listed = dict.fromkeys([*terms.other, *pronouns])
+        border = word_border()
+        self._terms = re.compile(f"{border}(?:{_alternatives(self._listed)}){border}", re.IGNORECASE)
+        self._names = re.compile(f"{border}(?:{_alternatives(terms.names)}){border}") if terms.names else None
+        bound = [*terms.bound, *([f"(?:{_alternatives(terms.refused)}){border}"] if terms.refused else [])]
+        self._bound = re.compile(f"{border}(?:{'|'.join(bound)})", re.I) if bound else None
+        first = _alternatives(name for name in terms.names if name != "Miss")
+        self._full = re.compile(rf"{border}(?:{first})\s+(?:[A-Z]\.\s+)?[A-Z]\w+") if terms.names else None
         rulers = "|".join(word.capitalize() for word in terms.rulers)
-        self._ruler = re.compile(rf"(?<!\w)(?:{rulers})\s+[A-Z]\w+") if rulers else None
+        self._ruler = re.compile(rf"{border}(?:{rulers})\s+[A-Z]\w+") if rulers else None
 
     def swap(self, text: str) -> SwappedText:
         """Return the text with its terms swapped, and the reason to refuse it if there is one."""
@@ -79,13 +83,13 @@ class Swapper:
 
         def term(found: re.Match[str]) -> str:
             word = found.group()
-            lower = word.lower()
-            if self.terms.english_pronouns and lower in ("her", "hers", "his", "him"):
+            key = self._key(word)
+            if self.terms.english_pronouns and key in ("her", "hers", "his", "him"):
                 new, side = self._pronoun(text, found, doubts)
             else:
-                new, side = self.terms.other[lower], self.terms.side[lower]
+                new, side = self.terms.other[key], self.terms.side[key]
             sides[side] += 1
-            return cased(new, word)
+            return new if word == self.terms.spelling.get(key) else cased(new, word)
 
         pieces: list[str] = []
         end = 0
@@ -113,6 +117,14 @@ class Swapper:
             last = found.end()
         return "".join([*made, text[last:end]])
 
+    def _key(self, found: str) -> str:
+        """Return the term that was found, as a key of `SwapTerms.other`."""
+        key = key_of(found)
+        if key in self._listed:
+            return key
+        # Without case, `re` also takes ı and İ for i, and ſ for s.
+        return next(one for one in self._listed if re.fullmatch(_alternatives([one]), found, re.IGNORECASE))
+
     def _pronoun(self, text: str, found: re.Match[str], doubts: list[str]) -> tuple[str, int]:
         """Return the other pronoun and the side of `her`, `hers`, `his` or `him`."""
         word = found.group().lower()
@@ -120,15 +132,17 @@ class Swapper:
             return "her", 0
         if word == "hers":
             return "his", 1
-        after = re.match(r"\s+([^\W\d_]+)", text[found.end() : found.end() + 60])
+        after = re.match(r"\s+[\"'“”‘’«„*_]*(\d|[^\W\d_]+)", text[found.end() : found.end() + 60])
         follows = after.group(1).lower() if after else None
         if word == "his":
             return ("hers" if follows is None or follows in _FUNCTION else "her"), 0
         if follows is None or follows in _FUNCTION:
             return "him", 1
         before = re.search(r"([^\W\d_]+)\s+$", text[max(0, found.start() - 60) : found.start()])
-        if before is not None and before.group(1).lower() in _TWO_OBJECTS:
-            doubts.append(f"{before.group(1)} {found.group()} {after.group(1) if after else ''}".strip())
+        first = before.group(1) if before is not None else ""
+        # `her 3 dogs` is `his 3 dogs`, and `met her 3 times` is `met him 3 times`.
+        if first.lower() in _TWO_OBJECTS or follows.isdigit():
+            doubts.append(f"{first} {found.group()} {after.group(1) if after else ''}".strip())
         return "his", 1
 
     def _refusal(self, text: str, sides: Counter[int], doubts: list[str]) -> str | None:
@@ -151,13 +165,29 @@ class Swapper:
         return self.swap(self.swap(text).text).text
 
 
+def _alternatives(terms: Iterable[str]) -> str:
+    """Return a pattern of terms, the longest first.
+
+    Any white space separates the words of a term, and an apostrophe may be curved. Accents may be separate
+    characters.
+    """
+    forms = {form for term in terms for form in (term, unicodedata.normalize("NFD", term))}
+    words = [
+        r"\s+".join(re.escape(word) for word in form.split()).replace("'", "['’]")
+        for form in sorted(forms, key=lambda form: (-len(form), form))
+    ]
+    return "|".join(words)
+
+
 def cased(word: str, like: str) -> str:
     """Return a word in the letter case of another: lower, Capitalized or UPPER."""
     if len(like) > 1 and like.isupper():
         return word.upper()
-    return word[:1].upper() + word[1:] if like[:1].isupper() else word
+    if like[:1].isupper():
+        return word[:1].upper() + word[1:]
+    return word.lower() if like.islower() else word
 
 
 def words(text: str) -> int:
-    """Return the number of words of a text."""
-    return len(_WORD.findall(text))
+    """Return the number of words of a text; in scripts without spaces each character counts."""
+    return count_words(text) if is_unspaced(text) else len(_WORD.findall(text))

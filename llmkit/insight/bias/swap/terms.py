@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,11 +64,13 @@ class SwapTerms:
     Attributes:
         name: name for signatures.
         sides: names of the two groups.
-        other: by term in lower case, the term of the other side.
+        other: by term in lower case, the term of the other side, in its own letter case.
         side: by term in lower case, its side: 0 or 1.
+        spelling: by term in lower case, its own letter case, if terms have one.
         names: first names, by name the name of the other side; their letter case counts.
         name_side: by name its side.
         bound: beginnings of words, as regular expressions, whose presence refuses a text.
+        refused: terms whose presence refuses a text.
         rulers: titles after which a name is a person's of history.
         english_pronouns: swap `her`, `his`, `him` and `hers` by their use in the sentence.
     """
@@ -75,9 +79,11 @@ class SwapTerms:
     sides: tuple[str, str]
     other: dict[str, str]
     side: dict[str, int]
+    spelling: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     name_side: dict[str, int] = field(default_factory=dict)
     bound: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     rulers: tuple[str, ...] = ()
     english_pronouns: bool = False
 
@@ -87,14 +93,21 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     return [(one, two) for one, two in found]
 
 
-def _indexed(pairs: list[tuple[str, str]]) -> tuple[dict[str, str], dict[str, int]]:
+def key_of(term: str) -> str:
+    """Return a term as a key: in lower case, with single spaces, straight apostrophes and joined accents."""
+    return " ".join(unicodedata.normalize("NFC", term).lower().replace("’", "'").split())
+
+
+def _indexed(
+    pairs: list[tuple[str, str]], key: Callable[[str], str] = str
+) -> tuple[dict[str, str], dict[str, int]]:
     """Return the other term and the side of each term; of several pairs with a term, the first counts."""
     other: dict[str, str] = {}
     side: dict[str, int] = {}
     for pair in pairs:
         for at, term in enumerate(pair):
-            other.setdefault(term, pair[1 - at])
-            side.setdefault(term, at)
+            other.setdefault(key(term), pair[1 - at])
+            side.setdefault(key(term), at)
     return other, side
 
 
@@ -127,8 +140,6 @@ def read_terms(path: Path) -> SwapTerms:
     Raises:
         InputError: the file cannot be read, is too long, or holds no pair.
     """
-    import re
-
     from llmkit.records.read import open_text
 
     with open_text(path) as file:
@@ -155,12 +166,13 @@ def read_terms(path: Path) -> SwapTerms:
                 f" a term has at most {LONGEST} characters"
             )
         if len(terms) == 1:
-            refused.append(re.escape(terms[0].lower()) + r"(?!\w)")
+            refused.append(key_of(terms[0]))
             continue
-        if terms[0].lower() == terms[1].lower():
+        if key_of(terms[0]) == key_of(terms[1]):
             raise InputError(f"{path}:{number}: both terms are {terms[0]!r}")
-        pairs.append((terms[0].lower(), terms[1].lower()))
+        pairs.append((terms[0], terms[1]))
     if not pairs:
         raise InputError(f"{path}: no pair of terms; write two terms a line, with a tab between them")
-    other, side = _indexed(pairs)
-    return SwapTerms(path.name, sides, other, side, bound=tuple(refused))
+    other, side = _indexed(pairs, key_of)
+    spelling = {key_of(term): term for pair in reversed(pairs) for term in pair}
+    return SwapTerms(path.name, sides, other, side, spelling, refused=tuple(refused))
