@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.evaluation.metric import Example
-from llmkit.evaluation.report import score_cells, signatures
+from llmkit.evaluation.report import few_rows, score_cells, signatures
 from llmkit.evaluation.results import Evaluation, Record
 from llmkit.text.html.page import Cell, escape, page, table
 from llmkit.text.html.svg import Interval, histogram, intervals
@@ -104,6 +104,7 @@ def as_page(evaluation: Evaluation, rows: PlottedRows, *, source: str, baseline:
     parts = [
         f"<h1>{escape(source)}</h1>",
         f'<p class="soft">{evaluation.rows:,} {noun} scored by llmkit eval{against}</p>',
+        *([f"<p>{escape(doubt)}</p>"] if (doubt := few_rows(evaluation)) is not None else []),
         "<h2>Scores</h2>",
         *_scores(evaluation),
         "<h2>How rows differ</h2>",

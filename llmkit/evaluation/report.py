@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from llmkit import __version__
+from llmkit.evaluation.resampling import FEW_ROWS
 from llmkit.evaluation.results import Comparison, Evaluation, Score
 
 
@@ -136,6 +137,28 @@ def signatures(evaluation: Evaluation, compared: bool = False) -> list[str]:
         drawn = f"resamples:{evaluation.resamples}|seed:{evaluation.seed}"
         lines.append(f"intervals: bootstrap|{drawn}|version:llmkit-{__version__}")
     return lines
+
+
+def few_rows(evaluation: Evaluation, compared: bool = False) -> str | None:
+    """Return a warning about bootstrap intervals and p-values of few rows; None if there are none.
+
+    Args:
+        evaluation: the scores.
+        compared: True if they are compared with other systems by a bootstrap.
+    """
+    few = {
+        score.group: score.rows
+        for score in evaluation.scores
+        if score.rows < FEW_ROWS and (compared or score.interval == "bootstrap" or score.baselines)
+    }
+    if not few:
+        return None
+    groups = f"{len(few)} group{'s' * (len(few) > 1)} with fewer than {FEW_ROWS} rows"
+    rows = f"only {few[None]} row{'s' * (few[None] > 1)}" if None in few else groups
+    numbers = "intervals" + " and p-values" * (
+        compared or any(score.baselines for score in evaluation.scores)
+    )
+    return f"{rows}: {numbers} are unreliable; use at least {FEW_ROWS} rows, better hundreds"
 
 
 def number(value: float, score: Score, sign: str = "") -> str:

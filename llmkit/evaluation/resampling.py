@@ -11,6 +11,7 @@ This module does not depend on metrics: it turns statistics into sums of statist
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 BLOCK = 1024
 """Rows buffered before they are added to the samples, and the longest corpus sampled with replacement."""
+FEW_ROWS = 20
+"""Fewest rows for which the bootstrap is somewhat reliable: its percentile interval is too narrow for few.
+A 95 % interval of the mean of n normal values covers it if Student's t with n - 1 degrees of freedom is below
+1.96 sqrt((n - 1) / n): in 75 % of the cases for 3 rows, 90 % for 10, 93 % for 20, 94.6 % for 100."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ class Resampler:
 def interval(values: Matrix, confidence: float) -> tuple[float | None, float | None]:
     """Return the bootstrap percentile interval: the middle `confidence` of a score over all samples.
 
-    Samples with an undefined score (NaN) are left out; if all are undefined, there is no interval.
+    Samples with an undefined score (NaN) are left out; if all are undefined, there is no interval. Nor is
+    there one if all samples have the same score: rows that do not differ say nothing about other rows.
     """
     import numpy as np
 
@@ -115,18 +121,21 @@ def interval(values: Matrix, confidence: float) -> tuple[float | None, float | N
     if not len(values):
         return None, None
     outside = 50 * (1 - confidence)
-    low, high = np.percentile(values, [outside, 100 - outside])
-    return float(low), float(high)
+    low, high = (float(end) for end in np.percentile(values, [outside, 100 - outside]))
+    return (None, None) if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12) else (low, high)
 
 
-def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
+def p_value(differences: Matrix, observed: float, rows: int, center: float = 0.0) -> float:
     """Return the two-sided p-value of the observed difference; NaN if the difference is not finite.
 
-    One is added to both counts, so the value is never 0 (Phipson and Smyth 2010).
+    One is added to both counts, so the value is never 0 (Phipson and Smyth 2010). Nor is it below 2 / 2^rows:
+    of the 2^rows ways to swap rows, all rows and none are as extreme. Samples of a few rows that do not
+    differ would give a smaller p-value, even for a single row.
 
     Args:
         differences: difference of a score in each sample.
         observed: difference over the corpus.
+        rows: number of rows.
         center: mean of the differences under their distribution: 0 for random swaps (approximate
             randomization), the observed difference for bootstrap samples, which are shifted to the null
             hypothesis (Riezler and Maxwell 2005).
@@ -139,7 +148,7 @@ def p_value(differences: Matrix, observed: float, center: float = 0.0) -> float:
     # Swapping all rows or none gives the observed difference, up to rounding.
     slack = 1e-9 * max(1.0, abs(observed))
     extreme = int(np.count_nonzero(np.abs(differences - center) >= abs(observed) - slack))
-    return (extreme + 1) / (len(differences) + 1)
+    return max((extreme + 1) / (len(differences) + 1), 2.0 ** (1 - rows))
 
 
 def wilson(share: float, rows: float, confidence: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from llmkit.errors import NoticeWarning, OptionError
 from llmkit.evaluation.defaults import configure
 from llmkit.evaluation.metric import Metric
+from llmkit.evaluation.report import few_rows
 from llmkit.evaluation.results import Evaluation
 from llmkit.evaluation.scoring import examples, score_rows
 
@@ -58,7 +59,8 @@ def score(
         RowError: a row has no reference, or a value that is neither a text nor a number.
 
     Warns:
-        NoticeWarning: the texts determined an option, such as a tokenizer for Chinese.
+        NoticeWarning: the texts determined an option, such as a tokenizer for Chinese; there are too few rows
+            for reliable intervals.
     """
     columns = {"group": groups} if groups is not None else {}
     rows = examples(predictions, references, **columns)
@@ -77,7 +79,7 @@ def score(
         for one in listed
         if not isinstance(one, str) or one in by_name
     ]
-    return score_rows(
+    result = score_rows(
         chosen,
         rows,
         baselines={name: examples(theirs) for name, theirs in (baselines or {}).items()},
@@ -86,3 +88,6 @@ def score(
         resamples=resamples,
         seed=seed,
     )
+    if (doubt := few_rows(result)) is not None:
+        warnings.warn(doubt, NoticeWarning, stacklevel=2)
+    return result

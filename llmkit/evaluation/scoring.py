@@ -218,9 +218,6 @@ class ScoredCorpus:
             low, high = wilson(value / metric.scale, float(sums[metric.shares[name]]), confidence)
             return low * metric.scale, high * metric.scale, "wilson"
         ends = interval(samples, confidence)
-        if ends[0] == ends[1] and value in (0, metric.scale):
-            # All rows have the worst or the best score, so a bootstrap interval would have width 0.
-            return None, None, None
         return *ends, "bootstrap" if ends[0] is not None else None
 
     def _comparer(
@@ -238,15 +235,15 @@ class ScoredCorpus:
 
         def compare(i: int, confidence: float) -> Comparison:
             difference = float(total[i] - other[i])
-            low, high = interval(drawn[:, i], confidence)
+            low, high = interval(drawn[:, i], confidence)  # none for a single row: all samples are equal
             return Comparison(
                 name=name,
                 score=float(other[i]),
                 difference=difference,
                 low=low,
                 high=high,
-                p_bootstrap=p_value(drawn[:, i], difference, center=difference),
-                p_randomization=p_value(swapped[:, i], difference),
+                p_bootstrap=p_value(drawn[:, i], difference, self.rows, center=difference),
+                p_randomization=p_value(swapped[:, i], difference, self.rows),
             )
 
         return compare

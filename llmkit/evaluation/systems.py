@@ -107,5 +107,5 @@ def _p_values(
                     continue
                 difference = float(values[best] - values[number])
                 drawn = samples[best][:, i] - samples[number][:, i]
-                found[score][name] = p_value(drawn, difference, center=difference)
+                found[score][name] = p_value(drawn, difference, corpus.rows, center=difference)
     return found

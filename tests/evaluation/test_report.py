@@ -88,7 +88,7 @@ def test_a_baseline_without_a_score():
     first, second = json.loads(json.dumps(as_json(found), allow_nan=False))["scores"][0]["baselines"]
     assert {value for key, value in first.items() if key != "name"} == {None}
     assert (second["difference"], second["p_randomization"]) == (0, 1)
-    assert math.isnan(p_value(np.array([math.inf, math.nan]), math.inf))
+    assert math.isnan(p_value(np.array([math.inf, math.nan]), math.inf, 100))
 
 
 def test_bare_numbers_over_all_rows():

@@ -60,8 +60,8 @@ def test_p_values_are_uniform_where_there_is_no_difference():
         difference = (sums.total[0] - sums.total[1]) / 120
         drawn = (sums.samples[:, 0] - sums.samples[:, 1]) / 120
         swapped = (sums.swapped[0][:, 0] - sums.swapped[0][:, 1]) / 120
-        bootstrap += p_value(drawn, difference, center=difference) < 0.05
-        randomization += p_value(swapped, difference) < 0.05
+        bootstrap += p_value(drawn, difference, 120, center=difference) < 0.05
+        randomization += p_value(swapped, difference, 120) < 0.05
     assert 0.03 <= randomization / 400 <= 0.075
     assert 0.03 <= bootstrap / 400 <= 0.075
 
@@ -77,7 +77,7 @@ def test_all_swaps_of_few_rows_are_as_far_as_the_difference():
     """With one row, swapped or not, the difference keeps its size, rounding or no rounding: p is 1."""
     sums = resample([(0.1, 0.3)], samples=50, systems=2)
     difference = float(sums.total[0] - sums.total[1])
-    assert p_value(sums.swapped[0][:, 0] - sums.swapped[0][:, 1], difference) == 1
+    assert p_value(sums.swapped[0][:, 0] - sums.swapped[0][:, 1], difference, 1) == 1
 
 
 def test_the_seed_decides():
@@ -93,8 +93,23 @@ def test_interval_leaves_out_samples_without_a_score():
     assert interval(np.array([np.nan, np.nan]), 0.90) == (None, None)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, np.inf])
+def test_equal_samples_give_no_interval(value):
+    """Sums of equal rows differ by rounding alone."""
+    sums = resample([(value, 1.0)] * 7, samples=50)
+    assert interval(sums.samples[:, 0] / sums.samples[:, 1], 0.95) == (None, None)
+
+
+@pytest.mark.parametrize(("rows", "p"), [(1, 1), (2, 1 / 2), (3, 1 / 4), (5, 1 / 16), (40, 1 / 201)])
+def test_no_p_value_is_below_that_of_all_swaps(rows, p):
+    """Rows that all differ by the same amount: of 2^n ways to swap them, two are as extreme."""
+    sums = resample([(1.0, 0.0)] * rows, samples=200, systems=2)
+    drawn = sums.samples[:, 0] - sums.samples[:, 1]
+    assert p_value(drawn, float(rows), rows, center=float(rows)) == p
+
+
 def test_p_value_is_never_zero():
-    assert p_value(np.zeros(99), 5.0) == 1 / 100
+    assert p_value(np.zeros(99), 5.0, 100) == 1 / 100
 
 
 def test_nothing_to_resample():

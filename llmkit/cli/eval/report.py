@@ -41,6 +41,8 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
 
         update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
         console.notice(f"{flags.card} has the scores in its model-index")
+    if (doubt := report.few_rows(evaluation)) is not None:
+        console.notice(doubt)
     if flags.json:
         print(text)
     elif flags.bare:

@@ -21,6 +21,7 @@ def run(flags: Flags) -> None:
         InputError: bad usage, bad rows, or files of different rows.
     """
     from llmkit.evaluation import tables
+    from llmkit.evaluation.report import few_rows
     from llmkit.evaluation.systems import score_systems
 
     for option in ("bare", "card"):
@@ -51,6 +52,8 @@ def run(flags: Flags) -> None:
     if flags.report.output is not None:
         write_scores(flags.report.output, text, tables.flat(systems.evaluations, systems))
         console.notice(f"the scores are in {flags.report.output}")
+    if (doubt := few_rows(next(iter(systems.evaluations.values())), compared=True)) is not None:
+        console.notice(doubt)
     print(text if flags.report.json else tables.of_systems(systems, flags.report.table or "text"))
 
 

@@ -157,11 +157,9 @@ def _estimate(
     elif len(groups) >= FEWEST_CLUSTERS:
         drawn = _values(definition, samples[:, :width])
         low, high = interval(drawn, widened(sampling.confidence, len(groups)))
-        if low == high:  # every sample is the same: the bootstrap knows nothing about other values
-            low, high = None, None
         method = "bootstrap" if low is not None else None
         if definition.ideal is not None and low is not None and math.isfinite(value):
-            p = p_value(drawn, value - definition.ideal, center=value)
+            p = p_value(drawn, value - definition.ideal, len(groups), center=value)
     return BiasMeasure(
         name=definition.name,
         value=value,
@@ -176,7 +174,7 @@ def _estimate(
         p=p,
         baseline=None
         if swapped is None
-        else _compared(definition, total, samples, swapped, sampling, other_name),
+        else _compared(definition, total, samples, swapped, len(rows), sampling, other_name),
     )
 
 
@@ -222,10 +220,14 @@ def _compared(
     total: Matrix,
     samples: Matrix,
     swapped: Matrix,
+    count: int,
     sampling: IntervalOptions,
     name: str,
 ) -> Comparison:
-    """Compare the two halves of the columns: the model's statistics, and the baseline's."""
+    """Compare the two halves of the columns, the model's statistics and the baseline's.
+
+    With fewer than `FEWEST_CLUSTERS` clusters (`count`) the difference has no interval.
+    """
     width = len(total) // 2
 
     def difference(sums: Matrix) -> Matrix:
@@ -234,15 +236,17 @@ def _compared(
 
     observed = float(difference(total[None])[0])
     drawn = difference(samples)
-    low, high = interval(drawn, sampling.confidence)
+    low, high = None, None
+    if count >= FEWEST_CLUSTERS:
+        low, high = interval(drawn, widened(sampling.confidence, count))
     return Comparison(
         name=name,
         score=float(_values(definition, total[None, width:])[0]),
         difference=observed,
         low=low,
         high=high,
-        p_bootstrap=p_value(drawn, observed, center=observed),
-        p_randomization=p_value(difference(swapped), observed),
+        p_bootstrap=p_value(drawn, observed, count, center=observed),
+        p_randomization=p_value(difference(swapped), observed, count),
     )
 
 

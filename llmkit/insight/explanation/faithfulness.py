@@ -146,4 +146,4 @@ def compare(
     mean = float(sums.total[0] - sums.total[2]) / sums.rows
     low, high = interval((sums.samples[:, 0] - sums.samples[:, 2]) / sums.samples[:, 1], CONFIDENCE)
     swapped = (sums.swapped[0][:, 0] - sums.swapped[0][:, 2]) / sums.rows
-    return PairedDifference(mean, low, high, p_value(swapped, mean), sums.rows)
+    return PairedDifference(mean, low, high, p_value(swapped, mean, sums.rows), sums.rows)
