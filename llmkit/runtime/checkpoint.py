@@ -36,6 +36,8 @@ class Checkpoint:
         stored: name of the weights' torch dtype; ``float32`` if the folder does not show it.
         parameters: number of weights; 0 if the folder does not show it (pickled weights).
         weights: places of the tensors in safetensors files, by name; empty for other files.
+        types: the file format's names of the weights' types, such as ``Q8_0``, ``F32`` or ``I32``, that of
+            most weights first; empty if the folder does not show it.
     """
 
     folder: Path
@@ -43,6 +45,14 @@ class Checkpoint:
     stored: str
     parameters: int
     weights: dict[str, StoredTensor] = field(default_factory=dict, repr=False)
+    types: list[str] = field(default_factory=list)
+
+    @property
+    def stored_types(self) -> str:
+        """Types of the weights for messages: a torch dtype, or the types of quantized weights."""
+        if not self.types or self.types[0] in _STORED:
+            return self.stored
+        return " and ".join([*([", ".join(self.types[:-1])] if len(self.types) > 1 else []), self.types[-1]])
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -112,8 +122,12 @@ def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, t
     weights: dict[str, StoredTensor] = {}
     for shard in shards:
         weights |= read_table(shard, name)
-    stored, parameters = _measure(weights)
-    return Checkpoint(folder, config, stored or _config_dtype(config), parameters, weights)
+    counts: dict[str, int] = {}
+    for one in weights.values():
+        counts[one.dtype] = counts.get(one.dtype, 0) + one.values
+    types = sorted(counts, key=lambda kind: -counts[kind])
+    stored = _STORED.get(types[0]) if types else None
+    return Checkpoint(folder, config, stored or _config_dtype(config), sum(counts.values()), weights, types)
 
 
 def _has_model_weights(folder: Path) -> bool:
@@ -200,16 +214,6 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
             )
         return shards
     return sorted(folder.glob("*.safetensors"))
-
-
-def _measure(weights: dict[str, StoredTensor]) -> tuple[str | None, int]:
-    """Return the dtype of most weights and the number of weights."""
-    counts: dict[str, int] = {}
-    for one in weights.values():
-        counts[one.dtype] = counts.get(one.dtype, 0) + one.values
-    if not counts:
-        return None, 0
-    return _STORED.get(max(counts, key=lambda d: counts[d])), sum(counts.values())
 
 
 def _config_dtype(config: dict[str, Any]) -> str:

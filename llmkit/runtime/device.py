@@ -87,8 +87,12 @@ def plan_placement(weight_bytes: int, gpu_free: list[int], kind: str, ram_free: 
     return Placement("cpu", "auto", "larger than main memory: layers offloaded to disk")
 
 
-def choose_dtype(asked: str, stored: torch.dtype, device: str) -> tuple[torch.dtype, str]:
+def choose_dtype(
+    asked: str, stored: torch.dtype, device: str, types: str | None = None
+) -> tuple[torch.dtype, str]:
     """Turn the option `dtype` into a torch dtype for weights stored as `stored`, with the reason.
+
+    `types` names the types of quantized weights in the reason; `stored` is then the type of their values.
 
     On CPUs float16 arithmetic is emulated and runs several times slower than float32. bfloat16 is fast if
     the processor has instructions for it. So weights stored as bfloat16 stay bfloat16 on such processors;
@@ -109,9 +113,12 @@ def choose_dtype(asked: str, stored: torch.dtype, device: str) -> tuple[torch.dt
     if device.startswith("cpu"):
         if stored == torch.bfloat16 and cpu_has_bfloat16():
             return torch.bfloat16, "stored as bfloat16, which is fast on this CPU"
-        return torch.float32, f"stored as {_name(stored)}, and float32 is the fast exact choice on this CPU"
+        shown = types or _name(stored)
+        return torch.float32, f"stored as {shown}, and float32 is the fast exact choice on this CPU"
     if device.startswith("cuda") and stored == torch.bfloat16 and not torch.cuda.is_bf16_supported(False):
         return torch.float32, "stored as bfloat16, which this GPU does not compute in"
+    if types not in (None, _name(stored)):
+        return stored, f"stored as {types}, of which this is the exact type of values"
     return stored, f"as stored; {device.split(':')[0]} is fast in {_name(stored)}"
 
 

@@ -66,7 +66,9 @@ def load(spec: ModelSpec) -> LoadedModel:
     checkpoint, opened = _inspect(location, spec)
     # The device decides the dtype, and the dtype the size.
     device = choose_device(spec.device, checkpoint.parameters * 4).device
-    dtype, why_dtype = choose_dtype(spec.dtype, getattr(torch, checkpoint.stored), device)
+    dtype, why_dtype = choose_dtype(
+        spec.dtype, getattr(torch, checkpoint.stored), device, checkpoint.stored_types
+    )
     placement = choose_device(spec.device, checkpoint.parameters * dtype.itemsize)
     notes = [
         f"device {placement.device}: {placement.reason}",

@@ -61,12 +61,17 @@ class GGUFCheckpoint:
     @property
     def kind(self) -> str:
         """ggml's name of the type in which most weights are stored."""
+        return self.kinds[0]
+
+    @property
+    def kinds(self) -> list[str]:
+        """ggml's names of all types of the weights, the type of most weights first."""
         import math
 
         counts: dict[str, int] = {}
         for info in self._weights.values():
             counts[info.kind] = counts.get(info.kind, 0) + math.prod(info.shape)
-        return max(counts, key=lambda kind: counts[kind])
+        return sorted(counts, key=lambda kind: -counts[kind])
 
     @property
     def _weights(self) -> dict[str, TensorInfo]:

@@ -231,5 +231,5 @@ def _of_gguf(opened: GGUFCheckpoint, name: str, size: int) -> ModelSource:
         stored_bytes=size,
         stored_values=opened.parameters,
         file_kind="GGUF",
-        notes=(f"weights in {opened.kind}; they are unpacked to {opened.stored} on loading",),
+        notes=(f"weights in {', '.join(opened.kinds)}; they are unpacked to {opened.stored} on loading",),
     )

@@ -34,7 +34,7 @@ def inspect_gguf(path: Path, spec: ModelSpec) -> tuple[Checkpoint, GGUFCheckpoin
     opened = as_checkpoint(path)
     encoder_decoder = opened.config["model_type"] == "t5"
     config = {**opened.config, "is_encoder_decoder": encoder_decoder}
-    return Checkpoint(path, config, opened.stored, opened.parameters), opened
+    return Checkpoint(path, config, opened.stored, opened.parameters, types=opened.kinds), opened
 
 
 def load_gguf_weights(

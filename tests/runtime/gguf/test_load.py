@@ -36,6 +36,16 @@ def test_a_file_answers_as_the_folder_that_it_was_made_of(file: Path, tiny_model
     assert list(loaded.identity()["weights"]) == ["tiny.gguf"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("F16", "float16"), ("Q8_0", "Q8_0 and F32"), ("Q4_0", "Q4_0, Q8_0 and F32")],
+)
+def test_a_note_names_the_stored_types(tmp_path: Path, kind: str, expected: str) -> None:
+    models.write("llama", tmp_path / "m.gguf", kind)
+    notes = load(ModelSpec(str(tmp_path / "m.gguf"), device="cpu")).notes
+    assert any(f"stored as {expected}, and float32 is" in note for note in notes)
+
+
 def test_dtype_and_kernel_are_those_asked_for(file: Path) -> None:
     loaded = load(ModelSpec(str(file), dtype="bfloat16", attn="reference"))
     assert {weight.dtype for weight in loaded.model.parameters()} == {torch.bfloat16}
