@@ -106,7 +106,7 @@ def _texts(path: str, field: str | None, encoding: str | None) -> list[str]:
     from llmkit.records.rows import text_of
 
     found = []
-    for row in islice(open_rows(path, encoding=encoding), 128):
+    for row in islice(open_rows(path, encoding=encoding).without_blank_lines(), 128):
         if row.error is not None:
             raise RowError(row.where, row.error)
         found.append(text_of(row, field=field, template=None, defaults=("text",)))

@@ -47,6 +47,7 @@ _READERS: dict[str, Callable[[IO[bytes], str], Iterator[Row]]] = {
     "lines": formats.line_rows,
     "whole": formats.whole_rows,
 }
+_LINES = (".txt", "lines")
 
 
 class UnknownFormat(InputError):  # noqa: N818 (a condition that a caller may explain further)
@@ -60,6 +61,7 @@ class RowSource:
         name: the user's name for the source.
         limit: maximum number of rows to read; None is all.
         size_of: function that returns the approximate number of characters of text for a row.
+        lines: each row is a line of plain text.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RowSource:
         count: int | None = None,
         position: Callable[[], float] | None = None,
         size_of: Callable[[Row], int] | None = None,
+        lines: bool = False,
     ) -> None:
         self.name = name
         self._rows = rows
@@ -80,6 +83,7 @@ class RowSource:
         self.size_of = size_of or (lambda row: characters(row.data))
         self._taken = 0
         self._at_end = False
+        self.lines = lines
         self.limit: int | None = None
 
     def __iter__(self) -> Iterator[Row]:
@@ -104,6 +108,12 @@ class RowSource:
     def through(self, change: Callable[[Iterator[Row]], Iterator[Row]]) -> RowSource:
         """Pass the rows through `change`; name and identity stay. Return the source itself."""
         self._rows = change(self._rows)
+        return self
+
+    def without_blank_lines(self) -> RowSource:
+        """Drop blank lines of plain text; an empty text in a column stays. Return the source itself."""
+        if self.lines:
+            self._rows = (row for row in self._rows if row.error is not None or row.data["text"].strip())
         return self
 
     def first(self) -> Row | None:
@@ -243,7 +253,7 @@ def open_rows(
     name, codec = str(source), check_encoding(encoding)
     text = "whole" if whole else "lines" if lines else None
     if name == "-":
-        return RowSource("stdin", _stdin_rows(text or ".jsonl", codec))
+        return RowSource("stdin", _stdin_rows(text or ".jsonl", codec), lines=lines)
     if (url := url_of(name)) is not None:
         return _open_remote(url, text, codec)
     if _is_dataset(name):
@@ -272,7 +282,8 @@ def open_rows(
     def position() -> float:
         return 1.0 if file.closed else file.tell() / status.st_size
 
-    return RowSource(name, rows, identity=identity, position=position if regular else None)
+    at = position if regular else None
+    return RowSource(name, rows, identity=identity, position=at, lines=kind in _LINES)
 
 
 def _is_dataset(name: str) -> bool:
@@ -293,7 +304,13 @@ def _open_remote(url: str, text: str | None, codec: str | None) -> RowSource:
             rows, count = open_parquet(_copy(stream, url, zipped) if zipped else stream, url)
             return RowSource(url, rows, identity=file.identity(), count=count)
         rows = _begun(_file_rows(stream, url, kind, zipped, codec))
-    return RowSource(url, rows, identity=file.identity(), position=lambda: file.tell() / file.size)
+    return RowSource(
+        url,
+        rows,
+        identity=file.identity(),
+        position=lambda: file.tell() / file.size,
+        lines=kind in _LINES,
+    )
 
 
 def _stdin_rows(kind: str, codec: str | None) -> Iterator[Row]:

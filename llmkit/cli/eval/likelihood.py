@@ -182,7 +182,7 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     from llmkit.records.read import open_rows
 
     options_ = flags.likelihood
-    suffix = Path(source.removesuffix(".gz")).suffix
+    suffix = Path(source.lower().removesuffix(".gz")).suffix
     columns = (flags.texts.field, flags.texts.template, options_.given)
     plain = suffix == ".txt" or (source == "-" and not any(columns))
     if options_.lines and not plain:
@@ -194,7 +194,7 @@ def texts(source: str, flags: Flags) -> tuple[Iterable[Row], bool]:
     if whole and limit is not None:
         raise OptionError("limit", "applies to rows, and the file is one text; lines=True reads its lines")
     rows = open_rows(source, lines=plain and not whole, whole=whole, encoding=encoding)
-    return rows.through(flat).limited(limit), whole or options_.concatenate
+    return rows.without_blank_lines().through(flat).limited(limit), whole or options_.concatenate
 
 
 def context_of(given: str | None) -> Callable[[Row], str] | None:

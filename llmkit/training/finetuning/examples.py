@@ -148,7 +148,7 @@ def read_source(
     """Read the rows of all files, and find their objective from their columns.
 
     Args:
-        files: files, as `records.open_rows` takes them. In a `.txt` file each line that is not blank is a
+        files: files, as `records.open_rows` takes them. In a text file each line that is not blank is a
             text. If a dataset has several splits and none is named, "train" is read.
         mapping: role -> column (see `columns.ROLES`).
         objective: objective to take, if the columns allow several.
@@ -167,9 +167,8 @@ def read_source(
     summary, kept = ReadSummary(), list[Row]()
     others = "the rows before it have one" if columns is None else "the training rows have one"
     for file in files:
-        for row in open_rows(file, split="train", encoding=encoding).through(flat).limited(limit):
-            if row.error is None and _blank_line(file, row):
-                continue
+        rows = open_rows(file, split="train", encoding=encoding).without_blank_lines()
+        for row in rows.through(flat).limited(limit):
             summary.rows += 1
             if summary.rows % _ROWS_BETWEEN_CHECKS == 0:
                 _check_memory(file, summary.rows)
@@ -312,12 +311,6 @@ def _common_prefix(chosen: Any, rejected: Any) -> Any:
     """Return the common beginning of both texts or conversations: the prompt, if it has no column."""
     comparable = type(chosen) is type(rejected) and isinstance(chosen, str | list)
     return chosen[: shared_length(chosen, rejected)] if comparable else chosen
-
-
-def _blank_line(file: str | Path, row: Row) -> bool:
-    """Return True for a blank line of a text file; in files with columns an empty text is an error."""
-    name = str(file).removesuffix(".gz")
-    return name.endswith(".txt") and not str(row.data.get("text", "")).strip()
 
 
 def _first_reason(summary: ReadSummary) -> str:

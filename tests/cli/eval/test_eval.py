@@ -279,6 +279,9 @@ def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
     model = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--bare", "-q"]
     lines = llmkit(*model, text, "--lines")
     assert lines[0] == 0
+    blank = tmp_path / "blank.txt"  # blank lines are no texts
+    blank.write_text("\n" + text.read_text(encoding="utf-8").replace("\n", "\n\n  \n"), encoding="utf-8")
+    assert llmkit(*model, blank, "--lines") == lines
     texts = [{"n": n, "story": line} for n, line in enumerate(text.read_text(encoding="utf-8").splitlines())]
     assert llmkit(*model, rows(texts), "--field", "story") == lines
     assert llmkit(*model, rows(texts), "--template", "{story}") == lines

@@ -205,13 +205,14 @@ def test_a_source_is_known_again_by_its_rows(write: Callable[..., Path]) -> None
     assert read_source([write(*rows[::-1])]).fingerprint() != known
 
 
-def test_blank_lines_between_paragraphs_are_no_rows(tmp_path: Path) -> None:
-    file = tmp_path / "story.txt"
+@pytest.mark.parametrize("name", ["story.txt", "STORY.TXT", "story.en", "story.lines"])
+def test_blank_lines_between_paragraphs_are_no_rows(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
     file.write_text("The dog.\n\n \nThe cat.\n", encoding="utf-8")
     source = read_source([file])
     assert [row.data["text"] for row in source.rows] == ["The dog.", "The cat."]
     assert source.summary.rows == 2
-    assert source.rows[1].where.endswith("story.txt:4")
+    assert source.rows[1].where.endswith(f"{name}:4")
 
 
 def test_rows_that_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def _rows(
         raise InputError(f"name one file of rows whose terms are swapped, not {len(files)}")
     rows: list[SwappedRow] = []
     refused: Counter[str] = Counter()
-    for row in open_rows(files[0], lines=str(files[0]).endswith(".txt")).limited(options.limit):
+    for row in open_rows(files[0]).without_blank_lines().limited(options.limit):
         check_readable(row)
         inputs = inputs_of(row, task, options.field)
         made = [swapper.swap(text) for text in inputs]
