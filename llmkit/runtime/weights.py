@@ -5,6 +5,7 @@ Public: `load_weights`, `check_config`, `check_attention`, `auto_class`.
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -133,12 +134,18 @@ def _saved(
 
 
 def _from_pretrained(task: str, checkpoint: Checkpoint, spec: ModelSpec, **options: Any) -> tuple[Any, Any]:
-    """Return the model and transformers' report of missing, unexpected and mismatched weights."""
+    """Return the model and transformers' report of missing, unexpected and mismatched weights.
+
+    transformers also logs the report, as a table of one line for each kind of weight. It is shown at
+    the level INFO alone, because `_check_report` says in one line what matters.
+    """
     import transformers
     from transformers.utils import logging as transformers_logging
 
     auto = getattr(transformers, _AUTO_CLASSES[task])
     bar = transformers_logging.is_progress_bar_enabled()
+    logger = transformers_logging.get_logger("transformers.modeling_utils")
+    logger.addFilter(_is_no_report)
     transformers_logging.disable_progress_bar()
     try:
         model, report = auto.from_pretrained(
@@ -151,9 +158,17 @@ def _from_pretrained(task: str, checkpoint: Checkpoint, spec: ModelSpec, **optio
             **options,
         )
     finally:
+        logger.removeFilter(_is_no_report)
         if bar:
             transformers_logging.enable_progress_bar()
     return model, report
+
+
+def _is_no_report(record: logging.LogRecord) -> bool:
+    """Return False for transformers' table of weights, unless its logger shows details too."""
+    return "LOAD REPORT" not in record.getMessage() or logging.getLogger(record.name).isEnabledFor(
+        logging.INFO
+    )
 
 
 def _explained(error: Exception, task: str, checkpoint: Checkpoint, spec: ModelSpec) -> Exception:
