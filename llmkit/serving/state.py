@@ -9,6 +9,7 @@ from aiohttp import web
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.metrics import Labels, Metrics
+from llmkit.serving.scheduling.abilities import ServedTask
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.settings import ServerSettings
 
@@ -59,18 +60,58 @@ class ServerState:
         for model in self.held.pop(id(request), ()):
             model.worker.release()
 
-    async def open(self, request: web.Request, name: str | None) -> ServedModel:
+    async def open(
+        self, request: web.Request, name: str | None, task: ServedTask | None = None
+    ) -> ServedModel:
         """Return a loaded model, and keep it loaded until the request is answered; see `model`.
+
+        Without a name it is the model that suits the task best; of several, the first. A server with one
+        model takes this one, and so does a request for any model (`task` is None): the first.
 
         Raises:
             ApiError: there is none, or it did not load in time.
         """
         found = self.model(name)
-        if found.worker.loads_on_demand:
-            found.worker.hold()
-            self.held.setdefault(id(request), []).append(found)
-            await found.loaded(self.seconds(request))
+        if name is None and task is not None and len(self.models) > 1:
+            found = await self._suitable(request, task)
+        await self._hold(request, found)
         return found
+
+    async def _suitable(self, request: web.Request, task: ServedTask) -> ServedModel:
+        """Return the model that suits a task best.
+
+        Models of unknown abilities are loaded, if they are loaded on demand, until one is the best possible.
+
+        Raises:
+            ApiError: no model can do the task, or one did not load in time.
+        """
+        ranks: list[tuple[int, ServedModel]] = []
+        loading: list[ServedModel] = []
+        for model in self.models.values():
+            if (abilities := await model.abilities()) is None and model.worker.loads_on_demand:
+                await self._hold(request, model)
+                abilities = await model.abilities()
+            if abilities is not None and (rank := task.rank(abilities)) is not None:
+                ranks.append((rank, model))
+                if rank == 0:
+                    break
+            elif abilities is None and model.worker.failure is None:
+                loading.append(model)
+        if ranks:
+            return min(ranks, key=lambda one: one[0])[1]
+        if loading:
+            return loading[0]
+        message = f"no model of this server can {task.verb}; it has {', '.join(self.models)}"
+        raise ApiError(400, message, param="model", code="no_suitable_model")
+
+    async def _hold(self, request: web.Request, model: ServedModel) -> None:
+        """Load a model, if it is loaded on demand, and keep it loaded until the request is answered."""
+        if model.worker.loads_on_demand:
+            held = self.held.setdefault(id(request), [])
+            if model not in held:
+                model.worker.hold()
+                held.append(model)
+            await model.loaded(self.seconds(request))
 
     def seconds(self, request: web.Request) -> float:
         """Return the time limit of a request in seconds: the client's limit in a header, up to the server's.

@@ -12,6 +12,7 @@ from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import read_json
 from llmkit.serving.routes.tasks import run_task, texts_of
+from llmkit.serving.scheduling.abilities import EMBEDDING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,5 +120,5 @@ async def _embedded(
             raise bad(field, reason, "context_length_exceeded")
         return [vectors, sum(map(len, model.tokenizer(texts, verbose=False)["input_ids"]))]
 
-    name, (vectors, tokens) = await run_task(request, fields, run, reader=_READER)
+    name, (vectors, tokens) = await run_task(request, fields, EMBEDDING, run, reader=_READER)
     return name, vectors, tokens

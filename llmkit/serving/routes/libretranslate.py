@@ -17,6 +17,7 @@ from llmkit.errors import InputError
 from llmkit.serving.errors import ApiError, bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import check_key, read_json
+from llmkit.serving.scheduling.abilities import TRANSLATION
 from llmkit.serving.scheduling.jobs import TextBatch
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.state import STATE
@@ -148,13 +149,4 @@ def _same(source: str | None, target: str) -> bool:
 
 async def _translator(request: web.Request) -> ServedModel:
     """Return the first translation model, otherwise the first model that can translate by a prompt."""
-    state = request.app[STATE]
-    asked: ServedModel | None = None
-    for name in state.models:
-        model = await state.open(request, name)
-        engine = model.worker.engine
-        if engine is not None and engine.is_encoder_decoder:
-            return model
-        if engine is not None and engine.has_chat_template:
-            asked = asked or model
-    return asked or await state.open(request, None)
+    return await request.app[STATE].open(request, None, TRANSLATION)

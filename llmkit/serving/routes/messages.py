@@ -19,6 +19,7 @@ from llmkit.serving.parsing.blocks import AnswerBlock, BlockEvent
 from llmkit.serving.routes.answering import answer_request, prompt_tokens
 from llmkit.serving.routes.block_stream import BlockForm, Event
 from llmkit.serving.routes.openai_answers import Usage
+from llmkit.serving.scheduling.abilities import CHAT
 from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
 from llmkit.serving.tools.use import Function, ToolUse, check_name, chosen
@@ -38,7 +39,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     fields = Fields(await read_json(request))
     wanted = messages_request(fields)
-    model = await request.app[STATE].open(request, wanted.model)
+    model = await request.app[STATE].open(request, wanted.model, CHAT)
     return await answer_request(request, model, wanted, BlockForm(MessagesAnswer(model.name)))
 
 
@@ -46,7 +47,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     """Count the tokens of a conversation's prompt."""
     fields = Fields(await read_json(request))
     wanted = messages_request(fields, counting=True)
-    model = await request.app[STATE].open(request, wanted.model)
+    model = await request.app[STATE].open(request, wanted.model, CHAT)
     return web.json_response({"input_tokens": prompt_tokens(await model.prepare(wanted))})
 
 

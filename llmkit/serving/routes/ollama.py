@@ -23,6 +23,7 @@ from llmkit.serving.parsing.answer_text import Delta
 from llmkit.serving.routes.answering import AnswerPiece, answer_request
 from llmkit.serving.routes.openai_answers import Choice, Usage
 from llmkit.serving.routes.openai_requests import messages_of
+from llmkit.serving.scheduling.abilities import CHAT, INFILL, TEXT, ServedTask
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.wanted import Content, Wanted
 from llmkit.serving.state import STATE
@@ -111,7 +112,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
     fields = Fields(await read_json(request))
     messages: list[Content] = [messages_of(fields.any("messages"))]
     use = chosen(functions_of(fields.any("tools")), None, parallel=True)
-    return await _answer(request, fields, messages, is_chat=True, tools=use)
+    model = await _model(request, fields, CHAT)
+    return await _answer(request, model, fields, messages, is_chat=True, tools=use)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -121,17 +123,17 @@ async def generate(request: web.Request) -> web.StreamResponse:
     raw = fields.boolean("raw")
     suffix = fields.text("suffix") or None
     fields.unsupported({"images": [[]], "template": [""], "context": [[]]})
-    model = await _model(request, fields)
+    model = await _model(request, fields, TEXT if suffix is None else INFILL)
     is_chat = not raw and suffix is None and model.engine.has_chat_template
     if system and not is_chat:
         raise bad("system", "needs a model with a chat template")
     turns = [{"role": "system", "content": system}] if system else []
     content: Content = [*turns, {"role": "user", "content": prompt}] if is_chat else prompt
-    return await _answer(request, fields, [content], is_chat=is_chat, field="response", suffix=suffix)
+    return await _answer(request, model, fields, [content], is_chat=is_chat, field="response", suffix=suffix)
 
 
-async def _model(request: web.Request, fields: Fields) -> ServedModel:
-    return await request.app[STATE].open(request, fields.text("model"))
+async def _model(request: web.Request, fields: Fields, task: ServedTask) -> ServedModel:
+    return await request.app[STATE].open(request, fields.text("model"), task)
 
 
 def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
@@ -171,6 +173,7 @@ def _wanted(fields: Fields, prompts: list[Content], *, is_chat: bool) -> Wanted:
 
 async def _answer(
     request: web.Request,
+    model: ServedModel,
     fields: Fields,
     prompts: list[Content],
     *,
@@ -179,7 +182,6 @@ async def _answer(
     tools: ToolUse | None = None,
     suffix: str | None = None,
 ) -> web.StreamResponse:
-    model = await _model(request, fields)
     wanted = replace(_wanted(fields, prompts, is_chat=is_chat), tools=tools, suffix=suffix)
     return await answer_request(request, model, wanted, _LinesForm(model, field))
 

@@ -12,6 +12,7 @@ from llmkit.serving.guards import read_json
 from llmkit.serving.routes.answering import AnswerPiece, answer_request
 from llmkit.serving.routes.openai_answers import ChatAnswers, Choice, TextAnswers, Usage
 from llmkit.serving.routes.openai_requests import chat_request, completion_request
+from llmkit.serving.scheduling.abilities import CHAT, INFILL, TEXT
 from llmkit.serving.scheduling.models import ServedModel
 from llmkit.serving.scheduling.wanted import Wanted
 from llmkit.serving.state import STATE
@@ -58,7 +59,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, wanted: Wanted, kind: type[ChatAnswers]) -> web.StreamResponse:
-    model = await request.app[STATE].open(request, wanted.model)
+    task = CHAT if kind is ChatAnswers else TEXT if wanted.suffix is None else INFILL
+    model = await request.app[STATE].open(request, wanted.model, task)
     answers = kind(
         model.name,
         model.token_bytes,

@@ -21,6 +21,7 @@ from llmkit.serving.routes.answering import answer_request
 from llmkit.serving.routes.block_stream import BlockForm, Event
 from llmkit.serving.routes.openai_answers import Usage
 from llmkit.serving.routes.responses_requests import responses_request
+from llmkit.serving.scheduling.abilities import CHAT
 from llmkit.serving.state import STATE
 
 _ECHOED: dict[str, Any] = {
@@ -46,7 +47,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     """Answer a conversation."""
     body = await read_json(request)
     wanted = responses_request(Fields(body))
-    model = await request.app[STATE].open(request, wanted.model)
+    model = await request.app[STATE].open(request, wanted.model, CHAT)
     return await answer_request(request, model, wanted, BlockForm(ResponsesAnswer(model.name, body)))
 
 

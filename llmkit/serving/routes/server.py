@@ -10,6 +10,7 @@ from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import read_json
 from llmkit.serving.routes.openai_requests import messages_of
+from llmkit.serving.scheduling.abilities import CHAT, TEXT
 from llmkit.serving.state import STATE
 
 
@@ -49,9 +50,10 @@ async def metrics(request: web.Request) -> web.Response:
 async def tokenize(request: web.Request) -> web.Response:
     """Return the token ids of a text, or of a conversation's prompt."""
     fields = Fields(await read_json(request))
-    model = await request.app[STATE].open(request, fields.text("model"))
-    special = fields.boolean("add_special_tokens", True)
     messages = fields.any("messages")
+    task = TEXT if messages is None else CHAT
+    model = await request.app[STATE].open(request, fields.text("model"), task)
+    special = fields.boolean("add_special_tokens", True)
     text = fields.text("prompt") if messages is None else None
     conversation = None if messages is None else messages_of(messages)
     fields.end()
@@ -79,7 +81,7 @@ async def tokenize(request: web.Request) -> web.Response:
 async def detokenize(request: web.Request) -> web.Response:
     """Return the text of token ids."""
     fields = Fields(await read_json(request))
-    model = await request.app[STATE].open(request, fields.text("model"))
+    model = await request.app[STATE].open(request, fields.text("model"), TEXT)
     ids = fields.any("tokens")
     fields.end()
     tokenizer: Any = model.engine.tokenizer

@@ -11,6 +11,7 @@ from aiohttp import web
 from llmkit.serving.errors import bad
 from llmkit.serving.fields import Fields, check_string
 from llmkit.serving.guards import read_json
+from llmkit.serving.scheduling.abilities import ANSWER, SUMMARY, TRANSLATION, ServedTask
 from llmkit.serving.scheduling.jobs import TextBatch
 from llmkit.serving.state import STATE
 
@@ -38,7 +39,8 @@ async def translations(request: web.Request) -> web.Response:
     def run(engine: Any, texts: Sequence[str]) -> Any:
         return translate(engine, texts, source=source, target=target, options=options, keep=keep)
 
-    found = await _run_texts(request, fields, texts, run, options, ("translate", source, target, repr(keep)))
+    key = ("translate", source, target, repr(keep))
+    found = await _run_texts(request, fields, TRANSLATION, texts, run, options, key)
     data = [
         {"index": i, "text": one.texts[0], "finish_reason": one.finish_reason}
         for i, one in enumerate(found[1])
@@ -65,7 +67,9 @@ async def summaries(request: web.Request) -> web.Response:
     def run(engine: Any, texts: Sequence[str]) -> Any:
         return summarize(None if extractive else engine, texts, summary=summary, options=options)
 
-    found = await _run_texts(request, fields, texts, run, options, ("summarize", extractive, repr(summary)))
+    task = None if extractive else SUMMARY
+    key = ("summarize", extractive, repr(summary))
+    found = await _run_texts(request, fields, task, texts, run, options, key)
     data = [
         {"index": i, "text": one.text, "finish_reason": one.finish_reason} for i, one in enumerate(found[1])
     ]
@@ -90,6 +94,7 @@ async def answers(request: web.Request) -> web.Response:
     found = await run_task(
         request,
         fields,
+        ANSWER,
         lambda model: answer(model, questions, context, extraction=extraction),
         reader="question-answering",
     )
@@ -134,6 +139,7 @@ def _options(fields: Fields) -> Any:
 async def _run_texts(
     request: web.Request,
     fields: Fields,
+    task: ServedTask | None,
     texts: Sequence[str],
     function: Callable[[Any, Sequence[str]], Any],
     options: Any,
@@ -142,7 +148,7 @@ async def _run_texts(
     """Run a task over texts, together with those of other requests if nothing is random; see `run_task`.
 
     Args:
-        request, fields: see `run_task`.
+        request, fields, task: see `run_task`.
         texts: the texts.
         function: the task; takes the engine and texts.
         options: its `GenerationOptions`, or None.
@@ -151,13 +157,14 @@ async def _run_texts(
     batch = TextBatch((*key, repr(options)), texts, function)
     random = options is not None and options.temperature
     return await run_task(
-        request, fields, lambda engine: function(engine, texts), batch=None if random else batch
+        request, fields, task, lambda engine: function(engine, texts), batch=None if random else batch
     )
 
 
 async def run_task(
     request: web.Request,
     fields: Fields,
+    task: ServedTask | None,
     function: Any,
     *,
     reader: str | None = None,
@@ -168,15 +175,16 @@ async def run_task(
     Args:
         request: request that names the model.
         fields: the fields; those that were not read are refused.
+        task: its kind, which chooses a model if the request names none; None needs no model.
         function: the task.
         reader: task of models that write no text and can do this.
         batch: the same work as texts, if it may run together with that of other requests.
     """
     state = request.app[STATE]
-    model = await state.open(request, fields.text("model"))
+    model = await state.open(request, fields.text("model"), task)
     fields.end()
     loaded = model.worker.reader
-    if loaded is None or loaded.spec.task != reader:
+    if task is not None and (loaded is None or loaded.spec.task != reader):
         _ = model.engine  # refuses a model that writes no text
     seconds = state.seconds(request)
     results: list[Any]

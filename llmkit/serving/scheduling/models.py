@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.serving.errors import ApiError
 from llmkit.serving.parsing.answer_text import AnswerText
+from llmkit.serving.scheduling.abilities import Abilities, abilities_of
 from llmkit.serving.scheduling.jobs import GRACE, CallJob, TextBatch, too_late
 from llmkit.serving.scheduling.prepare import PreparedChoice, prepare
 from llmkit.serving.scheduling.wanted import Wanted
@@ -49,6 +50,7 @@ class ServedModel:
         self.worker = Worker(name, open_engine, settings, metrics=metrics, log=log)
         # Templates and tokenizers run in this thread, not in the event loop or the model's thread.
         self._tool_support: ToolSupport | None = None
+        self._abilities: Abilities | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix=f"llmkit-{name}-prompts")
 
     async def loaded(self, seconds: float) -> None:
@@ -81,6 +83,13 @@ class ServedModel:
         if self.worker.engine is None or not self.worker.loaded.is_set():
             raise ApiError(503, f"{self.name} is being loaded", code="model_loading", retry_after=2)
         return self.worker.engine
+
+    async def abilities(self) -> Abilities | None:
+        """Return the abilities of the model; None until it was loaded for the first time."""
+        opened = self.worker.reader or self.worker.engine
+        if self._abilities is None and opened is not None and self.worker.loaded.is_set():
+            self._abilities = await self.in_background(lambda: abilities_of(opened))
+        return self._abilities
 
     @cached_property
     def token_bytes(self) -> TokenBytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from llmkit import ModelSpec, load
+from llmkit.engines.base import Engine
 from llmkit.engines.open import open_engine
 from llmkit.tasks.embeddings.embedder import SentenceEmbedder
 from tests.conftest import TinyModel
@@ -111,6 +112,55 @@ def test_questions_are_answered_from_a_text(task_client: Client) -> None:
     for path in ("/v1/translations", "/v1/embeddings"):
         status, answer = task_client.post(path, {"model": "reader", "input": "x"})
         assert (status, answer["error"]["param"]) == (400, "model")
+
+
+TEXT = {"input": "The cat sleeps.", "max_tokens": 4}
+ASKED = {"question": "Who came?", "context": "Ann came."}
+SHORT = {"messages": MESSAGES, "max_tokens": 2}
+LINES = {"options": {"num_predict": 2}, "stream": False}
+TASKS: list[tuple[str, dict[str, Any], str]] = [
+    ("/v1/translations", {**TEXT, "source": "en", "target": "de"}, "translator"),
+    ("/v1/summaries", TEXT, "storyteller"),
+    ("/v1/answers", ASKED, "reader"),
+    ("/v1/chat/completions", SHORT, "storyteller"),
+    ("/v1/completions", {"prompt": "The cat", "max_tokens": 2}, "stories"),
+    ("/v1/messages", SHORT, "storyteller"),
+    ("/v1/responses", {"input": "Hello.", "max_output_tokens": 2}, "storyteller"),
+    ("/api/chat", {"messages": MESSAGES, **LINES}, "storyteller"),
+    ("/api/generate", {"prompt": "The cat", **LINES}, "stories"),
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"keep_alive": 60.0}])
+def test_without_a_name_the_first_suitable_model_answers(
+    engines: dict[str, Engine], task_client: Client, settings: dict[str, Any]
+) -> None:
+    of_tasks = {
+        name: one.worker.reader or one.worker.engine for name, one in task_client.state.models.items()
+    }
+    models: Any = {
+        name: (of_tasks | engines)[name] for name in ("reader", "stories", "translator", "storyteller")
+    }
+    with serving(models, **settings) as client:
+        for path, body, expected in TASKS:
+            status, answer = client.post(path, body)
+            assert (path, status, answer["model"]) == (path, 200, expected)
+        assert client.post("/translate", {"q": "A cat.", "source": "en", "target": "de"})[0] == 200
+        assert client.post("/tokenize", {"messages": MESSAGES})[0] == 200
+        status, answer = client.post("/v1/embeddings", {"input": "x"})
+        assert (status, answer["error"]["code"]) == (400, "no_suitable_model")
+        # Sentences of the text itself need no model: any will do.
+        status, answer = client.post("/v1/summaries", {"input": "The cat sleeps.", "extractive": True})
+        assert (status, answer["data"][0]["text"]) == (200, "The cat sleeps.")
+
+
+def test_without_a_suitable_model_each_route_says_so(engines: dict[str, Engine]) -> None:
+    with serving({"stories": engines["stories"], "more": engines["stories"]}) as client:
+        for path, body, expected in [*TASKS, ("/v1/rerank", {"query": "x", "documents": ["y"]}, "")]:
+            status, answer = client.post(path, body)
+            assert (path, status) == (path, 200 if expected == "stories" else 400)
+            if expected != "stories":
+                assert "no model of this server can" in json.dumps(answer)
 
 
 def test_an_encoder_embeds_texts(tiny_model: TinyModel) -> None:
