@@ -18,7 +18,14 @@ from llmkit.cli.common.engine_flags import RowModelFlags
 from llmkit.cli.common.form_flags import FormFlags
 from llmkit.cli.eval.flags import Flags, ReadingFlags, TaskFlags
 from llmkit.cli.eval.predictions import PEEK, baseline_rows, chosen_metrics, score_modules
-from llmkit.cli.eval.work import Work, baselines, configured, given_language, only_file
+from llmkit.cli.eval.work import (
+    Work,
+    baselines,
+    check_question,
+    configured,
+    given_language,
+    only_file,
+)
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.evaluation.columns import TaskColumns
 
@@ -247,6 +254,8 @@ def _columns(request: TaskRun, task: TaskColumns, first: Row) -> tuple[str | Non
     if text is None and request.template is None:
         named = _named_after(request.source, columns)
         text = next((name for name in (*task.sources, *named) if name in columns), None)
+    if request.task.task == "qa":
+        check_question(first, text or request.template)
     if reference is None:
         named = _named_after(request.target, columns) if request.task.task == "translate" else []
         known = ("references", "reference", *task.references, *named)

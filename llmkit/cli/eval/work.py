@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmkit.evaluation.external import Module
     from llmkit.evaluation.page import PlottedRows
     from llmkit.evaluation.results import Record
+    from llmkit.records.rows import Row
 
 
 @dataclass
@@ -168,3 +169,24 @@ def given_language(flags: Flags, names: Sequence[str]) -> str | None:
     from llmkit.evaluation.registry import declaration_of
 
     return flags.target.to if any(declaration_of(name).uses_language for name in names) else None
+
+
+def check_question(row: Row, question: str | None) -> None:
+    """Refuse rows that `--task qa` cannot answer, before the model is loaded.
+
+    Args:
+        row: the first row.
+        question: column or template of the question; None if no column has a usual name.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    needs = "--task qa needs the columns `question` and `context` (the text that contains the answer)"
+    has = f"{row.where} has {', '.join(row.data)}"
+    if question is None:
+        raise InputError(f"{needs}; {has}. Name the column of the question with --field")
+    if "context" not in row.data:
+        raise InputError(
+            f"{needs}; {has}. Rename the column of the text to context. Without such a column, answer first"
+            " with llmkit qa --input ROWS --context FILE -o ANSWERS.jsonl, and then score ANSWERS.jsonl"
+        )

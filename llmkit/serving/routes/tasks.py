@@ -56,6 +56,9 @@ async def summaries(request: web.Request) -> web.Response:
 
     fields = Fields(await read_json(request))
     texts = texts_of(fields, "input")
+    if not all(text.strip() for text in texts):
+        # Later it would fail the other requests of its batch too, and they would run again, one by one.
+        raise bad("input", "contains an empty text")
     least, most = fields.integer("min_words", 1, 100_000), fields.integer("max_words", 1, 100_000)
     if least is not None and most is not None and least > most:
         raise bad("min_words", f"is {least}, more than `max_words`")

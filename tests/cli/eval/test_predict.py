@@ -150,6 +150,24 @@ def test_too_long_a_prompt_is_cut_as_generate_cuts_it(tiny_model: TinyModel, tmp
     assert_refused(refused, "--task generate", option="truncate")
 
 
+@pytest.mark.parametrize(
+    ("row", "more", "advice"),
+    [
+        ({"question": "Who?", "text": "Ann.", "answers": ["Ann"]}, [], "Rename the column of the text"),
+        ({"q": "Who?", "context": "Ann.", "answers": ["Ann"]}, [], "with --field"),
+        ({"q": "Who?", "answers": ["Ann"]}, ["--field", "q"], "llmkit qa --input ROWS --context FILE"),
+    ],
+)
+def test_rows_without_a_question_or_context(
+    tmp_path: Path, row: dict[str, Any], more: list[str], advice: str
+) -> None:
+    data = write(tmp_path / "d.jsonl", [row])
+    done = run("eval", "--task", "qa", data, "-m", tmp_path / "no model is loaded", *more)
+    assert done.code == 2
+    assert f"d.jsonl:1 has {', '.join(row)}" in done.err
+    assert advice in done.err
+
+
 def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> None:
     rows = [
         {"prompt": f"{name} saw a {thing}", "completion": "It was big."}

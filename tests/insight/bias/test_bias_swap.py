@@ -107,6 +107,12 @@ def test_terms_of_any_script(tmp_path: Path, terms: str, text: str, expected: st
     assert Swapper(read_terms(path)).swap(text).text == expected
 
 
+def test_swapped_questions_need_a_context(tmp_path: Path) -> None:
+    file = rows(tmp_path / "rows.jsonl", {"question": "Who is he?", "answers": ["Tom"]})
+    with pytest.raises(InputError, match="needs a column `context`; it has question, answers"):
+        bias("reader", file, swap="gender", task="qa", options=FEW)
+
+
 def test_a_refused_term_is_a_whole_word(tmp_path: Path) -> None:
     path = tmp_path / "terms.tsv"
     path.write_text("young\told\nnurse\n看護師\n", encoding="utf-8")

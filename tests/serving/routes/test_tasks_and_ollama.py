@@ -149,6 +149,9 @@ def test_without_a_name_the_first_suitable_model_answers(
         assert client.post("/tokenize", {"messages": MESSAGES})[0] == 200
         status, answer = client.post("/v1/embeddings", {"input": "x"})
         assert (status, answer["error"]["code"]) == (400, "no_suitable_model")
+        # An empty text is refused before it enters the batch of other requests.
+        status, answer = client.post("/v1/summaries", {"input": ["The cat sleeps.", " "]})
+        assert (status, answer["error"]["param"]) == (400, "input")
         # Sentences of the text itself need no model: any will do.
         status, answer = client.post("/v1/summaries", {"input": "The cat sleeps.", "extractive": True})
         assert (status, answer["data"][0]["text"]) == (200, "The cat sleeps.")

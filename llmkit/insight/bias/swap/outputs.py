@@ -65,6 +65,13 @@ def inputs_of(row: Row, task: SwapTask, field: str | None) -> list[str]:
     """
     if field is not None and len(task.columns) > 1:
         raise OptionError("field", f"applies to tasks with one text; {task.name} reads question and context")
+    if len(task.columns) > 1:  # not `defaults`, which would take the only column of text for both
+        missing = [names[0] for names in task.columns if names[0] not in row.data]
+        if missing:
+            raise RowError(
+                row.where, f"{task.name} needs a column `{missing[0]}`; it has {', '.join(row.data)}"
+            )
+        return [text_of(row, field=names[0], template=None, defaults=()) for names in task.columns]
     return [text_of(row, field=field, template=None, defaults=names) for names in task.columns]
 
 
