@@ -9,6 +9,7 @@ from typing import Annotated
 from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
+from llmkit.records.strict_json import finite
 from llmkit.runtime.spec import ModelSpec
 
 EXAMPLES = [
@@ -89,7 +90,9 @@ def run(
         )
     if result.busy:
         console.notice(f"the machine is busy, so the times are not reliable: {'; '.join(result.reasons)}")
-    print(json_module.dumps(result.as_json()) if json else "\n".join(lines(result, markdown=markdown)))
+    print(
+        json_module.dumps(finite(result.as_json())) if json else "\n".join(lines(result, markdown=markdown))
+    )
 
 
 def _commands(spec: ModelSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import flag
+from llmkit.records.strict_json import finite
 
 if TYPE_CHECKING:
     from llmkit.convert.result import ConvertResult
@@ -122,7 +123,7 @@ def run(
             progress=show,
         )
     if json:
-        print(json_module.dumps(dataclasses.asdict(result), default=str))
+        print(json_module.dumps(finite(dataclasses.asdict(result)), default=str))
     else:
         _print(result)
     for sentence in result.notes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, OptionError
+from llmkit.records.strict_json import finite
 from llmkit.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _bench(
     console.notice(_limit_line(reached))
     if json:
         for one in found:
-            print(json_module.dumps(vars(one)))
+            print(json_module.dumps(finite(vars(one))))
     else:
         _print(_timings(found), left=1)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from llmkit.cli.common import console, options, progress, signals
 from llmkit.cli.common.options import argument, flag
+from llmkit.records.strict_json import finite
 
 EXAMPLES = ["llmkit merge my-adapter -o my-model"]
 
@@ -68,7 +69,7 @@ def run(
     with progress.waiting(f"merging {adapter}"):
         result = merge(spec, output, save_dtype=save_dtype, overwrite=overwrite, notice=console.notice)
     if json:
-        print(json_module.dumps(dataclasses.asdict(result), default=str))
+        print(json_module.dumps(finite(dataclasses.asdict(result)), default=str))
         return
     print(f"folder: {result.folder}")
     print(f"weights: {result.parameters:,} parameters in {result.dtype}")

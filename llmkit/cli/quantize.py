@@ -9,6 +9,7 @@ from typing import Annotated
 
 from llmkit.cli.common import options, progress
 from llmkit.cli.common.options import flag
+from llmkit.records.strict_json import finite
 
 EXAMPLES = [
     "llmkit quantize -m stories -o stories-int8",
@@ -83,7 +84,7 @@ def run(
             progress=lambda done, total: bar.update(done / total, f"{done} of {total} layers"),
         )
     if json:
-        print(json_module.dumps({**dataclasses.asdict(result), "folder": str(result.folder)}))
+        print(json_module.dumps({**finite(dataclasses.asdict(result)), "folder": str(result.folder)}))
         return
     print(f"folder: {result.folder}")
     print(f"weights on disk: {result.nbytes / 1e6:.1f} MB")

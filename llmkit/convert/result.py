@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.convert.proof import Check
+from llmkit.records.strict_json import finite
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,4 @@ def write_proof(path: Path, result: ConvertResult) -> None:
     import llmkit
 
     record = dataclasses.asdict(result) | {"output": result.output.name, "llmkit": llmkit.__version__}
-    path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(finite(record), indent=2, default=str) + "\n", encoding="utf-8")

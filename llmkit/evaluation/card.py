@@ -6,12 +6,14 @@ change, including comments and order.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError
-from llmkit.evaluation.results import Evaluation
+from llmkit.evaluation.results import Evaluation, Score
 from llmkit.whole_file import write_whole
 
 _HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -25,7 +27,7 @@ def check_card(path: Path) -> None:
     _read(path)
 
 
-def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
+def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> list[str]:
     """Write the scores over all rows into a card; an existing metric gets the new value.
 
     Args:
@@ -33,10 +35,19 @@ def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
         evaluation: the scores.
         dataset: name of the test set, or its id on the Hub.
 
+    Returns:
+        The names of scores that are infinite, such as a perplexity above 1e308. The card does not get them,
+        because the Hub refuses such numbers.
+
     Raises:
         InputError: there is no card at `path`, or its header is not YAML.
     """
     text, header, data = _read(path)
+    whole = [score for score in evaluation.scores if score.group is None]
+    written = [score for score in whole if math.isfinite(score.score)]
+    infinite = [score.name for score in whole if score not in written]
+    if not written:
+        return infinite
     index = data.get("model-index") or []
     if not isinstance(index, list) or not all(isinstance(model, dict) for model in index):
         raise InputError(f"{path}: its model-index is not a list of models")
@@ -44,13 +55,14 @@ def update_card(path: Path, evaluation: Evaluation, *, dataset: str) -> None:
         title = _TITLE.search(text)
         index = [{"name": title.group(1) if title else path.resolve().parent.name}]
     results = index[0].setdefault("results", [])
-    for result in _results(index[0]["name"], evaluation, dataset):
+    for result in _results(index[0]["name"], written, evaluation.confidence, dataset):
         _merge(results, result)
     changed = _with_block(text, header, index)
     _, _, after = _parse(path, changed)
     if {**after, "model-index": None} != {**data, "model-index": None}:
         raise LLMKitError(f"{path}: the layout of its header cannot be edited; nothing was written")
     write_whole(path, changed)
+    return infinite
 
 
 def _read(path: Path) -> tuple[str, re.Match[str] | None, dict[str, Any]]:
@@ -77,7 +89,7 @@ def _parse(path: Path, text: str) -> tuple[str, re.Match[str] | None, dict[str, 
     return text, header, data or {}
 
 
-def _results(model: str, evaluation: Evaluation, dataset: str) -> list[dict[str, Any]]:
+def _results(model: str, scores: Sequence[Score], confidence: float, dataset: str) -> list[dict[str, Any]]:
     """Return the scores in the Hub's layout."""
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -96,15 +108,14 @@ def _results(model: str, evaluation: Evaluation, dataset: str) -> list[dict[str,
                 **(
                     {
                         "interval": [round(score.low, 4), round(score.high, 4)],
-                        "confidence": evaluation.confidence,
+                        "confidence": confidence,
                     }
-                    if score.low is not None and score.high is not None
+                    if score.low is not None and score.high is not None and math.isfinite(score.high)
                     else {}
                 ),
             },
         )
-        for score in evaluation.scores
-        if score.group is None
+        for score in scores
     ]
     found: list[dict[str, Any]] = eval_results_to_model_index(model, results)[0]["results"]
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from llmkit import __version__
 from llmkit.evaluation.resampling import FEW_ROWS
 from llmkit.evaluation.results import Comparison, Evaluation, Score
+from llmkit.records.strict_json import finite
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -96,15 +97,6 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
-
-
-def finite(value: Any) -> Any:
-    """Return a value as JSON in which numbers that are not finite are null."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _compared(score: Score, other: Comparison) -> list[str]:

@@ -121,8 +121,11 @@ def interval(values: Matrix, confidence: float) -> tuple[float | None, float | N
     if not len(values):
         return None, None
     outside = 50 * (1 - confidence)
-    low, high = (float(end) for end in np.percentile(values, [outside, 100 - outside]))
-    return (None, None) if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12) else (low, high)
+    with np.errstate(invalid="ignore"):  # between two infinite samples
+        low, high = (float(end) for end in np.percentile(values, [outside, 100 - outside]))
+    if math.isnan(low) or math.isnan(high) or math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12):
+        return None, None
+    return low, high
 
 
 def p_value(differences: Matrix, observed: float, rows: int, center: float = 0.0) -> float:

@@ -8,10 +8,11 @@ from typing import Any
 
 from llmkit.errors import InputError
 from llmkit.evaluation.metric import Example, Metric
-from llmkit.evaluation.report import as_json, finite
+from llmkit.evaluation.report import as_json
 from llmkit.evaluation.resampling import p_value
 from llmkit.evaluation.results import Evaluation
 from llmkit.evaluation.scoring import ScoredCorpus, check_all_scored, check_options, paired, prefetched
+from llmkit.records.strict_json import finite
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Strict JSON. Python's own module reads and writes NaN, and fails on half a surrogate pair.
 
-Public: `dumps`, `StrictDecoder`.
+Public: `dumps`, `finite`, `StrictDecoder`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,15 @@ def dumps(value: Any) -> str:
     if text.isascii():
         return text
     return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def finite(value: Any) -> Any:
+    """Return a value as JSON in which numbers that are not finite are null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class StrictDecoder:

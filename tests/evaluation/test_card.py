@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from llmkit.errors import InputError, OptionError
@@ -43,6 +46,25 @@ def test_the_hub_reads_what_is_written(tmp_path):
     assert (result.task_type, result.metric_value) == ("question-answering", 0.8333)
     assert result.metric_args["signature"] == found.scores[0].signature
     assert result.metric_args["interval"] == [round(found.scores[0].low, 4), round(found.scores[0].high, 4)]
+
+
+def test_infinite_scores_are_left_out(tmp_path):
+    """YAML has `.inf`, but the Hub's JSON has no such number."""
+    path = tmp_path / "README.md"
+    path.write_text(CARD, encoding="utf-8")
+    found = evaluation()
+    infinite = replace(found.scores[0], name="word_perplexity", score=math.inf)
+    wide = replace(found.scores[0], name="wide", high=math.inf)
+    assert update_card(path, replace(found, scores=[infinite]), dataset="zoo") == ["word_perplexity"]
+    assert path.read_text(encoding="utf-8") == CARD
+    assert update_card(path, replace(found, scores=[*found.scores, infinite, wide]), dataset="zoo") == [
+        "word_perplexity"
+    ]
+    assert [(one.metric_name, "interval" in one.metric_args) for one in results(path)] == [
+        ("f1", True),
+        ("wide", False),
+    ]
+    assert "inf" not in path.read_text(encoding="utf-8")
 
 
 def test_the_rest_stays_byte_for_byte(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,9 @@ def test_interval_leaves_out_samples_without_a_score():
     values = np.array([np.nan, *range(101), np.nan], dtype=float)
     assert interval(values, 0.90) == pytest.approx((5, 95))
     assert interval(np.array([np.nan, np.nan]), 0.90) == (None, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert interval(np.array([1.0, np.inf, np.inf, np.inf]), 0.90) == (None, None)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, np.inf])

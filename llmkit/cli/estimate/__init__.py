@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options
 from llmkit.cli.common.options import flag
 from llmkit.errors import OptionError
+from llmkit.records.strict_json import finite
 
 if TYPE_CHECKING:
     from llmkit.benchmark.one_step import StepResult
@@ -187,7 +188,7 @@ def run(
     )
     checked = _check(spec, found) if machine.check else None
     if json:
-        print(json_module.dumps(_as_json(found, checked, machine.grid)))
+        print(json_module.dumps(finite(_as_json(found, checked, machine.grid))))
         return
     from llmkit.cli.estimate.table import lines
 

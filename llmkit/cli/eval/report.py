@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from llmkit.cli.common import console
 from llmkit.cli.eval.report_flags import ReportFlags
 from llmkit.records.convert_rows import CONVERTERS
-from llmkit.records.strict_json import dumps
+from llmkit.records.strict_json import dumps, finite
 from llmkit.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
     if flags.card is not None:
         from llmkit.evaluation.card import update_card
 
-        update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
-        console.notice(f"{flags.card} has the scores in its model-index")
+        infinite = update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
+        without = f", without {', '.join(infinite)}: not a finite number" if infinite else ""
+        console.notice(f"{flags.card} has the scores in its model-index{without}")
     if (doubt := report.few_rows(evaluation)) is not None:
         console.notice(doubt)
     if flags.json:
@@ -69,8 +70,6 @@ def write_scores(path: Path, text: str, rows: Sequence[dict[str, Any]]) -> None:
     if path.suffix.lower() not in (".jsonl", *CONVERTERS):
         write_whole(path, text + "\n")
         return
-    from llmkit.evaluation.report import finite
-
     with RowsFile(path) as file:
         for row in rows:
             file.write(finite(row))

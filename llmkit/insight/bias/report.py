@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from llmkit import __version__
-from llmkit.evaluation.report import aligned, finite
+from llmkit.evaluation.report import aligned
 from llmkit.insight.bias.results import BiasMeasure, BiasResult
+from llmkit.records.strict_json import finite
 
 LONGEST_GROUP = 40
 """Most characters of a group's name in the table."""
