@@ -58,7 +58,7 @@ def score_rows(
     seed: int = 0,
     on_record: Callable[[Record], None] | None = None,
 ) -> Evaluation:
-    """Score rows one at a time; memory does not grow with their number.
+    """Score rows one at a time; memory does not grow with their number, except by `Metric.unsummable`.
 
     Args:
         metrics: metrics to compute, from `registry.make` or from their own functions.

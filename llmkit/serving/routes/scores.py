@@ -69,6 +69,7 @@ def _scored(
     predictions: list[str], references: list[Any] | None, names: list[str], given: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     from llmkit.evaluation.defaults import configure
+    from llmkit.evaluation.report import few_rows
     from llmkit.evaluation.scoring import examples, score_rows
 
     rows = examples(predictions, references)
@@ -87,7 +88,8 @@ def _scored(
         }
         for one in found.scores
     ]
-    return data, list(notes)
+    doubt = few_rows(found)
+    return data, [*notes, *([doubt] if doubt is not None else [])]
 
 
 def _rows(fields: Fields, name: str) -> list[Any]:
