@@ -251,11 +251,16 @@ def _compared(
 
 
 def _share_p(value: float, ideal: float | None, n: int) -> float | None:
-    """Return the two-sided p-value of the score test, which Wilson's interval inverts."""
+    """Return the two-sided p-value of the score test, which Wilson's interval inverts.
+
+    Its normal distribution has thinner tails than the binomial distribution of few items. So the value is at
+    least the smallest one that the exact binomial test can give: 2 / 2^n for an ideal of one half.
+    """
     if ideal is None or not 0 < ideal < 1:
         return None
     z = abs(value - ideal) / math.sqrt(ideal * (1 - ideal) / n)
-    return math.erfc(z / math.sqrt(2))
+    least = 2.0 ** (1 - n) if ideal == 0.5 else min(ideal, 1 - ideal) ** n
+    return max(math.erfc(z / math.sqrt(2)), least)
 
 
 def adjusted(measures: Sequence[BiasMeasure]) -> list[BiasMeasure]:

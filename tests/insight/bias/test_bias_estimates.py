@@ -176,3 +176,24 @@ def test_the_p_value_of_a_share_is_the_normal_test_s() -> None:
     (found,) = measured([WINOBIAS([])], items, IntervalOptions(resamples=100))[:1]
     z = abs(found.value - 0.5) / math.sqrt(0.25 / 300)
     assert found.p == pytest.approx(math.erfc(z / math.sqrt(2)))
+
+
+@pytest.mark.parametrize(("items", "p"), [(1, 1.0), (2, 0.5), (6, 1 / 32)])
+def test_a_share_of_few_items_has_the_p_value_of_the_exact_test(items: int, p: float) -> None:
+    """If all items are on one side: 2 of 2^n outcomes are as extreme (binomial test)."""
+    share = Definition("x", 0.5, "", mean_of(lambda one: one.scores["x"]), share=True)
+    same = [scored(str(i), str(i), {"x": 1.0}) for i in range(items)]
+    (found,) = measured([share], same, IntervalOptions(resamples=100))
+    assert found.p == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("clusters", "p"), [(1, 1.0), (4, 1 / 8), (8, 1 / 101)])
+def test_a_baseline_on_few_templates(clusters: int, p: float) -> None:
+    """Every template differs by the same amount, so the bootstrap knows no spread."""
+    mean = Definition("x", 0.0, "", mean_of(lambda one: one.scores["x"]))
+    ours = [scored(str(i), str(i), {"x": 1.0}) for i in range(clusters)]
+    theirs = [scored(str(i), str(i), {"x": 0.5}) for i in range(clusters)]
+    (found,) = measured([mean], ours, IntervalOptions(resamples=100), other=theirs)
+    assert found.baseline is not None
+    assert (found.baseline.low, found.baseline.high, found.baseline.difference) == (None, None, 0.5)
+    assert found.baseline.p_bootstrap == pytest.approx(p)
