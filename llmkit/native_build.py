@@ -123,6 +123,8 @@ class NativeSource:
             os.replace(partial, folder / name)  # whole or not at all, whoever else builds it now
         except (OSError, subprocess.SubprocessError) as error:
             Path(partial).unlink(missing_ok=True)
+            if isinstance(error, subprocess.TimeoutExpired):  # its `stderr` is bytes, also with text=True
+                raise CannotBuildError(f"{compiler} took longer than {error.timeout:g} s") from error
             said = " ".join((getattr(error, "stderr", None) or str(error)).split())[:200]
             raise CannotBuildError(f"{compiler} failed: {said}") from error
         return folder / name

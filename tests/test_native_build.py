@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -91,3 +92,17 @@ def test_a_library_that_does_not_load_is_an_error_of_its_own(source: NativeSourc
     assert not built.exists()
     with pytest.raises(CannotBuildError, match="does not load"):  # another process has removed it
         source.load(built, "llmkit_one_portable")
+
+
+def test_a_compiler_that_takes_too_long_is_no_crash(
+    source: NativeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine; the run goes on without native code. The output is bytes, whatever `text` says."""
+
+    def slow(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 300, stderr=b"one.cpp")
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    with pytest.raises(CannotBuildError, match="took longer than 300 s"):
+        source.build("portable")
+    assert not list((native_build.cache_folder("native")).glob("*.so"))
