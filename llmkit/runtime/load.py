@@ -66,13 +66,11 @@ def load(spec: ModelSpec) -> LoadedModel:
     checkpoint, opened = _inspect(location, spec)
     # The device decides the dtype, and the dtype the size.
     device = choose_device(spec.device, checkpoint.parameters * 4).device
-    dtype, why_dtype = choose_dtype(
-        spec.dtype, getattr(torch, checkpoint.stored), device, checkpoint.stored_types
-    )
+    dtype, why = choose_dtype(spec.dtype, getattr(torch, checkpoint.stored), device, checkpoint.stored_types)
     placement = choose_device(spec.device, checkpoint.parameters * dtype.itemsize)
     notes = [
         f"device {placement.device}: {placement.reason}",
-        f"dtype {str(dtype).removeprefix('torch.')}: {why_dtype}",
+        f"dtype {str(dtype).removeprefix('torch.')}: {why}",
     ]
     own = adapter is not None and has_tokenizer(adapter.folder)
     with returning_memory():

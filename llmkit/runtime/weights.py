@@ -144,7 +144,7 @@ def _from_pretrained(task: str, checkpoint: Checkpoint, spec: ModelSpec, **optio
 
     auto = getattr(transformers, _AUTO_CLASSES[task])
     bar = transformers_logging.is_progress_bar_enabled()
-    logger = transformers_logging.get_logger("transformers.modeling_utils")
+    logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(_is_no_report)
     transformers_logging.disable_progress_bar()
     try:

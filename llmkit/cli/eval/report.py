@@ -42,7 +42,7 @@ def report_scores(evaluation: Evaluation, flags: ReportFlags, source: str) -> No
         infinite = update_card(flags.card, evaluation, dataset=flags.dataset or stem(source))
         without = f", without {', '.join(infinite)}: not a finite number" if infinite else ""
         console.notice(f"{flags.card} has the scores in its model-index{without}")
-    if (doubt := report.few_rows(evaluation)) is not None:
+    if not flags.bare and (doubt := report.few_rows(evaluation)) is not None:
         console.notice(doubt)
     if flags.json:
         print(text)

@@ -20,6 +20,9 @@ ROWS = [
 ]
 
 
+FEW = "llmkit: only {} rows: {} are unreliable; use at least 20 rows, better hundreds\n"
+
+
 def llmkit(*arguments, **options):
     """Run `llmkit eval ...` and give the exit code, stdout and stderr."""
     done = run("eval", *map(str, arguments), **options)
@@ -38,7 +41,7 @@ def rows(tmp_path):
 
 def test_table(rows):
     code, out, err = llmkit("--metric", "bleu,rouge,f1", rows())
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, FEW.format(3, "intervals"))
     lines = out.splitlines()
     assert lines[0].split() == ["metric", "score", "95%", "interval", "rows"]
     assert [line.split()[0] for line in lines[1:7]] == [
@@ -299,11 +302,10 @@ def test_perplexity_of_lines_and_rows(text, tiny_model, rows, tmp_path):
     assert len(first["tokens"]) == len(first["token_losses"]) > 1
 
 
-def test_perplexity_over_no_words_is_left_out(tiny_model, tmp_path):
-    blank, scored = tmp_path / "blank.txt", tmp_path / "scored.jsonl"
-    blank.write_text("  \n\t\n", encoding="utf-8")
-    model = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "--lines", "-q"]
-    code, out, err = llmkit(*model, blank, "--per-record", scored)
+def test_perplexity_over_no_words_is_left_out(tiny_model, rows, tmp_path):
+    scored = tmp_path / "scored.jsonl"
+    model = ["--metric", "perplexity", "-m", tiny_model("gpt2"), "-q"]
+    code, out, err = llmkit(*model, rows([{"text": "  "}, {"text": "\t"}]), "--per-record", scored)
     assert (code, err) == (0, "")
     assert "nan" not in out
     found = [json.loads(line)["scores"] for line in scored.read_text(encoding="utf-8").splitlines()]
@@ -359,7 +361,8 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 def evaluate(*arguments):
     """What a run prints that goes well."""
     code, out, err = llmkit(*arguments)
-    assert (code, err) == (0, "")
+    notices = [line for line in err.splitlines() if "rows: intervals" not in line]
+    assert (code, notices) == (0, [])
     return out
 
 
