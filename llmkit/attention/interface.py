@@ -193,7 +193,9 @@ def _fitting(kernel: Kernel, mask: Any, query: torch.Tensor, key: torch.Tensor, 
         return additive(mask, query.dtype) if kernel.mask == "additive" else mask
     kind = getattr(mask, "dtype", None)
     if kernel.mask == "boolean" and kind != torch.bool:
-        raise OptionError("attn", f"{kernel.name} accepts boolean masks, and the model made one of {kind}")
+        raise OptionError(
+            "attn", f"{kernel.name} accepts boolean masks, but the model passed a mask of {kind}"
+        )
     if kernel.mask == "additive" and kind == torch.bool:
         return additive(mask, query.dtype)
     if kernel.mask == "none":
@@ -238,7 +240,7 @@ def _check_pattern(kernel: Kernel, function: Any) -> None:
         if ability == "packed" and "packed" not in kernel.supports:
             raise OptionError(
                 "attn",
-                f"{kernel.name} does not separate several texts in a row, and these positions restart within"
+                f"{kernel.name} does not support packed sequences, but these positions restart within"
                 " a row; use sdpa, or one text a row",
             )
         if ability == "sliding_window" and ability not in kernel.supports:

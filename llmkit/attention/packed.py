@@ -1,4 +1,4 @@
-"""SDPA over a row that holds several texts (packed sequences), one text at a time.
+"""SDPA over a row that contains several texts (packed sequences), one text at a time.
 
 With a mask, SDPA computes every pair of tokens and discards most of them. One text at a time, it computes
 only the pairs that count, and uses its faster causal path.

@@ -21,7 +21,7 @@ from llmkit.errors import InputError, OptionError, one_line
 
 IGNORED = ("its result is that of attention without a mask", "its result is causal and ignores the mask")
 """Notes for the two most frequent mistakes, which are recognized by their results."""
-_NAN = ": for a query that sees no key, fill with the dtype's lowest number, not with minus infinity"
+_NAN = "; for a fully masked query, fill with the dtype's lowest number, not with minus infinity"
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
         replace(short, name="fewer key and value heads", kv_heads=2),
         replace(short, name="cached decoding, one token", queries=1, keys=33),
         replace(short, name="cached decoding, several tokens", queries=5, keys=33),
-        replace(short, name="a row that sees nothing", first_row_fully_masked=True),
+        replace(short, name="a fully masked row", first_row_fully_masked=True),
         replace(short, name="several texts in a row", packed=True),
         replace(short, name="gradients", backward=True, kv_heads=2),
     ]
@@ -113,7 +113,7 @@ def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
         replace(short, name="position bias", bias=True),
         replace(short, name="position bias, left padding", bias=True, padding="left"),
         replace(short, name="gradients, left padding", backward=True, padding="left"),
-        replace(short, name="gradients, a row that sees nothing", backward=True, first_row_fully_masked=True),
+        replace(short, name="gradients, a fully masked row", backward=True, first_row_fully_masked=True),
         replace(short, name="gradients, several texts", backward=True, packed=True),
     ]
     cases += [

@@ -165,7 +165,7 @@ class GenerateBatchSystem:
 
     def __init__(self, context: PeerContext) -> None:
         if context.is_encoder_decoder:
-            raise LLMKitError("generate_batch runs no encoder-decoder models")
+            raise LLMKitError("generate_batch does not support encoder-decoder models")
         self.name = "generate_batch"
         self.notes = context.plain_notes()
         self._model: Any = context.plain().model
@@ -213,7 +213,7 @@ class CTranslate2System:
 
         kind = context.spec.quantize or context.dtype
         if kind == "int4":
-            raise LLMKitError("it has no 4-bit weights on a CPU")
+            raise LLMKitError("it does not support 4-bit weights on a CPU")
         if kind not in ctranslate2.get_supported_compute_types("cpu"):
             raise LLMKitError(f"it does not compute in {kind} on this processor")
         folder = context.folder / "ctranslate2"
@@ -283,7 +283,7 @@ class GGUFSystem:
 
     def __init__(self, name: str, module: str, package: str, script: str, context: PeerContext) -> None:
         if context.is_encoder_decoder:
-            raise LLMKitError("its Python package runs no encoder-decoder models from GGUF files")
+            raise LLMKitError("its Python package does not support encoder-decoder models from GGUF files")
         options = context.options
         python = python_with(module, options.peer_python)
         if python is None:

@@ -67,11 +67,13 @@ class BenchmarkOptions:
         for i, name in enumerate(self.compare):
             if name not in PEERS:
                 hint = did_you_mean(name, PEERS) or f"; use {', '.join(PEERS)}"
-                raise OptionError("compare", f"knows no {name!r}{hint}")
+                raise OptionError("compare", f"has no program {name!r}{hint}")
             if name in self.compare[:i]:
-                raise OptionError("compare", f"names {name} twice")
+                raise OptionError("compare", f"contains {name} twice")
         if self.peer_python and not {"llama.cpp", "openvino"}.intersection(self.compare):
-            raise OptionError("peer_python", "is for llama.cpp and openvino; name one in `compare`")
+            raise OptionError(
+                "peer_python", "applies to llama.cpp and openvino; add one of them to `compare`"
+            )
         for python in self.peer_python:
             if shutil.which(python) is None:
                 raise OptionError("peer_python", f"{python}: no such program; give the path of a Python")

@@ -141,7 +141,7 @@ def _devices() -> Iterator[Finding]:
     if torch.backends.mps.is_available():
         yield Finding("mps", "Metal", True)
     if not torch.cuda.is_available():
-        built = "this torch is a CPU build" if torch.version.cuda is None else "torch sees no CUDA device"
+        built = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no CUDA device"
         seen = shutil.which("nvidia-smi") is not None
         advice = "this machine has nvidia-smi: install a CUDA build of torch" if seen else ""
         yield Finding("cuda", f"none: {built}", advice=advice)

@@ -123,9 +123,9 @@ def _texts(gap: GapFlags, text: str | None, inputs: options.InputFlags) -> tuple
     if text is not None or inputs.input is not None:
         raise InputError("a prompt and --prefix or --suffix were given: give one of them")
     for given in options.given(inputs, but=["encoding"]):
-        raise InputError(f"{given} applies to rows or a prompt: leave it out with --prefix and --suffix")
+        raise InputError(f"{given} applies to rows or a prompt: omit it with --prefix and --suffix")
     if list(map(str, paths)).count("-") > 1:
-        raise InputError("stdin can be read once: it holds the prefix or the suffix")
+        raise InputError("stdin can be read only once: for the prefix or for the suffix")
     before, after = (_text(path, inputs.encoding) for path in paths)
     return before, after
 

@@ -162,8 +162,7 @@ def refuse_model_flags(
     given += options.given(decoding)
     if extractive and given:
         raise InputError(
-            f"{', '.join(given)}: applies to a model that writes; --extractive "
-            "selects sentences; leave one out"
+            f"{', '.join(given)}: applies to a model that writes; --extractive selects sentences; omit one"
         )
     if model.unnamed:
         given += options.given(model, but=["seed", "offline"])
@@ -204,13 +203,13 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
     on_stdin = texts in ([], ["-"])
     if not on_stdin and documents.are_files(texts):
         for given in options.given(inputs, but=["lines", "encoding", *(["limit"] if inputs.lines else [])]):
-            raise InputError(f"{given}: applies to rows; leave it out for documents")
+            raise InputError(f"{given}: applies to rows; omit it for documents")
         files, others = named_files(texts)
         if others:
             console.notice(f"skipped, because they are not documents: {console.count(len(others), 'file')}")
         rows_file = next((name for name in files if has_rows(name)), None)
         if rows_file is not None:
-            raise InputError(f"{rows_file}: a file of rows, each with a text: give it with --input")
+            raise InputError(f"{rows_file}: a file of rows; read it with --input")
         if inputs.lines:
             return _Opened(*open_argument(files[0], inputs, field="text"))
         if len(files) > 1:

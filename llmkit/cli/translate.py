@@ -135,7 +135,7 @@ def run(
     if on_stdin or are_files or text is not None:
         about_rows = options.given(inputs, but=["encoding"] if text is None else [])
         if given := [*about_rows, *options.given(forms, details)]:
-            raise InputError(f"{', '.join(given)}: applies to texts and rows; leave it out for documents")
+            raise InputError(f"{', '.join(given)}: applies to texts and rows; omit it for documents")
         check_encoding(inputs.encoding)
         named = texts or [] if text is None else []
         paper = _DocumentFlags(named, format, terms, glossary, reflow, keys, text, inputs.encoding)
@@ -259,7 +259,7 @@ def _documents(
     """Translate documents into a folder or a file, or one document to stdout."""
     outputs.check()
     if outputs.json:
-        raise InputError("--json: documents are written as documents; leave it out")
+        raise InputError("--json: documents are written as documents; omit it")
     found = documents.find(paper.arguments, paper.format)
     paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
     if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):

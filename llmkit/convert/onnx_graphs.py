@@ -67,8 +67,8 @@ def graphs_of(source: SourceModel, model: Any) -> list[Graph]:
     if not model.can_generate():
         if model.config.is_encoder_decoder:
             raise InputError(
-                f"{source.name} is a bare {model.config.model_type} model; ONNX is written for"
-                " encoder-decoders with a head that generates"
+                f"{source.name} is a bare {model.config.model_type} model; ONNX export"
+                " supports only encoder-decoders with a generation head"
             )
         return [_encoder(source, model)]
     if model.config.is_encoder_decoder:
@@ -254,8 +254,8 @@ def _cache_of(source: SourceModel, model: Any) -> list[torch.Tensor]:
 
 def _no_cache(source: SourceModel, kind: str) -> InputError:
     return InputError(
-        f"{source.name}: {kind} has a state other than keys and values in its layers; it is not written as"
-        " ONNX"
+        f"{source.name}: {kind} has a state other than keys and values in its layers, which ONNX"
+        " export does not support"
     )
 
 

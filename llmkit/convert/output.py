@@ -61,7 +61,7 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
         raise OptionError("output", f"{output} is not a regular file")
     if place.is_mount():
         raise OptionError(
-            "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
+            "output", f"{output}: it is a mount point and cannot be replaced; give a folder inside it"
         )
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):

@@ -53,7 +53,9 @@ def write(source: SourceModel, folder: Path, dtype: str) -> None:
     ctranslate2 = package()
     kind = source.model.config.model_type
     if not source.model.can_generate():
-        raise InputError(f"{source.name} does not generate text; CTranslate2 is written for models that do")
+        raise InputError(
+            f"{source.name} does not generate text; conversion to CTranslate2 supports only models that do"
+        )
     if source.tokenizer is None:
         raise InputError(f"{source.name} has no tokenizer, and CTranslate2 needs one")
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:

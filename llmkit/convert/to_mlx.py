@@ -55,7 +55,9 @@ def write(
     model: Any = source.model
     family = mlx.family_for(model.config.model_type, source.name)
     if not model.can_generate():
-        raise InputError(f"{source.name} does not generate text; MLX is written for models that do")
+        raise InputError(
+            f"{source.name} does not generate text; conversion to MLX supports only models that do"
+        )
     tensors = model.state_dict()
     tied = _tied(source, tensors, family)
     with quiet():

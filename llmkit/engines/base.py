@@ -384,10 +384,10 @@ def check_request(request: Request, engine: Engine) -> None:
     for name, neutral in _NEUTRAL.items():
         wanted = getattr(request.sampling, name) != neutral
         if wanted and name not in ("max_new_tokens", "temperature", *engine.abilities):
-            raise OptionError(name, f"is not available with {program_of(engine)}; leave it out")
+            raise OptionError(name, f"is not available with {program_of(engine)}; omit it")
     for name in ("constraint", "logprobs", "answer_prefix"):
         if getattr(request, name) is not None and name not in engine.abilities:
-            raise OptionError(name, f"is not available with {program_of(engine)}; leave it out")
+            raise OptionError(name, f"is not available with {program_of(engine)}; omit it")
 
 
 def program_of(engine: Engine) -> str:

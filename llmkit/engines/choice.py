@@ -50,10 +50,11 @@ def check_engine(spec: ModelSpec) -> None:
         for option in _SERVER_DECIDES:
             if getattr(spec, option) != getattr(plain, option):
                 raise OptionError(
-                    option, "is chosen by the server that `engine` names; leave one of them out"
+                    option,
+                    "cannot be combined with a URL as `engine`, because the server sets it; omit one of them",
                 )
         if spec.offline:
-            raise OptionError("offline", "cannot be combined with `engine`, which is asked over the network")
+            raise OptionError("offline", "cannot be combined with a URL as `engine`, which needs the network")
     for option in _REFUSED.get(engine, ()):
         if getattr(spec, option) != getattr(plain, option):
-            raise OptionError(option, f"cannot be combined with the engine {engine}; leave one of them out")
+            raise OptionError(option, f"cannot be combined with the engine {engine}; omit one of them")

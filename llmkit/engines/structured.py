@@ -255,7 +255,7 @@ def _option(form: Form) -> str:
 
 def _constraint(text: str, engine: Engine, form: Form) -> Constraint:
     if "constraint" not in engine.abilities:
-        raise OptionError(_option(form), f"is not available with {program_of(engine)}; leave it out")
+        raise OptionError(_option(form), f"is not available with {program_of(engine)}; omit it")
     return GrammarConstraint(text, _tokens(engine, form), _width(engine), form)
 
 

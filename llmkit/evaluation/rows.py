@@ -133,7 +133,7 @@ def from_lines(
             which = "the predictions end" if ended == 0 else f"file {ended} of `references` ends"
             lines = f"{number - 1} line{'' if number == 2 else 's'}"
             raise InputError(
-                f"{which} after {lines} and the others go on; "
+                f"{which} after {lines} and the others continue; "
                 "predictions and references must match line by line"
             )
         task = task_of(row.data)

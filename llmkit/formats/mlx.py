@@ -74,7 +74,8 @@ def family_for(model_type: str, name: str) -> MLXFamily:
     """
     if model_type not in FAMILIES:
         raise InputError(
-            f"{name}: the architecture {model_type} is not written for MLX; these are: {', '.join(FAMILIES)}"
+            f"{name}: the architecture {model_type} is not supported for MLX; supported:"
+            f" {', '.join(FAMILIES)}"
         )
     return FAMILIES[model_type]
 

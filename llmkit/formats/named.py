@@ -71,7 +71,7 @@ def fit(
         weights[name] = tensor
     if unused:
         raise InputError(
-            f"{source}: the model has no place for {len(unused)} arrays, such as {', '.join(unused[:3])};"
+            f"{source}: the model does not use {len(unused)} arrays, such as {', '.join(unused[:3])};"
             " its config.json names another class than it was saved from (architectures)"
         )
     return weights

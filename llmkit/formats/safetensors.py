@@ -171,7 +171,7 @@ def read_rows(stored: StoredTensor, first: int = 0, count: int | None = None) ->
     import torch
 
     if stored.dtype not in TYPES:
-        raise InputError(f"{stored.path}: tensors of type {stored.dtype} are not read")
+        raise InputError(f"{stored.path}: tensors of type {stored.dtype} are not supported")
     name, size = TYPES[stored.dtype]
     rows = stored.shape[0] if stored.shape else 1
     count = rows - first if count is None else min(count, rows - first)

@@ -94,7 +94,7 @@ class LinearKernel:
         if not self.bits or not set(self.bits) <= {8, 4}:
             raise InputError(f"kernel {self.name}: bits {list(self.bits)} are not of 8 and 4")
         if not self.dtypes:
-            raise InputError(f"kernel {self.name}: it supports no dtype")
+            raise InputError(f"kernel {self.name}: it declares no dtype")
         if (self.pack is None) != (self.unpack is None):
             raise InputError(f"kernel {self.name}: pack and unpack belong together; declare both")
 

@@ -123,7 +123,7 @@ def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str
     """
     if any(isinstance(one, QuantizedModule) and one.is_gguf for one in model.modules()):
         raise InputError(
-            "its weights are packed as in a GGUF file, which this format does not hold; quantize the model"
+            "its weights are packed as in a GGUF file, which this format does not support; quantize the model"
             " that the file was made of"
         )
     tables = {name for names in _tables(model).values() for name in names}
@@ -135,7 +135,7 @@ def quantization_config(model: nn.Module, embeddings: str = "float") -> dict[str
         elif isinstance(module, nn.Linear | QuantizedLinear) or is_linear(module):
             ignored.append(name)
     if not formats:
-        raise InputError("the model is not quantized; there is nothing to save in few bits")
+        raise InputError("the model is not quantized; save it as a usual model")
     main = max(formats, key=lambda key: len(set(formats[key]) - tables))
     groups = {}
     for number, key in enumerate(sorted(formats, key=lambda key: (key != main, key))):
@@ -297,7 +297,9 @@ def _scheme(name: str, group: Any) -> tuple[list[str], int, int]:
             f" {', '.join(map(str, GROUPS))}"
         )
     if group.get("input_activations") is not None:
-        raise InputError(f"quantization_config: {name} quantizes activations; llmkit reads weights alone")
+        raise InputError(
+            f"quantization_config: {name} quantizes activations; llmkit supports only quantized weights"
+        )
     return [str(target) for target in targets], 8 if by_channel else 4, int(size or 0)
 
 
@@ -333,7 +335,7 @@ def _matches(target: str, name: str) -> bool:
         return target == name
     # From a file: without parentheses and with few stars no name takes long to match.
     if not re.fullmatch(r"[\w.*\\$^-]{1,200}", target[3:]) or target.count("*") > 4:
-        raise InputError(f"quantization_config: the target {target[:80]} is too complex to be read")
+        raise InputError(f"quantization_config: the target {target[:80]} is too complex")
     return re.match(target[3:], name) is not None
 
 

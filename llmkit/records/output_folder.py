@@ -68,7 +68,7 @@ def refuse_foreign(folder: Path, known: Sequence[str] = MODEL_FILES) -> None:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise OptionError(
             "output",
-            f"{folder}: holds {found[0]!r}{more}, which no model has and overwriting would remove; name"
+            f"{folder}: contains {found[0]!r}{more}, which no model has and overwriting would remove; name"
             " another folder, or move the files",
         )
 

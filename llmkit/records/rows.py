@@ -109,7 +109,7 @@ def _column(row: Row, name: str) -> str:
         raise RowError(row.where, f"column {name!r} is null")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise RowError(row.where, f"column {name!r} holds a {type(value).__name__}, not a text")
+    raise RowError(row.where, f"column {name!r} is a {type(value).__name__}, not a text")
 
 
 def _columns(data: Mapping[str, Any]) -> str:

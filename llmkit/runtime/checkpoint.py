@@ -113,7 +113,7 @@ def inspect_checkpoint(folder: Path, name: str, *, task: str, allow_bin: bool, t
     """
     files = sorted(path.name for path in folder.iterdir())
     if "config.json" not in files:
-        content = f"it holds {', '.join(files[:4])}" if files else "it is empty"
+        content = f"it contains {', '.join(files[:4])}" if files else "it is empty"
         raise InputError(f"{name} is not a model's folder: no config.json in it ({content})")
     config = read_json(folder / "config.json")
     _check_architecture(config, name, task, trusted)

@@ -114,7 +114,7 @@ def _check(settings: Mapping[str, Any], where: str, *, rows: int | None = None) 
         if value is None or holds is None:
             continue
         if not holds(value):
-            raise InputError(f"{where}: {name} is {str(value)[:60]}, and must be {needs}")
+            raise InputError(f"{where}: {name} is {str(value)[:60]}, but must be {needs}")
         if rows is not None and name in _EMBEDDED:
             missing = [one for one in _listed(value) if one >= rows]
             if missing:

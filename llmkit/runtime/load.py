@@ -52,11 +52,9 @@ def load(spec: ModelSpec) -> LoadedModel:
     import torch
 
     if spec.engine not in (None, "transformers"):
-        raise OptionError("engine", "answers with text, and this needs the model itself; leave it out")
+        raise OptionError("engine", "returns only text, and this needs the model itself; omit it")
     if spec.draft is not None:
-        raise OptionError(
-            "draft", "applies where a model writes text, and this needs the model itself; leave it out"
-        )
+        raise OptionError("draft", "applies only to text generation; omit it")
     check_options(spec)
     location, adapter = _find(spec)
     if spec.quantize is not None and adapter is not None:

@@ -93,7 +93,7 @@ def is_hub_id(name: str) -> bool:
 def _variant(model: str, variant: str, spec: ModelSpec) -> Location | None:
     """Return a GGUF file of a folder on this disk; None if there is no such folder."""
     if embedded_folder(model) is not None:
-        raise InputError(f"{model} is an embedded model, which holds no GGUF file {variant}")
+        raise InputError(f"{model} is an embedded model, which contains no GGUF file {variant}")
     path = Path(model).expanduser()
     if path.is_file():
         raise InputError(f"{model} is a file; omit :{variant}")

@@ -57,7 +57,9 @@ def outline_of(
     except InputError:
         raise
     except Exception as error:  # model classes raise ZeroDivisionError, TypeError and others
-        raise InputError(f"{spec.name}: its config does not make a model: {one_line(error)}") from error
+        raise InputError(
+            f"{spec.name}: its config does not describe a valid model: {one_line(error)}"
+        ) from error
     if opened is not None:
         opened.set_ends(model)
     return model

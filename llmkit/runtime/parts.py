@@ -51,7 +51,7 @@ def model_from_parts(
             **options,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
+        raise InputError(f"{name}: its config does not describe a valid model: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bar:
@@ -81,7 +81,7 @@ def _config(config: Mapping[str, Any], name: str) -> Any:
     try:
         return CONFIG_MAPPING[config["model_type"]](**{k: v for k, v in config.items() if k != "model_type"})
     except Exception as error:  # configs check their values with errors of many kinds
-        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
+        raise InputError(f"{name}: its config does not describe a valid model: {one_line(error)}") from error
 
 
 def _class(config: Mapping[str, Any], name: str) -> Any:
@@ -129,5 +129,5 @@ def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int
         with torch.device("meta"):
             model = model_class(made_config)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(f"{name}: its config does not make a model: {one_line(error)}") from error
+        raise InputError(f"{name}: its config does not describe a valid model: {one_line(error)}") from error
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}, model.base_model_prefix

@@ -26,7 +26,7 @@ VOCABULARIES = (
 _MAX_BYTES = 256 << 20
 # Classes that read bytes or characters and have no such file.
 _WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
-# Tokens that tokenizers and models put into every text.
+# Tokens that tokenizers and models add to every text.
 _ALWAYS_USED = ("bos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
@@ -89,7 +89,7 @@ def check_special_tokens(
         if isinstance(number, int) and number >= rows and _adds(tokenizer, number):
             token = tokenizer.convert_ids_to_tokens(number)
             raise InputError(
-                f"{name}: its tokenizer puts {token} (id {number}) into every text, and the model has"
+                f"{name}: its tokenizer adds {token} (id {number}) to every text, but the model has"
                 f" {rows} embeddings; use the tokenizer that it was trained with, or resize its embeddings"
             )
     pad = tokenizer.pad_token_id

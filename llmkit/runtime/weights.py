@@ -91,7 +91,7 @@ def load_weights(
         model, report = _from_pretrained(task, checkpoint, spec, **options)
     except UnpicklingError as error:
         raise InputError(
-            f"{spec.name}: its pytorch_model.bin holds more than weights, which could run code; not read"
+            f"{spec.name}: its pytorch_model.bin contains more than weights, which could run code; not read"
         ) from error
     except Exception as error:
         # Model classes raise ZeroDivisionError, TypeError and others for a wrong config.

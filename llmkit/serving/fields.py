@@ -95,7 +95,7 @@ class Fields:
             value = self.any(name)
             if value is not None and not any(type(value) is type(one) and value == one for one in values):
                 raise bad(
-                    self.path(name), "is not supported by this server; leave it out", "unsupported_parameter"
+                    self.path(name), "is not supported by this server; omit it", "unsupported_parameter"
                 )
 
     def ignore(self, *names: str) -> None:

@@ -159,9 +159,9 @@ class Conversation:
     ) -> Reply:
         """Continue the last answer; see `send`. The reply contains only the new text."""
         if not self.messages or self.messages[-1]["role"] != "assistant":
-            raise InputError("there is no answer to go on with")
+            raise InputError("there is no answer to continue")
         if self.options.formed is not None:
-            raise OptionError(self.options.formed, "cannot be combined with an answer that goes on")
+            raise OptionError(self.options.formed, "cannot be used when an answer is continued")
         *asked, last = self.messages
         options = dataclasses.replace(self.options, continue_final_message=True)
         going_on = Generation(self.engine, options)
@@ -254,7 +254,7 @@ def chat_options(engine: Engine, options: GenerationOptions) -> GenerationOption
     """
     if not engine.has_chat_template:
         raise InputError(
-            f"{engine.name} has no chat template, so it does not converse; continue texts with"
+            f"{engine.name} has no chat template, so it cannot chat; continue texts with"
             " `llmkit generate`, or name a chat model with `model` (see `llmkit models`)"
         )
     # Without a local tokenizer nobody here can count: the engine refuses what is too long.

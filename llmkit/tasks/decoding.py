@@ -166,7 +166,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
     asked = {"constraint": options.formed, "logprobs": None if options.logprobs is None else "logprobs"}
     for ability, option in asked.items():
         if option is not None and ability not in engine.abilities:
-            raise OptionError(option, f"is not available with {program_of(engine)}; leave it out")
+            raise OptionError(option, f"is not available with {program_of(engine)}; omit it")
     if options.formed is not None:
         if sampling.num_beams > 1:
             raise OptionError(
@@ -174,7 +174,7 @@ def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
             )
         if options.stop:
             raise OptionError(
-                "stop", f"cannot be combined with `{options.formed}`: it would cut an answer's form"
+                "stop", f"cannot be combined with `{options.formed}`: it would cut the structured answer"
             )
         sampling = replace(sampling, stop=())
     if options.logprobs is not None and sampling.num_beams > 1:

@@ -121,7 +121,7 @@ def find_direction(engine: TranslationModel, source: str | None, target: str | N
         return _by_prompt(engine, known, wanted)
     if not engine.is_encoder_decoder:
         raise InputError(
-            f"{engine.name} continues text and has no chat template, so it cannot be asked to translate;"
+            f"{engine.name} continues text and has no chat template, so it cannot translate;"
             " use a translation model or a chat model"
         )
     if family in T5_FAMILIES:

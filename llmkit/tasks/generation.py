@@ -197,7 +197,7 @@ class Generation:
     Args:
         engine: the model.
         options: see `GenerationOptions`.
-        field: column that holds the prompt; None takes `prompt`, `text` or the only one.
+        field: column with the prompt; None takes `prompt`, `text` or the only one.
         template: prompt over several columns, such as ``Q: {question}``.
         encode: tokenizes plain texts in place of the engine's tokenizer.
 

@@ -64,9 +64,9 @@ class Infilling:
         unfit = {"chat": options.chat, "system": options.system, "truncate": options.truncate}
         unfit["continue_final_message"] = options.continue_final_message or None
         for option in (name for name, value in unfit.items() if value is not None):
-            raise OptionError(option, "cannot be combined with `prefix` and `suffix`; leave it out")
+            raise OptionError(option, "cannot be combined with `prefix` and `suffix`; omit it")
         if engine.tokenizer is None:
-            raise OptionError("suffix", f"needs the tokenizer of {engine.name}, which is not here")
+            raise OptionError("suffix", f"needs a local tokenizer of {engine.name}")
         tokens = gap_tokens(engine.tokenizer)
         if tokens is None:
             raise OptionError(
@@ -86,13 +86,14 @@ class Infilling:
         """
         prefix, suffix = check_text(prefix, where), check_text(suffix, where)
         if not prefix and not suffix:
-            raise RowError(where, "nothing stands before or after the gap")
+            raise RowError(where, "prefix and suffix are both empty")
         ids = gap_prompt(self.engine.tokenizer, self._tokens, prefix, suffix)
         context = self.engine.context_length
         if context is not None and len(ids) >= context:
             raise RowError(
                 where,
-                f"the texts have {len(ids)} tokens, and {self.engine.name} sees {context}; shorten them",
+                f"the texts have {len(ids)} tokens, but {self.engine.name} has a context of {context};"
+                " shorten them",
             )
         return self.generation.prompts.from_ids(ids, where, key)
 

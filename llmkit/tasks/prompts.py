@@ -72,7 +72,7 @@ class PromptMaker:
     Args:
         engine: gives the tokenizer, the context length and whether there is a chat template.
         options: see `GenerationOptions`.
-        field: column that holds the prompt; None takes `prompt`, `text` or the only one.
+        field: column with the prompt; None takes `prompt`, `text` or the only one.
         template: prompt over several columns, such as ``Q: {question}``.
         encode: tokenizes texts; None takes the tokenizer as it is.
 
@@ -105,25 +105,23 @@ class PromptMaker:
         if not engine.has_chat_template:
             for option, given in (("chat", options.chat), ("system", options.system)):
                 if given:
-                    raise OptionError(
-                        option, f"needs a chat template, and {self.name} has none; leave it out"
-                    )
+                    raise OptionError(option, f"needs a chat template, and {self.name} has none; omit it")
         self._left_out: set[str] = set()
         self.chat = engine.has_chat_template if options.chat is None else options.chat
         if options.system is not None and not self.chat:
-            raise OptionError("system", "needs a chat template; leave out chat=False")
+            raise OptionError("system", "needs a chat template; omit chat=False")
         if options.continue_final_message:
             reason = f"needs a chat template, and {self.name} runs without one" if not self.chat else None
             reason = reason or (f"needs {_ELSEWHERE.format(self.name)}" if self._tokenizer is None else None)
             reason = reason or (f"cannot be combined with `{options.formed}`" if options.formed else None)
             if reason is not None:
-                raise OptionError("continue_final_message", f"{reason}; leave it out")
+                raise OptionError("continue_final_message", f"{reason}; omit it")
         if options.truncate == "turns" and not self.chat:
             raise OptionError(
                 "truncate", "can be turns only in a conversation; cut plain prompts left or right"
             )
         if options.truncate is not None and self._tokenizer is None:
-            raise OptionError("truncate", f"needs {_ELSEWHERE.format(self.name)}; leave it out")
+            raise OptionError("truncate", f"needs {_ELSEWHERE.format(self.name)}; omit it")
 
     def prepare(self, rows: Sequence[Row]) -> list[PreparedRow[Prompt] | RowError]:
         """Make the prompts of rows together; a row that cannot be a prompt becomes its RowError."""
@@ -361,15 +359,16 @@ class PromptMaker:
     def _truncate(self, ids: list[int], keep: int, where: str) -> list[int]:
         """Cut to `keep` tokens, sparing the start and end tokens that the tokenizer put around the text."""
         side = self.options.truncate
-        sees = f"{self.name} sees {self.context_length}"
+        limit = f"{self.name} has a context of {self.context_length}"
         if side == "turns":
             raise RowError(
-                where, f"the last turn alone makes a prompt of {len(ids)} tokens, and {sees}; shorten it"
+                where, f"the last turn alone makes a prompt of {len(ids)} tokens, but {limit}; shorten it"
             )
         if side is None:
             raise RowError(
                 where,
-                f'the prompt has {len(ids)} tokens and {sees}; cut it with truncate="left" (keeps its end) or'
+                f'the prompt has {len(ids)} tokens, but {limit}; cut it with truncate="left" (keeps its'
+                " end) or"
                 ' truncate="right"',
             )
         tokenizer = self._tokenizer

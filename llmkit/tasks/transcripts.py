@@ -26,7 +26,7 @@ def load_transcripts(path: str | Path) -> list[Messages]:
             raise RowError(row.where, row.error)
         found.append(messages_of(row))
     if not found:
-        raise InputError(f"{path} holds no conversation")
+        raise InputError(f"{path} contains no conversation")
     return found
 
 

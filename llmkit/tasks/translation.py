@@ -87,7 +87,7 @@ class Translation:
         engine: the model.
         options: see `GenerationOptions`.
         source, target, keep: see `translate`.
-        field: column that holds the text; None takes `text`, `source`, `prompt` or the only one.
+        field: column with the text; None takes `text`, `source`, `prompt` or the only one.
         template: text over several columns.
         notice: takes sentences that the user should read, on lost terms and passages that may be cut.
         progress: takes (passages done, passages in all) while a batch runs.
@@ -269,7 +269,7 @@ class Translation:
             (probe,) = self.prompts_of(["a"], 0, "")
         except RowError as error:
             reason = error.reason.split(";")[0]
-            raise InputError(f"{engine.name} cannot be asked to translate: {reason}") from error
+            raise InputError(f"{engine.name} cannot translate: {reason}") from error
         around = probe.length - self._lengths(["a"])[0]
         if self.direction.message is None:
             limits = [engine.context_length, getattr(engine.tokenizer, "model_max_length", None)]
@@ -280,7 +280,7 @@ class Translation:
             if engine.context_length is not None:
                 room = min(room, (engine.context_length - around) // 2)
         if room < 8:
-            raise InputError(f"{engine.name} sees too few tokens to translate a sentence")
+            raise InputError(f"{engine.name} has a context that is too short for a sentence")
         return room
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:

@@ -148,7 +148,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             raise OptionError("output", f"{output}: not empty; overwrite=True replaces it")
         if folder.is_mount():
             raise OptionError(
-                "output", f"{output}: a disk is mounted there and cannot be replaced; name a folder in it"
+                "output", f"{output}: it is a mount point and cannot be replaced; give a folder inside it"
             )
         # An existing folder is removed; its replacement is made next to it.
         if folder.exists():

@@ -49,7 +49,7 @@ def test_the_proof(tmp_path, some):
     assert len(passed - alone) >= (12 if some else 33)
     expected = {
         *("causal", "left padding", "right padding", "cached decoding, one token", "one past a block"),
-        *("cached decoding, several tokens", "sliding window", "softcap", "a row that sees nothing"),
+        *("cached decoding, several tokens", "sliding window", "softcap", "a fully masked row"),
         *("causal, bfloat16", "the same twice"),
     }
     assert expected | ({"gradients", "causal, float16"} if not some else set()) <= passed

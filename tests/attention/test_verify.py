@@ -96,7 +96,7 @@ BROKEN = {
     padding_ignored: "left padding",
     wrong_scale: "causal",
     heads_mixed_up: "fewer key and value heads",
-    nan_on_masked_rows: "a row that sees nothing",
+    nan_on_masked_rows: "a fully masked row",
     cache_offset_wrong: "cached decoding, several tokens",
     position_bias_dropped: "position bias",
     backward_wrong: "gradients",
@@ -130,7 +130,7 @@ def test_those_that_are_broken(function):
 
 
 def test_what_is_wrong_is_said():
-    note = failures(verify(declared(nan_on_masked_rows)))["a row that sees nothing"].note
+    note = failures(verify(declared(nan_on_masked_rows)))["a fully masked row"].note
     assert note.startswith("NaN or infinity in the output: ")
     assert "lowest number" in note
     assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
@@ -216,7 +216,7 @@ def test_the_four_of_the_field():
     claimed = declared(sdpa_without_mask, mask="padding", supports=gqa)
     assert "left padding" in failures(verify(claimed))
     # Filling with minus infinity makes NaN of a row that sees nothing.
-    assert "a row that sees nothing" in failures(verify(declared(boolean_and_infinite, supports=gqa)))
+    assert "a fully masked row" in failures(verify(declared(boolean_and_infinite, supports=gqa)))
 
 
 def padded_texts_only(supports):

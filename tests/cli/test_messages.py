@@ -23,7 +23,7 @@ MESSAGES = [
     ),
     (
         "generate",
-        "llmkit: error: nothing to work on: give a text, text on stdin, or --input FILE (see --help)",
+        "llmkit: error: no input: give a text, text on stdin, or --input FILE (see --help)",
     ),
     (
         "generate x --input rows.jsonl",
@@ -135,7 +135,7 @@ MESSAGES = [
     ),
     (
         "summarize rows.jsonl",
-        "llmkit: error: rows.jsonl: a file of rows, each with a text: give it with --input",
+        "llmkit: error: rows.jsonl: a file of rows; read it with --input",
     ),
     (
         "eval scored.jsonl",

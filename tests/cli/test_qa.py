@@ -254,7 +254,7 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
         (["gone.txt", "--context", "BOOK"], None, "gone.txt: no such file"),
         (["where?", "--index", "new"], "it was Lisbon.", "--index keeps the files of --context"),
         ([*ASK], None, "no context: name it with --context FILE"),
-        ([*ASK], "  \n", "stdin is empty, or holds only white space"),
+        ([*ASK], "  \n", "stdin is empty, or contains only white space"),
         ([*ASK], "", "stdin is empty"),
         (["--question", " ", "--context", "BOOK"], None, "question:1: the question is empty"),
         (["--context", "BOOK"], None, "nothing to work on"),
@@ -264,7 +264,7 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
         ([*ASK, "--context", "gone.txt"], None, "gone.txt"),
         ([*ASK, "--context", "BOOK", "--top-k", "0"], None, "--top-k must be 1 or more"),
         ([*ASK, "--context", "BOOK", "--no-answer-threshold", "0.5"], None, "needs --no-answer"),
-        ([*ASK, "--context", "BOOK", "--window", "9999"], None, "sees at most 384 tokens"),
+        ([*ASK, "--context", "BOOK", "--window", "9999"], None, "reads at most 384 tokens"),
         ([*ASK, "--context", "BOOK", "--passages", "0"], None, "--passages must be 1 or more"),
     ],
 )

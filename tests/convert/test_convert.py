@@ -43,7 +43,7 @@ def test_weights_return_bit_for_bit_through_gguf(family: str, tiny_model: TinyMo
 @pytest.mark.parametrize("model", ["stories", "translator", "reader"])
 def test_embedded_models_return_through_gguf_or_are_refused(model: str, tmp_path: Path) -> None:
     if model != "stories":
-        with pytest.raises(InputError, match="models are not written as GGUF"):
+        with pytest.raises(InputError, match="models cannot be converted to GGUF"):
             convert(ModelSpec(model), "gguf", tmp_path / "m.gguf")
         return
     convert(ModelSpec(model), "gguf", tmp_path / "m.gguf", gguf_type="F32")

@@ -151,7 +151,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    assert "(it holds notes.txt)" in refused(tmp_path)
+    assert "(it contains notes.txt)" in refused(tmp_path)
 
 
 def test_a_broken_config(folder: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_pickle_that_would_run_code_does_not(folder: Path, tmp_path: Path) -> 
 
     (folder / "model.safetensors").unlink()
     torch.save({"lm_head.weight": Trap()}, folder / "pytorch_model.bin")
-    assert "holds more than weights, which could run code; not read" in refused(folder, allow_bin=True)
+    assert "contains more than weights, which could run code; not read" in refused(folder, allow_bin=True)
     assert not (tmp_path / "ran").exists()
 
 

@@ -237,7 +237,8 @@ def test_a_prompt_longer_than_the_context_is_refused_or_cut(loaded: Any) -> None
     model = loaded("llama")  # 128 positions
     long = " ".join(["moon"] * 300) + " and the last words"
     with pytest.raises(
-        InputError, match=r"prompt 1: the prompt has \d+ tokens and .* sees 128; cut it with truncate="
+        InputError,
+        match=r"prompt 1: the prompt has \d+ tokens, but .* has a context of 128; cut it with truncate=",
     ):
         generate(model, long, SHORT)
     for side, start in (("left", "the last words"), ("right", "moon moon")):
@@ -262,7 +263,7 @@ def test_an_answer_ends_where_the_context_does_whoever_is_beside_it(loaded: Any)
 
 def test_a_long_input_of_an_encoder_decoder_is_refused_or_cut(loaded: Any) -> None:
     long = " ".join(["moon"] * 300)
-    with pytest.raises(InputError, match="sees 128"):
+    with pytest.raises(InputError, match="has a context of 128"):
         generate(loaded("bart"), long, SHORT)
     assert texts(generate(loaded("bart"), long, dataclasses.replace(SHORT, truncate="right")))
     assert texts(generate(loaded("t5"), long, SHORT))  # relative positions: no limit

@@ -249,6 +249,6 @@ def test_a_model_that_sees_too_little(tiny_model: TinyModel) -> None:
     loaded = load(ModelSpec(str(tiny_model("llama", chat=True)), device="cpu"))
     loaded.context_length = 40
     with pytest.raises(
-        InputError, match=r"cannot be asked to translate: the prompt has \d+ tokens and .* sees 40$"
+        InputError, match=r"cannot translate: the prompt has \d+ tokens, but .* has a context of 40$"
     ):
         translate(loaded, "One.", target="de", options=SHORT)

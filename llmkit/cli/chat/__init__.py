@@ -259,7 +259,8 @@ def _enter_while_busy() -> Iterator[None]:
 
 def _report_drop(messages: int) -> None:
     console.notice(
-        f"the conversation is longer than the context: the model no longer sees {messages} older messages"
+        "the conversation is longer than the context: the prompt no longer contains the oldest"
+        f" {messages} messages"
     )
 
 

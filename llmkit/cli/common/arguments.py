@@ -101,7 +101,7 @@ def open_argument(
             raise InputError("stdin and --input were given: give one of them")
         return rows.open_source(None, inputs, field=field)
     if url_of(argument) is not None:
-        raise InputError(f"{argument}: an object in storage: give its rows with --input")
+        raise InputError(f"{argument}: an object in storage; read it with --input")
     if not exists(argument):
         refuse_missing(argument)
         return rows.open_source(argument, inputs, field=field)
@@ -123,7 +123,7 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
         if getattr(inputs, flag):
             raise InputError(f"--{flag} applies to rows of a file: name it with --input")
     if has_rows(name):
-        raise InputError(f"{name}: a file of rows, each with a text: give it with --input")
+        raise InputError(f"{name}: a file of rows; read it with --input")
     format = format_of(name.removesuffix(".gz"))
     if format is not None and (FORMATS[format].package or not FORMATS[format].written):
         raise InputError(
@@ -137,7 +137,7 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
         for row in found:
             text = row.data.get("text", "")
             if "\0" in text:
-                raise InputError(f"{row.where}: not text: it holds NUL characters")
+                raise InputError(f"{row.where}: not text: it contains NUL characters")
             yield replace(
                 row, data={field: text if inputs.lines else text.rstrip("\r\n")} if row.data else {}
             )
@@ -145,5 +145,5 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
     source = source.through(renamed).limited(inputs.limit)
     first = source.first()
     if not inputs.lines and first is not None and first.error is None and not first.data[field].strip():
-        raise InputError(f"{name} is empty, or holds only white space")
+        raise InputError(f"{name} is empty, or contains only white space")
     return source, not inputs.lines

@@ -93,7 +93,7 @@ def _in_folder(folder: Path, format: str | None) -> list[InputDocument]:
                 below = Path(folder.resolve().name) / path.relative_to(folder)
                 found.append(InputDocument(path, below, known))
     if others:
-        console.detail(f"{folder}: {others} files of other formats are left out")
+        console.detail(f"{folder}: {others} files of other formats are skipped")
     return found
 
 

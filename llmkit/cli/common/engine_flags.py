@@ -116,4 +116,4 @@ class RowModelFlags(TextModelFlags):
             OptionError: a cluster is named.
         """
         if self.on_cluster is not None:
-            raise OptionError("cluster", f"{reason}; leave it out")
+            raise OptionError("cluster", f"{reason}; omit it")

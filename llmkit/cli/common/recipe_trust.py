@@ -1,4 +1,4 @@
-"""Permissions that a recipe file cannot give: it may come from somebody else."""
+"""Permissions that a recipe file cannot give: it may come from another person."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def refuse_permissions(file: Path, found: Mapping[str, Any]) -> None:
             raise OptionError(
                 "config",
                 f"{file}: {name}: {value}: {_PERMISSIONS.get(name, 'runs code')}, and a recipe may come"
-                f" from somebody else; give `{name}` on the command line",
+                f" from another person; give `{name}` on the command line",
             )

@@ -74,7 +74,7 @@ def open_source(
             raise InputError("--encoding applies to a file or stdin, not to a text on the command line")
         return rows_of([text], field=field, name=field), True
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError(f"nothing to work on: {give}")
+        raise InputError(f"no input: {give}")
     if flags.lines:
         lines = rows_of(_stdin_lines(flags.encoding), field=field, name="stdin")
         return lines.limited(flags.limit), False
@@ -257,8 +257,8 @@ def report_shortened(prompts: PromptMaker) -> None:
     if prompts.shortened:
         lost = "their oldest turns" if prompts.options.truncate == "turns" else "a part"
         number = console.count(prompts.shortened, "prompt")
-        sees = f"the {prompts.context_length} tokens of the context of {prompts.name}"
-        console.notice(f"{number} longer than {sees}: the model did not see {lost}")
+        limit = f"the {prompts.context_length} tokens of the context of {prompts.name}"
+        console.notice(f"{number} longer than {limit}: the model did not see {lost}")
 
 
 def report_cut(generation: Generation) -> None:
@@ -288,7 +288,7 @@ def report_unused_seed(seed: int | None, reason: str) -> None:
         reason: end of the sentence, such as what to set to make the work random.
     """
     if seed is not None:
-        console.notice(f"`seed` has no effect: nothing is sampled here; {reason}")
+        console.notice(f"`seed` has no effect, because nothing is sampled; {reason}")
 
 
 def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
@@ -301,8 +301,7 @@ def _check_workers(run_state: RunState, header: dict[str, Any]) -> None:
     different = difference(before, workers.hardware)
     if different is not None:
         raise InputError(
-            f"cannot resume: the workers' {different}, so that the rows could "
-            "differ; `allow_mixed` allows this"
+            f"cannot resume: the workers' {different}, so the rows could differ; `allow_mixed` allows this"
         )
 
 

@@ -169,7 +169,7 @@ def run(
         from llmkit.runtime.estimate.estimate import estimate
     on = machine.on or ("this" if machine.check else None)
     if machine.check and on != "this":
-        raise OptionError("check", "runs a step on this machine; leave `on` out, or give `this`")
+        raise OptionError("check", "runs a step on this machine; omit `on`, or set it to `this`")
     spec = ModelSpec(
         model, revision=revision, dtype=dtype, quantize=quantize, adapter=adapter, offline=offline
     )

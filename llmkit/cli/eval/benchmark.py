@@ -20,7 +20,7 @@ def run(flags: Flags) -> None:
     from llmkit.evaluation.harness import run_benchmarks
 
     if flags.files:
-        raise InputError(f"{flags.files[0]}: `benchmark` has its own texts; leave out the file")
+        raise InputError(f"{flags.files[0]}: `benchmark` has its own texts; omit the file")
     if importlib.util.find_spec("lm_eval") is None:  # before a model is loaded
         raise OptionError("benchmark", "needs EleutherAI's harness: pip install 'llmkit[benchmarks]'")
     flags.model.refuse_cluster("does not apply to `benchmark`")

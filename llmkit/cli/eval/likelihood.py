@@ -215,7 +215,7 @@ def load(model: RowModelFlags) -> LoadedModel:
     model.refuse_cluster("runs verbs over rows, and this metric runs in one process")
     spec = model.spec(task="text-generation", verb="generate")
     if is_url(spec.engine):
-        raise OptionError("engine", "answers with text, and this metric needs the model itself; leave it out")
+        raise OptionError("engine", "answers with text, and this metric needs the model itself; omit it")
     if spec.engine not in (None, "ctranslate2"):
         raise OptionError("engine", f"must be transformers or ctranslate2 for this metric, not {spec.engine}")
     if spec.engine is not None:

@@ -270,7 +270,9 @@ def _columns(request: TaskRun, task: TaskColumns, first: Row) -> tuple[str | Non
             raise OptionError(
                 option, f"names {name!r}; the columns of {first.where} are {', '.join(columns)}"
             )
-    console.detail(f"reads {text or request.template or 'the text'}, and compares results with {reference}")
+    console.detail(
+        f"the text is {text or request.template or 'the text'}, and compares results with {reference}"
+    )
     return text, reference
 
 

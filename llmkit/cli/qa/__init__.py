@@ -107,7 +107,7 @@ def _open(
             raise InputError("no context: name it with --context FILE, or give it on stdin")
         paths = ["-"]
     if paths.count("-") + (inputs.input == "-") + (argument == "-") > 1:
-        raise InputError("stdin can be read once: it holds the questions or the context")
+        raise InputError("stdin can be read only once: for the questions or for the context")
     if questions:
         return rows_of(questions, field="question", name="question"), paths, len(questions) == 1
     if inputs.input is None and argument is None and (not paths or "-" in paths):
@@ -129,9 +129,9 @@ def _read_contexts(
     if asked.index is None:
         return read_documents(paths, console.notice, encoding=encoding), None
     if encoding is not None:
-        raise InputError("--index keeps texts in UTF-8: leave out --encoding, or convert the files")
+        raise InputError("--index stores texts in UTF-8: omit --encoding, or convert the files")
     if not paths or "-" in paths:
-        raise InputError("--index keeps the files of --context: name a file or a folder")
+        raise InputError("--index stores the files of --context: give a file or a folder")
     index = ContextIndex(asked.index)
     documents = read_documents(paths, console.notice, index.document, asked.index)
     index.save()

@@ -86,7 +86,7 @@ def converted_model(
     except OptionError as error:
         if error.option != "output":
             raise
-        raise InputError(f"the converted model cannot be kept: {error.reason}; {_MOVES}") from error
+        raise InputError(f"the converted model cannot be stored: {error.reason}; {_MOVES}") from error
     for sentence in differences(result):
         warnings.warn(sentence, NoticeWarning, stacklevel=2)
     return ConvertedModel(path, kind, True, _notes(_read(proof)))

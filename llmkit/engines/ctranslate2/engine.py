@@ -147,9 +147,7 @@ class CTranslate2Engine:
         if sampling.num_beams > 1:
             for option, given in (("temperature", not sampling.greedy), ("stop", bool(sampling.stop))):
                 if given:
-                    raise OptionError(
-                        option, "cannot be combined with `num_beams` in ctranslate2; leave one out"
-                    )
+                    raise OptionError(option, "cannot be combined with `num_beams` in ctranslate2; omit one")
         if not sampling.greedy and not self._warned:
             self._warned = True
             warnings.warn(

@@ -64,7 +64,7 @@ def _device(asked: str, gpus: int) -> tuple[str, int]:
         return "cpu", 0
     if name == "cuda" and (not number or number.isdecimal()):
         if int(number or 0) >= gpus:
-            raise OptionError("device", f"{asked}: ctranslate2 sees {gpus} CUDA devices")
+            raise OptionError("device", f"{asked}: ctranslate2 finds {gpus} CUDA devices")
         return "cuda", int(number or 0)
     raise OptionError("device", f"{asked}: ctranslate2 runs on cpu, cuda or cuda:N")
 
@@ -76,9 +76,7 @@ def _kind(spec: ModelSpec, device: str, stored: str) -> str:
         if spec.quantize not in kinds:
             raise OptionError("quantize", f"must be int8 with ctranslate2, not {spec.quantize}")
         if spec.dtype != "auto":
-            raise OptionError(
-                "dtype", "cannot be combined with `quantize` in ctranslate2; leave one of them out"
-            )
+            raise OptionError("dtype", "cannot be combined with `quantize` in ctranslate2; omit one of them")
         return spec.quantize
     if spec.dtype == "auto":
         return stored if device == "cuda" and stored in kinds else "float32"

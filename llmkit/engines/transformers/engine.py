@@ -217,7 +217,7 @@ class TransformersEngine:
             return None
         unknown = steps.reason_against_settings(settings)
         if unknown is not None and self._draft is not None:
-            raise OptionError("draft", f"cannot be combined with `{unknown}`; leave one of them out")
+            raise OptionError("draft", f"cannot be combined with `{unknown}`; omit one of them")
         return None if unknown is not None else steps
 
     def _parts(self, batch: Sequence[Request]) -> list[Sequence[Request]]:
@@ -250,7 +250,7 @@ class TransformersEngine:
         if not self.is_encoder_decoder:
             row_choices.check(request, settings)
         elif request.logprobs is not None and settings.config.num_beams > 1:
-            raise OptionError("logprobs", "cannot be combined with `num_beams`; leave one of them out")
+            raise OptionError("logprobs", "cannot be combined with `num_beams`; omit one of them")
 
     def _recorder(self, rows: Sequence[Request]) -> Any:
         """Return a recorder of log-probabilities that no `RowSampler` keeps, or a context with None."""

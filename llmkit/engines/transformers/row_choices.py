@@ -43,7 +43,7 @@ def check(request: Request, settings: Settings) -> None:
     """
     option, unknown = wanted(request), reason_against(settings)
     if option is not None and unknown is not None:
-        raise OptionError(option, f"cannot be combined with `{unknown}`; leave one of them out")
+        raise OptionError(option, f"cannot be combined with `{unknown}`; omit one of them")
 
 
 class RowChoices:

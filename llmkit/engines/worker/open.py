@@ -86,7 +86,7 @@ def _kind(spec: ModelSpec, library: RowLibrary, outline: LoadedModel) -> str:
     """Return the type of the GGUF file."""
     if spec.quantize is not None and spec.dtype != "auto":
         raise OptionError(
-            "dtype", f"cannot be combined with `quantize` in {library.engine}; leave one of them out"
+            "dtype", f"cannot be combined with `quantize` in {library.engine}; omit one of them"
         )
     stored = str(outline.dtype).removeprefix("torch.")
     asked = spec.quantize or (stored if spec.dtype == "auto" else spec.dtype)

@@ -50,7 +50,8 @@ def alongside(
             if latest and not _same_text(latest[0].prediction, example.prediction):
                 raise RowError(
                     example.where,
-                    f"its losses are not of the text of {latest[0].where}; a baseline must have the same"
+                    f"its losses are not those of the text at {latest[0].where}; a baseline must have"
+                    " the same"
                     " texts in the same order (windows differ between tokenizers: set lines=True)",
                 )
             yield example

@@ -174,7 +174,7 @@ def accuracy() -> Metric:
             raise RowError(
                 example.where,
                 f"prediction and reference are of different kinds ({' and '.join(sorted(kinds))}) "
-                "and would never be equal; write both the same way",
+                "and would never be equal; use the same type for both",
             )
         return [float(label in right), 1.0]
 

@@ -53,7 +53,7 @@ def read_config(header: Header) -> dict[str, Any]:
 
 def _shape(header: Header, name: str) -> tuple[int, ...]:
     if name not in header.tensors:
-        raise InputError(f"{header.path}: not whole: the tensor {name} is missing")
+        raise InputError(f"{header.path}: incomplete: the tensor {name} is missing")
     return header.tensors[name].shape
 
 
@@ -64,7 +64,7 @@ def _layers(header: Header, key: str = "block_count", block: str = "blk") -> int
     found = {int(match[1]) for name in header.tensors if (match := pattern.match(name))}
     if found != set(range(count)) or count == 0:
         raise InputError(
-            f"{header.path}: not whole: {key} is {count}, and tensors of {len(found)} layers are in it"
+            f"{header.path}: incomplete: {key} is {count}, and tensors of {len(found)} layers are in it"
         )
     return count
 
@@ -93,7 +93,7 @@ def _decoder(header: Header) -> dict[str, Any]:
     values, arch, sizes = Values(header), header.architecture, _sizes(header)
     heads, pairs = sizes["heads"], sizes["pairs"]
     if values.integer("expert_count", 0):
-        raise InputError(f"{header.path}: a mixture of experts, which is not read for {arch}")
+        raise InputError(f"{header.path}: a mixture of experts, which is not supported for {arch}")
     head_dim = values.integer("attention.key_length", sizes["hidden"] // heads)
     if arch in ("llama", "smollm3") and values.optional("attention.key_length") is None:
         head_dim = values.integer("rope.dimension_count", head_dim)

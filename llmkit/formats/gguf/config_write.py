@@ -43,7 +43,7 @@ def write_config(config: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor], 
         if value
     )
     if activation not in _ACTIVATIONS.get(arch, ("silu", "swish")):
-        raise InputError(f"the activation {activation} is not written to GGUF for {config.model_type}")
+        raise InputError(f"the activation {activation} is not supported in GGUF for {config.model_type}")
     metadata: dict[str, Any] = {f"{arch}.vocab_size": int(config.vocab_size)}
     if arch == "gpt2":
         return metadata | _gpt2(config), {}, []
@@ -71,7 +71,9 @@ def write_config(config: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor], 
     if arch == "smollm3":
         usual = [int((i + 1) % 4 != 0) for i in range(config.num_hidden_layers)]
         if list(config.no_rope_layers) != usual:
-            raise InputError("no_rope_layers: llama.cpp leaves out every fourth layer's rotation only")
+            raise InputError(
+                "no_rope_layers: llama.cpp supports only models that omit the rotation in every fourth layer"
+            )
     return metadata, tensors, notes
 
 
@@ -94,7 +96,8 @@ def _gemma(config: Any, arch: str, head_dim: int) -> dict[str, Any]:
     scalar = config.hidden_size // config.num_attention_heads if largest else head_dim
     if config.query_pre_attn_scalar != scalar:
         raise InputError(
-            f"query_pre_attn_scalar {config.query_pre_attn_scalar}: llama.cpp takes {scalar} for this size"
+            f"query_pre_attn_scalar {config.query_pre_attn_scalar}: llama.cpp always uses {scalar} for"
+            " this size"
         )
     metadata: dict[str, Any] = {f"{arch}.attention.sliding_window": int(config.sliding_window)}
     kinds = list(config.layer_types)
@@ -103,18 +106,18 @@ def _gemma(config: Any, arch: str, head_dim: int) -> dict[str, Any]:
         "full_attention" if every and (i + 1) % every == 0 else "sliding_attention" for i in range(layers)
     ]
     if kinds != usual:
-        raise InputError("layer_types: GGUF has full attention in every Nth layer only")
+        raise InputError("layer_types: GGUF supports full attention only in every Nth layer")
     if arch == "gemma2":
         for key in ("attn_logit_softcapping", "final_logit_softcapping"):
             if getattr(config, key) is None:
-                raise InputError(f"{key} is None: llama.cpp caps the logits of gemma2 always")
+                raise InputError(f"{key} is None: llama.cpp always caps the logits of gemma2")
             metadata[f"{arch}.{key}"] = float(getattr(config, key))
         return metadata
     if config.attn_logit_softcapping or config.final_logit_softcapping or config.use_bidirectional_attention:
-        raise InputError("a Gemma 3 with softcapping or attention in both directions is not written to GGUF")
+        raise InputError("a Gemma 3 with softcapping or bidirectional attention is not supported in GGUF")
     local = config.rope_parameters["sliding_attention"]
     if local.get("rope_type", "default") != "default":
-        raise InputError("rope_parameters: GGUF scales the full attention of Gemma 3 only")
+        raise InputError("rope_parameters: GGUF scales only the full attention of Gemma 3")
     metadata[f"{arch}.rope.freq_base_swa"] = float(local["rope_theta"])
     metadata[f"{arch}.attention.sliding_window_pattern"] = every
     return metadata
@@ -126,7 +129,7 @@ def _period(kinds: list[str]) -> int:
 
 def _gpt2(config: Any) -> dict[str, Any]:
     if not config.scale_attn_weights or config.scale_attn_by_inverse_layer_idx or config.add_cross_attention:
-        raise InputError("a GPT-2 with other attention scales or cross-attention is not written to GGUF")
+        raise InputError("a GPT-2 with other attention scales or cross-attention is not supported in GGUF")
     return {
         "gpt2.context_length": int(config.n_positions),
         "gpt2.embedding_length": int(config.n_embd),
@@ -139,7 +142,7 @@ def _gpt2(config: Any) -> dict[str, Any]:
 
 def _t5(config: Any) -> dict[str, Any]:
     if config.relative_attention_max_distance != 128:
-        raise InputError("relative_attention_max_distance: llama.cpp takes 128 only")
+        raise InputError("relative_attention_max_distance: llama.cpp supports only 128")
     start = config.decoder_start_token_id
     return {
         "t5.context_length": 512,  # T5's positions are relative; converters write what it was trained with

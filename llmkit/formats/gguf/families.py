@@ -174,7 +174,7 @@ def family_of(architecture: str) -> Family:
         if family.name == architecture:
             return family
     raise InputError(
-        f"the GGUF architecture {architecture} is not read; these are:"
+        f"the GGUF architecture {architecture} is not supported; supported:"
         f" {', '.join(family.name for family in FAMILIES)}"
     )
 
@@ -189,7 +189,7 @@ def family_for(model_type: str) -> Family:
         if model_type in family.model_types:
             return family
     known = sorted(name for family in FAMILIES for name in family.model_types)
-    raise InputError(f"{model_type} models are not written as GGUF; these are: {', '.join(known)}")
+    raise InputError(f"{model_type} models cannot be converted to GGUF; supported: {', '.join(known)}")
 
 
 def ungated(family: Family) -> Family:

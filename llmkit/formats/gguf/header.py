@@ -120,7 +120,7 @@ class Header:
         """Such as ``llama``."""
         value = self.metadata.get("general.architecture")
         if not isinstance(value, str) or not value:
-            raise InputError(f"{self.path}: names no architecture (general.architecture)")
+            raise InputError(f"{self.path}: general.architecture is missing")
         return value
 
 
@@ -152,7 +152,7 @@ def _shards(path: Path) -> list[Path]:
     paths = [path.with_name(f"{match[1]}-{i:05d}-of-{match[3]}.gguf") for i in range(1, count + 1)]
     for one in paths:  # stops at the first that is missing, however large the number in the name
         if not one.is_file():
-            raise InputError(f"{path}: not whole: the shard {one.name} is missing")
+            raise InputError(f"{path}: incomplete: the shard {one.name} is missing")
     return paths
 
 
@@ -172,9 +172,9 @@ def _parse(file: BinaryIO, path: Path) -> Header:
         raise InputError(f"{path}: not a GGUF file")
     version = int(cursor.number("I", "the version"))
     if version & 0xFFFF == 0:
-        raise InputError(f"{path}: a big-endian GGUF file, which is not read; use a little-endian copy")
+        raise InputError(f"{path}: a big-endian GGUF file, which is not supported; use a little-endian copy")
     if version not in (2, 3):
-        raise InputError(f"{path}: GGUF version {version} is not read, only 2 and 3")
+        raise InputError(f"{path}: GGUF version {version} is not supported, only 2 and 3")
     tensor_count = int(cursor.number("Q", "the number of tensors"))
     key_count = int(cursor.number("Q", "the number of metadata keys"))
     # The smallest key takes 13 bytes (length, type, value), the smallest tensor 24.
@@ -183,7 +183,7 @@ def _parse(file: BinaryIO, path: Path) -> Header:
         (tensor_count, 24, _MOST_TENSORS, "tensors"),
     ):
         if count > most or count * least > cursor.left:
-            raise InputError(f"{path}: damaged: it claims {count} {what}, more than it can hold")
+            raise InputError(f"{path}: damaged: it claims {count} {what}, more than fit into the file")
     metadata = _metadata(cursor, key_count)
     entries = [_tensor_entry(cursor) for _ in range(tensor_count)]
     alignment = metadata.get("general.alignment", 32)
@@ -199,7 +199,7 @@ def _metadata(cursor: Cursor, count: int) -> dict[str, Any]:
     for _ in range(count):
         key = cursor.string("a metadata key", limit=_LONGEST_KEY)
         if key in metadata:
-            raise InputError(f"{cursor.name}: damaged: the metadata key {key} stands in it twice")
+            raise InputError(f"{cursor.name}: damaged: the metadata key {key} occurs twice")
         kind = int(cursor.number("I", f"the type of {key}"))
         if kind in _SCALARS:
             metadata[key] = cursor.number(_SCALARS[kind], key)
@@ -237,7 +237,7 @@ def _array(cursor: Cursor, key: str, most_strings: int) -> np.ndarray | list[str
     if kind != _STRING:
         raise InputError(f"{cursor.name}: damaged: {key} is an array of the unknown type {kind}")
     if count > most_strings or count * 8 > cursor.left:
-        raise InputError(f"{cursor.name}: damaged: {key} claims {count} strings, more than it can hold")
+        raise InputError(f"{cursor.name}: damaged: {key} claims {count} strings, more than fit into the file")
     found = []
     for _ in range(count):
         found.append(cursor.string(key, limit=_LONGEST_STRING))
@@ -264,9 +264,9 @@ def _place(
     tensors: dict[str, TensorInfo] = {}
     for name, shape, kind, offset in entries:
         if name in tensors:
-            raise InputError(f"{path}: damaged: the tensor {name} stands in it twice")
+            raise InputError(f"{path}: damaged: the tensor {name} occurs twice")
         if kind not in TENSOR_TYPES:
-            raise InputError(f"{path}: the tensor {name} has the type {kind}, which is not read")
+            raise InputError(f"{path}: the tensor {name} has the type {kind}, which is not supported")
         kind_name, block, block_bytes = TENSOR_TYPES[kind]
         if shape[-1] % block or 0 in shape:
             raise InputError(f"{path}: damaged: {name} of shape {shape} cannot be of type {kind_name}")

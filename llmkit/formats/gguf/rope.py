@@ -55,7 +55,7 @@ def rope_from_gguf(header: Header, head_dim: int) -> dict[str, Any]:
         if original:
             rope["original_max_position_embeddings"] = original
     elif scaling not in ("none", "linear"):
-        raise InputError(f"{header.path}: the rotary scaling {scaling} is not read")
+        raise InputError(f"{header.path}: the RoPE scaling {scaling} is not supported")
     return rope
 
 
@@ -63,7 +63,7 @@ def _longrope(header: Header, rotated: int) -> dict[str, list[float]]:
     both = {}
     for name, key in ((_LONG, "long_factor"), (_SHORT, "short_factor")):
         if name not in header.tensors:
-            raise InputError(f"{header.path}: not whole: {name} is missing")
+            raise InputError(f"{header.path}: incomplete: {name} is missing")
         both[key] = [float(x) for x in _factors(header, name, rotated)]
     return both
 
@@ -124,7 +124,9 @@ def _recognize_llama3(factors: torch.Tensor, theta: float, head_dim: int, header
         wanted = llama3_factors({**rule, "rope_theta": theta}, head_dim)
         if wanted.shape == factors.shape and torch.allclose(wanted, factors, rtol=1e-4):
             return rule
-    raise InputError(f"{header.path}: its rotary factors (rope_freqs.weight) follow no rule of transformers")
+    raise InputError(
+        f"{header.path}: its RoPE factors (rope_freqs.weight) match no RoPE type of transformers"
+    )
 
 
 def rope_to_gguf(config: Any, head_dim: int, arch: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -162,7 +164,7 @@ def rope_to_gguf(config: Any, head_dim: int, arch: str) -> tuple[dict[str, Any],
             key for key, value in rope.items() if value is not None
         }
         if unusual:
-            raise InputError(f"rope_parameters {', '.join(sorted(unusual))}: not written to GGUF")
+            raise InputError(f"rope_parameters {', '.join(sorted(unusual))}: not supported in GGUF")
         return metadata, {}
     if kind == "longrope" and arch == "phi3":
         original = int(config.original_max_position_embeddings)
@@ -175,5 +177,5 @@ def rope_to_gguf(config: Any, head_dim: int, arch: str) -> tuple[dict[str, Any],
             _SHORT: torch.tensor(rope["short_factor"], dtype=torch.float32),
         }
     if kind != "default":
-        raise InputError(f"the rotary rule {kind} is not written to GGUF")
+        raise InputError(f"the RoPE type {kind} is not supported in GGUF")
     return metadata, {}

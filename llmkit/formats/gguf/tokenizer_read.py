@@ -73,13 +73,15 @@ def read_tokenizer(header: Header) -> TokenizerParts:
     kind = Values(header).string("tokenizer.ggml.model")
     tokens = _strings(header, "tokenizer.ggml.tokens")
     if len(set(tokens)) != len(tokens):
-        raise InputError(f"{header.path}: damaged: its vocabulary has a token twice")
+        raise InputError(f"{header.path}: damaged: its vocabulary contains a token twice")
     rows = header.tensors["token_embd.weight"].shape[0] if "token_embd.weight" in header.tensors else None
     if rows is not None and len(tokens) > rows:
         raise InputError(f"{header.path}: damaged: {len(tokens)} tokens, and embeddings for {rows}")
     builders = {"gpt2": _byte_level, "llama": _sentencepiece, "t5": _unigram, "bert": _word_piece}
     if kind not in builders:
-        raise InputError(f"{header.path}: the tokenizer {kind} is not read; these are: {', '.join(builders)}")
+        raise InputError(
+            f"{header.path}: the tokenizer {kind} is not supported; supported: {', '.join(builders)}"
+        )
     types = _types(header, len(tokens))
     special = {
         f"{name}_token": token
@@ -104,7 +106,7 @@ def read_tokenizer(header: Header) -> TokenizerParts:
 def _strings(header: Header, key: str) -> list[str]:
     value = header.metadata.get(key)
     if not isinstance(value, list):
-        raise InputError(f"{header.path}: not whole: its metadata lacks {key}")
+        raise InputError(f"{header.path}: incomplete: its metadata lacks {key}")
     return value
 
 
@@ -122,7 +124,7 @@ def _scores(header: Header, count: int) -> list[float]:
 
     value = header.metadata.get("tokenizer.ggml.scores")
     if value is None or isinstance(value, list) or len(value) != count or not np.isfinite(value).all():
-        raise InputError(f"{header.path}: not whole: tokenizer.ggml.scores must be {count} numbers")
+        raise InputError(f"{header.path}: incomplete: tokenizer.ggml.scores must be {count} numbers")
     return [float(one) for one in value]
 
 
@@ -141,7 +143,7 @@ def _byte_level(header: Header, tokens: list[str], types: list[int]) -> Tokenize
     name = Values(header).string("tokenizer.ggml.pre", "default")
     if name not in RULES:
         raise InputError(
-            f"{header.path}: the pre-tokenizer {name} is not known here; these are: {', '.join(RULES)}"
+            f"{header.path}: the pre-tokenizer {name} is not supported; supported: {', '.join(RULES)}"
         )
     rule = RULES[name]
     merges = []
@@ -202,7 +204,9 @@ def _merges(
         if types[i] not in (NORMAL, USER_DEFINED) or len(token) > _LONGEST_TOKEN:
             continue
         if len(ranked) > _MOST_MERGES:
-            raise InputError(f"{path}: damaged: its tokens have more than {_MOST_MERGES:,} cuts into tokens")
+            raise InputError(
+                f"{path}: damaged: its tokens have more than {_MOST_MERGES:,} splits into tokens"
+            )
         for cut in range(1, len(token)):
             left, right = token[:cut], token[cut:]
             if left in vocabulary and right in vocabulary:

@@ -47,7 +47,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, ends: l
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise InputError("the tokenizer has no tokenizer.json; GGUF is written from one")
+        raise InputError("the tokenizer has no tokenizer.json, which conversion to GGUF needs")
     state = json.loads(backend.to_str())
     model = state["model"]
     kind = str(model["type"])
@@ -58,7 +58,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, vocab_size: int, ends: l
     elif kind == "Unigram":
         metadata = _unigram(state, _has_prefix(backend))
     else:
-        raise InputError(f"a {kind} tokenizer is not written to GGUF for models that generate")
+        raise InputError(f"a {kind} tokenizer is not supported in GGUF for models that generate text")
     tokens, types = _tokens(tokenizer, state, vocab_size)
     metadata["tokenizer.ggml.tokens"] = tokens
     metadata["tokenizer.ggml.token_type"] = types
@@ -94,7 +94,7 @@ def rule_of(backend: Any, ignore_merges: bool) -> str:
         InputError: it cuts texts as no rule of llama.cpp does.
     """
     if backend.pre_tokenizer is None:
-        raise InputError("the tokenizer does not cut a text into words, as llama.cpp does")
+        raise InputError("the tokenizer does not split a text into words, as llama.cpp does")
     found = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(PROBE)]
     alike = [name for name in RULES if _words(name) == found]
     for name in alike:
@@ -103,7 +103,7 @@ def rule_of(backend: Any, ignore_merges: bool) -> str:
             return name
     if alike:
         return alike[0]
-    raise InputError("the tokenizer cuts a text into words as none that llama.cpp knows")
+    raise InputError("the tokenizer splits a text into words by a rule that llama.cpp does not have")
 
 
 def _words(name: str) -> list[str]:
@@ -167,7 +167,9 @@ def _has_prefix(backend: Any) -> bool:
     if backend.pre_tokenizer is not None:
         text = "".join(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text))
     if text not in ("a", SPACE + "a"):
-        raise InputError("the tokenizer changes a text before it cuts it, as llama.cpp does not")
+        raise InputError(
+            "the tokenizer normalizes a text before it splits it, which llama.cpp does not support"
+        )
     return bool(text.startswith(SPACE))
 
 
@@ -188,7 +190,7 @@ def _special(tokenizer: PreTrainedTokenizerBase, ends: list[int]) -> dict[str, A
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     before = ids[: len(ids) - len(bare)] if ids[-len(bare) :] == bare else ids[:1]
     if len(ids) > len(bare) + 2 or (before and before != [tokenizer.bos_token_id] and ids[-1:] != [eos]):
-        raise InputError("the tokenizer puts other tokens around a text than a start and an end")
+        raise InputError("the tokenizer adds special tokens other than a start and an end token")
     found["tokenizer.ggml.add_bos_token"] = bool(ids[:1] == [tokenizer.bos_token_id] and ids != bare)
     found["tokenizer.ggml.add_eos_token"] = bool(ids != bare and ids[-1] == eos and bare[-1] != eos)
     template = tokenizer.chat_template

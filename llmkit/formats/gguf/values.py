@@ -27,7 +27,7 @@ class Values:
         if value is None or not hasattr(value, "dtype"):
             return value
         if len(value) == 0 or not (value == value[0]).all():
-            raise InputError(f"{self.header.path}: {key} differs between layers, which is not read")
+            raise InputError(f"{self.header.path}: {key} differs between layers, which is not supported")
         return value[0].item()
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -79,5 +79,5 @@ class Values:
 
     def _wrong(self, key: str, value: Any, what: str) -> InputError:
         if value is None:
-            return InputError(f"{self.header.path}: not whole: its metadata lacks {key}")
+            return InputError(f"{self.header.path}: incomplete: its metadata lacks {key}")
         return InputError(f"{self.header.path}: damaged: {key} is {str(value)[:40]}, not {what}")

@@ -66,7 +66,7 @@ def write_gguf(
         InputError: a model or tokenizer that GGUF cannot hold.
     """
     if kind not in FILE_TYPES:
-        raise InputError(f"the GGUF type {kind} is not written; these are: {', '.join(FILE_TYPES)}")
+        raise InputError(f"the GGUF type {kind} is not supported; supported: {', '.join(FILE_TYPES)}")
     gguf = package()
     family = family_for(config.model_type)
     if family.name == "t5" and not config.is_gated_act:
@@ -115,7 +115,7 @@ def _named(
             continue  # tied: readers take the embeddings
         gguf_name = to_gguf(family, name)
         if gguf_name is None:
-            raise InputError(f"{name}: the GGUF architecture {family.name} has no place for this tensor")
+            raise InputError(f"{name}: the GGUF architecture {family.name} has no such tensor")
         named[gguf_name] = _maker(family, config, gguf_name, tensor)
     if family.name == "t5" and getattr(config, "scale_decoder_outputs", False):
         # T5 1.0 scales the input of its head; llama.cpp does not, so the head is written scaled.

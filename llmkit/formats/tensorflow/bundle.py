@@ -44,7 +44,7 @@ def read_bundle(index: Path) -> list[NamedArray]:
         index: the file that ends in ``.index``.
 
     Raises:
-        InputError: not a bundle, damaged, or not whole.
+        InputError: not a bundle, damaged, or incomplete.
     """
     try:
         entries = _entries(index)
@@ -100,7 +100,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
     if offset + size + 5 > len(data):
         raise ValueError("a block lies outside the file")
     if data[offset + size] != 0:
-        raise ValueError("a block is compressed, which is not read")
+        raise ValueError("a block is compressed, which is not supported")
     block = data[offset : offset + size]
     restarts = int.from_bytes(block[-4:], "little")
     end = size - 4 - 4 * restarts
@@ -147,7 +147,7 @@ def _entry(message: bytes) -> _BundleEntry:
                     sizes = [size for key, size in _fields(dimension) if key == 1 and isinstance(size, int)]
                     shape.append(sizes[0] if sizes else 0)
         elif number == 7:
-            raise ValueError("a variable is stored in slices, which is not read")
+            raise ValueError("a variable is stored in slices, which is not supported")
         elif number in numbers and isinstance(value, int):
             numbers[number] = value
     return _BundleEntry(numbers[1], tuple(shape), numbers[3], numbers[4], numbers[5])
@@ -177,7 +177,7 @@ def _bytes(index: Path, key: str, entry: _BundleEntry) -> bytes:
     # The number of data files is in their names.
     files = sorted(index.parent.glob(f"{stem}.data-{entry.shard:05d}-of-*"))
     if len(files) != 1:
-        raise InputError(f"{index}: not whole: its data file {entry.shard} is missing")
+        raise InputError(f"{index}: incomplete: its data file {entry.shard} is missing")
     with files[0].open("rb") as file:
         if entry.offset + entry.size > files[0].stat().st_size:
             raise InputError(f"{files[0]}: cut off or damaged: {key} ends after the end of the file")
@@ -189,7 +189,7 @@ def _values(index: Path, key: str, entry: _BundleEntry) -> np.ndarray:
     import numpy as np
 
     if entry.dtype not in _DTYPES and entry.dtype != _BFLOAT16:
-        raise ValueError(f"{key} has the dtype {entry.dtype}, which is not read")
+        raise ValueError(f"{key} has the dtype {entry.dtype}, which is not supported")
     itemsize = 2 if entry.dtype == _BFLOAT16 else np.dtype(_DTYPES[entry.dtype]).itemsize
     if count_values(entry.shape) * itemsize != entry.size:
         raise ValueError(f"{key} of shape {entry.shape} has {entry.size} bytes")

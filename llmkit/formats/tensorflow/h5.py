@@ -27,7 +27,7 @@ def read_h5(path: Path) -> list[NamedArray]:
         path: ``tf_model.h5``, or ``tf_model.h5.index.json`` of one in shards.
 
     Raises:
-        InputError: not HDF5, damaged, not whole, or h5py is missing.
+        InputError: not HDF5, damaged, incomplete, or h5py is missing.
     """
     if path.suffix != ".json":
         return list(_read_one(path))
@@ -39,7 +39,7 @@ def read_h5(path: Path) -> list[NamedArray]:
     for name in names:
         shard = path.parent / str(name)
         if Path(str(name)).name != name or not shard.is_file():
-            raise InputError(f"{path.parent}: not whole: the shard {name} is missing")
+            raise InputError(f"{path.parent}: incomplete: the shard {name} is missing")
         found += _read_one(shard)
     return found
 
@@ -77,7 +77,7 @@ def _arrays(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
                 seen.add(name)
                 yield name, dataset
     if not seen:
-        raise InputError(f"{path}: no Keras checkpoint: it names no arrays (layer_names)")
+        raise InputError(f"{path}: not a Keras checkpoint: it has no list of arrays (layer_names)")
 
 
 def _strings(attributes: Any, key: str) -> list[str]:

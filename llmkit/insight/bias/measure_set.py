@@ -90,7 +90,7 @@ def _scored(
         if found.predicted is None:
             raise OptionError("predictions", f"applies to bbq and stereoset, not to {found.name}")
         if model is not None or options.score is not None:
-            raise OptionError("predictions", "takes the place of a model: leave out `model` and `score`")
+            raise OptionError("predictions", "takes the place of a model: omit `model` and `score`")
         scored = found.predicted(items, options.predictions)
         return scored, f"predictions:{Path(options.predictions).name}|version:llmkit-{__version__}"
     scorer = TextScorer(

@@ -74,7 +74,7 @@ def earlier_records(path: str | Path, ids: list[str], keys: list[str]) -> list[d
         scores = row.data.get("scores")
         if not isinstance(scores, dict) or not all(isinstance(scores.get(key), int | float) for key in keys):
             raise RowError(
-                row.where, f"has no scores {', '.join(keys)}; `baseline` takes a `per_record` file"
+                row.where, f"it has no scores {', '.join(keys)}; `baseline` takes a `per_record` file"
             )
         found.append(row.data)
     theirs = [str(record.get("id")) for record in found]

@@ -100,10 +100,12 @@ def parts_of(loaded: LoadedModel, method: str) -> DecoderParts:
     if family not in FAMILIES or loaded.is_encoder_decoder:
         raise OptionError(
             "method",
-            f"{method} knows the families {', '.join(FAMILIES)}, and not {family}; use ig or occlusion",
+            f"{method} supports the families {', '.join(FAMILIES)}, not {family}; use ig or occlusion",
         )
     if loaded.adapter is not None:
-        raise OptionError("method", f"{method} reads plain weights; merge the adapter first, or use ig")
+        raise OptionError(
+            "method", f"{method} needs weights without an adapter; merge the adapter first, or use ig"
+        )
     model: Any = loaded.model
     base = model.transformer if family == "gpt2" else model.model
     layers = base.h if family == "gpt2" else base.layers

@@ -92,9 +92,7 @@ class ExplainOptions:
         if self.instead_of is not None and self.target == self.instead_of:
             raise OptionError("instead_of", "is the target itself; name another text")
         if self.target is not None and self.target_tokens != 1:
-            raise OptionError(
-                "target_tokens", "is for the model's own continuation; leave it out with a target"
-            )
+            raise OptionError("target_tokens", "is for the model's own continuation; omit it with a target")
         self._check_task()
 
     def _check_task(self) -> None:

@@ -84,8 +84,8 @@ class TextCases:
         self._direction = self._find_direction()
         if options.task in {"qa", "summarize"} and not self._chat and not loaded.is_encoder_decoder:
             raise InputError(
-                f"{loaded.spec.name} continues text and has no chat template, so it cannot be asked for"
-                f" `task` {options.task}; name another model"
+                f"{loaded.spec.name} continues text and has no chat template, so it does not support"
+                f" `task` {options.task}; use another model"
             )
         if options.task == "qa" and not self._chat:
             raise InputError(
@@ -249,7 +249,7 @@ class TextCases:
         if len(ids) > 1 and ids[-1] in marks:
             ids = ids[:-1]
         if not ids:
-            raise RowError(asked.where, "the model writes nothing for this text; name a target")
+            raise RowError(asked.where, "the model generates no text here; give a target")
         return start, ids
 
     def _target_ids(self, text: str) -> list[int]:
@@ -277,11 +277,14 @@ class TextCases:
         name = self.loaded.spec.name
         longest = max(text, target) if self.loaded.is_encoder_decoder else text + max(target - 1, 0)
         if text > context or (not target and not self.loaded.is_encoder_decoder and text >= context + 1):
-            raise RowError(where, f"the text has {text:,} tokens and {name} sees {context:,}; shorten it")
+            raise RowError(
+                where, f"the text has {text:,} tokens, but {name} has a context of {context:,}; shorten it"
+            )
         if longest > context:
             raise RowError(
                 where,
-                f"the target has {target:,} tokens after a text of {text:,}, and {name} sees {context:,};"
+                f"the target has {target:,} tokens after a text of {text:,}, but the context of {name}"
+                f" has {context:,};"
                 " shorten one of them",
             )
 

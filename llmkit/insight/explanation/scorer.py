@@ -72,7 +72,8 @@ class SequenceScorer:
         self._parameters = _parameters(loaded)
         if "inputs_embeds" not in self._parameters:
             raise InputError(
-                f"{loaded.spec.name} takes no embeddings, so its predictions cannot be explained"
+                f"{loaded.spec.name} does not accept embeddings as input, so its predictions cannot be"
+                " explained"
             )
         self._case = case
         self._device = loaded.device

@@ -61,7 +61,7 @@ class ExplanationTask:
         ):
             if column is not None and value is not None:
                 raise OptionError(
-                    option, "names a column, and the text itself is given too; leave one of them out"
+                    option, "names a column, and the text itself is given too; omit one of them"
                 )
         if foil_field is not None and target_field is None and options.target is None:
             raise OptionError("foil_field", "needs a target to compare with; name `target` or `target_field`")

@@ -250,7 +250,7 @@ class RowRun:
         try:
             fields: dict[str, Any] = json.loads(dumps(named))
         except ValueError:
-            return RowError(row.where, "its result holds NaN or Infinity, which JSON cannot hold")
+            return RowError(row.where, "its result contains NaN or Infinity, which JSON does not support")
         return fields
 
 

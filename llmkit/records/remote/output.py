@@ -164,5 +164,7 @@ def _spool(url: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise OptionError("output", f"{url}: its rows are collected in {folder}: {error.strerror}") from error
+        raise OptionError(
+            "output", f"{url}: its rows are first written to {folder}: {error.strerror}"
+        ) from error
     return folder / name

@@ -91,7 +91,7 @@ class MemoryPlan:
                 "quantize", "is for inference; qlora=True trains an adapter on a model in 4 bits"
             )
         if counts.kind == "encoder" and task in ("generate", "serve"):
-            raise OptionError("task", f"{task}: {source.name} does not write text; use eval or finetune")
+            raise OptionError("task", f"{task}: {source.name} does not generate text; use eval or finetune")
         self.counts, self.source, self.task, self.workload = counts, source, task, workload
         self.training, self.dtype, self.quantize = training, dtype, quantize
         self.on_cpu, self._free, self._process = on_cpu, free, process

@@ -106,7 +106,7 @@ class Workload:
         if task not in ("generate", "serve"):
             if new_tokens is not None:
                 raise OptionError(
-                    "new_tokens", f"cannot be combined with the task {task}, which writes nothing"
+                    "new_tokens", f"cannot be combined with the task {task}, which generates no text"
                 )
             new = 0
         prompt = min(_PROMPT[task], positions) if prompt_tokens is None else prompt_tokens
@@ -118,7 +118,9 @@ class Workload:
         needed = prompt + new if together else max(prompt, new)
         if needed > positions:
             both = " and `new_tokens` make" if together and new else ":"
-            raise OptionError("prompt_tokens", f"{both} {needed:,}, and the model sees {positions:,}".strip())
+            raise OptionError(
+                "prompt_tokens", f"{both} {needed:,}, and the context has {positions:,}".strip()
+            )
         return cls(prompt, new, batch, rows)
 
     @property

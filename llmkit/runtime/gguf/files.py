@@ -62,12 +62,12 @@ def choose_gguf(files: Iterable[str], variant: str | None, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not firsts:
-        raise InputError(f"{name} holds no GGUF file")
+        raise InputError(f"{name} contains no GGUF file")
     shown = ", ".join((found or models)[:_SHOWN]) + (", ..." if len(found or models) > _SHOWN else "")
     if not found:
-        raise InputError(f"{name} holds no GGUF file {variant}; there is {shown}")
+        raise InputError(f"{name} contains no GGUF file {variant}; there is {shown}")
     several = f"GGUF files of the type {variant}" if variant else "GGUF files"
-    raise InputError(f"{name} holds several {several}; name one of them, as {name}:FILE: {shown}")
+    raise InputError(f"{name} contains several {several}; name one of them, as {name}:FILE: {shown}")
 
 
 def shards_of(file: str, files: Iterable[str]) -> list[str]:

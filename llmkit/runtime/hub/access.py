@@ -72,7 +72,7 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ in _NETWORK:
             raise NetworkError(
-                f"{name}: the connection to {constants.ENDPOINT} broke: {one_line(error)}"
+                f"{name}: the connection to {constants.ENDPOINT} was interrupted: {one_line(error)}"
             ) from error
         raise
 

@@ -219,7 +219,7 @@ def _check_hashes(name: str, folder: Path, files: Mapping[str, str | None]) -> N
             wrong.append(file)
     if wrong:
         raise LLMKitError(
-            f"{name}: {', '.join(wrong[:3])} arrived with another hash than the Hub gives, and was removed;"
+            f"{name}: {', '.join(wrong[:3])} does not have the hash that the Hub gives, and was deleted;"
             " run the command again"
         )
 

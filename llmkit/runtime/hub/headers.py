@@ -67,7 +67,7 @@ def hub_headers(name: str, spec: ModelSpec, variant: str | None) -> HubHeaders:
         if wanted[0].endswith(".gguf"):
             file = choose_gguf(wanted, wanted[0], name)
             if len(wanted) > 1:
-                raise InputError(f"{name}: {file} comes in {len(wanted)} parts; download it first")
+                raise InputError(f"{name}: {file} has {len(wanted)} parts; download it first")
             opened = _gguf_header(name, file, sizes[file], info.sha, api.endpoint)
             return HubHeaders(Path(file), {}, 0, opened, sizes[file])
         folders = [_download(name, one, spec, api.endpoint) for one in _CONFIGS if one in sizes]

@@ -56,7 +56,7 @@ async def embed(request: web.Request) -> web.Response:
     fields.boolean("truncate")
     fields.unsupported({"dimensions": []})
     if fields.any("options"):
-        raise bad("options", "is not supported by this server; leave it out", "unsupported_parameter")
+        raise bad("options", "is not supported by this server; omit it", "unsupported_parameter")
     fields.ignore("keep_alive")
     name, vectors, tokens = await _embedded(request, fields, texts, "input")
     return web.json_response({"model": name, "embeddings": vectors.tolist(), "prompt_eval_count": tokens})

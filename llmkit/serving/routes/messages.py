@@ -74,7 +74,7 @@ def messages_request(fields: Fields, *, counting: bool = False) -> Wanted:
     }
     thinking = fields.any("thinking")
     if thinking is not None and Fields(thinking, "thinking").any("type") != "disabled":
-        raise bad("thinking", "is not supported by this server; leave it out", "unsupported_parameter")
+        raise bad("thinking", "is not supported by this server; omit it", "unsupported_parameter")
     fields.unsupported(
         {
             "container": [],

@@ -88,7 +88,7 @@ def completion_request(body: Any) -> Wanted:
     n = fields.integer("n", 1, _MAX_N, 1)
     best_of = fields.integer("best_of", 1, _MAX_N)
     if best_of is not None and best_of != n:
-        raise bad("best_of", "is not supported by this server; leave it out", "unsupported_parameter")
+        raise bad("best_of", "is not supported by this server; omit it", "unsupported_parameter")
     fields.unsupported({"echo": [False]})
     return _common(
         fields,

@@ -85,7 +85,7 @@ class Embedding:
 
     Args:
         embedder: makes the vectors.
-        field: column that holds the text; None takes `text`, `sentence`, `prompt` or the only one.
+        field: column with the text; None takes `text`, `sentence`, `prompt` or the only one.
         template: text over several columns.
         details: rows gain `tokens`, the number of tokens that the model read.
 

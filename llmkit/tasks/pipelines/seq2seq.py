@@ -307,7 +307,7 @@ def check_framework(framework: str | None) -> None:
         InputError: another framework than PyTorch.
     """
     if framework not in (None, "pt"):
-        raise InputError(f"framework {framework!r}: there is PyTorch only; leave framework out")
+        raise InputError(f"framework {framework!r}: only PyTorch is supported; omit framework")
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

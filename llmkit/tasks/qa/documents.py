@@ -55,7 +55,7 @@ def read_documents(
                 if named:
                     raise
                 if notice is not None:
-                    notice(f"left out: {error}")
+                    notice(f"skipped: {error}")
         if len(documents) == before and Path(path).is_dir():
             raise InputError(f"{path}: no text file in this folder")
     return list(documents.values())

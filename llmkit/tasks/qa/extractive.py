@@ -57,7 +57,7 @@ class ExtractiveQA:
         if options.no_answer and loaded.tokenizer.cls_token_id is None:
             raise OptionError(
                 "no_answer",
-                f"needs a token for it, and the tokenizer of {loaded.spec.name} has none; leave it out",
+                f"needs a token for it, and the tokenizer of {loaded.spec.name} has none; omit it",
             )
         if options.no_answer and always_answers(loaded.folder):
             raise OptionError(

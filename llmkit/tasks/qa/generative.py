@@ -113,11 +113,12 @@ class GenerativeQA:
         self._formed = options.formed is not None
         if self._formed and no_answer:
             raise OptionError(
-                "no_answer", f"cannot be combined with `{options.formed}`, which gives answers a form"
+                "no_answer", f"cannot be combined with `{options.formed}`, which constrains the answer"
             )
         if options.logprobs is not None and not self._formed:
             raise OptionError(
-                "logprobs", "needs a form, such as `choice`: else the reply holds more than the answer"
+                "logprobs",
+                "needs structured output, such as `choice`: a free reply contains more than the answer",
             )
         self.engine = engine
         self.source = source
@@ -187,7 +188,8 @@ class GenerativeQA:
         if not taken:
             raise RowError(
                 row.where,
-                f"{self.engine.name} sees {self.engine.context_length} tokens, too few for the question"
+                f"{self.engine.name} has a context of {self.engine.context_length} tokens, too few for"
+                " the question"
                 " and a passage of the context; lower `max_new_tokens` or use another model",
             )
         self.shortened += len(taken) < len(ranked)

@@ -79,7 +79,7 @@ class QuestionSource:
             if own:
                 raise RowError(
                     row.where,
-                    f"the row has a column `{self.context_field}`, and `context` was given; leave one out",
+                    f"the row has a column `{self.context_field}`, and `context` was given; omit one",
                 )
             return self._library
         if not own:

@@ -331,7 +331,7 @@ def _window(model: Any, tokenizer: Any, options: AnswerOptions) -> int:
     if options.window is None:
         return min(most, 384)
     if options.window > most and not options.transformers_4:
-        raise OptionError("window", f"is {options.window}, and the model sees at most {most} tokens")
+        raise OptionError("window", f"is {options.window}, but the model reads at most {most} tokens")
     return min(options.window, most)
 
 

@@ -67,7 +67,7 @@ class Summarization:
         engine: an encoder-decoder model, or a chat model.
         decoding: options of decoding; `max_new_tokens` limits the summary of every part.
         options: see `SummaryOptions`.
-        field: column that holds the text; None takes `text`, `document`, `article` or the only one.
+        field: column with the text; None takes `text`, `document`, `article` or the only one.
         template: text over several columns.
 
     Attributes:
@@ -207,7 +207,7 @@ class Summarization:
                 " model, an encoder-decoder model such as BART or T5, or extractive=True"
             )
         if self.options.style is not None and not self.chat:
-            raise OptionError("style", f"needs a chat model, and {name} takes no instructions; leave it out")
+            raise OptionError("style", f"needs a chat model, and {name} takes no instructions; omit it")
         if self.options.prefix is not None and self.chat:
             raise OptionError(
                 "prefix", f"is for models without a chat template; instruct {name} with `system`"
@@ -224,7 +224,8 @@ class Summarization:
         room = int(sees - frame - answer)
         if room < LEAST_ROOM:
             raise InputError(
-                f"{engine.name} sees {sees} tokens, of which the request takes {frame} and the answer"
+                f"{engine.name} has a context of {sees} tokens, of which the request takes {frame} and"
+                " the answer"
                 f" {answer}: too few are left for a text; lower `max_new_tokens` or take another model"
             )
         if self.options.window is not None and self.options.window > room:
@@ -377,7 +378,7 @@ class Summarization:
 def _written(one: SourceText, results: Sequence[GenerationResult]) -> list[str]:
     texts = [result.text.strip() for result in results if result.text.strip()]
     if not texts:
-        raise RowError(one.where, "the model wrote nothing for any of its parts")
+        raise RowError(one.where, "the model generated no text for any of its parts")
     return texts
 
 

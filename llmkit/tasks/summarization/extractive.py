@@ -154,7 +154,7 @@ class ExtractiveSummarization:
 
     Args:
         length: see `extract`.
-        field: column that holds the text; None takes `text`, `document`, `article` or the only one.
+        field: column with the text; None takes `text`, `document`, `article` or the only one.
         template: text over several columns.
         embedder: model for embeddings, to compare sentences; None compares them by tf-idf.
         bullets: write a list with a sentence on each line, not a paragraph.

@@ -65,10 +65,10 @@ def _extractive(
     texts: Sequence[str], summary: SummaryOptions, options: GenerationOptions | None
 ) -> list[SummaryResult]:
     if options is not None:
-        raise OptionError("options", "need a model that writes the summary; leave them out")
+        raise OptionError("options", "need a model that writes the summary; omit them")
     for name in ("strategy", "window", "prefix"):
         if getattr(summary, name) != getattr(SummaryOptions(), name):
-            raise OptionError(name, "needs a model that writes the summary; leave it out")
+            raise OptionError(name, "needs a model that writes the summary; omit it")
     results = []
     for i, text in enumerate(texts):
         try:

@@ -26,7 +26,7 @@ def flags_of_a_verb() -> None:
         ("`num_beams` must be 1 or more", "--num-beams must be 1 or more"),
         ("set num_beams=4", "set --num-beams 4"),
         ("resume=True goes on", "--resume goes on"),
-        ("leave out chat=False", "leave out --no-chat"),
+        ("omit chat=False", "omit --no-chat"),
         ('truncate="left" keeps its end', "--truncate left keeps its end"),
         ("column `source` is empty; set `source`", "column `source` is empty; set --from"),
         ("`llmkit models` lists `unknown` names, x=3", "`llmkit models` lists `unknown` names, x=3"),

@@ -141,7 +141,7 @@ def test_quantized_weights_are_smaller() -> None:
 
 def test_a_short_context_shortens_the_default_and_refuses_what_is_longer() -> None:
     assert estimate(ModelSpec("stories")).workload.tokens <= 512
-    with pytest.raises(OptionError, match="the model sees 512"):
+    with pytest.raises(OptionError, match="the context has 512"):
         estimate(ModelSpec("stories"), prompt_tokens=600)
 
 

@@ -41,7 +41,7 @@ def test_a_folder_is_its_text_files_and_the_rest_is_named(tmp_path: Path) -> Non
     ("name", "data", "said"),
     [
         ("gone.txt", None, "no such file"),
-        ("blank.txt", b" \r\n\t", "holds only white space"),
+        ("blank.txt", b" \r\n\t", "contains only white space"),
         ("empty.txt", b"", "is empty"),
         ("latin.txt", b"caf\xe9", "not UTF-8"),
         ("rows.jsonl", b"{}", "rows with contexts"),

@@ -140,7 +140,7 @@ def test_no_room_for_a_passage(loaded: LoadedModel, times: int) -> None:
     task = GenerativeQA(as_engine(loaded), GenerationOptions(max_new_tokens=900), QuestionSource())
     error = answered(task, {"question": "Who sat? " * times, "context": STORY})
     assert isinstance(error, RowError)
-    assert "sees 1024 tokens, too few for the question and a passage" in str(error)
+    assert "has a context of 1024 tokens, too few for the question and a passage" in str(error)
 
 
 def test_models_without_a_chat_template_are_sent_to_their_verb(tiny_model: TinyModel) -> None:

@@ -280,7 +280,7 @@ def test_models_and_options_that_do_not_go_together(
         (base, SummaryOptions(), "has no chat template, so it continues texts"),
         (bart, SummaryOptions(style="bullets"), "`style` needs a chat model"),
         (chat, SummaryOptions(prefix="x"), "`prefix` is for models without a chat template"),
-        (small, SummaryOptions(), "sees 128 tokens, of which the request takes"),
+        (small, SummaryOptions(), "has a context of 128 tokens, of which the request takes"),
     ]:
         with pytest.raises(InputError, match=said):
             summarizer(model, SHORT, options)

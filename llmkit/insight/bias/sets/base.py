@@ -105,4 +105,4 @@ def read_json(path: Path) -> Any:
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: no JSON: {error}") from error
+        raise InputError(f"{path}: not JSON: {error}") from error

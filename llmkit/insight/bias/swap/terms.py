@@ -172,7 +172,7 @@ def read_terms(path: Path) -> SwapTerms:
             raise InputError(f"{path}:{number}: both terms are {terms[0]!r}")
         pairs.append((terms[0], terms[1]))
     if not pairs:
-        raise InputError(f"{path}: no pair of terms; write two terms a line, with a tab between them")
+        raise InputError(f"{path}: no pair of terms; write two terms per line, separated by a tab")
     other, side = _indexed(pairs, key_of)
     spelling = {key_of(term): term for pair in reversed(pairs) for term in pair}
     return SwapTerms(path.name, sides, other, side, spelling, refused=tuple(refused))

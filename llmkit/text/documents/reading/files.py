@@ -82,7 +82,7 @@ def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
     if kind is not None and encoding is None:
         raise InputError(f"{name} is {kind}, not text in UTF-8; name its `encoding`")
     if b"\0" in data and encoding is None:
-        raise InputError(f"{name}: not text: it holds NUL bytes")
+        raise InputError(f"{name}: not text: it contains NUL bytes")
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
@@ -92,9 +92,9 @@ def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
         ) from error
     most = max(_SOME_CONTROLS, _MOST_CONTROLS * min(len(text), 65536))
     if "\0" in text or len(_CONTROLS.findall(text[:65536])) > most:
-        raise InputError(f"{name}: not text: it holds control characters")
+        raise InputError(f"{name}: not text: it contains control characters")
     if not text.strip():
-        raise InputError(f"{name} is empty, or holds only white space")
+        raise InputError(f"{name} is empty, or contains only white space")
     return text
 
 
