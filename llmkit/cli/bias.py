@@ -153,7 +153,7 @@ class MeasureFlags:
     batch_size: Annotated[
         str, flag("--batch-size", metavar="auto|N", help="Texts per batch; auto uses the available memory.")
     ] = "auto"
-    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
+    confidence: Annotated[float, flag("--confidence", help="Confidence level of the intervals.")] = 0.95
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 2000
 
     def options(self, **more: Any) -> BiasOptions:

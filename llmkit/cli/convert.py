@@ -82,7 +82,13 @@ def run(
     ],
     adapter: Annotated[
         str | None,
-        flag("--adapter", help="Folder or Hub id of a LoRA adapter to merge.", default="none", group="Model"),
+        flag(
+            "--adapter",
+            metavar="PATH",
+            help="Folder or Hub id of a LoRA adapter to merge.",
+            default="none",
+            group="Model",
+        ),
     ] = None,
     revision: options.Revision = None,
     allow_bin: options.AllowBin = False,

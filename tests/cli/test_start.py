@@ -1,4 +1,4 @@
-"""What every verb's `--help` costs and says, and the command line's manners before any verb runs."""
+"""Time and content of every verb's `--help`, and the command line before a verb runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from llmkit import __version__
 from llmkit.cli import verbs
 from llmkit.cli.common import flags
 from llmkit.cli.verbs import VERBS
+from llmkit.models.bundled import DEFAULTS
 from tests.command import run, spawn
 
 HEAVY = (
@@ -74,6 +75,11 @@ def test_every_option_with_a_value_has_a_default_in_words(verb: str) -> None:
     for one in flags.parameters(verbs.module(verb).run):
         if isinstance(one.spec, flags.Flag) and not one.is_switch and not one.required:
             assert one.default_text, one.name
+
+
+@pytest.mark.parametrize("verb", DEFAULTS)
+def test_the_help_page_names_the_embedded_model(verb: str) -> None:
+    assert f"[default: {DEFAULTS[verb]}]" in run(verb, "--help").out
 
 
 def test_help_is_a_verb_too() -> None:

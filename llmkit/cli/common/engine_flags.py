@@ -24,7 +24,7 @@ class TextModelFlags(ModelFlags):
             "--engine",
             metavar="NAME|URL",
             help="transformers, ctranslate2, llamacpp, openvino, vllm, or a server with OpenAI's API, such as"
-            " http://127.0.0.1:8000/v1, where -m names its model.",
+            " http://127.0.0.1:8000/v1, where -m is the name of its model.",
             default="transformers",
         ),
     ] = None

@@ -13,6 +13,22 @@ MAX_WIDTH = 100
 _FIRST_COLUMN = 34  # at most
 _NO_BREAK = "\u00a0"
 _HELP = ("-h, --help", "Show this page and exit.")
+_OF_TASK = "stories; with --task, the embedded model of that verb"
+# Default of --model by verb: the help page of a verb shows its own.
+_DEFAULT_MODELS = {
+    "generate": "stories",
+    "translate": "translator",
+    "chat": "storyteller",
+    "qa": "reader",
+    "summarize": "none: select sentences without a model",
+    "embed": "none; embed needs one",
+    "quantize": "none; quantize needs one",
+    "finetune": "stories",
+    "bench": "stories",
+    "eval": _OF_TASK,
+    "bias": _OF_TASK,
+    "explain": _OF_TASK,
+}
 
 
 def width_of_terminal() -> int:
@@ -35,7 +51,7 @@ def verb_page(verb: str, run: Callable[..., None], examples: Sequence[str], widt
     usage = " ".join([*(_usage(one) for one in arguments), *(_required(one) for one in found), "[options]"])
     parts = [f"Usage: llmkit {verb} " + " ".join(usage.split()), _wrapped(inspect.getdoc(run) or "", width)]
     tables = [("Arguments", arguments), *_sections(found)]
-    rows = {name: [(_spelling(one), _help(one)) for one in table] for name, table in tables if table}
+    rows = {name: [(_spelling(one), _help(one, verb)) for one in table] for name, table in tables if table}
     rows.setdefault("Messages", []).append(_HELP)
     widest = max(len(left) for table in rows.values() for left, _ in table)
     parts += [_section(name, table, width, min(widest + 4, _FIRST_COLUMN)) for name, table in rows.items()]
@@ -91,8 +107,9 @@ def _spelling(one: Parameter) -> str:
     return f"{names} {one.metavar}".rstrip()
 
 
-def _help(one: Parameter) -> str:
-    default = f"[default: {one.default_text}]" if one.default_text else ""
+def _help(one: Parameter, verb: str) -> str:
+    text = _DEFAULT_MODELS.get(verb, one.default_text) if one.name == "model" else one.default_text
+    default = f"[default: {text}]" if text else ""
     # No-break spaces keep a short default on one line: the wrapper breaks only at other spaces.
     return f"{one.spec.help} {default.replace(' ', _NO_BREAK) if len(default) <= 30 else default}".rstrip()
 

@@ -111,7 +111,7 @@ Draft = Annotated[
     flag(
         "--draft",
         metavar="NAME|PATH",
-        help="Smaller model with the vocabulary of -m. It guesses tokens, and -m checks several at once.",
+        help="Draft model with the vocabulary of -m: it guesses tokens, and -m verifies several at once.",
         default="none",
     ),
 ]
@@ -141,7 +141,7 @@ class ModelFlags:
             metavar="NAME|PATH",
             help="Hub id, folder, embedded model (see `llmkit models`), or GGUF file: FILE, MODEL:FILE or"
             " MODEL:Q8_0.",
-            default="an embedded model, if the verb has one",
+            default="the embedded model of the verb",
         ),
     ] = None
     revision: Revision = None

@@ -129,7 +129,12 @@ class RunFlags:
     ] = False
     config: Annotated[
         Path | None,
-        flag("--config", metavar="FILE", help="YAML file with any flag as a key; flags win.", default="none"),
+        flag(
+            "--config",
+            metavar="FILE",
+            help="YAML file of options; the command line overrides it.",
+            default="none",
+        ),
     ] = None
     dry_run: Annotated[bool, flag("--dry-run", help="Print the plan and train nothing.")] = False
     json: Annotated[bool, flag("--json", help="Print the result (or the plan) as one line of JSON.")] = False

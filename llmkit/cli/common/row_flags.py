@@ -82,7 +82,7 @@ class OutputFlags:
             "--output",
             metavar="FILE",
             help="Write a .jsonl, .csv or .parquet file, here or in storage (s3://bucket/out.jsonl);"
-            " --resume finishes it after a kill.",
+            " --resume continues a killed run.",
             default="plain text on stdout",
         ),
     ] = None

@@ -34,7 +34,7 @@ class ServerFlags:
             "--api-key",
             metavar="FILE",
             help="File with the API keys, one per line.",
-            default=f"the environment's {KEY_VARIABLE}, or none",
+            default=f"the variable {KEY_VARIABLE}, or none",
         ),
     ] = None
     no_api_key: Annotated[

@@ -103,12 +103,17 @@ def run(
             "--prompt-tokens",
             metavar="N",
             help="Length in tokens of a prompt, or of a row to train on or score.",
-            default="512, in finetune 1024, or what fits",
+            default="512, for finetune 1024; at most the context",
         ),
     ] = None,
     new_tokens: Annotated[
         int | None,
-        flag("--new-tokens", metavar="N", help="Tokens of an answer.", default="256, or what fits"),
+        flag(
+            "--new-tokens",
+            metavar="N",
+            help="Tokens of an answer.",
+            default="256; at most what fits the context",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,

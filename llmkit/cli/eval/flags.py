@@ -29,7 +29,7 @@ class ScoringFlags:
 
     metric: Annotated[
         str | None,
-        flag("--metric", metavar="NAME,...", help=_METRIC_HELP, default="the format of --task"),
+        flag("--metric", metavar="NAME,...", help=_METRIC_HELP, default="the usual metrics of the verb"),
     ] = None
     reference_field: Annotated[
         str | None,
@@ -66,7 +66,7 @@ class IntervalFlags:
 
     GROUP = "Scoring"
 
-    confidence: Annotated[float, flag("--confidence", help="Confidence of the intervals.")] = 0.95
+    confidence: Annotated[float, flag("--confidence", help="Confidence level of the intervals.")] = 0.95
     resamples: Annotated[int, flag("--resamples", help="Bootstrap samples and random swaps.")] = 1000
 
 

@@ -48,7 +48,7 @@ class ReportFlags:
     bare: Annotated[bool, flag("--bare", help="Print only the numbers, one per line.")] = False
     table: Annotated[
         str | None,
-        flag("--table", metavar="FORMAT", help=f"Print a table as {', '.join(TABLES)}.", default="text"),
+        flag("--table", metavar="FORMAT", help=f"Format of a table: {', '.join(TABLES)}.", default="text"),
     ] = None
     output: Annotated[
         Path | None,

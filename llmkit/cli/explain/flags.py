@@ -122,7 +122,9 @@ class MethodFlags:
     steps: Annotated[
         int,
         flag(
-            "--steps", metavar="N", help="First steps of ig; doubled until the scores add up to within 1 %."
+            "--steps",
+            metavar="N",
+            help="Initial steps of ig, doubled until the sum of the scores is within 1 %.",
         ),
     ] = 32
     check: Annotated[

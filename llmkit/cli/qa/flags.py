@@ -83,7 +83,7 @@ class ExtractionFlags:
             "--no-answer-threshold",
             metavar="P",
             help="Return an empty answer if its probability is above P.",
-            default="above that of every answer",
+            default="that of the best answer",
         ),
     ] = None
     max_answer_tokens: Annotated[

@@ -58,7 +58,7 @@ class FinetuneRecipe(Schedule):
         8, "Rows in a forward pass; auto takes the most that fit.", metavar="auto|N"
     )
     max_length: int = option(1024, "Maximum number of tokens in a row.")
-    packing: bool = option(False, "Pack several examples into one row; they do not see each other.")
+    packing: bool = option(False, "Pack several examples into one row; they do not attend to each other.")
     label_smoothing: float = option(0.0, "Share of probability spread over all tokens.")
     dpo_beta: float | None = option(
         None, "Preferences: penalty for departing from the original model.", default_text="0.1"

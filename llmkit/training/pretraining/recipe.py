@@ -32,24 +32,26 @@ class PretrainRecipe(Schedule):
     params: str | None = option(
         None,
         "Number of parameters, such as 260k, 3m or 1.2b.",
-        default_text="by the corpus, at most 3m",
+        default_text="from the corpus, at most 3m",
         metavar="SIZE",
     )
     tokenizer: str = option("train", "`train`, or a folder with a tokenizer.", metavar="FOLDER")
     vocab_size: int | None = option(
-        None, "Vocabulary of a trained tokenizer.", default_text="by the corpus, 512 to 8192"
+        None, "Vocabulary of a trained tokenizer.", default_text="from the corpus, 512 to 8192"
     )
     tokenizer_text: int = option(100, "Maximum amount of text to train the tokenizer on.", metavar="MB")
-    epochs: float | None = option(None, "Passes over the corpus.", default_text="by the corpus, 1 to 8")
+    epochs: float | None = option(None, "Passes over the corpus.", default_text="from the corpus, 1 to 8")
     lr: float | None = option(3e-3, "Peak learning rate.")
     optimizer: str = option("muon", "Optimizer: adamw or muon.", metavar="NAME")
     warmup: float = option(0.05, "Warmup in steps, or below 1 as a share of all steps.")
     weight_decay: float | None = option(
         None, "Weight decay of matrices.", default_text="1 above 4 passes, otherwise 0.1"
     )
-    batch_size: int | None = option(None, "Blocks in a forward pass.", default_text="by the corpus, 1 to 16")
+    batch_size: int | None = option(
+        None, "Blocks in a forward pass.", default_text="from the corpus, 1 to 16"
+    )
     max_length: int = option(512, "Tokens in a block, which is also the model's context.")
-    eval_split: float = option(0.05, "Share of documents to hold out, or of a single one its end.")
+    eval_split: float = option(0.05, "Share of the documents to hold out; of a single document, its end.")
     separator: str | None = option(
         None,
         "Text between documents; \\n is a line break, \\t a tab and \\\\ a backslash.",
