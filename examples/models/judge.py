@@ -53,7 +53,7 @@ _ASKED_2 = ("--task", "qa", "--no-answer", "--metric", "squad_v2")
 EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
     "stories": (Evaluation("TinyStories, held out", "stories/heldout.jsonl", ("--metric", "perplexity")),),
     "storyteller": (
-        Evaluation("words asked for, held-out requests", "storyteller/asked.jsonl", ("--metric", "accuracy")),
+        Evaluation("requested words, held-out requests", "storyteller/asked.jsonl", ("--metric", "accuracy")),
     ),
     "translator": tuple(
         Evaluation(
@@ -70,7 +70,7 @@ EVALUATIONS: dict[str, tuple[Evaluation, ...]] = {
     "reader": (
         Evaluation("SQuAD 1.1, held-out articles", "reader/squad_test.jsonl", _ASKED),
         Evaluation(
-            "SQuAD 1.1, held-out articles, each question also put to another passage",
+            "SQuAD 1.1, held-out articles, each question also with another passage",
             "reader/squad_elsewhere_test.jsonl",
             _ASKED_2,
         ),

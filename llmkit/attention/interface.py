@@ -241,7 +241,7 @@ def _check_pattern(kernel: Kernel, function: Any) -> None:
             raise OptionError(
                 "attn",
                 f"{kernel.name} does not support packed sequences, but these positions restart within"
-                " a row; use sdpa, or one text a row",
+                " a row; use sdpa, or one text per row",
             )
         if ability == "sliding_window" and ability not in kernel.supports:
             raise OptionError("attn", f"{kernel.name} has no sliding window, which the model needs; use sdpa")
@@ -283,7 +283,7 @@ def _mask_maker(kernel: Kernel) -> Callable[..., Any]:
             raise OptionError(
                 "attn",
                 f"{kernel.name} accepts no mask, and these inputs need one (padding, a sliding window or"
-                " several texts in a row); use sdpa, or one text at a time",
+                " packed sequences); use sdpa, or one text at a time",
             )
 
     def padding(*args: Any, **keywords: Any) -> Any:

@@ -88,7 +88,7 @@ def matrix(kernel: Kernel, *, quick: bool = False) -> list[Case]:
         replace(short, name="cached decoding, one token", queries=1, keys=33),
         replace(short, name="cached decoding, several tokens", queries=5, keys=33),
         replace(short, name="a fully masked row", first_row_fully_masked=True),
-        replace(short, name="several texts in a row", packed=True),
+        replace(short, name="packed sequences", packed=True),
         replace(short, name="gradients", backward=True, kv_heads=2),
     ]
     if quick:

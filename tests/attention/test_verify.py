@@ -131,7 +131,7 @@ def test_those_that_are_broken(function):
 
 def test_what_is_wrong_is_said():
     note = failures(verify(declared(nan_on_masked_rows)))["a fully masked row"].note
-    assert note.startswith("NaN or infinity in the output: ")
+    assert note.startswith("NaN or infinity in the output; ")
     assert "lowest number" in note
     assert failures(verify(declared(backward_wrong)))["gradients"].note == "gradient of the value"
     causal = failures(verify(declared(padding_ignored), quick=True))
@@ -231,10 +231,10 @@ def padded_texts_only(supports):
 def test_texts_in_a_row_are_asked_of_a_padding_kernel():
     """One that says it keeps them apart, and does not look at where they begin, is found out."""
     claimed = failures(verify(padded_texts_only(["gqa", "packed"]), quick=True))
-    assert set(claimed) == {"several texts in a row"}
+    assert set(claimed) == {"packed sequences"}
     assert failures(verify(find("documents"))) == {}
     assert {one.name: one.note for one in verify(padded_texts_only(["gqa"]), quick=True)}[
-        "several texts in a row"
+        "packed sequences"
     ] == "not claimed: packed"
 
 
@@ -254,7 +254,7 @@ def test_texts_in_a_row_inside_a_model(rows):
             return model(ids, position_ids=positions, use_cache=False).logits
 
     assert (logits(find("documents")) - logits(None)).abs().max() < 1e-4
-    with pytest.raises(InputError, match="several texts in a row"):
+    with pytest.raises(InputError, match="packed sequences"):
         logits(padded_texts_only(["gqa"]))
 
 

@@ -158,7 +158,7 @@ def test_a_missing_column_names_those_that_are_there(model: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        ([], None, "nothing to work on"),
+        ([], None, "no input: give"),
         ([], "", "stdin is empty"),
         ([], b"caf\xe9\n", "stdin:1: byte 0xe9 is not UTF-8"),
         (["x", "--input", "y.jsonl"], None, "give one of them"),

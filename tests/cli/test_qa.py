@@ -111,7 +111,7 @@ def test_a_folder_of_documents_tells_page_and_place_and_lists_what_is_no_text(
         result = run(*ask)
         assert (result.code, result.out) == (0, f"{folder}/{place}\n"), result.err
         (folder / name).write_bytes(files.get(name, b"no place"))
-    left_out = [line for line in result.err.splitlines() if "left out" in line]
+    left_out = [line for line in result.err.splitlines() if "skipped" in line]
     assert len(left_out) == 5
     for name in ("broken.pdf", "empty.txt", "photo.jpg", "null.txt", "esc\\x1b[31m.txt"):
         assert any(name in line for line in left_out), name
@@ -252,14 +252,14 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
         (["where?", "--question", "who?", "--context", "BOOK"], None, "a question and --question"),
         (["where?", "--input", "x.jsonl"], None, "a question and --input"),
         (["gone.txt", "--context", "BOOK"], None, "gone.txt: no such file"),
-        (["where?", "--index", "new"], "it was Lisbon.", "--index keeps the files of --context"),
+        (["where?", "--index", "new"], "it was Lisbon.", "--index stores the files of --context"),
         ([*ASK], None, "no context: name it with --context FILE"),
         ([*ASK], "  \n", "stdin is empty, or contains only white space"),
         ([*ASK], "", "stdin is empty"),
         (["--question", " ", "--context", "BOOK"], None, "question:1: the question is empty"),
-        (["--context", "BOOK"], None, "nothing to work on"),
+        (["--context", "BOOK"], None, "no input: give"),
         (["--context", "-"], "text", "no question: give QUESTION"),
-        (["--input", "-", "--context", "-"], "text", "stdin can be read once"),
+        (["--input", "-", "--context", "-"], "text", "stdin can be read only once"),
         ([*ASK, "--input", "x.jsonl"], None, "--question and --input"),
         ([*ASK, "--context", "gone.txt"], None, "gone.txt"),
         ([*ASK, "--context", "BOOK", "--top-k", "0"], None, "--top-k must be 1 or more"),

@@ -211,7 +211,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        ([], None, "nothing to work on"),
+        ([], None, "no input: give"),
         ([], "", "stdin is empty"),
         ([], " \n\t\n", "stdin is empty"),
         (["-"], " \n", "stdin is empty"),

@@ -160,7 +160,7 @@ def test_verbose_says_which_languages(marian: Path) -> None:
         (["--from", "en", "x"], "needs the language to write: name it with --to"),
         (["--from", "en", "--to", "de", "--keep", "/nowhere/terms", "x"], "--keep /nowhere/terms: no such"),
         (["--from", "en", "--to", "de", "--system", "Be brief", "x"], "--system needs a chat template"),
-        (["--from", "en", "--to", "de"], "nothing to work on"),
+        (["--from", "en", "--to", "de"], "no input: give"),
     ],
 )
 def test_bad_usage(nllb: Path, arguments: list[str], said: str) -> None:

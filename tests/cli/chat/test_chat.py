@@ -288,7 +288,7 @@ def test_bad_usage(model: Path, arguments: list[str], stdin: str | None, said: s
 def test_a_model_must_have_a_chat_template(tiny_model: TinyModel, stdin: str | None) -> None:
     plain = run("chat", "-m", tiny_model("llama"), stdin=stdin)
     assert plain.code == 2
-    assert "has no chat template, so it does not converse" in plain.err
+    assert "has no chat template, so it cannot chat" in plain.err
     assert "llmkit generate" in plain.err
 
 

@@ -233,7 +233,7 @@ def test_a_model_that_would_end_at_once_goes_on_to_the_least(
     model.model.final_logits_bias[0, model.tokenizer.eos_token_id] = 1e4
     silent = summarizer(model, SHORT)
     assert summaries(silent, TEXT) == [""]
-    assert "the model wrote nothing" in refused(silent, LONG)
+    assert "the model generated no text" in refused(silent, LONG)
     for beams in (None, 2):
         options = SummaryOptions(SummaryLength(min_words=6, max_words=40))
         task = summarizer(model, GenerationOptions(num_beams=beams), options)
