@@ -216,7 +216,7 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         ([], " \n\t\n", "stdin is empty"),
         (["-"], " \n", "stdin is empty"),
         (["no-such-file.txt"], None, "no-such-file.txt: no such file"),
-        (["rows.jsonl"], None, "give it with --input"),
+        (["rows.jsonl"], None, "read it with --input"),
         (["x.txt", "--input", "y.jsonl"], None, "--input: applies to rows"),
         (["x.txt", "--field", "a"], None, "--field: applies to rows"),
         (["x.txt", "gone.txt"], None, "gone.txt: no such file"),
