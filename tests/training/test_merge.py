@@ -190,7 +190,7 @@ def test_bad_input(adapter: Path, llama: Path, tmp_path: Path) -> None:
         ("closed/out", "cannot write there: Permission denied"),
         ("closed", "cannot write there: Permission denied"),
         ("/proc/out", "cannot write there: "),
-        ("/proc", "/proc: a it is a mount point"),
+        ("/proc", "/proc: it is a mount point"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_a_model_is_looked_for(
