@@ -85,5 +85,5 @@ def curve(rows: list[dict[str, Any]], up: str = "nats per token", kept: int | No
         (name, [(row["step"], row[key]) for row in rows if key in row])
         for name, key in (("training", "loss"), ("held out", "eval_loss"))
     ]
-    mark = None if kept is None else (float(kept), f"kept: step {kept:,}")
+    mark = None if kept is None else (float(kept), f"selected: step {kept:,}")
     return lines([one for one in series if one[1]], across="step", up=up, mark=mark)

@@ -355,15 +355,15 @@ class TrainingDisplay:
 
 
 _LABELS = {
-    "kind": "kind of training",
+    "kind": "training kind",
     "held_out_rows": "rows held out",
-    "skipped": "rows skipped as bad",
-    "dropped": "rows dropped with nothing to learn",
-    "truncated": "examples cut to fit",
+    "skipped": "invalid rows skipped",
+    "dropped": "rows without targets",
+    "truncated": "truncated examples",
     "eval_steps": "steps between measurements",
     "save_steps": "steps between checkpoints",
     "lr": "learning rate",
-    "memory": "memory, estimated",
+    "memory": "estimated memory",
     "train_loss": "last training loss",
     "held_out_before": "held-out loss before",
     "held_out_loss": "held-out loss",

@@ -259,7 +259,7 @@ def lines(
         series: at most two curves, each a name and finite (x, y) points; few points are shown as dots.
         across: label of the x axis.
         up: label of the y axis.
-        mark: an x value with its label, at which a vertical line is drawn.
+        mark: an x value with its label: a vertical line is drawn there, and the legend shows the label.
     """
     width, height, left, bottom, top = 640, 300, 56, 40, 26
     points = [point for _, curve in series for point in curve]
@@ -288,10 +288,11 @@ def lines(
         parts.append(f'<text x="{at_x:.1f}" y="{height - 22}" text-anchor="middle">{_short(x)}</text>')
     if mark is not None:
         at_x = position(mark[0], y_low)[0]
-        side, shift = ("end", -5) if at_x > width / 2 else ("start", 5)
+        legend = width - 400  # in the legend: a label next to the line would cover a curve
         parts.append(
             f'<line class="mark" x1="{at_x:.1f}" x2="{at_x:.1f}" y1="{top}" y2="{height - bottom}"/>'
-            f'<text x="{at_x + shift:.1f}" y="{top + 12}" text-anchor="{side}">{escape(mark[1])}</text>'
+            f'<line class="mark" x1="{legend + 5}" x2="{legend + 5}" y1="2" y2="18"/>'
+            f'<text x="{legend + 15}" y="14">{escape(mark[1])}</text>'
         )
     parts.append(
         f'<text x="{(left + width) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(across)}</text>'

@@ -121,7 +121,9 @@ def _base(inputs: FinetuneInputs, result: FinetuneResult) -> str:
         return ""
     folder = result.folder.resolve().name
     command = shlex.join(["llmkit", "merge", folder, "-o", f"{folder}-merged"])
-    return f" The base is a model inside llmkit; for other programs, `{command}` makes a whole model."
+    return (
+        f" The base model is embedded in llmkit; for other programs, create a whole model with `{command}`."
+    )
 
 
 def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:
@@ -129,9 +131,11 @@ def _data(inputs: FinetuneInputs) -> list[tuple[str, str]]:
     return [
         ("rows read", f"{plan.rows:,}"),
         ("held-out rows", f"{plan.held_out_rows:,}"),
-        ("rows skipped as bad, dropped with nothing to learn", f"{plan.skipped:,}, {plan.dropped:,}"),
-        ("examples cut to fit", f"{plan.truncated:,}"),
-        ("tokens, targets in one pass", f"{plan.tokens:,}, {plan.target_tokens:,}"),
+        ("invalid rows skipped", f"{plan.skipped:,}"),
+        ("rows without targets", f"{plan.dropped:,}"),
+        ("truncated examples", f"{plan.truncated:,}"),
+        ("tokens per epoch", f"{plan.tokens:,}"),
+        ("target tokens per epoch", f"{plan.target_tokens:,}"),
     ]
 
 
@@ -139,9 +143,10 @@ def _recipe(inputs: FinetuneInputs) -> list[tuple[str, str]]:
     plan, recipe = inputs.plan, inputs.recipe
     rows = "packed rows" if recipe.packing else "rows"
     found = [
-        ("parameters, trained", f"{plan.parameters:,}, {plan.trained_parameters:,}"),
+        ("parameters", f"{plan.parameters:,}"),
+        ("trained parameters", f"{plan.trained_parameters:,}"),
         ("learning rate", f"{plan.lr:g} ({recipe.scheduler}, warmup {recipe.warmup:g})"),
-        (f"{rows} in a step", f"{plan.batch_size} x {plan.gradient_accumulation}"),
+        (f"{rows} per step", _per_step(plan.batch_size, plan.gradient_accumulation)),
         ("precision, device", f"{plan.dtype}, {plan.device.partition(':')[0]}"),
         ("seed", str(recipe.seed)),
     ]
@@ -150,8 +155,14 @@ def _recipe(inputs: FinetuneInputs) -> list[tuple[str, str]]:
     if recipe.lora:
         kinds = [name for name in ("dora", "rslora", "qlora") if getattr(recipe, name)]
         alpha = recipe.lora_alpha or 2 * recipe.lora_rank
-        found.insert(1, ("adapter", f"rank {recipe.lora_rank}, alpha {alpha} {' '.join(kinds)}".strip()))
+        found.insert(2, ("adapter", f"rank {recipe.lora_rank}, alpha {alpha} {' '.join(kinds)}".strip()))
     return found
+
+
+def _per_step(batch_size: int, accumulation: int) -> str:
+    if accumulation == 1:
+        return f"{batch_size:,}"
+    return f"{batch_size:,} x {accumulation:,} (batch size x gradient accumulation)"
 
 
 def _unit(inputs: FinetuneInputs) -> str:
@@ -169,6 +180,6 @@ def _results(result: FinetuneResult, unit: str) -> list[tuple[str, str]]:
         before = f"{result.reward_accuracy_before:.3f} before, "
         found.append(("held-out reward accuracy", f"{before}{result.reward_accuracy:.3f} after"))
         found.append(("held-out reward margin", f"0 before, {result.reward_margin:.4f} after"))
-    found.append(("weights kept", f"those of step {result.kept_step:,} of {result.steps:,}"))
-    found.append(("speed", f"{result.tokens_per_second:,.0f} tokens/s, {result.seconds:,.0f} s"))
+    found.append(("selected weights", f"step {result.kept_step:,} of {result.steps:,}"))
+    found.append(("speed, duration", f"{result.tokens_per_second:,.0f} tokens/s, {result.seconds:,.0f} s"))
     return found

@@ -115,7 +115,7 @@ def _training(inputs: PretrainInputs, result: PretrainResult) -> list[tuple[str,
         ),
         ("learning rate", f"{recipe.lr:g} ({recipe.scheduler}, warmup {recipe.warmup:g})"),
         ("weight decay", f"{recipe.weight_decay:g}"),
-        ("blocks in a step", f"{recipe.batch_size} x {recipe.gradient_accumulation}"),
+        ("blocks per step", f"{recipe.batch_size} x {recipe.gradient_accumulation}"),
         ("seed", str(recipe.seed)),
     ]
 
@@ -129,5 +129,5 @@ def _results(inputs: PretrainInputs, result: PretrainResult) -> list[tuple[str, 
         if result.perplexity is not None:
             found.append(("held-out perplexity", f"{result.perplexity:.3f}"))
             found.append(("held-out bits per byte", f"{result.bits_per_byte:.4f}"))
-        found.append(("weights kept", f"those of step {result.kept_step:,} of {result.steps:,}"))
+        found.append(("selected weights", f"step {result.kept_step:,} of {result.steps:,}"))
     return found

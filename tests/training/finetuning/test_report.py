@@ -56,14 +56,14 @@ def result(folder: Path) -> FinetuneResult:
     )
 
 
-def test_the_kept_step_is_marked_on_the_curve() -> None:
+def test_the_selected_step_is_marked_on_the_curve() -> None:
     picture = ElementTree.fromstring(curve(ROWS, kept=1))
-    (line,) = (node for node in picture.iter() if node.get("class") == "mark")
+    line, _legend = (node for node in picture.iter() if node.get("class") == "mark")
     points = [
         node.get("cx") for node in picture.iter() if node.tag.endswith("circle") and node.get("class") == "fa"
     ]
     assert line.get("x1") == points[0]  # the training loss of step 1
-    assert "kept: step 1" in {node.text for node in picture.iter()}
+    assert "selected: step 1" in {node.text for node in picture.iter()}
     assert 'class="mark"' not in curve(ROWS)
 
 
@@ -87,7 +87,7 @@ def test_the_page_shows_results_and_recipe_and_runs_nothing(prepared: FinetuneIn
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "a&lt;b&gt;&amp;c" in page
-    for said in ("4.0000 before, 3.2500 after", "25.790", "rank 4, alpha 12 dora", "packed rows in a step"):
+    for said in ("4.0000 before, 3.2500 after", "25.790", "rank 4, alpha 12 dora", "packed rows per step"):
         assert said in page
     assert "<svg" in page
     # It needs no network: nothing is fetched from anywhere.

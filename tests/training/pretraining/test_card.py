@@ -42,7 +42,7 @@ def test_it_says_what_was_made_and_measured(
     # A loss of corrupted blocks is no perplexity.
     assert ("perplexity" in body) == ("bits per byte" in body) == (arch == "llama")
     assert "| learning rate | 0.003 (cosine, warmup 0.05) |" in body
-    assert f"| weights kept | those of step {result.kept_step} of 2 |" in body
+    assert f"| selected weights | step {result.kept_step} of 2 |" in body
 
 
 def test_without_held_out_documents_it_claims_nothing(

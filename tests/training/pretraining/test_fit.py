@@ -78,7 +78,7 @@ def test_one_text_is_one_document_whose_end_is_held_out(tmp_path: Path, stories:
     card = (result.folder / "README.md").read_text(encoding="utf-8")
     assert "| ends of documents held out | 1 |" in card
     assert "The held-out texts are the ends of the training documents" in card
-    assert f"| weights kept | those of step {result.kept_step} of 12 |" in card
+    assert f"| selected weights | step {result.kept_step} of 12 |" in card
 
 
 def test_a_run_that_follows_the_corpus_is_resumed(
