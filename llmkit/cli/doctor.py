@@ -34,7 +34,7 @@ OPTIONAL = {
     "onnxruntime": "an independent check of ONNX files: pip install 'llmkit[onnx]'",
     "ctranslate2": "writing CTranslate2, and its engine: pip install 'llmkit[ctranslate2]'",
     "mlx-lm": "an independent check of MLX folders: pip install mlx-lm (on Linux: 'mlx[cpu]' mlx-lm)",
-    "kernels": "attention kernels from the Hub: pip install kernels",
+    "kernels": "attention kernels from the Hub: pip install 'transformers[kernels]'",
     "trl": "finetuning on preferences: pip install trl",
     "tiktoken": "models with a tiktoken tokenizer: pip install tiktoken",
 }
@@ -153,7 +153,7 @@ def _places() -> Iterator[Finding]:
     from llmkit.models.bundled import embedded_models
 
     names = [model.name for model in embedded_models()]
-    missing = "the installation is incomplete: pip install --force-reinstall llmkit"
+    missing = "the installation is incomplete: run pip install --force-reinstall . in the checkout"
     yield Finding("embedded models", ", ".join(names) or "none", bool(names), advice="" if names else missing)
     cache = Path(constants.HF_HUB_CACHE)
     yield Finding("model cache", str(cache) if cache.is_dir() else f"{cache} (does not exist yet)")
