@@ -1,8 +1,8 @@
-"""Give memory back to the system while a model is loaded; glibc keeps most of what was freed otherwise.
+"""Return freed memory to the system while a model is loaded; by default, glibc keeps most of it.
 
-glibc takes large blocks from the system one by one and returns each when it is freed, until the first of them
-is freed: then it takes blocks of that size (up to 32 MB) from its heap. While a model is loaded, weights then
-lie between temporary blocks, whose memory cannot be returned. Elsewhere than with glibc nothing is done.
+glibc maps each large block separately and returns it when it is freed. After the first such block is freed,
+glibc takes blocks of that size (up to 32 MB) from its heap. While a model is loaded, weights are then between
+temporary blocks, whose memory cannot be returned. Without glibc, this module does nothing.
 
 https://man7.org/linux/man-pages/man3/mallopt.3.html
 

@@ -1,10 +1,10 @@
 """Import torch and transformers' model code without parts that a command does not use.
 
-torch imports shapes of its operations' results for tensors without memory (device meta) and for its compiler:
-18 MB, and a sixth of its time. transformers 5.23 imports `torch._dynamo` for decorators and one class, and
-`torch.distributed.tensor` for type checks. With sympy and Triton, which they bring, they take 150 MB, and
-time at each start. A command that runs a model in one process uses none of these. Code that uses them imports
-them at its first use.
+torch imports functions that compute the shapes of results, for tensors on the meta device and for its
+compiler: 18 MB, and a sixth of its import time. transformers 5.23 imports `torch._dynamo` for decorators and
+one class, and `torch.distributed.tensor` for type checks. With sympy and Triton, which they bring, they take
+150 MB, and time at each start. A command that runs a model in one process uses none of these. Code that uses
+them imports them at its first use.
 
 Public: `import_torch`, `import_lean`, `empty_meta`.
 """
@@ -133,7 +133,7 @@ def _import_attributes(package: str) -> None:
 
 
 class _AroundImport(MetaPathFinder, Loader):
-    """Call functions before and after the first import of one of some modules.
+    """Call functions before and after the first import of one of several modules.
 
     Args:
         names: of the modules.

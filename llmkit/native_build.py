@@ -1,8 +1,8 @@
 """Build a native kernel with the system's compiler, once, into the user's cache.
 
-Each instruction set (level) becomes one shared library, in about a second; the processor decides which one
-runs. The sources include nothing of torch. OpenMP's runtime is the one that torch has loaded under the same
-name, so that both share one pool of threads. Below all packages that have kernels.
+Each instruction set (level) is compiled to one shared library, in about a second; the processor determines
+which one runs. The sources do not include headers of torch. The OpenMP runtime is the one that torch has
+loaded, so both share one pool of threads. This module is below all packages with kernels.
 """
 
 from __future__ import annotations

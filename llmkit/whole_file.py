@@ -1,7 +1,7 @@
-"""Write a file so that it is there whole or not at all, and no other file is touched.
+"""Write a file atomically: it is complete or does not exist, and no other file changes.
 
-The text goes into a new file next to it, of a random name, which then takes the file's name. A killed process
-leaves that file; whoever writes the same file next removes it.
+The text goes into a new file with a random name in the same folder, which is then renamed. A killed process
+leaves this file; the next write of the same file removes it.
 
 Public: `whole_file`, `write_whole`, `SUFFIX`.
 """

@@ -37,7 +37,7 @@ class ModelWork:
         cache_bytes: bytes of the cache for one token.
         attention_width: layers times query heads times their width.
         model_bytes: stored bytes of all weights.
-        quantized: True if products are of 8 or 4 bits, so that the arithmetic of the dtype is no limit.
+        quantized: True if weights have 8 or 4 bits; the arithmetic of the dtype is then no limit.
     """
 
     step_bytes: int

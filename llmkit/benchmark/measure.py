@@ -229,9 +229,9 @@ class Runs:
     """The counted runs of one program.
 
     Attributes:
-        single: prompts alone.
-        many: batches.
-        failure: reason why it was left out; None if it was not.
+        single: runs of one prompt.
+        many: runs of a batch.
+        failure: reason why the program was skipped; None if it ran.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ _FILE_TYPES = {2: "int4", 3: "int4", 7: "int8"}
 
 @dataclass
 class PeerContext:
-    """All that a peer is opened with.
+    """Arguments to open a peer.
 
     Attributes:
         spec: the model as llmkit runs it.
@@ -271,7 +271,7 @@ def _tokenizer_of(context: PeerContext) -> Any:
 
 
 class GGUFSystem:
-    """A program in a Python of its own, on a GGUF file of the same weights.
+    """A program in a separate Python process, on a GGUF file of the same weights.
 
     Args:
         name: of the program.

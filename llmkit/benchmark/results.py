@@ -28,15 +28,15 @@ class BenchmarkOptions:
     Attributes:
         prompt_tokens: tokens of a prompt.
         new_tokens: tokens that follow it; end tokens do not end an answer.
-        batch: prompts that are handed over together.
-        repeats: rounds that count; one more warms up.
+        batch: prompts per batch.
+        repeats: counted rounds, after one warm-up round.
         threads: threads of the processor for every program; None keeps torch's number.
-        mixed: prompts and answers of a batch have a quarter to all of the tokens.
+        mixed: vary the lengths in a batch, from a quarter to the full length.
         guesses: let llmkit guess tokens from the text, as `generate` does. Without, each token is one step,
             as with the other programs.
         compare: names from `PEERS`.
-        peer_python: paths of Pythons that have llama-cpp-python or openvino-genai; the one that runs has
-            them too if it does.
+        peer_python: paths of Pythons that have llama-cpp-python or openvino-genai; the running Python is
+            tried too.
         start: (name, command) of programs whose time to the first byte of output is measured.
         seed: chooses the words of the prompts.
     """
@@ -87,7 +87,7 @@ class MachineLimits:
         bandwidth: bytes read from memory in a second.
         operations: floating-point operations in a second, in a large matrix product of the model's dtype.
         dtype: that dtype.
-        notes: how they were measured, where it is not the usual way.
+        notes: remarks on the measurement, if it differs from the usual one.
     """
 
     bandwidth: float
@@ -117,7 +117,7 @@ class Quantity:
         name: name, such as ``decode``.
         unit: ``s``, ``tokens/s`` or ``bytes``.
         samples: one number for each round.
-        limit: what the machine allows; None where there is no such limit.
+        limit: limit of the machine; None if there is none.
     """
 
     name: str
@@ -157,8 +157,8 @@ class SystemResult:
 
     Attributes:
         name: ``llmkit`` or a name from `PEERS`.
-        measurements: what was measured.
-        notes: what the reader should know, such as its version.
+        measurements: the measured quantities.
+        notes: notes for the reader, such as the version.
         skipped: reason why nothing was measured; None if something was.
     """
 
@@ -186,8 +186,8 @@ class BenchmarkResult:
         limits: of the machine.
         systems: llmkit first, then the others.
         busy: True if other programs disturbed the measurement.
-        reasons: signs of that.
-        notes: choices that were made.
+        reasons: signs of other programs.
+        notes: automatic choices.
         versions: name of a library -> its version.
     """
 

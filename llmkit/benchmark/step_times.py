@@ -1,4 +1,4 @@
-"""Time a model's own layers on this machine, once, with random weights; remember the result.
+"""Time a model's own layers on this machine, once, with random weights; store the result.
 
 Public: `StepTimes`, `process_bytes`, `write_random_model`.
 """
@@ -39,12 +39,12 @@ _TINY = {
 class StepTimes:
     """Seconds of a plan's stages on this machine.
 
-    A large model is timed with two numbers of layers; the others take as long as those. Prompts above some
-    length are timed at that length, and their time grows with their operations.
+    A large model is timed with two layer counts, and the time of the other layers is extrapolated. Prompts
+    above some length are timed at that length, and their time grows with their operations.
 
     Args:
-        again: time even what is remembered.
-        notice: called with a sentence before something is timed.
+        again: measure again, even if a result is stored.
+        notice: called with a sentence before a measurement.
     """
 
     again: bool = False

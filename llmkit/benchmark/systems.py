@@ -1,4 +1,4 @@
-"""Programs that generate text, behind one protocol, and the prompts that all of them get."""
+"""One protocol for programs that generate text, and their common prompts."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class SingleRun:
     Attributes:
         prompt_tokens: tokens of the prompt.
         first: seconds to the first token.
-        later_tokens: tokens that came after those.
-        later: seconds that these took.
+        later_tokens: tokens after the first group.
+        later: seconds for these tokens.
     """
 
     prompt_tokens: int
@@ -66,7 +66,7 @@ class BatchRun:
 
     Attributes:
         tokens: new tokens requested.
-        seconds: time until all were there.
+        seconds: time until all were complete.
     """
 
     tokens: int
@@ -78,7 +78,7 @@ class System(Protocol):
 
     Attributes:
         name: its name in the results.
-        notes: what the reader should know.
+        notes: notes for the reader.
     """
 
     name: str
@@ -168,7 +168,7 @@ def _request(prompt: BenchmarkPrompt) -> Request:
 
 
 class PromptSource:
-    """Makes prompts of random words; no two of them are the same, so that no cache helps.
+    """A source of prompts of random words, all different, so that no cache helps.
 
     Args:
         tokenizer: the model's.

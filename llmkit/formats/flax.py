@@ -1,7 +1,7 @@
 """Read `flax_model.msgpack` without Flax.
 
-Format: https://github.com/google/flax/blob/main/flax/serialization.py. It is msgpack, in which an array is an
-extension of type 1 that holds shape, name of the dtype, and bytes. Large arrays are cut in chunks.
+Format: https://github.com/google/flax/blob/main/flax/serialization.py. It is msgpack; an array is an
+extension of type 1 with shape, name of the dtype, and bytes. Large arrays are split into chunks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MLX's layout of a model: safetensors by mlx-lm's names, its own quantized form, and a config that it reads.
+"""Models in MLX's layout: safetensors with mlx-lm's names, its quantized format, and its config.
 
 https://github.com/ml-explore/mlx-lm reads these folders. A quantized weight of shape (rows, columns) is
 `weight` (rows, columns * bits / 32) in uint32, the first value in the lowest bits, with `scales` and
@@ -25,13 +25,13 @@ _GROUPS = (64, 32)
 
 @dataclass(frozen=True)
 class MLXFamily:
-    """An architecture that mlx-lm has.
+    """An architecture that mlx-lm supports.
 
     Attributes:
-        renamed: starts of names in transformers, and what mlx-lm has in their place.
-        transposed: ends of names of weights that are stored the other way around.
-        head: ``tied`` where mlx-lm always multiplies with the embeddings, ``own`` where it always wants a
-            weight, and otherwise as the config says.
+        renamed: prefixes of names in transformers, and the prefixes in mlx-lm.
+        transposed: suffixes of names of weights that are stored transposed.
+        head: ``tied`` if mlx-lm always uses the embeddings as output layer, ``own`` if it always needs a
+            separate weight; otherwise the config decides.
     """
 
     renamed: tuple[tuple[str, str], ...] = ()

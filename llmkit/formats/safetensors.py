@@ -1,7 +1,7 @@
-"""Read safetensors files one tensor at a time, from their place in the file.
+"""Read safetensors files one tensor at a time.
 
-safetensors itself maps a file into memory, where each page that was read counts as the process's own; here a
-tensor takes memory only while it is held.
+The safetensors library maps a file into memory, and each page that was read counts as memory of the process.
+Here, a tensor needs memory only while it is in use.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -64,7 +64,7 @@ class StoredTensor:
 
 
 class StoredMatrix:
-    """A matrix in a file, of which rows are read when they are asked for."""
+    """A matrix in a file; its rows are read on demand."""
 
     def __init__(self, stored: StoredTensor) -> None:
         self._stored = stored
@@ -77,7 +77,7 @@ class StoredMatrix:
 
 
 class StoredTensors(Mapping[str, "torch.Tensor"]):
-    """The tensors of a folder's safetensors files, by name; each access reads one anew.
+    """The tensors of a folder's safetensors files, by name; each access reads the tensor again.
 
     Args:
         folder: the folder.
@@ -105,7 +105,7 @@ class StoredTensors(Mapping[str, "torch.Tensor"]):
         return len(self._places)
 
     def matrix(self, name: str) -> StoredMatrix:
-        """Return a matrix whose rows are read when they are asked for."""
+        """Return a matrix whose rows are read on demand."""
         return StoredMatrix(self._places[name])
 
 

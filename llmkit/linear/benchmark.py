@@ -1,7 +1,7 @@
 """Time products of few rows, as in decoding; compare with torch and with the memory limit.
 
-Weights rotate over more than a processor's caches hold, so that each call reads its weight from memory, as a
-model does that is larger than them.
+The weights are used in turn and together exceed the processor's caches, so each call reads its weight from
+memory, as in a large model.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class ProductTiming:
     """A way to multiply, on a shape.
 
     Attributes:
-        way: a kernel's name with bits and group, or the name of torch's way.
+        way: name of a kernel with bits and group, or of a method of torch.
         inputs, outputs, rows: the sizes.
         seconds: median of a call; None where it cannot run.
         bandwidth: bytes of the weight read in a second.
-        times: how many times as fast as `F.linear` in the same dtype.
-        note: why there is no time.
+        times: speedup over `F.linear` in the same dtype.
+        note: reason why there is no time.
     """
 
     way: str

@@ -1,4 +1,4 @@
-"""Our CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
+"""CPU kernel: C++ for weights of 8 and 4 bits, with activations rounded to 8 bits.
 
 Each row of activations has a scale for every 32 inputs (8-bit weights) or for every group of the weights (4
 bits), so that one large activation costs its neighbors no precision. Integer sums are exact and each row is

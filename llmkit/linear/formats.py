@@ -1,8 +1,8 @@
 """Weights of 8 and 4 bits: rounding to them and back, and their layout in compressed-tensors' files.
 
-Both formats are symmetric: weight = value * scale. Of 8 bits there is a scale for each output, of 4 bits one
-for each output and group of inputs. Scales are bfloat16 numbers and values are rounded with the scale as
-stored, so the file says exactly what is computed with.
+Both formats are symmetric: weight = value * scale. Weights of 8 bits have a scale for each output, weights of
+4 bits one for each output and group of inputs. Scales are bfloat16 numbers, and values are rounded with the
+stored scale, so the file contains exactly the numbers that are used.
 
 Weights of a GGUF file (Q8_0, Q4_0, Q4_1) keep that file's numbers: float16 scales by group in 8 bits too, and
 for Q4_1 an offset for each group.
@@ -44,7 +44,7 @@ class MatrixRows(Protocol):
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """A weight of few bits.
+    """A quantized weight.
 
     Attributes:
         values: int8 (outputs, inputs), in [-127, 127] for 8 bits and [-8, 7] for 4.

@@ -1,4 +1,4 @@
-"""A linear layer and an embedding whose weights have few bits, in place of torch's.
+"""Linear layer and embedding with quantized weights, which replace torch's.
 
 A state dict of them has the names and tensors of compressed-tensors' ``pack-quantized`` files, whatever
 layout the kernel keeps in memory.
@@ -23,7 +23,7 @@ _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class QuantizedModule(nn.Module):
-    """A packed weight as buffers of whole numbers, which a change of the model's dtype leaves alone."""
+    """A packed weight in integer buffers, which a change of the model's dtype does not affect."""
 
     def __init__(self, weight: PackedWeight, kernel: LinearKernel, dtype: torch.dtype) -> None:
         super().__init__()
@@ -108,13 +108,13 @@ class QuantizedModule(nn.Module):
 
 
 class QuantizedLinear(QuantizedModule):
-    """A linear layer of few bits: x W' + bias, for inference.
+    """A quantized linear layer: x W' + bias, for inference.
 
     Args:
         weight: its weight.
         bias: (outputs,), or None.
-        kernel: what computes it.
-        dtype: the type that stands for the layer's (`weight.dtype`); any floating-point x is taken.
+        kernel: kernel of the product.
+        dtype: type that `weight.dtype` reports; x may have any floating-point type.
     """
 
     def __init__(
@@ -157,9 +157,9 @@ class QuantizedEmbedding(QuantizedModule):
     Args:
         weight: its weight (tokens, dimensions), in a layout of `kernel`, which must have `rows`; an output
             layer tied to it shares the tensors.
-        kernel: whose layout it is.
+        kernel: kernel that defines the layout.
         dtype: of the result.
-        factor: what the result is multiplied by, as Bart and Gemma do: a number or a tensor.
+        factor: factor of the result, as in Bart and Gemma: a number or a tensor.
     """
 
     def __init__(

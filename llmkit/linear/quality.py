@@ -1,6 +1,6 @@
 """Measure the change of a model by quantization: Kullback-Leibler divergence on held-out text.
 
-Perplexity does not show it: a bad quantization can lower it.
+Perplexity is not reliable for this: a bad quantization can lower it.
 """
 
 from __future__ import annotations

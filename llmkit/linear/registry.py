@@ -25,10 +25,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class PackedWeight:
-    """A weight as a kernel wants it.
+    """A weight in the layout of a kernel.
 
     Attributes:
-        tensors: what the kernel's `pack` made of it; without one ``weight_packed`` (int32, see
+        tensors: output of the kernel's `pack`; without `pack` ``weight_packed`` (int32, see
             `formats.pack_int32`) and ``weight_scale`` (bfloat16), as they are in a file; of a GGUF file's
             weight the scale is float16 and there may be a ``weight_offset``, see `LinearKernel.gguf`.
         bits: 8 or 4.
@@ -57,17 +57,17 @@ class LinearKernel:
     Attributes:
         name: as the user writes it.
         function: the function.
-        bits: numbers of bits it takes, of 8 and 4.
-        activations: ``float`` where it computes with x as it is, ``int8`` where it rounds each row of x to 8
-            bits with a scale for the row or for each block of its inputs.
+        bits: supported numbers of bits: 8, 4 or both.
+        activations: ``float`` if it uses x without rounding, ``int8`` if it rounds each row of x to 8 bits
+            with a scale for the row or for each block of its inputs.
         row_independent: each row's result has the same bits alone and in any batch.
         devices: device types it runs on.
         dtypes: names of the torch types of x that it takes; x is converted to the first where its type is
             missing.
-        gguf: it takes the weights of GGUF files as they are: float16 scales by group in 8 bits too, and
-            offsets (see `formats.QuantizedWeight`); else they are rounded again.
-        pack: makes its tensors of a `QuantizedWeight`; None for those of a file.
-        unpack: makes the `QuantizedWeight` of a `PackedWeight` again; required beside `pack`.
+        gguf: it supports the weights of GGUF files: float16 scales by group in 8 bits too, and offsets (see
+            `formats.QuantizedWeight`); without this they are rounded again.
+        pack: converts a `QuantizedWeight` to its tensors; None keeps the layout of a file.
+        unpack: converts a `PackedWeight` back to a `QuantizedWeight`; required with `pack`.
         rows: gives rows of an 8-bit weight, as ``rows(weight, indices, dtype)``: (*indices.shape, inputs);
             with it an embedding shares its tensors with the output layer. The layout of a file needs none.
         file: the user's file that it comes from, if it does.

@@ -1,8 +1,7 @@
 """Save a quantized model as compressed-tensors' ``pack-quantized`` files, and load such files.
 
-The folder holds ``config.json`` with a ``quantization_config`` and ``model.safetensors``. transformers with
-the compressed-tensors package reads it, and computes with the very numbers that the quantized model computes
-with.
+The folder contains ``config.json`` with a ``quantization_config``, and ``model.safetensors``. transformers
+reads it with the compressed-tensors package, and uses exactly the same numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Products by torch alone: for machines without a compiler, and for other devices.
 
-Weights of 8 bits go through torch's own product for bfloat16 where there are few rows. Everything else is
-unpacked a block of outputs at a time and multiplied as numbers: that saves memory, not time.
+For few rows, weights of 8 bits use torch's own product for bfloat16. All others are unpacked in blocks of
+outputs and multiplied in floating point: this saves memory, not time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Inputs that a kernel for quantized products is tried with."""
+"""Test inputs of kernels for quantized products."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ProductCase:
     """One input to a kernel.
 
     Args:
-        name: what it tries, for a person.
+        name: name of the case.
         bits, group: of the weight.
         inputs, outputs, rows: sizes.
         dtype: of x.
         bias: the layer has one.
-        activations: ``grid`` of whole numbers which rounding to 8 bits leaves alone, so that any kernel must
-            be right to the last bits; ``normal`` numbers; ``large``: some inputs are a hundred times larger.
+        activations: ``grid`` of integers, which rounding to 8 bits does not change, so the result must be
+            exact for any kernel; ``normal`` numbers; ``large``: some inputs are a hundred times larger.
         three: x has three dimensions.
         gguf: the weight's numbers are those of a GGUF file: float16 scales by group.
         offset: and it has offsets.

@@ -1,4 +1,4 @@
-"""Words of a text and the words of its translation that they became, by the model's cross-attention."""
+"""Align the words of a text with the words of its translation, by the model's cross-attention."""
 
 from __future__ import annotations
 

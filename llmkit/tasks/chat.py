@@ -1,4 +1,4 @@
-"""A conversation with a chat model: turns that can be taken back and answered again, in a bounded context.
+"""A conversation with a chat model: turns that can be undone and retried, in a bounded context.
 
 Each answer runs through `tasks.generation`, and starts from the keys and values of the answer before.
 """
@@ -55,8 +55,8 @@ class Reply:
 class Conversation:
     """Messages, and the model that answers them.
 
-    A turn that fails leaves the conversation as it was. When it outgrows the model's context, the oldest
-    turns are no longer shown to the model (the system message always is); `messages` keeps them.
+    A turn that fails leaves the conversation as it was. If it is longer than the context, the prompt omits
+    the oldest turns, but never the system message; `messages` keeps all of them.
 
     Args:
         model: a chat model: loaded, an engine, or a name, path or `ModelSpec` to load.

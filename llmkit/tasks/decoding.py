@@ -26,7 +26,7 @@ class GenerationOptions:
 
     Attributes:
         max_new_tokens: limit on the tokens of one answer.
-        temperature, top_p, top_k, min_p: giving one turns sampling on (temperature 0 turns it off).
+        temperature, top_p, top_k, min_p: setting one enables sampling (temperature 0 disables it).
         repetition_penalty: above 1, tokens of the prompt and the answer become less likely.
         num_beams: beams of beam search.
         num_return_sequences: answers to one prompt.

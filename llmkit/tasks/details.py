@@ -32,7 +32,7 @@ class AnswerDetails:
 class DetailColumns:
     """Makes the columns that the options ask for.
 
-    Under a form, rows always have a `finish_reason`, since an answer that was cut does not have its form.
+    With structured output, rows always have `finish_reason`, because a truncated answer is not valid.
 
     Args:
         options: with `details`, `logprobs` and forms.

@@ -97,8 +97,8 @@ def read_document(
 class DocumentTranslation:
     """Translation of the segments of documents as a `Task`: a row is a segment.
 
-    A translation that lost a protected piece is made again, part by part around the pieces. A segment for
-    which that fails too is a failed row.
+    If a translation loses a protected piece, its segment is translated again in parts, around the pieces. If
+    that fails too, the segment is a failed row.
 
     Args:
         translation: translates texts; it keeps no terms of its own, and its column is `text`.

@@ -202,7 +202,7 @@ class Generation:
         encode: tokenizes plain texts in place of the engine's tokenizer.
 
     Attributes:
-        sampling: the options and the model's own settings, made one; tasks built on this one may replace it.
+        sampling: the options, merged with the model's own settings; tasks that use this one may replace it.
         prompts: makes prompts.
         details: makes the columns about answers.
         run_state: seed and counters.

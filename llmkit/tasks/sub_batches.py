@@ -1,4 +1,4 @@
-"""Run any number of prompts in as many calls of the model as a budget needs."""
+"""Run any number of prompts, in calls of the model within a budget."""
 
 from __future__ import annotations
 

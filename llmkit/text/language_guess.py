@@ -1,7 +1,7 @@
-"""Guess the language of a text by its script, its commonest words and its letters.
+"""Guess the language of a text by its script, its most frequent words and its letters.
 
-It knows the languages of the tables below, needs no model, and is meant for sentences; of a single word it
-says little.
+It supports the languages of the tables below, and needs no model. It is meant for sentences; a single word is
+often not enough.
 """
 
 from __future__ import annotations

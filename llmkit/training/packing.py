@@ -1,4 +1,4 @@
-"""Assign short examples to rows that hold several of them.
+"""Pack short examples into rows of several examples.
 
 Public: `pack`.
 """

@@ -38,8 +38,8 @@ class GGUFCheckpoint:
 
     Attributes:
         header: its metadata and tensors.
-        config: what config.json would hold.
-        notes: what the file lacks or does not tell, one sentence each.
+        config: content of config.json.
+        notes: missing information, one sentence each.
     """
 
     header: Header

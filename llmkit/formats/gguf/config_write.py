@@ -1,4 +1,4 @@
-"""The GGUF metadata of a transformers config, and a refusal of what GGUF cannot say."""
+"""Write a transformers config as GGUF metadata; refuse settings that GGUF does not support."""
 
 from __future__ import annotations
 

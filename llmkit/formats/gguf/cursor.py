@@ -11,7 +11,7 @@ _WINDOW = 1 << 20
 
 
 class Cursor:
-    """A place in a little-endian file that moves forward.
+    """Position in a little-endian file; each read moves it forward.
 
     Args:
         file: opened for reading in binary mode.

@@ -73,10 +73,10 @@ class Family:
 
     Attributes:
         name: GGUF's name of it.
-        model_types: transformers' names of the models that are written so; the first is what is read.
-        top: stems of tensors outside the layers, GGUF's to transformers'.
-        blocks: GGUF's prefix of a layer to transformers' prefix and the stems inside.
-        changes: GGUF's stem to the change that writing makes: permute (rows of a head, for rotary
+        model_types: transformers' names of its models; a file is read as the first one.
+        top: names of tensors outside the layers: GGUF's -> transformers'.
+        blocks: GGUF's prefix of a layer -> transformers' prefix, and the names of tensors inside.
+        changes: GGUF's name -> change when a tensor is written: permute (rows of a head, for rotary
             positions), plus_one (a norm's weight is stored with its 1), transpose.
     """
 

@@ -1,8 +1,8 @@
 """Read the header of a GGUF file: metadata, and a table of its tensors.
 
-The `gguf` package has a reader too. It trusts the counts and lengths in the file, so that a damaged one can
-make it loop and fill the memory; it also takes seconds on a large vocabulary. This one checks every size
-against the bytes that are there before it allocates.
+The reader of the `gguf` package trusts the counts and lengths in the file, so a damaged file can make it loop
+and fill the memory. It also takes seconds for a large vocabulary. This reader checks every size against the
+size of the file before it allocates memory.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -81,7 +81,7 @@ class TensorInfo:
 
     Attributes:
         name: in the file, such as ``blk.0.attn_q.weight``.
-        shape: outermost dimension first, as torch has it (the file has it the other way round).
+        shape: outermost dimension first, as in torch; the file has the reverse order.
         kind: ggml's name of its type, such as ``Q4_0``.
         path: the file.
         offset: bytes from the start of the file.

@@ -1,4 +1,4 @@
-"""Read tensors of a GGUF file as they are packed, for kernels that multiply by them so.
+"""Read packed tensors of a GGUF file, for kernels that multiply by packed weights.
 
 A block has 32 inputs of an output. Q8_0: a float16 scale d, 32 bytes q, weight = d q. Q4_0: d, 16 bytes,
 whose lower halves are the first 16 values q and whose upper halves the last, weight = d (q - 8). Q4_1: d, an

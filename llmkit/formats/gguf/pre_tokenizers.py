@@ -1,7 +1,7 @@
-"""Rules by which byte-level vocabularies cut a text into words, under llama.cpp's names for them.
+"""Rules that split a text into words before byte-level BPE, by llama.cpp's names.
 
 Sources: llama.cpp's src/llama-vocab.cpp and the tokenizer.json files of the models that the names stand for.
-Where they differ (combining marks in `tekken` and `gpt-4o`), the models' own files count.
+If they differ (combining marks in `tekken` and `gpt-4o`), the rules follow the models' own files.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _DEFAULT = (
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to cut a text into words.
+    """A rule that splits a text into words.
 
     Attributes:
-        pattern: matches a word; several are applied in turn; None stands for GPT-2's own.
-        digits: cut numbers into digits first.
-        ignore_merges: a word that is a token stays whole.
+        pattern: matches a word; several patterns are applied in turn; None is GPT-2's pattern.
+        digits: split numbers into digits first.
+        ignore_merges: a word that is a token is not split.
         nfc: compose accents first.
     """
 

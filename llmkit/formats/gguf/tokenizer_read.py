@@ -1,7 +1,7 @@
 """Build a tokenizer from a GGUF file's metadata.
 
-transformers does this too. For some files its result differs from llama.cpp's: it knows no rule for
-``smollm`` or ``starcoder``, which cut numbers into digits, and it adds no start token.
+transformers has such a reader too. For some files its result differs from llama.cpp's: it has no rule for
+``smollm`` and ``starcoder``, which split numbers into digits, and it adds no start token.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TokenizerParts:
     """A tokenizer and its settings.
 
     Attributes:
-        tokenizer: text to ids, with start and end tokens where the file asks for them.
+        tokenizer: text to ids, with start and end tokens if the file requests them.
         special: bos_token, eos_token, unk_token and pad_token, as text, where the file has them.
         chat_template: in Jinja, None where the file has none.
         ends: ids at which generation stops, the end token first.

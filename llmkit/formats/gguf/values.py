@@ -10,9 +10,9 @@ from llmkit.formats.gguf.header import Header
 
 
 class Values:
-    """The metadata of one file, under its architecture's prefix where a key has none.
+    """Metadata of one file; a key without a prefix gets that of the architecture.
 
-    A value may be given as an array with one entry for each layer; then all must be equal.
+    A value may be an array with one entry per layer; all entries must then be equal.
 
     Args:
         header: of the file.

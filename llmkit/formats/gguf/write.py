@@ -30,7 +30,7 @@ class Written:
     Attributes:
         tensors: number of tensors.
         parameters: number of values in them.
-        notes: sentences that the user should read.
+        notes: sentences for the user.
     """
 
     tensors: int

@@ -1,6 +1,7 @@
 """Read the variables of a SavedModel or a `.ckpt` without TensorFlow.
 
-Both keep variables in a bundle: an index, which is a table of LevelDB, and files of data.
+Both store variables in a bundle: an index (a LevelDB table) and data files.
+
 Format: tensorflow/core/util/tensor_bundle and tensorflow/core/protobuf (tensor_bundle.proto,
 trackable_object_graph.proto); https://github.com/google/leveldb/blob/main/doc/table_format.md.
 """

@@ -1,7 +1,7 @@
 """Read `tf_model.h5` and its shards through h5py alone.
 
 Layout (Keras): the file's attribute `layer_names` lists groups; a group's attribute `weight_names` lists its
-arrays. A shard's `layer_names` lists the arrays themselves. Keras cuts long lists into `weight_names0`, ...
+arrays. A shard's `layer_names` lists the arrays themselves. Keras splits long lists into `weight_names0`, ...
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names and layouts of TensorFlow models, in PyTorch.
+"""Map names and layouts of TensorFlow variables to PyTorch.
 
 transformers' TensorFlow classes name a variable by the path of its layers: lists have ``_._`` between name
 and number, and ``a___b`` is a layer that PyTorch calls b.

@@ -1,7 +1,7 @@
 """Write a measurement of bias into a model card: its text, with the warning next to the numbers.
 
-The section stands between two comments, and a later measurement of the same set replaces it; every other byte
-of the card stays as it is.
+The section is between two comments; a later measurement of the same set replaces it. All other bytes of the
+card stay the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Numbers from scored items: values, intervals, p-values, and comparisons of two models.
 
-Shares of independent items have Wilson's interval. Everything else has the bootstrap's, over clusters: items
-made from one template are drawn together, since they are not independent. With few clusters the percentile
+Shares of independent items have Wilson's interval. All other numbers have a bootstrap interval over clusters:
+items from one template are drawn together, because they are not independent. With few clusters the percentile
 interval is too narrow; it is widened as Hesterberg (2015), What Teachers Should Know About the Bootstrap, The
 American Statistician 69, proposes: percentiles of Student's distribution, and the factor sqrt(n / (n - 1)).
 """

@@ -48,8 +48,8 @@ class SomeMaskedTokens(MaskedDocument):
 class FilledBlank(ScoredText):
     """A word in a sentence, its tokens predicted from left to right by a masked model.
 
-    The authors of StereoSet score it so: the model sees the sentence on both sides, the tokens of the word so
-    far, and one mask (Nadeem et al. 2021, arXiv:2004.09456).
+    As in StereoSet, the model reads the sentence on both sides, the previous tokens of the word, and one mask
+        (Nadeem et al. 2021, arXiv:2004.09456).
 
     Attributes:
         before: tokens before the word, special ones included.

@@ -1,8 +1,8 @@
-"""Faithfulness: remove the units that a method ranks highest, and see how far the prediction falls.
+"""Faithfulness: remove the units that a method ranks highest, and measure the decrease of the prediction.
 
 An order must beat "latest words first", which is strong in causal models, and not only random orders. The
-fall is that of the log-probability: the probability is near 0 as soon as the last word is gone, and then all
-orders that begin with it look alike.
+decrease is that of the log-probability. The probability is near 0 as soon as the last word is removed, so all
+orders that begin with it would look the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The logit lens: each layer's state under the last norm and the head (nostalgebraist 2020).
 
-It is raw: no layer was trained to be read in this way, and early layers often say nothing that a reader can
-use.
+No layer was trained to be read in this way, so the predictions of early layers are often meaningless.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A self-contained page of explanations: heat maps, matrices, lens grids and parts of the logit.
 
-No script and no network. Blue speaks for the target and orange against it, on the color of the page around
-0; the number is in the title of each piece, and in the table below.
+No script and no network. Blue words make the target more likely, and orange words less likely; words with a
+score near 0 have the color of the page. The number is in the title of each piece, and in the table below.
 """
 
 from __future__ import annotations

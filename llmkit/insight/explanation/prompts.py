@@ -31,7 +31,7 @@ _QUESTION = "{text}\n\nAnswer this question from the text above, in as few words
 
 @dataclass(frozen=True)
 class AskedText:
-    """One text to explain, with what its row says about it.
+    """One text to explain, with the other values of its row.
 
     Attributes:
         text: the text.

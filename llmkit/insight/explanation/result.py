@@ -13,8 +13,8 @@ class ExplainedUnit:
     Attributes:
         text: the piece, without white space around it.
         start, end: its characters in the text of its part; the end is exclusive.
-        score: its part of the prediction, in the unit of `Explanation.value` (nats). A piece that speaks for
-            the target is positive.
+        score: its part of the prediction, in the unit of `Explanation.value` (nats). A positive piece makes
+            the target more likely.
         part: ``text``, or for questions ``context`` or ``question``.
     """
 

@@ -145,7 +145,7 @@ class SpanScorer:
 
     Args:
         loaded: an extractive question-answering model.
-        case: a case with `candidates`; its branches hold positions.
+        case: a case with `candidates`; its branches contain positions.
     """
 
     def __init__(self, loaded: LoadedModel, case: PredictionCase) -> None:

@@ -22,7 +22,7 @@ _METHODS = {None, "occlusion", "ig"}
 
 
 class SpanCases:
-    """Makes cases for models that cut an answer out of a text.
+    """Makes cases for models that select an answer from a text.
 
     Args:
         loaded: a model for ``question-answering``.

@@ -1,4 +1,4 @@
-"""Units of a text: its tokens, words or sentences, each with the tokens of the model that it holds."""
+"""Units of a text: its tokens, words or sentences, each with its tokens."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ class Fit:
         fits: True if the memory is enough.
         largest_batch: most rows of this length; 0 if none fits.
         longest_row: most tokens of a row at this batch size; 0 if none fits.
-        fewest_devices: fewest devices that hold it together, where they share weights, cache, gradients and
-            moments evenly, and each has the activations; None if a thousand are not enough.
+        fewest_devices: smallest number of devices with enough memory, if they share weights, cache, gradients
+            and moments evenly, and each has the activations; None if a thousand are not enough.
     """
 
     fits: bool
@@ -62,12 +62,12 @@ class Estimate:
         training: options of a training; None for other tasks.
         memory: the parts of the memory, at its peak.
         loading: bytes while the weights are loaded, if that is known to matter; else 0.
-        left_out: what the memory does not hold.
+        left_out: parts that the memory does not include.
         stages: operations and times of a batch.
         machine: the machine; None if none was named.
         fit: what fits into it; None without a machine.
-        cost: what all batches take; None without a machine.
-        notes: what the reader should know.
+        cost: cost of all batches; None without a machine.
+        notes: notes for the reader.
     """
 
     model: str

@@ -27,7 +27,7 @@ class Machine:
         tflops: dense operations per second in 10^12, of bfloat16 or float16.
         tflops_float32: the same of float32, without TensorFloat-32.
         watts: power at full load; 0 if it is not known.
-        source: where the numbers are from, with the year.
+        source: source of the numbers, with the year.
         kind: ``gpu``, or ``cpu``, whose memory also holds the process.
     """
 

@@ -42,9 +42,9 @@ class Term:
     """A part of the memory.
 
     Attributes:
-        name: what takes it.
-        bytes: how much.
-        how: where the number is from.
+        name: name of the part.
+        bytes: its size.
+        how: source of the number.
         split: several devices share it; the rest is needed on each of them.
     """
 
@@ -67,7 +67,7 @@ class MemoryPlan:
         quantize: ``int8``, ``int4`` or None.
         on_cpu: the memory is that of a process, not of a GPU.
         free: bytes that are free; a server takes a share of them.
-        process: gives the bytes of a process without a model; None takes what was measured elsewhere.
+        process: function that returns the bytes of a process without a model; None uses a stored measurement.
     """
 
     def __init__(

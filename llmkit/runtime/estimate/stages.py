@@ -30,7 +30,7 @@ class Stage:
         tokens: tokens that are read or written by it.
         times: number of times that it happens for a batch.
         seconds: time of one; None without a machine.
-        how: where the time is from: ``at least`` for a floor by the data sheet, or ``measured``.
+        how: source of the time: ``at least`` for a floor by the data sheet, or ``measured``.
     """
 
     name: str

@@ -26,7 +26,7 @@ class Speed:
     Attributes:
         bandwidth: bytes read from memory in a second.
         operations: floating-point operations in a second, in a large matrix product.
-        notes: how they were measured, where it is not the usual way.
+        notes: remarks on the measurement, if it differs from the usual one.
     """
 
     bandwidth: float

@@ -33,7 +33,7 @@ class StepBytes:
     """Bytes of a step, without weights, optimizer and loss.
 
     Attributes:
-        forward: what the forward pass leaves for the backward pass.
+        forward: bytes that the forward pass stores for the backward pass.
         peak: most bytes at one time of both passes, gradients included.
         gradients: gradients at the end.
     """

@@ -21,7 +21,7 @@ _PICKLED = ("pytorch_model*.bin", "adapter_model.bin", "tf_model*.h5", "flax_mod
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts about a model's folder or GGUF file; None where the files do not tell.
+    """Facts about a model's folder or GGUF file; None if the files do not contain it.
 
     Attributes:
         folder: the folder, or the file.
@@ -36,7 +36,7 @@ class ModelFacts:
         bytes: size of its files on disk.
         files: number of them.
         chat: it has a chat template.
-        problem: what keeps its headers from being read.
+        problem: reason why its headers cannot be read.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""Choose the files of a repository that loading reads, and refuse weights of kinds that are not read.
+"""Choose the files of a repository that loading needs, and refuse unsupported kinds of weights.
 
 Public: `files_to_fetch`, `check_weight_names`, `CARD_FILES`.
 """

@@ -1,4 +1,4 @@
-"""Vectors of texts from a model's last hidden states, as the model's own description makes them."""
+"""Vectors of texts from a model's last hidden states, by the steps that the model specifies."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _GPU_TOKENS = 65536
 class SentenceEmbedder:
     """Embeds texts: pools their tokens' last hidden states, and scales the vectors to length 1.
 
-    The model's `modules.json` says how (see `EncoderModules`); without one it is the mean over the tokens.
-    The vectors of a call depend on its sentences alone: no other text shares a batch with them.
+    The model's `modules.json` specifies the steps (see `EncoderModules`); without it, the mean over the
+    tokens is used. The vectors of a call depend on its sentences alone: no other text shares a batch with
+    them.
 
     Args:
         loaded: from `runtime.load`, for the task ``feature-extraction``. An encoder-decoder model runs its

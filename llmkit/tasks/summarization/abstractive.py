@@ -203,7 +203,7 @@ class Summarization:
         name = engine.name
         if not self.chat and not engine.is_encoder_decoder:
             raise InputError(
-                f"{name} has no chat template, so it continues texts and does not summarize; take a chat"
+                f"{name} has no chat template, so it continues texts and does not summarize; use a chat"
                 " model, an encoder-decoder model such as BART or T5, or extractive=True"
             )
         if self.options.style is not None and not self.chat:
@@ -225,8 +225,7 @@ class Summarization:
         if room < LEAST_ROOM:
             raise InputError(
                 f"{engine.name} has a context of {sees} tokens, of which the request takes {frame} and"
-                " the answer"
-                f" {answer}: too few are left for a text; lower `max_new_tokens` or take another model"
+                f" the answer {answer}: too few are left for a text; lower `max_new_tokens` or use another model"
             )
         if self.options.window is not None and self.options.window > room:
             raise OptionError(

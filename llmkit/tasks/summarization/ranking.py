@@ -1,4 +1,4 @@
-"""Rank the sentences of a text by how central they are.
+"""Rank the sentences of a text by their centrality.
 
 Continuous LexRank (Erkan and Radev, LexRank: Graph-based Lexical Centrality as Salience in Text
 Summarization, JAIR 22, 2004, section 3.3, https://doi.org/10.1613/jair.1523) ranks the sentences by tf-idf

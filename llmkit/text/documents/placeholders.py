@@ -1,4 +1,4 @@
-"""Spans of a message that a program, and no reader, understands."""
+"""Spans of a message that are meant for a program: placeholders, URLs, math and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a document and see that its structure is the source's."""
+"""Write a document, and check that its structure is that of the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structure of documents, read without the code that cuts them into segments."""
+"""The structure of documents, determined without the code that splits them into segments."""
 
 from __future__ import annotations
 

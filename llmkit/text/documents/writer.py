@@ -13,8 +13,8 @@ class TextWriter:
     """Writes text into a document; formats override what they need.
 
     Attributes:
-        levels: number of ways to write a text, from the plainest to the most careful. Each is tried until
-            `accepts` agrees.
+        levels: number of ways to write a text, from the plainest to the most careful. They are tried in order
+            until `accepts` returns True.
         width: maximum characters of a refilled line; 0 takes the segment's longest line.
     """
 

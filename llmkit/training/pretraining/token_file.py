@@ -106,8 +106,8 @@ class TokenWriter:
 class Blocks:
     """Token ids cut into blocks: a dataset for `Trainer`.
 
-    A document may extend over several blocks. In each epoch the cuts are at other places, so a token is read
-    after other tokens; the last block goes on at the beginning of the text. A remainder shorter than a block
+    A document may extend over several blocks. In each epoch the cuts are at different places, so a token has
+    another context; the last block continues at the beginning of the text. A remainder shorter than a block
     is dropped.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Sets of one's own: rows of pairs, or of questions with answers.
+"""The user's own sets: rows of pairs, or of questions with answers.
 
 Pairs: columns `stereotype` and `anti_stereotype`. Questions: `context`, `question`, `answers` (a list),
 `label` (index of the correct answer) and `group` (for each answer the group that it names, or null). Both may

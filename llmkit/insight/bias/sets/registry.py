@@ -18,7 +18,7 @@ SETS = {one.name: one for one in (CROWS_PAIRS, STEREOSET, WINOBIAS, WINOGENDER, 
 
 
 def find_set(name: str, files: Sequence[str | Path]) -> tuple[BiasSet, list[Path]]:
-    """Return the set of a name with its files; a name that is a file is a set of one's own.
+    """Return the set of a name with its files; a name that is a file is the user's own set.
 
     Raises:
         OptionError: there is no such set.

@@ -1,8 +1,8 @@
 """Measure a verb's outputs on rows and on the same rows with their terms swapped.
 
 The difference d of a row is a number of its output minus that number of the swapped row's output, always the
-first side minus the second, such as male minus female: rows that mix both have no direction and count for the
-share of changed outputs alone.
+first side minus the second, such as male minus female: rows that mix both have no direction, and count only
+for the share of changed outputs.
 """
 
 from __future__ import annotations

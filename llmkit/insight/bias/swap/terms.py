@@ -1,4 +1,4 @@
-"""Pairs of terms that a swap exchanges: English words for men and women, or a file of one's own."""
+"""Pairs of terms that a swap exchanges: English words for men and women, or a user's file."""
 
 from __future__ import annotations
 

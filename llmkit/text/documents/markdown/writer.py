@@ -1,4 +1,4 @@
-"""Write text into Markdown, and read it again to see that it still says the same."""
+"""Write text into Markdown, and parse it again to check the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zip archives from strangers: read with bounds, write member by member."""
+"""Untrusted zip archives: read with bounds, write member by member."""
 
 from __future__ import annotations
 
