@@ -51,8 +51,7 @@ def alongside(
                 raise RowError(
                     example.where,
                     f"its losses are not those of the text at {latest[0].where}; a baseline must have"
-                    " the same"
-                    " texts in the same order (windows differ between tokenizers: set lines=True)",
+                    " the same texts in the same order (windows differ between tokenizers: set lines=True)",
                 )
             yield example
 

@@ -96,8 +96,8 @@ def _gemma(config: Any, arch: str, head_dim: int) -> dict[str, Any]:
     scalar = config.hidden_size // config.num_attention_heads if largest else head_dim
     if config.query_pre_attn_scalar != scalar:
         raise InputError(
-            f"query_pre_attn_scalar {config.query_pre_attn_scalar}: llama.cpp always uses {scalar} for"
-            " this size"
+            f"query_pre_attn_scalar {config.query_pre_attn_scalar}: llama.cpp always uses"
+            f" {scalar} for this size"
         )
     metadata: dict[str, Any] = {f"{arch}.attention.sliding_window": int(config.sliding_window)}
     kinds = list(config.layer_types)

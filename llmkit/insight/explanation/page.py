@@ -37,8 +37,8 @@ def explanation_page(explanations: Sequence[tuple[str, Explanation]]) -> str:
     """
     parts = [_STYLE, "<h1>Explanations</h1>" if len(explanations) > 1 else "<h1>Explanation</h1>"]
     parts.append(
-        '<p class="soft">Blue words speak for the target, orange ones against it. Numbers are in nats; hold'
-        " the pointer over a word to see its number.</p>"
+        '<p class="soft">Blue words make the target more likely, orange words less likely. Numbers are in'
+        " nats; move the pointer over a word to see its number.</p>"
     )
     for where, one in explanations:
         title = f"<h2>{escape(where)}</h2>" if len(explanations) > 1 else ""
