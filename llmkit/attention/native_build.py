@@ -68,7 +68,7 @@ def load(level: str) -> Callable[..., int]:
 
 @cache
 def _tried(level: str) -> Callable[..., int] | CannotBuildError:
-    """The function, or why there is none: a compiler that fails is asked once."""
+    """Return the function, or the reason why there is none; a failed build is not repeated."""
     try:
         found: Any = _SOURCE.load(_built(level), f"llmkit_attend_{level}")
     except CannotBuildError as error:

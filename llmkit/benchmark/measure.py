@@ -51,8 +51,8 @@ def benchmark(
 ) -> BenchmarkResult:
     """Measure a model on this machine.
 
-    Every round has new prompts. In a round each program answers one prompt alone and then a batch; who begins
-    changes from round to round. The first round does not count.
+    Every round has new prompts. In a round each program answers one prompt alone and then a batch; the order
+    of the programs changes in each round. The first round does not count.
 
     Args:
         spec: the model, for the task ``text-generation``.
@@ -134,7 +134,7 @@ def _benchmark(
 
 
 def _load_and_warm(spec: ModelSpec, options: BenchmarkOptions) -> tuple[TransformersEngine, list[Quantity]]:
-    """Load a model once, and again in each round while that is fast.
+    """Load a model once, and again in each round if loading is fast.
 
     Returns:
         The model that was loaded last, and measurements of loading and memory.
@@ -191,7 +191,7 @@ def take_turns(
 ) -> dict[str, Runs]:
     """Run programs on the same prompts in alternation, so that noise affects all of them equally.
 
-    A program other than the first that fails is left out from then on, with a note.
+    If a program other than the first fails, it is skipped from then on, with a note.
 
     Args:
         systems: the programs, llmkit first.

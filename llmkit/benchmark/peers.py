@@ -63,7 +63,7 @@ class PeerContext:
         return replace(self.spec, quantize=None, linear=None, attn=None)
 
     def plain(self) -> LoadedModel:
-        """Return the model as transformers runs it, in the same dtype and never in fewer bits."""
+        """Return the model as transformers runs it, in the same dtype and without quantization."""
         from llmkit.runtime.load import load
 
         if self._plain is None:
@@ -171,7 +171,7 @@ class GenerateBatchSystem:
         self._model: Any = context.plain().model
 
     def single(self, prompt: BenchmarkPrompt) -> SingleRun | None:
-        """Return None: it hands over whole answers."""
+        """Return None: the program returns only complete answers."""
 
     def many(self, prompts: Sequence[BenchmarkPrompt]) -> BatchRun:
         from transformers import ContinuousBatchingConfig, GenerationConfig

@@ -87,7 +87,7 @@ class StepTimes:
         return remembered("steps", key, measure, again=self.again, keep=self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        """Return False, and tell it, if other programs made the times too long."""
+        """Return False, with a notice, if other programs made the times too long."""
         signs = signs_of_load(None, os.cpu_count() or 1, calibrate())
         if signs:
             self.notice(

@@ -107,7 +107,7 @@ class TokenTimer:
         self._marks: list[tuple[float, int]] = []
 
     def add(self, count: int) -> None:
-        """Take note of `count` tokens that are there now."""
+        """Record the time of `count` new tokens."""
         if count:
             self._marks.append((self._clock(), count))
 

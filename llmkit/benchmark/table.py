@@ -71,11 +71,13 @@ def _notes(result: BenchmarkResult) -> list[str]:
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
-    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
-    widths = [max(len(row[i]) for row in rows) for i in kept]
-    return [
-        "  ".join(row[i].ljust(width) for i, width in zip(kept, widths, strict=True)).rstrip() for row in rows
-    ]
+    """Return the rows as aligned lines, without columns that are empty below the header."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    aligned = []
+    for column in columns:
+        width = max(map(len, column))
+        aligned.append([cell.ljust(width) for cell in column])
+    return ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

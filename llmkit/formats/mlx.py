@@ -91,8 +91,8 @@ def mlx_name(family: MLXFamily, name: str) -> str:
 def config_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the config.json that mlx-lm reads.
 
-    transformers 5 keeps the rotary settings in ``rope_parameters``. Most of mlx-lm's models read
-    `rope_theta` and `rope_scaling`, and take their own defaults without a word where those are missing.
+    transformers 5 keeps the rotary settings in ``rope_parameters``. Most of mlx-lm's models read `rope_theta`
+    and `rope_scaling`, and silently use their own defaults if these are missing.
 
     Args:
         config: what config.json says to transformers.

@@ -143,7 +143,7 @@ def read_table(path: Path, name: str) -> dict[str, StoredTensor]:
 
 
 def _covers(places: Mapping[str, StoredTensor], start: int, size: int) -> bool:
-    """Return True if tensors lie one behind the other up to the end of the file, as the format wants."""
+    """Return True if the tensors are contiguous up to the end of the file, as the format requires."""
     for one in sorted(places.values(), key=lambda one: (one.offset, one.nbytes)):
         if one.offset != start:
             return False

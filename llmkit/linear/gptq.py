@@ -111,8 +111,8 @@ def calibrate(
 ) -> Quantization:
     """`quantize_model` to 4 bits with GPTQ.
 
-    Layers are taken in the model's order, as many at a time as `MEMORY` lets keep a Hessian; for each such
-    part the texts run through the model once, with the parts before it quantized already.
+    Layers are processed in the order of the model, as many at a time as Hessians fit into `MEMORY`. For each
+    part the texts run through the model once, with the earlier parts already quantized.
 
     Args:
         model: a transformers model in eval mode.

@@ -64,10 +64,9 @@ class QuantizedModule(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """A tensor with the weight's shape and the layer's dtype, and without content.
-
-        Models look at the type of a layer's weight; one that computes with it fails, since it is on ``meta``.
-        `quantized` has the numbers.
+        """A tensor with the weight's shape and the layer's dtype, without content. Models read the type of a
+        layer's weight; a model that computes with it fails, because it is on ``meta``. `quantized` has the
+        numbers.
         """
         return empty_meta(self.sizes, self.dtype)
 

@@ -82,7 +82,7 @@ def reader(level: str) -> Callable[..., int]:
 
 @cache
 def _tried(level: str) -> Callable[..., int] | CannotBuildError:
-    """The function, or why there is none: a compiler that fails is asked once."""
+    """Return the function, or the reason why there is none; a failed build is not repeated."""
     try:
         found: Any = SOURCE.load(SOURCE.build(level), f"llmkit_product_{level}")
     except CannotBuildError as error:

@@ -175,7 +175,7 @@ _OURS = {
 
 
 def names() -> list[str]:
-    """Names that the option `linear` takes besides files: ours and other packages' entry points."""
+    """Return the names for the option `linear`: those of llmkit, and other packages' entry points."""
     return [*_OURS, *(point.name for point in _entry_points())]
 
 
@@ -208,7 +208,7 @@ def find(name: str) -> LinearKernel:
 
 
 def default(device: str = "cpu") -> LinearKernel:
-    """The kernel that is used where none is named: the native one where it can be built, else torch's."""
+    """Return the default kernel: the native one if it can be built, otherwise that of torch."""
     if device.partition(":")[0] == "cpu":
         from llmkit.linear import native_build
 

@@ -48,9 +48,9 @@ def save_quantized(
 ) -> None:
     """Write a quantized model's config and weights; the tokenizer is the caller's.
 
-    transformers cannot load quantized embeddings. So they, and output layers tied to them, are written as
-    numbers of the model's dtype, and their scales into `SCALES`, by which `load_quantized_into` finds the
-    very same 8 bits again. The same model gives the same bytes.
+    transformers cannot load quantized embeddings. So they, and output layers tied to them, are written in the
+    model's dtype, with their scales in `SCALES`; `load_quantized_into` restores exactly the same 8 bits from
+    them. The same model gives the same bytes.
 
     Args:
         model: a transformers model that `quantize_model` or `load_quantized_into` has worked on.
@@ -96,7 +96,7 @@ def save_quantized(
 
 
 def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Leave out tensors that are the memory of another one: a tied layer's, which is tied again."""
+    """Omit tensors that share the memory of another one; tied layers are tied again when loaded."""
     seen: set[tuple[int, torch.Size, torch.dtype]] = set()
     found = {}
     for name, tensor in tensors.items():

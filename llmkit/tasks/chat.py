@@ -196,7 +196,7 @@ class Conversation:
         return save_transcript(path, self.messages)
 
     def load(self, path: str | Path) -> int:
-        """Continue the last conversation of a transcript; return how many the file holds."""
+        """Continue the last conversation of a transcript; return the number of conversations in the file."""
         there = load_transcripts(path)
         self.messages = there[-1]
         self._unseen = self._attempt = 0

@@ -141,7 +141,7 @@ def refuse_row_options(options: GenerationOptions | None) -> None:
 
 
 def resolve(options: GenerationOptions, engine: Engine) -> Sampling:
-    """Bring the user's options and the model's own settings together.
+    """Merge the user's options with the model's own settings.
 
     Raises:
         OptionError: options exclude each other.

@@ -208,7 +208,7 @@ def _one_pair(
 
 
 def _by_task(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
-    """Put T5's task in words before the text."""
+    """Put the task in words before the text, as T5 expects."""
     name = engine.name
     if known is None or wanted is None:
         option = _SOURCE if known is None else _TARGET
@@ -266,7 +266,7 @@ def own_pair(
 
 
 def _by_prompt(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
-    """Ask a chat model in words; TranslateGemma's template takes language codes."""
+    """Request a translation from a chat model in words; TranslateGemma's template takes language codes."""
     if wanted is None:
         raise InputError(f"{engine.name} needs the language to write: name it with `target`")
     _must_have_name(wanted, _TARGET)

@@ -384,6 +384,6 @@ class Generation:
         )
 
     def _shown(self, prompt: Prompt, text: str) -> str:
-        """Return the text that the user gets: with the prompt in front under `full_text`, but in no chat."""
+        """Return the text for the user: with the prompt in front if `full_text` is set, except in a chat."""
         in_front = self.options.full_text and prompt.text is not None and not self.prompts.chat
         return f"{prompt.text}{text}" if in_front else text

@@ -17,8 +17,8 @@ Pairs = dict[str, tuple[Language, list[str]]]
 def language_pairs(engine: TranslationModel) -> Pairs:
     """Return the directions of a model, with a language as it is named without its script or region.
 
-    A chat model can be asked for any language; the list has those of ISO 639-1. A model that does not say
-    which languages it translates has none.
+    A chat model accepts any language; the list has those of ISO 639-1. A model that does not say which
+    languages it translates has none.
     """
     config = engine.config
     if getattr(config, "model_type", None) in {"m2m_100", "nllb-moe", "mbart"}:

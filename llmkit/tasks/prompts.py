@@ -204,7 +204,7 @@ class PromptMaker:
             return error
 
     def _turns_in(self, row: Row) -> Any:
-        """Return the turns that the prompt's column holds in place of a text; None if it holds none."""
+        """Return the turns in the prompt's column; None if it contains a text."""
         names = DEFAULT_FIELDS if self.field is None else (self.field,)
         value = next((row.data[name] for name in names if name in row.data), None)
         holds = isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)

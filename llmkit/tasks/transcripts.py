@@ -33,7 +33,7 @@ def load_transcripts(path: str | Path) -> list[Messages]:
 def save_transcript(path: str | Path, messages: Sequence[dict[str, Any]]) -> int:
     """Write a conversation at the end of a file of conversations; a new file if there is none.
 
-    A line that holds the beginning of this conversation is replaced: it was saved earlier.
+    A line with the beginning of this conversation is replaced: it was saved earlier.
 
     Returns:
         The number of conversations in the file.

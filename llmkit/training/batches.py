@@ -253,7 +253,8 @@ class Preferences:
     collate: Callable[[Sequence[Encoded]], Inputs]
 
     def __call__(self, rows: Sequence[Encoded]) -> Inputs:
-        texts = [text for side in zip(*(sides(row) for row in rows), strict=True) for text in side]
+        pairs = [sides(row) for row in rows]
+        texts = [chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs]
         known = [row.reference or (0.0, 0.0) for row in rows]
         return {
             **self.collate(texts),

@@ -47,15 +47,14 @@ def print_list(cache_dir: Path | None, json: bool) -> None:
 
 
 def _lines(measured: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with aligned columns; `measured` are the rows that have all columns."""
     widths = [max(map(len, column)) for column in zip(*measured, strict=True)]
     widths[:2] = [max(len(row[i]) for row in rows) for i in range(2)]
-    indent = widths[0] + 2
-    return [
-        console.fitted(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip(), indent
-        )
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append(console.fitted("  ".join(cells).rstrip(), widths[0] + 2))
+    return lines
 
 
 def _embedded() -> list[dict[str, Any]]:

@@ -194,10 +194,11 @@ class CTranslate2Engine:
         endless = sampling.eos_token_ids == () and sampling.num_beams == 1
         if not endless or len(ids) >= sampling.max_new_tokens or self._holds_stop(ids, sampling.stop):
             return ids
-        more = replace(request, answer_prefix=tuple(ids))
-        return self._run([replace(more, sampling=replace(sampling, num_return_sequences=1))], on_token)[0][
-            0
-        ].ids
+        one_answer = replace(sampling, num_return_sequences=1)
+        ((completion,),) = self._run(
+            [replace(request, answer_prefix=tuple(ids), sampling=one_answer)], on_token
+        )
+        return completion.ids
 
     def _call(self, rows: Sequence[Request]) -> Call:
         sampling = rows[0].sampling

@@ -135,7 +135,9 @@ def _set_tokens(config: Any, sampling: Sampling, tokenizer: PreTrainedTokenizerB
 
 
 def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _warpers(sampling: Sampling, typical_p: float | None) -> tuple[LogitsProcessor, ...]:

@@ -32,18 +32,17 @@ class EngineModel(LoadedModel):
     def losses(self, passes: Sequence[Pass]) -> list[list[float]]:
         """Return the losses of each pass in nats, in the order of its targets."""
         texts = [[*one.ids[: one.positions.stop], one.targets[-1]] for one in passes]
-        if not self.is_encoder_decoder:
-            found = self.engine.score(texts)
-            return [
-                [-value for value in row[one.positions.start : one.positions.stop]]
-                for row, one in zip(found, passes, strict=True)
-            ]
-        # The engine adds the first of `ids` itself.
-        found = self.engine.score([row[1:] for row in texts], [list(one.source or ()) for one in passes])
-        return [
-            [-value for value in row[one.positions.start : one.positions.stop]]
-            for row, one in zip(found, passes, strict=True)
-        ]
+        if self.is_encoder_decoder:
+            # The engine adds the first of `ids` itself.
+            texts = [text[1:] for text in texts]
+            logprobs = self.engine.score(texts, [list(one.source or ()) for one in passes])
+        else:
+            logprobs = self.engine.score(texts)
+        losses = []
+        for row, one in zip(logprobs, passes, strict=True):
+            scored = row[one.positions.start : one.positions.stop]
+            losses.append([-logprob for logprob in scored])
+        return losses
 
 
 def engine_model(engine: Engine) -> EngineModel:

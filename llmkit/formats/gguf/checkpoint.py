@@ -118,7 +118,7 @@ class GGUFCheckpoint:
         return info.shape[::-1] if change == "transpose" else info.shape
 
     def packed(self, info: TensorInfo) -> QuantizedWeight | None:
-        """Read one matrix (outputs, inputs) as it is packed; None if a product cannot use it so.
+        """Read one packed matrix (outputs, inputs); None if products cannot use it in packed form.
 
         Raises:
             InputError: see `read_packed`.

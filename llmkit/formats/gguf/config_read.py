@@ -28,8 +28,8 @@ _CLASSES = {
 def read_config(header: Header) -> dict[str, Any]:
     """Build the `config.json` of a GGUF file.
 
-    Sizes that the metadata and the tensors both tell must agree, so that a damaged file cannot ask for a
-    model larger than itself.
+    Sizes that both the metadata and the tensors contain must agree, so a damaged file cannot request a model
+    that is larger than the file.
 
     Args:
         header: of the file.
@@ -58,7 +58,7 @@ def _shape(header: Header, name: str) -> tuple[int, ...]:
 
 
 def _layers(header: Header, key: str = "block_count", block: str = "blk") -> int:
-    """The number of layers, which metadata and tensors must tell alike."""
+    """Return the number of layers; metadata and tensors must agree."""
     count = Values(header).integer(key)
     pattern = re.compile(rf"{re.escape(block)}\.(\d+)\.")
     found = {int(match[1]) for name in header.tensors if (match := pattern.match(name))}

@@ -260,7 +260,7 @@ def _tensor_entry(cursor: Cursor) -> tuple[str, tuple[int, ...], int, int]:
 def _place(
     entries: list[tuple[str, tuple[int, ...], int, int]], start: int, size: int, path: Path
 ) -> dict[str, TensorInfo]:
-    """Check each tensor's size and place: inside the file, and none on top of another."""
+    """Check the size and place of each tensor: inside the file, without overlap."""
     tensors: dict[str, TensorInfo] = {}
     for name, shape, kind, offset in entries:
         if name in tensors:

@@ -87,7 +87,7 @@ def take_rows(weight: QuantizedWeight, rows: torch.Tensor) -> QuantizedWeight:
 
 
 def in_eight_bits(weight: QuantizedWeight) -> QuantizedWeight | None:
-    """Return the same numbers with 8 bits; None for a weight with offsets, which 8 bits do not have."""
+    """Return the same numbers with 8 bits; None for a weight with offsets, which the 8-bit format lacks."""
     from dataclasses import replace
 
     return None if weight.offset is not None else replace(weight, bits=8)

@@ -19,7 +19,7 @@ _AT_ONCE = 1 << 20
 def read_tensor(info: TensorInfo, dtype: torch.dtype) -> torch.Tensor:
     """Read one tensor and unpack it.
 
-    It is unpacked in float32 and then rounded to `dtype`, so that memory holds the result and some MB more.
+    It is unpacked in float32 and then rounded to `dtype`, so the result and a few more MB are in memory.
 
     Args:
         info: its place, from `read_header`.

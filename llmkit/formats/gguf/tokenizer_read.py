@@ -166,7 +166,7 @@ def _byte_level(header: Header, tokens: list[str], types: list[int]) -> Tokenize
 
 
 def _sentencepiece(header: Header, tokens: list[str], types: list[int]) -> Tokenizer:
-    """Byte-pair merges with the scores of SentencePiece for ranks, and bytes for unknown characters."""
+    """Return byte-pair merges ranked by the scores of SentencePiece, with bytes for unknown characters."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     # A run of spaces that a user defined is written with real spaces, and met in the text as the others are.
@@ -198,7 +198,7 @@ def _sentencepiece(header: Header, tokens: list[str], types: list[int]) -> Token
 def _merges(
     path: Path, tokens: list[str], types: list[int], scores: list[float], vocabulary: dict[str, int]
 ) -> list[tuple[str, str]]:
-    """All cuts of a token into two tokens, those of the best token first."""
+    """Return all splits of a token into two tokens, those of the best token first."""
     ranked: list[tuple[float, int, int, str, str]] = []
     for i, token in enumerate(tokens):
         if types[i] not in (NORMAL, USER_DEFINED) or len(token) > _LONGEST_TOKEN:
@@ -252,7 +252,7 @@ def _word_piece(header: Header, tokens: list[str], types: list[int]) -> Tokenize
 
 
 def _add_special(tokenizer: Tokenizer, tokens: list[str], types: list[int], special: dict[str, str]) -> None:
-    """Keep control tokens and user-defined ones whole in a text."""
+    """Do not split control tokens and user-defined tokens in a text."""
     from tokenizers import AddedToken
 
     for token, kind in zip(tokens, types, strict=True):

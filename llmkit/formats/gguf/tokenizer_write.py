@@ -81,10 +81,10 @@ def _byte_level(backend: Any, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def rule_of(backend: Any, ignore_merges: bool) -> str:
-    """llama.cpp's name for the way in which a byte-level tokenizer cuts a text into words.
+    """Return llama.cpp's name for the rule by which a byte-level tokenizer splits a text into words.
 
-    llama.cpp's converter knows tokenizers by a hash of what they give for one text. A tokenizer that its user
-    trained has no such hash, so the rule is found by what it does.
+    llama.cpp's converter recognizes tokenizers by a hash of their output for one text. A tokenizer that a
+    user trained has no such hash, so the rule is found by its behavior.
 
     Args:
         backend: a `tokenizers.Tokenizer`.

@@ -44,7 +44,7 @@ class Values:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number. One stored in 32 bits becomes the shortest decimal that is stored so."""
+        """Return a finite number. A number in 32 bits becomes the shortest decimal with the same 32 bits."""
         import numpy as np
 
         value = self._find(key)

@@ -97,7 +97,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a table's block; a key shares its beginning with the one before."""
+    """Yield keys and values of a block of a table; keys are stored without the beginning that they share with
+    the previous key.
+    """
     if offset + size + 5 > len(data):
         raise ValueError("a block lies outside the file")
     if data[offset + size] != 0:

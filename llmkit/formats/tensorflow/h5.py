@@ -81,7 +81,7 @@ def _arrays(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _strings(attributes: Any, key: str) -> list[str]:
-    """A list of names, which Keras cuts into parts where it is long."""
+    """Return a list of names; Keras splits long lists into parts."""
     keys = [key] if key in attributes else [f"{key}{part}" for part in range(len(attributes))]
     names = [name for one in keys if one in attributes for name in attributes[one]]
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]

@@ -181,7 +181,7 @@ def _estimate(
 def _statistics(
     definition: Definition, groups: dict[str, list[ScoredItem]], other: Sequence[ScoredItem] | None
 ) -> list[list[float]]:
-    """Return the statistics of each cluster; those of the baseline stand next to them, if there is one."""
+    """Return the statistics of each cluster; those of the baseline are next to them, if there is one."""
     rows = {name: [float(x) for x in definition.statistics(group)] for name, group in groups.items()}
     if other is None:
         return list(rows.values())

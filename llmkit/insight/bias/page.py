@@ -58,12 +58,11 @@ def _figures(result: BiasResult) -> list[str]:
     """Return a chart of each measure that has an interval, its groups next to it."""
     found = []
     for name, measures in grouped_by_name(result.measures).items():
-        points = [
-            Interval(_name(one), factor * one.value, factor * one.low, factor * one.high)
-            for one in measures
-            for factor in [100 if one.percent else 1]
-            if one.low is not None and one.high is not None and math.isfinite(one.value)
-        ]
+        points = []
+        for one in measures:
+            if one.low is not None and one.high is not None and math.isfinite(one.value):
+                factor = 100 if one.percent else 1
+                points.append(Interval(_name(one), factor * one.value, factor * one.low, factor * one.high))
         if not points:
             continue
         first = measures[0]

@@ -37,7 +37,7 @@ def as_text(result: BiasResult, width: int = 100) -> str:
 
 
 def _stacked(rows: Sequence[Sequence[str]], left: int) -> str:
-    """Return a narrow table: the name of each measure stands above its rows."""
+    """Return a narrow table: the name of each measure is above its rows."""
     narrow = [["", *row[1:]] if left == 2 else ["", "", *row[1:]] for row in rows]
     head, *lines = aligned(narrow, 2).split("\n")
     found: dict[str, list[str]] = {}

@@ -56,11 +56,11 @@ def measure(
 
     def curve(keep: bool) -> list[float]:
         """Return the mean drop of each order."""
-        removed = [
-            [at for i in (order[size:] if keep else order[:size]) for at in units[i]]
-            for order in tried
-            for size in sizes
-        ]
+        removed: list[list[int]] = []
+        for order in tried:
+            for size in sizes:
+                chosen = order[size:] if keep else order[:size]
+                removed.append([position for unit in chosen for position in units[unit]])
         found = removal.scores([(), *removed]).sum(1) / (1 if contrast else parts)
         drops = found[0] - found[1:].reshape(len(tried), len(sizes))
         return [float(drop) for drop in drops.mean(1)]

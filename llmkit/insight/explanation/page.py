@@ -127,7 +127,9 @@ def _matrix(matrix: ScoreMatrix) -> str:
 
 
 def _lens(grid: LensGrid) -> str:
-    """Return layers by positions: the most likely token of each, the stronger the likelier."""
+    """Return layers by positions: the most likely token of each, with a stronger color for a higher
+    probability.
+    """
     first = max(len(grid.tokens) - _COLUMNS, 0)
     head = "".join(f"<th>{escape(_visible(token))}</th>" for token in grid.tokens[first:])
     lines = [f"<tr><th></th>{head}</tr>"]

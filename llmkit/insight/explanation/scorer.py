@@ -239,7 +239,7 @@ def choose_baseline(loaded: LoadedModel, wanted: str | None) -> tuple[int, str]:
     """Return the token that replaces removed pieces: its id and its text.
 
     The first of the pad, end, unknown, mask, separator and start tokens whose embedding was trained: an
-    embedding of zeros is no baseline, for a norm divides by its length.
+        embedding of zeros is no baseline, because a norm divides by its length.
 
     Args:
         loaded: the model.

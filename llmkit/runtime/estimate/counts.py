@@ -9,7 +9,7 @@ Public: `ModelCounts`, `model_kind`, `positions`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -173,9 +173,11 @@ class ModelCounts:
     def active_share(self) -> float:
         """Share of the experts' weights that one token uses; 1 without experts."""
         config = self._model.config.get_text_config(decoder=True)
-        experts = next((n for n in (getattr(config, name, None) for name in _EXPERTS) if n), None)
-        used = getattr(config, "num_experts_per_tok", None) or getattr(config, "top_k_experts", None)
-        return min(1.0, used / experts) if experts and used and self._expert_weights else 1.0
+        experts = _first_set(config, _EXPERTS)
+        used = _first_set(config, ("num_experts_per_tok", "top_k_experts"))
+        if not experts or not used or not self._expert_weights:
+            return 1.0
+        return min(1.0, used / experts)
 
     @cached_property
     def active_weights(self) -> int:
@@ -347,6 +349,11 @@ def _check_layers(config: Any, name: str) -> None:
                 raise InputError(
                     f"{name}: config.json: {key} is {value:,}, and at most {_MOST_LAYERS:,} are built"
                 )
+
+
+def _first_set(config: Any, names: Sequence[str]) -> Any:
+    """Return the first of some settings that is set and not 0; None if there is none."""
+    return next((getattr(config, name) for name in names if getattr(config, name, None)), None)
 
 
 def _linear_weights(module: Any) -> int:

@@ -226,7 +226,7 @@ class GenerativeQA:
 
 
 def parse_reply(reply: str) -> tuple[str, str]:
-    """Return the answer and the quotation in a model's reply; a reply of another form is all answer."""
+    """Return answer and quotation of a model's reply; a reply of another form is the answer."""
     answer, quotation = _ANSWER.search(reply), _QUOTATION.search(reply)
     quoted = quotation.group(1).strip(_MARKS) if quotation else ""
     if answer is None:

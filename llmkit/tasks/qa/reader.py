@@ -213,13 +213,18 @@ class SpanReader:
             OutOfMemory: the device has no room for several readings at once, or for one window.
         """
         found: list[dict[int, tuple[list[SpanAnswer], float]]] = [{} for _ in readings]
+
+        def size(place: tuple[int, int]) -> int:
+            """Return the number of tokens of window j of reading i."""
+            i, j = place
+            return readings[i].size(readings[i].windows[j])
+
         waiting = [(i, j) for i, reading in enumerate(readings) for j in range(len(reading.windows))]
-        waiting.sort(key=lambda one: -readings[one[0]].size(readings[one[0]].windows[one[1]]))
+        waiting.sort(key=size, reverse=True)  # stable: windows of equal size stay in order
         tokens = self.tokens_at_once
         done = 0
         while waiting:
-            first, window = waiting[0]
-            longest = readings[first].size(readings[first].windows[window])
+            longest = size(waiting[0])
             batch = waiting[: max(tokens // longest, 1)]
             try:
                 logits = self._logits([(readings[i], readings[i].windows[j]) for i, j in batch], longest)
@@ -291,8 +296,10 @@ class SpanReader:
         which, first, stop = window
         question, context = reading.question, reading.contexts[which]
         head, length = question.head, stop - first
-        none = question.no_answer
-        mark = None if none is None else none if none < head else none + length
+        # The token for "no answer" is in the question's ids; those after the context are moved by its length.
+        mark = question.no_answer
+        if mark is not None and mark >= head:
+            mark += length
         inside = slice(head, head + length)
         starts, no_start = probabilities(start[inside], None if mark is None else start[mark])
         ends, no_end = probabilities(end[inside], None if mark is None else end[mark])

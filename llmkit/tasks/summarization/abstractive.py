@@ -225,7 +225,7 @@ class Summarization:
         if room < LEAST_ROOM:
             raise InputError(
                 f"{engine.name} has a context of {sees} tokens, of which the request takes {frame} and"
-                f" the answer {answer}: too few are left for a text; lower `max_new_tokens` or change model"
+                f" the answer {answer}: too few remain for text; lower `max_new_tokens` or use another model"
             )
         if self.options.window is not None and self.options.window > room:
             raise OptionError(

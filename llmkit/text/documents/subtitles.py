@@ -140,7 +140,7 @@ def _seconds(groups: Sequence[str | None]) -> float:
 
 
 def _utterances(text: str, base: int, format: str) -> Iterator[tuple[int, int, list[Atom]]]:
-    """(start, end, atoms) of what one person says in a cue; a dash begins the words of another."""
+    """Yield (start, end, atoms) of the words of each speaker in a cue; a dash begins the words of another."""
     start: int | None = None
     atoms: list[Atom] = []
     ending = ""

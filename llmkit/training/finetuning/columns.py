@@ -171,16 +171,15 @@ def _mapped(columns: Collection[str], mapping: Mapping[str, str], objective: str
 @functools.lru_cache(maxsize=8)  # cached: with skipped bad rows, many rows have the same columns
 def _suggestion(columns: tuple[str, ...]) -> str:
     """Return " (did you mean NAME for COLUMN?)" if names close to the columns fit an objective."""
-    known = {name for spellings in _SPELLINGS.values() for one in spellings for name in one.values()}
-    close = {
-        column: near[0]
-        for column in columns
-        if column not in known and (near := difflib.get_close_matches(column, known, n=1))
-    }
+    all_spellings = [one for spellings in _SPELLINGS.values() for one in spellings]
+    known = {name for one in all_spellings for name in one.values()}
+    close: dict[str, str] = {}
+    for column in columns:
+        near = [] if column in known else difflib.get_close_matches(column, known, n=1)
+        if near:
+            close[column] = near[0]
     corrected = {close.get(column, column) for column in columns}
-    fitting = next(
-        (one for spellings in _SPELLINGS.values() for one in spellings if {*one.values()} <= corrected), {}
-    )
+    fitting = next((one for one in all_spellings if set(one.values()) <= corrected), {})
     found = [f"{name} for {column}" for column, name in close.items() if name in fitting.values()]
     return f" (did you mean {', '.join(found)}?)" if found else ""
 

@@ -99,8 +99,12 @@ def _encoded(tokenizer: Any, text: str, edges: list[int]) -> tuple[list[int], li
         those of the part between two edges.
     """
     if not tokenizer.is_fast:
-        parts = [(_ids(tokenizer, text[start:end]), (start, end)) for start, end in _parts(text, edges)]
-        return [token for ids, _ in parts for token in ids], [at for ids, at in parts for _ in ids]
+        slow_ids, slow_offsets = list[int](), list[tuple[int, int]]()
+        for start, end in _parts(text, edges):
+            part_ids = _ids(tokenizer, text[start:end])
+            slow_ids += part_ids
+            slow_offsets += [(start, end)] * len(part_ids)
+        return slow_ids, slow_offsets
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     if not any(first < edge < last for edge in edges for first, last in offsets):

@@ -34,10 +34,10 @@ def choose_sampling(
 ) -> SamplingSettings:
     """Return the settings at which samples have most pairs of words in common with the text.
 
-    A low temperature and a low top-p keep to what the corpus has, and a model that learned little then
-    repeats itself. So for each top-p, a bisection finds the lowest temperature at which the samples have
-    nearly as many different words as the text, and only these settings are compared. In scripts without
-    spaces each character is a word. No random stream of the caller moves.
+    With a low temperature and a low top-p, samples are similar to the corpus, but a weak model then repeats
+    itself. So for each top-p, a bisection finds the lowest temperature at which the samples have nearly as
+    many different words as the text, and only these settings are compared. In scripts without spaces each
+    character is a word. No random stream of the caller moves.
 
     Args:
         model: a causal model with a context of more than a few tokens.
@@ -103,7 +103,7 @@ def _variety(sampled: Sequence[str], words: Sequence[str]) -> float:
 
 
 def _sampled(model: Any, boundary: int, settings: SamplingSettings, length: int) -> list[list[int]]:
-    """Return the tokens of samples [samples, length], which go on at the boundary between documents."""
+    """Return the tokens of samples [samples, length], which continue at the boundary between documents."""
     import torch
     from transformers import GenerationConfig
 

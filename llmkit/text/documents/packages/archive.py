@@ -64,7 +64,7 @@ def _check(info: zipfile.ZipInfo) -> None:
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int) -> bytes:
-    """A member's content; sizes in the archive may lie, so count what comes out."""
+    """Return a member's content; sizes in the archive may be wrong, so the output is counted."""
     chunks: list[bytes] = []
     size = 0
     with archive.open(info) as stream:

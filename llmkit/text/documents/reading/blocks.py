@@ -78,7 +78,7 @@ def running_text(blocks: Sequence[Block]) -> str:
     """Return the running text for a summary: headings and paragraphs, with a blank line between them.
 
     Tables, menus and paragraphs that are mostly links are left out. Cues of subtitles follow each other as
-    one text. If nothing else is there, all blocks count.
+    one text. If there is nothing else, all blocks are used.
     """
     chosen = [
         block
