@@ -231,7 +231,7 @@ _FOLLOWED = {
 
 
 def _check_pattern(kernel: Kernel, function: Any) -> None:
-    """Refuse a mask pattern that a padding mask cannot hold and the kernel cannot apply.
+    """Refuse a mask pattern that a padding mask cannot represent and the kernel cannot apply.
 
     transformers drops the pattern for a mask of this kind silently.
     """

@@ -58,7 +58,7 @@ def load(level: str) -> Callable[..., int]:
     """The kernel's function for one of `levels`; built if it is not there.
 
     Raises:
-        CannotBuildError: it cannot be had.
+        CannotBuildError: it cannot be built.
     """
     found = _tried(level)
     if isinstance(found, CannotBuildError):

@@ -59,7 +59,7 @@ def load(level: str) -> Callable[..., int]:
     """The product's function for one of `levels`; built if it is not there.
 
     Raises:
-        CannotBuildError: it cannot be had.
+        CannotBuildError: it cannot be built.
     """
     found = _tried(level)
     if isinstance(found, CannotBuildError):
@@ -71,7 +71,7 @@ def reader(level: str) -> Callable[..., int]:
     """A function (address, 64-bit words, threads) that reads memory and gives the words' sum, for a level.
 
     Raises:
-        CannotBuildError: it cannot be had.
+        CannotBuildError: it cannot be built.
     """
     load(level)
     found: Any = SOURCE.load(SOURCE.build(level), f"llmkit_product_{level}_read")

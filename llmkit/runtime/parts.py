@@ -23,7 +23,7 @@ def model_from_parts(
     """Make a transformers model. Weights that do not need another dtype are taken without a copy.
 
     Args:
-        config: what config.json would hold; `architectures` names the model's class.
+        config: content of config.json; `architectures` names the model's class.
         weights: by the names that the class gives them; tied ones may be left out.
         dtype: of the model.
         name: where the parts come from, for messages.
@@ -64,7 +64,7 @@ def class_and_config(config: Mapping[str, Any], name: str) -> tuple[Any, Any]:
     """Return transformers' class of a model and its config.
 
     Args:
-        config: what config.json would hold; `architectures` names the model's class.
+        config: content of config.json; `architectures` names the model's class.
         name: where it comes from, for messages.
 
     Raises:
@@ -116,7 +116,7 @@ def shapes_of(config: Mapping[str, Any], name: str) -> tuple[dict[str, tuple[int
     """Names and shapes of a model's weights and buffers, and the prefix of its base, without memory for them.
 
     Args:
-        config: what config.json would hold; `architectures` names the model's class.
+        config: content of config.json; `architectures` names the model's class.
         name: where it comes from, for messages.
 
     Raises:

@@ -193,8 +193,8 @@ def load_quantizing(
 ) -> tuple[PreTrainedModel, str] | None:
     """Load a model in 8 or 4 bits, each tensor quantized as soon as it is read.
 
-    Matrices that a GGUF file has packed in a layout that the kernel takes, and with no more bits than were
-    asked for, stay as they are.
+    Packed matrices of a GGUF file stay unchanged if the kernel supports their layout and they have no more
+    bits than requested.
 
     Args:
         checkpoint: from `inspect_checkpoint` or `inspect_gguf`.
@@ -265,7 +265,7 @@ def _finish(
 def _unfilled(
     checkpoint: Checkpoint, opened: GGUFCheckpoint | None, spec: ModelSpec, dtype: torch.dtype
 ) -> Any:
-    """Return a model whose weights are memory that nobody has touched; None if its config makes none."""
+    """Return a model with uninitialized weights; None if its config describes no model."""
     import torch
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights

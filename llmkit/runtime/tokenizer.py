@@ -31,7 +31,7 @@ _ALWAYS_USED = ("bos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return True if a folder holds a tokenizer of any class, fast or slow."""
+    """Return True if a folder contains a tokenizer of any class, fast or slow."""
     names = [path.name for path in folder.iterdir()]
     if any(fnmatchcase(name, pattern) for name in names for pattern in VOCABULARIES):
         return True

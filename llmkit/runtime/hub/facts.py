@@ -79,7 +79,7 @@ def describe(folder: Path) -> ModelFacts:
 
 
 def _weights(folder: Path) -> dict[str, Any]:
-    """Return what the weight files of a folder tell."""
+    """Return the facts in the weight files of a folder."""
     facts: dict[str, Any] = {}
     shards = sorted(folder.glob("*.safetensors"))
     whole = [path for path in shards if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", path.name)]
@@ -118,7 +118,7 @@ def _of_gguf(path: Path) -> ModelFacts:
 
 
 def _header_of(path: Path) -> dict[str, Any]:
-    """Return what the header of a GGUF file tells, whatever its architecture."""
+    """Return the facts in the header of a GGUF file of any architecture."""
     from llmkit.formats.gguf.header import read_header
 
     try:
