@@ -329,7 +329,7 @@ class _Steps:
         self._close()
         self._level += 1
         if self._level > 1:
-            console.notice(f"the parts' summaries are longer than that too: {parts} parts")
+            console.notice(f"the summaries of the parts are also longer: {parts} parts")
         else:
             refine = self.task.options.strategy == "refine"
             how = "read one after another" if refine else "summarized, and their summaries combined"

@@ -125,7 +125,7 @@ def _rows(
         sides = [sum(one.sides[at] for one in made) for at in (0, 1)]
         bad = [one.refusal for one in made if one.refusal is not None]
         # Of several texts, one without terms is no reason: a question need not name who the context is about.
-        bad = [reason for reason in bad if not any(sides) or not reason.startswith("it holds no term")]
+        bad = [reason for reason in bad if not any(sides) or not reason.startswith("it contains no term")]
         if bad:
             refused[bad[0]] += 1
             continue

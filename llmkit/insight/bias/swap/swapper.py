@@ -147,7 +147,7 @@ class Swapper:
 
     def _refusal(self, text: str, sides: Counter[int], doubts: list[str]) -> str | None:
         if not sides:
-            return "it holds no term to swap"
+            return "it contains no term to swap"
         for pattern, reason in (
             (self._bound, "would no longer be true of the other group"),
             (self._full, "names a person in full"),
