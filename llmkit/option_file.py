@@ -23,7 +23,7 @@ def option_text(path: str | Path, option: str, encoding: str = "utf-8-sig") -> s
     except FileNotFoundError:
         raise OptionError(option, f"{path}: no such file") from None
     except IsADirectoryError:
-        raise OptionError(option, f"{path} is a folder; name a file in it") from None
+        raise OptionError(option, f"{path} is a folder; give a file in it") from None
     except OSError as error:
         raise OptionError(option, f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -229,7 +229,7 @@ def find(name: str, *, trust_remote_code: bool = False) -> Kernel:
         found = function_in_file(file, function, "attn", name)
         return _declaration_of(found, name, f"{file}:{function}", file)
     if name.endswith(".py"):
-        raise OptionError("attn", f"{name}: name the function in the file, as {name}:FUNCTION")
+        raise OptionError("attn", f"{name}: give the function in the file, as {name}:FUNCTION")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name, trust_remote_code)
     known = names()

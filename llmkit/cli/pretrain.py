@@ -106,7 +106,7 @@ def run(
             show(dataclasses.asdict(found), run.json)
         return
     if more["output"] is None:
-        raise OptionError("output", "is missing: name the model's folder")
+        raise OptionError("output", "is missing: give the model's folder")
     if run.push_to_hub:
         upload.ask(run.push_to_hub)
     _train(corpus, chosen, run, more)

@@ -168,7 +168,7 @@ def refuse_model_flags(
         given += options.given(model, but=["seed", "offline"])
     if given:
         raise InputError(
-            f"{', '.join(given)}: applies only to a model; name one with -m/--model (see `llmkit models`)"
+            f"{', '.join(given)}: applies only to a model; give one with -m/--model (see `llmkit models`)"
         )
 
 
@@ -219,7 +219,7 @@ def _open(texts: list[str], inputs: options.InputFlags, format: str | None) -> _
         text = text_of_data(sys.stdin.buffer.read(), "stdin", format, inputs.encoding)
         return _Opened(rows_of([text], name="stdin"), True)
     if format is not None:
-        raise InputError("--format: applies to documents; name a file, or give one on stdin")
+        raise InputError("--format: applies to documents; give a file, or give one on stdin")
     return _Opened(*open_argument(None if on_stdin else texts[0], inputs, field="text"))
 
 

@@ -244,7 +244,7 @@ class _DocumentFlags:
 def _refuse_document_flags(**given: object) -> None:
     for name, value in given.items():
         if value:
-            raise InputError(f"--{name}: applies to documents; name a file, or give --format for stdin")
+            raise InputError(f"--{name}: applies to documents; give a file, or give --format for stdin")
 
 
 def _documents(
@@ -263,10 +263,10 @@ def _documents(
     found = documents.find(paper.arguments, paper.format)
     paths = [] if outputs.output is None else documents.targets(found, paper.arguments, outputs.output)
     if outputs.output is None and (len(found) > 1 or any(Path(name).is_dir() for name in paper.arguments)):
-        raise InputError("several documents need a folder for their translations: name it with -o/--output")
+        raise InputError("several documents need a folder for their translations: give it with -o/--output")
     zipped = any(one.format in _ZIPPED for one in found) or paper.format in _ZIPPED
     if outputs.output is None and zipped and sys.stdout.isatty():
-        raise OptionError("output", "is missing: a terminal cannot show this format; name a file")
+        raise OptionError("output", "is missing: a terminal cannot show this format; give a file")
     there = outputs.output is not None and documents.all_there(
         paths, outputs.output, resume=outputs.resume, overwrite=outputs.overwrite
     )

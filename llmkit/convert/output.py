@@ -140,5 +140,5 @@ def _refuse_other_proof(file: Path) -> None:
         return
     except (OSError, ValueError):
         raise OptionError(
-            "output", f"{path} exists, and it is not a proof of a conversion; move it, or name another output"
+            "output", f"{path} exists, and it is not a proof of a conversion; move it, or give another output"
         ) from None

@@ -76,7 +76,7 @@ def load_source(spec: ModelSpec) -> SourceModel:
     if path.is_file():
         if path.suffix != ".gguf":
             raise InputError(
-                f"{path} is not a model that llmkit converts; name a model's folder or a .gguf file"
+                f"{path} is not a model that llmkit converts; give a model's folder or a .gguf file"
             )
         return _from_gguf(path)
     if path.is_dir() and not list(path.glob("*.safetensors*")):
@@ -101,7 +101,7 @@ def _from_hugging_face(spec: ModelSpec) -> SourceModel:
     loaded = load(replace(spec, dtype="float32", device="cpu", task=task))
     model: Any = loaded.model
     if getattr(model.config, "quantization_config", None) is not None:
-        raise InputError(f"{spec.name} is quantized; name the full-precision model")
+        raise InputError(f"{spec.name} is quantized; give the full-precision model")
     stored = inspect_checkpoint(
         loaded.folder, spec.name, task=task, allow_bin=spec.allow_bin, trusted=spec.trust_remote_code
     ).stored

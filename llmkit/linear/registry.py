@@ -199,7 +199,7 @@ def find(name: str) -> LinearKernel:
         file = Path(path).expanduser()
         return _declared(function_in_file(file, function, "linear", name), name, f"{file}:{function}", file)
     if name.endswith(".py"):
-        raise OptionError("linear", f"{name}: name the function in it, as {name}:FUNCTION")
+        raise OptionError("linear", f"{name}: give the function in it, as {name}:FUNCTION")
     raise OptionError(
         "linear",
         f"{name}: no such kernel; use {', '.join(names())}, or FILE.py:FUNCTION"

@@ -20,7 +20,7 @@ _CHUNK = 1 << 16
 # UTF-8 never contains the byte 0xff, so it marks bytes that cannot be decoded.
 _MARK = "\udcff"
 _BAD = "byte 0xff is not UTF-8"
-_ADVICE = re.compile(r"; name the encoding, e.g. encoding=\w+")
+_ADVICE = re.compile(r"; give the encoding, e.g. encoding=\w+")
 
 
 def check_encoding(encoding: str | None) -> str | None:
@@ -81,7 +81,7 @@ def not_utf8(data: bytes, at: int) -> str:
         at: index of the byte.
     """
     near = data[max(0, at - 512) : at + 4096]
-    return f"byte 0x{data[at]:02x} is not UTF-8; name the encoding, e.g. encoding={guess(near)}"
+    return f"byte 0x{data[at]:02x} is not UTF-8; give the encoding, e.g. encoding={guess(near)}"
 
 
 def _renamed(message: str, encoding: str) -> str:

@@ -121,7 +121,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OptionError(
-                "output", f"{folder}: another process works in it; wait for it, or name another folder"
+                "output", f"{folder}: another process works in it; wait for it, or give another folder"
             ) from None
         except OSError:
             pass

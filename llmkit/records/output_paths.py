@@ -55,7 +55,7 @@ class OutputPaths:
         folder = self.final.parent
         try:
             if self.final.is_dir():
-                raise OptionError("output", f"{name} is a folder; name a file in it")
+                raise OptionError("output", f"{name} is a folder; give a file in it")
             if self.final.exists() and not self.final.is_file():
                 # The rename at the end would replace a device or a pipe.
                 raise OptionError("output", f"{name} is not a regular file; omit it and redirect stdout")

@@ -315,7 +315,7 @@ def _open_remote(url: str, text: str | None, codec: str | None) -> RowSource:
 
 def _stdin_rows(kind: str, codec: str | None) -> Iterator[Row]:
     if sys.stdin is None:
-        raise InputError("stdin is closed; name a file")
+        raise InputError("stdin is closed; give a file")
     stream = as_utf8(sys.stdin.buffer, codec)
     with _naming("stdin"):
         if codec is None:
@@ -393,6 +393,6 @@ def _naming(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise InputError(f"{name} is a folder; name a file in it") from None
+        raise InputError(f"{name} is a folder; give a file in it") from None
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from error

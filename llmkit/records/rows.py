@@ -128,7 +128,7 @@ def default_column(row: Row, defaults: tuple[str, ...]) -> str:
     strings = [name for name, value in row.data.items() if isinstance(value, str)]
     if len(strings) == 1:
         return strings[0]
-    raise RowError(row.where, f"no text column: {_columns(row.data)}; name one with `field`")
+    raise RowError(row.where, f"no text column: {_columns(row.data)}; give one with `field`")
 
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")

@@ -108,7 +108,7 @@ def open_hub(source: str, usual: str | None = None) -> Iterator[Row]:
         if len(table) != 1:
             some = next(iter(table), "")
             raise InputError(
-                f"{source}: name a split; it has {', '.join(table)};"
+                f"{source}: give a split; it has {', '.join(table)};"
                 f" write for example hf:{dataset}:{config or ''}:{some}"
             )
         table = next(iter(table.values()))

@@ -73,7 +73,7 @@ def adapter_base(folder: Path) -> str | None:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise InputError(
-            f"{folder}/adapter_config.json names no base model; name it with `model`, and this folder with"
+            f"{folder}/adapter_config.json names no base model; give it with `model`, and this folder with"
             " `adapter`"
         )
     return base

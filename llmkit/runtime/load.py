@@ -199,7 +199,7 @@ def _find(spec: ModelSpec) -> tuple[Location, Location | None]:
     if spec.adapter is not None:
         if adapter is not None:
             raise OptionError(
-                "adapter", f"goes on a base model, and {spec.name} is an adapter itself: name its base model"
+                "adapter", f"goes on a base model, and {spec.name} is an adapter itself: give its base model"
             )
         adapter = locate(spec.adapter, unpinned)
     if adapter is not None:

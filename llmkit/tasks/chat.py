@@ -255,7 +255,7 @@ def chat_options(engine: Engine, options: GenerationOptions) -> GenerationOption
     if not engine.has_chat_template:
         raise InputError(
             f"{engine.name} has no chat template, so it cannot chat; continue texts with"
-            " `llmkit generate`, or name a chat model with `model` (see `llmkit models`)"
+            " `llmkit generate`, or give a chat model with `model` (see `llmkit models`)"
         )
     # Without a local tokenizer nobody here can count: the engine refuses what is too long.
     return dataclasses.replace(options, chat=True, truncate="turns" if engine.tokenizer is not None else None)

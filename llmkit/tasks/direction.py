@@ -212,7 +212,7 @@ def _by_task(engine: TranslationModel, known: Language | None, wanted: Language 
     name = engine.name
     if known is None or wanted is None:
         option = _SOURCE if known is None else _TARGET
-        raise InputError(f"{name} needs both languages: name the other, such as {option}=de")
+        raise InputError(f"{name} needs both languages: give the other, such as {option}=de")
     for language, option in ((known, _SOURCE), (wanted, _TARGET)):
         _must_have_name(language, option)
     tasks = getattr(engine.config, "task_specific_params", None) or {}
@@ -258,24 +258,24 @@ def own_pair(
     there = ", ".join(f"{source} to {target}" for source, target in prefixes)
     if pairs:
         option = _TARGET if wanted is None else _SOURCE
-        raise InputError(f"{name} translates {there}: name the language with `{option}`")
+        raise InputError(f"{name} translates {there}: give the language with `{option}`")
     asked = " ".join(
         f"{option}={language.tag}" for option, language in ((_SOURCE, known), (_TARGET, wanted)) if language
     )
-    raise InputError(f"{asked}: {name} translates {there} only; name another `model`")
+    raise InputError(f"{asked}: {name} translates {there} only; give another `model`")
 
 
 def _by_prompt(engine: TranslationModel, known: Language | None, wanted: Language | None) -> Direction:
     """Request a translation from a chat model in words; TranslateGemma's template takes language codes."""
     if wanted is None:
-        raise InputError(f"{engine.name} needs the language to write: name it with `target`")
+        raise InputError(f"{engine.name} needs the language to write: give it with `target`")
     _must_have_name(wanted, _TARGET)
     if known is not None:
         _must_have_name(known, _SOURCE)
     template = getattr(engine.tokenizer, "chat_template", None)
     if "source_lang_code" in str(template):
         if known is None:
-            raise InputError(f"{engine.name} needs the language of the text: name it with `source`")
+            raise InputError(f"{engine.name} needs the language of the text: give it with `source`")
         codes = {"source_lang_code": known.tag, "target_lang_code": wanted.tag}
 
         def coded(text: str) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def _said(language: Language | None, option: str, engine: TranslationModel, code
     shown = sorted(codes)
     some = ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
     which = "the language of the text" if option == _SOURCE else "the language to write"
-    raise InputError(f"{engine.name} needs {which}: name it with `{option}` (it has {some})")
+    raise InputError(f"{engine.name} needs {which}: give it with `{option}` (it has {some})")
 
 
 def _match(language: Language, option: str, engine: TranslationModel, codes: Iterable[str]) -> CodeMatch:

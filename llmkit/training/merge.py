@@ -189,7 +189,7 @@ def _load(spec: ModelSpec) -> LoadedModel:
     loaded = load(spec)
     if getattr(loaded.model.config, "quantization_config", None) is not None:
         raise InputError(
-            f"the base of {spec.adapter or spec.name} is quantized and cannot store the sum; name the"
+            f"the base of {spec.adapter or spec.name} is quantized and cannot store the sum; give the"
             " full-precision base with `model`"
         )
     return loaded

@@ -192,7 +192,7 @@ def test_skipped_rows_leave_an_empty_line_and_are_told_by_number(model: Path) ->
 def test_the_reason_of_a_failed_row_names_flags(model: Path) -> None:
     rows = '{"prompt": "A dog"}\n{"a": "x", "b": "y"}\n'
     result = run("generate", "-m", model, *SHORT, "--input", "-", "--on-error", "skip", "--json", stdin=rows)
-    assert rows_of(result.out)[1]["error"].endswith("name one with --field")
+    assert rows_of(result.out)[1]["error"].endswith("give one with --field")
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -67,7 +67,7 @@ MESSAGES = [
     ),
     (
         "generate --input rows.jsonl",
-        "llmkit: error: rows.jsonl:2: no text column: its columns are other; name one with --field",
+        "llmkit: error: rows.jsonl:2: no text column: its columns are other; give one with --field",
     ),
     (
         "generate x --max-new-tokens 0",
@@ -88,7 +88,7 @@ MESSAGES = [
     ),
     (
         "generate x --resume",
-        "llmkit: error: --resume applies to an output file: name it with -o/--output",
+        "llmkit: error: --resume applies to an output file: give it with -o/--output",
     ),
     (
         "generate x -m no/such-model",
@@ -115,7 +115,7 @@ MESSAGES = [
     ),
     (
         "translate hello",
-        "llmkit: error: translator translates en to de, de to en: name the language with --to",
+        "llmkit: error: translator translates en to de, de to en: give the language with --to",
     ),
     (
         "translate hello --from en --to xx",
@@ -123,7 +123,7 @@ MESSAGES = [
     ),
     (
         "qa --question Who",
-        "llmkit: error: no context: name it with --context FILE, or give it on stdin",
+        "llmkit: error: no context: give it with --context FILE, or give it on stdin",
     ),
     (
         "summarize text.txt --ratio 2",
@@ -131,7 +131,7 @@ MESSAGES = [
     ),
     (
         "summarize text.txt --window 100",
-        "llmkit: error: --window: applies only to a model; name one with -m/--model (see `llmkit models`)",
+        "llmkit: error: --window: applies only to a model; give one with -m/--model (see `llmkit models`)",
     ),
     (
         "summarize rows.jsonl",
@@ -152,7 +152,7 @@ MESSAGES = [
     ),
     (
         "pretrain text.txt",
-        "llmkit: error: --output is missing: name the model's folder",
+        "llmkit: error: --output is missing: give the model's folder",
     ),
     (
         "pretrain text.txt -o model --arch lama",
@@ -161,7 +161,7 @@ MESSAGES = [
     (
         "finetune scored.jsonl --dry-run",
         "llmkit: error: scored.jsonl:1: its columns are prediction, reference, which fit no "
-        "objective; name them with --map and the roles text, messages, prompt and completion, or "
+        "objective; give them with --map and the roles text, messages, prompt and completion, or "
         "source and target",
     ),
     (

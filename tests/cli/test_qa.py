@@ -253,7 +253,7 @@ def test_a_bad_row_is_skipped_with_its_reason(model: Path, tmp_path: Path) -> No
         (["where?", "--input", "x.jsonl"], None, "a question and --input"),
         (["gone.txt", "--context", "BOOK"], None, "gone.txt: no such file"),
         (["where?", "--index", "new"], "it was Lisbon.", "--index stores the files of --context"),
-        ([*ASK], None, "no context: name it with --context FILE"),
+        ([*ASK], None, "no context: give it with --context FILE"),
         ([*ASK], "  \n", "stdin is empty, or contains only white space"),
         ([*ASK], "", "stdin is empty"),
         (["--question", " ", "--context", "BOOK"], None, "question:1: the question is empty"),

@@ -235,10 +235,10 @@ def test_without_a_model_nothing_heavy_is_imported(report: Path, tmp_path: Path)
         (
             ["--extractive", "--device", "cpu"],
             "x",
-            "--device: applies only to a model; name one with -m/--model",
+            "--device: applies only to a model; give one with -m/--model",
         ),
         (["--extractive", "-m", "no/such-model"], "x.", "no/such-model"),
-        (["--device", "cpu"], "x", "--device: applies only to a model; name one with -m/--model"),
+        (["--device", "cpu"], "x", "--device: applies only to a model; give one with -m/--model"),
     ],
 )
 def test_bad_usage(

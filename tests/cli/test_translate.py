@@ -156,8 +156,8 @@ def test_verbose_says_which_languages(marian: Path) -> None:
         (["--from", "de", "--to", "German", "x"], "--from de and --to German are the same language, German"),
         (["--from", "en", "--to", "Germn", "x"], "--to Germn: no such language; the nearest are de (German)"),
         (["--from", "en", "--to", "fr", "x"], "does not know French; it has deu_Latn, eng_Latn, ron_Latn"),
-        (["--to", "de", "x"], "needs the language of the text: name it with --from"),
-        (["--from", "en", "x"], "needs the language to write: name it with --to"),
+        (["--to", "de", "x"], "needs the language of the text: give it with --from"),
+        (["--from", "en", "x"], "needs the language to write: give it with --to"),
         (["--from", "en", "--to", "de", "--keep", "/nowhere/terms", "x"], "--keep /nowhere/terms: no such"),
         (["--from", "en", "--to", "de", "--system", "Be brief", "x"], "--system needs a chat template"),
         (["--from", "en", "--to", "de"], "no input: give"),
@@ -184,7 +184,7 @@ def test_models_of_the_wrong_kind(tiny_model: TinyModel) -> None:
 def test_the_embedded_model_translates_english_and_german_only() -> None:
     assert_refused(
         run("translate", "--from", "en", "--to", "fr", "x"),
-        "--from en --to fr: translator translates en to de, de to en only; name another --model",
+        "--from en --to fr: translator translates en to de, de to en only; give another --model",
     )
 
 

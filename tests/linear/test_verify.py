@@ -191,7 +191,7 @@ def test_a_kernel_from_a_file(tmp_path):
         (f"{file}:bare", "is not declared; put this line above it"),
         (f"{file}:number", "is not a function"),
         (f"{file}:time", "did you mean times"),
-        (str(file), "name the function in it"),
+        (str(file), "give the function in it"),
         (f"{tmp_path}/none.py:f", "no file"),
         ("cpi", "did you mean cpu"),
     ]:

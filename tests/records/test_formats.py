@@ -69,7 +69,7 @@ def test_a_byte_order_mark_is_not_text(rows):
         (b'{"a": "\x01"}', "not JSON: Invalid control character at column 8"),
         (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "not JSON: nested more than 200 levels deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON: Exceeds the limit"),
-        (b'{"a": "caf\xe9"}', "byte 0xe9 is not UTF-8; name the encoding, e.g. encoding=latin1"),
+        (b'{"a": "caf\xe9"}', "byte 0xe9 is not UTF-8; give the encoding, e.g. encoding=latin1"),
         (b'{"a": "\xed\xa0\x80"}', "byte 0xed is not UTF-8"),
         (b"\x00\x00\x00", "not JSON: Expecting value at column 1"),
     ],
@@ -151,7 +151,7 @@ def test_csv_rows_that_do_not_fit_the_header_are_errors_of_their_own(rows):
         ("x.csv:4", "3 fields, but the header has 2"),
         ("x.csv:6", "not CSV: ',' expected after '\"' (inside a quoted field, a quote is written twice)"),
         ("x.csv:7", {"a": "5", "b": "6"}),
-        ("x.csv:8", "byte 0xe9 is not UTF-8; name the encoding, e.g. encoding=latin1"),
+        ("x.csv:8", "byte 0xe9 is not UTF-8; give the encoding, e.g. encoding=latin1"),
         ("x.csv:9", {"a": "7", "b": "8"}),
     ]
 

@@ -36,7 +36,7 @@ def test_a_name_that_promises_another_format_is_refused(tmp_path, name):
 
 def test_places_that_cannot_hold_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a folder; name a file in it"):
+    with pytest.raises(InputError, match="is a folder; give a file in it"):
         OutputPaths(tmp_path)
     with pytest.raises(InputError, match=r"there is no folder .*/nope; make it first"):
         OutputPaths(tmp_path / "nope" / "out.jsonl")

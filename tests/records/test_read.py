@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_refused_on_opening(write, name, content, 
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(InputError, match=r"nope\.jsonl: no such file"):
         open_rows(tmp_path / "nope.jsonl")
-    with pytest.raises(InputError, match="is a folder; name a file in it"):
+    with pytest.raises(InputError, match="is a folder; give a file in it"):
         open_rows(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="Not a directory"):
@@ -193,7 +193,7 @@ def test_stdin_may_be_empty_but_not_binary(stdin):
 
 def test_a_closed_stdin_is_told(monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(InputError, match="stdin is closed; name a file"):
+    with pytest.raises(InputError, match="stdin is closed; give a file"):
         list(open_rows("-"))
 
 

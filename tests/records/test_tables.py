@@ -218,8 +218,8 @@ def test_images_stay_bytes(hub):
     [
         ("hf:", "write hf:DATASET, hf:DATASET:SPLIT or hf:DATASET:CONFIG:SPLIT"),
         ("hf:a:b:c:d", "write hf:DATASET"),
-        ("hf:two", "name a split; it has train, test; write for example hf:two::train"),
-        ("hf:many:b", "name a split; it has train, test; write for example hf:many:b:train"),
+        ("hf:two", "give a split; it has train, test; write for example hf:two::train"),
+        ("hf:many:b", "give a split; it has train, test; write for example hf:many:b:train"),
         ("hf:two:validation", "Bad split: validation. Available splits: ['train', 'test']"),
         ("hf:many", "Please pick one among the available configs: ['a', 'b']"),
         ("hf:many:c:train", "BuilderConfig 'c' not found. Available: ['a', 'b']"),

@@ -102,9 +102,9 @@ def test_a_tokenizer_gets_its_language_back() -> None:
 def test_a_model_with_language_tokens_must_be_told_both() -> None:
     loaded = model("mbart", "en_XX", "de_DE")
     assert refused(loaded, None, "de") == (
-        "some/model needs the language of the text: name it with `source` (it has de_DE, en_XX)"
+        "some/model needs the language of the text: give it with `source` (it has de_DE, en_XX)"
     )
-    assert "the language to write: name it with `target`" in refused(loaded, "en", None)
+    assert "the language to write: give it with `target`" in refused(loaded, "en", None)
     assert "it has de_DE, en_XX" in refused(loaded, "en", "fr")
 
 
@@ -199,7 +199,7 @@ def test_chat_models_are_asked() -> None:
     assert asked.startswith("Translate the following text from English into Traditional Chinese.")
     assert asked.endswith("\n\nHi")
     assert "text into German" in content(find_direction(model("llama", template="x"), None, "de"))
-    assert "name it with `target`" in refused(model("llama", template="x"), "en", None)
+    assert "give it with `target`" in refused(model("llama", template="x"), "en", None)
 
 
 def test_translategemma_s_template_takes_codes() -> None:
@@ -207,7 +207,7 @@ def test_translategemma_s_template_takes_codes() -> None:
     assert content(find_direction(loaded, "English", "pt-BR")) == [
         {"type": "text", "source_lang_code": "en", "target_lang_code": "pt-BR", "text": "Hi"}
     ]
-    assert "name it with `source`" in refused(loaded, None, "de")
+    assert "give it with `source`" in refused(loaded, None, "de")
 
 
 def test_models_that_cannot_be_told() -> None:
@@ -252,10 +252,10 @@ def test_an_encoder_decoder_s_own_prefixes_are_taken(
 def test_pairs_without_a_prefix_of_their_own_are_refused() -> None:
     loaded = model("bart", name="translator", task_specific_params=TASKS)
     assert refused(loaded, "en", "fr") == (
-        "source=en target=fr: translator translates en to de, de to en, zh-Hant to ja only; name another"
+        "source=en target=fr: translator translates en to de, de to en, zh-Hant to ja only; give another"
         " `model`"
     )
     assert refused(loaded, None, "fr").startswith("target=fr: translator translates")
     assert refused(loaded, None, None) == (
-        "translator translates en to de, de to en, zh-Hant to ja: name the language with `target`"
+        "translator translates en to de, de to en, zh-Hant to ja: give the language with `target`"
     )

@@ -131,7 +131,7 @@ def _refuse_row_flags(inputs: options.InputFlags, outputs: options.OutputFlags, 
     given = {**dataclasses.asdict(inputs), "output": outputs.output, "json": outputs.json, **more}
     for name, value in given.items():
         if value not in (None, False):
-            raise OptionError(name, "applies to rows: name them with `input`, or pipe them in")
+            raise OptionError(name, "applies to rows: give them with `input`, or pipe them in")
     outputs.check()
 
 

@@ -175,7 +175,7 @@ def _path(argument: str, command: str) -> str:
     import os
 
     if not argument:
-        raise InputError(f"{command}: name a file, such as {command} talk.jsonl")
+        raise InputError(f"{command}: give a file, such as {command} talk.jsonl")
     return os.path.expanduser(argument)
 
 

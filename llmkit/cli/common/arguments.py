@@ -121,7 +121,7 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
         raise InputError("a file and --input were given: give one of them")
     for flag in ("field", "template", "whole"):
         if getattr(inputs, flag):
-            raise InputError(f"--{flag} applies to rows of a file: name it with --input")
+            raise InputError(f"--{flag} applies to rows of a file: give it with --input")
     if has_rows(name):
         raise InputError(f"{name}: a file of rows; read it with --input")
     format = format_of(name.removesuffix(".gz"))
@@ -130,7 +130,7 @@ def open_text_file(name: str, inputs: InputFlags, *, field: str) -> tuple[RowSou
             f"{name}: {FORMATS[format].title}, which translate, summarize and qa read; save it as plain text"
         )
     if inputs.limit is not None and not inputs.lines:
-        raise InputError("--limit applies to rows: name a file with --input, or give --lines")
+        raise InputError("--limit applies to rows: give a file with --input, or give --lines")
     source = open_rows(name, lines=inputs.lines, whole=not inputs.lines, encoding=inputs.encoding)
 
     def renamed(found: Iterator[Row]) -> Iterator[Row]:

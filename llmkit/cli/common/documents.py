@@ -155,7 +155,7 @@ def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: b
         return False
     if resume and len(there) == len(paths):
         return True
-    raise InputError(f"{there[0]} exists; replace it with --overwrite, or name another --output")
+    raise InputError(f"{there[0]} exists; replace it with --overwrite, or give another --output")
 
 
 def _is_ours(journal: Path) -> bool:

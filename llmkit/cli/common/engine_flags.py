@@ -105,7 +105,7 @@ class RowModelFlags(TextModelFlags):
         if self.cluster is None:
             for option in ("workers", "gpus_per_worker", "allow_mixed"):
                 if getattr(self, option):
-                    raise OptionError(option, "needs a cluster: name it with `cluster`")
+                    raise OptionError(option, "needs a cluster: give it with `cluster`")
             return None
         return ClusterOptions(self.cluster, self.workers, self.gpus_per_worker, self.allow_mixed)
 

@@ -219,7 +219,7 @@ class ModelFlags:
 
         name = DEFAULTS.get(verb or "") if self.model is None else self.model
         if name is None:
-            raise InputError("name a model with -m/--model; `llmkit models` lists the available models")
+            raise InputError("give a model with -m/--model; `llmkit models` lists the available models")
         return ModelSpec(
             name=name,
             task=task,

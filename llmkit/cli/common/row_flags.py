@@ -127,7 +127,7 @@ class OutputFlags:
         if self.output is None:
             for flag in ("resume", "overwrite"):
                 if getattr(self, flag):
-                    raise InputError(f"--{flag} applies to an output file: name it with -o/--output")
+                    raise InputError(f"--{flag} applies to an output file: give it with -o/--output")
         elif self.json:
             raise InputError("--output writes rows to a file and --json to stdout: give one of them")
 

@@ -66,9 +66,9 @@ def open_source(
         return source.limited(flags.limit), False
     for flag in ("field", "template", "whole"):
         if getattr(flags, flag):
-            raise InputError(f"--{flag} applies to rows of a file: name it with --input")
+            raise InputError(f"--{flag} applies to rows of a file: give it with --input")
     if flags.limit is not None and (text is not None or not flags.lines):
-        raise InputError("--limit applies to rows: name a file with --input, or give --lines")
+        raise InputError("--limit applies to rows: give a file with --input, or give --lines")
     if text is not None:
         if flags.encoding is not None:
             raise InputError("--encoding applies to a file or stdin, not to a text on the command line")

@@ -104,5 +104,5 @@ class ReportFlags:
             check_card(self.card)
         elif self.dataset is not None:
             raise OptionError(
-                "dataset", "is the name of a test set in a model card; name the card with `card`"
+                "dataset", "is the name of a test set in a model card; give the card with `card`"
             )

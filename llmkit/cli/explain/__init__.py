@@ -83,7 +83,7 @@ def run(
         on_result=page.add,
     )
     if single and wanted.has_columns():
-        console.notice("columns apply to rows of a file: name it with --input")
+        console.notice("columns apply to rows of a file: give it with --input")
     try:
         if single and outputs.output is None and not outputs.json:
             row = next(iter(source))

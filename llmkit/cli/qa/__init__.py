@@ -104,7 +104,7 @@ def _open(
         questions = [text]
     if questions and not paths:
         if sys.stdin is None or sys.stdin.isatty():
-            raise InputError("no context: name it with --context FILE, or give it on stdin")
+            raise InputError("no context: give it with --context FILE, or give it on stdin")
         paths = ["-"]
     if paths.count("-") + (inputs.input == "-") + (argument == "-") > 1:
         raise InputError("stdin can be read only once: for the questions or for the context")
@@ -180,7 +180,7 @@ def load_task(
     if extractive and not runs_here(model.engine):
         raise OptionError(
             "engine",
-            "must be transformers for an extractive model; name one that writes its answers as `model`",
+            "must be transformers for an extractive model; use a model that writes its answers",
         )
     if extractive:
         return _extractive(model, questions, extraction, writing)

@@ -215,7 +215,7 @@ class HttpEngine:
         models = [one for one in listed or () if isinstance(one, dict) and one.get("id")]
         if not model and len(models) != 1:
             names = ", ".join(str(one["id"]) for one in models[:5])
-            raise InputError(f"{self._endpoint.url} has {len(models)} models ({names}); name one as `model`")
+            raise InputError(f"{self._endpoint.url} has {len(models)} models ({names}); give one as `model`")
         return next((one for one in models if model in ("", one["id"])), {"id": model})
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:

@@ -49,7 +49,7 @@ class DraftModel:
 
     def __init__(self, draft: LoadedModel, target: LoadedModel) -> None:
         if draft.is_encoder_decoder:
-            raise OptionError("draft", f"{draft.spec.name} is an encoder-decoder; name a decoder-only model")
+            raise OptionError("draft", f"{draft.spec.name} is an encoder-decoder; give a decoder-only model")
         if (reason := native_decoder.reason_against(draft.model)) is not None:
             raise OptionError(
                 "draft", f"needs a model that runs in native steps, and {draft.spec.name} does not: {reason}"
@@ -228,5 +228,5 @@ def _check_vocabulary(draft: LoadedModel, target: LoadedModel) -> None:
             raise OptionError(
                 "draft",
                 f"needs the vocabulary of {target.spec.name}, and token {index} of {draft.spec.name} is"
-                f" {token!r}, not {other!r}; name a model with the same tokenizer",
+                f" {token!r}, not {other!r}; give a model with the same tokenizer",
             )

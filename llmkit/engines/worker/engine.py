@@ -61,7 +61,7 @@ LLAMACPP = RowLibrary(
     name="llama.cpp",
     module="llama_cpp",
     program="llamacpp_rows.py",
-    install="pip install 'llmkit[llamacpp]' there, or name another with `engine_python`",
+    install="pip install 'llmkit[llamacpp]' there, or give another with `engine_python`",
     kinds=None,
     row_seeds=True,
 )
@@ -70,7 +70,7 @@ OPENVINO = RowLibrary(
     name="OpenVINO",
     module="openvino_genai",
     program="openvino_rows.py",
-    install="pip install 'llmkit[openvino]' there, or name another with `engine_python`",
+    install="pip install 'llmkit[openvino]' there, or give another with `engine_python`",
     kinds=("F16", "Q8_0", "Q4_0", "Q4_1"),
     row_seeds=False,
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS_VARIABLE = "LLMKIT_VLLM_ARGS"
 """Environment variable with more arguments for `vllm serve`."""
-_INSTALL = "install vLLM into a separate environment, and name its Python with `engine_python`"
+_INSTALL = "install vLLM into a separate environment, and give its Python with `engine_python`"
 _SECONDS = 900.0  # to load a model; a large one from a slow disk takes minutes
 
 

@@ -223,7 +223,7 @@ def _first(row: Row, names: Sequence[str], option: str | None) -> str:
     for name in names:
         if name in row.data:
             return name
-    advice = f"; name one with `{option}`" if option is not None else ""
+    advice = f"; give one with `{option}`" if option is not None else ""
     raise RowError(
         row.where, f"no column {' or '.join(names[:2])}; its columns are {', '.join(row.data)}{advice}"
     )

@@ -102,7 +102,7 @@ def _vader() -> Judge:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
         raise OptionError(
-            "classifier", "vader needs its package: pip install vaderSentiment; or name a model"
+            "classifier", "vader needs its package: pip install vaderSentiment; or give a model"
         ) from None
     analyzer: Any = SentimentIntensityAnalyzer()
     labels = ("positive", "neutral", "negative")

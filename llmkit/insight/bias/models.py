@@ -39,7 +39,7 @@ def request(model: ModelSpec | str | None) -> ModelSpec:
     from llmkit.runtime.spec import ModelSpec
 
     if model is None:
-        raise InputError("name the `model` to measure")
+        raise InputError("give the `model` to measure")
     return model if isinstance(model, ModelSpec) else ModelSpec(model)
 
 

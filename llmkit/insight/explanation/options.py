@@ -90,7 +90,7 @@ class ExplainOptions:
             if getattr(self, option) is not None and not getattr(self, option):
                 raise OptionError(option, "is empty")
         if self.instead_of is not None and self.target == self.instead_of:
-            raise OptionError("instead_of", "is the target itself; name another text")
+            raise OptionError("instead_of", "is the target itself; give another text")
         if self.target is not None and self.target_tokens != 1:
             raise OptionError("target_tokens", "is for the model's own continuation; omit it with a target")
         self._check_task()

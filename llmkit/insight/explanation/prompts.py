@@ -89,7 +89,7 @@ class TextCases:
             )
         if options.task == "qa" and not self._chat:
             raise InputError(
-                f"{loaded.spec.name} answers no questions; name an extractive model or a chat model"
+                f"{loaded.spec.name} answers no questions; give an extractive model or a chat model"
             )
 
     def make(self, asked: AskedText) -> PredictionCase:

@@ -268,7 +268,7 @@ def choose_baseline(loaded: LoadedModel, wanted: str | None) -> tuple[int, str]:
             return number, str(tokenizer.convert_ids_to_tokens(number))
     raise InputError(
         f"the tokenizer of {loaded.spec.name} has no pad, end or unknown token with a trained embedding;"
-        " name one with `baseline`"
+        " give one with `baseline`"
     )
 
 

@@ -147,7 +147,7 @@ def _refuse_existing(url: str, *, resume: bool, overwrite: bool) -> None:
     """
     fs, path = file_system(url)
     if persistently(lambda: fs.isdir(path), url):
-        raise OptionError("output", f"{url} is a folder; name an object in it")
+        raise OptionError("output", f"{url} is a folder; give an object in it")
     if not (resume or overwrite) and persistently(lambda: fs.exists(path), url):
         raise OptionError(
             "output", f"{url} exists: overwrite=True replaces it, resume=True continues an unfinished run"

@@ -36,7 +36,7 @@ class RemoteFile(io.RawIOBase):
         self._fs, self._path = file_system(url)
         info = persistently(lambda: self._fs.info(self._path), url)
         if info.get("type") == "directory":
-            raise InputError(f"{url} is a folder; name an object in it")
+            raise InputError(f"{url} is a folder; give an object in it")
         self.size = int(info["size"])
         self._version = _version(info)
         self._at = 0

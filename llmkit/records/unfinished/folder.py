@@ -215,7 +215,7 @@ def _foreign(path: Path) -> OptionError:
     return OptionError(
         "output",
         f"{path} exists, but llmkit needs this name while it writes a model, and did not create this"
-        " folder; move it, or name another output",
+        " folder; move it, or give another output",
     )
 
 

@@ -172,7 +172,7 @@ class SentenceEmbedder:
                 states = getattr(output, "last_hidden_state", None)
                 if states is None or states.shape[:2] != ids.shape:
                     raise InputError(
-                        f"{self.loaded.spec.name} gives no vector for each token; take another model"
+                        f"{self.loaded.spec.name} returns no vector for each token; use another model"
                     )
                 pooled = _pool(states.float(), mask, self.modules.pooling).cpu()
                 for weight, bias, activation in self._dense:

@@ -68,7 +68,7 @@ def read_stdin(encoding: str | None = None) -> ContextDocument:
         InputError: stdin is closed, empty, or not text.
     """
     if sys.stdin is None:
-        raise InputError("stdin is closed; name a file")
+        raise InputError("stdin is closed; give a file")
     return ContextDocument("stdin", plain_text(sys.stdin.buffer.read(), "stdin", encoding))
 
 

@@ -106,7 +106,7 @@ class GenerativeQA:
             verb = "translate` or `llmkit summarize" if engine.is_encoder_decoder else "generate"
             raise InputError(
                 f"{engine.name} is not an extractive-QA model and has no chat template; use `llmkit {verb}`,"
-                " or name another model"
+                " or give another model"
             )
         if options.num_return_sequences > 1:
             raise OptionError("num_return_sequences", "must be 1: a question has one answer")

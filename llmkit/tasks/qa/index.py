@@ -64,7 +64,7 @@ class ContextIndex:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not manifest.exists():
                 if any(one != _partial(manifest) for one in self.folder.iterdir()):
-                    raise InputError(f"{self.folder} contains other files; name a new folder for the index")
+                    raise InputError(f"{self.folder} contains other files; give a new folder for the index")
                 self.save()  # after a kill, the folder counts as an index
             (self.folder / "texts").mkdir(exist_ok=True)
         except OSError as error:

@@ -282,7 +282,7 @@ class Summarization:
                 raise RowError(
                     one.where,
                     f"the summaries of its {len(parts)} parts are as long as the text, so that they cannot be"
-                    " summarized together; lower `max_new_tokens`, or take a model that summarizes",
+                    " summarized together; lower `max_new_tokens`, or use a model that summarizes",
                 )
             parts, stage = summaries, "summaries"
         return (yield from self._last(one, parts[0], "summaries"))

@@ -180,7 +180,7 @@ def decode_as(data: bytes, name: str) -> tuple[str, Encoding]:
         text = data.decode(name)
     except UnicodeDecodeError as error:
         bad = f"byte 0x{data[error.start]:02x} at {error.start}"
-        raise InputError(f"{bad} is not {name}; name another `encoding`") from None
+        raise InputError(f"{bad} is not {name}; give another `encoding`") from None
     except LookupError:
         raise OptionError(
             "encoding", f"must be an encoding such as utf-16, gb18030 or cp1252, not {name}"

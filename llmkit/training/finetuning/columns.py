@@ -136,7 +136,7 @@ def recognize(
     if not fits:
         raise InputError(
             f"its columns are {', '.join(columns) or 'none'}, which fit no objective"
-            f"{_suggestion(tuple(columns))}; name them with `mapping` and the roles text, messages,"
+            f"{_suggestion(tuple(columns))}; give them with `mapping` and the roles text, messages,"
             " prompt and completion, or source and target"
         )
     first, second = fits[:2]

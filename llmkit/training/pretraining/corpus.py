@@ -297,5 +297,5 @@ def _first_bad(source: str, number: int, lines: list[bytes], how: _SourceOptions
 def _not_utf8(source: str, line: int, byte: int, data: bytes, how: _SourceOptions) -> RowError:
     if how.encoding is not None:
         return RowError(f"{source}:{line}", f"bytes that are not {how.encoding}")
-    reason = f"not UTF-8 (byte {byte} of the line); name the encoding, e.g. encoding={guess(data)}"
+    reason = f"not UTF-8 (byte {byte} of the line); give the encoding, e.g. encoding={guess(data)}"
     return RowError(f"{source}:{line}", reason)

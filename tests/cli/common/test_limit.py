@@ -114,4 +114,4 @@ def test_bad_usage(arguments: list[str], option: str) -> None:
 
 def test_the_message_about_bytes_names_the_flag() -> None:
     done = run("summarize", "--input", "rows.jsonl", "--field", "text")
-    assert "rows.jsonl:1: byte 0xc4 is not UTF-8; name the encoding, e.g. --encoding gb18030" in done.err
+    assert "rows.jsonl:1: byte 0xc4 is not UTF-8; give the encoding, e.g. --encoding gb18030" in done.err

@@ -118,7 +118,7 @@ def test_layouts_of_the_fields_sets(tiny, data, right):
         ({"question": "q", "choices": ["a"], "answer": 0}, "column 'choices'"),
         ({"question": "q", "choices": ["a", ""], "answer": 0}, "a choice of 'choices'"),
         ({"question": "q", "choices": ["a", "b"]}, "no column answer or label"),
-        ({"question": "q", "answer": 0}, "its columns are question, answer; name one with `field`"),
+        ({"question": "q", "answer": 0}, "its columns are question, answer; give one with `field`"),
         ({"choices": ["a", "b"], "answer": 0}, "no column question or question_stem"),
         (
             {"question": "q", "choices": ["a", "b"], "answer": None},

@@ -165,7 +165,7 @@ def test_the_encoding_that_is_given_is_taken(format: str, encoding: str, text: s
 
 
 def test_a_wrong_encoding_is_refused_and_a_byte_order_mark_wins() -> None:
-    with pytest.raises(InputError, match=r"0xf6 .* is not utf-8; name another `encoding`"):
+    with pytest.raises(InputError, match=r"0xf6 .* is not utf-8; give another `encoding`"):
         parse("Größe".encode("latin1"), "txt", encoding="utf-8")
     with pytest.raises(OptionError) as caught:
         parse(b"a", "txt", encoding="klingon")

@@ -125,7 +125,7 @@ def test_a_pipe_of_text_is_read_once(tmp_path: Path) -> None:
         (
             "a.txt",
             b"good\nbad \xff\n",
-            r"a\.txt:2: not UTF-8 \(byte 5 of the line\); name the encoding, e\.g\. encoding=latin1",
+            r"a\.txt:2: not UTF-8 \(byte 5 of the line\); give the encoding, e\.g\. encoding=latin1",
         ),
         ("a.txt", b"\xef\xbb\xbfbad \xff\n", r"a\.txt:1: not UTF-8 \(byte 5"),
         ("a.txt", "a\n".encode("utf-16"), r"a\.txt is UTF-16"),
@@ -179,7 +179,7 @@ def test_a_document_that_is_not_utf8_is_left_out_when_asked(
     corpus = Corpus([file], on_error="skip")
     assert list(corpus) == ["one\nà", "naïve", "last"]
     assert corpus.skipped.count == 2
-    assert "a.txt:5: not UTF-8 (byte 6 of the line); name the encoding" in corpus.skipped.first[0]
+    assert "a.txt:5: not UTF-8 (byte 6 of the line); give the encoding" in corpus.skipped.first[0]
     assert "a.txt:10: not UTF-8 (byte 1 of the line)" in corpus.skipped.first[1]
 
 

@@ -115,7 +115,7 @@ def _rows(
     from llmkit.records.read import open_rows
 
     if len(files) != 1:
-        raise InputError(f"name one file of rows whose terms are swapped, not {len(files)}")
+        raise InputError(f"give one file of rows whose terms are swapped, not {len(files)}")
     rows: list[SwappedRow] = []
     refused: Counter[str] = Counter()
     for row in open_rows(files[0]).without_blank_lines().limited(options.limit):

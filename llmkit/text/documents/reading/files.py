@@ -45,7 +45,7 @@ def read_file(path: str) -> bytes:
     """
     try:
         if Path(path).is_dir():
-            raise InputError(f"{path} is a folder; name a file in it")
+            raise InputError(f"{path} is a folder; give a file in it")
         with open(path, "rb") as file:
             zipped = path.lower().endswith(".gz")
             stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if zipped else file
@@ -80,13 +80,13 @@ def plain_text(data: bytes, name: str, encoding: str | None = None) -> str:
     """
     kind = _ENCODINGS.get(data[:2])
     if kind is not None and encoding is None:
-        raise InputError(f"{name} is {kind}, not text in UTF-8; name its `encoding`")
+        raise InputError(f"{name} is {kind}, not text in UTF-8; give its `encoding`")
     if b"\0" in data and encoding is None:
         raise InputError(f"{name}: not text: it contains NUL bytes")
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        byte, advice = data[error.start], "" if encoding else "; name its `encoding`, such as latin1"
+        byte, advice = data[error.start], "" if encoding else "; give its `encoding`, such as latin1"
         raise InputError(
             f"{name}: not text: byte 0x{byte:02x} is not {(encoding or 'utf-8').upper()}{advice}"
         ) from error
