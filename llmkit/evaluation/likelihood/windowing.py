@@ -248,7 +248,7 @@ class PassBuilder:
             raise RowError(
                 row.where,
                 f"{self._loaded.spec.name} is an encoder-decoder and predicts a text from its source:"
-                " name the column, or a template over columns, with `given`",
+                " give the column, or a template over columns, with `given`",
             )
         tokenizer: Any = self._loaded.tokenizer
         source = tokenizer(context, verbose=False)["input_ids"]

@@ -67,7 +67,7 @@ def choose_gguf(files: Iterable[str], variant: str | None, name: str) -> str:
     if not found:
         raise InputError(f"{name} contains no GGUF file {variant}; there is {shown}")
     several = f"GGUF files of the type {variant}" if variant else "GGUF files"
-    raise InputError(f"{name} contains several {several}; name one of them, as {name}:FILE: {shown}")
+    raise InputError(f"{name} contains several {several}; give one of them, as {name}:FILE: {shown}")
 
 
 def shards_of(file: str, files: Iterable[str]) -> list[str]:

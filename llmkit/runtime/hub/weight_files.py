@@ -83,5 +83,5 @@ def check_weight_names(name: Any, files: Sequence[str], *, allow_bin: bool) -> N
             f"{name} is a Flax checkpoint; convert it to safetensors first, with `llmkit convert`"
         )
     if any(f.endswith(".gguf") for f in files):
-        raise InputError(f"{name} contains GGUF files; name one of them, as {name}:FILE")
+        raise InputError(f"{name} contains GGUF files; give one of them, as {name}:FILE")
     raise InputError(f"{name} has no weights: no model.safetensors in it")

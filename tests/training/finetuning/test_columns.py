@@ -88,8 +88,8 @@ def test_what_is_not_recognized_names_the_columns() -> None:
         ("id mesages", "(did you mean messages for mesages?)"),
         ("texts", "(did you mean text for texts?)"),
         # Of no use without the other half.
-        ("promt reply", "objective; name"),
-        ("headline body", "objective; name"),
+        ("promt reply", "objective; give"),
+        ("headline body", "objective; give"),
     ],
 )
 def test_a_column_that_is_nearly_one_is_asked_after(columns: str, said: str) -> None:
