@@ -86,7 +86,7 @@ class QuestionSource:
             raise RowError(
                 row.where,
                 f"no context: the row has no column `{self.context_field}` (it has {', '.join(row.data)});"
-                " give `context`, or name the column with `context_field`",
+                " give `context`, or give the column with `context_field`",
             )
         text = text_of(row, field=self.context_field, template=None, defaults=())
         if not text.strip():
