@@ -7,7 +7,6 @@ loaded, so both share one pool of threads. This module is below all packages wit
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import hashlib
 import os
@@ -26,7 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmkit.errors import NoticeWarning
+from llmkit.errors import LLMKitError, NoticeWarning
+from llmkit.temporary import lasting_folder, temporary_folder
 from llmkit.user_folder import cache_folder
 
 T = TypeVar("T")
@@ -110,24 +110,30 @@ class NativeSource:
                 return folder / name
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
-        partial, folder = _partial_file()
         _tell()
         try:
-            subprocess.run(
-                [compiler, *command, "-shared", str(self.folder / self.files[0]), "-o", partial],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            os.replace(partial, folder / name)  # whole or not at all, whoever else builds it now
-        except (OSError, subprocess.SubprocessError) as error:
-            Path(partial).unlink(missing_ok=True)
+            with temporary_folder("native") as folder:
+                subprocess.run(
+                    [
+                        compiler,
+                        *command,
+                        "-shared",
+                        str(self.folder / self.files[0]),
+                        "-o",
+                        str(folder / name),
+                    ],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=300,
+                    env={**os.environ, "TMPDIR": str(folder)},
+                )
+                return _kept(name, (folder / name).read_bytes())
+        except (OSError, LLMKitError, subprocess.SubprocessError) as error:
             if isinstance(error, subprocess.TimeoutExpired):  # its `stderr` is bytes, also with text=True
                 raise CannotBuildError(f"{compiler} took longer than {error.timeout:g} s") from error
             said = " ".join((getattr(error, "stderr", None) or str(error)).split())[:200]
             raise CannotBuildError(f"{compiler} failed: {said}") from error
-        return folder / name
 
     def load(self, path: Path, symbol: str) -> Any:
         """A function of a library that `build` gave.
@@ -173,24 +179,34 @@ def _tell() -> None:
         warnings.warn(note, NoticeWarning, stacklevel=2)
 
 
-def _partial_file() -> tuple[str, Path]:
-    """A file to compile into, and the folder where the library goes."""
+def _kept(name: str, library: bytes) -> Path:
+    """Write a library into the cache, whole or not at all, whoever else builds it now; return its path."""
+    folder = cache_folder("native")
     try:
-        folder = cache_folder("native")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_own(folder):
             raise PermissionError(f"others can write into {folder}")
-        handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
+        _place(library, folder / name)
     except OSError:
         # A cache that cannot be written costs some seconds in each process.
         with _TEMPORARY:
             if not _OWN:
-                _OWN.append(Path(tempfile.mkdtemp(prefix="llmkit-native-")))
-                atexit.register(shutil.rmtree, _OWN[0], ignore_errors=True)
+                _OWN.append(lasting_folder("native"))
         folder = _OWN[0]
-        handle, partial = tempfile.mkstemp(suffix=".so", dir=folder)
-    os.close(handle)
-    return partial, folder
+        _place(library, folder / name)
+    return folder / name
+
+
+def _place(library: bytes, path: Path) -> None:
+    """Write a file that only this user can change; `whole_file` would keep the mode of an older one."""
+    handle, partial = tempfile.mkstemp(suffix=".so", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(library)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
 
 
 def _is_own(*paths: Path) -> bool:

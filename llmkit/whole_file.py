@@ -29,7 +29,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
         data: bytes, or text for UTF-8 in which lone surrogates become question marks.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; its `filename` is `path`.
     """
     with whole_file(path) as file:
         file.write(data.encode("utf-8", errors="replace") if isinstance(data, str) else data)
@@ -42,13 +42,14 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     An existing file keeps its permissions. Links in place of the new file are not followed.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; its `filename` is `path`.
     """
     final = Path(os.path.realpath(path))
-    _clear(final)
-    unfinished, file = _create(final)
+    with _named(path):
+        _clear(final)
+        unfinished, file = _create(final)
     try:
-        with file:
+        with _named(path), file:
             yield file
             file.flush()
             with contextlib.suppress(FileNotFoundError):
@@ -59,6 +60,17 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(unfinished)
+        raise
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name into errors without a name, or with that of the new file beside it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(SUFFIX):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from llmkit.benchmark.systems import (
     check_context,
 )
 from llmkit.errors import LLMKitError, one_line
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from llmkit.benchmark.limits import ModelWork
@@ -73,8 +73,8 @@ def benchmark(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     try:
-        with _guessing(options.guesses), tempfile.TemporaryDirectory() as folder:
-            return _benchmark(spec, options, Path(folder), progress)
+        with _guessing(options.guesses), temporary_folder("bench") as folder:
+            return _benchmark(spec, options, folder, progress)
     finally:
         torch.set_num_threads(before)
 

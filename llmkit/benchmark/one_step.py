@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, one_line
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -214,8 +214,7 @@ def _train(case: StepCase) -> dict[str, float]:
     rows = [Encoded(_ids(draw, length, vocabulary), _ids(draw, length, vocabulary)) for _ in range(count)]
     collate = _collator(loaded, flattens, length)
     marks = [0.0]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with temporary_folder("estimate") as folder:
         options = arguments(
             recipe, folder, steps=case.steps, eval_steps=None, save_steps=count, device="cpu", dtype=dtype
         )

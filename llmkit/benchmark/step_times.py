@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from llmkit.models.bundled import embedded_folder
 from llmkit.runtime.estimate.counts import model_kind
 from llmkit.runtime.estimate.remember import remembered
 from llmkit.runtime.estimate.workload import trains
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from llmkit.runtime.estimate.memory import MemoryPlan
@@ -80,9 +80,9 @@ class StepTimes:
 
         def measure() -> dict[str, float]:
             self.notice(f"timing {layers} layers with random weights once; the result is stored")
-            with tempfile.TemporaryDirectory(prefix="llmkit-estimate-") as name:
-                write_random_model(plan.counts.config, Path(name), plan.dtype, layers=layers)
-                return run_case(_with(case, model=name)).seconds
+            with temporary_folder("estimate") as folder:
+                write_random_model(plan.counts.config, folder, plan.dtype, layers=layers)
+                return run_case(_with(case, model=str(folder))).seconds
 
         return remembered("steps", key, measure, again=self.again, keep=self._is_quiet)
 
@@ -107,10 +107,10 @@ def process_bytes(task: str, *, again: bool = False) -> int:
     kind = "training" if trains(task) else "generate"
 
     def measure() -> dict[str, float]:
-        with tempfile.TemporaryDirectory(prefix="llmkit-estimate-") as name:
-            write_random_model(AutoConfig.for_model("llama", **_TINY), Path(name), "float32")
+        with temporary_folder("estimate") as folder:
+            write_random_model(AutoConfig.for_model("llama", **_TINY), folder, "float32")
             own = "finetune" if kind == "training" else "generate"
-            return {"peak": float(run_case(StepCase(name, own, 1, 16, 2, steps=2)).peak)}
+            return {"peak": float(run_case(StepCase(str(folder), own, 1, 16, 2, steps=2)).peak)}
 
     return int(remembered("process", {"kind": kind}, measure, again=again)["peak"])
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from llmkit.cli import verbs
 from llmkit.cli.common import console, signals, streams
 from llmkit.errors import LLMKitError, one_line
+from llmkit.user_folder import cache_folder, state_folder
 
 
 def main() -> NoReturn:
@@ -94,13 +96,24 @@ def _report(error: Exception) -> int:
     if isinstance(error, LLMKitError):
         console.error(str(error))
         return error.exit_code
-    if isinstance(error, OSError):
-        name = f"{error.filename}: " if error.filename else ""
-        console.error(f"{name}{error.strerror or error}")
+    if isinstance(error, OSError) or "(os error " in str(error):
+        console.error(_disk_error(error))
         return 1
     reason = one_line(error, limit=2000)
     console.error(f"unexpected {type(error).__name__}: {reason} (--debug shows where; please report it)")
     return 1
+
+
+def _disk_error(error: Exception) -> str:
+    """Return the text of a system error; a full disk is named if the error names no file."""
+    from llmkit.records.disk import full_folder, is_full, reason, system_error
+
+    number = system_error(error)
+    why = one_line(error) if number is None else reason(number)
+    place = error.filename if isinstance(error, OSError) else None
+    if place is None and is_full(error):
+        place = full_folder(Path.cwd(), cache_folder(""), state_folder(""))
+    return why if place is None else f"{os.fsdecode(place) if isinstance(place, bytes) else place}: {why}"
 
 
 def _closed_pipe(code: int) -> int:

@@ -12,13 +12,13 @@ from typing import Any
 from llmkit.errors import LLMKitError, OptionError
 
 
-def run_reader(program: str, job: dict[str, Any], python: str, folder: str) -> None:
+def run_reader(program: str, job: dict[str, Any], python: str, folder: Path) -> None:
     """Run one of the programs in `readers` with a job.
 
     Raises:
         LLMKitError: it fails; the message has its last line.
     """
-    path = Path(folder) / "job.json"
+    path = folder / "job.json"
     path.write_text(json.dumps(job), encoding="utf-8")
     script = Path(__file__).parent / "readers" / program
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from llmkit.convert.reader_process import run_reader
 from llmkit.errors import InputError
 from llmkit.formats.gguf.checkpoint import as_checkpoint
 from llmkit.formats.gguf.write import Written, write_gguf
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -83,11 +83,16 @@ def llama_cpp_check(
     import torch
 
     found, ids = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        job = {"model": str(path.resolve()), "folder": folder, "texts": TEXTS, "tokens": max(map(len, rows))}
+    with temporary_folder("convert") as folder:
+        job = {
+            "model": str(path.resolve()),
+            "folder": str(folder),
+            "texts": TEXTS,
+            "tokens": max(map(len, rows)),
+        }
         run_reader("llama_cpp_logits.py", job, python, folder)
         for i in range(len(TEXTS)):
-            with np.load(Path(folder) / f"{i}.npz") as answer:
+            with np.load(folder / f"{i}.npz") as answer:
                 ids.append([int(one) for one in answer["ids"]])
                 found.append(torch.from_numpy(answer["logits"]))
     if ids != rows:

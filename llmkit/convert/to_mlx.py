@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from llmkit.convert.reader_process import reader_with, run_reader
 from llmkit.errors import InputError
 from llmkit.formats import mlx
 from llmkit.records.unfinished.shards import MAX_SHARD_SIZE, Parts
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -163,16 +163,16 @@ def mlx_checks(
     greedy = greedy_of(source, rows)
     readers = {"stored": "mlx-lm"} | ({"float32": "mlx-lm in float32"} if dtype.endswith("float16") else {})
     checks = []
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder("convert") as place:
         job = {
-            "model": str(folder.resolve()), "folder": place, "texts": TEXTS if source.tokenizer else [],
+            "model": str(folder.resolve()), "folder": str(place), "texts": TEXTS if source.tokenizer else [],
             "rows": rows, "prompts": greedy.prompts, "greedy": greedy.steps, "precisions": list(readers),
         }  # fmt: skip
         run_reader("mlx_logits.py", job, python, place)
         for precision, reader in readers.items():
             found, following, ids = [], [], []
             for i, row in enumerate(rows):
-                with np.load(Path(place) / f"{precision}-{i}.npz") as answer:
+                with np.load(place / f"{precision}-{i}.npz") as answer:
                     found.append(torch.from_numpy(answer["logits"])[:, : expected[i].shape[-1]])
                     following.append([int(one) for one in answer["following"]])
                     ids.append([int(one) for one in answer["ids"]][: len(row)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from llmkit.convert.quiet import quiet
 from llmkit.convert.reader_process import reader_with, run_reader
 from llmkit.errors import OptionError
 from llmkit.formats import onnx
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -185,11 +185,11 @@ def checks_of(
     greedy = greedy_of(source, rows) if generates else None
     kind = "encoder" if not generates else "encoder-decoder" if config.is_encoder_decoder else "decoder"
     whole, stepped, following = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("convert") as folder:
         job = {
             "kind": kind,
             "graphs": {name: str(path.resolve()) for name, path in written.files.items()},
-            "folder": folder,
+            "folder": str(folder),
             "rows": rows,
             "prompts": greedy.prompts if greedy else [],
             "greedy": greedy.steps if greedy else 0,
@@ -199,7 +199,7 @@ def checks_of(
         }
         run_reader("onnxruntime_run.py", job, python, folder)
         for i in range(len(rows)):
-            with np.load(Path(folder) / f"{i}.npz") as answer:
+            with np.load(folder / f"{i}.npz") as answer:
                 whole.append(torch.from_numpy(answer["whole"]))
                 stepped.append(torch.from_numpy(answer["stepped"]))
                 following.append(answer["following"] if greedy else [])

@@ -12,14 +12,17 @@ import contextlib
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError
+from llmkit.errors import InputError, NoticeWarning
 from llmkit.records import journal
+from llmkit.records.disk import is_full
 from llmkit.records.journal import Journal
 from llmkit.user_folder import state_folder
+from llmkit.whole_file import write_whole
 
 _MOST = 1000
 
@@ -27,17 +30,22 @@ _MOST = 1000
 def remember(final: Path, content: bytes) -> None:
     """Write the record of a finished file.
 
-    If the folder cannot be written, there is no record, and `resume` refuses the file.
+    If the folder cannot be written, there is no record, and `resume` refuses the file. A full disk gives a
+    notice.
 
     Args:
         final: the finished file, without symbolic links.
         content: first lines of its journal (`journal.head`).
     """
     path = _path(final)
-    with contextlib.suppress(OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
         _prune(path.parent)
+    except OSError as error:
+        if is_full(error):
+            lost = f"{path.parent}: {error.strerror}: no record of {final} is kept, so resume=True refuses it"
+            warnings.warn(lost, NoticeWarning, stacklevel=2)
 
 
 def recall(final: Path) -> Journal | None:

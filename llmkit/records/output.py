@@ -12,7 +12,6 @@ finished file goes to the user's state folder (see `finished`).
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any, Self, TextIO
 from llmkit.errors import InputError, LLMKitError
 from llmkit.records import finished, journal
 from llmkit.records.batches import Budget
+from llmkit.records.disk import reason
 from llmkit.records.journal import CommitWindow, Finished, Journal, Result
 from llmkit.records.output_paths import OutputPaths
 from llmkit.records.rows import Row
@@ -318,13 +318,9 @@ class JournaledOutput:
         try:
             yield
         except OSError as error:
-            kept = "finished rows are kept; "
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise LLMKitError(
-                    f"disk full: {self._paths.final}: {kept}free space, then resume=True continues"
-                ) from error
+            why = str(error) if error.errno is None else reason(error.errno)
             raise LLMKitError(
-                f"{self._paths.final}: {error.strerror}; {kept}resume=True continues"
+                f"{self._paths.final}: {why}; finished rows are kept; resume=True continues"
             ) from error
 
     def _discard(self) -> None:

@@ -11,9 +11,10 @@ import io
 import os
 from pathlib import Path
 
-from llmkit.errors import InputError, OptionError
+from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.records import finished, journal
 from llmkit.records.convert_rows import CONVERTERS
+from llmkit.records.disk import cannot_write
 from llmkit.records.journal import Journal
 
 _OTHER_FORMATS = (".gz", ".tsv")
@@ -224,8 +225,8 @@ class OutputPaths:
             " or write the output elsewhere"
         )
 
-    def _unusable(self, path: Path, error: OSError) -> InputError:
-        return InputError(f"{path}: {error.strerror}; write the output elsewhere")
+    def _unusable(self, path: Path, error: OSError) -> LLMKitError:
+        return cannot_write(path, error, advice="write the output elsewhere")
 
     def _is_locked(self) -> bool:
         try:

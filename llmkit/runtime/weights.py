@@ -277,10 +277,6 @@ def _four_bits(dtype: torch.dtype) -> Any:
 
 def _offload_folder() -> str:
     """Return a temporary folder for layers on disk; it is removed when the program ends."""
-    import atexit
-    import shutil
-    import tempfile
+    from llmkit.temporary import lasting_folder
 
-    folder = tempfile.mkdtemp(prefix="llmkit-offload-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return str(lasting_folder("offload"))

@@ -114,7 +114,9 @@ def serve(openers: Mapping[str, Opener], settings: ServerSettings, log: Callable
 async def _serve(openers: Mapping[str, Opener], settings: ServerSettings, log: Callable[[str], None]) -> int:
     loop = asyncio.get_running_loop()
     received: asyncio.Future[int] = loop.create_future()
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if one == signal.SIGHUP and signal.getsignal(one) is signal.SIG_IGN:
+            continue  # of `nohup`
         loop.add_signal_handler(one, _receive, received, int(one))
     app = make_app(openers, settings, log)
     runner = web.AppRunner(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import InputError, LLMKitError, RowError
+from llmkit.errors import InputError, RowError
+from llmkit.records.disk import cannot_write
 from llmkit.records.read import open_rows
 from llmkit.records.strict_json import dumps
 from llmkit.tasks.messages import Messages, messages_of
@@ -59,4 +60,4 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         write_whole(path, data)
     except OSError as error:
-        raise LLMKitError(f"{path}: {error.strerror or error}; the conversation is not saved") from error
+        raise cannot_write(path, error, advice="the conversation is not saved") from error

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.permissions import use_umask
-from llmkit.records.disk import writing
+from llmkit.records.disk import cannot_write, writing
 from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
 from llmkit.training.merged_card import merged_card
 from llmkit.training.recipe import DTYPES, check_choice
-from llmkit.training.run import cannot_write, try_writing
+from llmkit.training.run import try_writing
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +157,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             try_writing(folder)
         try_writing(folder.parent)
     except OSError as error:
-        raise cannot_write(output, error) from None
+        raise cannot_write(output, error, option="output") from None
 
 
 def _resolved(output: Path) -> Path:

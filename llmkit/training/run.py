@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.errors import InputError, LLMKitError, OptionError, one_line
 from llmkit.permissions import use_umask
-from llmkit.records.disk import writing
+from llmkit.records.disk import cannot_write, writing
 from llmkit.records.output_folder import MODEL_FILES, locked, refuse_foreign
 from llmkit.text.names import check_name
 from llmkit.training import checkpoints
@@ -147,7 +147,7 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
             refuse_foreign(output, _KNOWN)
         try_writing(output)
     except OSError as error:
-        raise cannot_write(output, error) from None
+        raise cannot_write(output, error, option="output") from None
 
 
 @contextlib.contextmanager
@@ -164,18 +164,13 @@ def locked_output(output: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked(output))
         except OSError as error:
-            raise cannot_write(output, error) from None
+            raise cannot_write(output, error, option="output") from None
         yield
 
 
 def _holds_run(output: Path) -> bool:
     marks = ("metrics.jsonl", f"checkpoints/{checkpoints.RUN_FILE}", UNFINISHED)
     return any((output / mark).exists() for mark in marks)
-
-
-def cannot_write(output: Path, error: OSError) -> OptionError:
-    """Return the error for an output folder that cannot be written."""
-    return OptionError("output", f"{output}: cannot write there: {error.strerror or error}")
 
 
 def try_writing(folder: Path) -> None:
@@ -304,7 +299,7 @@ class TrainingRun:
     def train(self, job: Job, progress: RunProgress) -> SummedLossTrainer:
         """Run the training and return its trainer, whose model has the best weights by held-out loss.
 
-        At SIGINT or SIGTERM the current step ends and a checkpoint is saved, then the signal takes effect.
+        At SIGINT, SIGTERM or SIGHUP the current step ends and a checkpoint is saved, then the signal takes effect.
 
         Args:
             job: model, data and arguments of the training.
@@ -392,4 +387,4 @@ def _make_folder(output: Path, folder: Path, options: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
         checkpoints.write_run(folder, options)
     except OSError as error:
-        raise cannot_write(output, error) from None
+        raise cannot_write(output, error, option="output") from None

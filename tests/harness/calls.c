@@ -3,6 +3,7 @@
    Preloaded into a process (LD_PRELOAD), it does nothing until `watch` names a folder. From then on each call
    that would change something below the folder is counted first, whoever makes it: Python, Rust or C++. Then
    - with `kill_at`, the process kills itself at that count: before the call, or half-way through a write;
+   - after `refuse`, calls that need space fail from that count on: a disk that is full, for good or for a moment;
    - with `tell`, a line about the call goes to a pipe and the process waits for a byte, so that the reader can
      copy the folder: the copy is what a kill at this moment leaves. */
 #define _GNU_SOURCE
@@ -24,7 +25,8 @@
 static char folder[PATH_MAX];
 static size_t length;
 static pid_t owner;
-static long calls, kill_at;
+static long calls, kill_at, refuse_from, refuse_to;
+static int refusal;
 static int tell = -1, answer = -1;
 
 void watch(const char *path, long at, int to, int from) {
@@ -33,6 +35,9 @@ void watch(const char *path, long at, int to, int from) {
     owner = getpid();
     calls = 0, kill_at = at, tell = to, answer = from;
 }
+
+/* Let calls that need space fail with the error `number`, from the count `from` on, `times` of all calls. */
+void refuse(long from, long times, int number) { refuse_from = from, refuse_to = from + times, refusal = number; }
 
 long counted(void) { return calls; }
 
@@ -67,9 +72,19 @@ static int watched_file(int fd, char *full) {
     return below(full);
 }
 
-static void point(const char *call, const char *path) {
+static int needs_space(const char *call) {
+    return !strcmp(call, "open") || strstr(call, "write") || !strcmp(call, "mkdir") || !strcmp(call, "sendfile") ||
+        !strcmp(call, "copy_file_range") || strstr(call, "sync");
+}
+
+/* Return -1 with an error number if the call shall fail. */
+static int point(const char *call, const char *path) {
     int saved = errno;
     calls++;
+    if (calls >= refuse_from && calls < refuse_to && needs_space(call)) {
+        errno = refusal;
+        return -1;
+    }
     if (calls == kill_at) syscall(SYS_kill, getpid(), SIGKILL);
     if (tell >= 0) {
         char line[PATH_MAX + 64], byte;
@@ -78,40 +93,41 @@ static void point(const char *call, const char *path) {
         while (syscall(SYS_read, answer, &byte, 1) < 0 && errno == EINTR) {}
     }
     errno = saved;
+    return 0;
 }
 
 #define NEXT(name) ({ static __typeof__(&name) next; if (!next) next = dlsym(RTLD_NEXT, #name); next; })
-#define AT(at, path, call) do { char full[PATH_MAX]; if (watched(at, path, full)) point(call, full); } while (0)
+#define AT(at, path, call) do { char full[PATH_MAX]; if (watched(at, path, full) && point(call, full)) return -1; } while (0)
 #define HERE(path, call) AT(AT_FDCWD, path, call)
-#define FILE_OF(fd, call) do { char full[PATH_MAX]; if (watched_file(fd, full)) point(call, full); } while (0)
+#define FILE_OF(fd, call) do { char full[PATH_MAX]; if (watched_file(fd, full) && point(call, full)) return -1; } while (0)
 
-static void opening(int at, const char *path, int flags) {
+static int opening(int at, const char *path, int flags) {
     char full[PATH_MAX];
     struct stat found;
-    if (!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) || !watched(at, path, full)) return;
+    if (!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) || !watched(at, path, full)) return 0;
     int missing = (flags & O_CREAT) && stat(full, &found) < 0;
-    if (missing || (flags & O_TRUNC)) point("open", full);
+    return missing || (flags & O_TRUNC) ? point("open", full) : 0;
 }
 
 #define MODE mode_t mode = 0; if (flags & (O_CREAT | O_TMPFILE)) { va_list more; va_start(more, flags); \
     mode = va_arg(more, int); va_end(more); }
 
-int open(const char *path, int flags, ...) { MODE opening(AT_FDCWD, path, flags); return NEXT(open)(path, flags, mode); }
-int open64(const char *path, int flags, ...) { MODE opening(AT_FDCWD, path, flags); return NEXT(open64)(path, flags, mode); }
-int openat(int at, const char *path, int flags, ...) { MODE opening(at, path, flags); return NEXT(openat)(at, path, flags, mode); }
-int openat64(int at, const char *path, int flags, ...) { MODE opening(at, path, flags); return NEXT(openat64)(at, path, flags, mode); }
-int creat(const char *path, mode_t mode) { opening(AT_FDCWD, path, O_CREAT | O_TRUNC); return NEXT(creat)(path, mode); }
+int open(const char *path, int flags, ...) { MODE return opening(AT_FDCWD, path, flags) ? -1 : NEXT(open)(path, flags, mode); }
+int open64(const char *path, int flags, ...) { MODE return opening(AT_FDCWD, path, flags) ? -1 : NEXT(open64)(path, flags, mode); }
+int openat(int at, const char *path, int flags, ...) { MODE return opening(at, path, flags) ? -1 : NEXT(openat)(at, path, flags, mode); }
+int openat64(int at, const char *path, int flags, ...) { MODE return opening(at, path, flags) ? -1 : NEXT(openat64)(at, path, flags, mode); }
+int creat(const char *path, mode_t mode) { return opening(AT_FDCWD, path, O_CREAT | O_TRUNC) ? -1 : NEXT(creat)(path, mode); }
 static int flags_of(const char *mode) { return mode[0] == 'r' ? 0 : mode[0] == 'a' ? O_CREAT : O_CREAT | O_TRUNC; }
-FILE *fopen(const char *path, const char *mode) { opening(AT_FDCWD, path, flags_of(mode)); return NEXT(fopen)(path, mode); }
-FILE *fopen64(const char *path, const char *mode) { opening(AT_FDCWD, path, flags_of(mode)); return NEXT(fopen64)(path, mode); }
+FILE *fopen(const char *path, const char *mode) { return opening(AT_FDCWD, path, flags_of(mode)) ? NULL : NEXT(fopen)(path, mode); }
+FILE *fopen64(const char *path, const char *mode) { return opening(AT_FDCWD, path, flags_of(mode)) ? NULL : NEXT(fopen64)(path, mode); }
 
 ssize_t write(int fd, const void *data, size_t size) {
     char full[PATH_MAX];
     if (!watched_file(fd, full)) return NEXT(write)(fd, data, size);
-    point("write", full);
+    if (point("write", full)) return -1;
     ssize_t half = size > 1 ? NEXT(write)(fd, data, size / 2) : 0;
     if (half < 0) return half;
-    if (half) point("half-write", full);
+    if (half && point("half-write", full)) return half;
     ssize_t rest = NEXT(write)(fd, (const char *)data + half, size - half);
     return rest < 0 ? (half ? half : rest) : half + rest;
 }

@@ -87,6 +87,7 @@ class Forks:
         cwd: Path,
         watch: Path | None = None,
         kill_at: int = 0,
+        refuse: tuple[int, int, int] | None = None,
         copies: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> Done:
@@ -97,6 +98,7 @@ class Forks:
             cwd: its working directory.
             watch: the watched folder.
             kill_at: number of the call at which the command kills itself; 0 never does.
+            refuse: calls that fail if they need space: number of the first, how many, and their error number.
             copies: folder for copies of the watched folder, one before each call and in the middle of each
                 write; None makes none.
             env: more environment variables.
@@ -104,7 +106,7 @@ class Forks:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         job = {"arguments": arguments, "cwd": str(cwd), "kill_at": kill_at, "env": env or {}}
-        job |= {"watch": str(watch or ""), "copies": str(copies or "")}
+        job |= {"watch": str(watch or ""), "copies": str(copies or ""), "refuse": refuse}
         print(json.dumps(job), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         assert line, "the parent of the forks is gone"
@@ -144,6 +146,9 @@ def _child(job: dict[str, Any], streams: Path, tell: int, answer: int) -> NoRetu
     if job["watch"]:
         library = ctypes.CDLL(None)
         library.watch(os.fsencode(job["watch"]), ctypes.c_long(job["kill_at"]), tell, answer)
+        if job["refuse"]:
+            first, times, number = job["refuse"]
+            library.refuse(ctypes.c_long(first), ctypes.c_long(times), number)
     code = 70
     try:
         main()

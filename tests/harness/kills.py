@@ -45,17 +45,24 @@ class Bench:
             shutil.copytree(state, self.work, symlinks=True)
 
     def run(
-        self, case: Case, *flags: str, older: bool = False, kill_at: int = 0, copies: bool = False
+        self,
+        case: Case,
+        *flags: str,
+        older: bool = False,
+        kill_at: int = 0,
+        refuse: tuple[int, int, int] | None = None,
+        copies: bool = False,
     ) -> Done:
-        """Run a case's command."""
+        """Run a case's command; see `Forks.run`."""
         where = self.folder / "copies"
         if copies:
             shutil.rmtree(where, ignore_errors=True)
         return self.forks.run(
             case.arguments(self.inputs, *flags, older=older),
             cwd=self.work,
-            watch=self.work if copies or kill_at else None,
+            watch=self.work if copies or kill_at or refuse else None,
             kill_at=kill_at,
+            refuse=refuse,
             copies=where if copies else None,
             env={"XDG_STATE_HOME": str(self.work / _STATE)},
         )

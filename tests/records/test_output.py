@@ -448,7 +448,7 @@ def test_a_full_disk_at_any_moment_leaves_a_run_to_resume(fake, source, target, 
             FailingDisk(full, name, errno.ENOSPC, at)
             with pytest.raises(LLMKitError) as caught:
                 fake.run(source, target)
-        assert str(caught.value).startswith(f"disk full: {target}: ")
+        assert str(caught.value).startswith(f"{target}: No space left on device")
         assert "resume=True" in str(caught.value)
         assert caught.value.exit_code == 1
         fake.run(source, target, resume=True)
@@ -459,7 +459,7 @@ def test_a_full_disk_at_any_moment_leaves_a_run_to_resume(fake, source, target, 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (errno.EDQUOT, "disk full: .* resume=True"),
+        (errno.EDQUOT, "quota.* resume=True"),
         (errno.EIO, "Input/output error; .* resume=True"),
     ],
 )
@@ -471,7 +471,7 @@ def test_what_else_a_disk_may_say(fake, source, target, monkeypatch, code, reaso
 
 def test_a_run_that_could_not_begin_leaves_nothing_behind(fake, source, target, monkeypatch):
     FailingDisk(monkeypatch, "write", errno.ENOSPC, 1)
-    with pytest.raises(LLMKitError, match="disk full"):
+    with pytest.raises(LLMKitError, match="No space left on device"):
         fake.run(source, target)
     assert beside(target) == []
 

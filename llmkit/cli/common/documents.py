@@ -13,6 +13,7 @@ from typing import Any
 from llmkit.cli.common import console
 from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
+from llmkit.records.disk import cannot_write
 from llmkit.records.remote.urls import url_of
 from llmkit.whole_file import write_whole
 
@@ -205,10 +206,10 @@ def write(path: Path, data: bytes) -> None:
     """Write a file atomically: it is complete or does not exist.
 
     Raises:
-        InputError: it cannot be written.
+        LLMKitError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error

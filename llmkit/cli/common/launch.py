@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
 from llmkit.cli.common import console
 from llmkit.errors import InputError, OptionError
+from llmkit.temporary import temporary_folder
 
 _SECONDS_TO_REPORT = 60
 """Seconds that other ranks wait while rank 0 reports an error and exits."""
@@ -83,9 +86,7 @@ def launch(processes: int) -> None:
         return
     if processes == 1:
         return
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    import torch.distributed.launcher.api  # noqa: F401
 
     # torch's launcher logs each signal and each child process.
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
@@ -94,6 +95,16 @@ def launch(processes: int) -> None:
     # Give each process its share of the cores; by default each would use all of them.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.environ[_LAUNCHER] = str(os.getpid())
+    with temporary_folder("launch") as logs:
+        _run(processes, logs)
+
+
+def _run(processes: int, logs: Path) -> NoReturn:
+    """Start the processes, wait for them, and exit with their code."""
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -102,6 +113,7 @@ def launch(processes: int) -> None:
         rdzv_endpoint="localhost:0",
         run_id=f"llmkit-{os.getpid()}",
         max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(logs)),  # otherwise torch leaves a folder in $TMPDIR
     )
     try:
         elastic_launch(config, sys.executable)("-m", "llmkit", *sys.argv[1:])

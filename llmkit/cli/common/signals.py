@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: end at once if there is nothing to save; otherwise unwind the work.
+"""SIGINT, SIGTERM and SIGHUP: end at once if there is nothing to save; otherwise unwind the work.
 
 A handler that raises is not enough while modules are imported or a model is loaded. The exception can arise
 at any line, also inside a library's bare `except`; then it is lost or becomes another error. So each signal
@@ -18,12 +18,12 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SA_RESETHAND = 0x80000000
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived: like KeyboardInterrupt, no `except Exception` may swallow it."""
+    """SIGTERM or SIGHUP arrived: like KeyboardInterrupt, no `except Exception` may swallow it."""
 
 
 class _Received:
@@ -70,7 +70,7 @@ def check() -> None:
 
     Raises:
         KeyboardInterrupt: it was SIGINT.
-        Terminated: it was SIGTERM.
+        Terminated: it was SIGTERM or SIGHUP.
     """
     if _Received.received is not None:
         _raise(_Received.received)

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from llmkit.cli.eval.work import (
 )
 from llmkit.errors import InputError, OptionError, RowError
 from llmkit.evaluation.columns import TaskColumns
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from llmkit.evaluation import Example
@@ -51,7 +51,7 @@ def run(flags: Flags) -> None:
         raise OptionError("num_return_sequences", "must be 1: eval scores one prediction for each row")
     ours, modules = chosen_metrics(flags, source, ())
     with ExitStack() as files:
-        folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="llmkit-eval-")))
+        folder = files.enter_context(temporary_folder("eval"))
         predictions = predict(_request(flags, source), columns, folder)
         examples = predictions.examples()
         sample = list(itertools.islice(examples, PEEK))

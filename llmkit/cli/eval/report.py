@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -15,6 +14,7 @@ from llmkit.cli.common import console
 from llmkit.cli.eval.report_flags import ReportFlags
 from llmkit.records.convert_rows import CONVERTERS
 from llmkit.records.strict_json import dumps, finite
+from llmkit.temporary import temporary_folder
 from llmkit.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class RowsFile:
         if self._convert is None:
             self._file: IO[bytes] = self._files.enter_context(whole_file(self._path))
         else:
-            self._file = self._files.enter_context(NamedTemporaryFile(suffix=".jsonl"))
+            folder = self._files.enter_context(temporary_folder("eval"))
+            self._file = self._files.enter_context((folder / "rows.jsonl").open("wb"))
         return self
 
     def write(self, row: dict[str, Any]) -> None:

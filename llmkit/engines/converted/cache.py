@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError, LLMKitError, NoticeWarning, OptionError, one_line
+from llmkit.records.disk import cannot_write
 from llmkit.user_folder import cache_folder
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def converted_model(
 
     Raises:
         InputError: the format does not support the model, or the cache cannot be written.
-        LLMKitError: its answers differ too much from the source's.
+        LLMKitError: the disk is full, or its answers differ too much from the source's.
     """
     from llmkit.convert.conversion import convert
     from llmkit.convert.output import proof_of
@@ -82,7 +83,7 @@ def converted_model(
             **type_option,  # type: ignore[arg-type]
         )  # fmt: skip
     except OSError as error:
-        raise InputError(f"{path.parent} cannot be written: {one_line(error)}; {_MOVES}") from error
+        raise cannot_write(path.parent, error, advice=_MOVES) from error
     except OptionError as error:
         if error.option != "output":
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import replace
 from itertools import zip_longest
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.base import Engine, Request, Sampling
 from llmkit.errors import NoticeWarning
+from llmkit.whole_file import write_whole
 
 if TYPE_CHECKING:
     from llmkit.runtime.load import LoadedModel
@@ -49,8 +51,9 @@ def first_use(engine: Engine, outline: LoadedModel, kept: Path) -> str:
     sentence, same = compared(engine, outline.spec)
     if not same:
         warnings.warn(f"{outline.spec.name}: {sentence}", NoticeWarning, stacklevel=3)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(sentence + "\n", encoding="utf-8")
+    with contextlib.suppress(OSError):  # the next use compares again
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, sentence + "\n")
     return sentence
 
 

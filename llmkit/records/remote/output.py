@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.records import finished, output
+from llmkit.records.disk import cannot_write
 from llmkit.records.output import JournaledOutput
 from llmkit.records.remote.reading import persistently
 from llmkit.records.remote.urls import file_system, url_of
@@ -164,7 +165,7 @@ def _spool(url: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise OptionError(
-            "output", f"{url}: its rows are first written to {folder}: {error.strerror}"
+        raise cannot_write(
+            folder, error, option="output", advice=f"rows of {url} are first written there"
         ) from error
     return folder / name

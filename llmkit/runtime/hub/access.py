@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from llmkit.errors import InputError, LLMKitError, did_you_mean, one_line
 from llmkit.models.bundled import embedded_models
+from llmkit.records.disk import is_full
 
 # httpx is an implementation detail of huggingface_hub; only its class names are stable.
 _NETWORK = {"ConnectError", "ConnectTimeout", "ReadTimeout", "ProxyError", "ReadError", "WriteError"}
@@ -21,17 +23,18 @@ class NetworkError(LLMKitError):
 
 
 @contextmanager
-def hub_errors(name: str, revision: str | None) -> Iterator[None]:
+def hub_errors(name: str, revision: str | None, cache_dir: Path | None = None) -> Iterator[None]:
     """Translate what huggingface_hub raises for a repository.
 
     Args:
         name: the repository.
         revision: the requested one.
+        cache_dir: folder of downloads; None is the usual one.
 
     Raises:
         InputError: there is no such repository or revision, or access is refused.
         NetworkError: no connection, or a broken one.
-        LLMKitError: the Hub failed otherwise.
+        LLMKitError: the Hub failed otherwise, or the disk is full.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -66,6 +69,8 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
     except LLMKitError:
         raise
     except OSError as error:
+        if is_full(error):
+            raise _full(name, cache_dir, error) from error
         if error.errno is not None and error.filename:
             raise  # an error of this disk, not of the network
         raise NetworkError(f"{name}: {one_line(error)}") from error
@@ -74,7 +79,18 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
             raise NetworkError(
                 f"{name}: the connection to {constants.ENDPOINT} was interrupted: {one_line(error)}"
             ) from error
+        if is_full(error):  # of the library that downloads parts, which is in Rust
+            raise _full(name, cache_dir, error) from error
         raise
+
+
+def _full(name: str, cache_dir: Path | None, error: Exception) -> LLMKitError:
+    from huggingface_hub import constants
+
+    where = cache_dir or constants.HF_HUB_CACHE
+    return LLMKitError(
+        f"{name} does not fit into {where}: {one_line(error)}; free some space, or give `cache_dir`"
+    )
 
 
 def near(name: str) -> str:

@@ -65,7 +65,7 @@ def from_hub(name: str, spec: ModelSpec, variant: str | None) -> tuple[Path, str
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        with hub_errors(name, spec.revision):
+        with hub_errors(name, spec.revision, spec.cache_dir):
             info = HfApi().model_info(name, revision=spec.revision)
             files = files_to_fetch(name, [s.rfilename for s in info.siblings or []], spec, variant)
             # By the name of the revision, not its commit: the cache then knows it when there is no network.
@@ -141,7 +141,7 @@ def pull(
     if spec.offline or constants.HF_HUB_OFFLINE:
         given = "is set" if spec.offline else "holds for this run (HF_HUB_OFFLINE is set)"
         raise OptionError("offline", f"{given}, and models pull needs the network")
-    with hub_errors(name, spec.revision):
+    with hub_errors(name, spec.revision, spec.cache_dir):
         info = HfApi().model_info(name, revision=spec.revision, files_metadata=True)
         sizes = {s.rfilename: int(s.size or 0) for s in info.siblings or []}
         files = files_to_fetch(name, list(sizes), spec, variant)
@@ -184,7 +184,7 @@ def _download(
 
     def work() -> None:
         try:
-            with hub_errors(name, spec.revision):
+            with hub_errors(name, spec.revision, spec.cache_dir):
                 result.append(
                     snapshot_download(
                         name,

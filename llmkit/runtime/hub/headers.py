@@ -5,7 +5,6 @@ Public: `HubHeaders`, `hub_headers`.
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from llmkit.errors import InputError, LLMKitError
 from llmkit.runtime.gguf.files import choose_gguf
 from llmkit.runtime.hub.access import hub_errors
 from llmkit.runtime.hub.weight_files import files_to_fetch
+from llmkit.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from llmkit.formats.gguf.checkpoint import GGUFCheckpoint
@@ -60,7 +60,7 @@ def hub_headers(name: str, spec: ModelSpec, variant: str | None) -> HubHeaders:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with hub_errors(name, spec.revision):
+    with hub_errors(name, spec.revision, spec.cache_dir):
         info = api.model_info(name, revision=spec.revision, files_metadata=True)
         sizes = {one.rfilename: int(one.size or 0) for one in info.siblings or []}
         wanted = files_to_fetch(name, list(sizes), spec, variant)
@@ -119,11 +119,11 @@ def _gguf_header(name: str, file: str, size: int, revision: str | None, endpoint
     utils: Any = hub_utils  # it does not declare what it exports
     url = hf_hub_url(name, file, revision=revision, endpoint=endpoint)
     count = _GGUF_FIRST
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("header") as folder:
         while True:
             count = min(count, size, _GGUF_MOST)
             headers = {**utils.build_hf_headers(), "Range": f"bytes=0-{count - 1}"}
-            path = Path(folder) / Path(file).name
+            path = folder / Path(file).name
             with get_session().stream("GET", url, headers=headers) as answer, path.open("wb") as out:
                 utils.hf_raise_for_status(answer)
                 for part in answer.iter_bytes(1 << 20):  # a server may send more than the range

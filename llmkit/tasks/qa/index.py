@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import InputError
+from llmkit.records.disk import cannot_write
 from llmkit.tasks.qa.documents import context_of, read_context
 from llmkit.text.documents.reading.files import document_format, read_file
 from llmkit.text.passages import ContextDocument
@@ -49,6 +50,7 @@ class ContextIndex:
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
+        LLMKitError: the disk is full.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -68,7 +70,7 @@ class ContextIndex:
                 self.save()  # after a kill, the folder counts as an index
             (self.folder / "texts").mkdir(exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder}: {error.strerror or error}") from error
+            raise cannot_write(self.folder, error) from error
         # An index that is damaged is made again.
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             data = json.loads(manifest.read_text(encoding="utf-8"))
@@ -146,7 +148,7 @@ class ContextIndex:
         """Write which files are in the index, and drop the texts of files that are gone.
 
         Raises:
-            InputError: the folder cannot be written.
+            LLMKitError: the folder cannot be written.
         """
         files = {name: asdict(entry) for name, entry in sorted(self._used.items())}
         _write(self.folder / _NAME, json.dumps({"version": _VERSION, "files": files}, indent=1).encode())
@@ -162,7 +164,9 @@ def _write(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise cannot_write(path, error) from error
 
 
 def _partial(path: Path) -> Path:

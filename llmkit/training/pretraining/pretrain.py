@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import OptionError
-from llmkit.records.disk import writing
+from llmkit.records.disk import cannot_write, writing
 from llmkit.training import checkpoints
 from llmkit.training.checkpoints import UNFINISHED
 from llmkit.training.pretraining.architecture import architecture
@@ -38,7 +38,6 @@ from llmkit.training.run import (
     RunProgress,
     SilentProgress,
     TrainingRun,
-    cannot_write,
     locked_output,
     run_on_main_process,
 )
@@ -220,7 +219,7 @@ def _make_empty(folder: Path, output: Path) -> None:
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     except OSError as error:
-        raise cannot_write(output, error) from None
+        raise cannot_write(output, error, option="output") from None
 
 
 def _job(inputs: PretrainInputs, run: TrainingRun, options: RunOptions) -> Job:
