@@ -111,17 +111,11 @@ class NativeSource:
         if compiler is None:
             raise CannotBuildError("there is no C++ compiler (c++, g++ or clang++)")
         _tell()
+        source = str(self.folder / self.files[0])
         try:
             with temporary_folder("native") as folder:
                 subprocess.run(
-                    [
-                        compiler,
-                        *command,
-                        "-shared",
-                        str(self.folder / self.files[0]),
-                        "-o",
-                        str(folder / name),
-                    ],
+                    [compiler, *command, "-shared", source, "-o", str(folder / name)],
                     check=True,
                     capture_output=True,
                     text=True,

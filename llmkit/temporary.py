@@ -74,8 +74,8 @@ def _make(kind: str) -> tuple[Path, int]:
             os.close(lock)
     except OSError as error:
         raise LLMKitError(
-            f"no temporary folder can be made in {where}: {error.strerror or error}; free some space there, or"
-            " set TMPDIR to another folder"
+            f"no temporary folder can be made in {where}: {error.strerror or error}; free some space there,"
+            " or set TMPDIR to another folder"
         ) from error
 
 

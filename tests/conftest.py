@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before anything imports huggingface_hub or torch, which read these once.
@@ -17,6 +18,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 
+from llmkit.temporary import temporary_folder
 from tests.tiny import make_adapter, make_model
 
 # Failed assertions there show their values, as in a file named test_*.py.
@@ -28,9 +30,18 @@ TinyModel = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep proofs of finished outputs out of the user's own folder."""
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep proofs of finished outputs, and what tests leave in $TMPDIR, out of the user's folders.
+
+    Killed commands and torch's launcher leave temporary files. The path is short, because it holds sockets.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own folder is not below this one
+    with temporary_folder("tests") as folder:
+        for name in ("state", "tmp"):
+            (folder / name).mkdir()
+        os.environ["XDG_STATE_HOME"] = str(folder / "state")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -96,8 +96,14 @@ def _report(error: Exception) -> int:
     if isinstance(error, LLMKitError):
         console.error(str(error))
         return error.exit_code
-    if isinstance(error, OSError) or "(os error " in str(error):
+    from llmkit.records.disk import is_refusal
+
+    if is_refusal(error):
         console.error(_disk_error(error))
+        return 1
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        console.error(f"{name}{error.strerror or error}")
         return 1
     reason = one_line(error, limit=2000)
     console.error(f"unexpected {type(error).__name__}: {reason} (--debug shows where; please report it)")
@@ -105,15 +111,15 @@ def _report(error: Exception) -> int:
 
 
 def _disk_error(error: Exception) -> str:
-    """Return the text of a system error; a full disk is named if the error names no file."""
-    from llmkit.records.disk import full_folder, is_full, reason, system_error
+    """Return the text of a disk's refusal; if it names no file, look for the disk that is full."""
+    from llmkit.records.disk import full_folder, reason, system_error
 
     number = system_error(error)
     why = one_line(error) if number is None else reason(number)
     place = error.filename if isinstance(error, OSError) else None
-    if place is None and is_full(error):
+    if place is None:
         place = full_folder(Path.cwd(), cache_folder(""), state_folder(""))
-    return why if place is None else f"{os.fsdecode(place) if isinstance(place, bytes) else place}: {why}"
+    return why if place is None else f"{place}: {why}"
 
 
 def _closed_pipe(code: int) -> int:

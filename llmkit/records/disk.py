@@ -34,8 +34,8 @@ _HINTS = {
 _REFUSALS = {*_HINTS, errno.EROFS, errno.EIO}
 _PROBE = bytes(1 << 20)
 _MOMENT = (
-    "a file could not be written completely, but the disk has space again (it was full for a moment, or it has"
-    " a fault)"
+    "a file could not be written completely, and now the disk has space (it was full for a moment, or it"
+    " has a fault)"
 )
 
 

@@ -22,7 +22,6 @@ from llmkit.records import journal
 from llmkit.records.disk import is_full
 from llmkit.records.journal import Journal
 from llmkit.user_folder import state_folder
-from llmkit.whole_file import write_whole
 
 _MOST = 1000
 
@@ -40,9 +39,11 @@ def remember(final: Path, content: bytes) -> None:
     path = _path(final)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        path.write_bytes(content)
         _prune(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         if is_full(error):
             lost = f"{path.parent}: {error.strerror}: no record of {final} is kept, so resume=True refuses it"
             warnings.warn(lost, NoticeWarning, stacklevel=2)

@@ -299,7 +299,8 @@ class TrainingRun:
     def train(self, job: Job, progress: RunProgress) -> SummedLossTrainer:
         """Run the training and return its trainer, whose model has the best weights by held-out loss.
 
-        At SIGINT, SIGTERM or SIGHUP the current step ends and a checkpoint is saved, then the signal takes effect.
+        At SIGINT, SIGTERM or SIGHUP the current step ends and a checkpoint is saved, then the signal takes
+        effect.
 
         Args:
             job: model, data and arguments of the training.

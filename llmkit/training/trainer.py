@@ -333,7 +333,7 @@ def no_bars() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_at_signals(callback: MetricsCallback) -> Iterator[None]:
-    """At SIGINT, SIGTERM or SIGHUP (a closed terminal), end training after the current step, with a checkpoint; then raise it again.
+    """At SIGINT, SIGTERM or SIGHUP, end training after the current step with a checkpoint; raise it again.
 
     An exception from a handler could interrupt an optimizer step and leave weights between two steps. A
     second signal takes effect at once.

@@ -513,7 +513,7 @@ def test_a_file_size_limit_is_told(fake, source, target, tmp_path):
             (tmp_path / "said").write_text(str(error))
 
     assert fake.in_child(child) == 0
-    assert (tmp_path / "said").read_text().startswith(f"{target}: File too large; ")
+    assert (tmp_path / "said").read_text().startswith(f"{target}: File too large ")
     assert fake.run(source, target, resume=True).resumed >= 16
 
 

@@ -89,7 +89,7 @@ def _full(name: str, cache_dir: Path | None, error: Exception) -> LLMKitError:
 
     where = cache_dir or constants.HF_HUB_CACHE
     return LLMKitError(
-        f"{name} does not fit into {where}: {one_line(error)}; free some space, or give `cache_dir`"
+        f"{name} does not fit into {where}: {one_line(error)}; free some space, or give another `cache_dir`"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,13 @@ def test_rows_without_a_question_or_context(
     assert advice in done.err
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_in_the_same_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     rows = [
         {"prompt": f"{name} saw a {thing}", "completion": "It was big."}
         for name in ("Tom", "Lily", "Ben", "Anna", "Max", "Sue", "Tim", "Mia")
@@ -194,11 +201,13 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_scores(tmp_path: Path) -> Non
     process.wait()
     assert partial
     assert not killed.exists()
+    assert len([*temporary.iterdir()]) == 1
     again = run(*command, killed, "--resume")
     first = run(*command, whole)
     assert (again.code, first.code) == (0, 0)
     assert killed.read_bytes() == whole.read_bytes()
     assert again.out == first.out
+    assert [*temporary.iterdir()] == []
     assert run(*command, killed, "--resume").out == first.out  # also when it is finished already
 
 
