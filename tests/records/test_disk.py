@@ -13,12 +13,20 @@ from typing import Any
 import pytest
 
 from llmkit.errors import LLMKitError
-from llmkit.records.disk import writing
-from tests.command import run
+from llmkit.records.disk import cannot_write, writing
+from tests.command import Result, assert_refused, run
 from tests.conftest import TinyModel
 from tests.tiny import make_tokenizer
 
 LIMIT = 40_000
+
+
+def result_without_notices(result: Result) -> Result:
+    """Remove the lines on stderr that are no errors."""
+    lines = [line for line in result.err.splitlines(True) if line.startswith("llmkit: error: ")]
+    return Result(result.code, result.out, "".join(lines))
+
+
 Rows = Callable[..., Path]
 
 
@@ -86,6 +94,88 @@ def test_other_errors_pass(error: Exception, tmp_path: Path) -> None:
     assert caught.value is error
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"abc"
+
+
+def _chained() -> Exception:
+    """As of a library that fails again while it closes the file of a failed write."""
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise ValueError("the archive is not closed")
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        # torch.save on a full disk, at the end of the file and within it
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 13632 vs 13524"),
+            "full for a",
+        ),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "full for a"),
+        (OSError("1048576 requested and 262144 written"), "full for a"),  # numpy's tofile
+        (Exception("No space left on device (os error 28)"), "No space left on device (free"),  # tokenizers
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+        (_chained(), "No space left on device (free"),
+    ],
+)
+def test_a_disk_that_has_space_again_is_still_the_cause(error: Exception, cause: str, tmp_path: Path) -> None:
+    """The error of a writer remains, when another process has removed its files in the meantime."""
+    with pytest.raises(LLMKitError) as caught, writing(tmp_path, Path("out"), "nothing is left"):
+        raise error
+    assert str(caught.value).startswith("out: ")
+    assert cause in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_full_disk_of_other_files_is_named(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/elsewhere/x.npz")
+    with (
+        pytest.raises(LLMKitError, match=r"^/elsewhere/x.npz: No space"),
+        writing(tmp_path, Path("out"), "-"),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EROFS, 2)])
+def test_another_path_may_help_except_on_a_full_disk(number: int, code: int) -> None:
+    error = cannot_write("out", OSError(number, "x"), option="output", advice="try again")
+    assert error.exit_code == code
+    assert "out: cannot be written: " + os.strerror(number) in str(error)
+
+
+def test_a_checkpoint_that_finds_no_space_leaves_the_one_before_it(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save fails at the second checkpoint with the error that it has on a full disk."""
+    import torch
+
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 8)
+    command = ["finetune", tmp_path / "rows.jsonl", "-m", tiny_model("llama"), "-o", tmp_path / "out"]
+    command += ["--max-steps", "4", "--save-steps", "1", "--eval-split", "0", "--batch-size", "1"]
+    save = torch.save
+
+    def failing(what: object, file: str, *args: object, **kwargs: object) -> None:
+        save(what, file, *args, **kwargs)
+        if "checkpoint-2" in str(file):
+            os.truncate(file, 10)
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 13632 vs 13524")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", failing)
+        result = run(*command)
+    assert_refused(result_without_notices(result), "checkpoint-2", "full for a moment", "--resume", code=1)
+    kept = tmp_path / "out/checkpoints"
+    assert sorted(path.name for path in kept.glob("*check*")) == ["checkpoint-1"]
+    assert not (kept / "unfinished").exists()
+    assert not (tmp_path / "out/adapter_config.json").exists()
+    again = run(*command, "--resume")
+    assert again.code == 0, again.err
+    assert "resuming after step 1" in again.err
 
 
 @pytest.fixture
