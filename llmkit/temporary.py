@@ -31,14 +31,31 @@ def temporary_folder(kind: str) -> Iterator[Path]:
         kind: part of its name.
 
     Raises:
-        LLMKitError: there is no folder for temporary files, or its disk is full.
+        LLMKitError: there is no folder for temporary files, or its disk becomes full while the block runs.
     """
     folder, lock = _make(kind)
     try:
         yield folder
+    except Exception as error:
+        if _is_full(folder, error):
+            raise LLMKitError(
+                f"{folder.parent}: no space left for temporary files; free some, or set TMPDIR to another"
+                " folder"
+            ) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    """Return True if an error came from a full disk, and that of the temporary folder is full."""
+    from llmkit.records.disk import full_folder, is_full
+
+    if not is_full(error):
+        return False
+    name = error.filename if isinstance(error, OSError) else None
+    return Path(os.fsdecode(name)).is_relative_to(folder) if name else full_folder(folder) == folder
 
 
 def lasting_folder(kind: str) -> Path:

@@ -13,6 +13,7 @@ from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import argument, flag
 from llmkit.cli.common.streams import printable
 from llmkit.errors import InputError, OptionError
+from llmkit.records.disk import check_folder
 from llmkit.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -219,6 +220,7 @@ class BiasOutputFlags:
                 raise InputError(f"{path} exists; overwrite=True replaces it")
             if not path.resolve().parent.is_dir():
                 raise InputError(f"{path}: its folder does not exist")
+            check_folder(path.resolve().parent, name, path)
         if self.card is not None:
             from llmkit.insight.bias.card import check_card
 

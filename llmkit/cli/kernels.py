@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from llmkit.cli.common import console, options, progress
 from llmkit.cli.common.options import argument, flag
 from llmkit.errors import InputError, OptionError
+from llmkit.records.disk import check_folder
 from llmkit.records.strict_json import finite
 from llmkit.whole_file import write_whole
 
@@ -199,6 +200,8 @@ def _bench(
     kernels = [_find(name, trust_remote_code) for name in names]
     if picture is not None and picture.suffix != ".svg":
         raise OptionError("picture", f"{picture}: the picture is an SVG; use a name that ends in .svg")
+    if picture is not None and picture.parent.is_dir():
+        check_folder(picture.parent, "picture", picture)
     import torch
 
     from llmkit.attention.benchmark import compare

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import OptionError
-from llmkit.records.disk import writing
+from llmkit.records.disk import check_folder, writing
 from llmkit.records.output_folder import refuse_foreign
 from llmkit.records.unfinished.folder import UnfinishedFolder, clear_leftover, unfinished_folder
 from llmkit.text.names import check_name
@@ -64,8 +64,9 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
             "output", f"{output}: it is a mount point and cannot be replaced; give a folder inside it"
         )
     parent = next(folder for folder in place.parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OptionError("output", f"{output} cannot be written: no permission in {parent}")
+    if not parent.is_dir():
+        raise OptionError("output", f"{output} cannot be written: {parent} is no folder")
+    check_folder(parent, "output", output)
     clear_leftover(place)
     taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())
     if taken and not overwrite:

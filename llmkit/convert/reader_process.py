@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import LLMKitError, OptionError
+from llmkit.records.disk import is_refusal
 
 
 def run_reader(program: str, job: dict[str, Any], python: str, folder: Path) -> None:
@@ -29,7 +30,8 @@ def run_reader(program: str, job: dict[str, Any], python: str, folder: Path) -> 
         raise OptionError("reader_python", f"{python} does not run: {error.strerror}") from None
     if done.returncode:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise LLMKitError(f"the independent reader failed: {last[:300]}")
+        full = f"; free some space in {folder.parent}" if is_refusal(Exception(last)) else ""
+        raise LLMKitError(f"the independent reader failed: {last[:300]}{full}")
 
 
 def reader_with(module: str, reader_python: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Recognize a full or broken disk as the cause of errors of libraries that write files.
 
-Public: `writing`, `cannot_write`, `refusal`, `reason`, `is_refusal`, `is_full`, `full_folder`,
-`system_error`.
+Public: `writing`, `cannot_write`, `check_folder`, `refusal`, `reason`, `is_refusal`, `is_full`,
+`full_folder`, `system_error`.
 """
 
 from __future__ import annotations
@@ -106,6 +106,25 @@ def reason(number: int) -> str:
     return os.strerror(number) + (f" ({hint})" if hint else "")
 
 
+def check_folder(folder: Path, option: str, name: object) -> None:
+    """Refuse a folder that cannot be written.
+
+    Args:
+        folder: an existing folder.
+        option: Python name of the option that named it.
+        name: name of the output for the message.
+
+    Raises:
+        OptionError: there is no permission, or its disk is mounted read-only.
+    """
+    if os.access(folder, os.W_OK):
+        return
+    why = f"no permission to write in {folder}"
+    if hasattr(os, "ST_RDONLY") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        why = f"{folder} is on a read-only file system"
+    raise OptionError(option, f"{name}: {why}; write elsewhere")
+
+
 def is_full(error: BaseException) -> bool:
     """Return True if an error says in itself that there is no space, or that a limit of size is reached."""
     return system_error(error) in _HINTS
@@ -125,12 +144,16 @@ def full_folder(*folders: str | Path) -> Path | None:
 
 
 def system_error(error: BaseException) -> int | None:
-    """Return the number of a system error: its own, that in a Rust library's text, or that of its cause."""
+    """Return the number of a system error: its own, that in a library's text, or that of its cause."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    found = _RUST.search(str(error))
+    text = str(error)
+    found = _RUST.search(text)
     if found is not None:
         return int(found[1])
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):  # C++ libraries, as torch, quote the text
+        if os.strerror(number) in text:
+            return number
     # A library can fail again while it closes the file of a failed write; only the first error has a number.
     for earlier in _earlier(error):
         if isinstance(earlier, OSError) and earlier.errno in _REFUSALS:

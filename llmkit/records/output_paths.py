@@ -14,7 +14,7 @@ from pathlib import Path
 from llmkit.errors import InputError, LLMKitError, OptionError
 from llmkit.records import finished, journal
 from llmkit.records.convert_rows import CONVERTERS
-from llmkit.records.disk import cannot_write
+from llmkit.records.disk import cannot_write, check_folder
 from llmkit.records.journal import Journal
 
 _OTHER_FORMATS = (".gz", ".tsv")
@@ -64,8 +64,7 @@ class OutputPaths:
                 raise OptionError("output", f"{name}: there is no folder {folder}; make it first")
         except OSError as error:
             raise OptionError("output", f"{name}: {error.strerror}") from error
-        if not os.access(folder, os.W_OK):
-            raise OptionError("output", f"{name}: no permission to write in {folder}; write elsewhere")
+        check_folder(folder, "output", name)
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse existing files that do not fit these options.

@@ -277,7 +277,7 @@ def test_a_full_disk_on_stdout_is_an_error(model: Path) -> None:
     with open("/dev/full", "w") as full:
         done = spawn("generate", "-m", model, *SHORT, "x", capture_output=False, stdout=full, stderr=-1)
     assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+    assert "llmkit: error: stdout: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -58,7 +58,7 @@ def _told(done: Done, whole: Done, number: int) -> Iterator[str]:
         return
     if done.code != 1 or len(errors) != 1 or re.search("unexpected|Traceback", done.err):
         yield f"code {done.code}: {done.err[-400:]}"
-    elif os.strerror(number) not in errors[0] and "disk full" not in errors[0]:
+    elif os.strerror(number) not in errors[0] and "full for a moment" not in errors[0]:
         yield f"no cause: {errors[0]}"
     elif not re.search(r"error: \S*(out|scores|rows|page)\b", errors[0]):
         yield f"no file: {errors[0]}"

@@ -117,6 +117,10 @@ def _chained() -> Exception:
         ),
         (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "full for a"),
         (OSError("1048576 requested and 262144 written"), "full for a"),  # numpy's tofile
+        (
+            RuntimeError("open file failed with strerror: No space left on device"),
+            "No space left on device (f",
+        ),
         (Exception("No space left on device (os error 28)"), "No space left on device (free"),  # tokenizers
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
         (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),

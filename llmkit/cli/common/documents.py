@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.cli.common import console
 from llmkit.cli.common.arguments import exists, refuse_missing
 from llmkit.errors import InputError
-from llmkit.records.disk import cannot_write
+from llmkit.records.disk import cannot_write, check_folder
 from llmkit.records.remote.urls import url_of
 from llmkit.whole_file import write_whole
 
@@ -151,6 +151,8 @@ def all_there(paths: Sequence[Path], output: Path, *, resume: bool, overwrite: b
         # A run that is killed while it loads its model must not leave files that look like its result.
         for path in paths:
             finished.forget(Path(os.path.realpath(path)))
+    nearest = next(folder for folder in output.absolute().parents if folder.is_dir())
+    check_folder(output if output.is_dir() else nearest, "output", output)
     there = [path for path in paths if path.exists()]
     if overwrite or begun or not there:
         return False

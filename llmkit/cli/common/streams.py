@@ -54,6 +54,20 @@ class _Unfailing(io.RawIOBase):
         return size
 
 
+class _Stdout(io.FileIO):
+    """Standard output, whose errors name it: a full disk is that of the file it goes to."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "w", closefd=False)
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "stdout"
+            raise
+
+
 class _Terminal(io.TextIOWrapper):
     """A text stream to a terminal that shows control characters instead of sending them."""
 
@@ -75,14 +89,13 @@ def set_up() -> None:
         os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
-    if sys.stdout is None:
-        writer = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
-        sys.stdout = io.TextIOWrapper(writer, encoding="utf-8", errors="replace")
-    elif sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         sys.stdout = _Terminal(sys.stdout.buffer, encoding="utf-8", errors="replace", line_buffering=True)
-    elif isinstance(sys.stdout, io.TextIOWrapper):
+    elif sys.stdout is None or isinstance(sys.stdout, io.TextIOWrapper):
         # Model output can be any text; it must not cause an error in a C locale.
-        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+        through = sys.stdout is not None and sys.stdout.write_through  # PYTHONUNBUFFERED
+        writer = io.BufferedWriter(_Stdout())
+        sys.stdout = io.TextIOWrapper(writer, encoding="utf-8", errors="replace", write_through=through)
     sys.stderr = _stderr(_Terminal if os.isatty(2) else io.TextIOWrapper)
 
 

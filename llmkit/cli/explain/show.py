@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.cli.common import console
 from llmkit.cli.common.streams import one_line
 from llmkit.errors import InputError
+from llmkit.records.disk import check_folder
 
 if TYPE_CHECKING:
     from llmkit.insight.explanation.result import Explanation, Faithfulness
@@ -38,6 +39,8 @@ class ReportRows:
             raise InputError(f"--report {path}: there is no folder {path.parent}; make it first")
         if path is not None and path.exists() and not replaces:
             raise InputError(f"--report {path} exists; --overwrite replaces it")
+        if path is not None:
+            check_folder(path.parent, "report", path)
         self._path = path
         self._found: list[tuple[str, Explanation]] = []
         self._count = 0
