@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 
 from tests.harness.forks import Done
@@ -30,6 +31,7 @@ def refused(
     bench.restore(None)
     whole = bench.run(case, copies=True)
     assert whole.code in (0, 3), whole.err
+    shutil.rmtree(bench.folder / "copies")
     wanted, faults = bench.files(case), []
     chosen = _chosen(whole)[every // 2 :: every]
     for at in chosen:
