@@ -94,7 +94,7 @@ def cannot_write(path: object, error: OSError, *, option: str | None = None, adv
         An `InputError`, because another path may help; on a full disk an error of the run.
     """
     why = reason(error.errno) if error.errno is not None else str(error)
-    text = f"{path}: cannot be written: {why}" + (f"; {advice}" if advice else "")
+    text = f"{path}: cannot write there: {why}" + (f"; {advice}" if advice else "")
     if is_full(error):
         return LLMKitError(text)
     return InputError(text) if option is None else OptionError(option, text)

@@ -149,7 +149,7 @@ def test_a_full_disk_of_other_files_is_named(tmp_path: Path) -> None:
 def test_another_path_may_help_except_on_a_full_disk(number: int, code: int) -> None:
     error = cannot_write("out", OSError(number, "x"), option="output", advice="try again")
     assert error.exit_code == code
-    assert "out: cannot be written: " + os.strerror(number) in str(error)
+    assert "out: cannot write there: " + os.strerror(number) in str(error)
 
 
 def test_a_checkpoint_that_finds_no_space_leaves_the_one_before_it(
