@@ -153,14 +153,14 @@ def test_another_path_may_help_except_on_a_full_disk(number: int, code: int) -> 
 
 
 def test_a_checkpoint_that_finds_no_space_leaves_the_one_before_it(
-    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen_imports: None
 ) -> None:
     """torch.save fails at the second checkpoint with the error that it has on a full disk."""
     import torch
 
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 8)
     command = ["finetune", tmp_path / "rows.jsonl", "-m", tiny_model("llama"), "-o", tmp_path / "out"]
-    command += ["--max-steps", "4", "--save-steps", "1", "--eval-split", "0", "--batch-size", "1"]
+    command += ["--max-steps", "3", "--save-steps", "1", "--eval-split", "0", "--batch-size", "1"]
     save = torch.save
 
     def failing(what: object, file: str, *args: object, **kwargs: object) -> None:
