@@ -17,7 +17,7 @@ from tests.harness.test_kills import EVERY, NAMED, THIN
 
 
 def cases() -> list[object]:
-    found: list[object] = [pytest.param("quantize", 16, 1, id="quantize, sample")]
+    found: list[object] = [pytest.param("quantize", 24, 1, id="quantize, sample")]
     for name, (every, _) in EVERY.items():
         for times, how in ((1, "for a moment"), (FOR_GOOD, "for good")):
             thin = (2 if times == 1 else 4) * every * THIN
