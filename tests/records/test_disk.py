@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import LLMKitError
+from llmkit.formats.gguf.write import written_by_python
 from llmkit.records.disk import cannot_write, writing
 from tests.command import Result, assert_refused, run
 from tests.conftest import TinyModel
@@ -60,6 +61,16 @@ def save_with_numpy(file: Path) -> None:
     np.zeros(1 << 20).tofile(file)
 
 
+def save_with_gguf(file: Path) -> None:
+    """Its last bytes are fewer than C's buffer, so that only the end of the file fails."""
+    import numpy as np
+
+    with file.open("wb") as out:
+        out.write(bytes(LIMIT - 50))
+        out.flush()
+        written_by_python(np.zeros((10, 10), np.float32)).tofile(out)
+
+
 def save_with_tokenizers(file: Path) -> None:
     tokenizer = make_tokenizer()
     tokenizer.add_tokens([f"<{i}>" for i in range(4000)])
@@ -71,7 +82,11 @@ def save_with_python(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "save", [save_with_torch, save_with_safetensors, save_with_numpy, save_with_tokenizers, save_with_python]
+    "save",
+    [
+        *(save_with_torch, save_with_safetensors, save_with_numpy),
+        *(save_with_gguf, save_with_tokenizers, save_with_python),
+    ],
 )
 def test_each_library_s_error_is_that_of_the_disk(save: Callable[[Path], None], tmp_path: Path) -> None:
     with (

@@ -14,6 +14,7 @@ from llmkit.formats.gguf.tensors import fits, pack, package
 from llmkit.formats.gguf.tokenizer_write import write_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from transformers import PreTrainedTokenizerBase
 
@@ -92,7 +93,7 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for done, (name, make) in enumerate(named.items(), start=1):
-            writer.write_tensor_data(pack(make(), kinds[name]))
+            writer.write_tensor_data(written_by_python(pack(make(), kinds[name])))
             progress(done, len(named))
     finally:
         writer.close()
@@ -100,6 +101,20 @@ def write_gguf(
     if small and kind.startswith("Q"):
         notes.append(f"{len(small)} tensors stay in F16: their rows do not divide into blocks of 32")
     return Written(len(named), sum(_count(shape) for shape in shapes.values()), notes)
+
+
+def written_by_python(array: np.ndarray) -> np.ndarray:
+    """Return a view whose `tofile`, which the `gguf` package calls, writes through the file's own buffer.
+
+    numpy's `tofile` buffers the last bytes in C and ignores the error if the disk does not take them.
+    """
+    import numpy as np
+
+    class PythonWritten(np.ndarray):
+        def tofile(self, fid: Any, sep: str = "", format: str = "%s") -> None:
+            fid.write(np.ascontiguousarray(self).reshape(-1).view(np.uint8).data)
+
+    return array.view(PythonWritten)
 
 
 def _named(
