@@ -14,6 +14,7 @@ import pytest
 from llmkit import native_build
 from llmkit.errors import NoticeWarning
 from llmkit.native_build import PORTABLE, CannotBuildError, NativeSource
+from llmkit.user_folder import cache_folder
 
 
 @pytest.mark.parametrize(("terminal", "told"), [(True, 1), (False, 0)])
@@ -105,4 +106,4 @@ def test_a_compiler_that_takes_too_long_is_no_crash(
     monkeypatch.setattr(subprocess, "run", slow)
     with pytest.raises(CannotBuildError, match="took longer than 300 s"):
         source.build("portable")
-    assert not list((native_build.cache_folder("native")).glob("*.so"))
+    assert not list(cache_folder("native").glob("*.so"))
