@@ -22,10 +22,11 @@ _WEIGHTS_PER_TOKEN = 20
 # text.
 _MOST_PASSES = 8
 _TOKENS_PER_WEIGHT = 20
-# Weight decay; strong decay helps if a text is read many times.
-_DECAY, _STRONG_DECAY, _MANY_PASSES = 0.1, 1.0, 4
-# Steps in a pass; more blocks in a step are faster, but the model learns less from each block.
-_STEPS_IN_PASS = 64
+# Weight decay. If a text is read many times, it is 1 / (learning rate x steps of a pass), at most 2: then the
+# weights are an average over about one pass (Wang and Aitchison 2024, arXiv 2405.13698).
+_DECAY, _STRONGEST_DECAY, _MANY_PASSES = 0.1, 2.0, 4
+# Minimum number of steps in a pass; with more blocks in a step, a model learns less from each block.
+_STEPS_IN_PASS = 128
 _LARGEST_BATCH = 16
 _FEWEST_STEPS = 300
 
@@ -66,15 +67,20 @@ def fit(recipe: PretrainRecipe, tokens: int, vocab_size: int) -> PretrainRecipe:
     params = recipe.params or str(max(least, min(_LARGEST, _WEIGHTS_PER_TOKEN * tokens)))
     passes = _TOKENS_PER_WEIGHT * parse_size(params) / max(tokens, 1)
     epochs = recipe.epochs or float(min(_MOST_PASSES, max(1, round(passes))))
-    decay = _DECAY if epochs <= _MANY_PASSES else _STRONG_DECAY
     blocks = tokens // recipe.max_length
+    batch_size = recipe.batch_size or min(_LARGEST_BATCH, max(1, blocks // _STEPS_IN_PASS))
+    decay = _DECAY
+    if epochs > _MANY_PASSES:
+        assert recipe.lr is not None  # its default is a number
+        steps = max(1, blocks // batch_size)
+        decay = min(_STRONGEST_DECAY, round(1 / (recipe.lr * steps), 2))
     return dataclasses.replace(
         recipe,
         params=params,
         vocab_size=recipe.vocab_size or vocab_size,
         epochs=epochs,
         weight_decay=decay if recipe.weight_decay is None else recipe.weight_decay,
-        batch_size=recipe.batch_size or min(_LARGEST_BATCH, max(1, blocks // _STEPS_IN_PASS)),
+        batch_size=batch_size,
     )
 
 

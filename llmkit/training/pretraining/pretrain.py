@@ -7,7 +7,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def _pretrain(
             write_report(run.metrics, inputs, result, command)
 
     def write(folder: Path) -> None:
-        _write(model, inputs, save_dtype, tokenizer, folder)
+        _write(model, inputs, save_dtype, tokenizer, folder, progress.notice)
         (folder / "README.md").write_text(card(inputs, result, command), encoding="utf-8", errors="replace")
 
     with no_bars():
@@ -355,7 +355,14 @@ def _sampling(model: Any, inputs: PretrainInputs) -> SamplingSettings:
     return choose_sampling(model, text, decode, inputs.boundary, inputs.recipe.seed)
 
 
-def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, folder: Path) -> None:
+def _write(
+    model: Any,
+    inputs: PretrainInputs,
+    dtype: str,
+    tokenizer: Path,
+    folder: Path,
+    notice: Callable[[str], None],
+) -> None:
     """Write a standard Hugging Face folder, without its card."""
     import torch
     from transformers import GenerationConfig
@@ -364,7 +371,10 @@ def _write(model: Any, inputs: PretrainInputs, dtype: str, tokenizer: Path, fold
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True
     if inputs.kind == "causal":
-        sampling = USUAL if too_short(inputs.plan.steps, 1) else _sampling(model, inputs)
+        sampling = USUAL
+        if not too_short(inputs.plan.steps, 1):
+            notice("comparing sampling settings, for generation_config.json")
+            sampling = _sampling(model, inputs)
         model.generation_config = GenerationConfig(**_generation(inputs.boundary, sampling))
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     # Copy the original files: a tokenizer that transformers loaded remembers its path.
