@@ -22,9 +22,9 @@ _WEIGHTS_PER_TOKEN = 20
 # text.
 _MOST_PASSES = 8
 _TOKENS_PER_WEIGHT = 20
-# Weight decay. If a text is read many times, it is 1 / (learning rate x steps of a pass), at most 2: then the
-# weights are an average over about one pass (Wang and Aitchison 2024, arXiv 2405.13698).
-_DECAY, _STRONGEST_DECAY, _MANY_PASSES = 0.1, 2.0, 4
+# Weight decay. If a text is read many times, it is 1 / (learning rate x steps of two passes), at most 1: the
+# weights are then an average over about two passes (Wang and Aitchison 2024, arXiv 2405.13698).
+_DECAY, _STRONGEST_DECAY, _MANY_PASSES, _AVERAGED_PASSES = 0.1, 1.0, 4, 2
 # Minimum number of steps in a pass; with more blocks in a step, a model learns less from each block.
 _STEPS_IN_PASS = 128
 _LARGEST_BATCH = 16
@@ -72,7 +72,7 @@ def fit(recipe: PretrainRecipe, tokens: int, vocab_size: int) -> PretrainRecipe:
     decay = _DECAY
     if epochs > _MANY_PASSES:
         assert recipe.lr is not None  # its default is a number
-        steps = max(1, blocks // batch_size)
+        steps = _AVERAGED_PASSES * max(1, blocks // batch_size)
         decay = min(_STRONGEST_DECAY, round(1 / (recipe.lr * steps), 2))
     return dataclasses.replace(
         recipe,
