@@ -45,7 +45,7 @@ class PretrainRecipe(Schedule):
     optimizer: str = option("muon", "Optimizer: adamw or muon.", metavar="NAME")
     warmup: float = option(0.05, "Warmup in steps, or below 1 as a share of all steps.")
     weight_decay: float | None = option(
-        None, "Weight decay of matrices.", default_text="by the corpus, 0.1 to 1"
+        None, "Weight decay of matrices.", default_text="from the corpus, 0.1 to 1"
     )
     batch_size: int | None = option(
         None, "Blocks in a forward pass.", default_text="from the corpus, 1 to 16"
