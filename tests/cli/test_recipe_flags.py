@@ -53,7 +53,7 @@ def test_a_batch_size_is_a_number_or_auto() -> None:
         ("finetune", "Steps between checkpoints", "as --eval-steps"),
         ("finetune", "Dropout on the adapter's input", "0"),
         ("finetune", "Passes over the rows", "3"),
-        ("pretrain", "Passes over the corpus", "by the corpus, 1 to 8"),
+        ("pretrain", "Passes over the corpus", "from the corpus, 1 to 8"),
         ("pretrain", "Peak learning rate", "0.003"),
     ],
 )

@@ -326,7 +326,7 @@ def test_a_draft_that_cannot_help_is_refused(
         (lambda: open_engine(ModelSpec("translator", draft="stories")), "native steps"),
         (lambda: open_engine(replace(STORIES, attn="sdpa", draft="stories")), "sdpa"),
         (lambda: open_engine(replace(STORIES, draft="stories")), "smaller"),
-        (lambda: load(replace(STORIES, draft="stories")), "writes"),
+        (lambda: load(replace(STORIES, draft="stories")), "applies only to text generation"),
         (lambda: open_engine(replace(STORIES, engine="ctranslate2", draft="stories")), "ctranslate2"),
         (lambda: open_engine(ModelSpec("m", engine="http://x/v1", draft="stories")), "server"),
         (lambda: drafted.generate(requests(drafted, Sampling(num_beams=2))), "num_beams"),

@@ -367,7 +367,7 @@ BAD_FILES = {
     "no column": ("crows_pairs", "a.csv", "x,y\n1,2\n", "stereo_antistereo"),
     "direction": ("crows_pairs", "a.csv", f"{CROWS}\na,b,up,age\n", "up"),
     "one side": ("winobias", "pro.txt", "1 [he] sat\n", "0 anti-stereotyped"),
-    "no json": ("stereoset", "dev.json", "{", "no JSON"),
+    "no json": ("stereoset", "dev.json", "{", "not JSON"),
     "other json": ("stereoset", "dev.json", "[1]", "data"),
     "broken item": ("stereoset", "dev.json", '{"data": {"intrasentence": [{"id": 1}]}}', "intrasentence 1"),
     "one gender": ("winogender", "a.tsv", "sentid\tsentence\nx.y.0.male.txt\tHe sat\n", "one gender"),

@@ -310,7 +310,7 @@ def test_another_framework_or_another_model_is_refused(
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model("gpt2"))
     with pytest.raises(InputError, match="GPT2LMHeadModel is not"):
         kind(model, None)
-    with pytest.raises(InputError, match="there is PyTorch only"):
+    with pytest.raises(InputError, match="only PyTorch is supported"):
         kind(model, None, framework="tf")
 
 
