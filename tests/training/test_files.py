@@ -15,7 +15,7 @@ from llmkit.training.pretraining.pretrain import PretrainRecipe, pretrain
 from llmkit.training.run import RunOptions
 
 
-@pytest.fixture(params=[0o022, 0o002], ids=["022", "002"])
+@pytest.fixture(params=[pytest.param(0o022, id="022", marks=pytest.mark.slow), pytest.param(0o002, id="002")])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param

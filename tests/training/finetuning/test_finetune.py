@@ -90,7 +90,9 @@ def test_the_first_step_trains_and_the_step_kept_is_reported(
     assert any("held-out loss never fell" in notice for notice in progress.notices)
 
 
-@pytest.mark.parametrize("packing", [False, True], ids=["rows", "packed"])
+@pytest.mark.parametrize(
+    "packing", [pytest.param(False, id="rows"), pytest.param(True, id="packed", marks=pytest.mark.slow)]
+)
 def test_accumulation_does_not_change_the_losses(
     tiny_model: TinyModel, rows: Callable[..., Path], tmp_path: Path, packing: bool
 ) -> None:
