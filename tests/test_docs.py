@@ -21,7 +21,7 @@ from tests.command import ROOT, Result, run
 
 README = ROOT / "README.md"
 # Pages whose models are trained or opened in processes of their own: four seconds each.
-LONG = {"finetuning.md", "quantize.md", "explain.md", "engines.md"}
+LONG = {"finetuning.md", "quantize.md", "explain.md", "engines.md", "python.md"}
 
 
 def with_blocks(blocks: Callable[[Path], object]) -> list[Any]:

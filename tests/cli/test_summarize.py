@@ -304,6 +304,7 @@ def test_many_texts_and_their_parts(model: Path, tmp_path: Path) -> None:
     assert [row["summary_text"] + "\n" for row in rows_of(out.read_text())] == alone
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_byte_for_byte(model: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
     rows = [json.dumps({"text": LONG[: 300 + 90 * i]}) + "\n" for i in range(8)]

@@ -189,6 +189,7 @@ def test_it_learns_to_prefer(tiny_model: TinyModel, write: Callable[..., Path], 
     assert [row["step"] for row in rows if "eval_reward_accuracy" in row] == [0, 10, 20]
 
 
+@pytest.mark.slow
 def test_accumulation_does_not_change_the_losses(
     tiny_model: TinyModel, write: Callable[..., Path], tmp_path: Path
 ) -> None:
