@@ -32,7 +32,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = _closed_pipe(code)
     except OSError as error:
-        console.error(f"stdout: {error.strerror or error}")
+        console.error(_disk_error(error))
         _drop_stdout()
         code = code or 1
     if "torch" in sys.modules:
@@ -100,6 +100,8 @@ def _report(error: Exception) -> int:
 
     if is_refusal(error):
         console.error(_disk_error(error))
+        if isinstance(error, OSError) and error.filename == streams.STDOUT:
+            _drop_stdout()
         return 1
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""

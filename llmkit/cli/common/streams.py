@@ -12,6 +12,8 @@ import re
 import sys
 from typing import Any
 
+STDOUT = "stdout"
+"""Name of standard output in errors, in place of a file name."""
 # C0 controls except tab and line feed, DEL, and C1 controls (terminals interpret some like escape sequences).
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Line breaks of Unicode, which a terminal or a reader of lines may interpret.
@@ -64,7 +66,7 @@ class _Stdout(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            error.filename = "stdout"
+            error.filename = STDOUT
             raise
 
 
