@@ -36,7 +36,7 @@ def files(bench: Bench) -> Iterator[Path]:
 
 
 def cases() -> list[object]:
-    quick = pytest.param("finetune", 1, id="finetune, sample")
+    quick = pytest.param("finetune", 3, id="finetune, sample")
     return [quick, *(pytest.param(name, 30, marks=pytest.mark.slow, id=name) for name in STATES)]
 
 
