@@ -65,7 +65,7 @@ def check_output(output: Path, *, as_file: bool, overwrite: bool) -> None:
         )
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir():
-        raise OptionError("output", f"{output} cannot be written: {parent} is no folder")
+        raise OptionError("output", f"{output} cannot be written: {parent} is not a folder")
     check_folder(parent, "output", output)
     clear_leftover(place)
     taken = place.exists() if as_file else place.is_dir() and any(place.iterdir())

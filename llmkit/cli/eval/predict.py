@@ -270,9 +270,7 @@ def _columns(request: TaskRun, task: TaskColumns, first: Row) -> tuple[str | Non
             raise OptionError(
                 option, f"names {name!r}; the columns of {first.where} are {', '.join(columns)}"
             )
-    console.detail(
-        f"the text is {text or request.template or 'the text'}, and compares results with {reference}"
-    )
+    console.detail(f"inputs: {text or request.template or 'each line'}; references: {reference}")
     return text, reference
 
 

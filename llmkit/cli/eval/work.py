@@ -57,7 +57,7 @@ def only_file(flags: Flags) -> str:
     if flags.files:
         return flags.files[0]
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("nothing to score: give a file of predictions, or give rows on stdin (see --help)")
+        raise InputError("nothing to score: give a file of predictions, or rows on stdin (see --help)")
     return "-"
 
 
